@@ -1,0 +1,56 @@
+# `make run` and `make test` are all a newcomer needs; both set the project up first and do nothing twice.
+# Nothing here names a package index: pip and uv use the ones this machine is set up with.
+SHELL := /bin/sh
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Where this is set, nothing is ever compiled and every import costs two to three times as much.
+unexport PYTHONDONTWRITEBYTECODE
+export MLFLOW_DISABLE_TELEMETRY := true
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+READY := .venv/.ready
+TESTS ?= tests
+
+.PHONY: run test test-slow test-services check format ui lock setup clean
+
+run: $(READY)  ## the whole pipeline; a second time only what changed
+	.venv/bin/dvc --wait-for-lock repro
+
+test: $(READY)  ## the default tests
+	.venv/bin/python -m pytest $(TESTS)
+
+test-slow: $(READY)  ## numbers on real data, faults, reproducibility: about an hour
+	.venv/bin/python -m pytest -m "slow or services or browser" -n 0 $(TESTS)
+
+check: $(READY)  ## style, types, layers, spelling
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+
+format: $(READY)
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+ui: $(READY)  ## the MLflow dashboard on http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow server --host 127.0.0.1 --port 5000 \
+	    --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --artifacts-destination "$(CURDIR)/mlartifacts"
+
+lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
+	.venv/bin/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal \
+	    --python-version 3.11 --upgrade --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	    --quiet --output-file requirements.lock
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip install --python .venv/bin/python --require-hashes --compile-bytecode -r requirements.lock
+	.venv/bin/uv pip install --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	.venv/bin/python -m compileall -q pipeline
+	test -d .git || .venv/bin/dvc config --local core.no_scm true
+	touch $@
+
+clean:  ## remove what can be made again, but no data, no model, no record
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

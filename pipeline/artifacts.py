@@ -1,0 +1,146 @@
+"""Files that are complete or absent, and whose bytes follow from their content alone."""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHUNK_BYTES = 1 << 20
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it becomes `path`, on failure it is removed.
+
+    The file is fsynced before the rename and its folder after it, so that a reader sees the old file or
+    the whole new one, also after a power cut.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        fsync_dir(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make renames inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, all or nothing."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text to `path`, all or nothing."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write deterministic JSON: sorted keys, floats as Python prints them, a newline at the end.
+
+    Raises:
+        ValueError: A number is NaN or infinite; nothing broken is ever written as a result.
+    """
+    write_text(path, json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, made_by: str = "") -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        path: The file.
+        made_by: Name of the stage that writes it, for the message when it is missing.
+
+    Raises:
+        FileNotFoundError: The file is missing; says which stage makes it.
+    """
+    if not path.is_file():
+        fix = f" Run `dvc repro {made_by}`." if made_by else ""
+        raise FileNotFoundError(f"{path} does not exist.{fix}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_digest(path: Path, algorithm: str = "md5") -> str:
+    """Return the hex digest of a file (`md5` is what DVC writes into `dvc.lock`)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def path_digest(path: Path) -> str:
+    """Return the md5 of a file, or of a folder as DVC computes it (`<md5>.dir`).
+
+    Raises:
+        FileNotFoundError: There is nothing at `path`.
+    """
+    if path.is_file():
+        return file_digest(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} does not exist.")
+    entries = [
+        {"md5": file_digest(file), "relpath": file.relative_to(path).as_posix()}
+        for file in path.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
+    entries.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(entries, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def content_key(content: object) -> str:
+    """Return a sha256 (hex) of any JSON-serialisable value; equal values give equal keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def canonical_zip(source: Path, path: Path, replace: dict[str, bytes] | None = None) -> None:
+    """Rewrite a zip so that equal content gives equal bytes: sorted members, fixed dates, stored plain.
+
+    Args:
+        source: Any zip file.
+        path: Where the canonical one goes, all or nothing.
+        replace: New content for single members.
+    """
+    replace = replace or {}
+    with zipfile.ZipFile(source) as archive, atomic_path(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as canonical:
+            for name in sorted(archive.namelist()):
+                info = zipfile.ZipInfo(name, ZIP_EPOCH)
+                info.external_attr = 0o644 << 16
+                canonical.writestr(info, replace.get(name, archive.read(name)))
+
+
+def finite(value: object, where: str) -> None:
+    """Check that every number in a nested structure of dicts, lists and numbers is finite.
+
+    Raises:
+        ValueError: Names the first place that is not.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            finite(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            finite(item, f"{where}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is not a finite number. Received: {value}.")

@@ -1,0 +1,189 @@
+"""Parameters that are valid one by one and impossible together.
+
+Each rule is a generator of messages; `contradictions` runs them all, so that a user meets every problem
+in the first two seconds instead of one per run. Nothing here imports TensorFlow.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from pipeline.config import BASELINE_FAMILIES, AutoencoderCandidate, CnnCandidate, Params, training_of, tune_of
+from pipeline.conv_shapes import conv_output_sizes
+from pipeline.feature_rules import feature_problems
+from pipeline.search_space import space_problems
+from pipeline.source_file import Source
+
+DIGITS_SIZE = (8, 8)
+
+
+def contradictions(params: Params, source: Source) -> list[str]:
+    """Return one message per contradiction, in the order of params.yaml.
+
+    Args:
+        params: Values that are valid one by one.
+        source: What data/source.json says about the data.
+    """
+    rules: list[Callable[[Params, Source], Iterator[str]]] = [
+        _split_leaves_a_train_set,
+        _given_split_exists,
+        _features_can_be_computed,
+        _baselines_are_there,
+        _candidates_can_train,
+        _optimizers_use_their_settings,
+        _augmentation_fits_the_image,
+        _convolutions_fit_the_image,
+        _searches_can_run,
+    ]
+    return [f"params.yaml: {problem}" for rule in rules for problem in rule(params, source)]
+
+
+def _image_size(params: Params, source: Source) -> tuple[int, int] | None:
+    """Return (height, width) in pixels where it is known before the data is read."""
+    if params.data.image_size is not None:
+        return params.data.image_size
+    return DIGITS_SIZE if source.kind == "digits" else None
+
+
+def _split_leaves_a_train_set(params: Params, _source: Source) -> Iterator[str]:
+    val, test = params.split.val_share, params.split.test_share
+    if val + test >= 1:
+        yield (
+            "split.val_share + split.test_share must stay below 1, so that something is left to train on. "
+            f"Received: val_share={val}, test_share={test}. Lower one of them."
+        )
+    if params.split.method == "stratified":
+        for name, share in (("val_share", val), ("test_share", test)):
+            if share == 0:
+                yield f"split.{name} must be above 0 for method=stratified. Received: {name}=0. Try 0.15."
+
+
+def _given_split_exists(params: Params, source: Source) -> Iterator[str]:
+    if params.split.method == "given" and source.kind == "digits":
+        yield (
+            "split.method=given needs a source that brings a split. Received: method='given' with kind 'digits' in "
+            "data/source.json. Use stratified."
+        )
+
+
+def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
+    dense = [name for name, candidate in params.candidates.items() if _family(candidate) == "dense"]
+    if dense and not params.features.groups:
+        yield (
+            f"features.groups must name at least one group for candidate {dense[0]} of family dense. "
+            "Received: groups=[]. Add colour, texture or edges, or remove the candidate."
+        )
+    size = _image_size(params, source)
+    if size is not None:
+        channels = params.data.channels or 1
+        yield from feature_problems((*size, channels), params.features.groups, params.features.edge_cell_px)
+
+
+def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
+    families = {_family(candidate) for candidate in params.candidates.values()}
+    for family in BASELINE_FAMILIES:
+        if family not in families:
+            yield (
+                f"candidates must hold one of family {family}: the gate compares every model with it. "
+                f"Received: families {', '.join(sorted(families))}. Copy its block from examples/digits.yaml."
+            )
+    if families <= set(BASELINE_FAMILIES):
+        yield "candidates must hold something beside the baselines. Add a block of family cnn, rnn, autoencoder or dense."
+
+
+def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
+    shares = 0.0 if params.split.method == "given" else params.split.test_share
+    num_train = int(source.count * (1 - params.split.val_share - shares))
+    for name, candidate in params.candidates.items():
+        training = training_of(params, name)
+        if training.batch_size > max(num_train, 1):
+            yield (
+                f"candidates.{name}: batch_size must not exceed the training set of about {num_train} samples. "
+                f"Received: batch_size={training.batch_size}. Lower training.batch_size."
+            )
+        if training.epochs == 0 and _family(candidate) != "majority":
+            yield (
+                f"candidates.{name}: epochs must be at least 1 for family {_family(candidate)}. Received: epochs=0. "
+                "Only family majority learns nothing."
+            )
+
+
+def _optimizers_use_their_settings(params: Params, _source: Source) -> Iterator[str]:
+    for name in params.candidates:
+        training = training_of(params, name)
+        if training.optimizer == "adam" and training.weight_decay > 0:
+            yield (
+                f"candidates.{name}: optimizer=adam has no decoupled weight decay and would ignore it. "
+                f"Received: weight_decay={training.weight_decay}. Use optimizer: adamw, or weight_decay: 0."
+            )
+
+
+def _augmentation_fits_the_image(params: Params, source: Source) -> Iterator[str]:
+    size = _image_size(params, source)
+    if size is None:
+        return
+    for name in params.candidates:
+        augment = training_of(params, name).augment
+        for key, pixels in (("shift_px", augment.shift_px), ("cutout_px", augment.cutout_px)):
+            if pixels >= min(size):
+                yield (
+                    f"candidates.{name}: augment.{key} must be smaller than the image of {size[0]}x{size[1]} pixels. "
+                    f"Received: {key}={pixels}. Lower it."
+                )
+
+
+def _convolutions_fit_the_image(params: Params, source: Source) -> Iterator[str]:
+    size = _image_size(params, source)
+    if size is None:
+        return
+    for name, candidate in params.candidates.items():
+        if isinstance(candidate, CnnCandidate):
+            model = candidate.model
+            sizes = conv_output_sizes(
+                size,
+                model.filters,
+                model.convolutions_per_block,
+                model.kernel_size,
+                model.strides,
+                model.padding,
+                model.pooling,
+                model.pool_size,
+            )
+            for block, (height, width) in enumerate(sizes, start=1):
+                if min(height, width) < 1:
+                    yield (
+                        f"candidates.{name}.model: block {block} of {len(model.filters)} shrinks the image of "
+                        f"{size[0]}x{size[1]} below 1x1 pixel. Received: kernel_size={model.kernel_size}, "
+                        f"strides={model.strides}, padding={model.padding}, pooling={model.pooling}. "
+                        "Take fewer filters entries, padding: same, or less pooling."
+                    )
+                    break
+        elif isinstance(candidate, AutoencoderCandidate) and candidate.model.kind == "conv":
+            blocks = len(candidate.model.filters)
+            if min(size) < 2**blocks:
+                yield (
+                    f"candidates.{name}.model: {blocks} halvings shrink the image of {size[0]}x{size[1]} below 1x1 "
+                    f"pixel. Received: filters={list(candidate.model.filters)}. Take fewer filters entries."
+                )
+
+
+def _searches_can_run(params: Params, _source: Source) -> Iterator[str]:
+    for name, candidate in params.candidates.items():
+        tune = tune_of(params, name)
+        if tune.trials and candidate.tune.space:
+            epochs = training_of(params, name).epochs
+            if tune.min_epochs > epochs:
+                yield (
+                    f"candidates.{name}: tune.min_epochs must not exceed its {epochs} epochs. "
+                    f"Received: min_epochs={tune.min_epochs}. Lower it."
+                )
+        elif candidate.tune.trials:
+            yield (
+                f"candidates.{name}.tune.space is empty, so its trials would all be the baseline. "
+                f"Received: trials={candidate.tune.trials}. Name a range, or set trials: 0."
+            )
+        yield from (f"candidates.{name}.tune.space: {problem}" for problem in space_problems(candidate))
+
+
+def _family(candidate: msgspec.Struct) -> str:
+    return str(candidate.__struct_config__.tag)

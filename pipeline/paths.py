@@ -1,0 +1,73 @@
+"""Where everything lies, relative to the project's root.
+
+The root is the folder that holds `dvc.yaml`: `DVC_ROOT` names it inside a stage (DVC's experiment
+queue runs stages in a copy elsewhere), otherwise it is searched upwards from the working directory.
+"""
+
+import os
+from pathlib import Path
+
+SOURCE_JSON = Path("data/source.json")
+PARAMS_YAML = Path("params.yaml")
+DVC_YAML = Path("dvc.yaml")
+DVC_LOCK = Path("dvc.lock")
+
+CHECK_PASSED = Path("reports/check/passed.json")
+
+RAW_TAR = Path("data/raw/source.tar")
+
+SAMPLES_PARQUET = Path("data/interim/samples.parquet")
+IMAGES_NPY = Path("data/interim/images.npy")
+INGEST_REPORT = Path("reports/ingest/summary.json")
+
+VALIDATE_SUMMARY = Path("reports/validate/summary.json")
+VALIDATE_FAILING = Path("reports/validate/failing.csv")
+VALIDATE_HTML = Path("reports/validate/report.html")
+DUPLICATES_PARQUET = Path("data/validate/duplicates.parquet")
+STATISTICS_PARQUET = Path("data/validate/statistics.parquet")
+
+SPLIT_PARQUET = Path("data/split/split.parquet")
+SPLIT_SUMMARY = Path("reports/split/summary.json")
+
+FEATURES_STATE = Path("data/features/state.json")
+FEATURES_NPY = Path("data/features/features.npy")
+
+BEST_DIR = Path("models/best")
+TUNED_DIR = Path("models/tuned")
+EVALUATE_METRICS = Path("reports/evaluate/metrics.json")
+EVALUATE_DIR = Path("reports/evaluate")
+EVALUATE_PICTURES_DIR = Path("reports/evaluate/pictures")
+"""PNG only."""
+EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
+"""CSV and JSON that people, DVC plots and the register stage read."""
+REGISTER_DECISION = Path("reports/register/decision.json")
+
+STATE_DIR = Path(".millrace")
+"""Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
+
+
+def project_root() -> Path:
+    """Return the absolute folder of the project.
+
+    Raises:
+        FileNotFoundError: No `dvc.yaml` here or in any folder above.
+    """
+    if "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"])
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / DVC_YAML).is_file():
+            return folder
+    raise FileNotFoundError(
+        f"No dvc.yaml in {here} or above it. Expected a Millrace project. Change into the cloned folder."
+    )
+
+
+def baseline_dir(candidate: str) -> Path:
+    """Return the folder that `train@candidate` writes: `model.keras`, `history.json`, `metrics.json`, ..."""
+    return Path("models/baseline") / candidate
+
+
+def tuned_dir(candidate: str) -> Path:
+    """Return the folder that `tune@candidate` writes; same files as `baseline_dir` plus `trials.json`."""
+    return TUNED_DIR / candidate

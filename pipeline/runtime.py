@@ -1,0 +1,279 @@
+"""The frame around every stage: one owner, frozen inputs, a clear end.
+
+A stage started by DVC can be orphaned (DVC killed, the stage runs on beside its successor), can read
+inputs that change while it runs (DVC hashes them only afterwards) and can be handed a damaged cache
+object. `stage` closes these three holes and turns exceptions into messages and exit codes.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pipeline import paths
+from pipeline.artifacts import content_key, write_json
+from pipeline.stage_inputs import Snapshot
+from pipeline.strict_yaml import ParamsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PR_SET_PDEATHSIG = 1
+LOCK_WAIT_SECONDS = 5.0
+"""How long to wait for a predecessor that was killed a moment ago and has not let go of its lock yet."""
+
+
+class UserError(Exception):
+    """A problem that the user can mend; the message says how."""
+
+    exit_code = 70
+    meaning = "internal error"
+
+
+class DataRefused(UserError):
+    """The data is not fit for training."""
+
+    exit_code = 65
+    meaning = "data refused"
+
+
+class InputMissing(UserError):
+    """A file that an earlier step makes is not there."""
+
+    exit_code = 66
+    meaning = "input missing"
+
+
+class ServiceDown(UserError):
+    """A server did not answer."""
+
+    exit_code = 69
+    meaning = "service down"
+
+
+class StorageFailed(UserError):
+    """Reading or writing failed, or stored bytes are damaged."""
+
+    exit_code = 74
+    meaning = "input/output error"
+
+
+class Busy(UserError):
+    """Somebody else is at it; the same command works later."""
+
+    exit_code = 75
+    meaning = "busy, try again"
+
+
+class NotPermitted(UserError):
+    """Refused for safety, or by the file system."""
+
+    exit_code = 77
+    meaning = "not permitted"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+@dataclass
+class Stage:
+    """What the body of a stage may use.
+
+    Attributes:
+        name: As in dvc.yaml, `train@cnn`.
+        inputs_key: sha256 (hex) over the content of all inputs and parameters of the stage.
+        console: Standard output, aware of whether it is a terminal.
+    """
+
+    name: str
+    inputs_key: str
+    console: "Console"
+    _lock: IO[str] | None = field(default=None, repr=False)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """Run the body of a stage: alone, on inputs that do not change, with a clear exit code.
+
+    Args:
+        name: The stage as dvc.yaml calls it, with `@candidate` where there is one.
+
+    Yields:
+        The running stage. The working directory is the project's root.
+
+    Raises:
+        SystemExit: With the exit code of `docs/guides/exit-codes.md` when anything goes wrong.
+    """
+    with exit_codes(name):
+        die_with_parent()
+        os.chdir(paths.project_root())
+        lock = acquire_lock(name)
+        snapshot = Snapshot.take(name)
+        damaged = snapshot.differing_from_lock() if "DVC_STAGE" in os.environ else []
+        if damaged:
+            raise StorageFailed(
+                f"{name}: {', '.join(damaged)} differ from what dvc.lock recorded when they were made: edited by "
+                "hand, or damaged in DVC's cache. Expected the recorded md5. Remove the file (and its object under "
+                ".dvc/cache if damaged) and run `dvc repro` again."
+            )
+        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), lock)
+        changed = snapshot.changed()
+        if changed:
+            raise Busy(
+                f"{name}: {', '.join(changed)} changed while the stage ran, so its result belongs to neither "
+                "version and was not recorded. Expected inputs that stay as they are. Run `dvc repro` again."
+            )
+
+
+@contextmanager
+def exit_codes(name: str) -> Iterator[None]:
+    """Turn exceptions of the body into one message, `.millrace/status.json` and an exit code.
+
+    The traceback is shown with `MILLRACE_DEBUG=1` (`millrace --debug`) only.
+    """
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    except SystemExit:
+        raise
+    except BaseException as error:
+        code, meaning = _code_of(error)
+        if os.environ.get("MILLRACE_DEBUG"):
+            traceback.print_exc()
+        message = str(error) or type(error).__name__
+        if code == 70:
+            message = f"{type(error).__name__}: {message}\nThis is a bug in Millrace or in your own code. "
+            message += "MILLRACE_DEBUG=1 shows the traceback."
+        _write_status(name, code, message)
+        print(message, file=sys.stderr)
+        print(f"millrace: {name} stopped with exit code {code} ({meaning})", file=sys.stderr, flush=True)
+        raise SystemExit(code) from error
+    _write_status(name, 0, "ok")
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it dies (Linux).
+
+    `pipeline/run` passes on who that was, which closes the gap before this call.
+    """
+    if sys.platform != "linux":
+        return
+    parent = int(os.environ.pop("MILLRACE_PARENT", os.getppid()))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        raise Busy("The process that started this stage is gone. Run the command again.")
+
+
+def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
+    """Take the lock of that name until this process ends, however it ends.
+
+    Raises:
+        Busy: Another process holds it.
+    """
+    path = paths.STATE_DIR / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        return file
+
+
+def terminal() -> "Console":
+    """Return standard output as rich sees it; logs get lines of 120 columns."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def prepare_tensorflow(threads: int, seed: int) -> None:
+    """Import TensorFlow so that the same inputs give the same bits, at two thirds of the usual cost.
+
+    Args:
+        threads: CPU threads of one operation; the bits of a convolution depend on it.
+        seed: For Python, NumPy and Keras.
+
+    The bits also depend on oneDNN, whose switch is pinned. Keras and TensorFlow import pandas,
+    scikit-learn, matplotlib and scipy where they find them, only to recognise their types; hiding the
+    ones nobody has imported yet saves a third of the start-up.
+    """
+    os.environ.update(TF_ENABLE_ONEDNN_OPTS="1", TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow")
+    hidden = [name for name in ("pandas", "sklearn", "matplotlib", "scipy") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not importable"
+    try:
+        with _quiet_stderr():
+            import tensorflow as tf
+
+            import keras
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere: TensorFlow's C++ greets before its log level is read."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _code_of(error: BaseException) -> tuple[int, str]:
+    known: list[tuple[type[BaseException] | tuple[type[BaseException], ...], tuple[int, str]]] = [
+        (ParamsError, (78, "parameters refused")),
+        (Terminated, (143, "terminated")),
+        (KeyboardInterrupt, (130, "interrupted")),
+        (FileNotFoundError, (66, "input missing")),
+        (PermissionError, (77, "not permitted")),
+        (OSError, (74, "input/output error")),
+    ]
+    if isinstance(error, UserError):
+        return error.exit_code, error.meaning
+    for kind, answer in known:
+        if isinstance(error, kind):
+            return answer
+    return 70, "internal error"
+
+
+def _write_status(name: str, code: int, message: str) -> None:
+    try:
+        content: dict[str, Any] = {"stage": name, "exit_code": code, "message": message}
+        write_json(paths.STATE_DIR / "status.json", content)
+    except OSError as error:  # the disk may be what failed; the exit code still says so
+        print(f"could not write .millrace/status.json: {json.dumps(str(error))}", file=sys.stderr)
+
+
+def _raise_terminated(_signal: int, _frame: object) -> None:
+    raise Terminated("SIGTERM arrived; the same command continues where this one stopped.")

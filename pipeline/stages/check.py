@@ -1,0 +1,56 @@
+"""Refuse parameters that cannot work, all problems at once, in under two seconds.
+
+Reads:
+    params.yaml, data/source.json.
+Writes:
+    reports/check/passed.json: constant, so that what follows runs again only if its own parameters moved.
+Parameters:
+    All.
+"""
+
+import shutil
+
+from pipeline import paths, runtime
+from pipeline.artifacts import write_json
+from pipeline.config import ParamsError, load_params
+from pipeline.contradictions import contradictions
+from pipeline.source_file import read_source
+
+
+def check() -> int:
+    """Check params.yaml against itself and against the source.
+
+    Returns:
+        How many candidates passed.
+
+    Raises:
+        ParamsError: With every problem found.
+    """
+    params = load_params()
+    problems = contradictions(params, read_source())
+    if problems:
+        raise ParamsError(problems)
+    _forget_removed(set(params.candidates))
+    write_json(paths.CHECK_PASSED, {"params.yaml": "passed"})
+    return len(params.candidates)
+
+
+def _forget_removed(candidates: set[str]) -> None:
+    """Delete models of candidates that are no longer in params.yaml.
+
+    DVC leaves them on disk, and `evaluate` depends on the whole folder. DVC's cache still has them.
+    """
+    if paths.TUNED_DIR.is_dir():
+        for folder in paths.TUNED_DIR.iterdir():
+            if folder.is_dir() and folder.name not in candidates:
+                shutil.rmtree(folder)
+
+
+def main() -> None:
+    """Run the stage from the command line."""
+    with runtime.stage("check") as stage:
+        stage.console.print(f"params.yaml: {check()} candidates, no problem found")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Read YAML the way DVC does and turn it into frozen structs, reporting every problem at once.
+
+PyYAML reads `1e-3` as a string and `no` as False; DVC (ruamel, YAML 1.2) reads 0.001 and "no". The same
+file must mean the same to both, so ruamel reads it here too.
+"""
+
+import difflib
+import io
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class ParamsError(ValueError):
+    """The parameters cannot be used; `problems` holds one complete message per problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML 1.2 file.
+
+    Raises:
+        ParamsError: Not a mapping, broken YAML, a duplicate key, or an alias (`*name`): two keys that
+            silently share one value are hard to review and DVC cannot track them apart.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        yaml = YAML(typ="safe", pure=False)
+        for event in YAML(typ="safe", pure=False).parse(io.StringIO(text)):
+            if isinstance(event, AliasEvent):
+                raise ParamsError(
+                    [
+                        f"{path}: aliases are not supported. Expected plain values. Received: *{event.anchor} "
+                        f"at line {event.start_mark.line + 1}. Write the value out."
+                    ]
+                )
+        content = yaml.load(text)
+    except DuplicateKeyError as error:
+        raise ParamsError([f"{path}: a key stands twice. {error.problem}. Remove one of them."]) from error
+    except YAMLError as error:
+        raise ParamsError([f"{path}: not valid YAML 1.2. {error}. Correct the file."]) from error
+    if not isinstance(content, dict):
+        raise ParamsError([f"{path}: expected a mapping of parameters. Received: {type(content).__name__}."])
+    return content
+
+
+def convert(value: object, struct: type[T], where: str) -> T:
+    """Return `value` as a `struct`, strict in names, types and ranges.
+
+    Args:
+        value: What the YAML file holds at this place.
+        struct: The frozen struct to fill; nested structs and `dict[str, Struct]` are walked.
+        where: Name of the file, for messages.
+
+    Raises:
+        ParamsError: With every problem found, not only the first.
+    """
+    problems = list(_problems(value, struct, where, ""))
+    if problems:
+        raise ParamsError(problems)
+    return msgspec.convert(value, struct)
+
+
+def _problems(value: object, kind: Any, where: str, key: str) -> Iterator[str]:
+    inner = _without_metadata(kind)
+    if get_origin(inner) is dict and isinstance(value, dict) and value:
+        name_kind, item_kind = get_args(inner)
+        for name, item in value.items():
+            yield from _problems(name, name_kind, where, f"{key}.{name}")
+            yield from _problems(item, item_kind, where, f"{key}.{name}")
+        return
+    variants = [arg for arg in _union_members(kind) if _is_struct(arg)]
+    if len(variants) > 1 and isinstance(value, dict):
+        yield from _variant_problems(value, variants, where, key)
+    elif variants and isinstance(value, dict):
+        yield from _struct_problems(value, variants[0], where, key)
+    else:
+        try:
+            msgspec.convert(value, kind, strict=True)
+        except msgspec.ValidationError as error:
+            yield (
+                f"{where}: {key or 'the file'} is not usable. {_sentence(str(error), kind)} "
+                f"Received: {key.rsplit('.', 1)[-1]}={value!r}."
+            )
+
+
+def _struct_problems(value: Mapping[str, object], struct: Any, where: str, key: str) -> Iterator[str]:
+    prefix = f"{key}." if key else ""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    tag_field = struct.__struct_config__.tag_field
+    for name in value:
+        if name not in fields and name != tag_field:
+            known = sorted([*fields, *([tag_field] if tag_field else [])])
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"Did you mean {prefix}{close[0]}?" if close else f"Known here: {', '.join(known)}."
+            yield f"{where}: {prefix}{name} is not a parameter. {hint}"
+    for name, field in fields.items():
+        if name in value:
+            yield from _problems(value[name], field.type, where, prefix + name)
+        elif field.required:
+            yield f"{where}: {prefix}{name} is missing. Expected {_describe(field.type)}. Add it."
+
+
+def _variant_problems(value: dict[str, object], variants: list[Any], where: str, key: str) -> Iterator[str]:
+    tag_field = variants[0].__struct_config__.tag_field
+    by_tag = {variant.__struct_config__.tag: variant for variant in variants}
+    tag = value.get(tag_field)
+    if tag in by_tag:
+        yield from _struct_problems(value, by_tag[tag], where, key)
+        return
+    close = difflib.get_close_matches(str(tag), by_tag, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    expected = ", ".join(sorted(by_tag))
+    yield f"{where}: {key}.{tag_field} must be one of {expected}. Received: {tag_field}={tag!r}.{hint}"
+
+
+def _without_metadata(kind: Any) -> Any:
+    return kind.__origin__ if hasattr(kind, "__metadata__") else kind
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _union_members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _sentence(message: str, kind: Any) -> str:
+    """Return msgspec's message, with the choices named where it only says 'invalid enum value'."""
+    if message.startswith("Invalid enum value"):
+        return f"Expected {_describe(kind)}."
+    return message.split(" - at ")[0].rstrip(".") + "."
+
+
+def _describe(kind: Any) -> str:
+    members = _union_members(kind)
+    if len(members) > 1:
+        return " or ".join(_describe(member) for member in members)
+    if hasattr(kind, "__metadata__"):
+        bounds = [
+            f"{sign} {getattr(meta, name)}"
+            for meta in kind.__metadata__
+            for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+            if getattr(meta, name, None) is not None
+        ]
+        return f"{_describe(kind.__origin__)} {' and '.join(bounds)}".strip()
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in get_args(kind))
+    if kind is type(None):
+        return "null"
+    return getattr(kind, "__name__", str(kind))

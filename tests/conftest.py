@@ -1,0 +1,60 @@
+"""What every test may use: the project's own files, copied into an empty folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def copy_project(target: Path) -> Path:
+    """Copy what git tracks (and what it would track) into `target`, without any result."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A fresh copy of the project; the working directory is inside it."""
+    copy_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def stage_environment():
+    """Environment of a stage's process: this interpreter first on PATH, no settings of the caller."""
+    environment = dict(os.environ)
+    for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MILLRACE_DEBUG"):
+        environment.pop(name, None)
+    environment["VIRTUAL_ENV"] = sys.prefix
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return environment
+
+
+def benchmarks_dir() -> Path:
+    """Return the folder of the real data sets, or skip the test with the reason."""
+    folder = Path(os.environ.get("MILLRACE_BENCHMARKS", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set MILLRACE_BENCHMARKS")
+    return folder
+
+
+@pytest.fixture
+def benchmarks():
+    """The folder of the real data sets."""
+    return benchmarks_dir()
