@@ -2,6 +2,7 @@
 
 Stages load it once with `load_params` and hand plain values on; nothing below a stage imports this file.
 The comments in `params.yaml` explain each key to its user; the types and ranges here enforce them.
+There are no defaults for anything that moves a number: docs/decisions/0004.
 """
 
 from pathlib import Path
@@ -28,7 +29,7 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A block of params.yaml: immutable, and closed to names it does not know."""
 
 
-class DefectPolicy(Section):
+class DefectPolicy(Section, frozen=True):
     """What happens to an image that is not as expected; every case is counted in the ingest report."""
 
     size: Literal["convert", "reject"]
@@ -37,7 +38,7 @@ class DefectPolicy(Section):
     undecodable: Literal["reject", "fail"]
 
 
-class Data(Section):
+class Data(Section, frozen=True):
     """How raw samples become one canonical data set."""
 
     task: Literal["classification"]
@@ -46,9 +47,10 @@ class Data(Section):
     resize: Literal["stretch", "pad", "crop"]
     policy: DefectPolicy
     max_rejected_share: Share
+    limit_per_class: Count | None
 
 
-class Validate(Section):
+class Validate(Section, frozen=True):
     """Bounds the data must keep before anything is trained on it."""
 
     min_samples_per_class: Count
@@ -59,7 +61,7 @@ class Validate(Section):
     near_pixel_difference: Share
 
 
-class Split(Section):
+class Split(Section, frozen=True):
     """Who trains, who chooses, who judges."""
 
     method: Literal["stratified", "given"]
@@ -68,7 +70,7 @@ class Split(Section):
     salt: str
 
 
-class Features(Section):
+class Features(Section, frozen=True):
     """Hand-made image features, for candidates of family `dense` (and nobody else)."""
 
     groups: tuple[Literal["colour", "texture", "edges"], ...]
@@ -76,7 +78,7 @@ class Features(Section):
     colour_bins: Annotated[int, Meta(ge=2, le=64)]
 
 
-class Augment(Section):
+class Augment(Section, frozen=True):
     """Random changes of a training image, drawn anew each epoch."""
 
     flip: bool
@@ -84,7 +86,7 @@ class Augment(Section):
     cutout_px: Natural
 
 
-class Training(Section):
+class Training(Section, frozen=True):
     """One optimisation run."""
 
     epochs: Natural
@@ -106,7 +108,7 @@ class Training(Section):
     test_time_flip: bool
 
 
-class Tune(Section):
+class Tune(Section, frozen=True):
     """The search around a baseline."""
 
     trials: Natural
@@ -117,7 +119,7 @@ class Tune(Section):
     workers: Count
 
 
-class FloatRange(Section, tag_field="kind", tag="float"):
+class FloatRange(Section, frozen=True, tag_field="kind", tag="float"):
     """A real number between low and high, on a log scale if so wished."""
 
     low: float
@@ -125,7 +127,7 @@ class FloatRange(Section, tag_field="kind", tag="float"):
     log: bool = False
 
 
-class IntRange(Section, tag_field="kind", tag="int"):
+class IntRange(Section, frozen=True, tag_field="kind", tag="int"):
     """A whole number between low and high, both included."""
 
     low: int
@@ -133,7 +135,7 @@ class IntRange(Section, tag_field="kind", tag="int"):
     log: bool = False
 
 
-class Choice(Section, tag_field="kind", tag="choice"):
+class Choice(Section, frozen=True, tag_field="kind", tag="choice"):
     """One of the listed values."""
 
     values: Annotated[tuple[int | float | str | bool, ...], Meta(min_length=2)]
@@ -143,7 +145,7 @@ Space = dict[str, FloatRange | IntRange | Choice]
 """Search space: dotted key below the candidate (`training.learning_rate`, `model.dropout`) to its range."""
 
 
-class TuneOverride(Section):
+class TuneOverride(Section, frozen=True):
     """What a candidate changes of the `tune` section, and its search space."""
 
     trials: Natural | None = None
@@ -151,108 +153,108 @@ class TuneOverride(Section):
     space: Space = {}
 
 
-class Cnn(Section):
+class Cnn(Section, frozen=True):
     """Settings of family `cnn`: blocks of convolution, normalisation, activation and pooling."""
 
-    filters: Annotated[tuple[Count, ...], Meta(min_length=1)] = (32, 64)
-    convolutions_per_block: Count = 1
-    kernel_size: Count = 3
-    strides: Count = 1
-    padding: Literal["same", "valid"] = "same"
-    pooling: Literal["max", "average", "none"] = "max"
-    pool_size: Annotated[int, Meta(ge=2)] = 2
-    batch_normalization: bool = True
-    activation: Activation = "relu"
-    block_dropout: Share = 0.0
-    head: Literal["flatten", "global_average"] = "flatten"
-    units: Natural = 128
-    dropout: Share = 0.3
-    l2: NotNegative = 0.0
+    filters: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    convolutions_per_block: Count
+    kernel_size: Count
+    strides: Count
+    padding: Literal["same", "valid"]
+    pooling: Literal["max", "average", "none"]
+    pool_size: Annotated[int, Meta(ge=2)]
+    batch_normalization: bool
+    activation: Activation
+    block_dropout: Share
+    head: Literal["flatten", "global_average"]
+    units: Natural
+    dropout: Share
+    l2: NotNegative
 
 
-class Rnn(Section):
+class Rnn(Section, frozen=True):
     """Settings of family `rnn`: the rows of the image are the time steps."""
 
-    cell: Literal["simple", "lstm", "gru"] = "gru"
-    units: Annotated[tuple[Count, ...], Meta(min_length=1)] = (64,)
-    bidirectional: bool = False
-    dropout: Share = 0.2
-    l2: NotNegative = 0.0
+    cell: Literal["simple", "lstm", "gru"]
+    units: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    bidirectional: bool
+    dropout: Share
+    l2: NotNegative
 
 
-class Autoencoder(Section):
+class Autoencoder(Section, frozen=True):
     """Settings of family `autoencoder`: reconstruction first, then a classifier on the codes."""
 
-    kind: Literal["dense", "conv"] = "dense"
-    codes: Count = 32
-    units: tuple[Count, ...] = (128,)
-    filters: tuple[Count, ...] = (16, 32)
-    activation: Activation = "relu"
-    pretrain_epochs: Count = 30
-    pretrain_learning_rate: Positive = 0.001
-    encoder: Literal["frozen", "fine_tuned"] = "frozen"
-    classifier_units: tuple[Count, ...] = (64,)
-    dropout: Share = 0.1
-    l2: NotNegative = 0.0
+    kind: Literal["dense", "conv"]
+    codes: Count
+    units: tuple[Count, ...]
+    filters: tuple[Count, ...]
+    activation: Activation
+    pretrain_epochs: Count
+    pretrain_learning_rate: Positive
+    encoder: Literal["frozen", "fine_tuned"]
+    classifier_units: tuple[Count, ...]
+    dropout: Share
+    l2: NotNegative
 
 
-class Dense(Section):
+class Dense(Section, frozen=True):
     """Settings of family `dense`: a network on the hand-made features."""
 
-    units: Annotated[tuple[Count, ...], Meta(min_length=1)] = (128,)
-    activation: Activation = "relu"
-    batch_normalization: bool = True
-    dropout: Share = 0.3
-    l2: NotNegative = 0.0
+    units: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    activation: Activation
+    batch_normalization: bool
+    dropout: Share
+    l2: NotNegative
 
 
-class Linear(Section):
+class Linear(Section, frozen=True):
     """Settings of family `linear`: softmax regression, a baseline every model must beat."""
 
-    l2: NotNegative = 1e-4
+    l2: NotNegative
 
 
-class Majority(Section):
+class Majority(Section, frozen=True):
     """Family `majority` has no settings: it answers with the class shares of the training set."""
 
 
-class _Candidate(Section, tag_field="family"):
+class _Candidate(Section, frozen=True, tag_field="family"):
     training: dict[str, Any]
     """Keys of the `training` section that this candidate sets differently."""
     tune: TuneOverride
 
 
-class CnnCandidate(_Candidate, tag="cnn"):
+class CnnCandidate(_Candidate, frozen=True, tag="cnn"):
     """A candidate of family `cnn`."""
 
     model: Cnn
 
 
-class RnnCandidate(_Candidate, tag="rnn"):
+class RnnCandidate(_Candidate, frozen=True, tag="rnn"):
     """A candidate of family `rnn`."""
 
     model: Rnn
 
 
-class AutoencoderCandidate(_Candidate, tag="autoencoder"):
+class AutoencoderCandidate(_Candidate, frozen=True, tag="autoencoder"):
     """A candidate of family `autoencoder`."""
 
     model: Autoencoder
 
 
-class DenseCandidate(_Candidate, tag="dense"):
+class DenseCandidate(_Candidate, frozen=True, tag="dense"):
     """A candidate of family `dense`."""
 
     model: Dense
 
 
-class LinearCandidate(_Candidate, tag="linear"):
+class LinearCandidate(_Candidate, frozen=True, tag="linear"):
     """A candidate of family `linear`."""
 
     model: Linear
 
 
-class MajorityCandidate(_Candidate, tag="majority"):
+class MajorityCandidate(_Candidate, frozen=True, tag="majority"):
     """A candidate of family `majority`."""
 
     model: Majority
@@ -264,7 +266,7 @@ Candidate = (
 BASELINE_FAMILIES = ("majority", "linear")
 
 
-class Evaluate(Section):
+class Evaluate(Section, frozen=True):
     """How the chosen model is judged."""
 
     select_by: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"]
@@ -273,7 +275,7 @@ class Evaluate(Section):
     calibration_bins: Annotated[int, Meta(ge=2)]
 
 
-class Register(Section):
+class Register(Section, frozen=True):
     """Under which name, and by which margin, a model becomes champion."""
 
     model_name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -281,7 +283,7 @@ class Register(Section):
     margin: Share
 
 
-class Params(Section):
+class Params(Section, frozen=True):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Meta(ge=0, lt=2**31)]

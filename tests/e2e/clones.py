@@ -1,0 +1,88 @@
+"""Clones of the project in empty folders, and the pipeline run in them as a user would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from pipeline.strict_yaml import read_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(**extra):
+    """Return the environment of a newcomer: this interpreter, no setting left over from the caller."""
+    left_out = ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "MILLRACE_DEBUG", "PYTHONDONTWRITEBYTECODE")
+    values = {name: value for name, value in os.environ.items() if name not in left_out}
+    values |= {"VIRTUAL_ENV": sys.prefix, "PATH": f"{Path(sys.executable).parent}:{values['PATH']}"}
+    return values | {"MLFLOW_DISABLE_TELEMETRY": "true"} | extra
+
+
+def clone(target, example=None):
+    """Copy what git would clone into `target`, commit it there, and take an example's parameters."""
+    from tests.conftest import copy_project
+
+    target.mkdir(parents=True, exist_ok=True)
+    copy_project(target)
+    for stale in ("dvc.lock", "mlflow.db"):
+        (target / stale).unlink(missing_ok=True)
+    if example is not None:
+        shutil.copy(ROOT / "examples" / f"{example}.yaml", target / "params.yaml")
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "clone"],
+    ):
+        subprocess.run(["git", *command], cwd=target, check=True)
+    return target
+
+
+def dvc(folder, *arguments, check=True, **extra):
+    """Run a dvc command in a clone; its output is on the exception when it fails."""
+    done = subprocess.run(
+        ["dvc", "--wait-for-lock", *arguments],
+        cwd=folder,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3000,
+    )
+    if check and done.returncode:
+        raise AssertionError(
+            f"dvc {' '.join(arguments)} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+    return done
+
+
+def executed(done):
+    """Return the names of the stages that `dvc repro` ran."""
+    return re.findall(r"Running stage '([^']+)'", done.stdout)
+
+
+def lock_of(folder):
+    """Return dvc.lock parsed: its order is the order of execution and means nothing."""
+    return read_yaml(folder / "dvc.lock")
+
+
+def model_files(folder):
+    """Return every model file of a clone with its bytes."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted((folder / "models").rglob("*"))
+        if file.is_file() and file.name != ".gitignore"
+    }
+
+
+def processes_of(folder):
+    """Return the running processes whose working directory is in a clone."""
+    found = []
+    for process in psutil.process_iter(["cwd", "status", "cmdline"]):
+        cwd = process.info["cwd"]
+        if cwd and Path(cwd).is_relative_to(folder) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process.info["cmdline"])
+    return found

@@ -1,0 +1,55 @@
+"""Every worked example loads, and its quick variant runs from init to register."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.config import load_params
+from pipeline.contradictions import contradictions
+from pipeline.source_file import read_source
+from tests.e2e.clones import ROOT, clone, dvc, environment
+
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
+SOURCES = {
+    "digits": None,
+    "fashion-mnist": ("idx", "fashion-mnist"),
+    "clothing": ("image_folder", "clothing-small"),
+}
+
+
+@pytest.mark.parametrize("name", [*EXAMPLES, *(f"quick/{name}" for name in EXAMPLES)])
+def test_an_example_is_a_whole_params_file_that_explains_itself(name):
+    """Each file loads strictly, and says its command, its expected result and its minutes at the top."""
+    path = ROOT / "examples" / f"{name}.yaml"
+    load_params(path)
+    top = path.read_text().split("\n\n")[0]
+    for part in ("Command:", "Expected:", "on 2 cores"):
+        assert part in top
+
+
+def test_the_default_parameters_are_the_digits_example():
+    """params.yaml and examples/digits.yaml hold the same values."""
+    assert load_params(ROOT / "examples/digits.yaml") == load_params(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if SOURCES[name]])
+def test_the_quick_variant_runs(name, tmp_path, benchmarks):
+    """From `millrace init` on the real files to a decision, in seconds of training."""
+    kind, folder = SOURCES[name]
+    here = clone(tmp_path / "clone", f"quick/{name}")
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "init", "--kind", kind, "--path", str(benchmarks / folder)],
+        cwd=here,
+        env=environment(),
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    dvc(here, "repro")
+    assert (here / "reports/register/decision.json").is_file()
+
+
+def test_the_quick_digits_parameters_have_no_contradiction(project):
+    """The variant that the other end-to-end tests use passes the check."""
+    assert contradictions(load_params(project / "examples/quick/digits.yaml"), read_source()) == []

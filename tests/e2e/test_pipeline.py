@@ -1,0 +1,138 @@
+"""One command runs everything; a second one nothing; a changed key only what reads it."""
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.clones import clone, dvc, environment, executed, lock_of
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A clone in which the quick digits example ran once, and what DVC printed."""
+    folder = clone(tmp_path_factory.mktemp("clone"), "quick/digits")
+    return folder, dvc(folder, "repro")
+
+
+def test_every_stage_runs_once(ran):
+    """`dvc repro` in a fresh clone executes each stage of each candidate."""
+    folder, done = ran
+    assert sorted(executed(done)) == sorted(lock_of(folder)["stages"])
+
+
+def test_the_table_at_the_end_names_the_choice(ran):
+    """The last thing on the terminal is the table with candidates, choice, intervals and links."""
+    _, done = ran
+    for part in ("cnn", "linear", "champion", "accuracy", "http://127.0.0.1:5000"):
+        assert part in done.stdout
+
+
+def test_a_second_run_executes_nothing(ran):
+    """Nothing changed, so nothing runs."""
+    folder, _ = ran
+    assert executed(dvc(folder, "repro")) == []
+
+
+def test_mlflow_has_the_runs_and_one_champion(ran):
+    """The store holds a parent run, one run per candidate, and a registered version with the alias."""
+    folder, _ = ran
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        (versions,) = store.execute("select count(*) from model_versions").fetchone()
+        aliases = dict(store.execute("select alias, version from registered_model_aliases").fetchall())
+        statuses = {status for (status,) in store.execute("select status from runs")}
+    assert versions == 1
+    assert aliases["champion"] == 1
+    assert statuses == {"FINISHED"}
+
+
+def test_the_decision_says_what_was_decided_and_why(ran):
+    """reports/register/decision.json holds the verdict and its numbers."""
+    folder, _ = ran
+    decision = json.loads((folder / "reports/register/decision.json").read_text())
+    assert decision["decision"] == "promoted"
+
+
+def test_what_dvc_shows(ran):
+    """metrics show, params diff, plots show and dag answer as a DVC user expects."""
+    folder, _ = ran
+    assert "accuracy" in dvc(folder, "metrics", "show").stdout
+    assert "tune@cnn" in dvc(folder, "dag").stdout
+    page = dvc(folder, "plots", "show", "-o", "plots").stdout.strip().splitlines()[-1]
+    assert "index.html" in page
+
+
+def test_one_rnn_parameter_reruns_only_the_rnn(ran):
+    """Editing a setting of candidate rnn runs its stages and what depends on them, nothing else."""
+    folder, _ = ran
+    params = folder / "params.yaml"
+    before = params.read_text()
+    text = before.replace("cell: gru ", "cell: lstm ", 1)
+    assert text != before
+    params.write_text(text)
+    assert "candidates.rnn.model.cell" in dvc(folder, "params", "diff").stdout
+    assert executed(dvc(folder, "repro")) == ["check", "train@rnn", "tune@rnn", "evaluate", "register"]
+
+
+def test_going_back_restores_results_and_loses_no_run(ran):
+    """Stages restored from DVC's run cache execute no code; their MLflow runs are there all the same."""
+    folder, _ = ran
+    subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=folder, check=True)
+    for store in folder.glob("mlflow.db*"):
+        store.unlink()
+    ran_again = executed(dvc(folder, "repro"))
+    assert "register" in ran_again
+    assert "train@rnn" not in ran_again
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        names = {name for (name,) in store.execute("select name from runs")}
+    assert {"cnn", "rnn", "autoencoder", "dense", "linear", "majority"} <= names
+
+
+def test_dvc_works_without_an_activated_environment(ran, tmp_path):
+    """`.venv/bin/dvc repro` with a bare PATH finds the project's Python."""
+    folder, _ = ran
+    bare = {name: value for name, value in environment().items() if name != "VIRTUAL_ENV"} | {
+        "PATH": "/usr/bin:/bin"
+    }
+    (folder / ".venv/bin").mkdir(parents=True, exist_ok=True)
+    link = folder / ".venv/bin/python"
+    if not link.exists():
+        link.symlink_to(sys.executable)
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "dvc"), "repro", "-sf", "check"],
+        cwd=folder,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_busy_repository_is_waited_for(ran):
+    """`make run` survives another dvc command that holds the lock for longer than DVC waits by itself."""
+    folder, _ = ran
+    hold = "import sys, time; from dvc.repo import Repo\nwith Repo('.').lock: print('held', flush=True); time.sleep(8)"
+
+    def repro(*flags):
+        holder = subprocess.Popen([sys.executable, "-c", hold], cwd=folder, stdout=subprocess.PIPE, text=True)
+        holder.stdout.readline()
+        done = subprocess.run(
+            ["dvc", *flags, "repro", "-sf", "check"],
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        holder.wait()
+        return done.returncode
+
+    flag = re.search(r"dvc (--\S+) repro", (folder / "Makefile").read_text()).group(1)
+    assert repro(flag) == 0
+    assert repro() != 0  # what DVC does by itself
