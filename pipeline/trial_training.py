@@ -1,0 +1,82 @@
+"""What a trial worker does: train a candidate's settings up to a rung and score them on validation.
+
+Importing this module imports no TensorFlow; `open_training` does, in the worker that calls it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import metrics, runtime
+from pipeline.train_data import load_train_data
+from pipeline.trial_workers import RunRung
+from pipeline.trials import FILES, Outcome, Rung
+
+
+def open_training(family: str, *, seed: int, threads: int) -> RunRung:
+    """Start TensorFlow, open the data, and return the function that runs one rung.
+
+    A rung's outcome follows from its settings alone: Keras forgets earlier models and the seed is set anew,
+    so it does not matter which worker runs it and after what.
+
+    Args:
+        family: Name of the file in `pipeline/models`.
+        seed: The same for every trial and the baseline, so that only settings make a difference.
+        threads: CPU threads of one operation.
+    """
+    runtime.prepare_tensorflow(threads, seed)
+    import keras
+
+    from pipeline.candidate import train_candidate, write_candidate
+    from pipeline.training import predict
+
+    data = load_train_data(family)
+
+    def run_rung(rung: Rung) -> Outcome:
+        keras.backend.clear_session()
+        model, training = rung.settings["model"], rung.settings["training"]
+        trained = train_candidate(
+            family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
+        )
+        flip = bool(training["test_time_flip"]) and data.input_spec.kind == "image"
+        probabilities = predict(trained.model, data.inputs, data.val_rows, test_time_flip=flip)
+        measured = validation_metrics(data.targets[data.val_rows], probabilities)
+        if trained.result.finished:
+            settings = {**rung.settings, "family": family, "seed": seed, "threads": threads}
+            write_candidate(rung.folder / FILES, trained, data, settings)
+        return Outcome(
+            score=measured[training["monitor"]],
+            metrics=measured,
+            epochs=len(trained.result.history),
+            finished=trained.result.finished,
+        )
+
+    return run_rung
+
+
+def validation_metrics(targets: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
+    """Return what trials and baseline are compared by.
+
+    Not taken from the training history: its `val_loss` holds the penalties and the label smoothing of the
+    settings, so a weaker penalty would look like a better model.
+
+    Args:
+        targets: Class indices, shape (num_samples,).
+        probabilities: Shape (num_samples, num_classes).
+    """
+    return {
+        "val_accuracy": float(metrics.accuracy_score(targets, np.asarray(probabilities))),
+        "val_loss": float(metrics.log_loss(targets, np.asarray(probabilities))),
+    }
+
+
+def baseline_metrics(family: str, val_probabilities: Path) -> dict[str, float]:
+    """Return the same metrics of a trained baseline.
+
+    Args:
+        family: Name of the file in `pipeline/models`.
+        val_probabilities: What the baseline predicts for the rows of val, shape (num_samples, num_classes).
+    """
+    data = load_train_data(family)
+    return validation_metrics(data.targets[data.val_rows], np.load(val_probabilities))
