@@ -1,0 +1,250 @@
+"""`millrace ...`: what a user types beside `dvc repro`.
+
+`init` says what the data is, `refresh` reads it again, `report` shows how the last run ended.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NoReturn, get_args
+
+import msgspec
+
+from pipeline import paths, runtime
+from pipeline.artifacts import file_digest, write_bytes
+from pipeline.gather import Gathered, gather
+from pipeline.source_file import (
+    Kind,
+    Location,
+    Source,
+    location_problems,
+    read_source,
+    stored_path,
+    stored_tar,
+    write_source,
+)
+from pipeline.strict_yaml import ParamsError, convert
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+USAGE_EXIT_CODE = 64
+MAX_CLASSES_SHOWN = 40
+EXAMPLES_DIR = Path("examples")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with this project's exit code for usage, and without guessing abbreviations."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a `millrace` command.
+
+    Args:
+        arguments: As typed after `millrace`; None takes those of the process.
+
+    Raises:
+        SystemExit: With an exit code of `docs/guides/exit-codes.md` when anything goes wrong.
+    """
+    options = _parser().parse_args(arguments)
+    if options.debug:
+        os.environ["MILLRACE_DEBUG"] = "1"
+    with runtime.exit_codes(options.command):
+        root = paths.project_root()
+        given_path = getattr(options, "path", None)
+        if given_path is not None:
+            options.path = stored_path(Path(given_path), root)
+        os.chdir(root)
+        options.run(options)
+
+
+def init(
+    kind: Kind,
+    location: Literal["bundled"] | Location,
+    *,
+    example: str | None,
+    force: bool,
+    max_bytes: int,
+    console: "Console",
+) -> None:
+    """Read the data completely, write data/source.json, and take over an example's parameters.
+
+    Args:
+        kind: Name of a file under pipeline/sources.
+        location: As it will stand in data/source.json.
+        example: Name of a file in examples/ that becomes params.yaml.
+        force: Replace a params.yaml that holds work of its own; it is kept as params.yaml.bak.
+        max_bytes: Limit of a download and of an unpacked archive.
+        console: Where the result is shown.
+
+    Raises:
+        UserError: Nothing was changed then.
+    """
+    problems = location_problems(kind, location)
+    if problems:
+        raise ParamsError([f"millrace init: {problem}" for problem in problems])
+    params = _example_params(example, force) if example else None
+    with runtime.acquire_lock("source"):
+        gathered = gather(kind, location, max_bytes=max_bytes, console=console)
+        write_source(gathered.source)
+    _show(gathered, console)
+    if params is not None:
+        _replace_params(params)
+        console.print(f"params.yaml is now {EXAMPLES_DIR}/{example}.yaml.")
+    console.print("Next: look at params.yaml, then run `make run` (or `dvc repro`).")
+
+
+def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
+    """Read the data of data/source.json again, and update the file if the data changed.
+
+    Args:
+        source: What data/source.json says now.
+        max_bytes: Limit of a download and of an unpacked archive.
+        console: Where the result is shown.
+
+    Raises:
+        UserError: Nothing was changed then.
+    """
+    pinned = isinstance(source.location, Location) and source.location.url is not None
+    stored = stored_tar(source.sha256)
+    if pinned and stored.is_file() and file_digest(stored, "sha256") == source.sha256:
+        console.print(
+            "The data behind a URL is pinned by its sha256, and this machine has it. Nothing to do."
+        )
+        return
+    with runtime.acquire_lock("source"):
+        gathered = gather(source.kind, source.location, max_bytes=max_bytes, console=console)
+        unchanged = msgspec.structs.replace(gathered.source, seen=source.seen) == source
+        if not unchanged:
+            write_source(gathered.source)
+    _show(gathered, console)
+    if unchanged:
+        since = f" since {source.seen}" if source.seen else ""
+        console.print(f"Nothing changed{since}; {paths.SOURCE_JSON} stays as it is.")
+    else:
+        console.print(f"The data changed: {source.count:,} samples before, {gathered.source.count:,} now.")
+    console.print("Next: run `make run` (or `dvc repro`).")
+
+
+def _run_init(options: argparse.Namespace) -> None:
+    location: Literal["bundled"] | Location = "bundled"
+    if options.path is not None or options.url is not None or options.kind != "digits":
+        sha256 = options.sha256.lower() if options.sha256 else None
+        given = {"path": options.path, "url": options.url, "sha256": sha256}
+        location = convert({name: value for name, value in given.items() if value}, Location, "millrace init")
+    init(
+        options.kind,
+        location,
+        example=options.example,
+        force=options.force,
+        max_bytes=int(options.max_gib * 2**30),
+        console=runtime.terminal(),
+    )
+
+
+def _run_refresh(options: argparse.Namespace) -> None:
+    refresh(read_source(), max_bytes=int(options.max_gib * 2**30), console=runtime.terminal())
+
+
+def _run_report(_options: argparse.Namespace) -> None:
+    from pipeline.report import print_report
+
+    print_report()
+
+
+def _show(gathered: Gathered, console: "Console") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    source = gathered.source
+    splits = sorted({split for split, _ in gathered.counts}, key=["train", "val", "test", ""].index)
+    classes = sorted({label for _, label in gathered.counts})
+    console.print(f"{source.kind}: {source.count:,} samples of {len(classes)} classes")
+    table = Table("class", *(split or "samples" for split in splits))
+    for label in classes[:MAX_CLASSES_SHOWN]:
+        table.add_row(escape(label), *(f"{gathered.counts.get((split, label), 0):,}" for split in splits))
+    if len(classes) > MAX_CLASSES_SHOWN:
+        table.add_row(f"... and {len(classes) - MAX_CLASSES_SHOWN} more", *("" for _ in splits))
+    console.print(table)
+    if gathered.ignored:
+        console.print(f"{gathered.ignored:,} other files were left out; they are no part of the data set.")
+    console.print(f"{source.files:,} files, {source.bytes:,} bytes, sha256 {source.sha256}", soft_wrap=True)
+
+
+def _example_params(name: str, force: bool) -> bytes:
+    """Return an example's parameters, after making sure that no work in params.yaml is lost."""
+    path = EXAMPLES_DIR / f"{name}.yaml"
+    known = {file.stem: file.read_bytes() for file in sorted(EXAMPLES_DIR.glob("*.yaml"))}
+    if name not in known:
+        raise runtime.InputMissing(
+            f"There is no example {name}. Expected one of {', '.join(known)}. Received: --example {name}. "
+            f"Look into {EXAMPLES_DIR}/."
+        )
+    if not paths.PARAMS_YAML.is_file() or force:
+        return known[name]
+    present = paths.PARAMS_YAML.read_bytes()
+    if present not in known.values() and present != _committed(paths.PARAMS_YAML):
+        raise runtime.NotPermitted(
+            f"params.yaml holds changes that are not committed, and {path} would replace them. "
+            f"Expected a committed or untouched params.yaml. Received: --example {name}. "
+            "Commit it, or add --force, which keeps it as params.yaml.bak."
+        )
+    return known[name]
+
+
+def _replace_params(content: bytes) -> None:
+    if paths.PARAMS_YAML.is_file() and paths.PARAMS_YAML.read_bytes() != content:
+        write_bytes(Path("params.yaml.bak"), paths.PARAMS_YAML.read_bytes())
+    write_bytes(paths.PARAMS_YAML, content)
+
+
+def _committed(path: Path) -> bytes | None:
+    """Return a file as git's last commit has it; None without git or without such a file."""
+    try:
+        done = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="millrace", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "init", help="say what the data is; writes data/source.json", allow_abbrev=False
+    )
+    command.add_argument("--kind", required=True, choices=get_args(Kind), help="how the files are laid out")
+    place = command.add_mutually_exclusive_group()
+    place.add_argument("--path", help="folder, or .zip/.tar(.gz) archive, on this machine")
+    place.add_argument("--url", help="http(s) address of an archive")
+    command.add_argument("--sha256", help="digest of the file behind --url, from the publisher's page")
+    command.add_argument("--example", help="take examples/NAME.yaml as params.yaml", metavar="NAME")
+    command.add_argument("--force", action="store_true", help="with --example: replace a changed params.yaml")
+    _add_limit(command)
+    command.set_defaults(run=_run_init)
+
+    command = commands.add_parser("refresh", help="read the data again; updates data/source.json")
+    _add_limit(command)
+    command.set_defaults(run=_run_refresh)
+
+    command = commands.add_parser("report", help="show how the last run ended")
+    command.set_defaults(run=_run_report)
+    return parser
+
+
+def _add_limit(command: argparse.ArgumentParser) -> None:
+    text = "largest download, and largest unpacked archive, in GiB (default: 20)"
+    command.add_argument("--max-gib", type=float, default=20.0, help=text)
+
+
+if __name__ == "__main__":
+    main()

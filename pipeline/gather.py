@@ -1,0 +1,141 @@
+"""From the original files to a verified archive: read once, completely, then kept by its digest.
+
+Only `millrace init` and `millrace refresh` come here; the pipeline itself never asks the network or the
+original files for anything.
+"""
+
+import datetime as dt
+import os
+import shutil
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline import paths
+from pipeline.archives import list_files, unpack, write_tar
+from pipeline.artifacts import file_digest, fsync_dir
+from pipeline.download import Limits, download
+from pipeline.runtime import DataRefused, InputMissing
+from pipeline.source_file import Kind, Location, Source, stored_tar
+from pipeline.source_kinds import SOURCES
+from pipeline.sources import digits
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INCOMING_DIR = paths.STATE_DIR / "incoming"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What `gather` read.
+
+    Attributes:
+        source: What data/source.json should say now.
+        counts: Samples per (given split or "", class).
+        ignored: Visible files that do not belong to the data.
+    """
+
+    source: Source
+    counts: Mapping[tuple[str, str], int]
+    ignored: int
+
+
+def gather(
+    kind: Kind,
+    location: Literal["bundled"] | Location,
+    *,
+    max_bytes: int,
+    console: "Console | None" = None,
+) -> Gathered:
+    """Read the data where it lies, completely, and keep it in the store.
+
+    Args:
+        kind: Name of a file under pipeline/sources.
+        location: As in data/source.json; relative paths start at the working directory.
+        max_bytes: Limit of a download and of an unpacked archive.
+        console: Where a progress bar of a download goes.
+
+    Raises:
+        UserError: The files are missing, refused or not reachable; nothing was changed then.
+    """
+    with _empty_folder(INCOMING_DIR) as incoming:
+        files, ignored = _files(kind, location, incoming, max_bytes, console)
+        tar_path = incoming / "source.tar"
+        write_tar(tar_path, files)
+        counts = _read_all(kind, tar_path)
+        source = Source(
+            kind=kind,
+            location=location,
+            sha256=file_digest(tar_path, "sha256"),
+            bytes=tar_path.stat().st_size,
+            files=len(files),
+            count=sum(counts.values()),
+            seen=None if location == "bundled" else dt.datetime.now(dt.UTC).date().isoformat(),
+        )
+        _keep(tar_path, stored_tar(source.sha256))
+    return Gathered(source, counts, ignored)
+
+
+def _files(
+    kind: str,
+    location: Literal["bundled"] | Location,
+    incoming: Path,
+    max_bytes: int,
+    console: "Console | None",
+) -> tuple[Mapping[str, Path | bytes], int]:
+    if location == "bundled":
+        return digits.bundled_files(), 0
+    folder = Path(location.path or "")
+    if location.url is not None:
+        folder = incoming / "download"
+        limits = Limits(max_bytes=max_bytes)
+        download(location.url, folder, sha256=location.sha256 or "", limits=limits, console=console)
+    elif not folder.exists():
+        raise InputMissing(
+            f"There is nothing at the given path. Expected {SOURCES[kind].LAYOUT}. "
+            f"Received: path={location.path}. Correct --path, or run `millrace init` again."
+        )
+    if folder.is_file():
+        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
+        folder = incoming / "unpacked"
+    names = list_files(folder)
+    chosen = SOURCES[kind].select(names)
+    return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
+
+
+def _read_all(kind: str, tar_path: Path) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    with tarfile.open(tar_path, "r:") as archive:
+        for sample in SOURCES[kind].read(archive):
+            counts[sample.split or "", sample.label] += 1
+    classes = sorted({label for _, label in counts})
+    if len(classes) < 2:
+        raise DataRefused(
+            f"A classifier needs at least 2 classes. Expected {SOURCES[kind].LAYOUT}. "
+            f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
+        )
+    return counts
+
+
+def _keep(tar_path: Path, stored: Path) -> None:
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    with tar_path.open("rb") as file:
+        os.fsync(file.fileno())
+    tar_path.replace(stored)
+    fsync_dir(stored.parent)
+
+
+@contextmanager
+def _empty_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, and clear away what a killed predecessor left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

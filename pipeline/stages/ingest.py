@@ -1,0 +1,186 @@
+"""Stage `ingest`: decode every sample into one canonical data set, and count what was odd.
+
+Reads: data/raw/source.tar, data/source.json (kind and number of samples).
+Writes: data/interim/samples.parquet, data/interim/images.npy, reports/ingest/summary.json.
+Parameters: data.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pipeline import paths, runtime
+from pipeline.artifacts import write_json
+from pipeline.config import load_params
+from pipeline.images import (
+    CommonShape,
+    DecodedImage,
+    Resize,
+    UndecodableImage,
+    decode,
+    fit,
+    from_pixels,
+    oddities,
+)
+from pipeline.ingest_tally import Tally
+from pipeline.sample_table import npy_writer, sample_writer
+from pipeline.source_file import read_source
+from pipeline.source_kinds import SOURCES
+from pipeline.sources.raw_sample import RawSample
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def main() -> None:
+    """Run the stage from the command line."""
+    with runtime.stage("ingest") as stage:
+        data = load_params().data
+        source = read_source()
+        if not paths.RAW_TAR.is_file():
+            raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
+        with tarfile.open(paths.RAW_TAR, "r:") as archive:
+            summary = ingest(
+                _watched(SOURCES[source.kind].read(archive), source.count, stage.console),
+                num_samples=source.count,
+                image_size=data.image_size,
+                channels=data.channels,
+                resize=data.resize,
+                size_policy=data.policy.size,
+                mode_policy=data.policy.mode,
+                exif_rotation_policy=data.policy.exif_rotation,
+                undecodable_policy=data.policy.undecodable,
+                max_rejected_share=data.max_rejected_share,
+                limit_per_class=data.limit_per_class,
+            )
+        stage.console.print(
+            f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, "
+            f"{len(summary['classes'])} classes, images {summary['image']['shape']}; rejected {summary['rejected']}, "
+            f"converted {summary['converted']}",
+            markup=False,
+        )
+
+
+def ingest(
+    samples: Iterable[RawSample],
+    *,
+    num_samples: int,
+    image_size: tuple[int, int] | None,
+    channels: Literal[1, 3] | None,
+    resize: Resize,
+    size_policy: Literal["convert", "reject"],
+    mode_policy: Literal["convert", "reject"],
+    exif_rotation_policy: Literal["convert", "reject"],
+    undecodable_policy: Literal["reject", "fail"],
+    max_rejected_share: float,
+    limit_per_class: int | None = None,
+) -> dict[str, Any]:
+    """Write the canonical data set in one pass; memory does not grow with the data.
+
+    Args:
+        samples: Ordered by `sample_id`.
+        num_samples: How many there must be.
+        image_size: Height and width in pixels; None: all images must have the size of the first.
+        channels: 1 or 3; None: all images must have as many as the first.
+        resize: stretch, pad or crop; see `pipeline.images.fit`.
+        size_policy: For images of another size than `image_size`.
+        mode_policy: For files whose pixels are not L (1 channel) or RGB (3 channels) already.
+        exif_rotation_policy: For photographs that lie on their side.
+        undecodable_policy: For broken files.
+        max_rejected_share: Share of the samples in [0, 1) that may be rejected.
+        limit_per_class: Keep the first so many of each class and given split; None: all.
+
+    Returns:
+        The content of reports/ingest/summary.json.
+
+    Raises:
+        DataRefused: Too much was rejected, sizes or channels differ where none are given, fewer than
+            two classes are left, or the number of samples is another.
+    """
+    policies = {"size": size_policy, "mode": mode_policy, "exif_rotation": exif_rotation_policy}
+    rejecting = {oddity for oddity, policy in policies.items() if policy == "reject"}
+    common, tally, image_shape = CommonShape(image_size, channels), Tally(), [0, 0, 0]
+    with npy_writer(paths.IMAGES_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
+        for sample in _in_order(samples):
+            if tally.has_enough(sample.label, sample.split or "", limit_per_class):
+                continue
+            image = _decoded(sample, undecodable_policy)
+            if image is None:
+                tally.reject(["undecodable"], sample.sample_id)
+                continue
+            size, num_channels = common.settle(image.pixels, sample.sample_id)
+            odd = oddities(image, size, num_channels)
+            if rejecting & set(odd):
+                tally.reject([oddity for oddity in odd if oddity in rejecting], sample.sample_id)
+                continue
+            pixels = fit(image.pixels, size, num_channels, resize)
+            table.append(_row(sample, image, odd, pixels, images.count))
+            images.append(pixels)
+            tally.keep(sample.label, sample.split or "", odd)
+            image_shape = list(pixels.shape)
+        tally.check(num_samples, max_rejected_share)
+        summary = tally.summary(image_shape)
+    write_json(paths.INGEST_REPORT, summary)
+    return summary
+
+
+def _row(
+    sample: RawSample, image: DecodedImage, odd: tuple[str, ...], pixels: np.ndarray, row: int
+) -> dict[str, Any]:
+    shape = "x".join(map(str, pixels.shape))
+    return {
+        "sample_id": sample.sample_id,
+        "label": sample.label,
+        "given_split": sample.split or "",
+        "group": "",
+        "time": "",
+        # The shape belongs to the content: 2 x 8 and 4 x 4 black pixels are different images.
+        "content_sha256": hashlib.sha256(f"{shape}:".encode() + pixels.tobytes()).hexdigest(),
+        "height_original": image.pixels.shape[0],
+        "width_original": image.pixels.shape[1],
+        "mode_original": image.mode,
+        "oddities": ",".join(odd),
+        "row": row,
+    }
+
+
+def _in_order(samples: Iterable[RawSample]) -> Iterator[RawSample]:
+    """Pass samples on; the table is written in one pass, so their order is the table's order."""
+    previous = ""
+    for sample in samples:
+        if sample.sample_id <= previous:
+            raise ValueError(
+                "A source yields samples out of order or twice. Expected sample_id to rise. "
+                f"Received: {sample.sample_id} after {previous}. Sort in the source's `read`."
+            )
+        previous = sample.sample_id
+        yield sample
+
+
+def _watched(samples: Iterable[RawSample], num_samples: int, console: "Console") -> Iterable[RawSample]:
+    """Show a progress bar where somebody can see it."""
+    if not console.is_terminal:
+        return samples
+    from rich.progress import track
+
+    return track(samples, "ingest", total=num_samples, console=console)
+
+
+def _decoded(sample: RawSample, undecodable_policy: str) -> DecodedImage | None:
+    """Return the pixels of a sample, or None for a broken file that may be left out."""
+    try:
+        return from_pixels(sample.image) if isinstance(sample.image, np.ndarray) else decode(sample.image)
+    except UndecodableImage as error:
+        if undecodable_policy == "reject":
+            return None
+        raise runtime.DataRefused(
+            f"{sample.sample_id} cannot be decoded. Expected an intact image. Received: {error}. "
+            "Replace the file, or set data.policy.undecodable to reject in params.yaml."
+        ) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""`millrace init` and `millrace refresh`: all or nothing, and in words a newcomer understands."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli, paths
+from pipeline.artifacts import file_digest
+from pipeline.source_file import Location, read_source, stored_tar
+from tests.picture_folders import class_folders, fill, picture
+
+EXAMPLES = {"digits": b"# digits\n", "own": b"# own pictures\n"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project, and the working directory inside it."""
+    root = tmp_path / "project"
+    fill(root, {"dvc.yaml": b"stages: {}\n", "params.yaml": EXAMPLES["digits"]})
+    fill(root, {f"examples/{name}.yaml": content for name, content in EXAMPLES.items()})
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MILLRACE_DEBUG", raising=False)
+    return root
+
+
+def millrace(*arguments):
+    """Run a command and return its exit code."""
+    try:
+        cli.main(arguments)
+    except SystemExit as error:
+        return error.code
+    return 0
+
+
+def test_init_of_a_folder_says_what_was_read(project, tmp_path, capsys):
+    """Counts per class, files left out, the next command; source.json and the store agree."""
+    folder = class_folders(tmp_path / "pictures")
+    fill(folder, {"cat/notes.txt": b"x"})
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder)) == 0
+    source = read_source()
+    assert ("image_folder", Location(path=str(folder)), 6, 6) == (
+        source.kind,
+        source.location,
+        source.files,
+        source.count,
+    )
+    stored = stored_tar(source.sha256)
+    assert (source.sha256, source.bytes) == (file_digest(stored, "sha256"), stored.stat().st_size)
+    output = capsys.readouterr().out
+    for part in ("image_folder: 6 samples", "cat", "dog", "1 other files were left out", "Next:"):
+        assert part in output
+
+
+def test_init_works_from_below_the_project(project, tmp_path, monkeypatch):
+    """Paths count from where the user stands; source.json keeps them relative to the project."""
+    class_folders(tmp_path / "pictures")
+    (project / "docs").mkdir()
+    monkeypatch.chdir(project / "docs")
+    assert millrace("init", "--kind", "image_folder", "--path", "../../pictures") == 0
+    assert read_source(project / "data/source.json").location == Location(path="../pictures")
+
+
+def test_init_reads_a_zip_file(project, tmp_path):
+    """An archive gives the same bytes as the folder that was packed."""
+    folder = class_folders(tmp_path / "pictures")
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder)) == 0
+    sha256 = read_source().sha256
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "pictures")
+    assert millrace("init", "--kind", "image_folder", "--path", archive) == 0
+    assert read_source().sha256 == sha256
+
+
+def test_init_of_the_bundled_digits_never_drifts(project):
+    """Two runs give the same bytes: no date, no path."""
+    assert millrace("init", "--kind", "digits") == 0
+    first = paths.SOURCE_JSON.read_bytes()
+    assert millrace("init", "--kind", "digits") == 0
+    assert first == paths.SOURCE_JSON.read_bytes()
+    committed = Path(__file__).resolve().parent.parent / "data/source.json"
+    assert json.loads(committed.read_text()) == json.loads(first)
+
+
+def refused_inits(tmp_path):
+    """Return arguments of `init` that cannot work, their exit code and a part of the message."""
+    one_class = fill(tmp_path / "one", {"cat/1.png": picture(0), "cat/2.png": picture(1)})
+    bad_zip = tmp_path / "bad.zip"
+    with zipfile.ZipFile(bad_zip, "w") as archive:
+        archive.writestr("../evil.png", b"x")
+    return [
+        (["--kind", "image_folder", "--path", str(tmp_path / "nowhere")], 66, "nothing at the given path"),
+        (["--kind", "image_folder", "--path", str(one_class)], 65, "Fewer than two classes"),
+        (["--kind", "idx", "--path", str(one_class)], 65, "no complete IDX data set"),
+        (["--kind", "image_folder", "--path", str(bad_zip)], 77, "whole archive is refused"),
+        (["--kind", "image_folder", "--path", __file__], 65, "cannot be unpacked"),
+        (["--kind", "digits", "--path", str(one_class)], 78, "belong together"),
+        (["--kind", "idx"], 78, "either path or url"),
+        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip"], 78, "--sha256"),
+        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip", "--sha256", "0" * 64], 69, "could not be"),
+        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip", "--sha256", "short"], 78, "sha256"),
+        (["--kind", "digits", "--example", "nothing"], 66, "Expected one of digits, own"),
+    ]
+
+
+def test_a_refused_init_changes_nothing(project, tmp_path, capsys):
+    """Whatever goes wrong: the documented code, a message, and the data of before still in place."""
+    assert millrace("init", "--kind", "digits") == 0
+    before = {
+        path: path.read_bytes() for path in project.rglob("*") if path.is_file() and "status" not in path.name
+    }
+    for arguments, code, message in refused_inits(tmp_path):
+        assert millrace("init", *arguments) == code, arguments
+        assert message in capsys.readouterr().err
+    after = {
+        path: path.read_bytes() for path in project.rglob("*") if path.is_file() and "status" not in path.name
+    }
+    changed = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+    assert [path for path in changed if path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["unknown"], ["init"], ["init", "--kind", "cinema"], ["init", "--kin", "digits"],
+     ["init", "--kind", "idx", "--path", "a", "--url", "b"]],
+)  # fmt: skip
+def test_usage_mistakes_exit_with_64(project, arguments, capsys):
+    """As in the table of exit codes, with a pointer to --help."""
+    assert millrace(*arguments) == 64
+    assert "--help" in capsys.readouterr().err
+
+
+def test_refresh_notices_new_files_and_nothing_else(project, tmp_path, capsys):
+    """Unchanged data leaves source.json byte for byte; a new picture changes digest and count."""
+    folder = class_folders(tmp_path / "pictures")
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder)) == 0
+    content = json.loads(paths.SOURCE_JSON.read_text()) | {"seen": "2020-01-01"}
+    paths.SOURCE_JSON.write_text(json.dumps(content))
+    before = paths.SOURCE_JSON.read_bytes()
+    assert millrace("refresh") == 0
+    assert before == paths.SOURCE_JSON.read_bytes()
+    assert "Nothing changed since 2020-01-01" in capsys.readouterr().out
+    fill(folder, {"cat/new.png": picture(99)})
+    assert millrace("refresh") == 0
+    assert read_source().count == 7
+    assert read_source().sha256 != content["sha256"]
+
+
+def test_refresh_brings_back_a_lost_store(project, tmp_path):
+    """A fresh clone has source.json but no archive; refresh reads the original again."""
+    folder = class_folders(tmp_path / "pictures")
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder)) == 0
+    shutil.rmtree(project / ".millrace")
+    assert millrace("refresh") == 0
+    assert stored_tar(read_source().sha256).is_file()
+
+
+def test_refresh_when_the_original_is_gone_keeps_the_data(project, tmp_path):
+    """DVC deletes a local file whose URL is down; here the archive of before stays usable."""
+    folder = class_folders(tmp_path / "pictures")
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder)) == 0
+    before = paths.SOURCE_JSON.read_bytes()
+    shutil.rmtree(folder)
+    assert millrace("refresh") == 66
+    assert before == paths.SOURCE_JSON.read_bytes()
+    assert stored_tar(read_source().sha256).is_file()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves a folder and counts requests."""
+
+    def do_GET(self):
+        """Count, then serve."""
+        self.server.requests += 1
+        super().do_GET()
+
+    def log_message(self, *_):
+        """Stay quiet."""
+
+
+def test_a_url_is_read_once_and_then_from_the_store(project, tmp_path, capsys, monkeypatch):
+    """Its digest pins it: as long as the archive is here and whole, the network is not asked again."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    class_folders(tmp_path / "pictures")
+    archive = Path(shutil.make_archive(str(tmp_path / "served" / "set"), "zip", tmp_path, "pictures"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=archive.parent))
+    server.requests = 0
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/set.zip"
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    try:
+        assert millrace("init", "--kind", "image_folder", "--url", url, "--sha256", sha256) == 0
+        assert read_source().location == Location(url=url, sha256=sha256)
+        assert millrace("refresh") == 0
+        assert server.requests == 1
+        assert "Nothing to do" in capsys.readouterr().out
+        stored_tar(read_source().sha256).write_bytes(b"damaged")
+        assert millrace("refresh") == 0
+        assert server.requests == 2
+        assert file_digest(stored_tar(read_source().sha256), "sha256") == read_source().sha256
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_example_replaces_untouched_parameters(project):
+    """params.yaml that equals some example holds no work; a copy is kept all the same."""
+    assert millrace("init", "--kind", "digits", "--example", "own") == 0
+    assert paths.PARAMS_YAML.read_bytes() == EXAMPLES["own"]
+    assert Path("params.yaml.bak").read_bytes() == EXAMPLES["digits"]
+
+
+def test_an_example_does_not_replace_work(project, capsys):
+    """Changed parameters are refused before any data is read, and kept as .bak with --force."""
+    paths.PARAMS_YAML.write_bytes(b"# mine\n")
+    assert millrace("init", "--kind", "digits", "--example", "own") == 77
+    assert "--force" in capsys.readouterr().err
+    assert paths.PARAMS_YAML.read_bytes() == b"# mine\n"
+    assert not paths.SOURCE_JSON.exists()
+    assert millrace("init", "--kind", "digits", "--example", "own", "--force") == 0
+    assert Path("params.yaml.bak").read_bytes() == b"# mine\n"
+
+
+def test_committed_parameters_may_be_replaced(project):
+    """Git has them."""
+    paths.PARAMS_YAML.write_bytes(b"# mine\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "mine"]):
+        subprocess.run([*git, *command], cwd=project, check=True)
+    assert millrace("init", "--kind", "digits", "--example", "own") == 0
+    assert paths.PARAMS_YAML.read_bytes() == EXAMPLES["own"]
+
+
+def test_class_names_that_look_like_markup_are_shown_as_they_are(project, tmp_path, capsys):
+    """`[red]` is a folder's name, not a colour."""
+    fill(tmp_path / "pictures", {"[red]/1.png": picture(0), "blue/1.png": picture(1)})
+    assert millrace("init", "--kind", "image_folder", "--path", str(tmp_path / "pictures")) == 0
+    assert "[red]" in capsys.readouterr().out
+
+
+def test_debug_shows_the_traceback(project, capsys, monkeypatch):
+    """Without it there is a message; with it, where it came from."""
+    monkeypatch.setenv("MILLRACE_DEBUG", "")
+    assert millrace("init", "--kind", "idx", "--path", "nowhere") == 66
+    assert "Traceback" not in capsys.readouterr().err
+    assert millrace("--debug", "init", "--kind", "idx", "--path", "nowhere") == 66
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_outside_a_project_the_command_says_so(tmp_path, monkeypatch, capsys):
+    """There is no dvc.yaml above an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert millrace("refresh") == 66
+    assert "No dvc.yaml" in capsys.readouterr().err
+
+
+def test_the_command_line_starts_light():
+    """None of the heavy libraries is imported before a command needs it."""
+    heavy = "tensorflow keras mlflow great_expectations sklearn pandas matplotlib"
+    code = f"import sys, pipeline.cli; print([name for name in {heavy.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
