@@ -1,0 +1,44 @@
+"""What is known of each sample before any training: the table that the suite judges, one row per sample."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from pipeline.duplicates import Duplicates, conflicting_contents
+
+
+def sample_facts(
+    samples: pd.DataFrame, statistics: Mapping[str, np.ndarray], duplicates: Duplicates
+) -> pd.DataFrame:
+    """Return the sample table with everything the suite judges beside it.
+
+    Args:
+        samples: As `read_samples` returns them.
+        statistics: Arrays from `image_statistics`, in the order of the payload.
+        duplicates: In the order of `samples`.
+
+    Returns:
+        The columns of `samples` and: the statistics; `cluster`, `exact_copies`, `near_copies`;
+        `class_samples`: size of the sample's class; `class_ratio`: largest class divided by that;
+        `has_exact_copy`, `in_conflict` (content under several labels), `opens_conflict` (its first sample),
+        `near_conflict` (cluster under several labels, content under one): 0 or 1.
+    """
+    facts = samples.reset_index(drop=True)
+    rows = facts["row"].to_numpy()
+    class_samples = facts.groupby("label")["label"].transform("size")
+    conflicts = conflicting_contents(facts["content_sha256"].tolist(), facts["label"].tolist())
+    near_conflicts = conflicting_contents(duplicates.cluster.tolist(), facts["label"].tolist())
+    in_conflict = facts["content_sha256"].isin(conflicts)
+    return facts.assign(
+        **{name: values[rows] for name, values in statistics.items()},
+        cluster=duplicates.cluster,
+        exact_copies=duplicates.exact_copies,
+        near_copies=duplicates.near_copies,
+        class_samples=class_samples,
+        class_ratio=class_samples.max() / class_samples,
+        has_exact_copy=(duplicates.exact_copies > 0).astype(int),
+        in_conflict=in_conflict.astype(int),
+        opens_conflict=(in_conflict & ~facts["content_sha256"].duplicated()).astype(int),
+        near_conflict=(pd.Series(duplicates.cluster).isin(near_conflicts) & ~in_conflict).astype(int),
+    )

@@ -1,0 +1,216 @@
+"""The gate: sound data passes, each planted defect is refused by name, reports are written either way."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import paths
+from pipeline.runtime import DataRefused, InputMissing
+from pipeline.stages.split import split
+from pipeline.stages.validate import validate
+from pipeline.strict_yaml import ParamsError
+from tests.ingested import pictures, write_ingested
+
+BOUNDS = {
+    "min_samples_per_class": 5,
+    "max_class_ratio": 3.0,
+    "max_label_conflicts": 0,
+    "max_duplicate_share": 0.1,
+}
+OUTS = (
+    paths.STATISTICS_PARQUET,
+    paths.DUPLICATES_PARQUET,
+    paths.VALIDATE_SUMMARY,
+    paths.VALIDATE_FAILING,
+    paths.VALIDATE_HTML,
+)
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def ingest(tmp_path, change=None, num_hats=12, num_shoes=10):
+    """Write data of two classes, after `change(images, labels)`."""
+    images = pictures(num_hats + num_shoes)
+    labels = ["hat"] * num_hats + ["shoe"] * num_shoes
+    if change:
+        change(images, labels)
+    write_ingested(tmp_path, images, labels)
+
+
+def refused():
+    """Return the message of the refusal, and the failing samples by column."""
+    with pytest.raises(DataRefused) as error:
+        validate(BOUNDS, 4, 0.01)
+    failing = pd.read_csv(paths.VALIDATE_FAILING, dtype=str, keep_default_na=False)
+    return str(error.value), failing[failing["severity"] == "critical"].groupby("column")["sample_id"].apply(
+        list
+    )
+
+
+def test_sound_data_passes(tmp_path):
+    """Random images of two classes meet every expectation; all files are there."""
+    ingest(tmp_path)
+    summary = validate(BOUNDS, 4, 0.01)
+    assert summary["passed"] is True
+    assert summary["expectations"]["failed"] == 0
+    assert summary["expectations"]["judged"] == summary["expectations"]["met"]
+    assert all(path.is_file() for path in OUTS)
+    assert summary == json.loads(paths.VALIDATE_SUMMARY.read_text())
+
+
+def test_a_second_run_writes_the_same_bytes(tmp_path):
+    """Tables, summary, list and report are the same for the same data."""
+    ingest(tmp_path)
+    validate(BOUNDS, 4, 0.01)
+    first = [path.read_bytes() for path in OUTS]
+    validate(BOUNDS, 4, 0.01)
+    assert first == [path.read_bytes() for path in OUTS]
+
+
+def test_tables_have_one_row_per_sample(tmp_path):
+    """Clusters are named by the smallest content of their copies, statistics belong to their sample."""
+
+    def copy(images, _labels):
+        images[3] = images[4]
+
+    ingest(tmp_path, copy)
+    validate(BOUNDS, 4, 0.01)
+    duplicates = pd.read_parquet(paths.DUPLICATES_PARQUET).set_index("sample_id")
+    samples = pd.read_parquet(paths.SAMPLES_PARQUET).set_index("sample_id")
+    assert duplicates.index.tolist() == samples.index.tolist()
+    assert (
+        duplicates.loc["003", "cluster"]
+        == duplicates.loc["004", "cluster"]
+        == samples.loc["003", "content_sha256"]
+    )
+    assert duplicates["exact_copies"].sum() == 2
+    statistics = pd.read_parquet(paths.STATISTICS_PARQUET).set_index("sample_id")
+    assert statistics.loc["007", "mean"] == pytest.approx(np.load(paths.IMAGES_NPY)[7].mean() / 255, abs=1e-6)
+
+
+def test_what_validate_writes_split_reads(tmp_path):
+    """The next stage joins the table of clusters with the samples."""
+    ingest(tmp_path, num_hats=60, num_shoes=60)
+    validate(BOUNDS, 4, 0.01)
+    summary = split("stratified", 0.2, 0.2, "millrace")
+    assert sum(summary["samples"].values()) == 120
+
+
+def test_a_small_class_is_refused(tmp_path):
+    """Both the size and the ratio of the class are named, with all its samples."""
+    ingest(tmp_path, num_shoes=3)
+    message, failing = refused()
+    assert "No class is smaller than validate.min_samples_per_class." in message
+    assert failing["class_samples"] == ["012", "013", "014"]
+    assert failing["class_ratio"] == ["012", "013", "014"]
+
+
+def test_a_single_class_is_refused(tmp_path):
+    """One class leaves nothing to tell apart."""
+    ingest(tmp_path, num_shoes=0)
+    assert "at least two classes" in refused()[0]
+
+
+def test_one_content_under_two_labels_is_refused(tmp_path):
+    """The two samples of the conflict are named."""
+
+    def conflict(images, _labels):
+        images[20] = images[2]
+
+    ingest(tmp_path, conflict)
+    message, failing = refused()
+    assert "contents stand under two labels" in message
+    assert failing["opens_conflict"] == ["002", "020"]
+
+
+def test_too_many_copies_are_refused(tmp_path):
+    """Four of 22 samples with a copy are more than a tenth."""
+
+    def copies(images, _labels):
+        images[1], images[3] = images[0], images[2]
+
+    ingest(tmp_path, copies)
+    message, failing = refused()
+    assert "exact content stands elsewhere" in message
+    assert failing["has_exact_copy"] == ["000", "001", "002", "003"]
+
+
+def test_blank_images_are_refused(tmp_path):
+    """More than 1 % of blank images is a broken source."""
+
+    def blank(images, _labels):
+        images[5] = 17
+
+    ingest(tmp_path, blank)
+    assert refused()[1]["standard_deviation"] == ["005"]
+
+
+def test_an_empty_label_is_refused(tmp_path):
+    """A label of spaces names no class."""
+
+    def unnamed(_images, labels):
+        labels[:6] = [" "] * 6
+
+    ingest(tmp_path, unnamed)
+    assert refused()[1]["label"] == ["000", "001", "002", "003", "004", "005"]
+
+
+def test_reports_are_written_before_the_refusal(tmp_path):
+    """Whoever is refused can look at why; the summary says so too."""
+    ingest(tmp_path, num_shoes=3)
+    refused()
+    assert all(path.is_file() for path in OUTS)
+    assert json.loads(paths.VALIDATE_SUMMARY.read_text())["passed"] is False
+    assert "Data refused" in paths.VALIDATE_HTML.read_text()
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 1], [0, 1, 3]])
+def test_a_table_that_does_not_fit_the_payload_is_refused(tmp_path, rows):
+    """Samples that share an image, or point beyond it, are refused before anything is measured."""
+    write_ingested(tmp_path, pictures(4)[[0, 1, 2, 3]], ["a", "b", "c"], rows=rows)
+    with pytest.raises(DataRefused, match="disagree"):
+        validate(BOUNDS, 4, 0.01)
+
+
+def test_a_payload_of_floats_is_refused(tmp_path):
+    """NaN can only hide in floats, and floats are refused."""
+    ingest(tmp_path)
+    np.save(paths.IMAGES_NPY, np.full((22, 8, 8, 1), np.nan, dtype=np.float32))
+    with pytest.raises(DataRefused, match="not a stack of images"):
+        validate(BOUNDS, 4, 0.01)
+
+
+def test_a_missing_payload_says_which_stage_makes_it(tmp_path):
+    """The message names ingest."""
+    ingest(tmp_path)
+    paths.IMAGES_NPY.unlink()
+    with pytest.raises(InputMissing, match="dvc repro ingest"):
+        validate(BOUNDS, 4, 0.01)
+
+
+def test_a_bound_that_the_suite_does_not_use_is_refused(tmp_path):
+    """A limit of params.yaml can not lose its expectation unnoticed."""
+    ingest(tmp_path)
+    with pytest.raises(ParamsError, match="max_blank"):
+        validate({**BOUNDS, "max_blank": 1}, 4, 0.01)
+
+
+def test_the_command_ends_with_65_and_a_table(project, stage_environment):
+    """From the command line: exit code 65, the failing demand on stderr, the report on disk."""
+    ingest(project, num_shoes=3)
+    done = subprocess.run(
+        ["pipeline/run", "validate"], cwd=project, env=stage_environment, capture_output=True, text=True
+    )
+    assert done.returncode == 65, done.stderr
+    assert "No class is smaller than validate.min_samples_per_class." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Calculating Metrics" not in done.stderr
+    assert (project / paths.VALIDATE_HTML).is_file()
+    assert not [name for name in os.listdir(project) if name.startswith("gx")]
