@@ -63,7 +63,9 @@ def write_json(path: Path, content: object) -> None:
     Raises:
         ValueError: A number is NaN or infinite; nothing broken is ever written as a result.
     """
-    write_text(path, json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(
+        path, json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    )
 
 
 def read_json(path: Path, made_by: str = "") -> Any:
@@ -122,12 +124,15 @@ def canonical_zip(source: Path, path: Path, replace: dict[str, bytes] | None = N
         replace: New content for single members.
     """
     replace = replace or {}
-    with zipfile.ZipFile(source) as archive, atomic_path(path) as temporary:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as canonical:
-            for name in sorted(archive.namelist()):
-                info = zipfile.ZipInfo(name, ZIP_EPOCH)
-                info.external_attr = 0o644 << 16
-                canonical.writestr(info, replace.get(name, archive.read(name)))
+    with (
+        zipfile.ZipFile(source) as archive,
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as canonical,
+    ):
+        for name in sorted(archive.namelist()):
+            info = zipfile.ZipInfo(name, ZIP_EPOCH)
+            info.external_attr = 0o644 << 16
+            canonical.writestr(info, replace.get(name, archive.read(name)))
 
 
 def finite(value: object, where: str) -> None:

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from pipeline.config import BASELINE_FAMILIES, AutoencoderCandidate, CnnCandidate, Params, training_of, tune_of
+from pipeline.config import (
+    BASELINE_FAMILIES,
+    AutoencoderCandidate,
+    CnnCandidate,
+    Params,
+    training_of,
+    tune_of,
+)
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
 from pipeline.search_space import space_problems
@@ -88,7 +95,10 @@ def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
                 f"Received: families {', '.join(sorted(families))}. Copy its block from examples/digits.yaml."
             )
     if families <= set(BASELINE_FAMILIES):
-        yield "candidates must hold something beside the baselines. Add a block of family cnn, rnn, autoencoder or dense."
+        yield (
+            "candidates must hold something beside the baselines. "
+            "Add a block of family cnn, rnn, autoencoder or dense."
+        )
 
 
 def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:

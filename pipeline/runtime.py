@@ -223,9 +223,8 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not importable"
     try:
         with _quiet_stderr():
-            import tensorflow as tf
-
             import keras
+            import tensorflow as tf
     finally:
         for name in hidden:
             sys.modules.pop(name, None)

@@ -4,7 +4,6 @@ DVC computes hashes of dependencies after the command has ended, so an edit duri
 the input of a result it never produced. A stage therefore hashes its inputs itself, first and last.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +136,7 @@ def _stamp(path: Path) -> list[tuple[str, int, int, int]]:
     stamps = []
     for file in files:
         try:
-            status = os.stat(file)
+            status = file.stat()
         except FileNotFoundError:
             continue  # reported by the digest, which names the file
         stamps.append((str(file), status.st_size, status.st_ino, status.st_mtime_ns))

@@ -40,12 +40,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         yaml = YAML(typ="safe", pure=False)
         for event in YAML(typ="safe", pure=False).parse(io.StringIO(text)):
             if isinstance(event, AliasEvent):
-                raise ParamsError(
-                    [
-                        f"{path}: aliases are not supported. Expected plain values. Received: *{event.anchor} "
-                        f"at line {event.start_mark.line + 1}. Write the value out."
-                    ]
-                )
+                place = f"*{event.anchor} at line {event.start_mark.line + 1}"
+                raise ParamsError([f"{path}: no aliases here. Received: {place}. Write the value out."])
         content = yaml.load(text)
     except DuplicateKeyError as error:
         raise ParamsError([f"{path}: a key stands twice. {error.problem}. Remove one of them."]) from error
@@ -142,7 +138,7 @@ def _sentence(message: str, kind: Any) -> str:
     """Return msgspec's message, with the choices named where it only says 'invalid enum value'."""
     if message.startswith("Invalid enum value"):
         return f"Expected {_describe(kind)}."
-    return message.split(" - at ")[0].rstrip(".") + "."
+    return message.partition(" - at ")[0].rstrip(".") + "."
 
 
 def _describe(kind: Any) -> str:

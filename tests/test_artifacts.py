@@ -84,7 +84,9 @@ def test_canonical_zip_forgets_dates_and_order(tmp_path):
     for name, members in (("a.zip", ["x", "y"]), ("b.zip", ["y", "x"])):
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
             for member in members:
-                archive.writestr(zipfile.ZipInfo(member, (2000 + len(name), 1, len(members), 0, 0, 0)), member * 9)
+                archive.writestr(
+                    zipfile.ZipInfo(member, (2000 + len(name), 1, len(members), 0, 0, 0)), member * 9
+                )
     canonical_zip(tmp_path / "a.zip", tmp_path / "a2.zip")
     canonical_zip(tmp_path / "b.zip", tmp_path / "b2.zip")
     assert (tmp_path / "a2.zip").read_bytes() == (tmp_path / "b2.zip").read_bytes()

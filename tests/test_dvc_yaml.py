@@ -41,6 +41,12 @@ def imported_modules(path):
             file = ROOT / (name.replace(".", "/") + ".py")
             package = ROOT / name.replace(".", "/") / "__init__.py"
             files |= {found for found in (file, package) if found.is_file()}
+    if 'f"pipeline.models.{' in path.read_text():  # looked up by name: the families, and what they import
+        files |= {
+            needed
+            for family in (ROOT / "pipeline/models").glob("*.py")
+            for needed in imported_modules(family)
+        }
     return files
 
 

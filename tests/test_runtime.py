@@ -195,7 +195,9 @@ def test_the_launcher_needs_no_activated_environment(inputs):
     """`pipeline/run` finds .venv/bin/python without VIRTUAL_ENV, and replaces itself by it."""
     (inputs / ".venv/bin").mkdir(parents=True)
     (inputs / ".venv/bin/python").symlink_to(sys.executable)
-    (inputs / "pipeline/stages/hello.py").write_text("import os\nprint(os.environ['MILLRACE_PARENT'], os.getppid())\n")
+    (inputs / "pipeline/stages/hello.py").write_text(
+        "import os\nprint(os.environ['MILLRACE_PARENT'], os.getppid())\n"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     environment["PATH"] = "/usr/bin:/bin"
     done = subprocess.run(

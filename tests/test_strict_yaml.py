@@ -12,7 +12,9 @@ def write(path, text):
     return path
 
 
-@pytest.mark.parametrize("text", ["1e-3", "no", "on", "0o17", "1_000", "~", "2026-01-01", "0x10", ".5", "'7'"])
+@pytest.mark.parametrize(
+    "text", ["1e-3", "no", "on", "0o17", "1_000", "~", "2026-01-01", "0x10", ".5", "'7'"]
+)
 def test_a_value_means_the_same_to_us_and_to_dvc(tmp_path, text):
     """Whatever stands in params.yaml, DVC's own reader gives the same value."""
     path = write(tmp_path / "params.yaml", f"key: {text}\n")
@@ -65,7 +67,11 @@ def test_all_problems_are_reported_at_once(tmp_path, project):
 def test_an_override_is_named_by_the_key_the_user_typed(project):
     """A wrong key below candidates.cnn.training is reported at that place."""
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("    training:\n      augment:", "    training:\n      epoch: 3\n      augment:", 1))
+    path.write_text(
+        path.read_text().replace(
+            "    training:\n      augment:", "    training:\n      epoch: 3\n      augment:", 1
+        )
+    )
     with pytest.raises(ParamsError, match=r"candidates\.cnn\.training\.epoch .*Did you mean"):
         load_params(path)
 
@@ -94,7 +100,9 @@ def test_every_key_of_params_yaml_has_a_comment(project):
         if colon and not line.lstrip().startswith("#") and "#" not in line and value.strip(" {}"):
             silent.append(key.strip())
     explained = {key.split("#")[0].partition(":")[0].strip() for key in lines if "#" in key}
-    assert [key for key in silent if key not in explained and not key.startswith(("training.", "model."))] == []
+    assert [
+        key for key in silent if key not in explained and not key.startswith(("training.", "model."))
+    ] == []
 
 
 def test_the_whole_file_is_one_struct(project):

@@ -35,7 +35,11 @@ def test_the_shipped_parameters_pass(project):
         ("val_share: 0.15", "val_share: 0.0", "split.val_share must be above 0"),
         ("method: stratified", "method: given", "needs a source that brings a split"),
         ("filters: [32, 64]  ", "filters: [32, 64, 8, 8]", "block 4 of 4 shrinks the image of 8x8 below 1x1"),
-        ("filters: [16, 32]  ", "filters: [16, 32, 3, 4]", "", ),
+        (
+            "filters: [16, 32]  ",
+            "filters: [16, 32, 3, 4]",
+            "",
+        ),
         ("batch_size: 32", "batch_size: 4000", "batch_size must not exceed the training set of about 1168"),
         ("weight_decay: 0.0", "weight_decay: 0.1", "would ignore it"),
         ("shift_px: 1", "shift_px: 8", "augment.shift_px must be smaller than the image of 8x8"),
@@ -57,10 +61,18 @@ def test_a_contradiction_is_named(project, old, new, message):
 def test_all_contradictions_come_together(project):
     """Three contradictions give three messages in one run, and exit code 78."""
     path = project / "params.yaml"
-    text = path.read_text().replace("val_share: 0.15", "val_share: 0.85").replace("batch_size: 32", "batch_size: 4000")
+    text = (
+        path.read_text()
+        .replace("val_share: 0.15", "val_share: 0.85")
+        .replace("batch_size: 32", "batch_size: 4000")
+    )
     path.write_text(text.replace("weight_decay: 0.0", "weight_decay: 0.1"))
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.stages.check"], capture_output=True, text=True, check=False, cwd=project
+        [sys.executable, "-m", "pipeline.stages.check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project,
     )
     assert done.returncode == 78
     for part in ("must stay below 1", "batch_size must not exceed", "would ignore it"):
@@ -76,7 +88,12 @@ def test_it_takes_less_than_two_seconds_and_no_tensorflow(project, stage_environ
     )
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", code], env=stage_environment, capture_output=True, text=True, check=True, cwd=project
+        [sys.executable, "-c", code],
+        env=stage_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=project,
     )
     assert time.monotonic() - start < 2.0
     assert done.stdout.splitlines()[-1] == "[]"
@@ -86,6 +103,8 @@ def test_models_of_removed_candidates_are_forgotten(project):
     """A candidate that left params.yaml leaves models/tuned too, so that evaluate does not see it."""
     (project / paths.tuned_dir("old")).mkdir(parents=True)
     (project / paths.tuned_dir("cnn")).mkdir(parents=True)
-    subprocess.run([sys.executable, "-m", "pipeline.stages.check"], check=True, cwd=project, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.stages.check"], check=True, cwd=project, capture_output=True
+    )
     assert not (project / paths.tuned_dir("old")).exists()
     assert (project / paths.tuned_dir("cnn")).exists()
