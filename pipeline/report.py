@@ -1,0 +1,108 @@
+"""What a run came to, on the terminal: candidates, choice, test scores, what was registered, what to open."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import paths
+from pipeline.artifacts import read_json
+from pipeline.runtime import terminal
+
+LAST_RUN = paths.STATE_DIR / "last_run.json"
+"""Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
+VERDICTS = {
+    "promoted": "[green]champion[/green]",
+    "refused": "[yellow]not champion[/yellow]",
+    "unchanged": "champion already",
+}
+Row = Mapping[str, Any]
+
+
+def print_report(console: Console | None = None) -> None:
+    """Print the tables and links at the end of a pipeline.
+
+    Args:
+        console: Where; standard output if None.
+
+    Raises:
+        FileNotFoundError: There is no evaluation yet; says which stage makes it.
+    """
+    console = console or terminal()
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
+    console.print(_candidates_table(rows))
+    console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
+    console.print(_test_table(rows))
+    if LAST_RUN.is_file():
+        _print_record(console, read_json(LAST_RUN))
+
+
+def _candidates_table(rows: Sequence[Row]) -> Table:
+    table = Table(title="Candidates on validation", title_justify="left")
+    for column in ("candidate", "family"):
+        table.add_column(column)
+    for column in ("parameters", "baseline accuracy", "trials", "tuned accuracy", "tuned loss"):
+        table.add_column(column, justify="right")
+    for row in sorted(rows, key=lambda row: -row["val"]["accuracy"]):
+        before = row["baseline_val"].get("accuracy")
+        table.add_row(
+            _name(row),
+            row["family"],
+            f"{row['parameters']:,}",
+            "" if before is None else f"{before:.4f}",
+            str(row["trials"]),
+            f"{row['val']['accuracy']:.4f}",
+            f"{row['val']['log_loss']:.4f}",
+            style=_style(row),
+        )
+    return table
+
+
+def _test_table(rows: Sequence[Row]) -> Table:
+    """Return the test metrics of the chosen candidate, with intervals, beside the others without."""
+    shown = sorted(
+        rows, key=lambda row: (not row["chosen"], row["baseline"], -row["test"]["accuracy"]["value"])
+    )
+    table = Table(title="Test set, opened once", title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for row in shown:
+        table.add_column(_name(row), justify="right", style=_style(row), no_wrap=bool(row["chosen"]))
+    for metric in shown[0]["test"]:
+        cells = [
+            _interval(row["test"][metric]) if row["chosen"] else _value(row["test"][metric]) for row in shown
+        ]
+        table.add_row(metric.removeprefix("expected_").replace("_", " "), *cells)
+    return table
+
+
+def _print_record(console: Console, last_run: Row) -> None:
+    model = last_run["model"]
+    verdict = VERDICTS.get(last_run["decision"], escape(last_run["decision"]))
+    label = escape(f"{model['name']} version {model['version']}")
+    console.print(f"[bold]Registered[/bold]: {label}: {verdict}", highlight=False)
+    for reason in last_run["reasons"]:
+        console.print(f"  {escape(reason)}", highlight=False)
+    console.print("[bold]Open[/bold] (`make ui` first):", highlight=False)
+    for name, link in last_run["links"].items():
+        # Not wrapped, so that a terminal recognises the address.
+        console.print(f"  {escape(name)}: {escape(link)}", soft_wrap=True, highlight=False)
+
+
+def _name(row: Row) -> str:
+    note = " (chosen)" if row["chosen"] else " (baseline)" if row["baseline"] else ""
+    return escape(str(row["candidate"])) + note
+
+
+def _style(row: Row) -> str:
+    return "bold" if row["chosen"] else "dim" if row["baseline"] else ""
+
+
+def _interval(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.4f} ({interval['low']:.3f} to {interval['high']:.3f})"
+
+
+def _value(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.4f}"

@@ -1,0 +1,374 @@
+"""The stage `evaluate` on real, tiny Keras models of scikit-learn's digits."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score
+
+from pipeline import candidate, paths
+from pipeline.artifacts import write_json
+from pipeline.judgement import Bootstrap
+from pipeline.keras_files import load_model
+from pipeline.runtime import DataRefused, StorageFailed
+from pipeline.stages import evaluate as stage
+from pipeline.train_data import load_train_data
+from tests.conftest import copy_project
+from tests.train_project import MODELS, TRAINING
+
+FAMILIES = {
+    "cnn": "cnn", "autoencoder": "autoencoder", "dense": "dense", "linear": "linear", "majority": "majority",
+}  # fmt: skip
+EPOCHS = {"cnn": 6, "autoencoder": 4, "dense": 3, "linear": 3, "majority": 0}
+SETTINGS = {"select_by": "accuracy", "bootstrap": Bootstrap(200, 0.95, 0), "num_bins": 10}
+SPLITS = ["train"] * 300 + ["val"] * 100 + ["test"] * 100
+
+
+def write_data() -> None:
+    """Write 500 digits as the stages before `train` leave them; test labels that no other split has stay out."""
+    pixels, targets = load_digits(return_X_y=True)
+    images = (pixels[:500].reshape(-1, 8, 8, 1) * 15).astype(np.uint8)
+    features = pixels[:500, 20:44].astype(np.float32)
+    labels = [f"digit {target}" for target in targets[:500]]
+    for path, array in ((paths.IMAGES_NPY, images), (paths.FEATURES_NPY, features)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array)
+    write_split(labels, SPLITS)
+    train = images[:300] / 255
+    write_json(
+        paths.FEATURES_STATE,
+        {
+            "classes": sorted(set(labels)),
+            "class_counts": [labels[:300].count(name) for name in sorted(set(labels))],
+            "image": {"shape": [8, 8, 1], "mean": [train.mean()], "standard_deviation": [train.std()]},
+            "handmade": {
+                "names": [f"feature_{index}" for index in range(24)], "mean": features.mean(axis=0).tolist(),
+                "standard_deviation": (features.std(axis=0) + 1).tolist(), "groups": ["texture"],
+            },
+        },
+    )  # fmt: skip
+
+
+def write_split(labels: list[str], splits: list[str]) -> None:
+    """Write the split table."""
+    paths.SPLIT_PARQUET.parent.mkdir(parents=True, exist_ok=True)
+    rows = pa.array(range(len(labels)), pa.int32())
+    ids = [f"digits/{index:04d}" for index in range(len(labels))]
+    table = pa.table({"sample_id": ids, "row": rows, "label": labels, "split": splits})
+    pq.write_table(table, paths.SPLIT_PARQUET)
+
+
+def write_tuned(name: str, family: str) -> None:
+    """Train a candidate for a few epochs and leave it where `tune` would."""
+    data = load_train_data(family)
+    training = TRAINING | {"epochs": EPOCHS[name], "augment": {"flip": False, "shift_px": 0, "cutout_px": 0}}
+    model = MODELS[family] | ({"pretrain_epochs": 8} if family == "autoencoder" else {})
+    trained = candidate.train_candidate(
+        family, data, model, training, seed=4, checkpoint_dir=Path("work") / name
+    )
+    settings = {"family": family, "model": model, "training": training, "seed": 4, "threads": 1}
+    metrics = candidate.write_candidate(paths.tuned_dir(name), trained, data, settings)
+    write_json(
+        paths.tuned_dir(name) / "trials.json", [{"number": 0, "metrics": metrics, "state": "complete"}]
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A project whose candidates are trained; copied by each test."""
+    folder = tmp_path_factory.mktemp("trained")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_data()
+        for name, family in FAMILIES.items():
+            write_tuned(name, family)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A copy of the trained project; the working directory is inside it."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: Path, tmp_path_factory) -> Path:
+    """A copy that was evaluated; read only."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        stage.evaluate(FAMILIES, **SETTINGS)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    """Return a CSV table of the evaluation."""
+    with (folder / paths.EVALUATE_TABLES_DIR / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def content(folder: Path, path: Path) -> dict:
+    """Return a JSON file of the evaluation."""
+    return json.loads((folder / path).read_text())
+
+
+def labels_of_test() -> list[str]:
+    """Return the true labels of the 100 test rows."""
+    return [f"digit {target}" for target in load_digits().target[400:500]]
+
+
+def test_all_files_are_there(evaluated: Path) -> None:
+    """Tables, pictures and the folder of the chosen model are complete."""
+    tables = {path.name for path in (evaluated / paths.EVALUATE_TABLES_DIR).iterdir()}
+    pictures = {path.name for path in (evaluated / paths.EVALUATE_PICTURES_DIR).iterdir()}
+    best = {path.name for path in (evaluated / paths.BEST_DIR).iterdir()}
+    assert tables == {
+        "candidates.json", "codes.json", "confusion.csv", "learning_curves.csv", "mistakes.csv", "per_class.csv",
+        "selection.json",
+    }  # fmt: skip
+    assert pictures == {
+        f"{name}.png"
+        for name in (
+            "candidates", "codes", "confusion", "learning_curves", "mistakes", "per_class", "reconstructions",
+            "reliability",
+        )
+    }  # fmt: skip
+    assert best == {
+        "baseline_linear_probabilities.npy", "baseline_majority_probabilities.npy", "card.json", "golden.npz",
+        "model.keras", "settings.json", "state.json", "test_probabilities.npy",
+    }  # fmt: skip
+
+
+def test_accuracy_equals_scikit_learn_on_reloaded_predictions(evaluated: Path) -> None:
+    """The reported test accuracy is that of the saved model's own predictions, by scikit-learn."""
+    model = keras.saving.load_model(evaluated / "models/best/model.keras", compile=False)
+    classes = content(evaluated, paths.FEATURES_STATE)["classes"]
+    settings = content(evaluated, paths.BEST_DIR / "settings.json")
+    inputs = paths.FEATURES_NPY if settings["family"] == "dense" else paths.IMAGES_NPY
+    answers = model.predict(np.load(evaluated / inputs)[400:500], verbose=0)
+    expected = accuracy_score(labels_of_test(), [classes[index] for index in answers.argmax(axis=1)])
+    metrics = content(evaluated, paths.EVALUATE_METRICS)["test"]
+    assert metrics["accuracy"] == pytest.approx(expected)
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+
+
+def test_metrics_are_few_finite_numbers(evaluated: Path) -> None:
+    """metrics.json holds numbers only, the sections val, test, baselines and codes, and fewer than 50 of them."""
+    metrics = content(evaluated, paths.EVALUATE_METRICS)
+    assert set(metrics) == {"val", "test", "baselines", "codes"}
+    numbers = [*metrics["val"].values(), *metrics["test"].values(), *metrics["codes"].values()]
+    numbers += [value for baseline in metrics["baselines"].values() for value in baseline.values()]
+    assert all(isinstance(number, float) and np.isfinite(number) for number in numbers)
+    assert len(numbers) < 50
+
+
+def test_the_choice_follows_validation(evaluated: Path) -> None:
+    """The chosen candidate has the best val accuracy of all that are no baselines, as its trainer measured it."""
+    scores = {
+        name: content(evaluated, paths.tuned_dir(name) / "metrics.json")["val_accuracy"]
+        for name in ("cnn", "autoencoder", "dense")
+    }
+    chosen = content(evaluated, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
+    assert scores[chosen] == max(scores.values())
+
+
+def test_tables_agree_with_each_other(evaluated: Path) -> None:
+    """confusion.csv has a row per test sample, mistakes.csv those that differ, per_class.csv every class."""
+    confusion = table(evaluated, "confusion.csv")
+    assert [row["actual"] for row in confusion] == labels_of_test()
+    wrong = sum(row["actual"] != row["predicted"] for row in confusion)
+    mistakes = table(evaluated, "mistakes.csv")
+    assert len(mistakes) == wrong
+    sure = [float(row["probability_of_predicted"]) for row in mistakes]
+    assert sure == sorted(sure, reverse=True)
+    per_class = table(evaluated, "per_class.csv")
+    assert sum(int(row["test_examples"]) for row in per_class) == 100
+    first = [row["predicted"] for row in confusion if row["actual"] == "digit 0"]
+    assert float(per_class[0]["recall"]) == pytest.approx(first.count("digit 0") / len(first), abs=1e-6)
+
+
+def test_learning_curves_hold_every_epoch(evaluated: Path) -> None:
+    """Every trained epoch of every candidate has a row; the majority baseline, never trained, has none."""
+    rows = table(evaluated, "learning_curves.csv")
+    assert {name: sum(row["candidate"] == name for row in rows) for name in FAMILIES} == EPOCHS
+
+
+def test_candidates_have_baseline_and_test_scores(evaluated: Path) -> None:
+    """candidates.json says of each what it was before tuning, after it, and on test."""
+    rows = {
+        row["candidate"]: row
+        for row in json.loads((evaluated / "reports/evaluate/tables/candidates.json").read_text())
+    }
+    assert list(rows) == list(FAMILIES)
+    assert sum(row["chosen"] for row in rows.values()) == 1
+    assert [name for name, row in rows.items() if row["baseline"]] == ["linear", "majority"]
+    assert rows["cnn"]["baseline_val"]["accuracy"] == pytest.approx(rows["cnn"]["val"]["accuracy"], abs=1e-6)
+    assert rows["majority"]["test"]["roc_auc"]["value"] == 0.5
+
+
+def test_codes_are_compared_with_as_many_of_pca(evaluated: Path) -> None:
+    """codes.json tells the errors over all test pixels in [0, 1]; the autoencoder's equals a plain computation."""
+    codes = content(evaluated, paths.EVALUATE_TABLES_DIR / "codes.json")
+    assert codes["codes"] == codes["pca_codes"] == MODELS["autoencoder"]["codes"]
+    model = keras.saving.load_model(evaluated / "models/tuned/autoencoder/autoencoder.keras", compile=False)
+    images = np.load(evaluated / paths.IMAGES_NPY)[400:500]
+    expected = np.mean((model.predict(images, verbose=0) - images / 255) ** 2)
+    assert codes["reconstruction_error"]["autoencoder"] == pytest.approx(expected, abs=2e-6)
+    assert codes["reconstruction_error"]["pca"] < 0.1
+    assert 0.3 < codes["probe_accuracy"]["pca"]["value"] <= 1
+
+
+def test_golden_predictions_are_the_models_own(evaluated: Path) -> None:
+    """golden.npz holds 16 test inputs and exactly what the saved model answers to them."""
+    golden = np.load(evaluated / "models/best/golden.npz")
+    model = load_model(evaluated / "models/best/model.keras")
+    assert golden["inputs"].shape[0] == golden["probabilities"].shape[0] == 16
+    assert np.array_equal(model.predict_on_batch(golden["inputs"]), golden["probabilities"])
+
+
+def test_second_run_has_the_same_bytes(evaluated: Path, project: Path) -> None:
+    """Evaluated again elsewhere, over leftovers, every report, picture and file of the best model is equal."""
+    for folder in (paths.EVALUATE_PICTURES_DIR, paths.EVALUATE_TABLES_DIR, paths.BEST_DIR):
+        folder.mkdir(parents=True)
+        (folder / "leftover.png").write_bytes(b"of an older run")
+    stage.evaluate(FAMILIES, **SETTINGS)
+    for folder in (paths.EVALUATE_DIR, paths.BEST_DIR):
+        first, second = (
+            {
+                path.relative_to(root): path.read_bytes()
+                for path in (root / folder).rglob("*")
+                if path.is_file()
+            }
+            for root in (evaluated, project)
+        )
+        assert first.keys() == second.keys()
+        assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_test_labels_never_change_the_choice(evaluated: Path, project: Path) -> None:
+    """With the labels of the test set permuted the choice is the same to the byte, and the test scores are not."""
+    labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
+    permuted = labels[:400] + [labels[400 + index] for index in np.random.default_rng(0).permutation(100)]
+    write_split(permuted, SPLITS)
+    stage.evaluate({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS)
+    choice = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
+    before = content(evaluated, paths.EVALUATE_TABLES_DIR / "selection.json")
+    assert [item for item in before["ranking"] if item["candidate"] != "autoencoder"] == choice["ranking"]
+    assert content(project, paths.EVALUATE_METRICS)["test"]["accuracy"] < 0.5
+
+
+def test_the_choice_is_written_before_the_test_set_is_opened(project: Path) -> None:
+    """Where the test set cannot be read at all, the choice stands already and nothing else does."""
+    labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
+    write_split([*labels[:400], *["a class nobody knows"] * 100], SPLITS)
+    with pytest.raises(ValueError, match="classes the model does not know"):
+        stage.evaluate(FAMILIES, **SETTINGS)
+    assert (paths.EVALUATE_TABLES_DIR / "selection.json").is_file()
+    assert not paths.EVALUATE_METRICS.exists()
+    assert not paths.BEST_DIR.exists()
+
+
+def test_removed_candidates_do_not_count(project: Path) -> None:
+    """A folder of a candidate that is no longer in params.yaml is never read, however good or broken it is."""
+    (paths.TUNED_DIR / "removed").mkdir()
+    judgement = stage.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+    assert judgement.choice.chosen == "dense"
+    assert list(judgement.test) == ["dense", "linear"]
+    assert not (paths.EVALUATE_TABLES_DIR / "codes.json").exists()
+
+
+def test_nan_weights_are_refused_even_when_all_labels_are_class_0(project: Path) -> None:
+    """A model full of NaN answers class 0 for everything and would score 1.0 on a test set of class 0 alone."""
+    labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
+    write_split([*labels[:400], *["digit 0"] * 100], SPLITS)
+    model = load_model(paths.tuned_dir("linear") / "model.keras")
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    model.save(paths.tuned_dir("linear") / "model.keras")
+    with pytest.raises((StorageFailed, ValueError), match="not finite"):
+        stage.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+    assert not paths.EVALUATE_METRICS.exists()
+
+
+def test_nan_answers_on_validation_are_refused(project: Path) -> None:
+    """One NaN among the stored validation probabilities stops the choice and names the file."""
+    path = paths.tuned_dir("dense") / "val_probabilities.npy"
+    probabilities = np.load(path)
+    probabilities[3] = np.nan
+    np.save(path, probabilities)
+    with pytest.raises(ValueError, match=r"models/tuned/dense/val_probabilities.npy: y_pred is not finite"):
+        stage.evaluate(FAMILIES, **SETTINGS)
+
+
+def test_probabilities_of_other_rows_are_refused(project: Path) -> None:
+    """Validation probabilities of another split (other number of rows) are not silently cut."""
+    path = paths.tuned_dir("dense") / "val_probabilities.npy"
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(ValueError, match="Expected shape"):
+        stage.evaluate(FAMILIES, **SETTINGS)
+
+
+def test_healthy_probabilities_of_a_broken_model_are_refused(project: Path) -> None:
+    """Weights hidden behind ReLU and NaN inputs: features that are NaN are refused, not predicted from."""
+    features = np.load(paths.FEATURES_NPY)
+    features[450] = np.nan
+    np.save(paths.FEATURES_NPY, features)
+    with pytest.raises(ValueError, match="not finite"):
+        stage.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+
+
+def test_only_baselines_are_refused(project: Path) -> None:
+    """Without a real candidate there is nothing to choose, which is the user's to mend."""
+    with pytest.raises(DataRefused, match="Add a candidate"):
+        stage.evaluate({"linear": "linear", "majority": "majority"}, **SETTINGS)
+
+
+def test_missing_candidate_names_its_stage(project: Path) -> None:
+    """A candidate that was not tuned yet is missing with the command that makes it."""
+    with pytest.raises(FileNotFoundError, match="dvc repro tune@rnn"):
+        stage.evaluate({"rnn": "rnn", "linear": "linear"}, **SETTINGS)
+
+
+def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
+    """The best model is a byte copy of the tuned one: one digest names it from here to the registry."""
+    chosen = content(evaluated, paths.BEST_DIR / "card.json")["candidate"]
+    best = (evaluated / "models/best/model.keras").read_bytes()
+    assert best == (trained / "models/tuned" / chosen / "model.keras").read_bytes()
+
+
+def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
+    """`python -m pipeline.stages.evaluate` judges the candidates of params.yaml and says what it chose."""
+    copy_project(project)
+    yaml = YAML()
+    params = yaml.load(paths.PARAMS_YAML)
+    for name in set(params["candidates"]) - {"dense", "linear", "majority"}:
+        del params["candidates"][name]
+    yaml.dump(params, paths.PARAMS_YAML)
+    (project / paths.SAMPLES_PARQUET).touch()
+    answer = subprocess.run(
+        [sys.executable, "-m", "pipeline.stages.evaluate"],
+        capture_output=True, text=True, env=stage_environment, check=False, timeout=300,
+    )  # fmt: skip
+    assert (answer.returncode, answer.stderr) == (0, "")
+    accuracy = content(project, paths.EVALUATE_METRICS)["test"]["accuracy"]
+    assert "dense has the best validation accuracy" in answer.stdout
+    assert f"test accuracy {accuracy:.4f}" in answer.stdout

@@ -1,0 +1,162 @@
+"""The gate promotes what is better, refuses what is not or cannot be told, and always says why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.gate import Contender, Rules, first_champion, next_champion
+
+RULES = Rules(margin=0.0, confidence=0.95, resamples=500, seed=0)
+
+
+def contender(name: str, said: np.ndarray, num_classes: int = 3) -> Contender:
+    """Return a model that answered with these classes, 0.8 sure."""
+    rest = 0.2 / (num_classes - 1)
+    probabilities = np.full((len(said), num_classes), rest)
+    probabilities[np.arange(len(said)), said] = 0.8
+    ids = [f"test/{index}" for index in range(len(said))]
+    return Contender(
+        name, f"digest of {name}", [str(index) for index in range(num_classes)], ids, probabilities
+    )
+
+
+def answers(generator: np.random.Generator, y_true: np.ndarray, share_right: float) -> np.ndarray:
+    """Return answers that are right with the given chance."""
+    wrong = (y_true + generator.integers(1, 3, len(y_true))) % 3
+    return np.where(generator.random(len(y_true)) < share_right, y_true, wrong)
+
+
+@pytest.fixture
+def y_true() -> np.ndarray:
+    """Return 300 labels of 3 classes."""
+    return np.random.default_rng(0).integers(0, 3, 300)
+
+
+@pytest.fixture
+def good(y_true: np.ndarray) -> Contender:
+    """Return a model that is right in 90 %."""
+    return contender("good", answers(np.random.default_rng(1), y_true, 0.9))
+
+
+@pytest.fixture
+def poor(y_true: np.ndarray) -> Contender:
+    """Return a model that is right in 60 %."""
+    return contender("poor", answers(np.random.default_rng(2), y_true, 0.6))
+
+
+def test_first_model_that_beats_every_baseline_is_promoted(
+    y_true: np.ndarray, good: Contender, poor: Contender
+) -> None:
+    """Clearly better than the majority and the linear baseline: champion, with a sentence per baseline."""
+    majority = contender("majority", np.zeros(300, dtype=int))
+    decision = first_champion(y_true, good, [majority, poor], RULES)
+    assert decision.verdict == "promoted"
+    assert {"majority", "poor"} == set(decision.differences)
+    assert len(decision.reasons) == 2
+    expected = np.mean(good.probabilities.argmax(axis=1) == y_true) - np.mean(y_true == 0)
+    assert pytest.approx(expected) == decision.differences["majority"].value
+
+
+def test_first_model_that_beats_only_one_baseline_is_refused(
+    y_true: np.ndarray, good: Contender, poor: Contender
+) -> None:
+    """Better than the majority but not than the linear baseline: refused, and the reason names the latter."""
+    majority = contender("majority", np.zeros(300, dtype=int))
+    decision = first_champion(y_true, poor, [majority, replace(good, name="linear")], RULES)
+    assert decision.verdict == "refused"
+    assert "poor does not beat linear" in decision.reasons[1]
+
+
+def test_without_baselines_nothing_is_promoted(y_true: np.ndarray, good: Contender) -> None:
+    """No baseline means it could not be checked, which is a refusal."""
+    assert first_champion(y_true, good, [], RULES).verdict == "refused"
+
+
+def test_better_challenger_replaces_the_champion(
+    y_true: np.ndarray, good: Contender, poor: Contender
+) -> None:
+    """A clearly better model is promoted, the other way round it is refused."""
+    assert next_champion(y_true, good, poor, RULES).verdict == "promoted"
+    assert next_champion(y_true, poor, good, RULES).verdict == "refused"
+
+
+def test_the_margin_counts(y_true: np.ndarray, good: Contender, poor: Contender) -> None:
+    """Thirty points better is not enough where fifty are asked for."""
+    decision = next_champion(y_true, good, poor, replace(RULES, margin=0.5))
+    assert decision.verdict == "refused"
+    assert "needed above +0.5000" in decision.reasons[0]
+
+
+def test_the_champion_itself_changes_nothing(y_true: np.ndarray, good: Contender) -> None:
+    """The same model file is `unchanged`, whatever its name."""
+    assert next_champion(y_true, good, replace(good, name="again"), RULES).verdict == "unchanged"
+
+
+def test_equal_answers_are_not_better(y_true: np.ndarray, good: Contender) -> None:
+    """Another file with the same answers is refused: a difference of 0 is not above a margin of 0."""
+    assert next_champion(y_true, replace(good, model_sha256="other"), good, RULES).verdict == "refused"
+
+
+def test_noise_is_promoted_no_oftener_than_stated() -> None:
+    """Of 600 pairs of equally good models at most 2.5 % (plus three standard errors) are promoted."""
+    generator = np.random.default_rng(7)
+    promoted = 0
+    for _ in range(600):
+        truth = generator.integers(0, 3, 200)
+        one, other = (contender(name, answers(generator, truth, 0.85)) for name in ("one", "other"))
+        promoted += next_champion(truth, one, other, replace(RULES, resamples=200)).verdict == "promoted"
+    assert promoted / 600 <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 600)
+
+
+def broken(model: Contender, flaw: str) -> Contender:
+    """Return the model with one thing wrong."""
+    rows, _ = model.probabilities.shape
+    with_nan = model.probabilities.copy()
+    with_nan[5] = np.nan
+    return {
+        "nan": replace(model, probabilities=with_nan),
+        "not probabilities": replace(model, probabilities=model.probabilities * 2),
+        "fewer rows": replace(
+            model, probabilities=model.probabilities[:-1], sample_ids=model.sample_ids[:-1]
+        ),
+        "other rows": replace(model, sample_ids=[*model.sample_ids[1:], "test/new"]),
+        "other classes": replace(model, classes=["0", "1", "cat"]),
+        "other order": replace(model, classes=["1", "0", "2"]),
+        "more classes": replace(
+            model,
+            classes=["0", "1", "2", "3"],
+            probabilities=np.hstack([model.probabilities, np.zeros((rows, 1))]),
+        ),
+    }[flaw]
+
+
+@pytest.mark.parametrize("challenged", [True, False], ids=["challenger", "champion"])
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [
+        ("nan", "is not finite"),
+        ("not probabilities", "adding up to 1"),
+        ("fewer rows", "one row per example"),
+        ("other rows", "not scored on the same examples"),
+        ("other classes", "only one of them knows 2, cat"),
+        ("other order", "another order"),
+        ("more classes", "only one of them knows 3"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    y_true: np.ndarray, good: Contender, poor: Contender, challenged: bool, flaw: str, words: str
+) -> None:
+    """A flaw of either side refuses the promotion of an otherwise clear winner, in words."""
+    challenger, champion = (broken(good, flaw), poor) if challenged else (good, broken(poor, flaw))
+    decision = next_champion(y_true, challenger, champion, RULES)
+    assert decision.verdict == "refused"
+    assert words in " ".join(decision.reasons)
+
+
+def test_too_few_rows_are_refused() -> None:
+    """29 perfect answers against 29 wrong ones promote nobody."""
+    truth = np.arange(29) % 3
+    decision = next_champion(truth, contender("right", truth), contender("wrong", (truth + 1) % 3), RULES)
+    assert decision.verdict == "refused"
+    assert "29 examples are too few" in decision.reasons[0]

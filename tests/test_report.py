@@ -1,0 +1,85 @@
+"""The report on the terminal says what was chosen, how it scored, what was registered and what to open."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pipeline import paths, report
+from pipeline.artifacts import write_json
+
+
+def row(name: str, accuracy: float, *, chosen: bool = False, baseline: bool = False) -> dict:
+    """Return a row of candidates.json."""
+    interval = {"value": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+    return {
+        "candidate": name, "family": name, "chosen": chosen, "baseline": baseline, "parameters": 12345, "trials": 3,
+        "baseline_val": {"accuracy": accuracy - 0.05, "loss": 0.3}, "val": {"accuracy": accuracy + 0.02, "log_loss": 0.25},
+        "test": {"accuracy": interval, "log_loss": {"value": 0.2, "low": 0.1, "high": 0.3}},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    """A project whose evaluation has been written."""
+    monkeypatch.chdir(tmp_path)
+    rows = [row("cnn", 0.91, chosen=True), row("rnn", 0.85), row("linear", 0.8, baseline=True)]
+    write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
+    reason = "cnn has the best validation accuracy: 0.9300 (next: rnn, 0.8700)."
+    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", {"chosen": "cnn", "reason": reason})
+    return tmp_path
+
+
+def printed() -> str:
+    """Return the report as plain text, 160 columns wide."""
+    text = io.StringIO()
+    report.print_report(Console(file=text, width=160))
+    return text.getvalue()
+
+
+def test_report_shows_baseline_and_tuned_scores(evaluated) -> None:
+    """Every candidate has a line with its parameters, its baseline score, its trials and its tuned score."""
+    lines = [line for line in printed().splitlines() if "cnn" in line]
+    assert all(part in lines[0] for part in ("cnn (chosen)", "12,345", "0.8600", "3", "0.9300", "0.2500"))
+
+
+def test_report_shows_test_scores_beside_the_baselines(evaluated) -> None:
+    """The chosen model's test metrics carry their interval and stand beside the others' values."""
+    text = printed()
+    (line,) = [line for line in text.splitlines() if "0.9100" in line]
+    assert "0.9100 (0.900 to 0.920)" in line
+    assert "0.8000" in line
+    assert "linear (baseline)" in text
+
+
+def test_report_says_why(evaluated) -> None:
+    """The reason of the choice is printed as it was written down."""
+    assert "cnn has the best validation accuracy: 0.9300" in printed()
+
+
+def test_report_without_a_record_ends_with_the_test_scores(evaluated) -> None:
+    """Before the register stage has run there is no word of a registered model."""
+    assert "Registered" not in printed()
+
+
+def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> None:
+    """Decision and reasons are printed, and an address is never broken over two lines."""
+    link = "http://127.0.0.1:5000/?workflowType=machine_learning#/experiments/1/runs/" + "f" * 100
+    write_json(
+        report.LAST_RUN,
+        {
+            "decision": "promoted", "links": {"this run": link}, "run_id": "f", "reasons": ["cnn beats [linear]."],
+            "model": {"name": "digits", "version": 4, "sha256": "0"},
+        },
+    )  # fmt: skip
+    text = printed()
+    assert "digits version 4: champion" in text
+    assert "cnn beats [linear]." in text
+    assert link in text
+
+
+def test_report_without_an_evaluation_says_what_to_run(tmp_path, monkeypatch) -> None:
+    """Where nothing was evaluated the message names the stage that does it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="dvc repro evaluate"):
+        report.print_report()
