@@ -231,6 +231,8 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    # One process builds several models here; TensorFlow's advice on retracing is about loops over one.
+    tf.get_logger().setLevel("ERROR")
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 

@@ -10,7 +10,14 @@ HERE = Path(__file__).parent.parent
 HISTORY = [
     {"epoch": 1, "loss": 0.9, "accuracy": 0.5, "val_loss": 0.8, "val_accuracy": 0.6, "learning_rate": 0.01},
     {"epoch": 2, "loss": 0.5, "accuracy": 0.7, "val_loss": 0.6, "val_accuracy": 0.75, "learning_rate": 0.005},
-    {"epoch": 3, "loss": 0.3, "accuracy": 0.9, "val_loss": 0.5, "val_accuracy": 0.8125, "learning_rate": 0.001},
+    {
+        "epoch": 3,
+        "loss": 0.3,
+        "accuracy": 0.9,
+        "val_loss": 0.5,
+        "val_accuracy": 0.8125,
+        "learning_rate": 0.001,
+    },
 ]
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63fccf"
@@ -46,12 +53,22 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
             )
             write_json(
                 folder / "settings.json",
-                {"family": name, "model": {"units": [8]}, "training": {"learning_rate": 0.01}, "seed": 7, "threads": 2},
+                {
+                    "family": name,
+                    "model": {"units": [8]},
+                    "training": {"learning_rate": 0.01},
+                    "seed": 7,
+                    "threads": 2,
+                },
             )
         write_json(root / "models/tuned" / name / "trials.json", trials(name))
     write_json(
         root / "reports/evaluate/metrics.json",
-        {"test": {"accuracy": 0.9, "log_loss": 0.4}, "val": {"accuracy": 0.8125}, "baselines": {"linear": {"test_accuracy": 0.7}}},
+        {
+            "test": {"accuracy": 0.9, "log_loss": 0.4},
+            "val": {"accuracy": 0.8125},
+            "baselines": {"linear": {"test_accuracy": 0.7}},
+        },
     )
     interval = {"value": 0.9, "low": 0.85, "high": 0.95}
     rows = [{"candidate": name, "test": {"accuracy": interval}} for name in candidates]
@@ -66,7 +83,14 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
 
 def trials(candidate: str) -> list[dict]:
     """Return two trials for the network and none beside the baseline for others."""
-    baseline = {"number": 0, "settings": {}, "state": "complete", "metrics": {"val_loss": 0.5}, "epochs": 3, "error": ""}
+    baseline = {
+        "number": 0,
+        "settings": {},
+        "state": "complete",
+        "metrics": {"val_loss": 0.5},
+        "epochs": 3,
+        "error": "",
+    }
     other = {**baseline, "number": 1, "settings": {"model.dropout": 0.2}, "metrics": {"val_loss": 0.55}}
     return [baseline, other] if candidate == "cnn" else [baseline]
 
@@ -81,7 +105,9 @@ def write_lock(root: Path, candidates: tuple[str, ...], change: str = "") -> Non
         "ingest": {"outs": [out("data/interim/images.npy", "1"), out("data/interim/samples.parquet", "2")]},
         "split": {"outs": [out("data/split/split.parquet", "3")]},
         **{
-            f"tune@{name}": {"outs": [{"path": f"models/tuned/{name}", "md5": (change + name).ljust(32, "0") + ".dir"}]}
+            f"tune@{name}": {
+                "outs": [{"path": f"models/tuned/{name}", "md5": (change + name).ljust(32, "0") + ".dir"}]
+            }
             for name in candidates
         },
         "register": {"outs": [out("reports/register/decision.json", "9")]},
@@ -95,7 +121,9 @@ def write_live_log(root: Path, candidate: str, live_id: str, *, epochs: int = 3,
     lines = [{"live_id": live_id, "candidate": candidate, "inputs_key": "k", "started": started}]
     for logs in HISTORY[:epochs]:
         metrics = {name: value for name, value in logs.items() if name != "epoch"}
-        lines.append({"epoch": logs["epoch"], "timestamp": started + 2500 * logs["epoch"], "metrics": metrics})
+        lines.append(
+            {"epoch": logs["epoch"], "timestamp": started + 2500 * logs["epoch"], "metrics": metrics}
+        )
     if ended:
         lines.append({"end": "FINISHED", "timestamp": started + 9000})
     path = root / ".millrace/live" / f"{candidate}.jsonl"

@@ -45,7 +45,11 @@ def test_the_shipped_parameters_pass(project):
         ("shift_px: 1", "shift_px: 8", "augment.shift_px must be smaller than the image of 8x8"),
         ("min_epochs: 10", "min_epochs: 90", "tune.min_epochs must not exceed its 60 epochs"),
         ("groups: [texture, edges]", "groups: []", "features.groups must name at least one group"),
-        ("family: linear", "family: majority", "candidates must hold one of family linear"),
+        (
+            "family: linear\n    model:\n      l2: 1e-4                     # >= 0\n",
+            "family: majority\n    model: {}\n",
+            "candidates must hold one of family linear",
+        ),
         ("training.learning_rate:", "training.learning_rat:", "learning_rat"),
     ],
 )
