@@ -33,8 +33,8 @@ format: $(READY)
 	.venv/bin/ruff check --fix .
 
 ui: $(READY)  ## the MLflow dashboard on http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow server --host 127.0.0.1 --port 5000 \
-	    --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --artifacts-destination "$(CURDIR)/mlartifacts"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/python -m mlflow server --host 127.0.0.1 --port 5000 \
+	    --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --artifacts-destination "$(CURDIR)/mlartifacts"
 
 lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
 	.venv/bin/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal \

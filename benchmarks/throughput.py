@@ -91,9 +91,7 @@ def plain(family, data, model, training):
         verbose=0,
         validation_data=(x[data.val_rows], y[data.val_rows]),
         validation_batch_size=512,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
-        ],
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))],
     )
     return durations(ends)
 

@@ -133,7 +133,12 @@ def test_flawless_answers_are_not_certain():
 
     y_true = np.arange(300) % 3
     found = intervals.metric_intervals(
-        {"accuracy": metrics.accuracy_score}, y_true, np.eye(3)[y_true], resamples=200, confidence=0.95, seed=0
+        {"accuracy": metrics.accuracy_score},
+        y_true,
+        np.eye(3)[y_true],
+        resamples=200,
+        confidence=0.95,
+        seed=0,
     )
     expected = binomtest(300, 300).proportion_ci(0.95, method="exact")
     assert found["accuracy"].low == pytest.approx(expected.low)

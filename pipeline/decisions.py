@@ -1,0 +1,63 @@
+"""What `reports/register/decision.json` and the tags of a model version say about a decision.
+
+Content only, no ids and no times: two clones that decide the same write the same bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.artifacts import content_key
+from pipeline.gate import Decision, Rules
+
+
+def decision_key(model_sha256: str, test_digest: str, rules: Rules) -> str:
+    """Return a digest of what a decision is about; equal keys ask the same question."""
+    return content_key([model_sha256, test_digest, asdict(rules)])
+
+
+def decision_content(
+    decision: Decision, *, key: str, candidate: str, model_sha256: str, opponent_sha256: str, num_rows: int
+) -> dict[str, Any]:
+    """Return a decision as JSON content.
+
+    Args:
+        decision: What the gate said.
+        key: See `decision_key`.
+        candidate: Name of the chosen candidate.
+        model_sha256: Of its file.
+        opponent_sha256: Of the champion's file at that moment; "" if there was none.
+        num_rows: How many test rows it rests on.
+    """
+    return {
+        "candidate": candidate,
+        "champion_before": opponent_sha256,
+        "decision": decision.verdict,
+        "differences": {name: interval.rounded() for name, interval in decision.differences.items()},
+        "key": key,
+        "model_sha256": model_sha256,
+        "reasons": list(decision.reasons),
+        "test_rows": num_rows,
+    }
+
+
+def still_holds(
+    recorded: Mapping[str, Any] | None, key: str, model_sha256: str, champion_sha256: str, *, applied: bool
+) -> bool:
+    """Return whether a recorded decision answers the question asked now.
+
+    It does after a crash (written down, perhaps not carried out yet) and when nothing has changed since. It
+    does not once somebody else became champion.
+
+    Args:
+        recorded: Content of an earlier decision, or None.
+        key: Of the present question.
+        model_sha256: Of the model in question.
+        champion_sha256: Of the present champion, "" if there is none.
+        applied: Whether the recorded decision was carried out.
+    """
+    if recorded is None or recorded["key"] != key:
+        return False
+    if recorded["decision"] == "refused":
+        return bool(champion_sha256 == recorded["champion_before"])
+    return champion_sha256 == model_sha256 or (not applied and champion_sha256 == recorded["champion_before"])

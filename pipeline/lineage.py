@@ -1,0 +1,184 @@
+"""The state of a pipeline as its files tell it: which data, code, parameters and results belong together.
+
+`read_state` gathers what the record in MLflow shows. It reads files and asks git; it knows no server.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.artifacts import content_key, file_digest, read_json
+from pipeline.history import Epoch, LiveTrace, history_epochs, live_trace, same_values
+from pipeline.live_log import live_path
+from pipeline.strict_yaml import read_yaml
+
+NOTHING = "none"
+"""What a tag says where there is no git, no commit or no lock file."""
+REQUIREMENTS_LOCK = Path("requirements.lock")
+DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.IMAGES_NPY)
+
+
+@dataclass(frozen=True)
+class CandidateState:
+    """One candidate as it came out of tuning.
+
+    Attributes:
+        name: As in params.yaml.
+        output_md5: md5 of its folder, as dvc.lock has it.
+        settings: Content of `settings.json`.
+        metrics: Content of `metrics.json`.
+        epochs: The whole history.
+        trials: Content of `trials.json`.
+        live: The live log of its baseline, if this machine trained it.
+        test: Its metrics on the test rows.
+        baseline_won: Whether the baseline is what came out of tuning.
+    """
+
+    name: str
+    output_md5: str
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    epochs: tuple[Epoch, ...]
+    trials: tuple[dict[str, Any], ...]
+    live: LiveTrace | None
+    test: dict[str, float]
+    baseline_won: bool
+
+
+@dataclass(frozen=True)
+class PipelineState:
+    """Everything the record shows of one pipeline state.
+
+    Attributes:
+        fingerprint: sha256 over dvc.lock (without the register stage) and params.yaml: equal states of
+            two clones have equal fingerprints.
+        tags: Where it comes from: commit, digests.
+        params: The content of params.yaml.
+        data: Content of data/source.json.
+        data_md5: Path to md5, as dvc.lock has it, of the files that say which samples are in which split.
+        candidates: In the order of params.yaml.
+        evaluation: Content of reports/evaluate/metrics.json.
+        report_paths: Pictures and HTML reports.
+    """
+
+    fingerprint: str
+    tags: dict[str, str]
+    params: dict[str, Any]
+    data: dict[str, Any]
+    data_md5: dict[str, str]
+    candidates: tuple[CandidateState, ...]
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    report_paths: tuple[Path, ...] = ()
+
+
+def read_state(candidates: Sequence[str]) -> PipelineState:
+    """Return the state of the pipeline in the working directory.
+
+    Args:
+        candidates: Names from params.yaml.
+
+    Raises:
+        FileNotFoundError: A result is missing; says which stage makes it.
+    """
+    params = read_yaml(paths.PARAMS_YAML)
+    if not paths.DVC_LOCK.is_file():
+        raise FileNotFoundError("dvc.lock does not exist. Run `dvc repro`, which writes it.")
+    stages = relevant_stages(read_yaml(paths.DVC_LOCK).get("stages", {}), candidates)
+    return PipelineState(
+        fingerprint=content_key([stages, params]),
+        tags=origin_tags(),
+        params=params,
+        data=read_json(paths.SOURCE_JSON, "init"),
+        data_md5={path.as_posix(): output_md5(stages, path) for path in DATA_PATHS},
+        candidates=tuple(_read_candidate(name, stages) for name in candidates),
+        evaluation=read_json(paths.EVALUATE_METRICS, "evaluate"),
+        report_paths=tuple(
+            path for path in sorted(Path("reports").rglob("*")) if path.suffix in (".png", ".html")
+        ),
+    )
+
+
+def relevant_stages(stages: dict[str, Any], candidates: Sequence[str]) -> dict[str, Any]:
+    """Return the stages of dvc.lock that make this state.
+
+    DVC keeps candidates that were removed from params.yaml, and `register` only follows from the rest.
+    """
+    return {
+        name: content
+        for name, content in stages.items()
+        if name != "register" and ("@" not in name or name.partition("@")[2] in candidates)
+    }
+
+
+def output_md5(stages: dict[str, Any], path: Path) -> str:
+    """Return the md5 that dvc.lock records for an output.
+
+    Raises:
+        FileNotFoundError: No stage has written it yet.
+    """
+    for stage in stages.values():
+        for output in stage.get("outs", []):
+            if output["path"] == path.as_posix():
+                return str(output["md5"])
+    raise FileNotFoundError(f"dvc.lock knows no output {path}. Run `dvc repro`.")
+
+
+def origin_tags() -> dict[str, str]:
+    """Return commit, dirty flag and digests of the files that pin data, parameters and environment."""
+    commit = _git("rev-parse", "--verify", "HEAD")
+    # dvc.lock and the reports change with every run; they are results, and have digests of their own.
+    changes = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports")
+    shown = {"mlflow.source.git.commit": commit} if commit else {}
+    return shown | {
+        "mlflow.source.name": "dvc repro",
+        "git.commit": commit or NOTHING,
+        "git.dirty": NOTHING if changes is None else str(bool(changes)).lower(),
+        "dvc.lock.sha256": _sha256(paths.DVC_LOCK),
+        "params.sha256": _sha256(paths.PARAMS_YAML),
+        "requirements.lock.sha256": _sha256(REQUIREMENTS_LOCK),
+    }
+
+
+def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:
+    folder = paths.tuned_dir(name)
+    history = read_json(folder / "history.json", f"tune@{name}")
+    baseline = paths.baseline_dir(name) / "history.json"
+    trace = live_trace(live_path(name))
+    # A log of another training (an older one, when DVC restored this one from its run cache) is no witness.
+    if trace and not (
+        baseline.is_file() and same_values(trace.epochs, tuple(history_epochs(read_json(baseline))))
+    ):
+        trace = None
+    return CandidateState(
+        name=name,
+        output_md5=output_md5(stages, folder),
+        settings=read_json(folder / "settings.json", f"tune@{name}"),
+        metrics=read_json(folder / "metrics.json", f"tune@{name}"),
+        epochs=tuple(history_epochs(history)),
+        trials=tuple(read_json(folder / "trials.json", f"tune@{name}")),
+        live=trace,
+        test=_test_metrics(name),
+        baseline_won=baseline.is_file() and read_json(baseline) == history,
+    )
+
+
+def _test_metrics(candidate: str) -> dict[str, float]:
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    found = next(row["test"] for row in rows if row["candidate"] == candidate)
+    return {name: interval["value"] for name, interval in found.items()}
+
+
+def _sha256(path: Path) -> str:
+    return file_digest(path, "sha256") if path.is_file() else NOTHING
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says, or None where there is no git, no repository or no commit."""
+    try:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,78 @@
+"""Texts of the pages in MLflow, written to be read: the verdict first, because a page shows four lines.
+
+And the links that open the right view.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+WORKFLOW = "workflowType=machine_learning"
+"""Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
+VERDICTS = {
+    "promoted": "became champion",
+    "refused": "was refused",
+    "unchanged": "is the champion already",
+}
+
+
+def pipeline_page(
+    decision: Mapping[str, Any], model: str, accuracy: str, source: Mapping[str, Any], commit: str
+) -> str:
+    """Return the description of a pipeline run, in Markdown.
+
+    Args:
+        decision: Content of decision.json.
+        model: Name and version in the registry.
+        accuracy: Test accuracy in words.
+        source: Content of data/source.json.
+        commit: Of git, or "none".
+    """
+    return (
+        f"**{decision['candidate']} {VERDICTS[decision['decision']]}**: {accuracy}.\n\n"
+        f"{' '.join(decision['reasons'])}\n\n"
+        f"Model: {model}, sha256 `{decision['model_sha256'][:12]}`.\n\n"
+        f"Data: {source['kind']}, {source['count']} samples, sha256 `{str(source['sha256'])[:12]}`; "
+        f"commit `{commit[:12]}`.\n"
+    )
+
+
+def version_page(candidate: str, accuracy: str, fingerprint: str) -> str:
+    """Return the description of a model version, true for as long as it exists; a table shows its start as is."""
+    return (
+        f"{candidate}: {accuracy}.\n\nPipeline state `{fingerprint[:12]}`; everything else is in the tags.\n"
+    )
+
+
+def accuracy(card: Mapping[str, Any]) -> str:
+    """Return the test accuracy of a model's card in words."""
+    interval = card["test"]["accuracy"]
+    return f"test accuracy {interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
+
+
+def links(
+    base: str, experiment_id: str, run_ids: tuple[str, str], model: str, version: int
+) -> dict[str, str]:
+    """Return what to open, by name.
+
+    Args:
+        base: Address of the server, `http://127.0.0.1:5000`.
+        experiment_id: Of the experiment.
+        run_ids: Of the pipeline and of the chosen candidate.
+        model: Name of the registered model.
+        version: Its version.
+    """
+    page = f"{base.rstrip('/')}/#"
+    runs = f"{page}/experiments/{experiment_id}/runs"
+    children = f"tags.`mlflow.parentRunId` = '{run_ids[0]}'"
+    compare = urlencode({"searchFilter": children, "compareRunsMode": "CHART"}, quote_via=quote)
+    addresses = {
+        "runs": f"{runs}?",
+        "this run": f"{runs}/{run_ids[0]}?",
+        "pictures": f"{runs}/{run_ids[0]}/artifacts?",
+        "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
+        "candidates compared": f"{runs}?{compare}&",
+        "model": f"{page}/models/{model}?",
+        "model version": f"{page}/models/{model}/versions/{version}?",
+    }
+    return {name: address + WORKFLOW for name, address in addresses.items()}

@@ -1,0 +1,140 @@
+"""Bring the MLflow record up to date, register the chosen model, and make it champion if it is better.
+
+Reads: models/best, models/tuned, data/interim/images.npy, data/features, data/split/split.parquet,
+data/source.json, dvc.lock, reports/.
+Writes: reports/register/decision.json; runs, a model version and aliases in MLflow; .millrace/last_run.json.
+Parameters: register, candidates, evaluate, seed, threads.
+
+Every step finds what an earlier attempt left, so running it again changes nothing.
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pipeline import lineage, paths, report, run_page, runtime
+from pipeline.artifacts import file_digest, read_json, write_json
+from pipeline.config import BASELINE_FAMILIES, load_params
+from pipeline.gate import Rules
+
+if TYPE_CHECKING:
+    from pipeline.tracking.registry import Version
+    from pipeline.tracking.store import Store
+
+LAST_RUN = paths.STATE_DIR / "last_run.json"
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `make ui` shows a store that is a file."""
+
+
+def main() -> None:
+    """Register what models/best holds."""
+    with runtime.stage("register"):
+        params = load_params()
+        runtime.prepare_tensorflow(params.threads, params.seed)
+        candidates: dict[str, Any] = msgspec.to_builtins(params.candidates)
+        evaluate = params.evaluate
+        register(
+            candidates=list(candidates),
+            baselines=[name for name, block in candidates.items() if block["family"] in BASELINE_FAMILIES],
+            model_name=params.register.model_name,
+            experiment=params.register.experiment,
+            rules=Rules(
+                params.register.margin, evaluate.confidence, evaluate.bootstrap_resamples, params.seed
+            ),
+        )
+
+
+def register(
+    *, candidates: list[str], baselines: list[str], model_name: str, experiment: str, rules: Rules
+) -> dict[str, Any]:
+    """Record the pipeline, register its model, decide, and write the decision.
+
+    Args:
+        candidates: All names in params.yaml.
+        baselines: Those that only serve as a measure.
+        model_name: In the registry.
+        experiment: In MLflow.
+        rules: How strict the gate is.
+
+    Returns:
+        The content of decision.json.
+
+    Raises:
+        ServiceDown: The MLflow store does not answer; nothing is lost.
+    """
+    from pipeline.promotion import decide
+    from pipeline.tracking.locks import store_lock
+    from pipeline.tracking.owners import sweep
+    from pipeline.tracking.record import describe, record_pipeline
+    from pipeline.tracking.registry import apply_decision, record_decision
+    from pipeline.tracking.store import open_store, service_errors
+
+    state = lineage.read_state(candidates)
+    card = read_json(paths.BEST_DIR / "card.json", "evaluate")
+    store = open_store(Path.cwd(), experiment)
+    with service_errors(store.uri), store_lock(store.uri, "record"):
+        sweep(store)
+        recorded = record_pipeline(store, state)
+        run_id = recorded.candidate_run_ids[card["candidate"]]
+        version = ensure_version(store, model_name, card, run_id, state)
+        decision = decide(
+            store, model_name, version, candidate=card["candidate"], baselines=baselines, rules=rules
+        )
+        record_decision(store, model_name, version, decision)
+        apply_decision(store, model_name, version, promote=decision["decision"] == "promoted")
+        model = f"{model_name} version {version.number}"
+        page = run_page.pipeline_page(
+            decision, model, run_page.accuracy(card), state.data, state.tags["git.commit"]
+        )
+        describe(store, recorded.parent_run_id, page)
+    base = store.uri if store.uri.startswith("http") else LOCAL_UI
+    run_ids = (recorded.parent_run_id, run_id)
+    links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)
+    write_last_run(links, model_name, version, decision, recorded.parent_run_id)
+    write_json(paths.REGISTER_DECISION, decision)
+    report.print_report()
+    return decision
+
+
+def ensure_version(
+    store: "Store", model_name: str, card: Mapping[str, Any], run_id: str, state: lineage.PipelineState
+) -> "Version":
+    """Return the version of models/best, made now unless an earlier attempt did."""
+    from pipeline.keras_files import load_model
+    from pipeline.tracking.packing import pack_model, pinned_requirements
+    from pipeline.tracking.registry import create_version, find_version
+
+    model_path = paths.BEST_DIR / "model.keras"
+    found = find_version(store, model_name, file_digest(model_path, "sha256"))
+    if found is not None:
+        return found
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        folder = Path(temporary) / "model"
+        origin = {name: value for name, value in state.tags.items() if not name.startswith("mlflow.")}
+        requirements = pinned_requirements(lineage.REQUIREMENTS_LOCK, sys.version_info[:2])
+        pack_model(load_model(model_path), paths.BEST_DIR, folder, requirements)
+        return create_version(
+            store,
+            model_name,
+            folder,
+            run_id=run_id,
+            tags=origin | {"millrace.fingerprint": state.fingerprint, "candidate": card["candidate"]},
+            description=run_page.version_page(card["candidate"], run_page.accuracy(card), state.fingerprint),
+        )
+
+
+def write_last_run(
+    links: Mapping[str, str], model_name: str, version: "Version", decision: Mapping[str, Any], run_id: str
+) -> None:
+    """Write what the report at the end of the pipeline shows of this machine's record."""
+    model = {"name": model_name, "version": version.number, "sha256": version.model_sha256}
+    content = {"decision": decision["decision"], "links": links, "model": model, "run_id": run_id}
+    write_json(LAST_RUN, {**content, "reasons": decision["reasons"]})
+
+
+if __name__ == "__main__":
+    main()

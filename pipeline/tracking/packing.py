@@ -1,0 +1,87 @@
+"""A model as MLflow's keras flavour keeps it, with our own files beside it and nothing that runs on load."""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.runtime import NotPermitted
+from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
+
+with warnings.catch_warnings():
+    # MLflow warns of its own type hints while `mlflow.pyfunc` is imported, which saving would do.
+    warnings.simplefilter("ignore")
+    import mlflow.keras
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+PINNED = ("keras", "numpy", "tensorflow")
+
+
+def pack_model(model: Any, best_dir: Path, folder: Path, requirements: Sequence[str]) -> None:
+    """Write a model as a folder that MLflow can serve.
+
+    Args:
+        model: The loaded model.
+        best_dir: Where its files lie: `model.keras` and what belongs to it.
+        folder: Where the packed model goes; must not exist.
+        requirements: What to install for it. Given, because MLflow otherwise finds out by starting a
+            TensorFlow process of its own, which takes a quarter of a minute.
+
+    Raises:
+        NotPermitted: MLflow added a pickle, which would run when the model is loaded.
+    """
+    inputs, outputs = model.inputs[0], model.outputs[0]
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(inputs.dtype), (-1, *inputs.shape[1:]))]),
+        Schema([TensorSpec(np.dtype(outputs.dtype), (-1, *outputs.shape[1:]))]),
+    )
+    mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=list(requirements))
+    # The canonical bytes, not a second save with another date inside: one digest names the model everywhere.
+    shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
+    (folder / EXTRA_DIR).mkdir()
+    for path in sorted(best_dir.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".npz"):
+            shutil.copyfile(path, folder / EXTRA_DIR / path.name)
+    pickles = [path for path in folder.rglob("*") if "pickle" in path.name or path.suffix == ".pkl"]
+    if pickles:
+        raise NotPermitted(
+            f"MLflow wrote a pickle beside the model. Expected none. Received: {pickles}. Build the model from "
+            "Keras' own layers, and remove `register_keras_serializable`."
+        )
+
+
+def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str]:
+    """Return `name==version` of the packages a model needs, from the lock file.
+
+    Args:
+        lock: requirements.lock; a line may end in a condition on the Python version.
+        python_version: Which of the conditions holds.
+
+    Raises:
+        FileNotFoundError: There is no lock file.
+        ValueError: It lacks one of them.
+    """
+    from packaging.requirements import Requirement
+
+    found = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if not line or line[0] in " #-":
+            continue
+        requirement = Requirement(line.removesuffix("\\").strip())
+        environment = {"python_full_version": ".".join(map(str, python_version)) + ".0"}
+        environment["python_version"] = ".".join(map(str, python_version))
+        if requirement.name in PINNED and (
+            requirement.marker is None or requirement.marker.evaluate(environment)
+        ):
+            found[requirement.name] = f"{requirement.name}{requirement.specifier}"
+    missing = sorted(set(PINNED) - found.keys())
+    if missing:
+        raise ValueError(
+            f"{lock} lacks pinned packages. Expected {PINNED}. Missing: {missing}. Run `make lock`."
+        )
+    return [found[name] for name in sorted(found)]

@@ -1,0 +1,210 @@
+"""The record of a pipeline state in MLflow: found, or filled in from files; doing it again changes nothing.
+
+One parent run per state, a child per candidate, a grandchild per trial. DVC restores stages from its run
+cache without running code, servers are down for a night, processes are killed; what is missing afterwards
+is filled in here. A run of a training that was followed live is taken over with its own time stamps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.entities import Run
+
+from pipeline.history import Epoch
+from pipeline.lineage import CandidateState, PipelineState
+from pipeline.tracking import runs
+from pipeline.tracking.data_sets import CONTEXTS, data_set_inputs
+from pipeline.tracking.live import CANDIDATE, KIND, LIVE_ID, live_run
+from pipeline.tracking.store import Store
+
+FINGERPRINT = "millrace.fingerprint"
+OUTPUT_MD5 = "dvc.out.md5"
+TRIAL = "millrace.trial"
+DESCRIPTION = "mlflow.note.content"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The runs of a pipeline state.
+
+    Attributes:
+        parent_run_id: The run of the whole state.
+        candidate_run_ids: Candidate to the id of its run.
+    """
+
+    parent_run_id: str
+    candidate_run_ids: dict[str, str]
+
+
+def record_pipeline(store: Store, state: PipelineState) -> Recorded:
+    """Make sure that the store shows this pipeline state, completely and once.
+
+    The caller holds the lock of the store; against other machines the oldest parent wins.
+
+    Args:
+        store: An opened store.
+        state: What the files say.
+
+    Raises:
+        MlflowException: The store failed; the next call continues.
+    """
+    while True:
+        parent = _parent_run(store, state)
+        children = {
+            candidate.name: _candidate_run(store, state, parent, candidate) for candidate in state.candidates
+        }
+        if not runs.is_complete(parent):
+            _fill_parent(store, state, parent)
+        recorded = Recorded(parent.info.run_id, {name: run.info.run_id for name, run in children.items()})
+        if _is_oldest(store, state, parent):
+            return recorded
+        _delete_family(store, parent)
+
+
+def describe(store: Store, run_id: str, text: str) -> None:
+    """Set the description of a run, in Markdown; its page shows about four lines before a click."""
+    if store.client.get_run(run_id).data.tags.get(DESCRIPTION) != text:
+        store.client.set_tag(run_id, DESCRIPTION, text)
+
+
+def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of `reports/evaluate/metrics.json`, named for sections of charts.
+
+    `val.accuracy` becomes `val/accuracy`, `baselines.linear.test_accuracy` becomes `test/linear_accuracy`.
+    """
+    numbers = {}
+    for name, value in _numbers(dict(runs.flattened(evaluation))).items():
+        first, *_ = parts = name.split(".")
+        section = first if first in CONTEXTS else "test"
+        rest = [part.removeprefix("test_") for part in parts if part not in {*CONTEXTS, "baselines"}]
+        numbers[f"{section}/{'_'.join(rest)}"] = value
+    return numbers
+
+
+def best_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return validation metrics of a best epoch: `val_loss` becomes `val/best_loss`."""
+    return {
+        f"val/best_{name.removeprefix('val_')}": value
+        for name, value in _numbers(metrics).items()
+        if name.startswith("val_")
+    }
+
+
+def _parent_run(store: Store, state: PipelineState) -> Run:
+    name = f"pipeline-{state.fingerprint[:8]}"
+    return runs.find_or_create_run(
+        store, {FINGERPRINT: state.fingerprint, KIND: "pipeline"}, name, state.tags
+    )
+
+
+def _is_oldest(store: Store, state: PipelineState, parent: Run) -> bool:
+    oldest = runs.find_run(store, {FINGERPRINT: state.fingerprint, KIND: "pipeline"})
+    return oldest is None or oldest.info.run_id == parent.info.run_id
+
+
+def _delete_family(store: Store, run: Run) -> None:
+    for child in runs.find_runs(store, {runs.PARENT: run.info.run_id}):
+        _delete_family(store, child)
+    store.client.delete_run(run.info.run_id)
+
+
+def _fill_parent(store: Store, state: PipelineState, parent: Run) -> None:
+    settings = {name: value for name, value in state.params.items() if name != "candidates"}
+    runs.send_params(store, parent, settings)
+    runs.send_epochs(store, parent, [Epoch(0, evaluation_metrics(state.evaluation))])
+    runs.send_tags(store, parent.info.run_id, state.tags)
+    _send_data_sets(store, parent, state)
+    for path in state.report_paths:
+        folder = "pictures" if path.suffix == ".png" else "reports"
+        # validate/report.html and evaluate/report.html share a name, so each keeps the folder of its stage.
+        store.client.log_artifact(
+            parent.info.run_id, str(path), f"{folder}/{path.relative_to('reports').parts[0]}"
+        )
+    runs.complete(store, parent)
+
+
+def _candidate_run(store: Store, state: PipelineState, parent: Run, candidate: CandidateState) -> Run:
+    identity = {
+        runs.PARENT: parent.info.run_id,
+        CANDIDATE: candidate.name,
+        OUTPUT_MD5: candidate.output_md5,
+        KIND: "candidate",
+    }
+    live = _live_run(store, candidate)
+    run = runs.find_run(store, identity)
+    if run is None and live is not None and candidate.baseline_won and runs.PARENT not in live.data.tags:
+        runs.send_tags(store, live.info.run_id, identity)
+        run = store.client.get_run(live.info.run_id)
+    run = run or runs.find_or_create_run(store, identity, candidate.name, state.tags)
+    if live is not None:
+        _file_live_run(store, candidate, live, run)
+    if not runs.is_complete(run):
+        _fill_candidate(store, state, run, candidate)
+    return run
+
+
+def _live_run(store: Store, candidate: CandidateState) -> Run | None:
+    """Return the run that showed the training of the baseline while it ran, made now if no server was there."""
+    if candidate.live is None:
+        return None
+    run = live_run(store, candidate.name, candidate.live)
+    if runs.is_complete(run):
+        return run
+    # The follower may have died, or met a dead server; what it sent before is recognised.
+    runs.send_epochs(store, run, candidate.live.epochs)
+    return run
+
+
+def _file_live_run(store: Store, candidate: CandidateState, live: Run, run: Run) -> None:
+    """Put a live run that is not the candidate's own run below it: its baseline, or the same made twice."""
+    if live.info.run_id == run.info.run_id or runs.PARENT in live.data.tags:
+        return
+    tags = {runs.PARENT: run.info.run_id, "mlflow.runName": f"{candidate.name}-baseline"}
+    runs.send_tags(store, live.info.run_id, tags)
+    runs.complete(store, live, candidate.live.ended if candidate.live else None)
+
+
+def _fill_candidate(store: Store, state: PipelineState, run: Run, candidate: CandidateState) -> None:
+    whole = {name: value for name, value in candidate.metrics.items() if not name.startswith("val_")}
+    runs.send_params(store, run, candidate.settings | {"outcome": whole})
+    own = candidate.live is not None and run.data.tags.get(LIVE_ID) == candidate.live.live_id
+    if not own:
+        runs.send_epochs(store, run, candidate.epochs)
+    # Step 0 makes a bar per run where runs are compared, instead of a curve of one point.
+    best = best_metrics(candidate.metrics)
+    runs.send_epochs(store, run, [Epoch(0, best | evaluation_metrics({"test": candidate.test}))])
+    runs.send_tags(store, run.info.run_id, state.tags)
+    _send_data_sets(store, run, state)
+    if len(candidate.trials) > 1:
+        for trial in candidate.trials:
+            _trial_run(store, run, candidate, trial)
+    runs.complete(store, run, candidate.live.ended if own and candidate.live else None)
+
+
+def _trial_run(store: Store, parent: Run, candidate: CandidateState, trial: Mapping[str, Any]) -> None:
+    number = str(trial["number"])
+    identity = {runs.PARENT: parent.info.run_id, TRIAL: number}
+    tags = {CANDIDATE: candidate.name, KIND: "trial", "millrace.state": str(trial.get("state", ""))}
+    run = runs.find_or_create_run(store, identity, f"{candidate.name}-trial-{number}", tags)
+    if runs.is_complete(run):
+        return
+    runs.send_params(store, run, {**(trial.get("settings") or {}), "outcome.epochs": trial.get("epochs")})
+    runs.send_epochs(store, run, [Epoch(0, best_metrics(trial.get("metrics") or {}))])
+    if trial.get("error"):
+        runs.send_tags(store, run.info.run_id, {DESCRIPTION: f"**Failed.** {trial['error']}"})
+    runs.complete(store, run)
+
+
+def _send_data_sets(store: Store, run: Run, state: PipelineState) -> None:
+    inputs = data_set_inputs(state.data["kind"], state.data_md5["data/split/split.parquet"], state.data_md5)
+    store.client.log_inputs(run.info.run_id, inputs)
+
+
+def _numbers(content: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return the entries that are numbers."""
+    return {name: float(value) for name, value in (content or {}).items() if _is_number(value)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

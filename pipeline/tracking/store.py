@@ -1,0 +1,171 @@
+"""Where runs are kept, opened so that many processes may do it at once.
+
+The default is `mlflow.db` and `mlartifacts/` in the project's root, always as absolute paths, because
+stages also run in DVC's copies elsewhere. `MLFLOW_TRACKING_URI` names another store.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import sqlalchemy.exc
+from mlflow.entities import Experiment
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking import MlflowClient
+
+from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed
+from pipeline.tracking.locks import store_lock
+
+SQLITE = "sqlite:///"
+EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
+"""Opens the pages for model training; without it the UI shows those for prompts and traces."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store and the experiment of this project.
+
+    Attributes:
+        client: Speaks to the store.
+        uri: Absolute tracking URI.
+        experiment: Name of the experiment.
+        experiment_id: Its id in this store.
+    """
+
+    client: MlflowClient
+    uri: str
+    experiment: str
+    experiment_id: str
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the URI of the store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
+    return uri
+
+
+def artifact_root(uri: str, root: Path) -> str | None:
+    """Return where artifacts go: beside an sqlite file, in the root for other databases, else the server's."""
+    if uri.startswith(SQLITE):
+        return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").as_uri()
+    return None if uri.startswith("http") else (root.absolute() / "mlartifacts").as_uri()
+
+
+def open_store(root: Path, experiment: str) -> Store:
+    """Open the store, making it and the experiment on first use.
+
+    Args:
+        root: The project's folder.
+        experiment: Name of the experiment.
+
+    Raises:
+        ServiceDown: The server or database does not answer.
+        StorageFailed: The sqlite file was left half-made by another program.
+    """
+    uri = tracking_uri(root)
+    with service_errors(uri):
+        if uri.startswith("http"):
+            client = MlflowClient(uri)
+            return Store(client, uri, experiment, _experiment_id(client, experiment, None))
+        # The first opening creates some fifty tables in many steps. Four processes that do it at once
+        # leave a file that no MLflow can open again, so only the holder of the lock may look at it.
+        with store_lock(uri, "open"):
+            if uri.startswith(SQLITE):
+                create_sqlite(Path(uri.removeprefix(SQLITE)))
+            client = MlflowClient(uri)
+            return Store(
+                client, uri, experiment, _experiment_id(client, experiment, artifact_root(uri, root))
+            )
+
+
+def create_sqlite(path: Path) -> None:
+    """Make an MLflow database at `path` unless there is one; a crash leaves none under this name.
+
+    Raises:
+        StorageFailed: There is one, half-made.
+    """
+    if path.exists():
+        if half_migrated(path):
+            raise StorageFailed(
+                f"{path} is a half-made MLflow store: it has _alembic_tmp_ tables, left by a first start that "
+                f"several processes shared or that was killed. Expected a complete one. Nothing but timings is "
+                f"lost: `mv {path} {path}.broken` and run `dvc repro` again, which fills a new one."
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        store = SqlAlchemyStore(f"{SQLITE}{beside}", (path.parent / "mlartifacts").as_uri())
+        store.engine.dispose()
+        with closing(sqlite3.connect(beside)) as connection:
+            # Readers and a writer side by side, at half the cost per call; the file remembers it.
+            connection.execute("PRAGMA journal_mode=WAL")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def half_migrated(path: Path) -> bool:
+    """Return whether an sqlite store stopped in the middle of being made."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        names = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+    return any(name.startswith("_alembic_tmp_") for name in names)
+
+
+@contextmanager
+def service_errors(uri: str) -> Iterator[None]:
+    """Turn a server or database that does not answer into one clear message.
+
+    Raises:
+        ServiceDown: The store did not answer, or answered with an error of its own.
+    """
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.OperationalError) as error:
+        if isinstance(error, MlflowException) and error.get_http_status_code() < 500:
+            raise
+        first_line = str(error).strip().splitlines()[0][:300]
+        raise ServiceDown(
+            f"The MLflow store does not answer. Expected it at {without_password(uri)}. Received: {first_line}. "
+            "Nothing is lost: all results are in files. Start the server (or unset MLFLOW_TRACKING_URI to use "
+            "mlflow.db in the project) and run `dvc repro` again; it fills in what is missing."
+        ) from error
+
+
+def without_password(uri: str) -> str:
+    """Return the URI fit for messages and tags."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:
+    found: Experiment | None = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            experiment_id = client.create_experiment(name, artifact_location, dict([EXPERIMENT_KIND]))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            # Another machine was faster.
+            experiment_id = client.get_experiment_by_name(name).experiment_id
+        return str(experiment_id)
+    if found.lifecycle_stage != "active":
+        raise NotPermitted(
+            f"The MLflow experiment is deleted. Expected an active one. Received: register.experiment={name}. "
+            f"Run `mlflow experiments restore -x {found.experiment_id}` or choose another name in params.yaml."
+        )
+    if found.tags.get(EXPERIMENT_KIND[0]) != EXPERIMENT_KIND[1]:
+        client.set_experiment_tag(found.experiment_id, *EXPERIMENT_KIND)
+    return str(found.experiment_id)

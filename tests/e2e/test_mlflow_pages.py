@@ -1,0 +1,143 @@
+"""The MLflow pages that people open after a run, in a real browser: they show names, numbers and pictures.
+
+Screenshots go to a temporary folder, or to the one that MILLRACE_SCREENSHOTS names.
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.gate import Rules
+from tests.e2e.services import MlflowServer
+from tests.registration import make_registration_project
+from tests.synthetic_project import write_live_log
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+NAMES = ["cnn", "linear", "majority"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1500,1100",
+]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Record a pipeline in an sqlite store and serve it as `make ui` does; give the links it printed."""
+    from pipeline import runtime
+    from pipeline.stages import register
+
+    runtime.prepare_tensorflow(2, 7)
+    root = make_registration_project(tmp_path_factory.mktemp("pages") / "project")
+    write_live_log(root, "linear", "live-1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(register.report, "print_report", lambda *_a, **_k: None)
+        register.register(
+            candidates=NAMES,
+            baselines=NAMES[1:],
+            model_name="digits",
+            experiment="digits",
+            rules=Rules(0.0, 0.95, 200, 7),
+        )
+    links = json.loads((root / ".millrace/last_run.json").read_text())["links"]
+    with MlflowServer(f"sqlite:///{root}/mlflow.db", root / "mlartifacts") as server:
+        yield {name: link.replace("http://127.0.0.1:5000", server.uri) for name, link in links.items()}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium with an empty profile."""
+    from selenium import webdriver
+
+    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
+    if None in programs:
+        pytest.skip("no chromium and chromedriver on PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(browser, request, tmp_path):
+    """Open a page, wait until it shows some texts, keep a screenshot, and give all its text."""
+
+    def open_page(link, *texts, click=""):
+        browser.get("about:blank")
+        browser.get(link)
+        deadline = time.monotonic() + 60
+        while True:
+            if click and (found := browser.find_elements("xpath", click)):
+                found[0].click()
+                click = ""
+            body = browser.find_element("tag name", "body").text
+            missing = [text for text in texts if text not in body]
+            if not missing or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        time.sleep(1.5)  # charts draw themselves after their titles
+        folder = Path(os.environ.get("MILLRACE_SCREENSHOTS", tmp_path))
+        folder.mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(folder / f"{request.node.name}.png"))
+        assert not missing, f"{link} does not show {missing}: {body[:2000]}"
+        return browser.find_element("tag name", "body").text
+
+    return open_page
+
+
+def test_runs_table_shows_the_pipeline_and_its_candidates(recorded, show):
+    """The runs table lists the parent and, below it, the candidates, in the view for models."""
+    text = show(
+        recorded["runs"],
+        "pipeline-",
+        "cnn",
+        "linear",
+        "majority",
+        click="(//a[starts-with(., 'pipeline-')]/ancestor::*[@role='gridcell']//button)[1]",
+    )
+    assert "Sessions" not in text  # of the view for prompts and traces
+
+
+def test_parent_run_shows_the_verdict_first(recorded, show):
+    """The parent's page begins with what became of the model, and has metrics, data sets and tags."""
+    show(recorded["this run"], "became champion", "test/accuracy", "digits-train", "dvc.lock.sha256")
+
+
+def test_parent_run_shows_pictures_and_the_report(recorded, show):
+    """The artifacts of the parent are there to be looked at."""
+    show(recorded["pictures"], "pictures", "reports")
+
+
+def test_candidate_run_shows_its_curves(recorded, show):
+    """A candidate's charts have a section for train and one for val."""
+    show(recorded["chosen candidate"], "train", "val", "cnn (train/accuracy)", "cnn (train/loss)")
+
+
+def test_candidates_are_compared_in_one_chart(recorded, show):
+    """One link lays the curves of all candidates over each other."""
+    show(recorded["candidates compared"], "cnn", "linear", "majority", "accuracy", "train", "val")
+
+
+def test_registry_shows_the_champion(recorded, show):
+    """The registered model has a version with the alias."""
+    show(recorded["model"], "digits", "Version 1", "champion")
+
+
+def test_model_version_shows_its_origin(recorded, show):
+    """The version's page says what it is and where it comes from."""
+    show(recorded["model version"], "champion", "model_sha256", "millrace.fingerprint")
