@@ -41,6 +41,7 @@ EVALUATE_PICTURES_DIR = Path("reports/evaluate/pictures")
 EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
 """CSV and JSON that people, DVC plots and the register stage read."""
 REGISTER_DECISION = Path("reports/register/decision.json")
+RUN_REPORT = Path("reports/register/report.html")
 
 STATE_DIR = Path(".millrace")
 """Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""

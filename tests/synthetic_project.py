@@ -71,11 +71,36 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
         },
     )
     interval = {"value": 0.9, "low": 0.85, "high": 0.95}
-    rows = [{"candidate": name, "test": {"accuracy": interval}} for name in candidates]
+    rows = [
+        {
+            "candidate": name,
+            "family": name,
+            "parameters": 650,
+            "trials": 0,
+            "baseline": name in ("linear", "majority"),
+            "chosen": name == candidates[0],
+            "baseline_val": {"accuracy": 0.8125},
+            "val": {"accuracy": 0.8125},
+            "test": {"accuracy": interval, "macro_f1": interval, "log_loss": interval},
+        }
+        for name in candidates
+    ]
+    write_json(root / "reports/evaluate/tables/selection.json", {"reason": f"{candidates[0]} is best."})
+    write_json(
+        root / "reports/split/summary.json",
+        {
+            "method": "stratified",
+            "samples": {"train": 60, "val": 20, "test": 20, "excluded": 0},
+            "classes": {"a": {"train": 60, "val": 20, "test": 20}},
+        },
+    )
+    write_json(
+        root / "reports/validate/summary.json",
+        {"samples": 100, "expectations": {"judged": 32, "met": 32, "failed": 0, "warnings": 0}},
+    )
     write_json(root / "reports/evaluate/tables/candidates.json", rows)
     (root / "reports/evaluate/pictures").mkdir(parents=True)
     (root / "reports/evaluate/pictures/confusion.png").write_bytes(PNG)
-    (root / "reports/validate").mkdir(parents=True)
     (root / "reports/validate/report.html").write_text("<h1>All good</h1>")
     write_lock(root, candidates)
     return root

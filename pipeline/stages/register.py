@@ -2,7 +2,8 @@
 
 Reads: models/best, models/tuned, data/interim/images.npy, data/features, data/split/split.parquet,
 data/source.json, dvc.lock, reports/.
-Writes: reports/register/decision.json; runs, a model version and aliases in MLflow; .millrace/last_run.json.
+Writes: reports/register/decision.json and report.html; runs, a model version and aliases in MLflow;
+.millrace/last_run.json.
 Parameters: register, candidates, evaluate, seed, threads.
 
 Every step finds what an earlier attempt left, so running it again changes nothing.
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipeline import lineage, paths, report, run_page, runtime
-from pipeline.artifacts import file_digest, read_json, write_json
+from pipeline.artifacts import file_digest, read_json, write_json, write_text
 from pipeline.config import BASELINE_FAMILIES, load_params
 from pipeline.gate import Rules
+from pipeline.run_report import run_report
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
@@ -69,7 +71,7 @@ def register(
     from pipeline.promotion import decide
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.owners import sweep
-    from pipeline.tracking.record import describe, record_pipeline
+    from pipeline.tracking.record import attach, describe, record_pipeline
     from pipeline.tracking.registry import apply_decision, record_decision
     from pipeline.tracking.store import open_store, service_errors
 
@@ -91,6 +93,8 @@ def register(
             decision, model, run_page.accuracy(card), state.data, state.tags["git.commit"]
         )
         describe(store, recorded.parent_run_id, page)
+        write_text(paths.RUN_REPORT, run_report(decision))
+        attach(store, recorded.parent_run_id, paths.RUN_REPORT)
     base = store.uri if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
     links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)

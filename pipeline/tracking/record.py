@@ -7,6 +7,7 @@ is filled in here. A run of a training that was followed live is taken over with
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
@@ -60,6 +61,11 @@ def record_pipeline(store: Store, state: PipelineState) -> Recorded:
         if _is_oldest(store, state, parent):
             return recorded
         _delete_family(store, parent)
+
+
+def attach(store: Store, run_id: str, path: Path) -> None:
+    """Put a file at the top of a run's artifacts; the same name again replaces it."""
+    store.client.log_artifact(run_id, str(path))
 
 
 def describe(store: Store, run_id: str, text: str) -> None:
