@@ -9,6 +9,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 READY := .venv/.ready
 TESTS ?= tests
+# `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
+UPGRADE ?=
 
 .PHONY: run test test-slow test-services check format ui lock setup clean
 
@@ -37,19 +39,22 @@ ui: $(READY)  ## the MLflow dashboard on http://127.0.0.1:5000
 	    --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --artifacts-destination "$(CURDIR)/mlartifacts"
 
 lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
-	.venv/bin/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --universal \
-	    --python-version 3.11 --upgrade --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	.venv/bin/uv --no-config pip compile pyproject.toml --all-extras --generate-hashes --universal \
+	    --python-version 3.11 $(UPGRADE) --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	    --quiet --output-file requirements.lock
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > requirements-uv.lock
 
 setup: $(READY)
 
+# DVC's own place for its site cache, /var/tmp/dvc, is writable by everybody.
 $(READY): requirements.lock pyproject.toml
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet uv
+	test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
+	test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-uv.lock
 	.venv/bin/uv pip install --python .venv/bin/python --require-hashes --compile-bytecode -r requirements.lock
 	.venv/bin/uv pip install --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	.venv/bin/python -m compileall -q pipeline
 	test -d .git || .venv/bin/dvc config --local core.no_scm true
+	.venv/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	touch $@
 
 clean:  ## remove what can be made again, but no data, no model, no record

@@ -1,5 +1,6 @@
 """Files that are complete or absent, and whose bytes follow from their content alone."""
 
+import glob
 import hashlib
 import json
 import math
@@ -23,7 +24,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the whole new one, also after a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    _remove_leftovers(path)
+    prefix = f".{path.name}.{os.getpid()}."
+    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -35,6 +38,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         fsync_dir(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` left behind that were killed half-way."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        owner = leftover.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            leftover.unlink(missing_ok=True)
 
 
 def fsync_dir(folder: Path) -> None:

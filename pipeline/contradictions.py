@@ -21,8 +21,6 @@ from pipeline.feature_rules import feature_problems
 from pipeline.search_space import space_problems
 from pipeline.source_file import Source
 
-DIGITS_SIZE = (8, 8)
-
 
 def contradictions(params: Params, source: Source) -> list[str]:
     """Return one message per contradiction, in the order of params.yaml.
@@ -49,7 +47,7 @@ def _image_size(params: Params, source: Source) -> tuple[int, int] | None:
     """Return (height, width) in pixels where it is known before the data is read."""
     if params.data.image_size is not None:
         return params.data.image_size
-    return DIGITS_SIZE if source.kind == "digits" else None
+    return source.image_size
 
 
 def _split_leaves_a_train_set(params: Params, _source: Source) -> Iterator[str]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from pipeline import paths
 from pipeline.archives import list_files, unpack, write_tar
 from pipeline.artifacts import file_digest, fsync_dir
@@ -67,7 +69,7 @@ def gather(
         files, ignored = _files(kind, location, incoming, max_bytes, console)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, files)
-        counts = _read_all(kind, tar_path)
+        counts, image_size = _read_all(kind, tar_path)
         source = Source(
             kind=kind,
             location=location,
@@ -75,6 +77,7 @@ def gather(
             bytes=tar_path.stat().st_size,
             files=len(files),
             count=sum(counts.values()),
+            image_size=image_size,
             seen=None if location == "bundled" else dt.datetime.now(dt.UTC).date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
@@ -108,18 +111,21 @@ def _files(
     return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
 
 
-def _read_all(kind: str, tar_path: Path) -> Counter[tuple[str, str]]:
+def _read_all(kind: str, tar_path: Path) -> tuple[Counter[tuple[str, str]], tuple[int, int] | None]:
     counts: Counter[tuple[str, str]] = Counter()
+    sizes: set[tuple[int, int] | None] = set()
     with tarfile.open(tar_path, "r:") as archive:
         for sample in SOURCES[kind].read(archive):
             counts[sample.split or "", sample.label] += 1
+            image = sample.image
+            sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
     classes = sorted({label for _, label in counts})
     if len(classes) < 2:
         raise DataRefused(
             f"A classifier needs at least 2 classes. Expected {SOURCES[kind].LAYOUT}. "
             f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
         )
-    return counts
+    return counts, sizes.pop() if len(sizes) == 1 else None
 
 
 def _keep(tar_path: Path, stored: Path) -> None:

@@ -62,7 +62,7 @@ def decode(content: bytes) -> DecodedImage:
                 image.load()
                 upright = ImageOps.exif_transpose(image) if rotated else image
                 return DecodedImage(_pixels(upright), image.mode, rotated)
-    except UndecodableImage:
+    except (UndecodableImage, MemoryError):  # a machine short of memory says nothing about the file
         raise
     except UnidentifiedImageError as error:  # its text holds a memory address, new in each run
         raise UndecodableImage(f"no known image format: {content[:8]!r}") from error

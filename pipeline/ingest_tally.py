@@ -58,13 +58,14 @@ class Tally:
                 "The archive and data/source.json disagree on the number of samples. Expected "
                 f"{num_samples:,}. Received: {read:,}. Run `millrace refresh`."
             )
-        if self.num_rejected > max_rejected_share * read:
+        looked_at = self.kept + self.num_rejected
+        if self.num_rejected > max_rejected_share * looked_at:
             examples = "; ".join(
                 f"{reason}: {', '.join(ids[:3])}" for reason, ids in sorted(self._examples.items())
             )
             raise DataRefused(
                 "Too many samples were rejected. Expected at most "
-                f"data.max_rejected_share={max_rejected_share:g} of {read:,}. Received: {self.num_rejected:,} "
+                f"data.max_rejected_share={max_rejected_share:g} of {looked_at:,}. Received: {self.num_rejected:,} "
                 f"({dict(sorted(self._rejected.items()))}), such as {examples}. "
                 "Repair the files, change data.policy, or raise the limit in params.yaml."
             )

@@ -119,6 +119,12 @@ def stage(name: str) -> Iterator[Stage]:
         os.chdir(paths.project_root())
         lock = acquire_lock(name)
         snapshot = Snapshot.take(name)
+        edited = snapshot.edited_since(_started())
+        if edited:
+            raise Busy(
+                f"{name}: {', '.join(edited)} changed while the stage started, so that it may run older code than "
+                "dvc.lock would record. Expected code that stays as it is. Run `dvc repro` again."
+            )
         damaged = snapshot.differing_from_lock() if "DVC_STAGE" in os.environ else []
         if damaged:
             raise StorageFailed(
@@ -233,6 +239,10 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     # One process builds several models here; TensorFlow's advice on retracing is about loops over one.
     tf.get_logger().setLevel("ERROR")
+    # A ~/.keras/keras.json of this user must not change what a model is.
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -249,6 +259,14 @@ def _quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def _started() -> float:
+    """Return when `pipeline/run` started this process (seconds since 1970); infinity where nobody noted it."""
+    try:
+        return float(os.environ.pop("MILLRACE_STARTED", "inf"))
+    except ValueError:  # a `date` without nanoseconds
+        return float("inf")
 
 
 def _code_of(error: BaseException) -> tuple[int, str]:

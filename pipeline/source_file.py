@@ -46,6 +46,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Members of data/raw/source.tar."""
     count: Annotated[int, Meta(ge=1)]
     """Samples in them."""
+    image_size: tuple[int, int] | None = None
+    """Height and width in pixels, where the source knows them without decoding and all are equal."""
     seen: IsoDate | None = None
     """Day on which these bytes were first read; bundled data has none."""
 

@@ -4,6 +4,7 @@ DVC computes hashes of dependencies after the command has ended, so an edit duri
 the input of a result it never produced. A stage therefore hashes its inputs itself, first and last.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,16 @@ class Snapshot:
         digests = {dependency: path_digest(Path(dependency)) for dependency in declared.dependencies}
         return cls(name, digests, _values(declared.params), stamps)
 
+    def edited_since(self, moment: float) -> list[str]:
+        """Return the code files written after `moment` (seconds since 1970): Python may have read older ones."""
+        now = time.time()
+        return [
+            dependency
+            for dependency, stamp in self.stamps.items()
+            if dependency.endswith(".py")
+            and any(moment < changed_ns / 1e9 <= now for *_, changed_ns in stamp)
+        ]
+
     def changed(self) -> list[str]:
         """Return the dependencies and parameters that are no longer what they were."""
         moved = [
@@ -59,7 +70,8 @@ class Snapshot:
             return []
         recorded = {
             out["path"]: out["md5"]
-            for stage in read_yaml(paths.DVC_LOCK).get("stages", {}).values()
+            for name, stage in read_yaml(paths.DVC_LOCK).get("stages", {}).items()
+            if _exists(name)
             for out in stage.get("outs", [])
         }
         read = {
@@ -106,10 +118,20 @@ def declared_inputs(name: str) -> DeclaredInputs:
             text = text.replace(template, value)
         return text
 
+    params = stage.get("params", [])
     return DeclaredInputs(
-        [fill(dependency) for dependency in stage.get("deps", [])],
-        [fill(key) for key in stage.get("params", []) if isinstance(key, str)],
+        # `- params.yaml:` without keys stands for the whole file.
+        [fill(dependency) for dependency in stage.get("deps", [])]
+        + [file for entry in params if isinstance(entry, dict) for file in entry],
+        [fill(key) for key in params if isinstance(key, str)],
     )
+
+
+def _exists(name: str) -> bool:
+    """Tell whether a stage of dvc.lock is still one: DVC keeps the entries of removed candidates for ever."""
+    base, _, candidate = name.partition("@")
+    candidates = read_yaml(paths.PARAMS_YAML).get("candidates", {})
+    return base in read_yaml(paths.DVC_YAML)["stages"] and (not candidate or candidate in candidates)
 
 
 _RAISE = object()

@@ -1,6 +1,7 @@
 """Files are whole or absent, and equal content gives equal bytes."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import zipfile
@@ -41,6 +42,16 @@ def test_a_killed_write_keeps_the_old_file(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     assert path.read_bytes() == b"good"
+
+
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path):
+    """A temporary file of a dead process goes, one of a living process stays."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".a.json.{dead.pid}.x.json").write_text("half")
+    (tmp_path / f".a.json.{os.getpid()}.x.json").write_text("being written")
+    write_json(tmp_path / "a.json", {})
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f".a.json.{os.getpid()}.x.json", "a.json"]
 
 
 def test_json_has_sorted_keys_and_refuses_nan(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import paths, runtime
-from pipeline.stage_inputs import declared_inputs
+from pipeline.stage_inputs import Snapshot, declared_inputs
 from pipeline.strict_yaml import ParamsError
 
 BODY = """
@@ -179,6 +179,36 @@ def test_a_damaged_cache_object_is_noticed(inputs, stage_environment):
     _, error = damaged.communicate(timeout=60)
     assert (healthy.returncode, damaged.returncode) == (0, 74)
     assert "samples.parquet differ" in error
+
+
+def test_leftovers_of_removed_candidates_in_dvc_lock_do_not_matter(inputs, stage_environment):
+    """DVC never forgets the entry of a removed candidate; its missing model is no damage."""
+    for name in ("cnn", "linear"):
+        (inputs / paths.tuned_dir(name)).mkdir(parents=True)
+    (inputs / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  tune@old:\n    cmd: x\n    outs:\n"
+        "    - path: models/tuned/old\n      hash: md5\n      md5: 9a0364b9e99bb480dd25e1f0284c8555.dir\n"
+    )
+    snapshot = Snapshot("evaluate", {"models/tuned": "x"}, {}, {})
+    assert snapshot.differing_from_lock() == []
+
+
+def test_code_edited_while_the_stage_starts_is_noticed(inputs, stage_environment):
+    """Python may have read the older code already, so nothing is recorded."""
+    started = time.time()
+    (inputs / "pipeline/splits.py").write_text((inputs / "pipeline/splits.py").read_text() + "\n# edited\n")
+    process = start("pass", stage_environment | {"MILLRACE_STARTED": str(started - 1)})
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "pipeline/splits.py changed while the stage started" in error
+
+
+def test_the_whole_of_params_yaml_is_an_input_of_check(project):
+    """Editing any parameter while `check` runs is noticed: it read the older file."""
+    snapshot = Snapshot.take("check")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("epochs: 60 ", "epochs: 61 "))
+    assert snapshot.changed() == ["params.yaml"]
 
 
 def test_sigterm_ends_with_143(inputs, stage_environment):

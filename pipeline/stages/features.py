@@ -6,13 +6,14 @@ Writes:
     data/features/features.npy: float32, one row of hand-made features per image, of all splits.
     data/features/state.json: class list, image statistics and feature statistics, all of the training split.
 Parameters:
-    features.
+    features, data (recorded, to know later what kind of pixels a model was made for).
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from rich.progress import Progress
@@ -26,7 +27,13 @@ from pipeline.train_statistics import feature_statistics, image_statistics
 
 
 def features(
-    groups: Sequence[str], edge_cell_px: int, colour_bins: int, progress: Progress, workers: int = 1
+    groups: Sequence[str],
+    edge_cell_px: int,
+    colour_bins: int,
+    progress: Progress,
+    *,
+    workers: int = 1,
+    pixels_from: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the features of all images and the state fitted on the training rows.
 
@@ -36,6 +43,8 @@ def features(
         colour_bins: Bins of each colour histogram.
         progress: Shows how far the images are.
         workers: Processes side by side; the result does not depend on it.
+        pixels_from: How files became pixels (`data` in params.yaml); travels with the model, which means
+            nothing on pixels made otherwise.
 
     Returns:
         The state, as written.
@@ -71,6 +80,7 @@ def features(
     state = {
         "classes": list(counts),
         "class_counts": list(counts.values()),
+        "data": dict(pixels_from or {}),
         "image": {
             "shape": list(shape),
             "mean": pixels.mean,
@@ -115,7 +125,8 @@ def _class_counts(split: pd.DataFrame, train: pd.DataFrame) -> dict[str, int]:
 def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("features") as stage:
-        settings = load_params().features
+        params = load_params()
+        settings = params.features
         with Progress(console=stage.console, disable=not stage.console.is_terminal) as progress:
             state = features(
                 settings.groups,
@@ -123,6 +134,10 @@ def main() -> None:
                 settings.colour_bins,
                 progress,
                 workers=len(os.sched_getaffinity(0)),
+                pixels_from={
+                    name: msgspec.to_builtins(getattr(params.data, name))
+                    for name in ("image_size", "channels", "resize", "policy")
+                },
             )
         stage.console.print(
             f"{len(state['classes'])} classes, {sum(state['class_counts'])} training images, "

@@ -98,10 +98,8 @@ def test_dvc_works_without_an_activated_environment(ran, tmp_path):
     bare = {name: value for name, value in environment().items() if name != "VIRTUAL_ENV"} | {
         "PATH": "/usr/bin:/bin"
     }
-    (folder / ".venv/bin").mkdir(parents=True, exist_ok=True)
-    link = folder / ".venv/bin/python"
-    if not link.exists():
-        link.symlink_to(sys.executable)
+    if not (folder / ".venv").exists():
+        (folder / ".venv").symlink_to(sys.prefix)
     done = subprocess.run(
         [str(Path(sys.executable).parent / "dvc"), "repro", "-sf", "check"],
         cwd=folder,

@@ -201,6 +201,25 @@ def test_a_limit_keeps_the_first_of_each_class_and_split():
     assert len(images) == 8
 
 
+def test_samples_beyond_the_limit_do_not_excuse_rejected_ones():
+    """2 broken files among 4 that were looked at are half, however many lie behind the limit."""
+    good = [sample(f"{label}/{number}", picture(number)) for label in "ab" for number in (3, 4, 5, 6)]
+    broken = [sample(f"{label}/1", b"broken") for label in "ab"]
+    with pytest.raises(DataRefused, match="Too many samples were rejected"):
+        run(
+            *sorted([*good, *broken], key=lambda item: item.sample_id),
+            limit_per_class=1,
+            max_rejected_share=0.3,
+        )
+
+
+def test_running_out_of_memory_is_not_a_broken_file(monkeypatch):
+    """A machine short of memory stops the run instead of losing samples."""
+    monkeypatch.setattr("pipeline.images.Image.open", lambda _file: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        run(sample("a/1", picture(1)), sample("b/1", picture(2)))
+
+
 def test_one_class_is_not_enough():
     """Also when the second one was rejected."""
     with pytest.raises(DataRefused, match="at least 2 classes"):

@@ -66,7 +66,7 @@ def changed(candidate: str, **tune: Any) -> dict[str, Any]:
     params: dict[str, Any] = msgspec.to_builtins(load_params())
     workers = tune.pop("workers", 1)
     small = {"epochs": 6, "batch_size": 16, "early_stopping_patience": 0, "learning_rate": 1e-3}
-    params["training"] |= small
+    params["training"] |= small | {"monitor": "val_loss"}
     params["tune"] |= {"min_epochs": 3, "generation": 2, "reduction": 2, "workers": workers}
     params["threads"] = 1
     params["candidates"][candidate]["training"] = {}
