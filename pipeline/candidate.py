@@ -125,8 +125,7 @@ def write_candidate(
     Raises:
         ValueError: A prediction is not a finite number.
     """
-    flip = bool(settings["training"]["test_time_flip"]) and data.input_spec.kind == "image"
-    probabilities = training.predict(trained.model, data.inputs, data.val_rows, test_time_flip=flip)
+    probabilities = training.answers(trained.model, data.inputs, data.val_rows, settings["training"])
     targets = data.targets[data.val_rows]
     # Of the predictions, not from the history: its losses hold penalties and label smoothing, which other
     # settings weigh differently, and know nothing of test-time flips.

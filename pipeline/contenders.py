@@ -3,7 +3,8 @@
 Stored answers are never compared: the rows, the labels or the champion may have changed since.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,6 @@ class TestRows:
     rows: npt.NDArray[np.int64]
     labels: tuple[str, ...]
 
-    @property
-    def digest(self) -> str:
-        """Return a sha256 over which samples judge, and their labels."""
-        return content_key([self.sample_ids, self.labels])
-
     def class_indices(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the class index per row.
 
@@ -68,6 +64,12 @@ def load_test_rows() -> TestRows:
     return TestRows(tuple(sample_ids), np.array(rows, dtype=np.int64), tuple(labels))
 
 
+def scored_digest(test: TestRows) -> str:
+    """Return a sha256 (hex) over all that judges: which samples, their labels, pixels and hand-made features."""
+    inputs = [_rows_digest(path, test.rows) for path in (paths.IMAGES_NPY, paths.FEATURES_NPY)]
+    return content_key([test.sample_ids, test.labels, inputs])
+
+
 def score(name: str, model_path: Path, details_dir: Path, test: TestRows) -> Contender:
     """Load a model and score it on the test rows.
 
@@ -85,15 +87,40 @@ def score(name: str, model_path: Path, details_dir: Path, test: TestRows) -> Con
     own = details_dir / "state.json"
     state = read_json(own) if own.is_file() else current
     vector = settings["family"] == "dense"
-    if _input_description(state, vector) != _input_description(current, vector):
-        raise NotComparable(f"{name} takes inputs of another shape or meaning than the present data has.")
+    different = _differences(_input_description(state, vector), _input_description(current, vector))
+    if different:
+        raise NotComparable(
+            f"{name} takes inputs of another shape or meaning than the present data has: "
+            f"{', '.join(different)} differ."
+        )
     inputs = np.load(paths.FEATURES_NPY if vector else paths.IMAGES_NPY, mmap_mode="r")
-    flip = bool(settings["training"]["test_time_flip"]) and not vector
-    probabilities = training.predict(load_model(model_path), inputs, test.rows, test_time_flip=flip)
+    probabilities = training.answers(load_model(model_path), inputs, test.rows, settings["training"])
     return Contender(
         name, file_digest(model_path, "sha256"), list(state["classes"]), list(test.sample_ids), probabilities
     )
 
 
-def _input_description(state: dict[str, Any], vector: bool) -> Any:
-    return state["handmade"]["names"] if vector else state["image"]["shape"]
+def _rows_digest(path: Path, rows: npt.NDArray[np.int64]) -> str:
+    array = np.load(path, mmap_mode="r")
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape[1:]}".encode())
+    for row in rows:
+        digest.update(array[row].tobytes())
+    return digest.hexdigest()
+
+
+def _input_description(state: Mapping[str, Any], vector: bool) -> dict[str, Any]:
+    """Return what the numbers mean that a model of this state takes; not the statistics, which it carries itself."""
+    description = {"image.shape": state["image"]["shape"]}
+    for name, value in state["handmade"].items() if vector else ():
+        if name not in ("mean", "standard_deviation"):
+            description[f"handmade.{name}"] = value
+    # How pixels came about: another way of resizing gives images of the same shape.
+    if "data" in state:
+        description["data"] = state["data"]
+    return description
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the names of what differs; a model from before the data settings were recorded passes on those."""
+    unknown = {"data"} - (one.keys() & other.keys())
+    return sorted(name for name in {*one, *other} - unknown if one.get(name) != other.get(name))

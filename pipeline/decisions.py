@@ -11,9 +11,16 @@ from pipeline.artifacts import content_key
 from pipeline.gate import Decision, Rules
 
 
-def decision_key(model_sha256: str, test_digest: str, rules: Rules) -> str:
-    """Return a digest of what a decision is about; equal keys ask the same question."""
-    return content_key([model_sha256, test_digest, asdict(rules)])
+def decision_key(model_sha256: str, test_digest: str, rules: Rules, baselines: Mapping[str, str]) -> str:
+    """Return a digest of what a decision is about; equal keys ask the same question.
+
+    Args:
+        model_sha256: Of the model in question.
+        test_digest: Of all that judges, see `pipeline.contenders.scored_digest`.
+        rules: How strict the gate is.
+        baselines: Name of each baseline to the sha256 of its model.
+    """
+    return content_key([model_sha256, test_digest, asdict(rules), baselines])
 
 
 def decision_content(

@@ -34,8 +34,7 @@ def golden_check(folder: Path) -> None:
     golden = np.load(folder / "millrace/golden.npz", allow_pickle=False)
     inputs, expected = golden["inputs"], golden["probabilities"]
     model = load_model(folder / "data/model.keras")
-    flip = bool(settings["training"]["test_time_flip"]) and inputs.ndim == 4
-    received = training.predict(model, inputs, np.arange(len(inputs)), test_time_flip=flip)
+    received = training.answers(model, inputs, np.arange(len(inputs)), settings["training"])
     if received.shape != expected.shape or not len(expected):
         raise runtime.StorageFailed(
             f"Predictions have another shape. Expected {expected.shape}. Received: {received.shape}."
@@ -50,9 +49,15 @@ def golden_check(folder: Path) -> None:
 
 
 def main() -> None:
-    """Check the folder named on the command line."""
-    with runtime.exit_codes("golden_check"):
+    """Check the folder named on the command line; what is wrong goes to standard error.
+
+    Not by `runtime.exit_codes`: the status file belongs to the stage that asks.
+    """
+    try:
+        runtime.die_with_parent()
         golden_check(Path(sys.argv[1]))
+    except Exception as error:  # whatever it is, the stage that asks reports it
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def read_state(candidates: Sequence[str]) -> PipelineState:
     stages = relevant_stages(read_yaml(paths.DVC_LOCK).get("stages", {}), candidates)
     return PipelineState(
         fingerprint=content_key([stages, params]),
-        tags=origin_tags(),
+        tags=origin_tags(stages),
         params=params,
         data=read_json(paths.SOURCE_JSON, "init"),
         data_md5={path.as_posix(): output_md5(stages, path) for path in DATA_PATHS},
@@ -126,8 +126,13 @@ def output_md5(stages: dict[str, Any], path: Path) -> str:
     raise FileNotFoundError(f"dvc.lock knows no output {path}. Run `dvc repro`.")
 
 
-def origin_tags() -> dict[str, str]:
-    """Return commit, dirty flag and digests of the files that pin data, parameters and environment."""
+def origin_tags(stages: dict[str, Any]) -> dict[str, str]:
+    """Return commit, dirty flag and digests of what pins data, parameters and environment.
+
+    Args:
+        stages: See `relevant_stages`. Not the file dvc.lock: DVC adds `register` to it only afterwards, so
+            no commit would ever hold a file of the digest taken now.
+    """
     commit = _git("rev-parse", "--verify", "HEAD")
     # dvc.lock and the reports change with every run; they are results, and have digests of their own.
     changes = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports")
@@ -136,7 +141,7 @@ def origin_tags() -> dict[str, str]:
         "mlflow.source.name": "dvc repro",
         "git.commit": commit or NOTHING,
         "git.dirty": NOTHING if changes is None else str(bool(changes)).lower(),
-        "dvc.lock.sha256": _sha256(paths.DVC_LOCK),
+        "dvc.stages.sha256": content_key(stages),
         "params.sha256": _sha256(paths.PARAMS_YAML),
         "requirements.lock.sha256": _sha256(REQUIREMENTS_LOCK),
     }

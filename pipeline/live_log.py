@@ -28,7 +28,9 @@ def live_path(candidate: str) -> Path:
 class LiveLog:
     """The live log of one training, open for writing.
 
-    A file that was left unfinished by the same inputs is continued; anything else is replaced.
+    A file of the same inputs is continued, also a finished one: the same inputs give the same values, so it
+    is the same training, whether its end was a kill before DVC noted the result or a forced repetition. A
+    file of other inputs is replaced.
 
     Args:
         path: The file, see `live_path`.
@@ -36,11 +38,11 @@ class LiveLog:
         inputs_key: Digest of all inputs of the training.
 
     Attributes:
-        live_id: Name of this training, the same after a resume.
+        live_id: Name of this training, the same for the same inputs.
     """
 
     def __init__(self, path: Path, candidate: str, inputs_key: str) -> None:
-        lines = unfinished_lines(path, inputs_key)
+        lines = earlier_lines(path, inputs_key)
         if not lines:
             lines = [
                 {
@@ -50,7 +52,7 @@ class LiveLog:
                     "started": _milliseconds(),
                 }
             ]
-        # Rewriting drops a torn last line, and the end of an attempt that failed.
+        # Rewriting drops a torn last line, and the end of an earlier attempt.
         write_text(path, "".join(map(_encode, lines)))
         self.live_id: str = lines[0]["live_id"]
         self._present = {_key(line["epoch"], line["metrics"]) for line in lines[1:]}
@@ -79,8 +81,8 @@ class LiveLog:
         os.fsync(self._file.fileno())
 
 
-def unfinished_lines(path: Path, inputs_key: str) -> list[dict[str, Any]]:
-    """Return header and epochs of a training of these inputs that was interrupted, or nothing."""
+def earlier_lines(path: Path, inputs_key: str) -> list[dict[str, Any]]:
+    """Return header and epochs of an earlier training of these inputs, or nothing."""
     if not path.is_file():
         return []
     lines = []
@@ -90,7 +92,7 @@ def unfinished_lines(path: Path, inputs_key: str) -> list[dict[str, Any]]:
         except ValueError:
             break  # torn by a crash; nothing behind it counts
         lines.append(line)
-    if not lines or lines[0].get("inputs_key") != inputs_key or lines[-1].get("end") == "FINISHED":
+    if not lines or lines[0].get("inputs_key") != inputs_key:
         return []
     return [lines[0], *(line for line in lines[1:] if "epoch" in line)]
 

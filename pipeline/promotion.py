@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.contenders import NotComparable, TestRows, load_test_rows, score
+from pipeline.artifacts import file_digest
+from pipeline.contenders import NotComparable, TestRows, load_test_rows, score, scored_digest
 from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Rules, first_champion, next_champion
 from pipeline.tracking.registry import (
@@ -46,7 +47,8 @@ def decide(
     test = load_test_rows()
     champion = champion_version(store, model_name)
     champion_sha256 = champion.model_sha256 if champion else ""
-    key = decision_key(version.model_sha256, test.digest, rules)
+    measures = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
+    key = decision_key(version.model_sha256, scored_digest(test), rules, measures)
     recorded = recorded_decision(version)
     applied = version.tags.get(APPLIED) == "true"
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):

@@ -9,15 +9,12 @@ from rich.table import Table
 
 from pipeline import paths
 from pipeline.artifacts import read_json
+from pipeline.run_page import VERDICTS
 from pipeline.runtime import terminal
 
 LAST_RUN = paths.STATE_DIR / "last_run.json"
 """Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
-VERDICTS = {
-    "promoted": "[green]champion[/green]",
-    "refused": "[yellow]not champion[/yellow]",
-    "unchanged": "champion already",
-}
+COLOURS = {"promoted": "green", "refused": "yellow", "unchanged": "default"}
 Row = Mapping[str, Any]
 
 
@@ -80,9 +77,9 @@ def _test_table(rows: Sequence[Row]) -> Table:
 
 def _print_record(console: Console, last_run: Row) -> None:
     model = last_run["model"]
-    verdict = VERDICTS.get(last_run["decision"], escape(last_run["decision"]))
+    colour, verdict = COLOURS[last_run["decision"]], VERDICTS[last_run["decision"]]
     label = escape(f"{model['name']} version {model['version']}")
-    console.print(f"[bold]Registered[/bold]: {label}: {verdict}", highlight=False)
+    console.print(f"[bold]Registered[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
     for reason in last_run["reasons"]:
         console.print(f"  {escape(reason)}", highlight=False)
     console.print("[bold]Open[/bold] (`make ui` first):", highlight=False)

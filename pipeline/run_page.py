@@ -11,9 +11,10 @@ WORKFLOW = "workflowType=machine_learning"
 """Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
 VERDICTS = {
     "promoted": "became champion",
-    "refused": "was refused",
+    "refused": "was not promoted",
     "unchanged": "is the champion already",
 }
+"""Decision to words, which follow the name of a model."""
 
 
 def pipeline_page(

@@ -9,13 +9,9 @@ import jinja2
 
 from pipeline import paths
 from pipeline.artifacts import read_json
+from pipeline.run_page import VERDICTS
 
 METRICS = ("accuracy", "macro_f1", "log_loss")
-VERDICTS = {
-    "promoted": "became champion",
-    "refused": "was not promoted",
-    "unchanged": "is champion already",
-}
 
 
 def run_report(decision: Mapping[str, Any]) -> str:

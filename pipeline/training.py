@@ -3,8 +3,10 @@
 `fit` lets Keras run the epochs; everything that happens between two of them is in `pipeline.between_epochs`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -99,6 +101,21 @@ def fit(
     model.optimizer, model.compiled = None, False
     best_logs = progress.history[progress.best_epoch - 1]
     return FitResult(progress.history, progress.best_epoch, best_logs, progress.finished)
+
+
+def answers(
+    model: keras.Model, inputs: np.ndarray, rows: np.ndarray, training_settings: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the predictions of a candidate in the way its settings want: mirrored images count where they say so.
+
+    Args:
+        model: Of a candidate.
+        inputs: All samples: images (NHWC), or vectors, which have no sides.
+        rows: Index array.
+        training_settings: The keys of `training` in params.yaml.
+    """
+    flip = bool(training_settings["test_time_flip"]) and inputs.ndim == 4
+    return predict(model, inputs, rows, test_time_flip=flip)
 
 
 def predict(

@@ -29,7 +29,7 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
     import keras
 
     from pipeline.candidate import train_candidate, write_candidate
-    from pipeline.training import predict
+    from pipeline.training import answers
 
     data = load_train_data(family)
 
@@ -39,8 +39,7 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
         trained = train_candidate(
             family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
         )
-        flip = bool(training["test_time_flip"]) and data.input_spec.kind == "image"
-        probabilities = predict(trained.model, data.inputs, data.val_rows, test_time_flip=flip)
+        probabilities = answers(trained.model, data.inputs, data.val_rows, training)
         measured = validation_metrics(data.targets[data.val_rows], probabilities)
         if trained.result.finished:
             settings = {**rung.settings, "family": family, "seed": seed, "threads": threads}

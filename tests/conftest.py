@@ -46,6 +46,12 @@ def stage_environment():
     return environment
 
 
+def pytest_terminal_summary(terminalreporter, config):
+    """Say which tests were left out on purpose, and the command that runs them."""
+    if config.getoption("markexpr") == "not slow":
+        terminalreporter.write_line("Tests marked slow were left out: `make test-slow` runs them.")
+
+
 def benchmarks_dir() -> Path:
     """Return the folder of the real data sets, or skip the test with the reason."""
     folder = Path(os.environ.get("MILLRACE_BENCHMARKS", ROOT.parent / "shared" / "data"))

@@ -12,6 +12,8 @@ import time
 import pytest
 
 from pipeline.follow import Breaker, Follower, follow
+from pipeline.live_log import LiveLog
+from pipeline.tracking import runs
 from pipeline.tracking.store import create_sqlite, open_store
 from tests.synthetic_project import HERE, write_live_log
 
@@ -71,8 +73,6 @@ def test_epochs_arrive_while_the_training_runs_and_the_end_ends_the_run(root):
 
 def test_one_batch_per_epoch(root, monkeypatch):
     """All metrics of an epoch travel in one call."""
-    from pipeline.tracking import runs
-
     batches = []
     monkeypatch.setattr(runs, "send_epochs", lambda _store, _run, epochs: batches.append(len(epochs)))
     write_live_log(root, "cnn", "live-1")
@@ -102,6 +102,51 @@ def test_log_of_an_older_training_is_not_taken_for_this_one(root):
     assert follower.ended
     _, run = only_run(root)
     assert "new" == run.data.tags["millrace.live_id"]
+
+
+def test_log_that_was_reopened_for_the_same_inputs_goes_on_in_its_run(root):
+    """A training repeated before DVC noted its result: one run, open until the new end, each value once."""
+    path = write_live_log(root, "cnn", "live-1")
+    follower_of(root).send_new()
+    live = LiveLog(path, "cnn", "k")
+    follower = follower_of(root, since=STARTED + 10_000)
+    follower.send_new()
+    store, run = only_run(root)
+    assert ("RUNNING", False) == (run.info.status, follower.ended)
+    live.end("FINISHED")
+    follower.send_new()
+    store, run = only_run(root)
+    assert follower.ended
+    assert ("FINISHED", EXPECTED) == (run.info.status, history(store, run))
+    assert run.info.end_time > STARTED + 9000
+
+
+def test_run_that_the_record_completed_is_not_touched_by_a_repeated_training(root):
+    """`dvc repro --force` of a recorded training: status and times of its run stay."""
+    path = write_live_log(root, "cnn", "live-1")
+    follower_of(root).send_new()
+    store, run = only_run(root)
+    runs.complete(store, run, STARTED + 9000)
+    LiveLog(path, "cnn", "k").end("FINISHED")
+    follower_of(root).send_new()
+    _, run = only_run(root)
+    assert ("FINISHED", STARTED + 9000) == (run.info.status, run.info.end_time)
+
+
+def test_follower_is_less_patient_than_the_register_stage(root):
+    """The follower gives a server seconds, because it asks again; the user's own values win."""
+    code = (
+        "import pipeline.follow as f, os; f.follow = lambda *_: None; f.main(); import pipeline.tracking; "
+        "print(*[os.environ[name] for name in f.IMPATIENT])"
+    )
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copy(HERE / "params.yaml", root / "params.yaml")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    environment |= {"PYTHONPATH": str(HERE), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "cnn"], cwd=root, env=environment, capture_output=True, text=True
+    )
+    assert "2 1 5" == answer.stdout.strip(), answer.stderr
 
 
 def test_torn_last_line_waits_for_its_rest(root):
@@ -160,8 +205,11 @@ def start(root, uri=None):
     """Start the follower as training does, under a parent that can be killed."""
     (root / "dvc.yaml").write_text("stages: {}\n")
     shutil.copy(HERE / "params.yaml", root / "params.yaml")
+    # Not the time-outs either, which importing the door has set in this process.
     environment = {
-        name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "MLFLOW_TRACKING_URI")
+        name: value
+        for name, value in os.environ.items()
+        if name != "DVC_ROOT" and not name.startswith("MLFLOW")
     }
     environment |= {"PYTHONPATH": str(HERE)} | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
     code = (

@@ -68,12 +68,20 @@ def test_other_inputs_start_a_new_log(tmp_path):
     assert [line["inputs_key"] for line in lines(path)] == ["other key"]
 
 
-def test_finished_training_that_runs_again_starts_a_new_log(tmp_path):
-    """`dvc repro --force` is a new training."""
+def test_finished_training_of_the_same_inputs_that_runs_again_continues_its_log(tmp_path):
+    """Killed after the end and before dvc.lock: the repetition gives the same values, so it is no second run."""
     path = tmp_path / "cnn.jsonl"
     old = LiveLog(path, "cnn", "key")
+    old.append(1, {"loss": 0.5})
+    before = lines(path)
     old.end("FINISHED")
-    assert old.live_id != LiveLog(path, "cnn", "key").live_id
+    again = LiveLog(path, "cnn", "key")
+    assert lines(path) == before, "open again, so that a follower waits for the end"
+    again.append(1, {"loss": 0.5})
+    again.end("FINISHED")
+    assert again.live_id == old.live_id
+    assert lines(path)[:-1] == before
+    assert lines(path)[-1]["end"] == "FINISHED"
 
 
 def test_failed_training_is_continued(tmp_path):

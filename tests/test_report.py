@@ -73,7 +73,7 @@ def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> N
         },
     )  # fmt: skip
     text = printed()
-    assert "digits version 4: champion" in text
+    assert "digits version 4 became champion" in text
     assert "cnn beats [linear]." in text
     assert link in text
 

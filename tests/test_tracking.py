@@ -1,5 +1,7 @@
 """The store is opened safely, and the record shows every pipeline state completely and once."""
 
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -11,6 +13,7 @@ import threading
 import pytest
 
 from pipeline import lineage
+from pipeline.follow import IMPATIENT
 from pipeline.history import Epoch, history_epochs, metric_name, same_values
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import locks, owners, record, runs
@@ -150,7 +153,7 @@ def test_experiment_opens_in_the_view_for_models(project):
 
 
 def test_rules_for_mlflow_stand_before_it_is_imported():
-    """Importing the door sets short time-outs, no telemetry and no pickles; the user's time-out wins."""
+    """Importing the door sets bounded time-outs, no telemetry and no pickles; the user's time-out wins."""
     code = (
         "import os, pipeline.tracking; import mlflow.environment_variables as e; "
         "print(e.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get(), e.MLFLOW_HTTP_REQUEST_TIMEOUT.get(), "
@@ -161,15 +164,18 @@ def test_rules_for_mlflow_stand_before_it_is_imported():
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=HERE, env=environment, capture_output=True, text=True
     )
-    assert "1 9 False true" == answer.stdout.strip()
+    assert "3 9 False true" == answer.stdout.strip()
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["dead", "hung"])
 def test_dead_or_hung_server_is_reported_in_seconds(tmp_path, monkeypatch, kind):
-    """A server that is down or accepts and never answers costs seconds, not four minutes, and says what to do."""
+    """With the follower's patience a dead or silent server costs seconds, not four minutes, and says what to do."""
     import socket
     import time
+
+    for name, value in IMPATIENT.items() if kind == "hung" else ():
+        monkeypatch.setenv(name, value)
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -186,6 +192,40 @@ def test_dead_or_hung_server_is_reported_in_seconds(tmp_path, monkeypatch, kind)
 def test_messages_hide_the_password_of_the_store():
     """A URI with a password is shown without user and password."""
     assert "postgresql://db.local/mlflow" == without_password("postgresql://me:secret@db.local/mlflow")
+
+
+def test_the_quoted_address_of_a_dead_server_hides_the_password_too(tmp_path, monkeypatch):
+    """MLflow quotes the whole address in its own message, which ours repeats."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(ServiceDown, match=r"127\.0\.0\.1:9/api") as caught:
+        open_store(tmp_path, "digits")
+    assert "secret" not in str(caught.value)
+
+
+def test_store_is_made_for_a_server_that_knows_no_lock(tmp_path):
+    """`make ui` first lets us make the database, or waits until a run that makes it has finished."""
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copy(HERE / "params.yaml", tmp_path / "params.yaml")
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "MLFLOW_TRACKING_URI")
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.tracking.store"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(HERE)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with (
+        locks.store_lock(f"sqlite:///{tmp_path}/mlflow.db", "open"),
+        pytest.raises(subprocess.TimeoutExpired),
+    ):
+        process.wait(10)
+    assert not (tmp_path / "mlflow.db").exists()
+    assert 0 == process.wait(60), process.stderr.read()
+    assert not half_migrated(tmp_path / "mlflow.db")
+    assert not (tmp_path / ".millrace/status.json").exists()
 
 
 def test_lock_folder_of_another_user_is_not_trusted(tmp_path, monkeypatch):
@@ -225,6 +265,26 @@ def test_runs_of_dead_processes_are_closed_and_those_of_the_living_are_not(proje
     ]
 
 
+def test_runs_of_a_record_that_was_killed_are_closed_by_the_next(project):
+    """kill -9 in register, then edited parameters: the runs of the abandoned state do not stay RUNNING."""
+    code = textwrap.dedent("""
+        import os, signal
+        from pathlib import Path
+        from pipeline import lineage
+        from pipeline.tracking import record, runs
+        from pipeline.tracking.store import open_store
+        runs.complete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        record.record_pipeline(open_store(Path.cwd(), "digits"), lineage.read_state(["cnn", "linear"]))
+    """)
+    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(HERE)})
+    assert -9 == killed.returncode
+    store = open_store(project, "digits")
+    left = [run.info.run_id for run in all_runs(store)]
+    assert {"RUNNING"} == {run.info.status for run in all_runs(store)}
+    assert set(left) == set(owners.sweep(store))
+    assert {"KILLED"} == {run.info.status for run in all_runs(store)}
+
+
 def test_names_of_metrics_make_sections():
     """Keras' names become `train/` and `val/`, also for the reconstruction of autoencoders."""
     names = ["loss", "val_loss", "learning_rate", "pretrain_loss", "pretrain_val_loss"]
@@ -262,6 +322,19 @@ def test_state_without_git_and_commits_says_none(project):
     tags = lineage.read_state(["cnn"]).tags
     assert ("none", "none") == (tags["git.commit"], tags["git.dirty"])
     assert 64 == len(tags["requirements.lock.sha256"])
+
+
+def test_digest_of_the_stages_is_that_of_the_dvc_lock_that_gets_saved(project):
+    """DVC adds register to dvc.lock after the tags are written: the tag can still be found from the file."""
+    saved = (project / "dvc.lock").read_text()
+    lock = json.loads(saved)
+    del lock["stages"]["register"]
+    (project / "dvc.lock").write_text(json.dumps(lock, indent=4))
+    tag = lineage.read_state(["cnn", "linear"]).tags["dvc.stages.sha256"]
+    (project / "dvc.lock").write_text(saved)
+    assert tag == lineage.read_state(["cnn", "linear"]).tags["dvc.stages.sha256"]
+    text = json.dumps(lock["stages"], sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == tag
 
 
 def test_stages_that_dvc_restored_get_their_runs(project):

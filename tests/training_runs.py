@@ -17,7 +17,7 @@ def run(
     """
     from pipeline import runtime
 
-    runtime.prepare_tensorflow(threads=1, seed=3)
+    runtime.prepare_tensorflow(threads=2, seed=3)
     from pipeline import augment, losses, optimizers, schedules, training
     from pipeline.datasets import BatchedData
 

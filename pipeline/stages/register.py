@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
     from pipeline.tracking.store import Store
 
-LAST_RUN = paths.STATE_DIR / "last_run.json"
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` shows a store that is a file."""
 
@@ -73,7 +72,7 @@ def register(
     from pipeline.tracking.owners import sweep
     from pipeline.tracking.record import attach, describe, record_pipeline
     from pipeline.tracking.registry import apply_decision, record_decision
-    from pipeline.tracking.store import open_store, service_errors
+    from pipeline.tracking.store import open_store, service_errors, without_password
 
     state = lineage.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
@@ -87,7 +86,7 @@ def register(
             store, model_name, version, candidate=card["candidate"], baselines=baselines, rules=rules
         )
         record_decision(store, model_name, version, decision)
-        apply_decision(store, model_name, version, promote=decision["decision"] == "promoted")
+        apply_decision(store, model_name, version, decision)
         model = f"{model_name} version {version.number}"
         page = run_page.pipeline_page(
             decision, model, run_page.accuracy(card), state.data, state.tags["git.commit"]
@@ -95,7 +94,7 @@ def register(
         describe(store, recorded.parent_run_id, page)
         write_text(paths.RUN_REPORT, run_report(decision))
         attach(store, recorded.parent_run_id, paths.RUN_REPORT)
-    base = store.uri if store.uri.startswith("http") else LOCAL_UI
+    base = without_password(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
     links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)
     write_last_run(links, model_name, version, decision, recorded.parent_run_id)
@@ -137,7 +136,7 @@ def write_last_run(
     """Write what the report at the end of the pipeline shows of this machine's record."""
     model = {"name": model_name, "version": version.number, "sha256": version.model_sha256}
     content = {"decision": decision["decision"], "links": links, "model": model, "run_id": run_id}
-    write_json(LAST_RUN, {**content, "reasons": decision["reasons"]})
+    write_json(report.LAST_RUN, {**content, "reasons": decision["reasons"]})
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import. A value that the user has set wins.
 import os
 
 DEFAULTS = {
-    # With MLflow's own settings a dead server blocks a call for four minutes; with these for six seconds.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # With MLflow's own settings a dead server blocks a call for four minutes; with these for ten seconds, and
+    # a busy one has a minute to answer. The follower has shorter ones of its own.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -32,5 +32,6 @@ def adopt(store: Store, run: Run, pid: int) -> None:
 
 
 def end_live_run(store: Store, run: Run, status: str, end_time: int) -> None:
-    """End a run as its live log says: `FINISHED` or `FAILED`."""
-    store.client.set_terminated(run.info.run_id, status=status, end_time=end_time)
+    """End a run as its live log says, `FINISHED` or `FAILED`, unless the record was completed meanwhile."""
+    if COMPLETE not in run.data.tags:
+        store.client.set_terminated(run.info.run_id, status=status, end_time=end_time)

@@ -6,8 +6,6 @@ its model before one is made; and what was decided stands in its tags before an 
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +17,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts import file_digest
-from pipeline.runtime import StorageFailed
-from pipeline.tracking.store import Store
+from pipeline.runtime import Busy, StorageFailed
+from pipeline.tracking.arrival import check_in_fresh_process, require_same_files
+from pipeline.tracking.store import Store, is_outage
 
 CHAMPION, PREVIOUS = "champion", "previous"
 MODEL_SHA256 = "model_sha256"
@@ -34,7 +33,6 @@ MODEL_DESCRIPTION = (
     "The alias `champion` is the model to use, `previous` the one before it. The tag `millrace.decision` of a version "
     "says why it was promoted or refused."
 )
-CHECK_TIMEOUT_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -129,11 +127,15 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
 
     Raises:
         StorageFailed: The model is missing, or is not the one that was registered.
+        MlflowException: The server failed, which says nothing about the model.
+        requests.RequestException: So did the way to it.
     """
     try:
         arrived = download(store, version.model_id, folder)
         digest = file_digest(arrived / MODEL_FILE, "sha256")
     except (OSError, MlflowException) as error:
+        if is_outage(error):
+            raise
         raise StorageFailed(
             f"The files of model version {version.number} cannot be read: {error}. Expected {MODEL_FILE} in the "
             "artifact store. Restore the store, or remove the alias `champion` in the registry."
@@ -152,43 +154,6 @@ def download(store: Store, model_id: str, folder: Path) -> Path:
     return Path(download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=store.uri))
 
 
-def require_same_files(sent: Path, arrived: Path) -> None:
-    """Compare the sha256 of every file of two folders.
-
-    Raises:
-        StorageFailed: They differ; says where.
-    """
-    expected, received = _digests(sent), _digests(arrived)
-    different = sorted(
-        name for name in expected.keys() | received.keys() if expected.get(name) != received.get(name)
-    )
-    if different:
-        raise StorageFailed(
-            f"The artifact store gave back other files than it was sent. Expected the same sha256. Received: "
-            f"{', '.join(different)} differ. No model version was made. Check its disk and run `dvc repro` again."
-        )
-
-
-def check_in_fresh_process(folder: Path) -> None:
-    """Load a packed model in a new process and compare its answers with the golden ones.
-
-    Raises:
-        StorageFailed: It does not load, or answers otherwise.
-    """
-    answer = subprocess.run(
-        [sys.executable, "-m", "pipeline.golden_check", str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=CHECK_TIMEOUT_SECONDS,
-        check=False,
-    )
-    if answer.returncode != 0:
-        raise StorageFailed(
-            f"The model does not work in a fresh process: {answer.stderr.strip()[-500:]} Expected the golden "
-            "predictions. No model version was made. Run `dvc repro --force evaluate`."
-        )
-
-
 def recorded_decision(version: Version) -> dict[str, Any] | None:
     """Return the last decision about a version, or None."""
     text = version.tags.get(DECISION)
@@ -202,19 +167,29 @@ def record_decision(store: Store, name: str, version: Version, decision: Mapping
     store.client.set_model_version_tag(name, str(version.number), DECISION, text)
 
 
-def apply_decision(store: Store, name: str, version: Version, *, promote: bool) -> None:
+def apply_decision(store: Store, name: str, version: Version, decision: Mapping[str, Any]) -> None:
     """Do what was decided, in an order in which a crash leaves a champion and the way back.
 
     Args:
         store: An opened store; the caller holds its lock, because MLflow moves aliases for anybody.
         name: Of the registered model.
         version: What was decided about.
-        promote: Whether it becomes champion.
+        decision: Content of decision.json.
+
+    Raises:
+        Busy: Another machine, which our lock does not reach, made another model champion meanwhile.
     """
-    current = aliases(store, name).get(CHAMPION)
-    if promote and current != version.number:
-        if current is not None:
-            store.client.set_registered_model_alias(name, PREVIOUS, str(current))
+    champion = champion_version(store, name)
+    found = champion.model_sha256 if champion else ""
+    if decision["decision"] == "promoted" and found != version.model_sha256:
+        if found != decision["champion_before"]:
+            raise Busy(
+                f"Somebody else moved the alias `champion` of {name} while version {version.number} was compared. "
+                f"Expected the champion it was compared with: {decision['champion_before'] or 'none'}. "
+                f"Received: {found or 'none'}. Nothing was moved. Run `dvc repro` again, which compares anew."
+            )
+        if champion is not None:
+            store.client.set_registered_model_alias(name, PREVIOUS, str(champion.number))
         store.client.set_registered_model_alias(name, CHAMPION, str(version.number))
     store.client.set_model_version_tag(name, str(version.number), APPLIED, "true")
 
@@ -234,11 +209,3 @@ def _logged_model_id(store: Store, name: str, digest: str, run_id: str) -> str:
 def _version(item: ModelVersion) -> Version:
     model_id = item.model_id or item.source.removeprefix("models:/")
     return Version(int(item.version), item.tags.get(MODEL_SHA256, ""), model_id, dict(item.tags))
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): file_digest(path, "sha256")
-        for path in folder.rglob("*")
-        if path.is_file()
-    }

@@ -5,12 +5,14 @@ by its tags. Two machines that make the same run at once see each other's at a s
 the oldest.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from pipeline.history import Epoch
+from pipeline.tracking.owners import owner_tags
 from pipeline.tracking.store import Store
 
 COMPLETE = "millrace.complete"
@@ -41,7 +43,7 @@ def find_or_create_run(
     tags: Mapping[str, str],
     start_time: int | None = None,
 ) -> Run:
-    """Return the one run with these identifying tags.
+    """Return the one run with these identifying tags; a new one belongs to this process.
 
     Args:
         store: Where to look.
@@ -54,7 +56,10 @@ def find_or_create_run(
     if found is not None:
         return found
     made = store.client.create_run(
-        store.experiment_id, start_time=start_time, tags={**tags, **identity}, run_name=name
+        store.experiment_id,
+        start_time=start_time,
+        tags={**owner_tags(os.getpid()), **tags, **identity},
+        run_name=name,
     )
     oldest = find_run(store, identity) or made
     if oldest.info.run_id != made.info.run_id:

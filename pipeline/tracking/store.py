@@ -6,6 +6,7 @@ stages also run in DVC's copies elsewhere. `MLFLOW_TRACKING_URI` names another s
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
-from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed
+from pipeline import paths
+from pipeline.config import load_params
+from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import store_lock
 
 SQLITE = "sqlite:///"
@@ -132,14 +135,22 @@ def service_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.OperationalError) as error:
-        if isinstance(error, MlflowException) and error.get_http_status_code() < 500:
+        if not is_outage(error):
             raise
-        first_line = str(error).strip().splitlines()[0][:300]
+        # MLflow's own message quotes the address as it was given.
+        first_line = str(error).replace(uri, without_password(uri)).strip().splitlines()[0][:300]
         raise ServiceDown(
             f"The MLflow store does not answer. Expected it at {without_password(uri)}. Received: {first_line}. "
             "Nothing is lost: all results are in files. Start the server (or unset MLFLOW_TRACKING_URI to use "
             "mlflow.db in the project) and run `dvc repro` again; it fills in what is missing."
         ) from error
+
+
+def is_outage(error: Exception) -> bool:
+    """Return whether an error of MLflow means that the store failed, rather than that something is not there."""
+    if isinstance(error, MlflowException):
+        return bool(error.get_http_status_code() >= 500)
+    return isinstance(error, requests.RequestException | sqlalchemy.exc.OperationalError)
 
 
 def without_password(uri: str) -> str:
@@ -169,3 +180,21 @@ def _experiment_id(client: MlflowClient, name: str, artifact_location: str | Non
     if found.tags.get(EXPERIMENT_KIND[0]) != EXPERIMENT_KIND[1]:
         client.set_experiment_tag(found.experiment_id, *EXPERIMENT_KIND)
     return str(found.experiment_id)
+
+
+def main() -> None:
+    """Make the project's store if it is new, for programs that know no lock: `python -m pipeline.tracking.store`.
+
+    `mlflow server` on a database that is not there yet would make it beside a first run, which makes it too.
+    """
+    os.chdir(paths.project_root())
+    try:
+        open_store(Path.cwd(), load_params().register.experiment)
+    except UserError as error:
+        # Not by `runtime.exit_codes`: the status file belongs to a run that may go on beside this.
+        print(error, file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

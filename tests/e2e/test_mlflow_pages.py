@@ -115,7 +115,7 @@ def test_runs_table_shows_the_pipeline_and_its_candidates(recorded, show):
 
 def test_parent_run_shows_the_verdict_first(recorded, show):
     """The parent's page begins with what became of the model, and has metrics, data sets and tags."""
-    show(recorded["this run"], "became champion", "test/accuracy", "digits-train", "dvc.lock.sha256")
+    show(recorded["this run"], "became champion", "test/accuracy", "digits-train", "dvc.stages.sha256")
 
 
 def test_parent_run_shows_pictures_and_the_report(recorded, show):

@@ -1,6 +1,7 @@
 """One command runs everything; a second one nothing; a changed key only what reads it."""
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -134,3 +135,31 @@ def test_a_busy_repository_is_waited_for(ran):
     flag = re.search(r"dvc (--\S+) repro", (folder / "Makefile").read_text()).group(1)
     assert repro(flag) == 0
     assert repro() != 0  # what DVC does by itself
+
+
+def test_a_damaged_cache_object_stops_the_stage_that_reads_it(ran):
+    """DVC checks out an object with changed bytes in silence; the next stage refuses it and says what to do."""
+    folder, _ = ran
+    dvc(folder, "repro")
+    split = folder / "data/split/split.parquet"
+    (md5,) = (
+        out["md5"]
+        for out in lock_of(folder)["stages"]["split"]["outs"]
+        if out["path"].endswith("split.parquet")
+    )
+    stored = folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    good, times = stored.read_bytes(), (stored.stat().st_atime_ns, stored.stat().st_mtime_ns)
+
+    def replace_stored(content):
+        stored.chmod(0o644)
+        stored.write_bytes(content)
+        os.utime(stored, ns=times)
+        stored.chmod(0o444)
+        split.unlink()
+        dvc(folder, "checkout", "data/split/split.parquet")
+
+    replace_stored(good[:-1] + bytes([good[-1] ^ 1]))
+    refused = dvc(folder, "repro", "-sf", "features", check=False)
+    replace_stored(good)
+    assert refused.returncode != 0
+    assert "data/split/split.parquet differ from what dvc.lock recorded" in refused.stderr

@@ -4,12 +4,13 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 
 from pipeline import paths
 from pipeline.config import load_params
 from pipeline.contradictions import contradictions
-from pipeline.source_file import read_source
+from pipeline.source_file import Location, read_source
 
 
 def edited(project, *replacements):
@@ -60,6 +61,17 @@ def test_a_contradiction_is_named(project, old, new, message):
         assert any(message in problem for problem in problems)
     else:
         assert problems == []  # a conv setting of a dense autoencoder is not used
+
+
+def test_the_image_size_of_idx_files_is_known_before_they_are_read(project):
+    """data/source.json says 28x28, so a stack that shrinks below 1x1 is refused by the check, not by Keras."""
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("filters: [32, 64]  ", "filters: [8, 8, 8, 8, 8]"))
+    source = msgspec.structs.replace(
+        read_source(), kind="idx", location=Location(path="x"), image_size=(28, 28)
+    )
+    (problem,) = contradictions(load_params(), source)
+    assert "block 5 of 5 shrinks the image of 28x28 below 1x1" in problem
 
 
 def test_all_contradictions_come_together(project):

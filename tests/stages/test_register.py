@@ -1,16 +1,28 @@
 """The register stage: complete before it exists, decided before it moves, the same when repeated."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pipeline.gate import Rules
-from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed
-from pipeline.tracking import registry
+from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
+from pipeline.tracking import arrival, registry
 from pipeline.tracking.store import create_sqlite, open_store
-from tests.registration import make_registration_project, model, put_best
+from tests.registration import feature_state, make_registration_project, model, put_best
+from tests.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
 RULES = Rules(margin=0.0, confidence=0.95, resamples=200, seed=7)
@@ -240,8 +252,6 @@ def test_files_that_change_on_the_way_make_no_version(project, quick_check, monk
 
 def test_other_answers_in_a_fresh_process_make_no_version(project):
     """Golden predictions that the loaded model does not give stop the registration."""
-    import numpy as np
-
     golden = project / "models/best/golden.npz"
     with np.load(golden) as content:
         inputs, probabilities = content["inputs"], content["probabilities"]
@@ -283,3 +293,158 @@ def test_champion_is_moved_after_previous(project, quick_check, monkeypatch):
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", spy)
     run_register()
     assert [("previous", 1), ("champion", 2)] == moved
+
+
+def test_champion_of_another_machine_is_not_overwritten(project, quick_check, monkeypatch):
+    """Another machine promotes between comparison and promotion: nothing moves, and the next run compares anew."""
+    put_best(project, model(9.0, confused=12.0))
+    run_register()
+    put_best(project, model(9.0))
+    original = registry.record_decision
+
+    def meanwhile(store, name, version, decision):
+        original(store, name, version, decision)
+        foreign = store.client.create_model_version(
+            name,
+            source=f"models:/{version.model_id}",
+            model_id=version.model_id,
+            tags={"model_sha256": "f" * 64},
+        )
+        store.client.set_registered_model_alias(name, "champion", foreign.version)
+
+    monkeypatch.setattr(registry, "record_decision", meanwhile)
+    with pytest.raises(Busy, match=r"moved the alias `champion` of digits.*Received: ffff.*dvc repro"):
+        run_register()
+    assert {"champion": 3} == registry.aliases(store_of(project), "digits")
+
+
+@pytest.mark.parametrize("changed", ["image", "feature", "label", "baseline"])
+def test_recorded_decision_ends_with_what_it_was_based_on(project, quick_check, changed):
+    """Another pixel, feature or label of a test sample, or another baseline, makes another question."""
+    before = run_register()
+    if changed == "image":
+        images = np.load(project / "data/interim/images.npy")
+        images[0, 3, 3, 0] += 1
+        np.save(project / "data/interim/images.npy", images)
+    elif changed == "feature":
+        np.save(project / "data/features/features.npy", np.ones((180, 1), np.float32))
+    elif changed == "label":
+        table = pd.read_parquet(project / "data/split/split.parquet")
+        table.loc[0, "label"] = "b"
+        table.to_parquet(project / "data/split/split.parquet")
+    else:
+        shutil.copy(project / "models/best/model.keras", project / "models/tuned/linear/model.keras")
+    after = run_register()
+    assert ("promoted", "unchanged") == (before["decision"], after["decision"])
+    assert before["key"] != after["key"]
+
+
+def test_pixels_of_training_samples_do_not_reopen_a_decision(project, quick_check):
+    """Only the rows that judge count."""
+    before = run_register()
+    images = np.load(project / "data/interim/images.npy")
+    images[1] += 1
+    np.save(project / "data/interim/images.npy", images)
+    assert before == run_register()
+
+
+def test_champion_for_another_way_of_resizing_is_not_compared(project, quick_check):
+    """Images of the same shape that came about in another way are another kind of input."""
+    (project / "data/features/state.json").write_text(
+        json.dumps(feature_state() | {"data": {"resize": "pad"}})
+    )
+    put_best(project, model(9.0, confused=12.0))
+    shutil.copy(project / "data/features/state.json", project / "models/best/state.json")
+    run_register()
+    (project / "data/features/state.json").write_text(
+        json.dumps(feature_state() | {"data": {"resize": "crop"}})
+    )
+    put_best(project, model(9.0))
+    decision = run_register()
+    assert "refused" == decision["decision"]
+    assert "champion takes inputs of another shape or meaning" in decision["reasons"][0]
+    assert "data differ" in decision["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [requests.ConnectionError("refused"), MlflowException("broken", error_code=TEMPORARILY_UNAVAILABLE)],
+    ids=["connection", "5xx"],
+)
+def test_server_that_goes_away_under_the_champion_is_no_damaged_champion(
+    project, quick_check, monkeypatch, error
+):
+    """An outage while the champion is fetched ends in exit code 69, not in advice to remove it."""
+    run_register()
+    put_best(project, model(8.0))
+    original = registry.download
+
+    def failing(store, model_id, folder):
+        if model_id == registry.champion_version(store, "digits").model_id:
+            raise error
+        return original(store, model_id, folder)
+
+    monkeypatch.setattr(registry, "download", failing)
+    with pytest.raises(ServiceDown, match="does not answer"):
+        run_register()
+
+
+def test_links_hide_the_password_of_the_server(project, quick_check, monkeypatch):
+    """What is printed and written down for links has no user and no password."""
+    from pipeline.stages import register
+    from pipeline.tracking import store as store_module
+
+    original = store_module.open_store
+
+    def on_a_server(root, experiment):
+        opened = original(root, experiment)
+        return replace(opened, uri="http://me:secret@mlflow.local:5000")
+
+    monkeypatch.setattr(store_module, "open_store", on_a_server)
+    monkeypatch.setattr(registry, "download", lambda _store, _id, folder: folder)
+    monkeypatch.setattr(registry, "require_same_files", lambda _sent, _arrived: None)
+    run_register()
+    content = register.report.LAST_RUN.read_text()
+    assert "http://mlflow.local:5000/#/" in content
+    assert "secret" not in content
+
+
+def test_check_in_a_fresh_process_dies_with_the_stage_and_leaves_its_status_alone(project):
+    """kill -9 of the stage leaves no TensorFlow process behind, and the status file is the stage's."""
+    best = project / "models/best"
+    packed = project / "packed"
+    (packed / "data").mkdir(parents=True)
+    shutil.copy(best / "model.keras", packed / "data/model.keras")
+    shutil.copytree(best, packed / "millrace")
+    arrival.check_in_fresh_process(packed)
+    assert not (project / ".millrace/status.json").exists()
+    # The check never ends by itself: it reads golden predictions from a pipe that is open and stays empty.
+    pipe = packed / "millrace/golden.npz"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    code = "import sys; from pathlib import Path; from pipeline.tracking import arrival; "
+    code += "arrival.check_in_fresh_process(Path(sys.argv[1]))"
+    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    stage = subprocess.Popen([sys.executable, "-c", code, str(packed)], env=environment)
+    writer = []
+    wait_until(lambda: writer.extend(opened_for_writing(pipe)) or writer)
+    child = Path("/proc", Path(f"/proc/{stage.pid}/task/{stage.pid}/children").read_text().split()[0])
+    stage.send_signal(signal.SIGKILL)
+    stage.wait()
+    wait_until(lambda: not child.exists() or ") Z " in (child / "stat").read_text(), 5)
+    os.close(*writer)
+
+
+def opened_for_writing(pipe):
+    """Return the descriptor of a pipe that somebody reads, or nothing."""
+    try:
+        return [os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)]
+    except OSError:
+        return []
+
+
+def wait_until(condition, seconds=40):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,57 @@
+"""Files that were sent to the artifact store: they arrived as they were, and the model in them works."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.artifacts import file_digest
+from pipeline.runtime import StorageFailed
+
+CHECK_TIMEOUT_SECONDS = 300
+
+
+def require_same_files(sent: Path, arrived: Path) -> None:
+    """Compare the sha256 of every file of two folders.
+
+    Raises:
+        StorageFailed: They differ; says where.
+    """
+    expected, received = _digests(sent), _digests(arrived)
+    different = sorted(
+        name for name in expected.keys() | received.keys() if expected.get(name) != received.get(name)
+    )
+    if different:
+        raise StorageFailed(
+            f"The artifact store gave back other files than it was sent. Expected the same sha256. Received: "
+            f"{', '.join(different)} differ. No model version was made. Check its disk and run `dvc repro` again."
+        )
+
+
+def check_in_fresh_process(folder: Path) -> None:
+    """Load a packed model in a new process and compare its answers with the golden ones.
+
+    Raises:
+        StorageFailed: It does not load, or answers otherwise.
+    """
+    answer = subprocess.run(
+        [sys.executable, "-m", "pipeline.golden_check", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=CHECK_TIMEOUT_SECONDS,
+        env=os.environ | {"MILLRACE_PARENT": str(os.getpid())},
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise StorageFailed(
+            f"The model does not work in a fresh process: {answer.stderr.strip()[-500:]} Expected the golden "
+            "predictions. No model version was made. Run `dvc repro --force evaluate`."
+        )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): file_digest(path, "sha256")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
