@@ -12,7 +12,7 @@ TESTS ?= tests
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
 UPGRADE ?=
 
-.PHONY: run test test-slow check format ui lock setup clean
+.PHONY: help run test test-slow check format ui lock setup clean
 
 run: $(READY)  ## the whole pipeline; a second time only what changed
 	.venv/bin/dvc --wait-for-lock repro
@@ -57,6 +57,9 @@ $(READY): requirements.lock pyproject.toml
 	test -d .git || .venv/bin/dvc config --local core.no_scm true
 	.venv/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	touch $@
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 clean:  ## remove what can be made again, but no data, no model, no record
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

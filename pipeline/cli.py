@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 import msgspec
 
 from pipeline import paths, runtime
-from pipeline.artifacts import file_digest, write_bytes
+from pipeline.artifacts import file_digest, read_json, write_bytes
 from pipeline.gather import Gathered, gather
 from pipeline.source_file import (
     Kind,
@@ -89,7 +89,7 @@ def init(
     """
     problems = location_problems(kind, location)
     if problems:
-        raise ParamsError([f"millrace init: {problem}" for problem in problems])
+        raise runtime.WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     params = _example_params(example, force) if example else None
     with runtime.acquire_lock("source"):
         gathered = gather(kind, location, max_bytes=max_bytes, console=console)
@@ -98,6 +98,8 @@ def init(
     if params is not None:
         _replace_params(params)
         console.print(f"params.yaml is now {EXAMPLES_DIR}/{example}.yaml.")
+    if kind != "digits" and params is None:
+        console.print("In params.yaml give register.model_name and register.experiment names of your own.")
     console.print("Next: look at params.yaml, then run `make run` (or `dvc repro`).")
 
 
@@ -138,7 +140,12 @@ def _run_init(options: argparse.Namespace) -> None:
     if options.path is not None or options.url is not None or options.kind != "digits":
         sha256 = options.sha256.lower() if options.sha256 else None
         given = {"path": options.path, "url": options.url, "sha256": sha256}
-        location = convert({name: value for name, value in given.items() if value}, Location, "millrace init")
+        try:
+            location = convert(
+                {name: value for name, value in given.items() if value}, Location, "millrace init"
+            )
+        except ParamsError as error:
+            raise runtime.WronglyCalled(str(error)) from error
     init(
         options.kind,
         location,
@@ -157,6 +164,13 @@ def _run_report(_options: argparse.Namespace) -> None:
     from pipeline.report import print_report
 
     print_report()
+    status = paths.STATE_DIR / "status.json"
+    last = read_json(status) if status.is_file() else {"exit_code": 0}
+    if last["exit_code"]:
+        print(
+            f"Older than your last attempt, which stopped at {last['stage']} with exit code {last['exit_code']}:\n"
+            f"{last['message']}"
+        )
 
 
 def _show(gathered: Gathered, console: "Console") -> None:
@@ -181,7 +195,10 @@ def _show(gathered: Gathered, console: "Console") -> None:
 def _example_params(name: str, force: bool) -> bytes:
     """Return an example's parameters, after making sure that no work in params.yaml is lost."""
     path = EXAMPLES_DIR / f"{name}.yaml"
-    known = {file.stem: file.read_bytes() for file in sorted(EXAMPLES_DIR.glob("*.yaml"))}
+    known = {
+        file.relative_to(EXAMPLES_DIR).with_suffix("").as_posix(): file.read_bytes()
+        for file in sorted(EXAMPLES_DIR.rglob("*.yaml"))
+    }
     if name not in known:
         raise runtime.InputMissing(
             f"There is no example {name}. Expected one of {', '.join(known)}. Received: --example {name}. "

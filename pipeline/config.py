@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from pipeline.strict_yaml import ParamsError, convert, read_yaml
+from pipeline.strict_yaml import ParamsError, Place, convert, read_yaml
 
-__all__ = ["Params", "ParamsError", "load_params", "training_of", "tune_of"]
+__all__ = ["Params", "ParamsError", "load_params", "repaired_params", "training_of", "tune_of"]
 
 Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -307,15 +307,51 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             Contradictions between values are the business of `pipeline.contradictions`.
         FileNotFoundError: There is no such file.
     """
-    content = read_yaml(path)
-    problems = []
+    return _converted(read_yaml(path), path.name)
+
+
+def repaired_params(places: list[Place], path: Path, fallback_path: Path) -> Params | None:
+    """Return the parameters with each unusable value replaced, so that contradictions show beside it.
+
+    Args:
+        places: Where the unusable values are.
+        path: The file that holds them.
+        fallback_path: A params file that holds usable ones.
+
+    Returns:
+        None where that is not enough to understand the file.
+    """
     try:
-        params = convert(content, Params, path.name)
+        content, fallback = read_yaml(path), read_yaml(fallback_path)
+        for place in places:
+            _repair(content, fallback, place)
+        return _converted(content, path.name)
+    except (ParamsError, FileNotFoundError):
+        return None
+
+
+def _repair(content: dict[str, Any], fallback: dict[str, Any], place: Place) -> None:
+    """Put the fallback's value at a place, or nothing where it has none; a candidate is replaced whole."""
+    place = place[:2] if place[0] == "candidates" else place
+    for key in place[:-1]:
+        inner: Any = content.get(key)
+        if not isinstance(inner, dict):
+            return
+        content, fallback = inner, fallback.get(key) or {}
+    if place[-1] in fallback:
+        content[place[-1]] = fallback[place[-1]]
+    else:
+        content.pop(place[-1], None)
+
+
+def _converted(content: dict[str, Any], where: str) -> Params:
+    problems, places = _override_problems(content, where)
+    try:
+        params = convert(content, Params, where)
     except ParamsError as error:
-        problems += error.problems
-    problems += _override_problems(content, path.name)
+        raise ParamsError(error.problems + problems, error.places + places) from error
     if problems:
-        raise ParamsError(problems)
+        raise ParamsError(problems, places)
     return params
 
 
@@ -342,17 +378,18 @@ def _overridden(section: dict[str, Any], override: dict[str, Any]) -> Training:
     return convert(merged, Training, "params.yaml")
 
 
-def _override_problems(content: dict[str, Any], where: str) -> list[str]:
-    """Return the problems of `candidates.*.training`, named by the key the user typed."""
-    problems = []
+def _override_problems(content: dict[str, Any], where: str) -> tuple[list[str], list[Place]]:
+    """Return the problems of `candidates.*.training`, named by the key the user typed, and their places."""
+    problems: list[str] = []
+    places: list[Place] = []
     section = content.get("training")
     candidates = content.get("candidates")
     if not isinstance(section, dict) or not isinstance(candidates, dict):
-        return []
+        return [], []
     try:
         convert(section, Training, where)
     except ParamsError:
-        return []  # already reported at `training` itself
+        return [], []  # already reported at `training` itself
     for name, candidate in candidates.items():
         override = candidate.get("training", {}) if isinstance(candidate, dict) else {}
         if not isinstance(override, dict):
@@ -362,4 +399,5 @@ def _override_problems(content: dict[str, Any], where: str) -> list[str]:
         except ParamsError as error:
             place = f"{where}: candidates.{name}.training."
             problems += [problem.replace("params.yaml: ", place, 1) for problem in error.problems]
-    return problems
+            places.append(("candidates", name))
+    return problems, places

@@ -21,6 +21,8 @@ from pipeline.feature_rules import feature_problems
 from pipeline.search_space import space_problems
 from pipeline.source_file import Source
 
+BUNDLED_MODEL = "digits"
+
 
 def contradictions(params: Params, source: Source) -> list[str]:
     """Return one message per contradiction, in the order of params.yaml.
@@ -39,6 +41,7 @@ def contradictions(params: Params, source: Source) -> list[str]:
         _augmentation_fits_the_image,
         _convolutions_fit_the_image,
         _searches_can_run,
+        _model_has_a_name_of_its_own,
     ]
     return [f"params.yaml: {problem}" for rule in rules for problem in rule(params, source)]
 
@@ -101,6 +104,8 @@ def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
 
 def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
     shares = 0.0 if params.split.method == "given" else params.split.test_share
+    if params.split.val_share + shares >= 1:
+        return  # said already, and no batch size would help
     num_train = int(source.count * (1 - params.split.val_share - shares))
     for name, candidate in params.candidates.items():
         training = training_of(params, name)
@@ -191,6 +196,15 @@ def _searches_can_run(params: Params, _source: Source) -> Iterator[str]:
                 f"Received: trials={candidate.tune.trials}. Name a range, or set trials: 0."
             )
         yield from (f"candidates.{name}.tune.space: {problem}" for problem in space_problems(candidate))
+
+
+def _model_has_a_name_of_its_own(params: Params, source: Source) -> Iterator[str]:
+    if source.kind != "digits" and params.register.model_name == BUNDLED_MODEL:
+        yield (
+            f"register.model_name={BUNDLED_MODEL} is the bundled example's, and the data is another: versions would "
+            f"be compared with models of digits. Received: kind={source.kind!r} in data/source.json. "
+            "Give register.model_name and register.experiment names of your own."
+        )
 
 
 def _family(candidate: msgspec.Struct) -> str:

@@ -88,7 +88,7 @@ def _draw_codes(folder: Path, judgement: Judgement, codes: "CodesComparison") ->
     rows = {"input": list(codes.reconstructions["input"])}
     for name, label in (("autoencoder", "autoencoder"), ("pca", "PCA")):
         rows[f"{label}\n{codes.errors[name]:.4f}"] = list(codes.reconstructions[name])
-    title = f"Test images from {codes.codes} codes, with mean squared error"
+    title = f"{codes.codes} codes: mean squared error"
     save(grids.reconstructions(rows, title), folder / "reconstructions.png")
     y_shown = judgement.y_true[codes.plane_rows]
     figure = grids.codes_map(

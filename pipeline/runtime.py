@@ -39,6 +39,13 @@ class UserError(Exception):
     meaning = "internal error"
 
 
+class WronglyCalled(UserError):
+    """The options of a command do not fit together."""
+
+    exit_code = 64
+    meaning = "wrongly called"
+
+
 class DataRefused(UserError):
     """The data is not fit for training."""
 
@@ -157,6 +164,8 @@ def exit_codes(name: str) -> Iterator[None]:
         if os.environ.get("MILLRACE_DEBUG"):
             traceback.print_exc()
         message = str(error) or type(error).__name__
+        if isinstance(error, KeyboardInterrupt):
+            message = "Interrupted; the same command continues where this one stopped."
         if code == 70:
             message = f"{type(error).__name__}: {message}\nThis is a bug in Millrace or in your own code. "
             message += "MILLRACE_DEBUG=1 shows the traceback."

@@ -7,9 +7,9 @@ file must mean the same to both, so ruamel reads it here too.
 import difflib
 import io
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from ruamel.yaml import YAML
@@ -18,13 +18,28 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
 T = TypeVar("T", bound=msgspec.Struct)
+Place = tuple[str, ...]
+PLAIN_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    list: "a list",
+    dict: "a block",
+}
 
 
 class ParamsError(ValueError):
-    """The parameters cannot be used; `problems` holds one complete message per problem."""
+    """The parameters cannot be used.
 
-    def __init__(self, problems: list[str]) -> None:
+    Attributes:
+        problems: One complete message per problem.
+        places: Where the problems are, keys from the outside in, as far as they belong to a key.
+    """
+
+    def __init__(self, problems: list[str], places: Sequence[Place] = ()) -> None:
         self.problems = problems
+        self.places = list(places)
         super().__init__("\n".join(problems))
 
 
@@ -63,63 +78,85 @@ def convert(value: object, struct: type[T], where: str) -> T:
     Raises:
         ParamsError: With every problem found, not only the first.
     """
-    problems = list(_problems(value, struct, where, ""))
+    problems = list(_problems(value, struct, ()))
     if problems:
-        raise ParamsError(problems)
+        raise ParamsError(
+            [f"{where}: {problem.message}" for problem in problems], [problem.place for problem in problems]
+        )
     return msgspec.convert(value, struct)
 
 
-def _problems(value: object, kind: Any, where: str, key: str) -> Iterator[str]:
+class _Problem(NamedTuple):
+    """What is wrong at which place of the file (keys from the outside in)."""
+
+    place: Place
+    message: str
+
+
+def _problems(value: object, kind: Any, place: Place) -> Iterator[_Problem]:
     inner = _without_metadata(kind)
     if get_origin(inner) is dict and isinstance(value, dict) and value:
         name_kind, item_kind = get_args(inner)
         for name, item in value.items():
-            yield from _problems(name, name_kind, where, f"{key}.{name}")
-            yield from _problems(item, item_kind, where, f"{key}.{name}")
+            yield from _problems(name, name_kind, (*place, name))
+            yield from _problems(item, item_kind, (*place, name))
         return
     variants = [arg for arg in _union_members(kind) if _is_struct(arg)]
     if len(variants) > 1 and isinstance(value, dict):
-        yield from _variant_problems(value, variants, where, key)
+        yield from _variant_problems(value, variants, place)
     elif variants and isinstance(value, dict):
-        yield from _struct_problems(value, variants[0], where, key)
-    else:
-        try:
-            msgspec.convert(value, kind, strict=True)
-        except msgspec.ValidationError as error:
-            yield (
-                f"{where}: {key or 'the file'} is not usable. {_sentence(str(error), kind)} "
-                f"Received: {key.rsplit('.', 1)[-1]}={value!r}."
-            )
+        yield from _struct_problems(value, variants[0], place)
+    elif not _fits(value, kind):
+        name = place[-1] if place else "the file"
+        yield _Problem(
+            place, f"{_key(place)} is not usable. Expected {_describe(kind)}. Received: {name}={value!r}."
+        )
 
 
-def _struct_problems(value: Mapping[str, object], struct: Any, where: str, key: str) -> Iterator[str]:
-    prefix = f"{key}." if key else ""
+def _struct_problems(value: Mapping[str, object], struct: Any, place: Place) -> Iterator[_Problem]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     tag_field = struct.__struct_config__.tag_field
     for name in value:
         if name not in fields and name != tag_field:
             known = sorted([*fields, *([tag_field] if tag_field else [])])
             close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"Did you mean {prefix}{close[0]}?" if close else f"Known here: {', '.join(known)}."
-            yield f"{where}: {prefix}{name} is not a parameter. {hint}"
+            hint = (
+                f"Did you mean {_key((*place, close[0]))}?" if close else f"Known here: {', '.join(known)}."
+            )
+            yield _Problem((*place, name), f"{_key((*place, name))} is not a parameter. {hint}")
     for name, field in fields.items():
         if name in value:
-            yield from _problems(value[name], field.type, where, prefix + name)
+            yield from _problems(value[name], field.type, (*place, name))
         elif field.required:
-            yield f"{where}: {prefix}{name} is missing. Expected {_describe(field.type)}. Add it."
+            expected = f"Expected {_describe(field.type)}. Add it."
+            yield _Problem((*place, name), f"{_key((*place, name))} is missing. {expected}")
 
 
-def _variant_problems(value: dict[str, object], variants: list[Any], where: str, key: str) -> Iterator[str]:
+def _variant_problems(value: dict[str, object], variants: list[Any], place: Place) -> Iterator[_Problem]:
     tag_field = variants[0].__struct_config__.tag_field
     by_tag = {variant.__struct_config__.tag: variant for variant in variants}
     tag = value.get(tag_field)
     if tag in by_tag:
-        yield from _struct_problems(value, by_tag[tag], where, key)
+        yield from _struct_problems(value, by_tag[tag], place)
         return
     close = difflib.get_close_matches(str(tag), by_tag, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     expected = ", ".join(sorted(by_tag))
-    yield f"{where}: {key}.{tag_field} must be one of {expected}. Received: {tag_field}={tag!r}.{hint}"
+    yield _Problem(
+        place, f"{_key(place)}.{tag_field} must be one of {expected}. Received: {tag_field}={tag!r}.{hint}"
+    )
+
+
+def _fits(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _key(place: Place) -> str:
+    return ".".join(map(str, place)) or "the file"
 
 
 def _without_metadata(kind: Any) -> Any:
@@ -134,13 +171,6 @@ def _union_members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
-def _sentence(message: str, kind: Any) -> str:
-    """Return msgspec's message, with the choices named where it only says 'invalid enum value'."""
-    if message.startswith("Invalid enum value"):
-        return f"Expected {_describe(kind)}."
-    return message.partition(" - at ")[0].rstrip(".") + "."
-
-
 def _describe(kind: Any) -> str:
     members = _union_members(kind)
     if len(members) > 1:
@@ -152,9 +182,17 @@ def _describe(kind: Any) -> str:
             for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
             if getattr(meta, name, None) is not None
         ]
+        bounds += [f"of the form {meta.pattern}" for meta in kind.__metadata__ if meta.pattern is not None]
         return f"{_describe(kind.__origin__)} {' and '.join(bounds)}".strip()
+    if get_origin(kind) is tuple:
+        items = [_describe(item) for item in get_args(kind) if item is not Ellipsis]
+        return f"[{', '.join(items)}{', ...' if Ellipsis in get_args(kind) else ''}]"
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(kind))
     if kind is type(None):
         return "null"
+    if _is_struct(kind) or get_origin(kind) is dict:
+        return "a block of parameters"
+    if kind in PLAIN_NAMES:
+        return PLAIN_NAMES[kind]
     return getattr(kind, "__name__", str(kind))

@@ -102,11 +102,11 @@ def refused_inits(tmp_path):
         (["--kind", "idx", "--path", str(one_class)], 65, "no complete IDX data set"),
         (["--kind", "image_folder", "--path", str(bad_zip)], 77, "whole archive is refused"),
         (["--kind", "image_folder", "--path", __file__], 65, "cannot be unpacked"),
-        (["--kind", "digits", "--path", str(one_class)], 78, "belong together"),
-        (["--kind", "idx"], 78, "either path or url"),
-        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip"], 78, "--sha256"),
+        (["--kind", "digits", "--path", str(one_class)], 64, "belong together"),
+        (["--kind", "idx"], 64, "either path or url"),
+        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip"], 64, "--sha256"),
         (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip", "--sha256", "0" * 64], 69, "could not be"),
-        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip", "--sha256", "short"], 78, "sha256"),
+        (["--kind", "idx", "--url", "http://127.0.0.1:1/a.zip", "--sha256", "short"], 64, "sha256"),
         (["--kind", "digits", "--example", "nothing"], 66, "Expected one of digits, own"),
     ]
 

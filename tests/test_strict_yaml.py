@@ -108,3 +108,25 @@ def test_every_key_of_params_yaml_has_a_comment(project):
 def test_the_whole_file_is_one_struct(project):
     """params.yaml as shipped converts without a problem."""
     assert convert(read_yaml(project / "params.yaml"), Params, "params.yaml") == load_params()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "image_size: null ",
+            "image_size: 32 ",
+            "Expected [a whole number >= 1, a whole number >= 1] or null.",
+        ),
+        ("model_name: digits ", "model_name: my shapes ", "Expected a text of the form"),
+        ("bidirectional: true ", "bidirectional: 3 ", "Expected true or false."),
+    ],
+)
+def test_a_message_says_what_may_stand_there_in_words(project, old, new, expected):
+    """No type of a library, no bare regular expression."""
+    path = project / "params.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ParamsError) as caught:
+        load_params(path)
+    assert expected in str(caught.value)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from pipeline.intervals import Interval
 from pipeline.plots.style import BLUE, DARK, GREY, LINE_COLOURS, ORANGE, canvas, styled
@@ -110,6 +110,7 @@ def reliability_diagram(
     upper.legend(loc="upper left")
     lower.bar(filled * width, counts[filled], width, align="edge", color=GREY, edgecolor="white")
     lower.set(xlabel="confidence", ylabel="examples", yscale="log", ylim=(0.6, None))
+    lower.yaxis.set_minor_formatter(NullFormatter())  # small sets: labels between powers of ten overlap
     return figure
 
 

@@ -9,12 +9,16 @@ Parameters:
 """
 
 import shutil
+from pathlib import Path
 
 from pipeline import paths, runtime
 from pipeline.artifacts import write_json
-from pipeline.config import ParamsError, load_params
+from pipeline.config import ParamsError, load_params, repaired_params
 from pipeline.contradictions import contradictions
 from pipeline.source_file import read_source
+
+FALLBACK_PARAMS = Path("examples/digits.yaml")
+"""Stands in for unusable values while contradictions among the usable ones are looked for."""
 
 
 def check() -> int:
@@ -26,8 +30,14 @@ def check() -> int:
     Raises:
         ParamsError: With every problem found.
     """
-    params = load_params()
-    problems = contradictions(params, read_source())
+    source = read_source()
+    try:
+        params = load_params()
+    except ParamsError as error:
+        repaired = repaired_params(error.places, paths.PARAMS_YAML, FALLBACK_PARAMS)
+        further = contradictions(repaired, source) if repaired else []
+        raise ParamsError(error.problems + further) from error
+    problems = contradictions(params, source)
     if problems:
         raise ParamsError(problems)
     _forget_removed(set(params.candidates))

@@ -58,10 +58,18 @@ def main() -> None:
             )
         stage.console.print(
             f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, "
-            f"{len(summary['classes'])} classes, images {summary['image']['shape']}; rejected {summary['rejected']}, "
-            f"converted {summary['converted']}",
+            f"{len(summary['classes'])} classes, images {'x'.join(map(str, summary['image']['shape']))}; "
+            f"rejected: {_listed(summary['rejected'])}; converted: {_listed(summary['converted'])}",
             markup=False,
+            highlight=False,
         )
+        if summary["num_rejected"]:
+            names = [name for names in summary["rejected_examples"].values() for name in names]
+            stage.console.print(
+                f"Rejected: {', '.join(names[:5])}; more in {paths.INGEST_REPORT}",
+                markup=False,
+                highlight=False,
+            )
 
 
 def ingest(
@@ -125,6 +133,10 @@ def ingest(
         summary = tally.summary(image_shape)
     write_json(paths.INGEST_REPORT, summary)
     return summary
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} for {reason}" for reason, count in sorted(counts.items())) or "none"
 
 
 def _row(

@@ -53,3 +53,16 @@ def test_the_quick_variant_runs(name, tmp_path, benchmarks):
 def test_the_quick_digits_parameters_have_no_contradiction(project):
     """The variant that the other end-to-end tests use passes the check."""
     assert contradictions(load_params(project / "examples/quick/digits.yaml"), read_source()) == []
+
+
+def test_the_quick_examples_can_be_taken(project):
+    """`--example quick/digits`, as the first lines of that file say, becomes params.yaml."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "init", "--kind", "digits", "--example", "quick/digits"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (project / "params.yaml").read_bytes() == (project / "examples/quick/digits.yaml").read_bytes()

@@ -70,17 +70,15 @@ def test_the_image_size_of_idx_files_is_known_before_they_are_read(project):
     source = msgspec.structs.replace(
         read_source(), kind="idx", location=Location(path="x"), image_size=(28, 28)
     )
-    (problem,) = contradictions(load_params(), source)
-    assert "block 5 of 5 shrinks the image of 28x28 below 1x1" in problem
+    problems = "\n".join(contradictions(load_params(), source))
+    assert "block 5 of 5 shrinks the image of 28x28 below 1x1" in problems
 
 
 def test_all_contradictions_come_together(project):
     """Three contradictions give three messages in one run, and exit code 78."""
     path = project / "params.yaml"
     text = (
-        path.read_text()
-        .replace("val_share: 0.15", "val_share: 0.85")
-        .replace("batch_size: 32", "batch_size: 4000")
+        path.read_text().replace("val_share: 0.15", "val_share: 0.85").replace("shift_px: 1", "shift_px: 8")
     )
     path.write_text(text.replace("weight_decay: 0.0", "weight_decay: 0.1"))
     done = subprocess.run(
@@ -91,7 +89,7 @@ def test_all_contradictions_come_together(project):
         cwd=project,
     )
     assert done.returncode == 78
-    for part in ("must stay below 1", "batch_size must not exceed", "would ignore it"):
+    for part in ("must stay below 1", "shift_px must be smaller", "would ignore it"):
         assert part in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -124,3 +122,35 @@ def test_models_of_removed_candidates_are_forgotten(project):
     )
     assert not (project / paths.tuned_dir("old")).exists()
     assert (project / paths.tuned_dir("cnn")).exists()
+
+
+def test_contradictions_show_beside_unusable_values(project):
+    """A misspelt key, a wrong word and a contradiction elsewhere come in one run."""
+    path = project / "params.yaml"
+    text = (
+        path.read_text()
+        .replace("val_share: 0.15", "val_share: 0.85")
+        .replace("optimizer: adam ", "optimizer: adamm ")
+    )
+    path.write_text(text.replace("min_samples_per_class", "min_sample_per_class"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.stages.check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project,
+    )
+    assert done.returncode == 78
+    for part in (
+        "must stay below 1",
+        "training.optimizer is not usable",
+        "Did you mean validate.min_samples_per_class?",
+    ):
+        assert part in done.stderr
+    assert "batch_size" not in done.stderr  # no advice that would not help
+
+
+def test_own_data_needs_a_model_name_of_its_own(project):
+    """Photographs are not registered as versions of `digits`."""
+    source = msgspec.structs.replace(read_source(), kind="image_folder", location=Location(path="x"))
+    assert any("register.model_name=digits" in problem for problem in contradictions(load_params(), source))
