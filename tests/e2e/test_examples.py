@@ -58,7 +58,17 @@ def test_the_quick_digits_parameters_have_no_contradiction(project):
 def test_the_quick_examples_can_be_taken(project):
     """`--example quick/digits`, as the first lines of that file say, becomes params.yaml."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "init", "--kind", "digits", "--example", "quick/digits"],
+        [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "init",
+            "--kind",
+            "digits",
+            "--example",
+            "quick/digits",
+            "--force",
+        ],
         cwd=project,
         capture_output=True,
         text=True,
