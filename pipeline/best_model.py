@@ -1,6 +1,7 @@
 """The folder `models/best`: the chosen model with all that is needed to use, check and compare it elsewhere."""
 
 import io
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.artifacts import finite, read_json, write_bytes, write_json
+from pipeline.artifacts import canonical_zip, finite, read_json, write_bytes, write_json
 from pipeline.contenders import TestRows, score
 from pipeline.judgement import Judgement
 
@@ -35,15 +36,15 @@ def write_best(folder: Path, judgement: Judgement, test: TestRows, card: Mapping
     for name in ("model.keras", "settings.json"):
         write_bytes(folder / name, (chosen.folder / name).read_bytes())
     write_json(folder / "state.json", read_json(paths.FEATURES_STATE, "features"))
-    write_bytes(folder / "golden.npz", _golden(folder, chosen.family, test))
+    _write_golden(folder, chosen.family, test)
     _write_array(folder / "test_probabilities.npy", judgement.answers)
     for name in judgement.baselines:
         _write_array(folder / f"baseline_{name}_probabilities.npy", judgement.probabilities[name])
     write_json(folder / "card.json", card)
 
 
-def _golden(folder: Path, family: str, test: TestRows) -> bytes:
-    """Return a few test inputs and what the model in `folder` answers.
+def _write_golden(folder: Path, family: str, test: TestRows) -> None:
+    """Write a few test inputs and what the model in `folder` answers.
 
     Predicted as the check will do it, these inputs alone in one batch: the last bits depend on the batch.
     """
@@ -51,10 +52,11 @@ def _golden(folder: Path, family: str, test: TestRows) -> bytes:
     golden = replace(test, sample_ids=tuple(test.sample_ids[index] for index in few), rows=test.rows[few])
     answers = score("golden", folder / "model.keras", folder, golden).probabilities
     inputs = np.load(paths.FEATURES_NPY if family == "dense" else paths.IMAGES_NPY, mmap_mode="r")
-    buffer = io.BytesIO()
-    # NumPy dates the members of the archive 1980, so equal arrays are equal bytes.
-    np.savez(buffer, inputs=inputs[golden.rows], probabilities=answers)
-    return buffer.getvalue()
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        as_numpy_writes = Path(temporary) / "golden.npz"
+        np.savez(as_numpy_writes, inputs=inputs[golden.rows], probabilities=answers)
+        # Python 3.11.2 and 3.11.7 write other bytes for the same arrays; rewritten, they are equal.
+        canonical_zip(as_numpy_writes, folder / "golden.npz")
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:

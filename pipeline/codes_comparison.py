@@ -67,7 +67,7 @@ def compare_codes(
         data: Images and training rows.
         test_rows: Rows that judge.
         y_test: Their class indices.
-        bootstrap: How intervals are made; its seed is also that of PCA and t-SNE.
+        bootstrap: How intervals are made; its seed is also that of PCA.
     """
     autoencoder = load_model(autoencoder_path)
     encoder = autoencoder.get_layer("encoder")
@@ -90,7 +90,7 @@ def compare_codes(
     }
     # The first example of each class, of some classes.
     shown = np.unique(y_test, return_index=True)[1][:NUM_RECONSTRUCTIONS]
-    plane_rows = reducers.evenly_spaced(len(test_rows), reducers.TSNE_ROWS)
+    plane_rows = reducers.evenly_spaced(len(test_rows), reducers.PLANE_ROWS)
     shape = (-1, *data.input_spec.shape)
     return CodesComparison(
         codes=train_codes.shape[1],
@@ -105,7 +105,7 @@ def compare_codes(
             "autoencoder": images[shown],
             "pca": from_pca[shown].reshape(shape),
         },
-        plane=reducers.plane_of_codes(test_codes[plane_rows], bootstrap.seed),
+        plane=reducers.plane_of_codes(test_codes[plane_rows]),
         plane_rows=plane_rows,
     )
 

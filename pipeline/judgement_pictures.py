@@ -92,6 +92,6 @@ def _draw_codes(folder: Path, judgement: Judgement, codes: "CodesComparison") ->
     save(grids.reconstructions(rows, title), folder / "reconstructions.png")
     y_shown = judgement.y_true[codes.plane_rows]
     figure = grids.codes_map(
-        codes.plane, y_shown, judgement.classes, "Codes of test images, 2-D view (t-SNE)"
+        codes.plane, y_shown, judgement.classes, "Codes of test images, 2-D view (principal axes)"
     )
     save(figure, folder / "codes.png")

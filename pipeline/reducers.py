@@ -8,15 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import TSNE
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 COVARIANCE_PIXELS = 2048
 """Up to so many pixels per image PCA goes through the exact covariance matrix; above, it is randomised."""
-TSNE_ROWS = 2000
-"""t-SNE of so many codes takes about ten seconds on one core; more dots would only cover each other."""
+PLANE_ROWS = 2000
+"""More dots in a picture would only cover each other."""
 PROBE_ITERATIONS = 1000
 
 Array = npt.NDArray[np.float32]
@@ -103,40 +102,22 @@ def evenly_spaced(num_rows: int, limit: int) -> npt.NDArray[np.intp]:
     return np.unique(np.linspace(0, num_rows - 1, min(num_rows, limit)).round().astype(np.intp))
 
 
-def plane_of_codes(codes: Array, seed: int) -> Array:
-    """Return a position in the plane per code, near codes near each other (t-SNE, started from PCA).
+def plane_of_codes(codes: Array) -> Array:
+    """Return a position in the plane per code: the first two principal axes of the scaled codes.
+
+    Not t-SNE: it makes another picture of codes that differ in their last bit, also for another Python or
+    another environment, and the picture is an output that two clones must agree on (docs/log.md).
 
     Args:
-        codes: At most TSNE_ROWS of them, shape (num_examples, num_codes).
-        seed: Of t-SNE.
+        codes: Shape (num_examples, num_codes).
 
     Returns:
-        Shape (num_examples, 2). With fewer than five examples or three codes: their first two principal axes.
-
-    Raises:
-        ValueError: Too many codes.
+        Shape (num_examples, 2), rounded to 4 decimals.
     """
-    if len(codes) > TSNE_ROWS:
-        raise ValueError(
-            f"Too many codes for t-SNE. Expected at most {TSNE_ROWS}. Received: {len(codes)}. "
-            "Take `evenly_spaced` ones."
-        )
-    scaled = np.asarray(StandardScaler().fit_transform(codes), dtype=np.float32)
-    if len(codes) < 5 or codes.shape[1] < 3:
-        return _first_two_axes(scaled)
-    perplexity = min(30.0, (len(codes) - 1) / 3)
-    # One thread: t-SNE adds up its gradient in the order in which threads end.
-    with threadpool_limits(1):
-        return np.asarray(
-            TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled),
-            dtype=np.float32,
-        )
-
-
-def _first_two_axes(scaled: Array) -> Array:
-    plane = np.zeros((len(scaled), 2), dtype=np.float32)
+    scaled = np.asarray(StandardScaler().fit_transform(codes.astype(np.float64)))
+    plane = np.zeros((len(scaled), 2))
     kept = min(2, scaled.shape[1])
     if len(scaled) > kept:  # a single example has no axis: it stays in the middle
         with threadpool_limits(1):
             plane[:, :kept] = PCA(kept, svd_solver="full").fit_transform(scaled)
-    return plane
+    return np.round(plane, 4).astype(np.float32)

@@ -90,25 +90,21 @@ def test_evenly_spaced_rows() -> None:
     assert reducers.evenly_spaced(3, 10).tolist() == [0, 1, 2]
 
 
-def test_map_of_codes_is_the_same_each_time_and_keeps_neighbours(digits) -> None:
-    """t-SNE with a fixed seed gives equal bytes, and the nearest dot is mostly of the same class."""
+def test_map_of_codes_is_that_of_the_principal_axes_and_ignores_last_bits(digits) -> None:
+    """It equals NumPy's SVD of the scaled codes up to sign, and noise of 1e-7 does not move a dot's pixel."""
     pixels = reducers.flat_pixels(digits[0], np.arange(200))
     codes = reducers.pca_codes(reducers.fit_pca(pixels, 10, seed=0), pixels)
-    plane, again = (reducers.plane_of_codes(codes, seed=1) for _ in range(2))
-    assert plane.tobytes() == again.tobytes()
-    distances = np.linalg.norm(plane[:, None] - plane[None], axis=2) + np.eye(200) * 1e9
-    assert np.mean(digits[1][distances.argmin(axis=1)] == digits[1][:200]) > 0.8
+    plane = reducers.plane_of_codes(codes)
+    scaled = (codes - codes.mean(axis=0)) / codes.std(axis=0)
+    left, values, _ = np.linalg.svd(scaled.astype(np.float64), full_matrices=False)
+    np.testing.assert_allclose(np.abs(plane), np.abs(left[:, :2] * values[:2]), atol=1e-3)
+    moved = reducers.plane_of_codes(codes * np.float32(1 + 1e-7))
+    np.testing.assert_allclose(plane, moved, atol=2e-4)
 
 
 @pytest.mark.parametrize("shape", [(4, 10), (50, 2), (50, 1), (1, 3)])
 def test_few_codes_are_shown_by_their_axes(shape) -> None:
-    """Too few examples or codes for t-SNE still give a finite position in the plane each."""
-    plane = reducers.plane_of_codes(np.random.default_rng(0).normal(size=shape).astype(np.float32), seed=0)
+    """Few examples or codes still give a finite position in the plane each."""
+    plane = reducers.plane_of_codes(np.random.default_rng(0).normal(size=shape).astype(np.float32))
     assert plane.shape == (shape[0], 2)
     assert np.isfinite(plane).all()
-
-
-def test_too_many_codes_are_refused() -> None:
-    """More than 2,000 codes would take minutes; the message says what to take."""
-    with pytest.raises(ValueError, match="evenly_spaced"):
-        reducers.plane_of_codes(np.zeros((2001, 3), dtype=np.float32), seed=0)
