@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     if options.debug:
         os.environ["MILLRACE_DEBUG"] = "1"
-    with runtime.exit_codes(options.command):
+    with runtime.exit_codes(options.command, recorded=options.command != "report"):
         root = paths.project_root()
         given_path = getattr(options, "path", None)
         if given_path is not None:

@@ -149,10 +149,11 @@ def stage(name: str) -> Iterator[Stage]:
 
 
 @contextmanager
-def exit_codes(name: str) -> Iterator[None]:
+def exit_codes(name: str, *, recorded: bool = True) -> Iterator[None]:
     """Turn exceptions of the body into one message, `.millrace/status.json` and an exit code.
 
-    The traceback is shown with `MILLRACE_DEBUG=1` (`millrace --debug`) only.
+    With `recorded=False` the status file is left alone: a command that only shows how the last attempt ended must
+    not replace what it shows. The traceback is shown with `MILLRACE_DEBUG=1` (`millrace --debug`) only.
     """
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
@@ -169,11 +170,13 @@ def exit_codes(name: str) -> Iterator[None]:
         if code == 70:
             message = f"{type(error).__name__}: {message}\nThis is a bug in Millrace or in your own code. "
             message += "MILLRACE_DEBUG=1 shows the traceback."
-        _write_status(name, code, message)
+        if recorded:
+            _write_status(name, code, message)
         print(message, file=sys.stderr)
         print(f"millrace: {name} stopped with exit code {code} ({meaning})", file=sys.stderr, flush=True)
         raise SystemExit(code) from error
-    _write_status(name, 0, "ok")
+    if recorded:
+        _write_status(name, 0, "ok")
 
 
 def die_with_parent() -> None:

@@ -171,19 +171,21 @@ def _union_members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
+def _bounds(meta: msgspec.Meta) -> Iterator[str]:
+    for sign, bound in ((">", meta.gt), (">=", meta.ge), ("<", meta.lt), ("<=", meta.le)):
+        if bound is not None:
+            yield f"{sign} {bound}"
+    if meta.pattern is not None:
+        yield f"of the form {meta.pattern}"
+
+
 def _describe(kind: Any) -> str:
     members = _union_members(kind)
     if len(members) > 1:
         return " or ".join(_describe(member) for member in members)
     if hasattr(kind, "__metadata__"):
-        bounds = [
-            f"{sign} {getattr(meta, name)}"
-            for meta in kind.__metadata__
-            for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-            if getattr(meta, name, None) is not None
-        ]
-        bounds += [f"of the form {meta.pattern}" for meta in kind.__metadata__ if meta.pattern is not None]
-        return f"{_describe(kind.__origin__)} {' and '.join(bounds)}".strip()
+        bounds = " and ".join(bound for meta in kind.__metadata__ for bound in _bounds(meta))
+        return f"{_describe(kind.__origin__)} {bounds}".strip()
     if get_origin(kind) is tuple:
         items = [_describe(item) for item in get_args(kind) if item is not Ellipsis]
         return f"[{', '.join(items)}{', ...' if Ellipsis in get_args(kind) else ''}]"

@@ -1,6 +1,7 @@
 """The report on the terminal says what was chosen, how it scored, what was registered and what to open."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -83,3 +84,20 @@ def test_report_without_an_evaluation_says_what_to_run(tmp_path, monkeypatch) ->
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="dvc repro evaluate"):
         report.print_report()
+
+
+def test_a_later_failed_attempt_is_told_each_time(tmp_path, monkeypatch, capsys):
+    """Showing the older table never erases that the last attempt failed."""
+    from pipeline import cli
+    from tests.synthetic_project import make_project
+
+    monkeypatch.chdir(make_project(tmp_path / "project"))
+    monkeypatch.setattr("pipeline.report.print_report", lambda: None)
+    status = Path(".millrace/status.json")
+    status.parent.mkdir()
+    status.write_text('{"stage": "validate", "exit_code": 65, "message": "too few samples"}')
+    for _ in range(2):
+        cli.main(["report"])
+        told = capsys.readouterr().out
+        assert "stopped at validate with exit code 65" in told
+        assert "too few samples" in told
