@@ -5,24 +5,30 @@ cache without running code, servers are down for a night, processes are killed; 
 is filled in here. A run of a training that was followed live is taken over with its own time stamps.
 """
 
+import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from pipeline.history import Epoch
 from pipeline.lineage import CandidateState, PipelineState
 from pipeline.tracking import runs
 from pipeline.tracking.data_sets import CONTEXTS, data_set_inputs
 from pipeline.tracking.live import CANDIDATE, KIND, LIVE_ID, live_run
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, is_outage
 
 FINGERPRINT = "millrace.fingerprint"
 OUTPUT_MD5 = "dvc.out.md5"
 TRIAL = "millrace.trial"
 DESCRIPTION = "mlflow.note.content"
+ATTEMPTS = 8
+"""Of two machines that record the same state at once; each attempt continues where the last one ended."""
+SHORTEST_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Recorded:
 def record_pipeline(store: Store, state: PipelineState) -> Recorded:
     """Make sure that the store shows this pipeline state, completely and once.
 
-    The caller holds the lock of the store; against other machines the oldest parent wins.
+    The caller holds the lock of the store. Against other machines the oldest parent wins: whoever is done
+    removes what it finds beside it, and whoever meets errors because its runs were removed starts again.
 
     Args:
         store: An opened store.
@@ -50,17 +57,23 @@ def record_pipeline(store: Store, state: PipelineState) -> Recorded:
     Raises:
         MlflowException: The store failed; the next call continues.
     """
+    failures = 0
     while True:
         parent = _parent_run(store, state)
-        children = {
-            candidate.name: _candidate_run(store, state, parent, candidate) for candidate in state.candidates
-        }
-        if not runs.is_complete(parent):
-            _fill_parent(store, state, parent)
-        recorded = Recorded(parent.info.run_id, {name: run.info.run_id for name, run in children.items()})
-        if _is_oldest(store, state, parent):
+        recorded = None
+        try:
+            recorded = _fill_family(store, state, parent)
+            _remove_doubles(store, parent.info.run_id)
+        except MlflowException as error:
+            # Another machine wrote the same row at the same moment, or removed what lost. Both are over now.
+            failures += 1
+            if is_outage(error) or failures == ATTEMPTS:
+                raise
+            time.sleep(random.uniform(0, SHORTEST_PAUSE_SECONDS * failures))
+        if _remove_younger_parents(store, state) != parent.info.run_id:
+            _delete_family(store, parent.info.run_id)
+        elif recorded is not None:
             return recorded
-        _delete_family(store, parent)
 
 
 def attach(store: Store, run_id: str, path: Path) -> None:
@@ -104,15 +117,41 @@ def _parent_run(store: Store, state: PipelineState) -> Run:
     )
 
 
-def _is_oldest(store: Store, state: PipelineState, parent: Run) -> bool:
-    oldest = runs.find_run(store, {FINGERPRINT: state.fingerprint, KIND: "pipeline"})
-    return oldest is None or oldest.info.run_id == parent.info.run_id
+def _remove_younger_parents(store: Store, state: PipelineState) -> str:
+    """Delete all parents of a state but the oldest, and return the id of that one."""
+    found = runs.find_runs(store, {FINGERPRINT: state.fingerprint, KIND: "pipeline"})
+    for younger in found[1:]:
+        _delete_family(store, younger.info.run_id)
+    return found[0].info.run_id if found else ""
 
 
-def _delete_family(store: Store, run: Run) -> None:
-    for child in runs.find_runs(store, {runs.PARENT: run.info.run_id}):
-        _delete_family(store, child)
-    store.client.delete_run(run.info.run_id)
+def _remove_doubles(store: Store, run_id: str) -> None:
+    """Delete, of children that are the same, all but the oldest: each machine may have made its own."""
+    seen: set[tuple[str | None, ...]] = set()
+    for child in runs.find_runs(store, {runs.PARENT: run_id}):
+        tags = child.data.tags
+        what = tuple(tags.get(name) for name in (KIND, CANDIDATE, OUTPUT_MD5, TRIAL, LIVE_ID))
+        if what in seen:
+            _delete_family(store, child.info.run_id)
+        seen.add(what)
+        if tags.get(KIND) == "candidate":
+            _remove_doubles(store, child.info.run_id)
+
+
+def _delete_family(store: Store, run_id: str) -> None:
+    """Delete a run and those below it. Another machine may do so at the same moment."""
+    for child in runs.find_runs(store, {runs.PARENT: run_id}, deleted_too=True):
+        _delete_family(store, child.info.run_id)
+    runs.delete_run(store, run_id)
+
+
+def _fill_family(store: Store, state: PipelineState, parent: Run) -> Recorded:
+    children = {
+        candidate.name: _candidate_run(store, state, parent, candidate) for candidate in state.candidates
+    }
+    if not runs.is_complete(parent):
+        _fill_parent(store, state, parent)
+    return Recorded(parent.info.run_id, {name: run.info.run_id for name, run in children.items()})
 
 
 def _fill_parent(store: Store, state: PipelineState, parent: Run) -> None:

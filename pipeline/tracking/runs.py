@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 
 from pipeline.history import Epoch
 from pipeline.tracking.owners import owner_tags
@@ -29,10 +30,11 @@ def find_run(store: Store, tags: Mapping[str, str]) -> Run | None:
     return runs[0] if runs else None
 
 
-def find_runs(store: Store, tags: Mapping[str, str]) -> list[Run]:
+def find_runs(store: Store, tags: Mapping[str, str], *, deleted_too: bool = False) -> list[Run]:
     """Return the runs that have all these tags, oldest first."""
     condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    runs = store.client.search_runs([store.experiment_id], condition)
+    view = ViewType.ALL if deleted_too else ViewType.ACTIVE_ONLY
+    runs = store.client.search_runs([store.experiment_id], condition, view)
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
@@ -63,8 +65,17 @@ def find_or_create_run(
     )
     oldest = find_run(store, identity) or made
     if oldest.info.run_id != made.info.run_id:
-        store.client.delete_run(made.info.run_id)
+        delete_run(store, made.info.run_id)
     return oldest
+
+
+def delete_run(store: Store, run_id: str) -> None:
+    """Delete a run; that another machine deleted it before is as good."""
+    try:
+        store.client.delete_run(run_id)
+    except MlflowException:
+        if store.client.get_run(run_id).info.lifecycle_stage != LifecycleStage.DELETED:
+            raise
 
 
 def send_epochs(store: Store, run: Run, epochs: Iterable[Epoch]) -> None:
