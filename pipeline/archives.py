@@ -87,6 +87,12 @@ def _storable(name: str) -> bool:
     return not any(character < " " or "\ud800" <= character <= "\udfff" for character in name)
 
 
+def is_archive(path: Path) -> bool:
+    """Return whether a file is an archive, or is called like one and must be read as one."""
+    called = path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+    return called or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
 def unpack(archive: Path, folder: Path, *, max_bytes: int) -> None:
     """Unpack a .zip or .tar(.gz, .bz2, .xz), or nothing at all.
 

@@ -8,18 +8,20 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
 
-from pipeline import augment, losses, metrics, optimizers, schedules, training
+from pipeline import augment, losses, optimizers, schedules, training
 from pipeline.artifacts import write_bytes, write_json
 from pipeline.between_epochs import Logs, OnEpoch
-from pipeline.datasets import BatchedData
+from pipeline.datasets import MAIN_INPUT, BatchedData, take
 from pipeline.keras_files import save_model
 from pipeline.train_data import TrainData
 from pipeline.training import FitResult
+from pipeline.validation_scores import validation_metrics
 
 VAL_BATCH_SIZE = 512
 """Nothing is learned from validation batches, so they are as large as pays."""
@@ -31,7 +33,7 @@ class TrainedCandidate:
 
     Attributes:
         model: Carries the weights of its best epoch.
-        autoencoder: Family `autoencoder` only: image to reconstruction.
+        autoencoder: Family `autoencoder` only: input to reconstruction.
         result: History, best epoch, and whether training is over.
         pretraining: Same, of the reconstruction; None for other families.
     """
@@ -66,13 +68,15 @@ def train_candidate(
         seed: Initial weights, dropout, order and augmentation follow from it.
         checkpoint_dir: A folder for these inputs and settings alone.
         on_epoch: Called at the end of each epoch; metrics of the reconstruction begin with `pretrain_`.
-        stop_after: Return after so many epochs (of classification) in all.
+        stop_after: Return after so many epochs in all, those of a reconstruction before it not counted.
     """
     keras.utils.set_random_seed(seed)
     module = importlib.import_module(f"pipeline.models.{family}")
-    autoencoder, pretraining = None, None
+    spec = data.output_spec
+    reconstructs = family == "autoencoder" and spec.task == "anomaly"
     build_settings = dict(model_settings)
-    if family == "autoencoder":
+    autoencoder, pretraining = None, None
+    if family == "autoencoder" and not reconstructs:
         pretrain_settings = {
             "epochs": build_settings.pop("pretrain_epochs"),
             "learning_rate": build_settings.pop("pretrain_learning_rate"),
@@ -83,28 +87,38 @@ def train_candidate(
             autoencoder,
             data,
             {**training_settings, **pretrain_settings},
-            loss=losses.reconstruction,
-            targets=None,
+            loss=losses.create("anomaly"),
+            reconstruct=True,
             seed=seed,
             checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
             on_epoch=_prefixed(on_epoch),
         )
         build_settings["trained_encoder"] = autoencoder.get_layer("encoder")
-    model = module.build(data.input_spec, data.output_spec, **build_settings)
+    if reconstructs:
+        model = module.build_autoencoder(data.input_spec, **build_settings)
+    else:
+        model = module.build(data.input_spec, spec, **build_settings)
     if training_settings["epochs"] == 0:
+        _fit_closed_form(module, model, data)
         return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining)
     result = _fit(
         model,
         data,
         training_settings,
-        loss=losses.classification(data.output_spec.num_classes, training_settings["label_smoothing"]),
-        targets=data.targets,
+        loss=losses.create(
+            spec.task,
+            loss=training_settings["loss"],
+            class_counts=spec.class_counts,
+            class_weights=training_settings["class_weights"],
+            label_smoothing=training_settings["label_smoothing"],
+        ),
+        reconstruct=reconstructs,
         seed=seed,
-        checkpoint_path=checkpoint_dir / "classification.checkpoint",
+        checkpoint_path=checkpoint_dir / "training.checkpoint",
         on_epoch=on_epoch,
         stop_after=stop_after,
     )
-    return TrainedCandidate(model, autoencoder, result, pretraining)
+    return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining)
 
 
 def write_candidate(
@@ -117,7 +131,7 @@ def write_candidate(
 
     Args:
         folder: Gets model.keras, autoencoder.keras (family `autoencoder`), history.json, metrics.json,
-            val_probabilities.npy (rows of val in ascending order) and settings.json.
+            val_predictions.npy (what `training.answers` gives for the rows of val) and settings.json.
         trained: The candidate.
         data: What it was trained on.
         settings: All that shaped it: family, model, training, seed, threads.
@@ -125,24 +139,23 @@ def write_candidate(
     Raises:
         ValueError: A prediction is not a finite number.
     """
-    probabilities = training.answers(trained.model, data.inputs, data.val_rows, settings["training"])
-    targets = data.targets[data.val_rows]
-    # Of the predictions, not from the history: its losses hold penalties and label smoothing, which other
-    # settings weigh differently, and know nothing of test-time flips.
+    answers = training.answers(
+        trained.model, data.inputs, data.val_rows, settings["training"], data.output_spec
+    )
     summary = {
         "best_epoch": trained.result.best_epoch,
         "epochs": len(trained.result.history),
         "parameters": trained.model.count_params(),
-        "val_accuracy": float(metrics.accuracy_score(targets, probabilities)),
-        "val_loss": float(metrics.log_loss(targets, probabilities)),
+        **validation_metrics(data, answers),
     }
     history: dict[str, Any] = {"epochs": trained.result.history}
     save_model(trained.model, folder / "model.keras")
-    if trained.autoencoder is not None and trained.pretraining is not None:
+    if trained.autoencoder is not None:
         save_model(trained.autoencoder, folder / "autoencoder.keras")
+    if trained.pretraining is not None:
         history["pretrain"] = trained.pretraining.history
         summary["val_reconstruction_error"] = trained.pretraining.best_logs["val_loss"]
-    _save_array(folder / "val_probabilities.npy", probabilities)
+    _save_array(folder / "val_predictions.npy", answers)
     write_json(folder / "history.json", history)
     write_json(folder / "settings.json", settings)
     write_json(folder / "metrics.json", summary)
@@ -155,7 +168,7 @@ def _fit(
     settings: Mapping[str, Any],
     *,
     loss: losses.Loss,
-    targets: np.ndarray | None,
+    reconstruct: bool,
     seed: int,
     checkpoint_path: Path,
     on_epoch: OnEpoch | None,
@@ -165,14 +178,21 @@ def _fit(
     train = BatchedData(
         data.inputs,
         data.train_rows,
-        targets,
+        data.targets,
         batch_size=settings["batch_size"],
         seed=seed,
         shuffle=True,
-        augmentation=augment.create(**settings["augment"]) if images else None,
+        augmentation=augment.create(**settings["augment"]) if images and settings["augment"] else None,
+        reconstruct=reconstruct,
     )
     val = BatchedData(
-        data.inputs, data.val_rows, targets, batch_size=VAL_BATCH_SIZE, seed=seed, shuffle=False
+        data.inputs,
+        data.val_rows,
+        data.targets,
+        batch_size=VAL_BATCH_SIZE,
+        seed=seed,
+        shuffle=False,
+        reconstruct=reconstruct,
     )
     learning_rate = schedules.create(
         settings["schedule"],
@@ -204,6 +224,16 @@ def _fit(
         on_epoch=on_epoch,
         stop_after=stop_after,
     )
+
+
+def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) -> None:
+    """Let a family that learns without gradient steps set its weights from the training rows."""
+    if not hasattr(module, "fit_closed_form"):
+        return
+    inputs = take(data.inputs, data.train_rows)
+    main = inputs[MAIN_INPUT] if isinstance(inputs, dict) else inputs
+    targets = None if data.targets is None else data.targets[data.train_rows]
+    module.fit_closed_form(model, main, targets)
 
 
 def _prefixed(on_epoch: OnEpoch | None) -> OnEpoch | None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 import msgspec
 
@@ -26,6 +26,7 @@ from pipeline.source_file import (
     stored_tar,
     write_source,
 )
+from pipeline.source_kinds import SOURCES, stated_options
 from pipeline.strict_yaml import ParamsError, convert
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def init(
     kind: Kind,
     location: Literal["bundled"] | Location,
     *,
+    options: dict[str, Any] | None = None,
     example: str | None,
     force: bool,
     max_bytes: int,
@@ -79,6 +81,7 @@ def init(
     Args:
         kind: Name of a file under pipeline/sources.
         location: As it will stand in data/source.json.
+        options: How the files are read, as they will stand there.
         example: Name of a file in examples/ that becomes params.yaml.
         force: Replace a params.yaml that holds work of its own; it is kept as params.yaml.bak.
         max_bytes: Limit of a download and of an unpacked archive.
@@ -92,7 +95,7 @@ def init(
         raise runtime.WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     params = _example_params(example, force) if example else None
     with runtime.acquire_lock("source"):
-        gathered = gather(kind, location, max_bytes=max_bytes, console=console)
+        gathered = gather(kind, location, max_bytes=max_bytes, options=options, console=console)
         write_source(gathered.source)
     _show(gathered, console)
     if params is not None:
@@ -122,7 +125,9 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
         )
         return
     with runtime.acquire_lock("source"):
-        gathered = gather(source.kind, source.location, max_bytes=max_bytes, console=console)
+        gathered = gather(
+            source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
+        )
         unchanged = msgspec.structs.replace(gathered.source, seen=source.seen) == source
         if not unchanged:
             write_source(gathered.source)
@@ -149,6 +154,7 @@ def _run_init(options: argparse.Namespace) -> None:
     init(
         options.kind,
         location,
+        options=stated_options(options.kind, options.set or []),
         example=options.example,
         force=options.force,
         max_bytes=int(options.max_gib * 2**30),
@@ -180,10 +186,16 @@ def _show(gathered: Gathered, console: "Console") -> None:
     source = gathered.source
     splits = sorted({split for split, _ in gathered.counts}, key=["train", "val", "test", ""].index)
     classes = sorted({label for _, label in gathered.counts})
-    console.print(f"{source.kind}: {source.count:,} samples of {len(classes)} classes")
+    of_classes = "" if classes == [""] else f" of {len(classes)} classes"
+    console.print(f"{source.kind}: {source.count:,} samples ({SOURCES[source.kind].PAYLOAD}){of_classes}")
+    for line in gathered.described:
+        console.print(line, markup=False, highlight=False)
     table = Table("class", *(split or "samples" for split in splits))
     for label in classes[:MAX_CLASSES_SHOWN]:
-        table.add_row(escape(label), *(f"{gathered.counts.get((split, label), 0):,}" for split in splits))
+        table.add_row(
+            escape(label) or "(no classes)",
+            *(f"{gathered.counts.get((split, label), 0):,}" for split in splits),
+        )
     if len(classes) > MAX_CLASSES_SHOWN:
         table.add_row(f"... and {len(classes) - MAX_CLASSES_SHOWN} more", *("" for _ in splits))
     console.print(table)
@@ -244,6 +256,12 @@ def _parser() -> argparse.ArgumentParser:
     place.add_argument("--path", help="folder, or .zip/.tar(.gz) archive, on this machine")
     place.add_argument("--url", help="http(s) address of an archive")
     command.add_argument("--sha256", help="digest of the file behind --url, from the publisher's page")
+    command.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="how the files are read, such as --set label=class",
+    )
     command.add_argument("--example", help="take examples/NAME.yaml as params.yaml", metavar="NAME")
     command.add_argument("--force", action="store_true", help="with --example: replace a changed params.yaml")
     _add_limit(command)

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from pipeline import reducers, training
 from pipeline.intervals import Interval, metric_intervals
-from pipeline.judgement import Bootstrap, Probabilities
+from pipeline.judgement import Bootstrap
 from pipeline.keras_files import load_model
+from pipeline.measures import Predictions
 from pipeline.metrics import accuracy_score
 from pipeline.train_data import TrainData
 
@@ -68,19 +69,25 @@ def compare_codes(
         test_rows: Rows that judge.
         y_test: Their class indices.
         bootstrap: How intervals are made; its seed is also that of PCA.
+
+    Raises:
+        TypeError: The data is no images with labels.
     """
+    inputs, targets = data.inputs, data.targets
+    if not isinstance(inputs, np.ndarray) or targets is None:
+        raise TypeError("Codes are compared on images with labels. Received: other inputs.")
     autoencoder = load_model(autoencoder_path)
     encoder = autoencoder.get_layer("encoder")
     train_codes = training.predict(encoder, data.inputs, data.train_rows)
     test_codes = training.predict(encoder, data.inputs, test_rows)
     images = training.predict(autoencoder, data.inputs, test_rows)
 
-    pixels = reducers.flat_pixels(data.inputs, test_rows)
-    train_pixels = reducers.flat_pixels(data.inputs, data.train_rows)
+    pixels = reducers.flat_pixels(inputs, test_rows)
+    train_pixels = reducers.flat_pixels(inputs, data.train_rows)
     pca = reducers.fit_pca(train_pixels, train_codes.shape[1], bootstrap.seed)
     from_pca = reducers.pca_reconstruction(pca, pixels)
 
-    y_train = data.targets[data.train_rows]
+    y_train = targets[data.train_rows]
     num_classes = data.output_spec.num_classes
     probes = {
         "autoencoder": reducers.probe_predictions(train_codes, y_train, test_codes, num_classes),
@@ -110,7 +117,7 @@ def compare_codes(
     )
 
 
-def _accuracy(y_true: Rows, probabilities: Probabilities, bootstrap: Bootstrap) -> Interval:
+def _accuracy(y_true: Rows, probabilities: Predictions, bootstrap: Bootstrap) -> Interval:
     return metric_intervals(
         {"accuracy": accuracy_score},
         y_true,

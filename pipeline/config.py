@@ -1,278 +1,93 @@
 """Every knob of the project: `params.yaml` as one frozen, strict object.
 
 Stages load it once with `load_params` and hand plain values on; nothing below a stage imports this file.
-The comments in `params.yaml` explain each key to its user; the types and ranges here enforce them.
-There are no defaults for anything that moves a number: docs/decisions/0004.
+The comments in `params.yaml` explain each key to its user; the types and ranges here and in
+`pipeline/settings` enforce them. There are no defaults for anything that moves a number: docs/decisions/0004.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from pipeline.settings.data import Data, Features, Leaks, Split, Validate
+from pipeline.settings.families import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Candidate
+from pipeline.settings.search import Tune
+from pipeline.settings.section import Activation, Count, Natural, Positive, Section, Share
+from pipeline.settings.training import Training
 from pipeline.strict_yaml import ParamsError, Place, convert, read_yaml
 
-__all__ = ["Params", "ParamsError", "load_params", "repaired_params", "training_of", "tune_of"]
+__all__ = [
+    "BASELINES",
+    "BASELINE_FAMILIES",
+    "UNTRAINED_FAMILIES",
+    "Params",
+    "ParamsError",
+    "load_params",
+    "model_settings",
+    "repaired_params",
+    "training_of",
+    "tune_of",
+]
 
-Count = Annotated[int, Meta(ge=1)]
-Natural = Annotated[int, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0, lt=1)]
-"""A part of a whole, 0 included, 1 excluded."""
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Activation = Literal["relu", "sigmoid", "tanh"]
 CandidateName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 
 
-class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A block of params.yaml: immutable, and closed to names it does not know."""
+class Anomaly(Section, frozen=True):
+    """From reconstruction errors to alarms."""
+
+    quantile: Annotated[float, Meta(gt=0.5, le=1)]
+    """Of the errors on normal validation windows; above it is an alarm."""
+    factor: Positive
+    """The threshold is this many times the quantile."""
+    smoothing_steps: Count
+    """Errors are averaged over so many windows; 1 for none."""
+    merge_steps: Natural
+    """Alarms closer than this are one event."""
 
 
-class DefectPolicy(Section, frozen=True):
-    """What happens to an image that is not as expected; every case is counted in the ingest report."""
+class Reduce(Section, frozen=True):
+    """What the `reduce` stage compares: codes of autoencoders, PCA, SVD and t-SNE."""
 
-    size: Literal["convert", "reject"]
-    mode: Literal["convert", "reject"]
-    exif_rotation: Literal["convert", "reject"]
-    undecodable: Literal["reject", "fail"]
-
-
-class Data(Section, frozen=True):
-    """How raw samples become one canonical data set."""
-
-    task: Literal["classification"]
-    image_size: tuple[Count, Count] | None
-    channels: Literal[1, 3] | None
-    resize: Literal["stretch", "pad", "crop"]
-    policy: DefectPolicy
-    max_rejected_share: Share
-    limit_per_class: Count | None
-
-
-class Validate(Section, frozen=True):
-    """Bounds the data must keep before anything is trained on it."""
-
-    min_samples_per_class: Count
-    max_class_ratio: Annotated[float, Meta(ge=1)]
-    max_label_conflicts: Natural
-    max_duplicate_share: Share
-    near_hash_distance: Annotated[int, Meta(ge=0, le=16)]
-    near_pixel_difference: Share
-
-
-class Split(Section, frozen=True):
-    """Who trains, who chooses, who judges."""
-
-    method: Literal["stratified", "given"]
-    val_share: Share
-    test_share: Share
-    salt: str
-
-
-class Features(Section, frozen=True):
-    """Hand-made image features, for candidates of family `dense` (and nobody else)."""
-
-    groups: tuple[Literal["colour", "texture", "edges"], ...]
-    edge_cell_px: Annotated[int, Meta(ge=2)]
-    colour_bins: Annotated[int, Meta(ge=2, le=64)]
-
-
-class Augment(Section, frozen=True):
-    """Random changes of a training image, drawn anew each epoch."""
-
-    flip: bool
-    shift_px: Natural
-    cutout_px: Natural
-
-
-class Training(Section, frozen=True):
-    """One optimisation run."""
-
-    epochs: Natural
-    batch_size: Count
-    optimizer: Literal["adam", "adamw", "sgd"]
-    learning_rate: Positive
-    momentum: Share
-    weight_decay: NotNegative
-    schedule: Literal["constant", "exponential", "step", "cosine"]
-    warmup_share: Share
-    decay_rate: Annotated[float, Meta(gt=0, le=1)]
-    decay_epochs: Positive
-    label_smoothing: Share
-    ema_momentum: Share
-    clip_norm: NotNegative
-    early_stopping_patience: Natural
-    monitor: Literal["val_loss", "val_accuracy"]
-    augment: Augment
-    test_time_flip: bool
-
-
-class Tune(Section, frozen=True):
-    """The search around a baseline."""
-
-    trials: Natural
-    generation: Count
-    reduction: Annotated[int, Meta(ge=2)]
-    min_epochs: Count
-    trial_limit_seconds: Positive
-    workers: Count
-
-
-class FloatRange(Section, frozen=True, tag_field="kind", tag="float"):
-    """A real number between low and high, on a log scale if so wished."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
-class IntRange(Section, frozen=True, tag_field="kind", tag="int"):
-    """A whole number between low and high, both included."""
-
-    low: int
-    high: int
-    log: bool = False
-
-
-class Choice(Section, frozen=True, tag_field="kind", tag="choice"):
-    """One of the listed values."""
-
-    values: Annotated[tuple[int | float | str | bool, ...], Meta(min_length=2)]
-
-
-Space = dict[str, FloatRange | IntRange | Choice]
-"""Search space: dotted key below the candidate (`training.learning_rate`, `model.dropout`) to its range."""
-
-
-class TuneOverride(Section, frozen=True):
-    """What a candidate changes of the `tune` section, and its search space."""
-
-    trials: Natural | None = None
-    trial_limit_seconds: Positive | None = None
-    space: Space = {}
-
-
-class Cnn(Section, frozen=True):
-    """Settings of family `cnn`: blocks of convolution, normalisation, activation and pooling."""
-
-    filters: Annotated[tuple[Count, ...], Meta(min_length=1)]
-    convolutions_per_block: Count
-    kernel_size: Count
-    strides: Count
-    padding: Literal["same", "valid"]
-    pooling: Literal["max", "average", "none"]
-    pool_size: Annotated[int, Meta(ge=2)]
-    batch_normalization: bool
-    activation: Activation
-    block_dropout: Share
-    head: Literal["flatten", "global_average"]
-    units: Natural
-    dropout: Share
-    l2: NotNegative
-
-
-class Rnn(Section, frozen=True):
-    """Settings of family `rnn`: the rows of the image are the time steps."""
-
-    cell: Literal["simple", "lstm", "gru"]
-    units: Annotated[tuple[Count, ...], Meta(min_length=1)]
-    bidirectional: bool
-    dropout: Share
-    l2: NotNegative
-
-
-class Autoencoder(Section, frozen=True):
-    """Settings of family `autoencoder`: reconstruction first, then a classifier on the codes."""
-
-    kind: Literal["dense", "conv"]
-    codes: Count
+    dimensions: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    export: Count
+    """Which of the dimensions goes to data/reduce/codes.parquet."""
     units: tuple[Count, ...]
-    filters: tuple[Count, ...]
+    """Layers of the encoder; the decoder mirrors them."""
     activation: Activation
-    pretrain_epochs: Count
-    pretrain_learning_rate: Positive
-    encoder: Literal["frozen", "fine_tuned"]
-    classifier_units: tuple[Count, ...]
-    dropout: Share
-    l2: NotNegative
-
-
-class Dense(Section, frozen=True):
-    """Settings of family `dense`: a network on the hand-made features."""
-
-    units: Annotated[tuple[Count, ...], Meta(min_length=1)]
-    activation: Activation
-    batch_normalization: bool
-    dropout: Share
-    l2: NotNegative
-
-
-class Linear(Section, frozen=True):
-    """Settings of family `linear`: softmax regression, a baseline every model must beat."""
-
-    l2: NotNegative
-
-
-class Majority(Section, frozen=True):
-    """Family `majority` has no settings: it answers with the class shares of the training set."""
-
-
-class _Candidate(Section, frozen=True, tag_field="family"):
-    training: dict[str, Any]
-    """Keys of the `training` section that this candidate sets differently."""
-    tune: TuneOverride
-
-
-class CnnCandidate(_Candidate, frozen=True, tag="cnn"):
-    """A candidate of family `cnn`."""
-
-    model: Cnn
-
-
-class RnnCandidate(_Candidate, frozen=True, tag="rnn"):
-    """A candidate of family `rnn`."""
-
-    model: Rnn
-
-
-class AutoencoderCandidate(_Candidate, frozen=True, tag="autoencoder"):
-    """A candidate of family `autoencoder`."""
-
-    model: Autoencoder
-
-
-class DenseCandidate(_Candidate, frozen=True, tag="dense"):
-    """A candidate of family `dense`."""
-
-    model: Dense
-
-
-class LinearCandidate(_Candidate, frozen=True, tag="linear"):
-    """A candidate of family `linear`."""
-
-    model: Linear
-
-
-class MajorityCandidate(_Candidate, frozen=True, tag="majority"):
-    """A candidate of family `majority`."""
-
-    model: Majority
-
-
-Candidate = (
-    CnnCandidate | RnnCandidate | AutoencoderCandidate | DenseCandidate | LinearCandidate | MajorityCandidate
-)
-BASELINE_FAMILIES = ("majority", "linear")
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    max_rows: Annotated[int, Meta(ge=50)]
+    """Test samples that are compared by neighbourhoods and drawn."""
+    neighbours: Count
+    tsne: bool
 
 
 class Evaluate(Section, frozen=True):
     """How the chosen model is judged."""
 
-    select_by: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss"]
+    select_by: Literal[
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "log_loss",
+        "positive_f1",
+        "root_mean_squared_error",
+        "mean_absolute_error",
+        "r2",
+        "scaled_mean_squared_error",
+        "event_f1",
+        "roc_auc",
+        "average_precision",
+    ]
     bootstrap_resamples: Annotated[int, Meta(ge=100)]
     confidence: Annotated[float, Meta(gt=0.5, lt=1)]
     calibration_bins: Annotated[int, Meta(ge=2)]
+    anomaly: Anomaly | None = None
+    season: Count | None = None
+    """Forecasting and regression: steps of the seasonal naive forecast in MASE; None leaves MASE out."""
 
 
 class Register(Section, frozen=True):
@@ -283,7 +98,7 @@ class Register(Section, frozen=True):
     margin: Share
 
 
-class Params(Section, frozen=True):
+class Params(Section, frozen=True, kw_only=True):
     """The whole of params.yaml."""
 
     seed: Annotated[int, Meta(ge=0, lt=2**31)]
@@ -291,10 +106,12 @@ class Params(Section, frozen=True):
     data: Data
     validate: Validate
     split: Split
+    leaks: Leaks
     features: Features
     training: Training
     candidates: Annotated[dict[CandidateName, Candidate], Meta(min_length=1)]
     tune: Tune
+    reduce: Reduce | None = None
     evaluate: Evaluate
     register: Register
 
@@ -353,6 +170,12 @@ def _converted(content: dict[str, Any], where: str) -> Params:
     if problems:
         raise ParamsError(problems, places)
     return params
+
+
+def model_settings(params: Params, candidate: str) -> dict[str, Any]:
+    """Return the settings of a candidate's model as plain values; those of no use to it are left out."""
+    plain: dict[str, Any] = msgspec.to_builtins(params.candidates[candidate].model)
+    return plain
 
 
 def training_of(params: Params, candidate: str) -> Training:

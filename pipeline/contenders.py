@@ -4,19 +4,28 @@ Stored answers are never compared: the rows, the labels or the champion may have
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet
 
 from pipeline import paths, training
 from pipeline.artifacts import content_key, file_digest, read_json
-from pipeline.gate import Contender
+from pipeline.datasets import MAIN_INPUT, Inputs, take
+from pipeline.input_specs import output_spec
+from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.keras_files import load_model
+from pipeline.measures import Predictions
+from pipeline.train_data import load_split_rows
+
+DIGEST_ROWS = 512
+"""Rows that are read at once."""
+SECTIONS = ("task", "payload", "text", "series", "side", "windows")
+"""Parts of state.json that say what inputs other than images mean; with their statistics, which the arrays of
+`data/features` hold already."""
 
 
 class NotComparable(Exception):
@@ -24,54 +33,39 @@ class NotComparable(Exception):
 
 
 @dataclass(frozen=True)
-class TestRows:
-    """The rows that judge.
+class Answers:
+    """A model and what it predicts for rows.
 
     Attributes:
-        sample_ids: In the order of `rows`.
-        rows: Index into images and features, ascending.
-        labels: Class names.
+        name: How messages call it.
+        model_sha256: Digest (hex) of its file.
+        classes: Class names in the order of the columns of `predictions`; () for other tasks.
+        sample_ids: Of the rows, in order.
+        predictions: As `training.answers` gives them.
     """
 
+    name: str
+    model_sha256: str
+    classes: tuple[str, ...]
     sample_ids: tuple[str, ...]
-    rows: npt.NDArray[np.int64]
-    labels: tuple[str, ...]
-
-    def class_indices(self, classes: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the class index per row.
-
-        Raises:
-            ValueError: A label is not among the classes.
-        """
-        unknown = sorted(set(self.labels) - set(classes))
-        if unknown:
-            raise ValueError(
-                f"The test rows have classes the model does not know. Expected {list(classes)}. Received: {unknown}."
-            )
-        order = {name: index for index, name in enumerate(classes)}
-        return np.array([order[label] for label in self.labels], dtype=np.int64)
+    predictions: Predictions
 
 
-def load_test_rows() -> TestRows:
+def load_test_rows() -> JudgedRows:
     """Return the test rows of the current split."""
-    table = pyarrow.parquet.read_table(paths.SPLIT_PARQUET, columns=["sample_id", "row", "label", "split"])
-    test = sorted(
-        (item["row"], item["sample_id"], item["label"])
-        for item in table.to_pylist()
-        if item["split"] == "test"
-    )
-    rows, sample_ids, labels = zip(*test, strict=True) if test else ((), (), ())
-    return TestRows(tuple(sample_ids), np.array(rows, dtype=np.int64), tuple(labels))
+    return load_rows("test")
 
 
-def scored_digest(test: TestRows) -> str:
-    """Return a sha256 (hex) over all that judges: which samples, their labels, pixels and hand-made features."""
-    inputs = [_rows_digest(path, test.rows) for path in (paths.IMAGES_NPY, paths.FEATURES_NPY)]
-    return content_key([test.sample_ids, test.labels, inputs])
+def scored_digest(test: JudgedRows) -> str:
+    """Return a sha256 (hex) over all that judges: which samples, what is true of them, and their inputs."""
+    truth = [] if test.targets is None else [hashlib.sha256(test.targets.tobytes()).hexdigest()]
+    labelled = [] if test.timeline is None else test.timeline.labelled
+    inputs = [_rows_digest(item, test.rows) for item in _all_inputs()]
+    return content_key([test.sample_ids, test.labels, truth, labelled, inputs])
 
 
-def score(name: str, model_path: Path, details_dir: Path, test: TestRows) -> Contender:
-    """Load a model and score it on the test rows.
+def score(name: str, model_path: Path, details_dir: Path, test: JudgedRows) -> Answers:
+    """Load a model and let it answer for the test rows.
 
     Args:
         name: How the gate's sentences call it.
@@ -86,34 +80,57 @@ def score(name: str, model_path: Path, details_dir: Path, test: TestRows) -> Con
     current = read_json(paths.FEATURES_STATE, "features")
     own = details_dir / "state.json"
     state = read_json(own) if own.is_file() else current
-    vector = settings["family"] == "dense"
-    different = _differences(_input_description(state, vector), _input_description(current, vector))
+    family = settings["family"]
+    different = _differences(_input_description(state, family), _input_description(current, family))
     if different:
         raise NotComparable(
             f"{name} takes inputs of another shape or meaning than the present data has: "
             f"{', '.join(different)} differ."
         )
-    inputs = np.load(paths.FEATURES_NPY if vector else paths.IMAGES_NPY, mmap_mode="r")
-    probabilities = training.answers(load_model(model_path), inputs, test.rows, settings["training"])
-    return Contender(
-        name, file_digest(model_path, "sha256"), list(state["classes"]), list(test.sample_ids), probabilities
-    )
+    spec = output_spec(state)
+    model, inputs = load_model(model_path), inputs_of(family, "test")
+    predictions = training.answers(model, inputs, test.rows, settings["training"], spec)
+    return Answers(name, file_digest(model_path, "sha256"), spec.classes, test.sample_ids, predictions)
 
 
-def _rows_digest(path: Path, rows: npt.NDArray[np.int64]) -> str:
-    array = np.load(path, mmap_mode="r")
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape[1:]}".encode())
-    for row in rows:
-        digest.update(array[row].tobytes())
+def inputs_of(family: str, split: str) -> Inputs:
+    """Return what models of a family read, for the rows of `load_rows(split)`."""
+    return load_split_rows(split, family).inputs
+
+
+def taken_arrays(inputs: Inputs, rows: npt.NDArray[np.int64]) -> dict[str, np.ndarray]:
+    """Return some samples as arrays by the names of the model's inputs."""
+    taken = take(inputs, rows)
+    return taken if isinstance(taken, dict) else {MAIN_INPUT: taken}
+
+
+def _all_inputs() -> Iterator[Inputs]:
+    """Yield what any family reads of the test rows."""
+    yield inputs_of("cnn", "test")
+    payload = read_json(paths.FEATURES_STATE, "features").get("payload", "image")
+    if payload == "text":
+        yield inputs_of("dense", "test")  # a bag of n-grams
+    elif payload == "image" and paths.FEATURES_NPY.is_file():
+        yield np.load(paths.FEATURES_NPY, mmap_mode="r")
+
+
+def _rows_digest(inputs: Inputs, rows: npt.NDArray[np.int64]) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(rows), DIGEST_ROWS):
+        for name, array in sorted(taken_arrays(inputs, rows[start : start + DIGEST_ROWS]).items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape[1:]}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-def _input_description(state: Mapping[str, Any], vector: bool) -> dict[str, Any]:
-    """Return what the numbers mean that a model of this state takes; not the statistics, which it carries itself."""
-    description = {"image.shape": state["image"]["shape"]}
-    for name, value in state["handmade"].items() if vector else ():
-        if name not in ("mean", "standard_deviation"):
-            description[f"handmade.{name}"] = value
+def _input_description(state: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Return what the numbers mean that a model of this state takes; not the statistics it carries itself."""
+    description = {name: state[name] for name in SECTIONS if name in state}
+    if "image" in state:
+        description["image.shape"] = state["image"]["shape"]
+        for name, value in state["handmade"].items() if family == "dense" else ():
+            if name not in ("mean", "standard_deviation"):
+                description[f"handmade.{name}"] = value
     # How pixels came about: another way of resizing gives images of the same shape.
     if "data" in state:
         description["data"] = state["data"]
@@ -121,6 +138,6 @@ def _input_description(state: Mapping[str, Any], vector: bool) -> dict[str, Any]
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the names of what differs; a model from before the data settings were recorded passes on those."""
-    unknown = {"data"} - (one.keys() & other.keys())
+    """Return the names of what differs; a model from before something was recorded passes on that."""
+    unknown = {"data", "task", "payload"} - (one.keys() & other.keys())
     return sorted(name for name in {*one, *other} - unknown if one.get(name) != other.get(name))

@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from pipeline.config import (
-    BASELINE_FAMILIES,
-    AutoencoderCandidate,
-    CnnCandidate,
-    Params,
-    training_of,
-    tune_of,
-)
+from pipeline.config import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Params, training_of, tune_of
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
 from pipeline.search_space import space_problems
+from pipeline.settings.families import AutoencoderCandidate, CnnCandidate
 from pipeline.source_file import Source
+from pipeline.task_rules import (
+    PAYLOADS,
+    families_fit_the_data,
+    metrics_fit_the_task,
+    split_fits_the_data,
+    task_fits_the_data,
+)
 
 BUNDLED_MODEL = "digits"
 
@@ -32,6 +33,10 @@ def contradictions(params: Params, source: Source) -> list[str]:
         source: What data/source.json says about the data.
     """
     rules: list[Callable[[Params, Source], Iterator[str]]] = [
+        task_fits_the_data,
+        families_fit_the_data,
+        metrics_fit_the_task,
+        split_fits_the_data,
         _split_leaves_a_train_set,
         _given_split_exists,
         _features_can_be_computed,
@@ -75,6 +80,8 @@ def _given_split_exists(params: Params, source: Source) -> Iterator[str]:
 
 
 def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
+    if PAYLOADS[source.kind] != "image":
+        return
     dense = [name for name, candidate in params.candidates.items() if _family(candidate) == "dense"]
     if dense and not params.features.groups:
         yield (
@@ -84,12 +91,14 @@ def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
     size = _image_size(params, source)
     if size is not None:
         channels = params.data.channels or 1
-        yield from feature_problems((*size, channels), params.features.groups, params.features.edge_cell_px)
+        cell_px = params.features.edge_cell_px
+        if cell_px is not None:
+            yield from feature_problems((*size, channels), params.features.groups, cell_px)
 
 
 def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
     families = {_family(candidate) for candidate in params.candidates.values()}
-    for family in BASELINE_FAMILIES:
+    for family in BASELINES[params.data.task]:
         if family not in families:
             yield (
                 f"candidates must hold one of family {family}: the gate compares every model with it. "
@@ -104,20 +113,20 @@ def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
 
 def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
     shares = 0.0 if params.split.method == "given" else params.split.test_share
-    if params.split.val_share + shares >= 1:
-        return  # said already, and no batch size would help
     num_train = int(source.count * (1 - params.split.val_share - shares))
+    # Otherwise said already and no batch size would help, or known after ingest: how many windows there are.
+    countable = params.split.val_share + shares < 1 and params.data.windows is None
     for name, candidate in params.candidates.items():
         training = training_of(params, name)
-        if training.batch_size > max(num_train, 1):
+        if countable and training.batch_size > max(num_train, 1):
             yield (
                 f"candidates.{name}: batch_size must not exceed the training set of about {num_train} samples. "
                 f"Received: batch_size={training.batch_size}. Lower training.batch_size."
             )
-        if training.epochs == 0 and _family(candidate) != "majority":
+        if training.epochs == 0 and _family(candidate) not in UNTRAINED_FAMILIES:
             yield (
                 f"candidates.{name}: epochs must be at least 1 for family {_family(candidate)}. Received: epochs=0. "
-                "Only family majority learns nothing."
+                f"Only families {', '.join(UNTRAINED_FAMILIES)} learn nothing step by step."
             )
 
 
@@ -137,6 +146,8 @@ def _augmentation_fits_the_image(params: Params, source: Source) -> Iterator[str
         return
     for name in params.candidates:
         augment = training_of(params, name).augment
+        if augment is None:
+            continue  # said by another rule
         for key, pixels in (("shift_px", augment.shift_px), ("cutout_px", augment.cutout_px)):
             if pixels >= min(size):
                 yield (

@@ -1,6 +1,7 @@
-"""How large the picture still is after each block of a convolution stack; no TensorFlow needed to ask."""
+"""How much of a picture or series is left after each block of a convolution stack; no TensorFlow needed to ask."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 def conv_output_sizes(  # noqa: PLR0917 - in the order of params.yaml
@@ -41,6 +42,27 @@ def conv_output_sizes(  # noqa: PLR0917 - in the order of params.yaml
             height, width = height // pool_size, width // pool_size
         sizes.append((height, width))
     return sizes
+
+
+def conv_output_lengths(
+    length: int, kernel_sizes: Sequence[int], convolutions_per_block: int = 1, **settings: Any
+) -> list[int]:
+    """Return the steps after each block of family `cnn` on texts or series.
+
+    Args:
+        length: Steps or tokens of the input.
+        kernel_sizes: One per block.
+        convolutions_per_block: Convolutions before the pooling.
+        **settings: strides, padding, pooling and pool_size, as for `conv_output_sizes`.
+
+    Returns:
+        One number per block; 0 where nothing is left, from there on.
+    """
+    lengths = []
+    for size in kernel_sizes:
+        length = conv_output_sizes((length, 1), [1], convolutions_per_block, size, **settings)[0][0]
+        lengths.append(length)
+    return lengths
 
 
 def _after_convolution(size: int, kernel_size: int, strides: int, padding: str) -> int:

@@ -5,8 +5,8 @@ kept in the state of an iterator is lost in a crash. A pure function has neither
 can be made again by hand.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,27 @@ if TYPE_CHECKING:
 
 PREFETCHED_BATCHES = 2
 
+Arrays = np.ndarray | dict[str, np.ndarray]
+"""What a model takes at once: one array, or one per input, by the names of the inputs."""
+MAIN_INPUT = "inputs"
+
+
+class ModelInputs(Protocol):
+    """Samples that are made when they are asked for: padded series, windows, inputs beside inputs."""
+
+    def __len__(self) -> int:
+        """Return how many samples there are."""
+
+    def take(self, rows: np.ndarray) -> Arrays:
+        """Return some samples as a model takes them."""
+
+    def take_targets(self, rows: np.ndarray) -> np.ndarray:
+        """Return what is to be predicted for them, float32, scaled."""
+
+
+Inputs = np.ndarray | Mapping[str, np.ndarray] | ModelInputs
+
+
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -22,11 +43,12 @@ class BatchedData:
     """Some rows of an array, cut into batches; each epoch in another order where `shuffle` is on.
 
     Args:
-        inputs: All samples, `(num_samples, ...)`; uint8 images (NHWC) or float32 vectors. May be a memmap:
-            only the rows of one batch are read at a time.
+        inputs: All samples, `(num_samples, ...)`; uint8 images (NHWC) or float32 vectors, or samples that
+            are made on demand. May be a memmap: only the rows of one batch are read at a time.
         rows: Which samples belong to this set, index array `(num_rows,)`.
-        targets: Class index per sample of `inputs`, `(num_samples,)`; only those of `rows` are used.
-            None asks for reconstruction: the target is the image itself as float32 in [0, 1].
+        targets: Per sample of `inputs` a class index `(num_samples,)` or float32 numbers
+            `(num_samples, num_targets)`; only those of `rows` are used. None: the inputs know their own.
+        reconstruct: The target is the main input itself as float32; of images in [0, 1].
         batch_size: Samples per batch; the last batch of an epoch may be smaller.
         seed: Order and augmentation follow from it and the epoch.
         shuffle: Another order each epoch (training), or the order of `rows` (validation).
@@ -38,7 +60,7 @@ class BatchedData:
 
     def __init__(
         self,
-        inputs: np.ndarray,
+        inputs: Inputs,
         rows: np.ndarray,
         targets: np.ndarray | None,
         *,
@@ -46,12 +68,15 @@ class BatchedData:
         seed: int,
         shuffle: bool,
         augmentation: Augmentation | None = None,
+        reconstruct: bool = False,
     ) -> None:
         if len(rows) == 0:
             raise ValueError("A data set without rows. Expected at least one sample. Received: rows=[].")
         self.inputs = inputs
         self.rows = np.asarray(rows, dtype=np.int64)
-        self.targets = None if targets is None else np.asarray(targets, dtype=np.int32)
+        integer = targets is not None and np.issubdtype(targets.dtype, np.integer)
+        self.targets = targets.astype(np.int32) if targets is not None and integer else targets
+        self.reconstruct = reconstruct
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -73,7 +98,7 @@ class BatchedData:
             self._order = (epoch, generator.permutation(self.rows))
         return self._order[1]
 
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, epoch: int, index: int) -> tuple[Arrays, np.ndarray]:
         """Return inputs and targets of one batch.
 
         Args:
@@ -81,18 +106,66 @@ class BatchedData:
             index: Of the batch within the epoch, counted from 0.
 
         Returns:
-            Inputs as stored (uint8 or float32), and targets: int32 `(batch,)`, or float32 images in [0, 1].
+            Inputs as stored (uint8 or float32), and targets: int32 `(batch,)`, or float32.
+
+        Raises:
+            ValueError: A number that was made on demand is not finite.
         """
         rows = self.order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         # Sorted rows read a memory-mapped file in one direction; within a batch the order carries no meaning.
         rows = np.sort(rows) if self.shuffle else rows
-        inputs = self.inputs[rows]
-        if self.augmentation is not None:
+        inputs = take(self.inputs, rows)
+        if self.augmentation is not None and isinstance(inputs, np.ndarray):
             # index + 1, because NumPy seeds [a, b] and [a, b, 0] alike.
             inputs = self.augmentation(inputs, np.random.default_rng([self.seed, epoch, index + 1]))
-        if self.targets is not None:
-            return inputs, self.targets[rows]
-        return inputs, inputs.astype(np.float32) / np.float32(255)
+        if self.reconstruct:
+            return inputs, reconstruction_targets(inputs)
+        return inputs, take_targets(self.inputs, self.targets, rows)
+
+
+def take(inputs: Inputs, rows: np.ndarray) -> Arrays:
+    """Return some samples as a model takes them.
+
+    Args:
+        inputs: All samples.
+        rows: Index array.
+
+    Raises:
+        ValueError: A number that was made on demand is not finite.
+    """
+    if isinstance(inputs, np.ndarray):
+        taken: np.ndarray = inputs[rows]
+        return taken
+    if isinstance(inputs, Mapping):
+        return {name: array[rows] for name, array in inputs.items()}
+    made = inputs.take(rows)
+    for name, array in made.items() if isinstance(made, dict) else [(MAIN_INPUT, made)]:
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise ValueError(
+                f"Input {name!r} holds a number that is not finite. Expected finite inputs. Received: samples "
+                f"{rows[:3].tolist()} and more. Run `dvc repro features`."
+            )
+    return made
+
+
+def take_targets(inputs: Inputs, targets: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Return what is to be predicted for some samples: from `targets`, or from inputs that know their own."""
+    if targets is not None:
+        taken: np.ndarray = targets[rows]
+        return taken
+    if isinstance(inputs, np.ndarray | Mapping):
+        raise TypeError(
+            "Targets are missing. Expected an array, or inputs that know their own. Received: None."
+        )
+    return inputs.take_targets(rows)
+
+
+def reconstruction_targets(inputs: Arrays) -> np.ndarray:
+    """Return what an autoencoder must bring back: the main input as float32; pixels in [0, 1]."""
+    main = inputs[MAIN_INPUT] if isinstance(inputs, dict) else inputs
+    if main.dtype == np.uint8:
+        return main.astype(np.float32) / np.float32(255)
+    return main.astype(np.float32)
 
 
 def tensorflow_dataset(data: BatchedData, current_epoch: Callable[[], int]) -> "tf.data.Dataset":
@@ -107,31 +180,33 @@ def tensorflow_dataset(data: BatchedData, current_epoch: Callable[[], int]) -> "
     """
     import tensorflow as tf
 
-    def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return data.batch(current_epoch(), int(index))
+    def read(index: np.ndarray) -> list[np.ndarray]:
+        arrays: list[np.ndarray] = tf.nest.flatten(data.batch(current_epoch(), int(index)))
+        return arrays
 
-    inputs, targets = data.batch(0, 0)
+    first = data.batch(0, 0)
+    flat = tf.nest.flatten(first)
 
-    def tensors(index: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+    def tensors(index: "tf.Tensor") -> Any:
         # Declared stateless, or op determinism would take away the prefetching.
-        pair = tf.numpy_function(read, [index], (inputs.dtype, targets.dtype), stateful=False)
-        # The last batch is smaller: an open first dimension means one trace instead of two.
-        pair[0].set_shape((None, *inputs.shape[1:]))
-        pair[1].set_shape((None, *targets.shape[1:]))
-        return tuple(pair)
+        made = tf.numpy_function(read, [index], [array.dtype for array in flat], stateful=False)
+        for tensor, array in zip(made, flat, strict=True):
+            # The last batch is smaller: an open first dimension means one trace instead of two.
+            tensor.set_shape((None, *array.shape[1:]))
+        return tf.nest.pack_sequence_as(first, made)
 
     return tf.data.Dataset.range(data.num_batches).map(tensors).prefetch(PREFETCHED_BATCHES)
 
 
-def require_finite(inputs: np.ndarray, rows: np.ndarray, chunk_rows: int = 4096) -> None:
-    """Check that every number of the given rows is finite.
+def require_finite(inputs: Inputs, rows: np.ndarray, chunk_rows: int = 4096) -> None:
+    """Check that every number of the given rows is finite; what is made on demand is checked by `take`.
 
     A network with ReLU answers NaN with healthy-looking probabilities, so nothing later would notice.
 
     Raises:
         ValueError: Names the first row that is not.
     """
-    if not np.issubdtype(inputs.dtype, np.floating):
+    if not isinstance(inputs, np.ndarray) or not np.issubdtype(inputs.dtype, np.floating):
         return
     for start in range(0, len(rows), chunk_rows):
         part = rows[start : start + chunk_rows]

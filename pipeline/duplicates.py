@@ -1,4 +1,4 @@
-"""Images that stand in the data more than once: exactly, nearly, or under two labels.
+"""Images that stand in the data more than once: exactly or nearly.
 
 Two images are near duplicates if their 64-bit perceptual hashes differ in few bits and their pixels
 differ little on average. The hash alone glues unlike images together (all trousers look alike to it);
@@ -9,14 +9,13 @@ not depend on a processor or on the order of rows.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from PIL import Image
 from scipy.fft import dct
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from pipeline.clusters import Duplicates, equal_key_pairs, group_copies
 
 HASH_SIDE = 8
 HASH_BITS = HASH_SIDE * HASH_SIDE
@@ -36,21 +35,6 @@ CHUNK_VALUES = 1 << 22
 GRID_SIDE = 4
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """What stands more than once; all arrays have one entry per sample.
-
-    Attributes:
-        cluster: Smallest content hash among all samples connected by exact or near duplication.
-        exact_copies: Other samples with the same content.
-        near_copies: Other samples of the cluster with another content.
-    """
-
-    cluster: np.ndarray
-    exact_copies: np.ndarray
-    near_copies: np.ndarray
-
-
 def find_duplicates(
     content: Sequence[str], images: np.ndarray, hash_distance: int, pixel_difference: float
 ) -> Duplicates:
@@ -62,21 +46,7 @@ def find_duplicates(
         hash_distance: Bits of 64 in which the perceptual hashes of near duplicates may differ.
         pixel_difference: Mean absolute difference of their pixels, in [0, 1).
     """
-    # Contents are compared instead of samples: a thousand black images are one content, not a million pairs.
-    # They come sorted, so the first content of a cluster is the smallest.
-    contents, first_rows, content_of_row, copies = np.unique(
-        np.asarray(content, dtype=np.str_), return_index=True, return_inverse=True, return_counts=True
-    )
-    pairs = near_pairs(images, first_rows, hash_distance, pixel_difference)
-    component, size = _components(pairs, copies)
-    smallest = np.full(len(size), len(contents))
-    np.minimum.at(smallest, component, np.arange(len(contents)))
-    component_of_row = component[content_of_row]
-    return Duplicates(
-        cluster=contents[smallest[component_of_row]].astype(object),
-        exact_copies=copies[content_of_row] - 1,
-        near_copies=size[component_of_row] - copies[content_of_row],
-    )
+    return group_copies(content, lambda rows: near_pairs(images, rows, hash_distance, pixel_difference))
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
@@ -143,29 +113,12 @@ def close_hash_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
     edges = np.linspace(0, HASH_BITS, distance + 2).astype(int)
     masks = [np.uint64((1 << int(high)) - (1 << int(low))) for low, high in pairwise(edges)]
     for band, mask in enumerate(masks):
-        for first, second in _same_bucket(hashes & mask):
+        for first, second in equal_key_pairs(hashes & mask):
             differing = hashes[first] ^ hashes[second]
             close = np.bitwise_count(differing) <= distance
             for earlier in masks[:band]:
                 close &= (differing & earlier) != 0  # otherwise the earlier band has found it
             yield np.stack([first[close], second[close]], axis=1)
-
-
-def conflicting_contents(content: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """Return the contents that stand under more than one label, sorted."""
-    labels_of: dict[str, set[str]] = {}
-    for key, label in zip(content, labels, strict=True):
-        labels_of.setdefault(key, set()).add(label)
-    return sorted(key for key, names in labels_of.items() if len(names) > 1)
-
-
-def _components(pairs: np.ndarray, copies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the component of each content, and the number of samples in each component."""
-    edges = coo_array(
-        (np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(copies), len(copies))
-    )
-    number, component = connected_components(edges, directed=False)
-    return component, np.bincount(component, weights=copies, minlength=number).astype(np.int64)
 
 
 def _projection(length: int) -> np.ndarray:
@@ -209,27 +162,3 @@ def _differences(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         difference = np.maximum(first, second) - np.minimum(first, second)  # uint8 must not wrap around
         sums[start : start + step] = difference.reshape(len(first), -1).sum(axis=1, dtype=np.int64)
     return sums
-
-
-def _same_bucket(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield row numbers of all pairs with equal keys, in blocks of limited size."""
-    order = np.argsort(keys, kind="stable")
-    in_order = keys[order]
-    end = np.searchsorted(in_order, in_order, side="right")
-    partners = end - np.arange(len(keys)) - 1  # pairs in which a place stands first
-    for start, stop in _blocks(partners):
-        count = partners[start:stop]
-        place = np.repeat(np.arange(start, stop), count)
-        offset = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
-        yield order[place], order[place + 1 + offset]
-
-
-def _blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield ranges of places whose sizes add up to about `CHUNK_VALUES`."""
-    total = np.cumsum(sizes)
-    start = 0
-    while start < len(sizes):
-        before = total[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(total, before + CHUNK_VALUES, side="right")))
-        yield start, stop
-        start = stop

@@ -13,17 +13,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from msgspec import Struct
 
 from pipeline import paths
-from pipeline.archives import list_files, unpack, write_tar
+from pipeline.archives import is_archive, list_files, unpack, write_tar
 from pipeline.artifacts import file_digest, fsync_dir
 from pipeline.download import Limits, download
 from pipeline.runtime import DataRefused, InputMissing
 from pipeline.source_file import Kind, Location, Source, stored_tar
-from pipeline.source_kinds import SOURCES
+from pipeline.source_kinds import SOURCES, options_of, plain_options
 from pipeline.sources import digits
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ class Gathered:
         source: What data/source.json should say now.
         counts: Samples per (given split or "", class).
         ignored: Visible files that do not belong to the data.
+        described: How the files were read, in words.
     """
 
     source: Source
     counts: Mapping[tuple[str, str], int]
     ignored: int
+    described: tuple[str, ...] = ()
 
 
 def gather(
@@ -52,6 +55,7 @@ def gather(
     location: Literal["bundled"] | Location,
     *,
     max_bytes: int,
+    options: Mapping[str, Any] | None = None,
     console: "Console | None" = None,
 ) -> Gathered:
     """Read the data where it lies, completely, and keep it in the store.
@@ -60,16 +64,20 @@ def gather(
         kind: Name of a file under pipeline/sources.
         location: As in data/source.json; relative paths start at the working directory.
         max_bytes: Limit of a download and of an unpacked archive.
+        options: How the files are read, as in data/source.json.
         console: Where a progress bar of a download goes.
 
     Raises:
         UserError: The files are missing, refused or not reachable; nothing was changed then.
     """
     with _empty_folder(INCOMING_DIR) as incoming:
-        files, ignored = _files(kind, location, incoming, max_bytes, console)
+        stated = options_of(kind, options or {})
+        files, ignored = _files(
+            kind, location, incoming, max_bytes=max_bytes, options=stated, console=console
+        )
         tar_path = incoming / "source.tar"
         write_tar(tar_path, files)
-        counts, image_size = _read_all(kind, tar_path)
+        counts, image_size, described = _read_all(kind, tar_path, stated)
         source = Source(
             kind=kind,
             location=location,
@@ -77,18 +85,21 @@ def gather(
             bytes=tar_path.stat().st_size,
             files=len(files),
             count=sum(counts.values()),
+            options=plain_options(kind, options or {}),
             image_size=image_size,
             seen=None if location == "bundled" else dt.datetime.now(dt.UTC).date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
-    return Gathered(source, counts, ignored)
+    return Gathered(source, counts, ignored, tuple(described))
 
 
 def _files(
     kind: str,
     location: Literal["bundled"] | Location,
     incoming: Path,
+    *,
     max_bytes: int,
+    options: Struct,
     console: "Console | None",
 ) -> tuple[Mapping[str, Path | bytes], int]:
     if location == "bundled":
@@ -103,29 +114,36 @@ def _files(
             f"There is nothing at the given path. Expected {SOURCES[kind].LAYOUT}. "
             f"Received: path={location.path}. Correct --path, or run `millrace init` again."
         )
-    if folder.is_file():
-        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
-        folder = incoming / "unpacked"
-    names = list_files(folder)
-    chosen = SOURCES[kind].select(names)
+    if folder.is_file() and SOURCES[kind].PAYLOAD != "image" and not is_archive(folder):
+        folder, names = folder.parent, [folder.name]
+    else:
+        if folder.is_file():
+            unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
+            folder = incoming / "unpacked"
+        names = list_files(folder)
+    chosen = SOURCES[kind].select(names, options)
     return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
 
 
-def _read_all(kind: str, tar_path: Path) -> tuple[Counter[tuple[str, str]], tuple[int, int] | None]:
+def _read_all(
+    kind: str, tar_path: Path, options: Struct
+) -> tuple[Counter[tuple[str, str]], tuple[int, int] | None, list[str]]:
     counts: Counter[tuple[str, str]] = Counter()
     sizes: set[tuple[int, int] | None] = set()
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in SOURCES[kind].read(archive):
+        described = SOURCES[kind].describe(archive, options)
+    with tarfile.open(tar_path, "r:") as archive:
+        for sample in SOURCES[kind].read(archive, options):
             counts[sample.split or "", sample.label] += 1
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
     classes = sorted({label for _, label in counts})
-    if len(classes) < 2:
+    if not counts or (len(classes) < 2 and (classes != [""] or SOURCES[kind].PAYLOAD == "image")):
         raise DataRefused(
             f"A classifier needs at least 2 classes. Expected {SOURCES[kind].LAYOUT}. "
             f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
         )
-    return counts, sizes.pop() if len(sizes) == 1 else None
+    return counts, sizes.pop() if len(sizes) == 1 else None, described
 
 
 def _keep(tar_path: Path, stored: Path) -> None:

@@ -3,8 +3,8 @@
 A process of its own, so that nothing the training process knew (custom objects, cached graphs, a warm
 backend) can make a model work that works nowhere else.
 
-Reads `DIR/data/model.keras`, `DIR/millrace/golden.npz` (`inputs`, `probabilities`) and
-`DIR/millrace/settings.json`.
+Reads `DIR/data/model.keras`, `DIR/millrace/golden.npz` (arrays by the names of the model's inputs, and
+`predictions`), `DIR/millrace/settings.json` and `DIR/millrace/state.json`.
 """
 
 import sys
@@ -16,7 +16,8 @@ from pipeline import runtime
 from pipeline.artifacts import read_json
 
 TOLERANCE = 1e-6
-"""Largest difference of a probability: another batch size may change the last bits of a float32."""
+"""Largest difference, as a share of the largest answer where that is above 1: another batch size may change the
+last bits of a float32."""
 
 
 def golden_check(folder: Path) -> None:
@@ -26,20 +27,20 @@ def golden_check(folder: Path) -> None:
         StorageFailed: It does not, or the file is damaged.
         NotPermitted: The file carries what a model of ours never has.
     """
-    settings = read_json(folder / "millrace/settings.json")
+    details = folder / "millrace"
+    settings = read_json(details / "settings.json")
     runtime.prepare_tensorflow(settings["threads"], settings["seed"])
-    from pipeline import training
-    from pipeline.keras_files import load_model
+    from pipeline.golden import GOLDEN_ANSWERS, golden_answers
 
-    golden = np.load(folder / "millrace/golden.npz", allow_pickle=False)
-    inputs, expected = golden["inputs"], golden["probabilities"]
-    model = load_model(folder / "data/model.keras")
-    received = training.answers(model, inputs, np.arange(len(inputs)), settings["training"])
+    with np.load(details / "golden.npz", allow_pickle=False) as golden:
+        arrays = dict(golden)
+    expected = arrays.pop(GOLDEN_ANSWERS)
+    received = golden_answers(folder / "data/model.keras", details, arrays)
     if received.shape != expected.shape or not len(expected):
         raise runtime.StorageFailed(
             f"Predictions have another shape. Expected {expected.shape}. Received: {received.shape}."
         )
-    difference = float(np.abs(received - expected).max())
+    difference = float(np.abs(received - expected).max()) / max(1.0, float(np.abs(expected).max()))
     # Written so that NaN fails.
     if not difference <= TOLERANCE:
         raise runtime.StorageFailed(

@@ -1,10 +1,11 @@
 """What became of every sample while it was ingested: the counts behind reports/ingest/summary.json."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pipeline.runtime import DataRefused
+from pipeline.sources.raw_sample import RawSample
 
 MAX_EXAMPLES = 10
 """Rejected samples that the report names, per reason."""
@@ -46,7 +47,7 @@ class Tally:
             if len(self._examples[reason]) < MAX_EXAMPLES:
                 self._examples[reason].append(sample_id)
 
-    def check(self, num_samples: int, max_rejected_share: float) -> None:
+    def check(self, num_samples: int, max_rejected_share: float, *, classes: bool = True) -> None:
         """Refuse a data set that lost too much on its way.
 
         Raises:
@@ -69,17 +70,17 @@ class Tally:
                 f"({dict(sorted(self._rejected.items()))}), such as {examples}. "
                 "Repair the files, change data.policy, or raise the limit in params.yaml."
             )
-        if len(self._classes) < 2:
+        if classes and len(self._classes) < 2:
             raise DataRefused(
                 "A classifier needs at least 2 classes with usable samples. Expected 2 or more. "
                 f"Received: {dict(self._classes)}. Check data.policy in params.yaml and the data."
             )
 
-    def summary(self, image_shape: list[int]) -> dict[str, Any]:
+    def summary(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the report's content.
 
         Args:
-            image_shape: Height and width in pixels, channels.
+            payload: What to say of the samples themselves, by their kind.
         """
         return {
             "read": self.kept + self.num_rejected + self.num_beyond_limit,
@@ -91,5 +92,18 @@ class Tally:
             "converted": dict(self._converted),
             "classes": dict(self._classes),
             "given_splits": {split or "none": count for split, count in self._splits.items()},
-            "image": {"shape": image_shape},
+            **payload,
         }
+
+
+def in_order(samples: Iterable[RawSample]) -> Iterator[RawSample]:
+    """Pass samples on; the table is written in one pass, so their order is the table's order."""
+    previous = ""
+    for sample in samples:
+        if sample.sample_id <= previous:
+            raise ValueError(
+                "A source yields samples out of order or twice. Expected sample_id to rise. "
+                f"Received: {sample.sample_id} after {previous}. Sort in the source's `read`."
+            )
+        previous = sample.sample_id
+        yield sample

@@ -1,11 +1,11 @@
 """How sure a metric is: bootstrap percentile intervals over test examples.
 
-Each resample draws as many examples as there are, with replacement; how often an example was drawn is its
-weight, so one call of a metric with a matrix of weights computes many resamples at once. The same seed
-draws the same resamples, which makes two models comparable example by example (paired).
+Resamples are weights (`pipeline.resamples`), so one call of a metric with a matrix of weights computes many
+of them at once. The same seed draws the same resamples, which makes two models comparable example by example
+(paired).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,12 +13,11 @@ import numpy.typing as npt
 
 from pipeline.metrics import Metric
 from pipeline.probabilities import FloatArray
+from pipeline.resamples import LARGEST_UNDEFINED_SHARE, Blocks, bootstrap_weights
 
-CHUNK = 100
-"""Resamples per call of a metric: the weights of 10,000 examples then take 8 MB, near a cache's size."""
-LARGEST_UNDEFINED_SHARE = 0.05
-"""An interval over fewer than 95 % of the resamples would be about another population."""
-
+DIGITS = 6
+"""Of what is written down: a test set tells no more, and the last bits of a sum may differ by machine."""
+SMALL = 0.001
 COUNTS_OF_RIGHT_ANSWERS = {"accuracy", "balanced_accuracy", "macro_f1"}
 """Metrics that are 1 exactly when no answer is wrong."""
 
@@ -37,23 +36,17 @@ class Interval:
     low: float
     high: float
 
-    def rounded(self, digits: int = 6) -> dict[str, float]:
+    def rounded(self, digits: int = DIGITS) -> dict[str, float]:
         """Return the three numbers under their names, rounded for a file."""
-        return {name: round(number, digits) for name, number in asdict(self).items()}
+        return {name: rounded(number, digits) for name, number in asdict(self).items()}
 
 
-def bootstrap_weights(num_examples: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    """Yield how often each example is drawn, in chunks of shape (num_examples, up to CHUNK).
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """Return a number with so many decimals, or so many significant digits where it is below `SMALL`.
 
-    Each column is multinomial: `num_examples` draws with equal chances.
+    Errors have the unit of the data, which may be small.
     """
-    generator = np.random.default_rng(seed)
-    for start in range(0, resamples, CHUNK):
-        columns = min(CHUNK, resamples - start)
-        draws = generator.integers(0, num_examples, size=(num_examples, columns))
-        cells = (draws * columns + np.arange(columns)).ravel()
-        counts = np.bincount(cells, minlength=num_examples * columns)
-        yield counts.reshape(num_examples, columns).astype(float)
+    return round(value, digits) if value == 0 or abs(value) >= SMALL else float(f"{value:.{digits}g}")
 
 
 def bootstrap_values(
@@ -63,22 +56,24 @@ def bootstrap_values(
     *,
     resamples: int,
     seed: int,
+    blocks: Blocks | None = None,
 ) -> list[FloatArray]:
     """Return each metric on every resample.
 
     Args:
         metrics: Functions of `pipeline.metrics`, per class or overall.
-        y_true: Class index per example, shape (num_examples,).
-        y_pred: Probabilities, shape (num_examples, num_classes).
+        y_true: What is true of each example, as the metrics take it; class indices, say.
+        y_pred: What was answered: probabilities, values or scores.
         resamples: How many.
         seed: Equal seeds draw equal resamples.
+        blocks: What is drawn together; None: each example alone.
 
     Returns:
         Per metric an array whose last axis is the resample.
     """
     chunks = [
         [metric(y_true, y_pred, weights) for metric in metrics]
-        for weights in bootstrap_weights(len(np.asarray(y_true)), resamples, seed)
+        for weights in bootstrap_weights(len(np.asarray(y_true)), resamples, seed, blocks)
     ]
     return [np.concatenate(values, axis=-1) for values in zip(*chunks, strict=True)]
 
@@ -91,30 +86,40 @@ def metric_intervals(
     resamples: int,
     confidence: float,
     seed: int,
+    blocks: Blocks | None = None,
+    trials: Mapping[str, int] | None = None,
 ) -> dict[str, Interval]:
     """Return every metric with its percentile interval.
 
     Args:
         metrics: Name to metric; each gives one number.
-        y_true: Class index per example, shape (num_examples,).
-        y_pred: Probabilities, shape (num_examples, num_classes).
+        y_true: What is true of each example, as the metrics take it; class indices, say.
+        y_pred: What was answered: probabilities, values or scores.
         resamples: How many bootstrap resamples.
         confidence: Share of resamples inside the interval, (0.5, 1).
         seed: Of the resamples.
+        blocks: What is drawn together; None: each example alone.
+
+        trials: Name of a metric that is 1 exactly when nothing went wrong to how often it could have; None:
+            `COUNTS_OF_RIGHT_ANSWERS`, once per example.
 
     Raises:
         ValueError: A metric does not exist for these examples (ROC AUC of one class), or for too many
             of the resamples.
     """
-    drawn = bootstrap_values(list(metrics.values()), y_true, y_pred, resamples=resamples, seed=seed)
+    drawn = bootstrap_values(
+        list(metrics.values()), y_true, y_pred, resamples=resamples, seed=seed, blocks=blocks
+    )
+    undefined = blocks.largest_undefined_share if blocks else LARGEST_UNDEFINED_SHARE
     intervals = {
-        name: interval_of(float(metric(y_true, y_pred, None)), values, confidence, name)
+        name: interval_of(float(metric(y_true, y_pred, None)), values, confidence, name, undefined)
         for (name, metric), values in zip(metrics.items(), drawn, strict=True)
     }
-    for name in intervals.keys() & COUNTS_OF_RIGHT_ANSWERS:
+    if trials is None:
+        trials = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, len(np.asarray(y_true)))
+    for name in intervals.keys() & trials.keys():
         if intervals[name] == Interval(1.0, 1.0, 1.0):
-            low = lowest_share_without_error(len(np.asarray(y_true)), confidence)
-            intervals[name] = Interval(1.0, low, 1.0)
+            intervals[name] = Interval(1.0, lowest_share_without_error(trials[name], confidence), 1.0)
     return intervals
 
 
@@ -135,13 +140,14 @@ def class_intervals(
     resamples: int,
     confidence: float,
     seed: int,
+    blocks: Blocks | None = None,
 ) -> list[Interval | None]:
     """Return an interval per class; None for a class the metric does not exist for (no such example).
 
     Resamples that happen to miss a small class are left out of its interval. Arguments as `metric_intervals`.
     """
     points = metric(y_true, y_pred, None)
-    (drawn,) = bootstrap_values([metric], y_true, y_pred, resamples=resamples, seed=seed)
+    (drawn,) = bootstrap_values([metric], y_true, y_pred, resamples=resamples, seed=seed, blocks=blocks)
     return [
         None if np.isnan(point) else Interval(float(point), *_percentiles(values, confidence))
         for point, values in zip(points, drawn, strict=True)
@@ -157,32 +163,56 @@ def difference_interval(
     resamples: int,
     confidence: float,
     seed: int,
+    blocks: Blocks | None = None,
+    metric_other: Metric | None = None,
 ) -> Interval:
     """Return by how much `y_pred` scores above `y_pred_other` on the same examples, with its interval.
 
     Paired: both are judged on the same resamples, so that examples hard for both do not blur the difference.
     Arguments as `metric_intervals`.
 
+    Args:
+        metric: Judges `y_pred`.
+        y_true: What is true of each example.
+        y_pred: Answers of one model.
+        y_pred_other: Answers of the other.
+        resamples: How many bootstrap resamples.
+        confidence: Share of resamples inside the interval, (0.5, 1).
+        seed: Of the resamples.
+        blocks: What is drawn together; None: each example alone.
+        metric_other: Judges `y_pred_other`; None: `metric` (they differ where each model has its threshold).
+
     Raises:
         ValueError: The metric does not exist for these examples.
     """
-    (first,) = bootstrap_values([metric], y_true, y_pred, resamples=resamples, seed=seed)
-    (other,) = bootstrap_values([metric], y_true, y_pred_other, resamples=resamples, seed=seed)
-    value = float(metric(y_true, y_pred, None)) - float(metric(y_true, y_pred_other, None))
-    return interval_of(value, first - other, confidence, f"difference of {metric.__name__}")
+    judge_other = metric_other or metric
+    (first,) = bootstrap_values([metric], y_true, y_pred, resamples=resamples, seed=seed, blocks=blocks)
+    (other,) = bootstrap_values(
+        [judge_other], y_true, y_pred_other, resamples=resamples, seed=seed, blocks=blocks
+    )
+    value = float(metric(y_true, y_pred, None)) - float(judge_other(y_true, y_pred_other, None))
+    undefined = blocks.largest_undefined_share if blocks else LARGEST_UNDEFINED_SHARE
+    return interval_of(value, first - other, confidence, "the difference", undefined)
 
 
-def interval_of(value: float, resampled: FloatArray, confidence: float, name: str) -> Interval:
+def interval_of(
+    value: float,
+    resampled: FloatArray,
+    confidence: float,
+    name: str,
+    largest_undefined_share: float = LARGEST_UNDEFINED_SHARE,
+) -> Interval:
     """Return the percentile interval of one metric's resamples; those where it does not exist are left out.
 
     Raises:
-        ValueError: `value` is not finite, or more than 5 % of the resamples are not.
+        ValueError: `value` is not finite, or too many of the resamples are not.
     """
     undefined = float(np.isnan(resampled).mean())
-    if not np.isfinite(value) or undefined > LARGEST_UNDEFINED_SHARE:
+    if not np.isfinite(value) or undefined > largest_undefined_share:
         raise ValueError(
-            f"{name} cannot be judged on these examples. Expected a finite value, on at least 95 % of the "
-            f"resamples too. Received: value={value}, undefined on {undefined:.0%} of resamples. "
+            f"{name} cannot be judged on these examples. Expected a finite value, on at least "
+            f"{1 - largest_undefined_share:.0%} of the resamples too. Received: value={value}, undefined on "
+            f"{undefined:.0%} of resamples. "
             "Classes may be missing: use more examples."
         )
     return Interval(value, *_percentiles(resampled, confidence))

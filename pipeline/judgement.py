@@ -1,8 +1,7 @@
-"""Candidates judged on validation and on test: probabilities in, numbers with intervals out."""
+"""Candidates judged on validation and on test: predictions in, numbers with intervals out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,13 @@ import numpy.typing as npt
 
 from pipeline.artifacts import read_json
 from pipeline.intervals import Interval, class_intervals, metric_intervals
-from pipeline.metrics import (
-    METRICS,
-    Metric,
-    expected_calibration_error,
-    f1_per_class,
-    precision_per_class,
-    recall_per_class,
-    short_name,
-)
+from pipeline.judged_rows import JudgedRows
+from pipeline.measures import Measures, OperatingPoint, Predictions
+from pipeline.metric_names import Primary
+from pipeline.metrics import f1_per_class, precision_per_class, recall_per_class
 from pipeline.probabilities import IntArray
 from pipeline.selection import Choice
-
-Probabilities = npt.NDArray[np.float32]
+from pipeline.specs import OutputSpec
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,8 @@ class Candidate:
         metrics: Content of metrics.json.
         history: Content of history.json.
         trials: Content of trials.json.
-        val: Short name of a metric to its value on validation.
+        val: Name of a metric to its value on validation; those that do not exist there are left out.
+        point: What its answers on validation taught about using it, see `pipeline.measures`.
     """
 
     name: str
@@ -47,6 +41,7 @@ class Candidate:
     history: dict[str, Any]
     trials: list[dict[str, Any]]
     val: dict[str, float]
+    point: OperatingPoint
 
     @property
     def parameters(self) -> int:
@@ -75,23 +70,26 @@ class Judgement:
 
     Attributes:
         choice: Which candidate, by validation alone.
+        primary: The metric that decides on test.
         candidates: By name, in the order of params.yaml.
         baselines: Names of those that could not be chosen.
-        classes: Names in the order of the probabilities' columns.
-        sample_ids: Of the test rows.
-        y_true: Class index per test row.
-        probabilities: Candidate to its answers on test, shape (num_rows, num_classes).
+        spec: What was asked of the models.
+        rows: The test rows.
+        measures: What answers for them are measured by.
+        predictions: Candidate to its predictions on test, as `training.answers` gives them.
         test: Candidate to its test metrics.
-        per_class: `precision`, `recall` and `f1` of the chosen candidate per class; None where undefined.
+        per_class: Classification: `precision`, `recall` and `f1` of the chosen candidate per class; None
+            where undefined.
     """
 
     choice: Choice
+    primary: Primary
     candidates: dict[str, Candidate]
     baselines: tuple[str, ...]
-    classes: tuple[str, ...]
-    sample_ids: tuple[str, ...]
-    y_true: IntArray
-    probabilities: dict[str, Probabilities]
+    spec: OutputSpec
+    rows: JudgedRows
+    measures: Measures
+    predictions: dict[str, Predictions]
     test: dict[str, dict[str, Interval]]
     per_class: dict[str, list[Interval | None]]
 
@@ -101,9 +99,23 @@ class Judgement:
         return self.candidates[self.choice.chosen]
 
     @property
-    def answers(self) -> Probabilities:
-        """Return the chosen candidate's answers on test."""
-        return self.probabilities[self.choice.chosen]
+    def answers(self) -> Predictions:
+        """Return the chosen candidate's predictions on test."""
+        return self.predictions[self.choice.chosen]
+
+    @property
+    def y_true(self) -> npt.NDArray[Any]:
+        """Return what is true of each test row."""
+        return self.measures.y_true
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self.spec.classes
+
+    def judged(self, name: str) -> npt.NDArray[np.floating]:
+        """Return a candidate's predictions as the metrics take them."""
+        return self.measures.judged(self.predictions[name], self.candidates[name].point)
 
     def mistakes(self) -> npt.NDArray[np.intp]:
         """Return the positions of wrongly classified test rows, the most confident first."""
@@ -112,71 +124,70 @@ class Judgement:
         return wrong[np.argsort(-sure, kind="stable")]
 
 
-def named_metrics(num_bins: int) -> dict[str, Metric]:
-    """Return every metric by its short name; the calibration error over that many bins."""
-    metrics: dict[str, Metric] = {short_name(metric): metric for metric in METRICS}
-    calibration: Callable[..., Any] = partial(expected_calibration_error, num_bins=num_bins)
-    return metrics | {short_name(expected_calibration_error): calibration}
-
-
-def read_candidate(
-    name: str, family: str, folder: Path, y_val: IntArray, metrics: Mapping[str, Metric]
-) -> Candidate:
-    """Return a candidate with its scores on validation, computed anew from its stored probabilities.
+def read_candidate(name: str, family: str, folder: Path, measures: Measures) -> Candidate:
+    """Return a candidate with its scores on validation, computed anew from its stored predictions.
 
     Args:
         name: As in params.yaml.
         family: Name of its family.
         folder: What `tune` wrote.
-        y_val: Class index per validation row, ascending rows.
-        metrics: Short name to metric.
+        measures: Of the validation rows.
 
     Raises:
         FileNotFoundError: A file is missing; says which stage makes it.
-        ValueError: Probabilities are not finite, or do not belong to these rows.
+        ValueError: Predictions are not finite, or do not belong to these rows.
     """
     files = {
         stem: read_json(folder / f"{stem}.json", f"tune@{name}") for stem in ("metrics", "history", "trials")
     }
-    probabilities = np.load(folder / "val_probabilities.npy", allow_pickle=False)
+    predictions = np.load(folder / "val_predictions.npy", allow_pickle=False)
     try:
-        val = {key: float(metric(y_val, probabilities, None)) for key, metric in metrics.items()}
+        point = measures.operating_point(predictions)
+        val = measures.values(predictions, point)
     except ValueError as error:
         raise ValueError(
-            f"{folder}/val_probabilities.npy: {error} Run `dvc repro --force tune@{name}`."
+            f"{folder}/val_predictions.npy: {error} Run `dvc repro --force tune@{name}`."
         ) from error
-    return Candidate(name, family, folder, **files, val=val)
+    return Candidate(name, family, folder, **files, val=val, point=point)
 
 
 def judge(
-    y_true: IntArray,
-    probabilities: Mapping[str, Probabilities],
-    metrics: Mapping[str, Metric],
+    measures: Measures,
+    predictions: Mapping[str, Predictions],
+    points: Mapping[str, OperatingPoint],
     bootstrap: Bootstrap,
 ) -> dict[str, dict[str, Interval]]:
     """Return every candidate's test metrics with intervals; all are judged on the same resamples.
 
+    A metric that does not exist for a candidate (the precision of alarms where none was raised) is left out.
+
     Args:
-        y_true: Class index per test row.
-        probabilities: Candidate to its answers.
-        metrics: Short name to metric.
+        measures: Of the test rows.
+        predictions: Candidate to its predictions for them.
+        points: Candidate to its operating point.
         bootstrap: How intervals are made.
+
+    Raises:
+        ValueError: A metric exists on these rows, but not on too many of their resamples.
     """
-    return {
-        name: metric_intervals(
-            metrics,
-            y_true,
-            answers,
+    answer = {}
+    for name, given in predictions.items():
+        existing = measures.values(given, points[name])
+        answer[name] = metric_intervals(
+            {key: metric for key, metric in measures.metrics(points[name]).items() if key in existing},
+            measures.y_true,
+            measures.judged(given, points[name]),
             resamples=bootstrap.resamples,
             confidence=bootstrap.confidence,
             seed=bootstrap.seed,
+            blocks=measures.blocks,
+            trials=measures.trials,
         )
-        for name, answers in probabilities.items()
-    }
+    return answer
 
 
 def judge_classes(
-    y_true: IntArray, probabilities: Probabilities, bootstrap: Bootstrap
+    y_true: IntArray, probabilities: Predictions, bootstrap: Bootstrap
 ) -> dict[str, list[Interval | None]]:
     """Return precision, recall and F1 of one candidate, each a list with an interval per class."""
     metrics = {"precision": precision_per_class, "recall": recall_per_class, "f1": f1_per_class}

@@ -3,27 +3,33 @@
 Numbers are rounded to six digits: a test set tells no more, and the last bits of a sum may differ by machine.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pipeline.artifacts import write_json, write_text
-from pipeline.intervals import Interval
+from pipeline.anomaly_tables import write_anomaly_tables
+from pipeline.artifacts import write_json
+from pipeline.class_tables import write_class_tables
+from pipeline.intervals import DIGITS, Interval, rounded
 from pipeline.judgement import Candidate, Judgement
+from pipeline.tables import write_csv
+from pipeline.value_tables import write_value_tables
 
 if TYPE_CHECKING:  # it imports Keras, which nothing here needs
     from pipeline.codes_comparison import CodesComparison
 
-DIGITS = 6
 CURVE_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""Of these a curve has what the task has."""
+TASK_TABLES = {
+    "classification": write_class_tables,
+    "regression": write_value_tables,
+    "forecasting": write_value_tables,
+    "anomaly": write_anomaly_tables,
+}
 
 
 def write_tables(folder: Path, judgement: Judgement, codes: "CodesComparison | None") -> None:
-    """Write candidates.json, per_class.csv, confusion.csv, learning_curves.csv, mistakes.csv and codes.json.
+    """Write candidates.json, learning_curves.csv, codes.json, and the tables of the task.
 
     Args:
         folder: Where.
@@ -31,11 +37,10 @@ def write_tables(folder: Path, judgement: Judgement, codes: "CodesComparison | N
         codes: The comparison with PCA; without an autoencoder there is none and no codes.json.
     """
     write_json(folder / "candidates.json", [_candidate_row(judgement, name) for name in judgement.candidates])
-    _write_csv(folder / "per_class.csv", *_per_class(judgement))
-    _write_csv(folder / "confusion.csv", ["actual", "predicted"], _confusion(judgement))
-    _write_csv(folder / "learning_curves.csv", ["candidate", "epoch", *CURVE_COLUMNS], _curves(judgement))
-    columns = ["sample_id", "actual", "predicted", "probability_of_predicted", "probability_of_actual"]
-    _write_csv(folder / "mistakes.csv", columns, _mistakes(judgement))
+    histories = [epoch for item in judgement.candidates.values() for epoch in item.history["epochs"]]
+    columns = [column for column in CURVE_COLUMNS if any(column in epoch for epoch in histories)]
+    write_csv(folder / "learning_curves.csv", ["candidate", "epoch", *columns], _curves(judgement, columns))
+    TASK_TABLES[judgement.spec.task](folder, judgement)
     if codes is not None:
         write_json(folder / "codes.json", codes.as_json())
 
@@ -47,13 +52,14 @@ def summary(judgement: Judgement, codes: "CodesComparison | None") -> dict[str, 
         judgement: What to sum up.
         codes: The comparison with PCA, if there is an autoencoder.
     """
-    accuracy = judgement.test[judgement.choice.chosen]["accuracy"].rounded()
+    primary = judgement.primary.name
+    score = judgement.test[judgement.choice.chosen][primary].rounded()
     content: dict[str, Any] = {
         "val": _rounded(judgement.chosen.val),
         "test": _values(judgement.test[judgement.choice.chosen])
-        | {"accuracy_low": accuracy["low"], "accuracy_high": accuracy["high"]},
+        | {f"{primary}_low": score["low"], f"{primary}_high": score["high"]},
         "baselines": {
-            name: {"test_accuracy": round(judgement.test[name]["accuracy"].value, DIGITS)}
+            name: {f"test_{primary}": rounded(judgement.test[name][primary].value)}
             for name in judgement.baselines
         },
     }
@@ -75,14 +81,20 @@ def card(judgement: Judgement, confidence: float) -> dict[str, Any]:
         confidence: Of its intervals.
     """
     return {
+        "baseline_operating_points": {
+            name: dict(judgement.candidates[name].point) for name in judgement.baselines
+        },
         "baselines": {name: _intervals(judgement.test[name]) for name in judgement.baselines},
         "candidate": judgement.chosen.name,
         "classes": list(judgement.classes),
         "confidence": confidence,
         "family": judgement.chosen.family,
+        "operating_point": dict(judgement.chosen.point),
         "parameters": judgement.chosen.parameters,
+        "primary": judgement.primary.as_json(),
         "reason": judgement.choice.reason,
         "select_by": judgement.choice.select_by,
+        "task": judgement.spec.task,
         "test": _intervals(judgement.test[judgement.chosen.name]),
         "test_rows": len(judgement.y_true),
         "val": _rounded(judgement.chosen.val),
@@ -105,60 +117,18 @@ def _candidate_row(judgement: Judgement, name: str) -> dict[str, Any]:
 
 
 def _baseline_val(candidate: Candidate) -> dict[str, float]:
-    """Return the validation metrics before tuning: trial 0."""
+    """Return the validation metrics before tuning, those that trials have: trial 0."""
     return {
-        name.removeprefix("val_"): round(float(value), DIGITS)
+        name.removeprefix("val_"): rounded(float(value))
         for name, value in candidate.trials[0]["metrics"].items()
-        if name in ("val_accuracy", "val_loss")
+        if name.startswith("val_") and name != "val_reconstruction_error"
     }
 
 
-def _per_class(judgement: Judgement) -> tuple[list[str], list[list[Any]]]:
-    """Return columns and rows; a cell without a value (no such example) stays empty."""
-    parts = ("value", "low", "high")
-    columns = ["class", "test_examples"]
-    for name in judgement.per_class:
-        columns += [name, f"{name}_low", f"{name}_high"]
-    rows: list[list[Any]] = []
-    for index, label in enumerate(judgement.classes):
-        row: list[Any] = [label, int(np.sum(judgement.y_true == index))]
-        for intervals in judgement.per_class.values():
-            interval = intervals[index]
-            row += ["", "", ""] if interval is None else [interval.rounded()[part] for part in parts]
-        rows.append(row)
-    return columns, rows
-
-
-def _confusion(judgement: Judgement) -> Iterable[list[str]]:
-    for actual, predicted in zip(judgement.y_true, judgement.answers.argmax(axis=1), strict=True):
-        yield [judgement.classes[actual], judgement.classes[predicted]]
-
-
-def _curves(judgement: Judgement) -> Iterable[list[Any]]:
+def _curves(judgement: Judgement, columns: list[str]) -> Iterable[list[Any]]:
     for name, candidate in judgement.candidates.items():
         for epoch in candidate.history["epochs"]:
-            yield [name, epoch["epoch"], *(round(epoch[column], DIGITS) for column in CURVE_COLUMNS)]
-
-
-def _mistakes(judgement: Judgement) -> Iterable[list[Any]]:
-    for row in judgement.mistakes():
-        answers, actual = judgement.answers[row], judgement.y_true[row]
-        predicted = answers.argmax()
-        yield [
-            judgement.sample_ids[row],
-            judgement.classes[actual],
-            judgement.classes[predicted],
-            round(float(answers[predicted]), DIGITS),
-            round(float(answers[actual]), DIGITS),
-        ]
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+            yield [name, epoch["epoch"], *(round(epoch[column], DIGITS) for column in columns)]
 
 
 def _intervals(metrics: dict[str, Interval]) -> dict[str, dict[str, float]]:
@@ -166,8 +136,8 @@ def _intervals(metrics: dict[str, Interval]) -> dict[str, dict[str, float]]:
 
 
 def _values(metrics: dict[str, Interval]) -> dict[str, float]:
-    return {name: round(interval.value, DIGITS) for name, interval in metrics.items()}
+    return {name: rounded(interval.value) for name, interval in metrics.items()}
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, DIGITS) for name, value in metrics.items()}
+    return {name: rounded(value) for name, value in metrics.items()}

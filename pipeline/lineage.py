@@ -18,7 +18,7 @@ from pipeline.strict_yaml import read_yaml
 NOTHING = "none"
 """What a tag says where there is no git, no commit or no lock file."""
 REQUIREMENTS_LOCK = Path("requirements.lock")
-DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.IMAGES_NPY)
+DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def balanced_accuracy_score(
 
     Arguments, shapes and errors as in `accuracy_score`.
     """
-    return np.asarray(_mean_of_defined(recall_per_class(y_true, y_pred, sample_weight)))
+    return np.asarray(mean_of_defined(recall_per_class(y_true, y_pred, sample_weight)))
 
 
 def macro_f1_score(
@@ -60,7 +60,7 @@ def macro_f1_score(
 
     Arguments, shapes and errors as in `accuracy_score`.
     """
-    return np.asarray(_mean_of_defined(f1_per_class(y_true, y_pred, sample_weight)))
+    return np.asarray(mean_of_defined(f1_per_class(y_true, y_pred, sample_weight)))
 
 
 def log_loss(
@@ -75,7 +75,7 @@ def log_loss(
     of_truth = probabilities[np.arange(len(truth)), truth]
     # + 0.0 turns the -0.0 of a perfect answer into 0.0
     losses = -np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)) + 0.0
-    return np.asarray(_times(losses, weight).sum(axis=0) / weight.sum(axis=0))
+    return np.asarray(times(losses, weight).sum(axis=0) / weight.sum(axis=0))
 
 
 def roc_auc_score(
@@ -89,8 +89,8 @@ def roc_auc_score(
     truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
     num_classes = probabilities.shape[1]
     classes = [1] if num_classes == 2 else range(num_classes)
-    areas = [_area_under_curve(truth == index, probabilities[:, index], weight) for index in classes]
-    return np.asarray(_mean_of_defined(np.stack(areas)))
+    areas = [area_under_roc_curve(truth == index, probabilities[:, index], weight) for index in classes]
+    return np.asarray(mean_of_defined(np.stack(areas)))
 
 
 def expected_calibration_error(
@@ -118,7 +118,7 @@ def expected_calibration_error(
     confidence = probabilities.max(axis=1)
     excess = confidence - (probabilities.argmax(axis=1) == truth)
     bins = confidence_bins(confidence, num_bins)
-    distances = np.abs(_sum_per_group(bins, num_bins, _times(excess, weight)))
+    distances = np.abs(_sum_per_group(bins, num_bins, times(excess, weight)))
     return np.asarray(distances.sum(axis=0) / weight.sum(axis=0))
 
 
@@ -163,7 +163,7 @@ def recall_per_class(
     (weighted) example. Arguments and errors as in `accuracy_score`.
     """
     hits, true, _ = _class_weights(y_true, y_pred, sample_weight)
-    return _ratio(hits, true)
+    return ratio(hits, true)
 
 
 def precision_per_class(
@@ -174,7 +174,7 @@ def precision_per_class(
     Arguments, shapes and errors as in `recall_per_class`.
     """
     hits, _, predicted = _class_weights(y_true, y_pred, sample_weight)
-    return _ratio(hits, predicted)
+    return ratio(hits, predicted)
 
 
 def f1_per_class(
@@ -185,7 +185,7 @@ def f1_per_class(
     Arguments, shapes and errors as in `recall_per_class`.
     """
     hits, true, predicted = _class_weights(y_true, y_pred, sample_weight)
-    return _ratio(2 * hits, true + predicted)
+    return ratio(2 * hits, true + predicted)
 
 
 def confidence_bins(confidence: FloatArray, num_bins: int) -> IntArray:
@@ -208,7 +208,9 @@ def _class_weights(
     )
 
 
-def _area_under_curve(positive: npt.NDArray[np.bool_], scores: FloatArray, weight: FloatArray) -> FloatArray:
+def area_under_roc_curve(
+    positive: npt.NDArray[np.bool_], scores: FloatArray, weight: FloatArray
+) -> FloatArray:
     """Return the (weighted) share of pairs of a positive and a negative that stand in the right order."""
     order = np.flatnonzero(~positive)[np.argsort(scores[~positive], kind="stable")]
     # below[i] is the weight of the i lowest negatives, so that a rank is a row of it.
@@ -216,7 +218,7 @@ def _area_under_curve(positive: npt.NDArray[np.bool_], scores: FloatArray, weigh
     lower = np.searchsorted(scores[order], scores[positive], side="left")
     not_higher = np.searchsorted(scores[order], scores[positive], side="right")
     right = np.sum(weight[positive] * (below[lower] + below[not_higher]), axis=0) / 2
-    return _ratio(right, weight[positive].sum(axis=0) * below[-1])
+    return ratio(right, weight[positive].sum(axis=0) * below[-1])
 
 
 def _sum_per_group(groups: IntArray, num_groups: int, values: FloatArray) -> FloatArray:
@@ -227,17 +229,17 @@ def _sum_per_group(groups: IntArray, num_groups: int, values: FloatArray) -> Flo
     return np.stack([values[groups == group].sum(axis=0) for group in range(num_groups)])
 
 
-def _times(values: FloatArray, weight: FloatArray) -> FloatArray:
+def times(values: FloatArray, weight: FloatArray) -> FloatArray:
     """Return each example's value times its weight, in each resample."""
     return values.reshape(-1, *[1] * (weight.ndim - 1)) * weight
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Return the quotient, NaN (without a warning) where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
 
 
-def _mean_of_defined(values: FloatArray) -> FloatArray:
+def mean_of_defined(values: FloatArray) -> FloatArray:
     """Return the mean over the first axis of what is not NaN; NaN where nothing is."""
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0).astype(float))
+    return ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0).astype(float))

@@ -1,136 +1,171 @@
-"""How every model begins and ends, so that any family can be served, scored and compared like any other.
+"""How every model ends, so that any family can be served, scored and compared like any other.
 
-All layers carry names of their own: Keras numbers unnamed layers through the life of the process, and
-the bytes of a saved model would tell how many were built before.
+Two classes: one sigmoid, the probability of the second class. More: softmax. Regression: one number per
+target. Forecasting: one per step ahead and target. Numbers are in units of the training deviation.
 """
 
 import keras
 from keras import layers
 
-from pipeline.specs import InputSpec
+from pipeline.model_blocks import dense_block, l2_penalty
+from pipeline.model_starts import Start, selected_channels, side_features
+from pipeline.specs import OutputSpec
 
-BATCH_NORMALIZATION_MOMENTUM = 0.9
-"""Keras' 0.99 forgets the start after some 500 steps; small data sets train for fewer per epoch than that."""
 
-
-def image_inputs(spec: InputSpec) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the input of raw pixels, and those pixels with mean 0 and deviation 1 per channel.
-
-    Args:
-        spec: Of kind `image`.
-
-    Returns:
-        uint8 and float32 tensors of shape (batch, height, width, channels).
+def num_outputs(spec: OutputSpec) -> int:
+    """Return how many numbers the last layer with weights gives.
 
     Raises:
-        ValueError: The spec is of another kind.
+        ValueError: Task anomaly, whose answer is a reconstruction.
     """
-    _check_kind(spec, "image")
-    inputs = keras.Input(spec.shape, dtype="uint8", name="inputs")
-    pixels = layers.Rescaling(1 / 255, name="rescaling")(inputs)
-    return inputs, _normalized(pixels, spec)
+    if spec.task == "classification":
+        return 1 if spec.num_classes == 2 else spec.num_classes
+    if spec.task == "anomaly":
+        raise ValueError(
+            "This family reconstructs nothing. Expected classification, regression or forecasting. Received: "
+            "task=anomaly. Use family autoencoder or pca."
+        )
+    return spec.horizon * spec.num_targets
 
 
-def vector_inputs(spec: InputSpec) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the input of raw features, and those features with mean 0 and deviation 1.
-
-    Args:
-        spec: Of kind `vector`.
-
-    Returns:
-        Two float32 tensors of shape (batch, features).
-
-    Raises:
-        ValueError: The spec is of another kind.
-    """
-    _check_kind(spec, "vector")
-    inputs = keras.Input(spec.shape, dtype="float32", name="inputs")
-    return inputs, _normalized(inputs, spec)
-
-
-def classifier(
-    family: str, inputs: keras.KerasTensor, hidden: keras.KerasTensor, num_classes: int, l2: float
+def answer(
+    family: str,
+    start: Start,
+    hidden: keras.KerasTensor,
+    spec: OutputSpec,
+    *,
+    l2: float,
+    fusion_units: tuple[int, ...] = (),
+    output_activation: str = "linear",
+    last: keras.KerasTensor | None = None,
 ) -> keras.Model:
-    """Return the model that ends in one probability per class.
+    """Return the model that answers from `hidden`.
 
     Args:
         family: Becomes the name of the model.
-        inputs: What `image_inputs` or `vector_inputs` gave.
-        hidden: Shape (batch, units).
-        num_classes: Number of probabilities, which sum to 1.
-        l2: Strength of the penalty on the kernel of the logits.
+        start: Its inputs.
+        hidden: (batch, units), what the family made of its inputs, side features joined.
+        spec: What is asked.
+        l2: Strength of the penalty on kernels.
+        fusion_units: Width of each dense layer before the output.
+        output_activation: `linear` or `tanh`; regression and forecasting.
+        last: As for `finished`.
     """
-    logits = layers.Dense(num_classes, kernel_regularizer=l2_penalty(l2), name="logits")(hidden)
-    return keras.Model(inputs, layers.Activation("softmax", name="probabilities")(logits), name=family)
+    hidden = fused(hidden, fusion_units, l2)
+    raw = layers.Dense(num_outputs(spec), kernel_regularizer=l2_penalty(l2), name=raw_name(spec))(hidden)
+    return finished(family, start, raw, spec, output_activation=output_activation, last=last)
 
 
-def dense_block(
-    hidden: keras.KerasTensor,
-    units: int,
-    *,
-    name: str,
-    activation: str,
-    batch_normalization: bool,
-    dropout: float,
-    l2: float,
+def fused(hidden: keras.KerasTensor, fusion_units: tuple[int, ...], l2: float) -> keras.KerasTensor:
+    """Return `hidden` after dense layers of those widths, with relu."""
+    for index, width in enumerate(fusion_units):
+        hidden = dense_block(
+            hidden,
+            width,
+            name=f"fusion_{index}",
+            activation="relu",
+            batch_normalization=False,
+            dropout=0.0,
+            l2=l2,
+        )
+    return hidden
+
+
+def raw_name(spec: OutputSpec) -> str:
+    """Return the name of the last layer with weights."""
+    return "logits" if spec.task == "classification" else "values"
+
+
+def with_side_features(
+    raw: keras.KerasTensor, start: Start, spec: OutputSpec, l2: float
 ) -> keras.KerasTensor:
-    """Return `hidden` after a dense layer, normalisation, activation and dropout.
+    """Return `raw` (batch, `num_outputs(spec)`) plus a linear map of all side features, as far as there are."""
+    parts = side_features(start)
+    if not parts:
+        return raw
+    side = parts[0] if len(parts) == 1 else layers.Concatenate(name="joined")(parts)
+    of_side = layers.Dense(
+        num_outputs(spec), use_bias=False, kernel_regularizer=l2_penalty(l2), name="of_side_features"
+    )(side)
+    return layers.Add(name="with_side_features")([raw, of_side])
+
+
+def past_per_channel(hidden: keras.KerasTensor, spec: OutputSpec) -> keras.KerasTensor:
+    """Return the past of each target alone, (batch, num_targets, length), from (batch, length, channels).
+
+    Dense layers act on the last axis, so that all targets share their weights: of seven channels and a
+    thousand windows more is learned about the shape of a day than about which channel follows which.
+    """
+    require_forecasting(spec, "per_channel")
+    history = selected_channels(hidden, spec.target_channels, "target_history")
+    return layers.Permute((2, 1), name="targets_first")(history)
+
+
+def ahead_per_channel(
+    hidden: keras.KerasTensor, start: Start, spec: OutputSpec, l2: float
+) -> keras.KerasTensor:
+    """Return (batch, horizon * num_targets) from (batch, num_targets, units); side features are added at the end."""
+    ahead = layers.Dense(spec.horizon, kernel_regularizer=l2_penalty(l2), name=raw_name(spec))(hidden)
+    raw = layers.Flatten(name="flatten")(layers.Permute((2, 1), name="steps_first")(ahead))
+    return with_side_features(raw, start, spec, l2)
+
+
+def finished(
+    family: str,
+    start: Start,
+    raw: keras.KerasTensor,
+    spec: OutputSpec,
+    *,
+    output_activation: str = "linear",
+    last: keras.KerasTensor | None = None,
+) -> keras.Model:
+    """Return the model whose last layer is `probabilities` or `predictions`.
 
     Args:
-        hidden: Shape (batch, features).
-        units: Width of the layer.
-        name: First part of the names of its layers.
-        activation: `relu`, `sigmoid` or `tanh`.
-        batch_normalization: Whether to normalise before the activation.
-        dropout: Share of outputs set to 0 while training; 0 adds no layer.
-        l2: Strength of the penalty on the kernel.
+        family: Becomes the name of the model.
+        start: Its inputs.
+        raw: (batch, `num_outputs(spec)`).
+        spec: What is asked.
+        output_activation: `linear` or `tanh`; regression and forecasting.
+        last: Forecasting: the last step of the series (batch, 1, channels), which the answer is added to.
+
+    Returns:
+        Probabilities (batch, num_classes), of two classes (batch, 1); (batch, num_targets); or
+        (batch, horizon, num_targets).
     """
-    hidden = layers.Dense(
-        units,
-        use_bias=not batch_normalization,
-        kernel_initializer=initializer(activation),
-        kernel_regularizer=l2_penalty(l2),
-        name=name,
-    )(hidden)
-    hidden = normalized_activation(hidden, name, activation, batch_normalization)
-    return dropped(hidden, dropout, f"{name}_dropout")
+    if spec.task == "classification":
+        kind = "sigmoid" if spec.num_classes == 2 else "softmax"
+        output = layers.Activation(kind, name="probabilities")(raw)
+    elif spec.task == "regression":
+        output = layers.Activation(output_activation, name="predictions")(raw)
+    else:
+        output = _forecast(layers.Activation(output_activation, name="activated")(raw), spec, last)
+    return keras.Model(start.model_inputs, output, name=family)
 
 
-def normalized_activation(
-    hidden: keras.KerasTensor, name: str, activation: str, batch_normalization: bool
+def from_last(hidden: keras.KerasTensor, last: keras.KerasTensor, spec: OutputSpec) -> keras.KerasTensor:
+    """Return forecasts that add `hidden` (batch, horizon, num_targets) to the last value of each target."""
+    targets = selected_channels(last, spec.target_channels, "last_targets")
+    flat = layers.Flatten(name="last_targets_flat")(targets)
+    ahead = layers.RepeatVector(spec.horizon, name="last_ahead")(flat)
+    return layers.Add(name="predictions")([hidden, ahead])
+
+
+def _forecast(
+    hidden: keras.KerasTensor, spec: OutputSpec, last: keras.KerasTensor | None
 ) -> keras.KerasTensor:
-    """Return `hidden` after batch normalisation, where wanted, and the activation."""
-    if batch_normalization:
-        normalization = layers.BatchNormalization(
-            momentum=BATCH_NORMALIZATION_MOMENTUM, name=f"{name}_normalization"
-        )
-        hidden = normalization(hidden)
-    return layers.Activation(activation, name=f"{name}_activation")(hidden)
+    name = "predictions" if last is None else "changes"
+    hidden = layers.Reshape((spec.horizon, spec.num_targets), name=name)(hidden)
+    return hidden if last is None else from_last(hidden, last, spec)
 
 
-def dropped(hidden: keras.KerasTensor, dropout: float, name: str) -> keras.KerasTensor:
-    """Return `hidden` after dropout; a share of 0 adds no layer."""
-    return layers.Dropout(dropout, name=name)(hidden) if dropout else hidden
+def require_forecasting(spec: OutputSpec, setting: str) -> None:
+    """Check that a setting for forecasts alone meets one.
 
-
-def initializer(activation: str) -> str:
-    """Return the kernel initialiser that keeps the variance of signals under this activation."""
-    return "he_normal" if activation == "relu" else "glorot_uniform"
-
-
-def l2_penalty(strength: float) -> keras.regularizers.Regularizer | None:
-    """Return the L2 penalty of that strength, None for 0."""
-    return keras.regularizers.L2(strength) if strength else None
-
-
-def _normalized(hidden: keras.KerasTensor, spec: InputSpec) -> keras.KerasTensor:
-    variance = [deviation**2 for deviation in spec.standard_deviation]
-    return layers.Normalization(mean=list(spec.mean), variance=variance, name="normalization")(hidden)
-
-
-def _check_kind(spec: InputSpec, kind: str) -> None:
-    if spec.kind != kind:
+    Raises:
+        ValueError: It does not.
+    """
+    if spec.task != "forecasting":
         raise ValueError(
-            f"This family takes another kind of input. Expected {kind}. Received: kind={spec.kind}. "
-            "Build the spec with `pipeline.input_specs.input_spec` for the family at hand."
+            f"{setting} is for forecasts. Expected task=forecasting. Received: task={spec.task}. Set it to false."
         )

@@ -17,7 +17,8 @@ CHECK_PASSED = Path("reports/check/passed.json")
 RAW_TAR = Path("data/raw/source.tar")
 
 SAMPLES_PARQUET = Path("data/interim/samples.parquet")
-IMAGES_NPY = Path("data/interim/images.npy")
+PAYLOAD_NPY = Path("data/interim/payload.npy")
+"""Images, the bytes of texts, or the steps of series; one memory map."""
 INGEST_REPORT = Path("reports/ingest/summary.json")
 
 VALIDATE_SUMMARY = Path("reports/validate/summary.json")
@@ -29,8 +30,23 @@ STATISTICS_PARQUET = Path("data/validate/statistics.parquet")
 SPLIT_PARQUET = Path("data/split/split.parquet")
 SPLIT_SUMMARY = Path("reports/split/summary.json")
 
+LEAKS_SUMMARY = Path("reports/leaks/summary.json")
+LEAKS_FINDINGS = Path("reports/leaks/findings.csv")
+
+FEATURES_DIR = Path("data/features")
 FEATURES_STATE = Path("data/features/state.json")
 FEATURES_NPY = Path("data/features/features.npy")
+
+TOKENS_NPY = Path("data/features/tokens.npy")
+BAG_IDS_NPY = Path("data/features/bag_ids.npy")
+BAG_WEIGHTS_NPY = Path("data/features/bag_weights.npy")
+SERIES_NPY = Path("data/features/series.npy")
+SIDE_NPY = Path("data/features/side.npy")
+CATEGORIES_NPY = Path("data/features/categories.npy")
+
+REDUCED_DIR = Path("data/reduce")
+REDUCE_DIR = Path("reports/reduce")
+REDUCE_SUMMARY = Path("reports/reduce/summary.json")
 
 BEST_DIR = Path("models/best")
 TUNED_DIR = Path("models/tuned")

@@ -39,7 +39,7 @@ def checked(
             f"Received: {truth.min()} to {truth.max()}."
         )
     check_probabilities(probabilities)
-    return truth.astype(np.int64), probabilities, _checked_weight(sample_weight, len(truth))
+    return truth.astype(np.int64), probabilities, checked_weight(sample_weight, len(truth))
 
 
 def check_probabilities(probabilities: npt.NDArray[np.floating], name: str = "y_pred") -> None:
@@ -66,7 +66,12 @@ def check_probabilities(probabilities: npt.NDArray[np.floating], name: str = "y_
         )
 
 
-def _checked_weight(sample_weight: npt.ArrayLike | None, num_examples: int) -> FloatArray:
+def checked_weight(sample_weight: npt.ArrayLike | None, num_examples: int) -> FloatArray:
+    """Return weights of examples as an array that can be trusted; None becomes ones.
+
+    Raises:
+        ValueError: A row is missing, a weight is negative or not finite, or all are 0.
+    """
     if sample_weight is None:
         return np.ones(num_examples)
     weight = np.asarray(sample_weight, dtype=float)

@@ -1,15 +1,18 @@
 """Champion or not: the recorded decision if it still holds, otherwise one from scores of this moment."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.artifacts import file_digest
-from pipeline.contenders import NotComparable, TestRows, load_test_rows, score, scored_digest
+from pipeline.artifacts import file_digest, read_json
+from pipeline.contenders import Answers, NotComparable, load_test_rows, score, scored_digest
 from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Rules, first_champion, next_champion
+from pipeline.input_specs import output_spec
+from pipeline.judged_rows import JudgedRows
+from pipeline.measures import Measures, OperatingPoint, Yardstick, measures_of
 from pipeline.tracking.registry import (
     APPLIED,
     EXTRA_DIR,
@@ -30,6 +33,7 @@ def decide(
     candidate: str,
     baselines: Sequence[str],
     rules: Rules,
+    yardstick: Yardstick,
 ) -> dict[str, Any]:
     """Return the decision about a version, as the content of decision.json.
 
@@ -40,6 +44,7 @@ def decide(
         candidate: Name of the chosen candidate.
         baselines: Candidates that a first champion must beat.
         rules: How strict the gate is.
+        yardstick: How answers are measured.
 
     Raises:
         StorageFailed: The files of the champion are gone or damaged, so nothing can be compared.
@@ -47,17 +52,27 @@ def decide(
     test = load_test_rows()
     champion = champion_version(store, model_name)
     champion_sha256 = champion.model_sha256 if champion else ""
-    measures = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
-    key = decision_key(version.model_sha256, scored_digest(test), rules, measures)
+    opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
+    key = decision_key(version.model_sha256, scored_digest(test), rules, opponents)
     recorded = recorded_decision(version)
     applied = version.tags.get(APPLIED) == "true"
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
         return recorded
-    challenger = score(candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
+    card = read_json(paths.BEST_DIR / "card.json", "evaluate")
+    measures = measures_of(test, output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate")), yardstick)
+    answers = score(candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
+    challenger = _contender(answers, measures, card.get("operating_point", {}), rules)
+    decision: Decision
     if champion is None:
-        decision = _against_baselines(challenger, baselines, test, rules)
+        measured = _baselines(card, baselines, test, measures, rules)
+        decision = first_champion(measures.y_true, challenger, measured, rules, measures.blocks)
     else:
-        decision = _against_champion(store, challenger, champion, test, rules)
+        try:
+            opponent = _champion(store, champion, test, measures, rules)
+        except NotComparable as error:
+            decision = Decision("refused", (f"{error} Register it under another register.model_name.",))
+        else:
+            decision = next_champion(measures.y_true, challenger, opponent, rules, measures.blocks)
     return decision_content(
         decision,
         key=key,
@@ -68,22 +83,33 @@ def decide(
     )
 
 
-def _against_baselines(
-    challenger: Contender, baselines: Sequence[str], test: TestRows, rules: Rules
-) -> Decision:
-    folders = {name: paths.tuned_dir(name) for name in baselines}
-    opponents = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
-    return first_champion(test.class_indices(challenger.classes), challenger, opponents, rules)
+def _baselines(
+    card: Mapping[str, Any], names: Sequence[str], test: JudgedRows, measures: Measures, rules: Rules
+) -> list[Contender]:
+    points = card.get("baseline_operating_points", {})
+    folders = {name: paths.tuned_dir(name) for name in names}
+    answers = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
+    return [_contender(item, measures, points.get(item.name, {}), rules) for item in answers]
 
 
-def _against_champion(
-    store: Store, challenger: Contender, champion: Version, test: TestRows, rules: Rules
-) -> Decision:
+def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> Contender:
+    """Return a model as the gate compares it: its answers as the primary metric takes them."""
+    try:
+        predictions = measures.judged(answers.predictions, point)
+    except ValueError:
+        predictions = answers.predictions  # the gate says what is wrong with them
+    metric = measures.metrics(point)[rules.primary.name]
+    return Contender(
+        answers.name, answers.model_sha256, answers.classes, answers.sample_ids, predictions, metric
+    )
+
+
+def _champion(
+    store: Store, champion: Version, test: JudgedRows, measures: Measures, rules: Rules
+) -> Contender:
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary))
         # One name for every store, so that equal decisions have equal bytes.
-        try:
-            opponent = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
-        except NotComparable as error:
-            return Decision("refused", (f"{error} Register it under another register.model_name.",))
-    return next_champion(test.class_indices(challenger.classes), challenger, opponent, rules)
+        answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
+        point = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
+    return _contender(answers, measures, point, rules)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
@@ -17,6 +18,8 @@ COVARIANCE_PIXELS = 2048
 PLANE_ROWS = 2000
 """More dots in a picture would only cover each other."""
 PROBE_ITERATIONS = 1000
+TSNE_COMPONENTS = 32
+"""Principal components that t-SNE starts from; the rest is noise that costs time."""
 
 Array = npt.NDArray[np.float32]
 
@@ -121,3 +124,22 @@ def plane_of_codes(codes: Array) -> Array:
         with threadpool_limits(1):
             plane[:, :kept] = PCA(kept, svd_solver="full").fit_transform(scaled)
     return np.round(plane, 4).astype(np.float32)
+
+
+def tsne_plane(points: Array, seed: int) -> Array:
+    """Return a position in the plane per sample by t-SNE (van der Maaten and Hinton 2008).
+
+    Its bits depend on the environment, so it serves pictures that nobody compares.
+
+    Args:
+        points: Shape (num_examples, many).
+        seed: Of the random start.
+
+    Returns:
+        Shape (num_examples, 2).
+    """
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    with threadpool_limits(1):
+        start = PCA(min(TSNE_COMPONENTS, *points.shape), random_state=seed).fit_transform(points)
+        placed = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(start)
+    return np.asarray(placed, dtype=np.float32)

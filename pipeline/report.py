@@ -9,7 +9,8 @@ from rich.table import Table
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.run_page import VERDICTS
+from pipeline.metric_names import in_words, shown
+from pipeline.run_page import VERDICTS, best_first
 from pipeline.runtime import terminal
 
 LAST_RUN = paths.STATE_DIR / "last_run.json"
@@ -30,48 +31,51 @@ def print_report(console: Console | None = None) -> None:
     console = console or terminal()
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
-    console.print(_candidates_table(rows))
+    primary = selection["primary"]
+    console.print(_candidates_table(rows, selection["select_by"]))
     console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
-    console.print(_test_table(rows))
+    console.print(_test_table(rows, primary["name"]))
     if LAST_RUN.is_file():
         _print_record(console, read_json(LAST_RUN))
 
 
-def _candidates_table(rows: Sequence[Row]) -> Table:
+def _candidates_table(rows: Sequence[Row], select_by: str) -> Table:
+    """Return what validation says of every candidate, best first, before and after tuning."""
+    words = in_words(select_by)
+    losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
     table = Table(title="Candidates on validation", title_justify="left")
     for column in ("candidate", "family"):
         table.add_column(column)
-    for column in ("parameters", "baseline accuracy", "trials", "tuned accuracy", "tuned loss"):
+    tuned = [f"tuned {in_words(name).removeprefix('log ')}" for name in losses]
+    for column in ("parameters", f"baseline {words}", "trials", f"tuned {words}", *tuned):
         table.add_column(column, justify="right")
-    for row in sorted(rows, key=lambda row: -row["val"]["accuracy"]):
-        before = row["baseline_val"].get("accuracy")
+    for row in best_first(rows, select_by):
         table.add_row(
             _name(row),
             row["family"],
             f"{row['parameters']:,}",
-            "" if before is None else f"{before:.4f}",
+            _number(row["baseline_val"].get(select_by)),
             str(row["trials"]),
-            f"{row['val']['accuracy']:.4f}",
-            f"{row['val']['log_loss']:.4f}",
+            _number(row["val"].get(select_by)),
+            *(_number(row["val"][name]) for name in losses),
             style=_style(row),
         )
     return table
 
 
-def _test_table(rows: Sequence[Row]) -> Table:
+def _test_table(rows: Sequence[Row], primary: str) -> Table:
     """Return the test metrics of the chosen candidate, with intervals, beside the others without."""
-    shown = sorted(
-        rows, key=lambda row: (not row["chosen"], row["baseline"], -row["test"]["accuracy"]["value"])
-    )
+    shown = sorted(best_first(rows, primary, "test"), key=lambda row: (not row["chosen"], row["baseline"]))
     table = Table(title="Test set, opened once", title_justify="left")
     table.add_column("metric", no_wrap=True)
     for row in shown:
         table.add_column(_name(row), justify="right", style=_style(row), no_wrap=bool(row["chosen"]))
     for metric in shown[0]["test"]:
         cells = [
-            _interval(row["test"][metric]) if row["chosen"] else _value(row["test"][metric]) for row in shown
+            _interval(row["test"][metric]) if row["chosen"] else _number(_value(row["test"], metric))
+            for row in shown
         ]
-        table.add_row(metric.removeprefix("expected_").replace("_", " "), *cells)
+        table.add_row(in_words(metric.removeprefix("expected_")), *cells)
     return table
 
 
@@ -98,8 +102,13 @@ def _style(row: Row) -> str:
 
 
 def _interval(interval: Mapping[str, float]) -> str:
-    return f"{interval['value']:.4f} ({interval['low']:.3f} to {interval['high']:.3f})"
+    low, high = shown(interval["low"], 3), shown(interval["high"], 3)
+    return f"{shown(interval['value'])} ({low} to {high})"
 
 
-def _value(interval: Mapping[str, float]) -> str:
-    return f"{interval['value']:.4f}"
+def _value(metrics: Row, name: str) -> float | None:
+    return metrics[name]["value"] if name in metrics else None
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else shown(value)

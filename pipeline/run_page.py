@@ -3,9 +3,11 @@
 And the links that open the right view.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from pipeline.metric_names import in_words, primary_called, shown
 
 WORKFLOW = "workflowType=machine_learning"
 """Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
@@ -18,19 +20,19 @@ VERDICTS = {
 
 
 def pipeline_page(
-    decision: Mapping[str, Any], model: str, accuracy: str, source: Mapping[str, Any], commit: str
+    decision: Mapping[str, Any], model: str, test_score: str, source: Mapping[str, Any], commit: str
 ) -> str:
     """Return the description of a pipeline run, in Markdown.
 
     Args:
         decision: Content of decision.json.
         model: Name and version in the registry.
-        accuracy: Test accuracy in words.
+        test_score: Primary metric on test in words.
         source: Content of data/source.json.
         commit: Of git, or "none".
     """
     return (
-        f"**{decision['candidate']} {VERDICTS[decision['decision']]}**: {accuracy}.\n\n"
+        f"**{decision['candidate']} {VERDICTS[decision['decision']]}**: {test_score}.\n\n"
         f"{' '.join(decision['reasons'])}\n\n"
         f"Model: {model}, sha256 `{decision['model_sha256'][:12]}`.\n\n"
         f"Data: {source['kind']}, {source['count']} samples, sha256 `{str(source['sha256'])[:12]}`; "
@@ -38,17 +40,35 @@ def pipeline_page(
     )
 
 
-def version_page(candidate: str, accuracy: str, fingerprint: str) -> str:
+def version_page(candidate: str, test_score: str, fingerprint: str) -> str:
     """Return the description of a model version, true for as long as it exists; a table shows its start as is."""
-    return (
-        f"{candidate}: {accuracy}.\n\nPipeline state `{fingerprint[:12]}`; everything else is in the tags.\n"
-    )
+    return f"{candidate}: {test_score}.\n\nPipeline state `{fingerprint[:12]}`; everything else is in the tags.\n"
 
 
-def accuracy(card: Mapping[str, Any]) -> str:
-    """Return the test accuracy of a model's card in words."""
-    interval = card["test"]["accuracy"]
-    return f"test accuracy {interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
+def test_score(card: Mapping[str, Any]) -> str:
+    """Return the primary metric on test of a model's card in words."""
+    name = card["primary"]["name"]
+    interval = card["test"][name]
+    value, low, high = (shown(interval[part]) for part in ("value", "low", "high"))
+    return f"test {in_words(name)} {value} ({low} to {high})"
+
+
+def best_first(rows: Sequence[Mapping[str, Any]], metric: str, part: str = "val") -> list[Mapping[str, Any]]:
+    """Return rows of candidates.json, the best by a metric first; those without a value last.
+
+    Args:
+        rows: The candidates.
+        metric: Its name, which tells its direction.
+        part: `val` or `test`.
+    """
+    sign = primary_called(metric).sign
+
+    def key(row: Mapping[str, Any]) -> tuple[bool, float]:
+        found = row[part].get(metric)
+        value = found["value"] if isinstance(found, Mapping) else found
+        return (value is None, 0.0 if value is None else -sign * float(value))
+
+    return sorted(rows, key=key)
 
 
 def links(

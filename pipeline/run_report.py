@@ -9,9 +9,11 @@ import jinja2
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.run_page import VERDICTS
+from pipeline.metric_names import in_words, shown
+from pipeline.run_page import VERDICTS, best_first
 
-METRICS = ("accuracy", "macro_f1", "log_loss")
+MOST_METRICS = 3
+"""Columns of the table of candidates; the rest stands on the terminal and in MLflow."""
 
 
 def run_report(decision: Mapping[str, Any]) -> str:
@@ -24,6 +26,7 @@ def run_report(decision: Mapping[str, Any]) -> str:
         FileNotFoundError: A report is missing; says which stage makes it.
     """
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     split = read_json(paths.SPLIT_SUMMARY, "split")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -31,23 +34,41 @@ def run_report(decision: Mapping[str, Any]) -> str:
     return environment.get_template("run_report.html.j2").render(
         title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
         decision=decision,
-        selection=read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate"),
-        tiles=_tiles(rows, split),
-        metrics=METRICS,
-        rows=sorted(rows, key=lambda row: -row["val"]["accuracy"]),
+        selection=selection,
+        tiles=_tiles(rows, split, selection["primary"]),
+        select_by=selection["select_by"],
+        metrics=_metrics(rows, selection["primary"]["name"]),
+        words=in_words,
+        shown=shown,
+        rows=best_first(rows, selection["select_by"]),
         data_line=_data_line(read_json(paths.VALIDATE_SUMMARY, "validate"), split),
-        classes=sorted(split["classes"].items()),
+        classes=sorted(split.get("classes", {}).items()),
         pictures=[_picture(path) for path in sorted(paths.EVALUATE_PICTURES_DIR.glob("*.png"))],
     )
 
 
-def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _metrics(rows: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
+    """Return which test metrics stand in the table: the primary one, and the first others that all have."""
+    shared = [name for name in rows[0]["test"] if all(name in row["test"] for row in rows)]
+    others = [name for name in shared if name != primary]
+    # One number that counts answers and one that weighs them, where there are such.
+    preferred = [name for name in ("macro_f1", "log_loss") if name in others]
+    return [primary, *dict.fromkeys([*preferred, *others])][:MOST_METRICS]
+
+
+def _tiles(
+    rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary: Mapping[str, Any]
+) -> list[tuple[str, str]]:
     (chosen,) = (row for row in rows if row["chosen"])
-    accuracy = chosen["test"]["accuracy"]
-    baseline = max(row["test"]["accuracy"]["value"] for row in rows if row["baseline"])
+    name, words = primary["name"], in_words(primary["name"])
+    score = chosen["test"][name]
+    baselines = best_first([row for row in rows if row["baseline"]], name, "test")
+    baseline = [
+        (shown(row["test"][name]["value"]), f"test {words} of the better baseline") for row in baselines
+    ]
     return [
-        (f"{accuracy['value']:.4f}", f"test accuracy ({accuracy['low']:.3f} to {accuracy['high']:.3f})"),
-        (f"{baseline:.4f}", "test accuracy of the better baseline"),
+        (shown(score["value"]), f"test {words} ({shown(score['low'], 3)} to {shown(score['high'], 3)})"),
+        *baseline[:1],
         (f"{chosen['parameters']:,}", "parameters of the chosen model"),
         (f"{split['samples']['train']:,}", "samples to train on"),
         (f"{split['samples']['test']:,}", "samples to judge on"),

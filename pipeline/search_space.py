@@ -21,7 +21,9 @@ from msgspec.inspect import (
     type_info,
 )
 
-from pipeline.config import Candidate, Choice, FloatRange, IntRange, Training
+from pipeline.settings.families import Candidate
+from pipeline.settings.search import Choice, FloatRange, IntRange
+from pipeline.settings.training import Training
 
 FIXED = {
     "training.epochs": "halving itself decides how many epochs a trial gets",

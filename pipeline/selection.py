@@ -1,10 +1,11 @@
 """Which candidate is chosen: by its validation score, before anybody looks at the test set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.metrics import METRICS, Metric, higher_is_better, short_name
+from pipeline.intervals import rounded
+from pipeline.metric_names import in_words, primary_called, shown
 from pipeline.runtime import DataRefused
 
 
@@ -42,22 +43,10 @@ class Choice:
     def as_json(self) -> dict[str, Any]:
         """Return the choice as it is written down."""
         ranking = [
-            {"candidate": entry.name, "parameters": entry.parameters, "score": round(entry.score, 6)}
+            {"candidate": entry.name, "parameters": entry.parameters, "score": rounded(entry.score)}
             for entry in self.ranking
         ]
         return {"chosen": self.chosen, "reason": self.reason, "ranking": ranking, "select_by": self.select_by}
-
-
-def metric_called(name: str) -> Metric:
-    """Return the metric of that short name.
-
-    Raises:
-        ValueError: There is none.
-    """
-    by_name = {short_name(metric): metric for metric in METRICS}
-    if name not in by_name:
-        raise ValueError(f"Unknown metric. Expected one of {sorted(by_name)}. Received: {name}.")
-    return by_name[name]
 
 
 def choose(entries: Sequence[Entry], select_by: str) -> Choice:
@@ -65,7 +54,7 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
 
     Args:
         entries: The candidates that may be chosen; baselines are not among them.
-        select_by: Short name of a metric; its direction is read off the metric's full name.
+        select_by: Name of a metric, which tells its direction.
 
     Raises:
         DataRefused: There is nobody to choose from.
@@ -73,17 +62,22 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
     if not entries:
         raise DataRefused(
             "There is no candidate to choose. Expected at least one that is not a baseline. Received: only "
-            "families majority and linear. Add a candidate to params.yaml."
+            "families that serve as a measure. Add a candidate to params.yaml."
         )
-    sign = -1 if higher_is_better(metric_called(select_by)) else 1
-    ranking = tuple(sorted(entries, key=lambda entry: (sign * entry.score, entry.parameters, entry.name)))
+    sign = primary_called(select_by).sign
+    ranking = tuple(sorted(entries, key=lambda entry: (-sign * entry.score, entry.parameters, entry.name)))
     best, *others = ranking
     tied = [entry.name for entry in others if entry.score == best.score]
-    reason = f"{best.name} has the best validation {select_by}: {best.score:.4f}"
+    reason = f"{best.name} has the best validation {in_words(select_by)}: {shown(best.score)}"
     if tied:
         reason += (
             f", like {', '.join(tied)}; fewest parameters ({best.parameters:,}), then first name, decides"
         )
     elif others:
-        reason += f" (next: {others[0].name}, {others[0].score:.4f})"
+        reason += f" (next: {others[0].name}, {shown(others[0].score)})"
     return Choice(best.name, select_by, reason + ".", ranking)
+
+
+def because(choice: Choice, why: str) -> Choice:
+    """Return the choice with a sentence before its reason: why this metric chose and not the one asked for."""
+    return replace(choice, reason=f"{why} {choice.reason}")

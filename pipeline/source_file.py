@@ -15,7 +15,16 @@ from pipeline import paths
 from pipeline.artifacts import read_json, write_json
 from pipeline.strict_yaml import ParamsError, convert
 
-Kind = Literal["digits", "idx", "image_folder"]
+Kind = Literal[
+    "digits",
+    "idx",
+    "image_folder",
+    "text_table",
+    "text_lines",
+    "series_archive",
+    "series_files",
+    "series_table",
+]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 IsoDate = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
@@ -46,6 +55,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Members of data/raw/source.tar."""
     count: Annotated[int, Meta(ge=1)]
     """Samples in them."""
+    options: dict[str, Any] = {}
+    """How the files are read, where that is not the default; see `Options` in the file of the kind."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels, where the source knows them without decoding and all are equal."""
     seen: IsoDate | None = None

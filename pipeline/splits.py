@@ -1,22 +1,22 @@
 """Who trains, who chooses (val), who judges (test).
 
-The place of a sample follows from a hash of its cluster alone, that is of its own pixels and those of its
-copies, and of nothing else in the data. Therefore
+The place of a sample follows from a hash of its unit alone, and of nothing else in the data. A unit is what
+must not be torn apart: a cluster of copies or, where samples belong to persons, machines or documents, a
+group with all copies of its members (`units_of`). Therefore
 
-- copies always stand together, also under different labels;
+- copies always stand together, also under different labels, and so do groups;
 - order of rows, names and machine do not matter;
 - new samples move no old one (except the copies of an old one, where one of the new copies becomes the
-  smallest content of the cluster and so its name);
+  smallest content of the cluster and so its name, and groups that a new sample joins into one unit);
 - correcting a label does not move its sample from test to train.
 
 It is stratified in expectation: every class gets the same shares, with the scatter of independent draws
 (a class of 100 at `test_share` 0.2 gets 20 +- 4). Counting out exact shares class by class would scatter
 less, but then every new sample could move an old one, and a test set that changes cannot be compared with.
-What matters in the end, that no class is missing anywhere, is checked by `presence_problems`.
+What matters in the end, that no class is missing anywhere, is checked by `pipeline.split_presence`.
 """
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -26,9 +26,34 @@ SPLITS = ("train", "val", "test")
 EXCLUDED = "excluded"
 """Not used at all: a copy of a sample that the source has put into a split nearer to judgement."""
 
-SALTS_TRIED = 200
-ABSENCE_RISK = 0.001
-"""How often a class may be missing somewhere by chance, where a number of samples is recommended."""
+
+def units_of(clusters: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Return the unit of each sample: what is connected by clusters of copies and by groups.
+
+    Args:
+        clusters: Name of the cluster of copies each sample belongs to.
+        groups: Name of its group, "" for none.
+
+    Returns:
+        The smallest group name of the unit, so that a new member moves nobody; of a unit without a group
+        the name of its cluster.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for cluster, group in zip(clusters, groups, strict=True):
+        if group:
+            first, second = sorted((root(f"c{cluster}"), root(f"g{group}")))
+            parent[first] = second  # of two roots the greater stays; names are taken from the members below
+    smallest: dict[str, str] = {}
+    for group in sorted(set(groups) - {""}, reverse=True):
+        smallest[root(f"g{group}")] = group
+    return [smallest.get(root(f"c{cluster}"), cluster) for cluster in clusters]
 
 
 def assign_by_hash(clusters: Sequence[str], *, salt: str, val_share: float, test_share: float) -> np.ndarray:
@@ -51,7 +76,7 @@ def assign_by_hash(clusters: Sequence[str], *, salt: str, val_share: float, test
             "The shares must leave a train set. Expected val_share and test_share from 0 and a sum below 1. "
             f"Received: val_share={val_share}, test_share={test_share}."
         )
-    split_of = {cluster: _draw(cluster, salt, val_share, test_share) for cluster in set(clusters)}
+    split_of = {cluster: drawn_split(cluster, salt, val_share, test_share) for cluster in set(clusters)}
     return np.array([split_of[cluster] for cluster in clusters], dtype=object)
 
 
@@ -91,49 +116,19 @@ def assign_given(
         test_share=0.0 if sizes["test"] else test_share,
     )
     splits = np.where(np.asarray(given, dtype=object) == "train", drawn, np.asarray(given, dtype=object))
-    nearest = _nearest_to_judgement(clusters, splits)
-    leaks = [split != nearest[cluster] for cluster, split in zip(clusters, splits, strict=True)]
-    return np.where(leaks, EXCLUDED, splits)
+    return without_copies(splits, clusters)
 
 
-def presence_problems(
-    labels: Sequence[str],
-    clusters: Sequence[str],
-    splits: np.ndarray,
-    *,
-    shares: dict[str, float],
-    salt: str,
-) -> list[str]:
-    """Return one message per class that is missing from a split; empty if every class is everywhere.
+def without_copies(splits: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
+    """Return the splits with `excluded` for every sample whose cluster also stands nearer to judgement.
 
     Args:
-        labels: Class of each sample.
-        clusters: Cluster of each sample.
-        splits: As assigned.
-        shares: Share of each split that was drawn by hash; splits that the source gave are not in it.
-        salt: The salt used, to offer another one that works.
+        splits: `train`, `val`, `test` or `excluded`, shape (num_samples,).
+        clusters: Name of the cluster (or unit) of each sample.
     """
-    present = {split: set(np.asarray(labels, dtype=object)[splits == split]) for split in SPLITS}
-    missing = [
-        (label, split) for label in sorted(set(labels)) for split in SPLITS if label not in present[split]
-    ]
-    if not missing:
-        return []
-    clusters_of: dict[str, set[str]] = {}
-    for label, cluster, split in zip(labels, clusters, splits, strict=True):
-        clusters_of.setdefault(label, set()).update([cluster] if split != EXCLUDED else [])
-    problems = [
-        f"class {label!r} has no sample in {split}. Expected at least one. "
-        f"Received: {len(clusters_of[label])} different contents to share out. "
-        f"{_presence_fix(split, len(clusters_of[label]), shares)}"
-        for label, split in missing
-    ]
-    if all(split in shares for _, split in missing):
-        other = _working_salt(labels, clusters, shares, salt)
-        problems += (
-            [f"With the data as it is, `split.salt: {other}` puts every class everywhere."] if other else []
-        )
-    return problems
+    nearest = _nearest_to_judgement(clusters, splits)
+    leaks = [split != nearest.get(cluster) for cluster, split in zip(clusters, splits, strict=True)]
+    return np.where(leaks, EXCLUDED, splits)
 
 
 def shared_clusters(clusters: Sequence[str], splits: np.ndarray) -> int:
@@ -151,7 +146,8 @@ def class_counts(labels: Sequence[str], splits: np.ndarray) -> dict[str, dict[st
     return {label: {split: pairs[label, split] for split in names} for label in sorted(set(labels))}
 
 
-def _draw(cluster: str, salt: str, val_share: float, test_share: float) -> str:
+def drawn_split(cluster: str, salt: str, val_share: float, test_share: float) -> str:
+    """Return the split that the hash of a cluster (or unit) falls into, the same on every machine."""
     digest = hashlib.sha256(f"{salt}|{cluster}".encode()).digest()
     place = int.from_bytes(digest[:8]) / 2**64
     if place < test_share:
@@ -167,39 +163,3 @@ def _nearest_to_judgement(clusters: Sequence[str], splits: np.ndarray) -> dict[s
             (cluster, split) for cluster, own in zip(clusters, splits, strict=True) if own == split
         )
     return nearest
-
-
-def _presence_fix(split: str, num_clusters: int, shares: dict[str, float]) -> str:
-    if split not in shares:
-        return f"Add samples of it to {split} in the source, or leave the class out."
-    needed = 1 + sum(name in shares for name in ("val", "test"))
-    if num_clusters < needed:
-        return f"Add {needed - num_clusters} or more: at least {needed} are needed, one for each split."
-    enough = max(needed, math.ceil(math.log(ABSENCE_RISK) / math.log1p(-shares[split])))
-    return (
-        f"Bad luck of the draw; from {enough} contents on it happens less than once in a thousand draws. "
-        f"Add samples of it, raise split.{split}_share, or set another split.salt."
-        if split != "train"
-        else "Add samples of it, or lower split.val_share and split.test_share."
-    )
-
-
-def _working_salt(
-    labels: Sequence[str], clusters: Sequence[str], shares: dict[str, float], salt: str
-) -> str | None:
-    """Return the first of some salts under which every class is in every split, None if none is.
-
-    Tried for splits drawn wholly by hash only: the classes of given splits do not depend on the salt alone.
-    """
-    if set(shares) != set(SPLITS):
-        return None
-    pairs = sorted(set(zip(labels, clusters, strict=True)))
-    wanted = {(label, split) for label in set(labels) for split in SPLITS}
-    for number in range(1, SALTS_TRIED + 1):
-        candidate = f"{salt}-{number}"
-        found = {
-            (label, _draw(cluster, candidate, shares["val"], shares["test"])) for label, cluster in pairs
-        }
-        if found == wanted:
-            return candidate
-    return None

@@ -6,7 +6,7 @@ values in every column that it judges.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,36 +72,54 @@ class Outcome:
 
 
 def read_suite(path: Path, bounds: Mapping[str, float]) -> Suite:
-    """Return a suite with the bounds filled in.
+    """Return a suite with the bounds filled in; see `read_suites`."""
+    return read_suites([path], bounds)
+
+
+def read_suites(paths: Sequence[Path], bounds: Mapping[str, float]) -> Suite:
+    """Return one suite of several files about one table, with the bounds filled in.
 
     Args:
-        path: JSON file as `pipeline/suites/image_samples.json` explains it.
-        bounds: Value per name that the file may use as `{"$PARAMETER": name}`; all must be used.
+        paths: JSON files as `pipeline/suites/samples.json` explains them.
+        bounds: Value per name that the files may use as `{"$PARAMETER": name}`; all must be used.
 
     Raises:
-        ParamsError: With every problem of the file: not JSON, unknown keys or severities, no expectations,
+        ParamsError: With every problem of the files: not JSON, unknown keys or severities, no expectations,
             a placeholder nobody knows, a bound nobody uses, no row count, a column without a demand for values.
         FileNotFoundError: There is no such file.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
-        suite = msgspec.convert(content, Suite, strict=True)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise ParamsError([f"{path.name}: not a usable suite. {error}. Correct the file."]) from error
+    suites = [_read(path) for path in paths]
     used: set[str] = set()
-    problems = [*_placeholder_problems(suite, bounds, used), *_gaps(suite)]
+    problems = [
+        f"{path.name}: {problem}"
+        for path, suite in zip(paths, suites, strict=True)
+        for problem in _placeholder_problems(suite, bounds, used)
+    ]
+    together = msgspec.structs.replace(
+        suites[0], expectations=[written for suite in suites for written in suite.expectations]
+    )
+    names = ", ".join(path.name for path in paths)
+    problems += [f"{names}: {problem}" for problem in _gaps(together)]
     problems += [
-        f"the bound `{name}` of params.yaml would have no effect. Expected an expectation that uses it. "
+        f"{names}: the bound `{name}` of params.yaml would have no effect. Expected an expectation that uses it. "
         f'Received: none. Add one with {{"{PLACEHOLDER}": "{name}"}}.'
         for name in sorted(set(bounds) - used)
     ]
     if problems:
-        raise ParamsError([f"{path.name}: {problem}" for problem in problems])
+        raise ParamsError(problems)
     filled = [
         msgspec.structs.replace(written, kwargs=_fill(written.kwargs, bounds))
-        for written in suite.expectations
+        for written in together.expectations
     ]
-    return msgspec.structs.replace(suite, expectations=filled)
+    return msgspec.structs.replace(together, expectations=filled)
+
+
+def _read(path: Path) -> Suite:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
+        return msgspec.convert(content, Suite, strict=True)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise ParamsError([f"{path.name}: not a usable suite. {error}. Correct the file."]) from error
 
 
 def judged_column(written: WrittenExpectation) -> str | None:

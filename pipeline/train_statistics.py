@@ -1,8 +1,10 @@
 """Means and standard deviations measured on the training rows: what scaling needs, and nothing else sees.
 
-Both functions read their memory map in chunks, so that memory does not grow with the data.
+All functions read their memory map in chunks, so that memory does not grow with the data.
 """
 
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +76,37 @@ def feature_statistics(features: np.ndarray, train_rows: np.ndarray) -> TrainSta
     for rows in _chunks(train_rows):
         squares += ((features[rows] - mean) ** 2).sum(axis=0)
     return _statistics(mean, np.sqrt(squares / len(train_rows)))
+
+
+def exact_statistics(chunks: Callable[[], Iterable[np.ndarray]], columns: int) -> TrainStatistics:
+    """Return mean and standard deviation per column of the numbers that are there.
+
+    `math.fsum` rounds once, at the end, so the same numbers in another order give the same bits.
+
+    Args:
+        chunks: Called three times per column; gives float arrays (num_rows, columns), NaN where a value is missing.
+        columns: How many there are.
+
+    Returns:
+        `mean` and `standard_deviation` of length columns; 0 and 1 where a column has no number at all.
+    """
+    means, deviations = np.zeros(columns), np.zeros(columns)
+    for column in range(columns):
+        count = sum(int((~np.isnan(chunk[:, column])).sum()) for chunk in chunks())
+        if not count:
+            continue
+        total = math.fsum(value for chunk in chunks() for value in _present(chunk[:, column]).tolist())
+        means[column] = mean = total / count
+        squares = math.fsum(
+            value for chunk in chunks() for value in ((_present(chunk[:, column]) - mean) ** 2).tolist()
+        )
+        deviations[column] = math.sqrt(squares / count)
+    return _statistics(means, deviations)
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    doubles = values.astype(np.float64)
+    return doubles[~np.isnan(doubles)]
 
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:

@@ -12,8 +12,17 @@ import keras
 import numpy as np
 
 from pipeline.between_epochs import BetweenEpochs, Logs, OnEpoch
-from pipeline.datasets import BatchedData, require_finite, tensorflow_dataset
+from pipeline.datasets import (
+    Arrays,
+    BatchedData,
+    Inputs,
+    reconstruction_targets,
+    require_finite,
+    take,
+    tensorflow_dataset,
+)
 from pipeline.losses import Loss
+from pipeline.specs import PAD, OutputSpec
 
 STEPS_PER_EXECUTION = 16
 """Steps between two returns to Python: saves up to a third on small networks, nothing on large ones, and
@@ -26,7 +35,8 @@ class FitResult:
     """What came of a training.
 
     Attributes:
-        history: Per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate.
+        history: Per epoch: epoch (from 1), loss, val_loss, learning_rate; classifiers also accuracy and
+            val_accuracy.
         best_epoch: The epoch whose weights the model carries; 0 if nothing was trained.
         best_logs: The metrics of that epoch.
         finished: False if `stop_after` interrupted it.
@@ -76,7 +86,7 @@ def fit(
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[] if train.targets is None else [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=_metrics(model, train),
         # Off by name: op determinism drops XLA without a word, and "auto" may change with the version.
         jit_compile=False,
         steps_per_execution=STEPS_PER_EXECUTION,
@@ -104,23 +114,56 @@ def fit(
 
 
 def answers(
-    model: keras.Model, inputs: np.ndarray, rows: np.ndarray, training_settings: Mapping[str, Any]
+    model: keras.Model,
+    inputs: Inputs,
+    rows: np.ndarray,
+    training_settings: Mapping[str, Any],
+    output_spec: OutputSpec | None = None,
 ) -> np.ndarray:
-    """Return the predictions of a candidate in the way its settings want: mirrored images count where they say so.
+    """Return the answers of a candidate in the units of the data; mirrored images count where settings say so.
 
     Args:
         model: Of a candidate.
-        inputs: All samples: images (NHWC), or vectors, which have no sides.
+        inputs: All samples.
         rows: Index array.
         training_settings: The keys of `training` in params.yaml.
+        output_spec: What is asked; None for probabilities as they come.
+
+    Returns:
+        float32. Classification: probabilities (len(rows), num_classes), two columns also for one sigmoid.
+        Regression (len(rows), num_targets), forecasting (len(rows), horizon, num_targets). Anomaly: mean
+        squared error of the reconstruction per sample, (len(rows),).
     """
-    flip = bool(training_settings["test_time_flip"]) and inputs.ndim == 4
-    return predict(model, inputs, rows, test_time_flip=flip)
+    if output_spec is not None and output_spec.task == "anomaly":
+        return reconstruction_errors(model, inputs, rows)
+    flip = bool(training_settings["test_time_flip"]) and isinstance(inputs, np.ndarray) and inputs.ndim == 4
+    predictions = predict(model, inputs, rows, test_time_flip=flip)
+    if output_spec is None or output_spec.task == "classification":
+        if predictions.shape[1] == 1:
+            return np.concatenate([1 - predictions, predictions], axis=1)
+        return predictions
+    scale = np.asarray(output_spec.target_standard_deviation, np.float32)
+    return predictions * scale + np.asarray(output_spec.target_mean, np.float32)
+
+
+def reconstruction_errors(model: keras.Model, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+    """Return the mean squared error per sample between main input and reconstruction, float32 (len(rows),).
+
+    Steps of padding count for nothing.
+    """
+    errors = []
+    for start in range(0, len(rows), PREDICT_BATCH_SIZE):
+        part = rows[start : start + PREDICT_BATCH_SIZE]
+        expected = reconstruction_targets(take(inputs, part))
+        squared = (predict(model, inputs, part) - expected) ** 2
+        real = (expected != np.float32(PAD)).reshape(len(part), -1)
+        errors.append((squared.reshape(len(part), -1) * real).sum(axis=1) / real.sum(axis=1))
+    return np.concatenate(errors).astype(np.float32)
 
 
 def predict(
     model: keras.Model,
-    inputs: np.ndarray,
+    inputs: Inputs,
     rows: np.ndarray,
     *,
     batch_size: int = PREDICT_BATCH_SIZE,
@@ -129,7 +172,7 @@ def predict(
     """Return the predictions for some rows, float32 `(len(rows), ...)`.
 
     Args:
-        model: Any model with one input and one output.
+        model: Any model with one output.
         inputs: All samples; may be a memmap.
         rows: Index array.
         batch_size: Rows per call of the model.
@@ -141,10 +184,10 @@ def predict(
     require_finite(inputs, rows)
     chunks = []
     for start in range(0, len(rows), batch_size):
-        batch = inputs[rows[start : start + batch_size]]
+        batch = take(inputs, rows[start : start + batch_size])
         outputs = model.predict_on_batch(batch)
         if test_time_flip:
-            outputs = (outputs + model.predict_on_batch(batch[:, :, ::-1])) / np.float32(2)
+            outputs = (outputs + model.predict_on_batch(_mirrored(batch))) / np.float32(2)
         chunks.append(np.asarray(outputs, dtype=np.float32))
     predictions = np.concatenate(chunks)
     # The weights too: NaN that meets a ReLU comes out as healthy-looking probabilities.
@@ -154,3 +197,20 @@ def predict(
             "predictions. Train it again: `dvc repro --force train`."
         )
     return predictions
+
+
+def _metrics(model: keras.Model, train: BatchedData) -> list[keras.metrics.Metric]:
+    """Return the accuracy where targets are class indices, and nothing where they are numbers."""
+    if train.reconstruct or train.targets is None or not np.issubdtype(train.targets.dtype, np.integer):
+        return []
+    if model.output_shape[-1] == 1:
+        return [keras.metrics.BinaryAccuracy(name="accuracy")]
+    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+
+def _mirrored(batch: Arrays) -> np.ndarray:
+    """Return images (NHWC) with left and right exchanged."""
+    if isinstance(batch, dict):
+        raise TypeError("Only images have a left and a right. Expected an array. Received: several inputs.")
+    mirrored: np.ndarray = batch[:, :, ::-1]
+    return mirrored

@@ -6,12 +6,12 @@ Importing this module imports no TensorFlow; `open_training` does, in the worker
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline import metrics, runtime
+from pipeline import runtime
 from pipeline.train_data import load_train_data
 from pipeline.trial_workers import RunRung
 from pipeline.trials import FILES, Outcome, Rung
+from pipeline.validation_scores import validation_metrics
 
 
 def open_training(family: str, *, seed: int, threads: int) -> RunRung:
@@ -39,8 +39,8 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
         trained = train_candidate(
             family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
         )
-        probabilities = answers(trained.model, data.inputs, data.val_rows, training)
-        measured = validation_metrics(data.targets[data.val_rows], probabilities)
+        given = answers(trained.model, data.inputs, data.val_rows, training, data.output_spec)
+        measured = validation_metrics(data, given)
         if trained.result.finished:
             settings = {**rung.settings, "family": family, "seed": seed, "threads": threads}
             write_candidate(rung.folder / FILES, trained, data, settings)
@@ -54,28 +54,11 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
     return run_rung
 
 
-def validation_metrics(targets: npt.ArrayLike, probabilities: npt.ArrayLike) -> dict[str, float]:
-    """Return what trials and baseline are compared by.
-
-    Not taken from the training history: its `val_loss` holds the penalties and the label smoothing of the
-    settings, so a weaker penalty would look like a better model.
-
-    Args:
-        targets: Class indices, shape (num_samples,).
-        probabilities: Shape (num_samples, num_classes).
-    """
-    return {
-        "val_accuracy": float(metrics.accuracy_score(targets, np.asarray(probabilities))),
-        "val_loss": float(metrics.log_loss(targets, np.asarray(probabilities))),
-    }
-
-
-def baseline_metrics(family: str, val_probabilities: Path) -> dict[str, float]:
+def baseline_metrics(family: str, val_predictions: Path) -> dict[str, float]:
     """Return the same metrics of a trained baseline.
 
     Args:
         family: Name of the file in `pipeline/models`.
-        val_probabilities: What the baseline predicts for the rows of val, shape (num_samples, num_classes).
+        val_predictions: File of what the baseline answers for the rows of val.
     """
-    data = load_train_data(family)
-    return validation_metrics(data.targets[data.val_rows], np.load(val_probabilities))
+    return validation_metrics(load_train_data(family), np.load(val_predictions))

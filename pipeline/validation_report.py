@@ -1,26 +1,23 @@
 """The validation report: one HTML file that opens anywhere, offline, and has the same bytes for the same data."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
+from pipeline.exhibits import Show
 from pipeline.suite_file import Outcome
+from pipeline.validation_charts import charts_of, column_rows
+from pipeline.validation_summary import blemishes
 
-THUMBNAIL_PX = 96
-PIXELATED_BELOW_PX = 48
-"""Images smaller than this are enlarged with their pixels visible instead of blurred."""
 MAX_CLUSTERS = 24
-MAX_PICTURES_PER_CLUSTER = 6
-MAX_CLASSES_WITH_PICTURES = 40
-PICTURES_PER_CLASS = 8
+MAX_SHOWN_PER_CLUSTER = 6
+MAX_CLASSES_WITH_EXAMPLES = 40
+EXAMPLES_PER_CLASS = 8
+TEXTS_PER_CLASS = 2
 MAX_SIZES = 12
-BINS = 40
 SHOWN_ELSEWHERE = (
     "opens_conflict",
     "near_conflict",
@@ -32,85 +29,89 @@ SHOWN_ELSEWHERE = (
 """Columns of the sample facts that have a gallery of their own, or stand among the classes."""
 
 
-def validation_report(facts: pd.DataFrame, images: np.ndarray, outcomes: Sequence[Outcome]) -> str:
+def validation_report(
+    facts: pd.DataFrame,
+    show: Show,
+    outcomes: Sequence[Outcome],
+    *,
+    description: str,
+    columns: pd.DataFrame | None = None,
+    column_outcomes: Sequence[Outcome] = (),
+    pixelated: bool = False,
+) -> str:
     """Return the report as HTML.
 
     Args:
         facts: One row per sample, as `sample_facts` returns it.
-        images: Pixels, uint8, shape (num_samples, height, width, channels).
-        outcomes: What became of each expectation.
+        show: How the sample of a row is shown, from `pipeline.exhibits`.
+        outcomes: What became of each expectation on samples.
+        description: What the data is, in a few words.
+        columns: One row per channel and side column, as `column_facts` returns it; None for none.
+        column_outcomes: What became of each expectation on these.
+        pixelated: Whether images are enlarged with their pixels visible instead of blurred.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    every = [*outcomes, *column_outcomes]
     not_met = [outcome for outcome in outcomes if not outcome.success]
-    short_classes = _short_classes(facts, not_met)
+    has_classes = "class_samples" in facts
     return (
         environment.get_template("validation_report.html.j2").render(
-            passed=not any(outcome.refuses for outcome in outcomes),
-            verdict=_verdict(outcomes, images.shape),
+            passed=not any(outcome.refuses for outcome in every),
+            verdict=_verdict(every, description),
             tiles=_tiles(facts),
-            outcomes=outcomes,
-            not_met=sorted(not_met, key=lambda outcome: not outcome.refuses),
-            galleries=_galleries(facts, images, not_met),
-            classes=_classes(facts, images, short_classes),
-            classes_left_out=facts["label"].nunique() > MAX_CLASSES_WITH_PICTURES,
-            charts=_charts(facts),
-            sizes=_sizes(facts),
-            pixelated=max(images.shape[1:3]) < PIXELATED_BELOW_PX,
+            outcomes=every,
+            not_met=sorted(
+                (outcome for outcome in every if not outcome.success), key=lambda outcome: not outcome.refuses
+            ),
+            galleries=_galleries(facts, show, not_met, has_classes=has_classes),
+            classes=_classes(facts, show, _short_classes(facts, not_met)) if has_classes else [],
+            classes_left_out=facts["label"].nunique() > MAX_CLASSES_WITH_EXAMPLES,
+            charts=charts_of(facts),
+            sizes=_sizes(facts) if "entropy_bits" in facts else [],
+            columns=column_rows(columns),
+            pixelated=pixelated,
             bounds=_bounds,
         )
         + "\n"
     )
 
 
-def thumbnail(image: np.ndarray) -> str:
-    """Return an image as the `src` of an `<img>`: PNG of at most 96 x 96 pixels inside the text.
-
-    Args:
-        image: Pixels, uint8, shape (height, width, 1 or 3).
-    """
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    content = io.BytesIO()
-    picture.save(content, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode("ascii")
-
-
-def _verdict(outcomes: Sequence[Outcome], shape: tuple[int, ...]) -> str:
+def _verdict(outcomes: Sequence[Outcome], description: str) -> str:
     failed = sum(outcome.refuses for outcome in outcomes)
     warned = sum(not outcome.success for outcome in outcomes) - failed
     met = len(outcomes) - failed - warned
-    kind = "grey" if shape[-1] == 1 else "colour"
     return (
-        f"{met} of {len(outcomes)} expectations met, {failed} failed, {warned} with a warning. "
-        f"{shape[0]:,} {kind} images of {shape[2]} x {shape[1]} pixels."
+        f"{met} of {len(outcomes)} expectations met, {failed} failed, {warned} with a warning. {description}."
     )
 
 
 def _tiles(facts: pd.DataFrame) -> list[dict[str, str]]:
-    numbers = {
-        "samples": len(facts),
-        "classes": facts["label"].nunique(),
-        "with an exact copy": int(facts["has_exact_copy"].sum()),
-        "with a near copy": int((facts["near_copies"] > 0).sum()),
-        "contents under two labels": int(facts["opens_conflict"].sum()),
-        "blank": int((facts["standard_deviation"] == 0).sum()),
-    }
+    numbers = {"samples": len(facts)}
+    if "class_samples" in facts:
+        numbers["classes"] = facts["label"].nunique()
+    numbers["with an exact copy"] = int(facts["has_exact_copy"].sum())
+    numbers["with a near copy"] = int((facts["near_copies"] > 0).sum())
+    if "class_samples" in facts:
+        numbers["contents under two labels"] = int(facts["opens_conflict"].sum())
+    numbers |= {name.replace("_", " "): number for name, number in blemishes(facts).items()}
     return [{"name": name, "value": f"{number:,}"} for name, number in numbers.items()]
 
 
-def _galleries(facts: pd.DataFrame, images: np.ndarray, not_met: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _galleries(
+    facts: pd.DataFrame, show: Show, not_met: Sequence[Outcome], *, has_classes: bool
+) -> list[dict[str, Any]]:
     conflict = facts["in_conflict"] == 1
     near = (facts["near_copies"] > 0) & (facts["near_conflict"] == 0)
     groups = [
-        ("One content, two labels", facts[conflict], "content_sha256"),
+        (f"One content, two {'labels' if has_classes else 'targets'}", facts[conflict], "content_sha256"),
         ("Near copies under different labels", facts[facts["near_conflict"] == 1], "cluster"),
         ("Exact copies", facts[(facts["exact_copies"] > 0) & ~conflict], "content_sha256"),
         ("Near copies", facts[near & ~conflict], "cluster"),
     ]
     galleries = [
-        _gallery(title, [rows for _, rows in frame.groupby(key, sort=True)], images)
+        _gallery(title, [rows for _, rows in frame.groupby(key, sort=True)], show)
         for title, frame, key in groups
         if len(frame)
     ]
@@ -118,11 +119,14 @@ def _galleries(facts: pd.DataFrame, images: np.ndarray, not_met: Sequence[Outcom
         _gallery(
             f"Not met: {outcome.written.notes}",
             [failing.iloc[[place]] for place in range(len(failing))],
-            images,
+            show,
         )
         for outcome in _with_own_gallery(not_met)
         if len(failing := facts[facts["sample_id"].isin(outcome.failing)])
     ]
+    if not has_classes:
+        places = np.unique(np.linspace(0, len(facts) - 1, MAX_CLUSTERS).astype(int))
+        galleries.append(_gallery("Some samples", [facts.iloc[[place]] for place in places], show))
     return galleries
 
 
@@ -132,25 +136,25 @@ def _with_own_gallery(not_met: Sequence[Outcome]) -> list[Outcome]:
     return [by_column[column] for column in by_column if column not in SHOWN_ELSEWHERE]
 
 
-def _gallery(title: str, clusters: list[pd.DataFrame], images: np.ndarray) -> dict[str, Any]:
+def _gallery(title: str, clusters: list[pd.DataFrame], show: Show) -> dict[str, Any]:
     samples = sum(len(cluster) for cluster in clusters)
     groups = f"{samples:,} samples"
     if samples > len(clusters):
         groups += f" in {len(clusters):,} group{'s' if len(clusters) > 1 else ''}"
     left_out = len(clusters) > MAX_CLUSTERS or any(
-        len(cluster) > MAX_PICTURES_PER_CLUSTER for cluster in clusters
+        len(cluster) > MAX_SHOWN_PER_CLUSTER for cluster in clusters
     )
     return {
         "title": title,
         "text": groups + (", some of them shown here." if left_out else "."),
         "clusters": [
             [
-                {"source": thumbnail(images[row]), "label": label, "sample_id": sample_id}
+                {"shown": show(row), "label": label, "sample_id": sample_id}
                 for row, label, sample_id in zip(
                     cluster["row"], cluster["label"], cluster["sample_id"], strict=True
                 )
             ]
-            for cluster in (cluster.head(MAX_PICTURES_PER_CLUSTER) for cluster in clusters[:MAX_CLUSTERS])
+            for cluster in (cluster.head(MAX_SHOWN_PER_CLUSTER) for cluster in clusters[:MAX_CLUSTERS])
         ],
     }
 
@@ -166,37 +170,24 @@ def _short_classes(facts: pd.DataFrame, not_met: Sequence[Outcome]) -> set[str]:
     return set(facts.loc[facts["sample_id"].isin(failing), "label"])
 
 
-def _classes(facts: pd.DataFrame, images: np.ndarray, short: set[str]) -> list[dict[str, Any]]:
+def _classes(facts: pd.DataFrame, show: Show, short: set[str]) -> list[dict[str, Any]]:
     counts = facts["label"].value_counts()
+    examples = TEXTS_PER_CLASS if "characters" in facts else EXAMPLES_PER_CLASS
     classes = []
     for number, (label, members) in enumerate(facts.groupby("label", sort=True)):
         rows = members["row"].to_numpy()
-        places = np.unique(np.linspace(0, len(rows) - 1, PICTURES_PER_CLASS).astype(int))
-        with_pictures = number < MAX_CLASSES_WITH_PICTURES
+        places = np.unique(np.linspace(0, len(rows) - 1, examples).astype(int))
+        with_examples = number < MAX_CLASSES_WITH_EXAMPLES
         classes.append(
             {
                 "label": label,
                 "count": len(rows),
                 "percent": round(100 * len(rows) / int(counts.max()), 2),
                 "short": label in short,
-                "pictures": [thumbnail(images[rows[place]]) for place in places] if with_pictures else [],
+                "examples": [show(rows[place]) for place in places] if with_examples else [],
             }
         )
     return classes
-
-
-def _charts(facts: pd.DataFrame) -> list[dict[str, Any]]:
-    ranges = {
-        "Brightness (mean, 0 black, 1 white)": ("mean", 1.0),
-        "Contrast (standard deviation)": ("standard_deviation", 0.5),
-        "Detail (entropy, bits)": ("entropy_bits", 8.0),
-    }
-    charts = []
-    for title, (column, high) in ranges.items():
-        counts, _ = np.histogram(facts[column].to_numpy(), bins=BINS, range=(0.0, high))
-        heights = (100 * counts / max(1, int(counts.max()))).round(1)
-        charts.append({"title": title, "bars": heights.tolist(), "low": "0", "high": f"{high:g}"})
-    return charts
 
 
 def _sizes(facts: pd.DataFrame) -> list[dict[str, Any]]:

@@ -11,24 +11,29 @@ from pipeline import paths
 from pipeline.suite_file import Outcome
 
 
-def summary_of(facts: pd.DataFrame, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def summary_of(
+    facts: pd.DataFrame,
+    outcomes: Sequence[Outcome],
+    columns: pd.DataFrame | None = None,
+    column_outcomes: Sequence[Outcome] = (),
+) -> dict[str, Any]:
     """Return the figures behind the verdict, ready for JSON; `passed` is the verdict.
 
     Args:
         facts: One row per sample, as `sample_facts` returns it.
-        outcomes: What became of each expectation.
+        outcomes: What became of each expectation on samples.
+        columns: One row per channel and side column, as `column_facts` returns it.
+        column_outcomes: What became of each expectation on these.
     """
-    classes = facts["label"].value_counts().sort_index()
-    return {
-        "passed": not any(outcome.refuses for outcome in outcomes),
+    every = [*outcomes, *column_outcomes]
+    summary: dict[str, Any] = {
+        "passed": not any(outcome.refuses for outcome in every),
         "samples": len(facts),
-        "classes": {str(label): int(count) for label, count in classes.items()},
-        "class_ratio": round(float(facts["class_ratio"].max()), 6),
         "expectations": {
-            "judged": len(outcomes),
-            "met": sum(outcome.success for outcome in outcomes),
-            "failed": sum(outcome.refuses for outcome in outcomes),
-            "warnings": sum(not outcome.success and not outcome.refuses for outcome in outcomes),
+            "judged": len(every),
+            "met": sum(outcome.success for outcome in every),
+            "failed": sum(outcome.refuses for outcome in every),
+            "warnings": sum(not outcome.success and not outcome.refuses for outcome in every),
         },
         "duplicates": {
             "samples_with_exact_copy": int(facts["has_exact_copy"].sum()),
@@ -37,19 +42,46 @@ def summary_of(facts: pd.DataFrame, outcomes: Sequence[Outcome]) -> dict[str, An
             "contents_under_two_labels": int(facts["opens_conflict"].sum()),
             "near_copies_under_two_labels": int(facts["near_conflict"].sum()),
         },
-        "blank_images": int((facts["standard_deviation"] == 0).sum()),
-        "not_met": [
-            {
-                "demand": outcome.written.notes,
-                "type": outcome.written.type,
-                "column": outcome.written.kwargs.get("column", ""),
-                "severity": outcome.written.severity,
-                "observed": outcome.observed,
-                "failing_samples": len(outcome.failing),
-            }
-            for outcome in outcomes
-            if not outcome.success
-        ],
+        **blemishes(facts),
+        "not_met": [_not_met(outcome) for outcome in every if not outcome.success],
+    }
+    if "class_ratio" in facts:
+        classes = facts["label"].value_counts().sort_index()
+        summary["classes"] = {str(label): int(count) for label, count in classes.items()}
+        summary["class_ratio"] = round(float(facts["class_ratio"].max()), 6)
+    if columns is not None and len(columns):
+        summary["columns"] = {
+            "constant": columns.loc[columns["constant"] == 1, "column"].tolist(),
+            "looks_like_id": columns.loc[columns["looks_like_id"] == 1, "column"].tolist(),
+        }
+    return summary
+
+
+def blemishes(facts: pd.DataFrame) -> dict[str, int]:
+    """Return how many samples have nothing to say, by what there is to count in this kind of data.
+
+    Args:
+        facts: One row per sample, with the statistics of images, texts or series.
+    """
+    found = {}
+    if "standard_deviation" in facts:
+        found["blank_images"] = int((facts["standard_deviation"] == 0).sum())
+    if "empty" in facts:
+        found["empty_texts"] = int((facts["empty"] == 1).sum())
+    if "constant_share" in facts:
+        found["constant_series"] = int((facts["constant_share"] == 1).sum())
+        found["series_with_gaps"] = int((facts["missing_share"] > 0).sum())
+    return found
+
+
+def _not_met(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "demand": outcome.written.notes,
+        "type": outcome.written.type,
+        "column": outcome.written.kwargs.get("column", ""),
+        "severity": outcome.written.severity,
+        "observed": outcome.observed,
+        "failing_samples": len(outcome.failing),
     }
 
 
@@ -71,13 +103,20 @@ def failing_csv(facts: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
     return text.getvalue()
 
 
-def refusal(outcomes: Sequence[Outcome]) -> str:
-    """Return what failed as a table for the terminal, each demand with its fix."""
+def refusal(outcomes: Sequence[Outcome], column_outcomes: Sequence[Outcome] = ()) -> str:
+    """Return what failed as a table for the terminal, each demand with its fix.
+
+    Args:
+        outcomes: What became of each expectation on samples.
+        column_outcomes: What became of each expectation on channels and side columns.
+    """
     lines = [
         "The data is not fit for training. Expected every critical demand of the suite to be met. Received:"
     ]
-    for outcome in (outcome for outcome in outcomes if outcome.refuses):
-        number = f"{len(outcome.failing):,} samples" if outcome.failing else "table"
+    refused = [(outcome, "samples") for outcome in outcomes if outcome.refuses]
+    refused += [(outcome, "columns") for outcome in column_outcomes if outcome.refuses]
+    for outcome, noun in refused:
+        number = f"{len(outcome.failing):,} {noun}" if outcome.failing else "table"
         first = f", first {outcome.failing[0]}" if outcome.failing else ""
         lines += [
             f"  {number:>14}  {outcome.written.notes}",

@@ -31,10 +31,14 @@ def write_ingested(root, images, labels, given=None, rows=None):
             "mode_original": "L",
             "oddities": "",
             "row": row,
+            "target": float("nan"),
+            "start": row,
+            "length": 1,
+            "step_seconds": 0.0,
         }
         for number, (label, row) in enumerate(zip(labels, rows, strict=True))
     ]
-    for path in (paths.SAMPLES_PARQUET, paths.IMAGES_NPY):
+    for path in (paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(table, SCHEMA), root / paths.SAMPLES_PARQUET)
-    np.save(root / paths.IMAGES_NPY, images)
+    np.save(root / paths.PAYLOAD_NPY, images)

@@ -49,7 +49,7 @@ def make_registration_project(root: Path) -> Path:
     make_project(root, ("cnn", "linear", "majority"))
     images, labels = images_and_labels()
     (root / "data/interim").mkdir(parents=True)
-    np.save(root / "data/interim/images.npy", images)
+    np.save(root / "data/interim/payload.npy", images)
     split = np.where(np.arange(NUM_ROWS) % 2 == 0, "test", "train")
     table = {
         "sample_id": [f"s{row:03d}" for row in range(NUM_ROWS)],
@@ -84,9 +84,16 @@ def put_best(root: Path, made) -> str:
     save(root / "models/tuned/cnn", made, "cnn")
     write_json(best / "state.json", feature_state())
     interval = {"value": 0.9, "low": 0.85, "high": 0.95}
-    write_json(best / "card.json", {"candidate": "cnn", "test": {"accuracy": interval}})
+    write_json(
+        best / "card.json",
+        {
+            "candidate": "cnn",
+            "primary": {"name": "accuracy", "higher_is_better": True},
+            "test": {"accuracy": interval},
+        },
+    )
     inputs = images_and_labels()[0][:16]
-    np.savez(best / "golden.npz", inputs=inputs, probabilities=training.predict(made, inputs, np.arange(16)))
+    np.savez(best / "golden.npz", inputs=inputs, predictions=training.predict(made, inputs, np.arange(16)))
     digest = file_digest(best / "model.keras", "sha256")
     lock = json.loads((root / "dvc.lock").read_text())
     lock["stages"]["tune@cnn"]["outs"][0]["md5"] = digest[:32]

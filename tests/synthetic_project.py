@@ -85,7 +85,14 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
         }
         for name in candidates
     ]
-    write_json(root / "reports/evaluate/tables/selection.json", {"reason": f"{candidates[0]} is best."})
+    write_json(
+        root / "reports/evaluate/tables/selection.json",
+        {
+            "primary": {"name": "accuracy", "higher_is_better": True},
+            "reason": f"{candidates[0]} is best.",
+            "select_by": "accuracy",
+        },
+    )
     write_json(
         root / "reports/split/summary.json",
         {
@@ -127,7 +134,7 @@ def write_lock(root: Path, candidates: tuple[str, ...], change: str = "") -> Non
         return {"path": path, "hash": "md5", "md5": (letter * 32)[:32]}
 
     stages = {
-        "ingest": {"outs": [out("data/interim/images.npy", "1"), out("data/interim/samples.parquet", "2")]},
+        "ingest": {"outs": [out("data/interim/payload.npy", "1"), out("data/interim/samples.parquet", "2")]},
         "split": {"outs": [out("data/split/split.parquet", "3")]},
         **{
             f"tune@{name}": {

@@ -39,13 +39,13 @@ def test_every_family_goes_through_the_recipe(family, tiny):
     """The files appear, are alike on a second run, and say the same thing as the model they belong to."""
     train(family, tiny)
     digests = {path.name: file_digest(path) for path in sorted((tiny / "out").iterdir())}
-    expected = {"model.keras", "history.json", "metrics.json", "settings.json", "val_probabilities.npy"}
+    expected = {"model.keras", "history.json", "metrics.json", "settings.json", "val_predictions.npy"}
     assert expected | ({"autoencoder.keras"} if family == "autoencoder" else set()) == set(digests)
     train(family, tiny, checkpoint_dir="others")
     assert digests == {path.name: file_digest(path) for path in sorted((tiny / "out").iterdir())}
 
     data = load_train_data(family)
-    probabilities = np.load(tiny / "out/val_probabilities.npy")
+    probabilities = np.load(tiny / "out/val_predictions.npy")
     loaded = load_model(tiny / "out/model.keras").predict_on_batch(data.inputs[data.val_rows])
     np.testing.assert_array_equal(loaded, probabilities)
     metrics = json.loads((tiny / "out/metrics.json").read_text())
@@ -95,7 +95,7 @@ def test_test_time_flip_reaches_the_probabilities(tiny):
     images = np.asarray(data.inputs[data.val_rows])
     both = trained.model.predict_on_batch(images), trained.model.predict_on_batch(images[:, :, ::-1])
     np.testing.assert_allclose(
-        (both[0] + both[1]) / 2, np.load(tiny / "out/val_probabilities.npy"), rtol=1e-6
+        (both[0] + both[1]) / 2, np.load(tiny / "out/val_predictions.npy"), rtol=1e-6
     )
     train("dense", tiny, checkpoint_dir="dense", test_time_flip=True)
 

@@ -7,10 +7,12 @@ import pytest
 
 from pipeline import contenders
 from pipeline.contenders import NotComparable, score
+from pipeline.judged_rows import JudgedRows
 
 HANDMADE = {"groups": ["edges"], "edge_cell_px": 4, "colour_bins": 8, "names": ["edges_0", "edges_1"]}
 STATE = {
     "classes": ["a", "b"],
+    "class_counts": [1, 1],
     "image": {"shape": [4, 4, 1], "mean": [0.2], "standard_deviation": [0.1]},
     "handmade": HANDMADE | {"mean": [0.5, 0.5], "standard_deviation": [1.0, 1.0]},
     "data": {"image_size": [4, 4], "channels": 1, "resize": "pad", "policy": "convert"},
@@ -28,10 +30,9 @@ def scored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(contenders, "load_model", lambda path: path)
     monkeypatch.setattr(contenders.training, "answers", lambda *_arguments: np.full((1, 2), 0.5))
-    for name in ("data/features", "data/interim", "model"):
+    monkeypatch.setattr(contenders, "inputs_of", lambda *_arguments: np.zeros((1, 2), np.float32))
+    for name in ("data/features", "model"):
         (tmp_path / name).mkdir(parents=True)
-    np.save("data/features/features.npy", np.zeros((1, 2), np.float32))
-    np.save("data/interim/images.npy", np.zeros((1, 4, 4, 1), np.uint8))
     (tmp_path / "model/model.keras").write_bytes(b"model")
 
     def call(family: str, own: dict, current: dict):
@@ -39,7 +40,7 @@ def scored(tmp_path, monkeypatch):
         (tmp_path / "model/settings.json").write_text(json.dumps(settings))
         (tmp_path / "model/state.json").write_text(json.dumps(own))
         (tmp_path / "data/features/state.json").write_text(json.dumps(current))
-        rows = contenders.TestRows(("s0",), np.array([0]), ("a",))
+        rows = JudgedRows(("s0",), np.array([0]), ("a",))
         return score("champion", tmp_path / "model/model.keras", tmp_path / "model", rows)
 
     return call
@@ -50,7 +51,7 @@ def test_other_statistics_of_the_same_inputs_do_not_matter(scored, family):
     """More training data moves mean and deviation, which a model carries inside itself."""
     moved = changed("handmade", mean=[0.4, 0.6], standard_deviation=[2.0, 2.0])
     moved["image"] = STATE["image"] | {"mean": [0.3]}
-    assert scored(family, STATE, moved).classes == ["a", "b"]
+    assert scored(family, STATE, moved).classes == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,14 @@ def test_targets_are_int32_beside_their_inputs():
 def test_reconstruction_targets_are_the_images_in_0_to_1():
     """Without targets the target is the (augmented) image divided by 255."""
     batches = BatchedData(
-        INPUTS, ROWS, None, batch_size=3, seed=5, shuffle=True, augmentation=lambda x, _: x + 1
+        INPUTS,
+        ROWS,
+        None,
+        batch_size=3,
+        seed=5,
+        shuffle=True,
+        augmentation=lambda x, _: x + 1,
+        reconstruct=True,
     )
     inputs, targets = batches.batch(0, 0)
     assert np.float32 == targets.dtype

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pipeline import duplicates
+from pipeline import clusters, duplicates
 from pipeline.duplicates import (
     close_hash_pairs,
-    conflicting_contents,
     find_duplicates,
     near_pairs,
     perceptual_hashes,
@@ -103,7 +102,7 @@ def test_blocks_change_no_pair(monkeypatch):
     """A crowded bucket is searched in blocks, with the same pairs."""
     hashes = np.array([5] * 30 + [7] * 10, dtype=np.uint64)
     whole = {tuple(sorted(pair)) for pairs in close_hash_pairs(hashes, 0) for pair in pairs.tolist()}
-    monkeypatch.setattr(duplicates, "CHUNK_VALUES", 7)
+    monkeypatch.setattr(clusters, "CHUNK_VALUES", 7)
     blocks = {tuple(sorted(pair)) for pairs in close_hash_pairs(hashes, 0) for pair in pairs.tolist()}
     assert len(whole) == 30 * 29 // 2 + 10 * 9 // 2
     assert whole == blocks
@@ -198,8 +197,3 @@ def test_no_images_have_no_duplicates():
     """An empty set is fine."""
     found = find_duplicates([], np.empty((0, 8, 8, 1), dtype=np.uint8), 4, 0.01)
     assert len(found.cluster) == 0
-
-
-def test_one_content_under_two_labels_is_a_conflict():
-    """Only contents with different labels are named."""
-    assert conflicting_contents(["a", "b", "a", "b", "c"], ["hat", "hat", "shoe", "hat", "bag"]) == ["a"]

@@ -1,13 +1,19 @@
 """The gate promotes what is better, refuses what is not or cannot be told, and always says why."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
+from pipeline.binary_metrics import positive_f1_score
 from pipeline.gate import Contender, Rules, first_champion, next_champion
+from pipeline.metric_names import primary_called
+from pipeline.metrics import accuracy_score, roc_auc_score
+from pipeline.resamples import Blocks
+from pipeline.value_metrics import mean_absolute_error
 
-RULES = Rules(margin=0.0, confidence=0.95, resamples=500, seed=0)
+RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=500, seed=0)
 
 
 def contender(name: str, said: np.ndarray, num_classes: int = 3) -> Contender:
@@ -16,9 +22,8 @@ def contender(name: str, said: np.ndarray, num_classes: int = 3) -> Contender:
     probabilities = np.full((len(said), num_classes), rest)
     probabilities[np.arange(len(said)), said] = 0.8
     ids = [f"test/{index}" for index in range(len(said))]
-    return Contender(
-        name, f"digest of {name}", [str(index) for index in range(num_classes)], ids, probabilities
-    )
+    classes = [str(index) for index in range(num_classes)]
+    return Contender(name, f"digest of {name}", classes, ids, probabilities, accuracy_score)
 
 
 def answers(generator: np.random.Generator, y_true: np.ndarray, share_right: float) -> np.ndarray:
@@ -54,7 +59,7 @@ def test_first_model_that_beats_every_baseline_is_promoted(
     assert decision.verdict == "promoted"
     assert {"majority", "poor"} == set(decision.differences)
     assert len(decision.reasons) == 2
-    expected = np.mean(good.probabilities.argmax(axis=1) == y_true) - np.mean(y_true == 0)
+    expected = np.mean(good.predictions.argmax(axis=1) == y_true) - np.mean(y_true == 0)
     assert pytest.approx(expected) == decision.differences["majority"].value
 
 
@@ -111,22 +116,20 @@ def test_noise_is_promoted_no_oftener_than_stated() -> None:
 
 def broken(model: Contender, flaw: str) -> Contender:
     """Return the model with one thing wrong."""
-    rows, _ = model.probabilities.shape
-    with_nan = model.probabilities.copy()
+    rows, _ = model.predictions.shape
+    with_nan = model.predictions.copy()
     with_nan[5] = np.nan
     return {
-        "nan": replace(model, probabilities=with_nan),
-        "not probabilities": replace(model, probabilities=model.probabilities * 2),
-        "fewer rows": replace(
-            model, probabilities=model.probabilities[:-1], sample_ids=model.sample_ids[:-1]
-        ),
+        "nan": replace(model, predictions=with_nan),
+        "not probabilities": replace(model, predictions=model.predictions * 2),
+        "fewer rows": replace(model, predictions=model.predictions[:-1], sample_ids=model.sample_ids[:-1]),
         "other rows": replace(model, sample_ids=[*model.sample_ids[1:], "test/new"]),
         "other classes": replace(model, classes=["0", "1", "cat"]),
         "other order": replace(model, classes=["1", "0", "2"]),
         "more classes": replace(
             model,
             classes=["0", "1", "2", "3"],
-            probabilities=np.hstack([model.probabilities, np.zeros((rows, 1))]),
+            predictions=np.hstack([model.predictions, np.zeros((rows, 1))]),
         ),
     }[flaw]
 
@@ -160,3 +163,88 @@ def test_too_few_rows_are_refused() -> None:
     decision = next_champion(truth, contender("right", truth), contender("wrong", (truth + 1) % 3), RULES)
     assert decision.verdict == "refused"
     assert "29 examples are too few" in decision.reasons[0]
+
+
+ERRORS = replace(RULES, primary=primary_called("mean_absolute_error"))
+
+
+def forecaster(name: str, y_true: np.ndarray, error: float, seed: int) -> Contender:
+    """Return a model whose forecasts miss by a normal variable of that deviation."""
+    noise = np.random.default_rng(seed).normal(scale=error, size=y_true.shape)
+    ids = [f"series@{step}" for step in range(len(y_true))]
+    return Contender(name, f"digest of {name}", (), ids, y_true + noise, mean_absolute_error)
+
+
+@pytest.fixture
+def hours() -> np.ndarray:
+    """Return true values of 300 windows, shape (num_windows, horizon, num_targets)."""
+    return np.random.default_rng(3).normal(100, 20, size=(300, 2, 1))
+
+
+def test_a_smaller_error_is_better(hours: np.ndarray) -> None:
+    """Improvement counts downwards for an error, in its own units, and the sentence says so."""
+    good, poor = forecaster("good", hours, 5, 1), forecaster("poor", hours, 8, 2)
+    decision = next_champion(hours, good, poor, ERRORS)
+    assert decision.verdict == "promoted"
+    expected = np.abs(poor.predictions - hours).mean() - np.abs(good.predictions - hours).mean()
+    assert expected == pytest.approx(decision.differences["poor"].value)
+    assert "good beats poor: mean absolute error lower by +" in decision.reasons[0]
+    assert next_champion(hours, poor, good, ERRORS).verdict == "refused"
+
+
+def test_the_margin_of_an_error_is_a_share_of_the_opponents(hours: np.ndarray) -> None:
+    """A third better is enough for a tenth, not for a half; an absolute margin would depend on the unit."""
+    good, poor = forecaster("good", hours, 5, 1), forecaster("poor", hours, 8, 2)
+    for margin, verdict in ((0.1, "promoted"), (0.5, "refused")):
+        found = [next_champion(hours * unit, *(replace(model, predictions=model.predictions * unit) for model in (good, poor)),
+                               replace(ERRORS, margin=margin)).verdict for unit in (1.0, 1000.0)]  # fmt: skip
+        assert [verdict, verdict] == found
+
+
+def test_blocks_make_the_gate_stricter() -> None:
+    """An advantage that lies in one stretch of time convinces row by row, but not in blocks."""
+    y_true = np.zeros((400, 1))
+    other = forecaster("other", y_true, 1, 4)
+    better = other.predictions.copy()
+    better[100:130] *= 0.2
+    challenger = replace(other, name="lucky", model_sha256="x", predictions=better)
+    assert next_champion(y_true, challenger, other, ERRORS).verdict == "promoted"
+    blocks = Blocks(100, (400,))
+    assert next_champion(y_true, challenger, other, ERRORS, blocks).verdict == "refused"
+
+
+def test_each_model_is_judged_at_its_own_threshold() -> None:
+    """Two models that rank equally well; the one whose threshold fits its probabilities is better."""
+    y_true = np.arange(300) % 4 // 3
+    positive = np.where(y_true == 1, 0.3, 0.1)
+    probabilities = np.column_stack([1 - positive, positive])
+    usual = contender("usual", y_true, num_classes=2)
+    usual = replace(usual, predictions=probabilities, metric=positive_f1_score)
+    tuned = replace(usual, name="tuned", model_sha256="x", metric=partial(positive_f1_score, threshold=0.2))
+    decision = next_champion(y_true, tuned, usual, replace(RULES, primary=primary_called("positive_f1")))
+    assert (decision.verdict, decision.differences["usual"].value) == ("promoted", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda values: np.where(np.arange(300)[:, None, None] == 7, np.nan, values), "is not finite"),
+        (lambda values: values[..., 0], "must answer in shape"),
+        (lambda values: values[:-1], "one row per example"),
+    ],
+)
+def test_forecasts_that_cannot_be_compared_are_refused(hours: np.ndarray, change, words: str) -> None:
+    """NaN, another shape, fewer rows."""
+    good, poor = forecaster("good", hours, 1, 1), forecaster("poor", hours, 50, 2)
+    decision = next_champion(hours, replace(good, predictions=change(good.predictions)), poor, ERRORS)
+    assert decision.verdict == "refused"
+    assert words in decision.reasons[0]
+
+
+def test_a_metric_that_does_not_exist_refuses(y_true: np.ndarray, good: Contender, poor: Contender) -> None:
+    """ROC AUC of one class is nobody's victory."""
+    one_class = np.zeros_like(y_true)
+    pair = [replace(model, metric=roc_auc_score) for model in (good, poor)]
+    decision = next_champion(one_class, *pair, replace(RULES, primary=primary_called("roc_auc")))
+    assert decision.verdict == "refused"
+    assert "cannot be judged" in decision.reasons[0]

@@ -27,7 +27,11 @@ def evaluated(tmp_path, monkeypatch):
     rows = [row("cnn", 0.91, chosen=True), row("rnn", 0.85), row("linear", 0.8, baseline=True)]
     write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
     reason = "cnn has the best validation accuracy: 0.9300 (next: rnn, 0.8700)."
-    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", {"chosen": "cnn", "reason": reason})
+    primary = {"name": "accuracy", "higher_is_better": True}
+    write_json(
+        paths.EVALUATE_TABLES_DIR / "selection.json",
+        {"chosen": "cnn", "primary": primary, "reason": reason, "select_by": "accuracy"},
+    )
     return tmp_path
 
 

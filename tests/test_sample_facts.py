@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.duplicates import Duplicates
+from pipeline.clusters import Duplicates
 from pipeline.sample_facts import sample_facts
 
 
@@ -45,3 +45,25 @@ def test_statistics_follow_the_row_of_the_payload():
     duplicates = Duplicates(np.array(list("abc"), dtype=object), np.zeros(3, int), np.zeros(3, int))
     table = sample_facts(samples, {"mean": np.array([0.0, 0.1, 0.2])}, duplicates)
     assert table["mean"].tolist() == [0.2, 0.0, 0.1]
+
+
+def test_without_classes_there_is_nothing_to_compare():
+    """Forecasting and anomalies have neither class sizes nor conflicts."""
+    samples = pd.DataFrame({"row": [0, 1], "label": ["", ""], "content_sha256": ["a", "a"]})
+    duplicates = Duplicates(np.array(["a", "a"], dtype=object), np.ones(2, int), np.zeros(2, int))
+    table = sample_facts(samples, {}, duplicates, None)
+    assert table["in_conflict"].sum() == 0
+    assert not {"class_samples", "class_ratio"} & set(table.columns)
+
+
+def test_equal_contents_with_different_targets_are_a_conflict():
+    """Regression: one series under 1.0 and 2.0 is a conflict, near copies with near targets are none."""
+    samples = pd.DataFrame(
+        {"row": range(4), "label": [""] * 4, "target": [1.0, 2.0, 3.0, 3.1], "content_sha256": list("aabc")}
+    )
+    duplicates = Duplicates(
+        np.array(list("aabb"), dtype=object), np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])
+    )
+    table = sample_facts(samples, {}, duplicates, "target")
+    assert table["in_conflict"].tolist() == [1, 1, 0, 0]
+    assert table["near_conflict"].tolist() == [0, 0, 0, 0]

@@ -7,7 +7,7 @@ import pytest
 from pipeline import sample_table
 from pipeline.sample_table import SCHEMA, npy_writer, read_samples, sample_writer
 
-ROW = {name: 0 if name in {"height_original", "width_original", "row"} else "" for name in SCHEMA.names}
+ROW = {field.name: "" if field.type == "string" else 0 for field in SCHEMA}
 
 
 @pytest.mark.parametrize(("count", "shape", "dtype"), [(1, (2,), np.uint8), (1000, (3, 4, 1), np.float32)])

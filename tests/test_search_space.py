@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline.config import Candidate, Space, load_params, training_of
+from pipeline.config import load_params, training_of
 from pipeline.search_space import sampled_of, space_problems, with_sampled
+from pipeline.settings.families import Candidate
+from pipeline.settings.search import Space
 
 
 def candidate(space: dict[str, Any], family: str = "cnn", **others: Any) -> Candidate:

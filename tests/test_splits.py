@@ -14,8 +14,8 @@ from pipeline.splits import (
     assign_by_hash,
     assign_given,
     class_counts,
-    presence_problems,
     shared_clusters,
+    units_of,
 )
 
 SHARES = {"salt": "s", "val_share": 0.15, "test_share": 0.2}
@@ -167,62 +167,75 @@ def test_an_incomplete_given_split_is_refused(given_split):
     assert "Received: {" in str(error.value)
 
 
-def presence(labels, clusters, splits, drawn=("train", "val", "test")):
-    """Return the presence problems of these splits."""
-    shares = {"train": 0.65, "val": 0.15, "test": 0.2}
-    return presence_problems(
-        labels,
-        clusters,
-        np.array(splits, dtype=object),
-        shares={name: shares[name] for name in drawn},
-        salt="s",
+groups_lists = st.lists(
+    st.tuples(st.text("abcdef", min_size=1, max_size=2), st.sampled_from(["", "p1", "p2", "p3", "p4", "p5"])),
+    min_size=1,
+    max_size=40,
+)
+
+
+def connected(members):
+    """Return which samples hang together, by walking from each one: a second way to find the units."""
+    parts = []
+    for start in range(len(members)):
+        seen, waiting = {start}, [start]
+        while waiting:
+            cluster, group = members[waiting.pop()]
+            near = {
+                place
+                for place, (other, other_group) in enumerate(members)
+                if other == cluster or (group and other_group == group)
+            }
+            waiting += near - seen
+            seen |= near
+        parts.append(frozenset(seen))
+    return parts
+
+
+@settings(deadline=None)
+@given(groups_lists)
+def test_a_unit_is_what_clusters_and_groups_connect(members):
+    """Two samples share a unit exactly if a chain of copies and group members leads from one to the other."""
+    units = units_of(*zip(*members, strict=True))
+    parts = connected(members)
+    for first in range(len(members)):
+        for second in range(len(members)):
+            assert (parts[first] == parts[second]) == (units[first] == units[second])
+
+
+def test_a_unit_is_named_by_its_first_group():
+    """The smallest group name of what hangs together; without a group the cluster's name."""
+    assert ["p1", "p1", "p1", "c"] == units_of(["a", "b", "b", "c"], ["p2", "p2", "p1", ""])
+
+
+@settings(deadline=None)
+@given(groups_lists, groups_lists)
+def test_new_samples_of_known_groups_and_new_contents_move_no_old_one(old, more):
+    """A person with more recordings stays where they are, as long as nothing joins two persons into one."""
+    fresh = [(f"new{place}", group) for place, (_, group) in enumerate(more)]
+    before = assign_by_hash(units_of(*zip(*old, strict=True)), **SHARES)
+    after = assign_by_hash(units_of(*zip(*old, *fresh, strict=True)), **SHARES)
+    assert before.tolist() == after[: len(old)].tolist()
+
+
+@settings(deadline=None)
+@given(groups_lists, st.randoms(use_true_random=False))
+def test_units_do_not_depend_on_the_order_of_rows(members, random):
+    """Shuffled rows have the units they had."""
+    order = list(range(len(members)))
+    random.shuffle(order)
+    straight = units_of(*zip(*members, strict=True))
+    assert [straight[place] for place in order] == units_of(
+        *zip(*[members[place] for place in order], strict=True)
     )
 
 
-def test_classes_that_are_everywhere_are_no_problem():
-    """One sample in each split is enough."""
-    assert presence(["hat"] * 3, names(3), ["train", "val", "test"]) == []
-
-
-def test_a_class_of_two_contents_names_how_many_are_missing():
-    """Three splits need three different contents; copies do not count."""
-    problems = presence(["hat"] * 4, ["a", "a", "a", "b"], ["train", "train", "train", "test"])
-    assert "class 'hat' has no sample in val" in problems[0]
-    assert "2 different contents" in problems[0]
-    assert "Add 1 or more: at least 3 are needed" in problems[0]
-    assert len(problems) == 1
-
-
-def test_bad_luck_names_the_number_that_makes_it_rare():
-    """At a share of 0.15, 43 draws miss a class less than once in a thousand times: 0.85 ** 43 < 0.001."""
-    assert 0.85**43 < 0.001 < 0.85**42
-    problems = presence(["hat"] * 10, names(10), ["train"] * 9 + ["test"])
-    assert "from 43 contents on" in problems[0]
-
-
-def test_bad_luck_comes_with_a_salt_that_works():
-    """The offered salt puts every class everywhere."""
-    labels, clusters = ["hat"] * 10 + ["shoe"] * 10, names(20)
-    problems = presence(labels, clusters, ["train"] * 20)
-    offered = problems[-1].split("split.salt: ")[1].split("`")[0]
-    splits = assign_by_hash(clusters, salt=offered, val_share=0.15, test_share=0.2)
-    assert offered != "s"
-    assert presence(labels, clusters, splits) == []
-
-
-def test_a_class_missing_from_a_given_test_set_is_refused_with_its_own_fix():
-    """No salt helps where the source decides."""
-    labels = ["hat", "shoe", "hat", "shoe", "hat"]
-    problems = presence(labels, names(5), ["train", "train", "val", "val", "test"], drawn=("val",))
-    assert len(problems) == 1
-    assert "class 'shoe' has no sample in test" in problems[0]
-    assert "Add samples of it to test in the source" in problems[0]
-
-
-def test_a_class_that_only_judges_is_refused():
-    """A class without training samples cannot be learned."""
-    problems = presence(["hat", "hat", "hat", "shoe"], names(4), ["train", "val", "test", "test"])
-    assert any("'shoe' has no sample in train" in problem for problem in problems)
+def test_members_of_a_judging_group_leave_train_of_a_given_split():
+    """A given test sample of a person takes that person's other samples out of train."""
+    units = units_of(["a", "b", "c", "d"], ["p1", "p1", "p2", ""])
+    assert [EXCLUDED, "test", "train", "train"] == assign_given(
+        ["train", "test", "train", "train"], units, salt="s", val_share=0.0, test_share=0.0
+    ).tolist()
 
 
 def test_shared_clusters_are_counted():

@@ -7,9 +7,11 @@ import pytest
 
 from pipeline import suite_file
 from pipeline.strict_yaml import ParamsError
-from pipeline.suite_file import read_suite
+from pipeline.suite_file import read_suite, read_suites
 
-SUITE = Path(suite_file.__file__).parent / "suites" / "image_samples.json"
+SUITES = Path(suite_file.__file__).parent / "suites"
+PAYLOADS = ("image_samples", "text_samples", "series_samples")
+CLASS_BOUNDS = ("min_samples_per_class", "max_class_ratio", "max_label_conflicts")
 ROW_COUNT = {
     "type": "expect_table_row_count_to_equal",
     "kwargs": {"value": {"$PARAMETER": "rows"}},
@@ -127,9 +129,30 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
     assert "suite.json: not a usable suite" in problem
 
 
-def test_the_suite_of_the_project_is_sound():
-    """It can be read with the bounds that the stage hands over, and every demand is put in words."""
-    names = ["min_samples_per_class", "max_class_ratio", "max_label_conflicts", "max_duplicate_share"]
-    suite = read_suite(SUITE, dict.fromkeys([*names, "rows", "last_row"], 1))
-    assert len(suite.expectations) > 20
+def test_several_files_are_one_suite(tmp_path):
+    """The row count of one file and the demand for values of another count for all of them."""
+    first = write(tmp_path, [ROW_COUNT, NOT_NULL]).rename(tmp_path / "first.json")
+    second = write(tmp_path, [BETWEEN]).rename(tmp_path / "second.json")
+    suite = read_suites([first, second], {"rows": 3})
+    assert [ROW_COUNT["type"], NOT_NULL["type"], BETWEEN["type"]] == [
+        written.type for written in suite.expectations
+    ]
+    with pytest.raises(ParamsError, match=r"second\.json, first\.json: a column|no effect"):
+        read_suites([second], {"rows": 3})
+
+
+@pytest.mark.parametrize("answers", ["class_labels", "targets", None])
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_the_suites_of_the_project_are_sound(payload, answers):
+    """Each kind of data and task can be judged with the bounds that the stage hands over, all put in words."""
+    bounds = ["max_duplicate_share", "rows", "last_row", *(CLASS_BOUNDS if answers == "class_labels" else ())]
+    names = ["samples", payload, *([answers] if answers else [])]
+    suite = read_suites([SUITES / f"{name}.json" for name in names], dict.fromkeys(bounds, 1))
+    assert len(suite.expectations) > 18
     assert all(written.notes.endswith(".") for written in suite.expectations)
+
+
+def test_the_suite_of_columns_is_sound():
+    """Channels and side features are judged in a table of their own."""
+    suite = read_suite(SUITES / "columns.json", {"columns": 1})
+    assert {"critical", "warning"} == {written.severity for written in suite.expectations}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.train_statistics import feature_statistics, image_statistics
+from pipeline.train_statistics import exact_statistics, feature_statistics, image_statistics
 
 RANDOM = np.random.default_rng(2)
 IMAGES = RANDOM.integers(0, 256, (50, 6, 5, 3), dtype=np.uint8)
@@ -60,3 +60,22 @@ def test_sums_of_bright_pixels_do_not_overflow():
     white = np.full((4, 300, 300, 1), 255, np.uint8)
     white[0, 0, 0] = 0
     assert pytest.approx(image_statistics(white, np.arange(4)).mean[0], abs=1e-12) == 1 - 1 / 360_000
+
+
+def test_exact_statistics_do_not_depend_on_order_or_chunks():
+    """20,000 numbers of very different size, some missing: NumPy's answer, and the same bits in any order."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(0, 1, (20_000, 2)) * 10.0 ** generator.integers(-6, 7, (20_000, 2))
+    values[::7, 1] = np.nan
+    measured = exact_statistics(lambda: [values], 2)
+    np.testing.assert_allclose(np.nanmean(values, axis=0), measured.mean, rtol=1e-9)
+    np.testing.assert_allclose(np.nanstd(values, axis=0), measured.standard_deviation, rtol=1e-9)
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(values)
+        assert measured == exact_statistics(lambda shuffled=shuffled: np.array_split(shuffled, 7), 2)
+
+
+def test_a_column_without_numbers_has_mean_0_and_deviation_1():
+    """Nothing is divided by 0 and nothing is NaN."""
+    measured = exact_statistics(lambda: [np.full((3, 1), np.nan)], 1)
+    assert ([0.0], [1.0]) == (measured.mean, measured.standard_deviation)

@@ -270,8 +270,10 @@ def fit(
     return training.fit(
         model,
         loss or losses.classification(3),
-        train_class(inputs, np.arange(70), targets, batch_size=16, seed=1, shuffle=True),
-        BatchedData(inputs, np.arange(70, 90), targets, batch_size=64, seed=1, shuffle=False),
+        train_class(inputs, np.arange(70), targets, batch_size=16, seed=1, shuffle=True, reconstruct=reconstruct),
+        BatchedData(
+            inputs, np.arange(70, 90), targets, batch_size=64, seed=1, shuffle=False, reconstruct=reconstruct
+        ),
         optimizer=optimizers.create("adam", learning_rate, ema_momentum=ema_momentum),
         epochs=epochs, checkpoint_path=Path(path), monitor=monitor, early_stopping_patience=patience,
         stop_after=stop_after, on_epoch=on_epoch,

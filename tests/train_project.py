@@ -13,7 +13,7 @@ from tests.training_runs import images
 CLASSES = ["cat", "dog", "emu"]
 TRAINING = {
     "epochs": 2, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0,
-    "schedule": "cosine", "warmup_share": 0.1, "decay_rate": 0.5, "decay_epochs": 2.0, "label_smoothing": 0.0,
+    "schedule": "cosine", "warmup_share": 0.1, "decay_rate": 0.5, "decay_epochs": 2.0, "label_smoothing": 0.0, "loss": "auto", "class_weights": "none",
     "ema_momentum": 0.0, "clip_norm": 0.0, "early_stopping_patience": 0, "monitor": "val_loss",
     "augment": {"flip": False, "shift_px": 1, "cutout_px": 0}, "test_time_flip": False,
 }  # fmt: skip
@@ -45,9 +45,10 @@ def write_train_project(folder: Path, *, without_val_class: str | None = None) -
         for split, label in zip(splits, labels, strict=True)
     ]
     features = inputs.reshape(90, -1)[:, :10].astype(np.float32)
-    for path, array in ((paths.IMAGES_NPY, inputs), (paths.FEATURES_NPY, features)):
+    for path, array in ((paths.PAYLOAD_NPY, inputs), (paths.FEATURES_NPY, features)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         np.save(folder / path, array)
+    (folder / paths.SAMPLES_PARQUET).write_bytes(b"read for texts and series only")
     (folder / paths.SPLIT_PARQUET).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(
         pa.table(

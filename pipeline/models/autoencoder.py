@@ -1,4 +1,4 @@
-"""Family `autoencoder`: learns to reconstruct images from few codes, then to classify by those codes."""
+"""Family `autoencoder`: learns to reconstruct images, texts or series from few codes, then to answer from those."""
 
 import math
 from collections.abc import Sequence
@@ -7,20 +7,14 @@ from typing import Any
 import keras
 from keras import layers
 
-from pipeline.conv_shapes import conv_output_sizes
-from pipeline.model_ends import (
-    BATCH_NORMALIZATION_MOMENTUM,
-    classifier,
-    dense_block,
-    dropped,
-    image_inputs,
-    initializer,
-    l2_penalty,
-)
+from pipeline.decoders import decoded
+from pipeline.encoders import encoded
+from pipeline.model_blocks import BATCH_NORMALIZATION_MOMENTUM, dense_block, dropped, initializer, l2_penalty
+from pipeline.model_ends import answer
+from pipeline.model_starts import begin, joined, untouched
 from pipeline.specs import InputSpec, OutputSpec
 
-KERNEL_SIZE = 3
-STRIDES = 2
+KINDS_OF_INPUT = ("image", "tokens", "series")
 
 
 def build_autoencoder(
@@ -31,37 +25,45 @@ def build_autoencoder(
     units: Sequence[int] = (128,),
     filters: Sequence[int] = (16, 32),
     activation: str = "relu",
+    cell: str = "gru",
+    embedding_units: int = 64,
     l2: float = 0.0,
-    **_of_the_classifier: Any,
+    **_of_the_answer: Any,
 ) -> keras.Model:
     """Return an untrained autoencoder.
 
     Args:
-        input_spec: Of kind `image`.
-        kind: `dense`, or `conv` with convolutions of stride 2.
-        codes: Numbers that stand for one image.
-        units: For `dense`: width of each layer of the encoder; the decoder mirrors them.
+        input_spec: Of kind `image`, `tokens` or `series`; side features are not reconstructed, nor used.
+        kind: `dense`, `conv` with convolutions of stride 2, or `sequence` with recurrent layers.
+        codes: Numbers that stand for one sample.
+        units: For `dense` and `sequence`, and texts: width of each layer of the encoder; the decoder mirrors them.
         filters: For `conv`: kernels of each convolution of the encoder; the decoder mirrors them.
         activation: `relu`, `sigmoid` or `tanh`; codes have none.
+        cell: For `sequence`: `simple`, `lstm` or `gru`.
+        embedding_units: Texts: width of the vector of a token.
         l2: Strength of the penalty on kernels.
 
     Returns:
-        Raw pixels in, pixels in [0, 1] out. Its layer `encoder` turns raw pixels into codes, shape
-        (batch, codes), and its layer `decoder` codes into pixels.
+        Raw inputs in; pixels in [0, 1], series, or a probability for each word of the vocabulary out, see
+        `pipeline.decoders`. Its layer `encoder` turns the main input into codes, shape (batch, codes), and
+        its layer `decoder` codes into the reconstruction.
     """
-    inputs, hidden = image_inputs(input_spec)
-    answer = keras.Input((codes,), name="codes")
-    if kind == "dense":
-        hidden = _encode_dense(hidden, units, activation, l2)
-        pixels = _decode_dense(answer, input_spec.shape, units, activation, l2)
-    else:
-        hidden = _encode_conv(hidden, filters, activation, l2)
-        pixels = _decode_conv(answer, input_spec.shape, filters, activation, l2)
+    start = begin(input_spec, KINDS_OF_INPUT, embedding_units=embedding_units)
+    settings: dict[str, Any] = {
+        "units": units,
+        "filters": filters,
+        "activation": activation,
+        "cell": cell,
+        "l2": l2,
+    }
+    hidden = encoded(start, kind, **settings)
+    code_inputs = keras.Input((codes,), name="codes")
+    reconstruction = decoded(code_inputs, input_spec, kind, **settings)
     hidden = layers.Dense(codes, kernel_regularizer=l2_penalty(l2), name="codes")(hidden)
-    encoder = keras.Model(inputs, hidden, name="encoder")
-    decoder = keras.Model(answer, pixels, name="decoder")
-    images = keras.Input(input_spec.shape, dtype="uint8", name="inputs")
-    return keras.Model(images, decoder(encoder(images)), name="autoencoder")
+    encoder = keras.Model(start.inputs["inputs"], hidden, name="encoder")
+    decoder = keras.Model(code_inputs, reconstruction, name="decoder")
+    whole = untouched(input_spec)
+    return keras.Model(whole.model_inputs, decoder(encoder(whole.hidden)), name="autoencoder")
 
 
 def build(
@@ -69,144 +71,93 @@ def build(
     output_spec: OutputSpec,
     *,
     encoder: str = "frozen",
+    classifier: str = "dense",
     classifier_units: Sequence[int] = (64,),
     activation: str = "relu",
     dropout: float = 0.1,
     l2: float = 0.0,
+    output_activation: str = "linear",
+    fusion_units: Sequence[int] = (),
     trained_encoder: keras.Model | None = None,
     **of_the_autoencoder: Any,
 ) -> keras.Model:
-    """Return a classifier on codes.
+    """Return a model that answers from codes; for task anomaly the autoencoder itself.
 
     Args:
-        input_spec: Of kind `image`.
-        output_spec: The classes.
-        encoder: `frozen`, or `fine_tuned` while the classifier learns.
-        classifier_units: Width of each layer between codes and output.
+        input_spec: Of kind `image`, `tokens` or `series`.
+        output_spec: What is asked.
+        encoder: `frozen`, or `fine_tuned` while the rest learns.
+        classifier: `dense`, or `cnn`: the codes, laid out as a small square, are read by convolutions of 3 x 3.
+        classifier_units: Width of each layer between codes and output, or kernels of each convolution.
         activation: `relu`, `sigmoid` or `tanh`.
         dropout: Share dropped after each of those layers, or of the codes where there are none.
         l2: Strength of the penalty on kernels.
+        output_activation: `linear` or `tanh`; regression and forecasting.
+        fusion_units: Width of each dense layer between the join with side features and the output.
         trained_encoder: The layer `encoder` of a trained autoencoder, which stays as it is: the model gets
             a copy. An untrained one is built if None.
         **of_the_autoencoder: The other settings of `build_autoencoder`, which shape an untrained encoder.
 
     Returns:
-        Raw pixels in, probabilities out.
+        Raw inputs in; probabilities or numbers out, see `pipeline.model_ends`.
     """
-    if trained_encoder is None:
+    if trained_encoder is None or output_spec.task == "anomaly":
         autoencoder = build_autoencoder(input_spec, activation=activation, l2=l2, **of_the_autoencoder)
+        if output_spec.task == "anomaly":
+            return autoencoder
         trained_encoder = autoencoder.get_layer("encoder")
     copy = keras.models.clone_model(trained_encoder)
     copy.set_weights(trained_encoder.get_weights())
     copy.trainable = encoder == "fine_tuned"
-    inputs = keras.Input(input_spec.shape, dtype="uint8", name="inputs")
-    # Nothing in reconstruction fixes the scale of the codes, and a classifier needs one.
+    start = untouched(input_spec)
+    # Nothing in reconstruction fixes the scale of the codes, and an answer needs one.
     hidden = layers.BatchNormalization(momentum=BATCH_NORMALIZATION_MOMENTUM, name="codes_normalization")(
-        copy(inputs)
+        copy(start.hidden)
     )
-    for index, width in enumerate(classifier_units):
-        hidden = dense_block(
-            hidden,
-            width,
-            name=f"classifier_{index}",
-            activation=activation,
-            batch_normalization=False,
-            dropout=dropout,
-            l2=l2,
-        )
+    if classifier == "cnn":
+        hidden = _read_as_image(hidden, classifier_units, activation, dropout, l2)
+    else:
+        for index, width in enumerate(classifier_units):
+            hidden = dense_block(
+                hidden,
+                width,
+                name=f"classifier_{index}",
+                activation=activation,
+                batch_normalization=False,
+                dropout=dropout,
+                l2=l2,
+            )
     if not classifier_units:
         hidden = dropped(hidden, dropout, "dropout")
-    return classifier("autoencoder", inputs, hidden, output_spec.num_classes, l2)
+    return answer(
+        "autoencoder",
+        start,
+        joined(hidden, start),
+        output_spec,
+        l2=l2,
+        fusion_units=tuple(fusion_units),
+        output_activation=output_activation,
+    )
 
 
-def _encode_dense(
-    hidden: keras.KerasTensor, units: Sequence[int], activation: str, l2: float
+def _read_as_image(
+    codes: keras.KerasTensor, filters: Sequence[int], activation: str, dropout: float, l2: float
 ) -> keras.KerasTensor:
-    return _dense_stack(layers.Flatten(name="flatten")(hidden), units, activation, l2, "encode")
-
-
-def _decode_dense(
-    hidden: keras.KerasTensor, shape: tuple[int, ...], units: Sequence[int], activation: str, l2: float
-) -> keras.KerasTensor:
-    hidden = _dense_stack(hidden, list(reversed(units)), activation, l2, "decode")
-    hidden = layers.Dense(
-        math.prod(shape), activation="sigmoid", kernel_regularizer=l2_penalty(l2), name="pixels"
-    )(hidden)
-    return layers.Reshape(shape, name="image")(hidden)
-
-
-def _dense_stack(
-    hidden: keras.KerasTensor, units: Sequence[int], activation: str, l2: float, name: str
-) -> keras.KerasTensor:
-    for index, width in enumerate(units):
-        hidden = dense_block(
-            hidden,
-            width,
-            name=f"{name}_{index}",
-            activation=activation,
-            batch_normalization=False,
-            dropout=0.0,
-            l2=l2,
-        )
-    return hidden
-
-
-def _encode_conv(
-    hidden: keras.KerasTensor, filters: Sequence[int], activation: str, l2: float
-) -> keras.KerasTensor:
+    """Return what convolutions find in codes that are laid out as a square, row by row, zeros at the end."""
+    count = codes.shape[1]
+    side = math.isqrt(count - 1) + 1
+    column = layers.Reshape((count, 1), name="code_column")(codes)
+    padded = layers.ZeroPadding1D((0, side * side - count), name="padded_codes")(column)
+    hidden = layers.Reshape((side, side, 1), name="code_image")(padded)
     for index, kernels in enumerate(filters):
         hidden = layers.Conv2D(
             kernels,
-            KERNEL_SIZE,
-            strides=STRIDES,
+            3,
             padding="same",
             activation=activation,
             kernel_initializer=initializer(activation),
             kernel_regularizer=l2_penalty(l2),
-            name=f"encode_{index}",
+            name=f"classifier_{index}",
         )(hidden)
-    return layers.Flatten(name="flatten")(hidden)
-
-
-def _decode_conv(
-    hidden: keras.KerasTensor, shape: tuple[int, ...], filters: Sequence[int], activation: str, l2: float
-) -> keras.KerasTensor:
-    """Return pixels of exactly `shape`: each step doubles the size and cuts what the encoder rounded up."""
-    height, width, channels = shape
-    halved = conv_output_sizes(
-        (height, width), filters, strides=STRIDES, kernel_size=KERNEL_SIZE, pooling="none"
-    )
-    sizes = [(height, width), *halved]
-    kernels = [filters[0] if filters else channels, *filters]
-    smallest = (*sizes[-1], kernels[-1])
-    hidden = dense_block(
-        hidden,
-        math.prod(smallest),
-        name="decode",
-        activation=activation,
-        batch_normalization=False,
-        dropout=0.0,
-        l2=l2,
-    )
-    hidden = layers.Reshape(smallest, name="smallest")(hidden)
-    for index in reversed(range(len(filters))):
-        hidden = layers.Conv2DTranspose(
-            kernels[index],
-            KERNEL_SIZE,
-            strides=STRIDES,
-            padding="same",
-            activation=activation,
-            kernel_initializer=initializer(activation),
-            kernel_regularizer=l2_penalty(l2),
-            name=f"decode_{index}",
-        )(hidden)
-        below, right = (STRIDES * sizes[index + 1][axis] - sizes[index][axis] for axis in (0, 1))
-        hidden = layers.Cropping2D(((0, below), (0, right)), name=f"cut_{index}")(hidden)
-    return layers.Conv2D(
-        channels,
-        KERNEL_SIZE,
-        padding="same",
-        activation="sigmoid",
-        kernel_regularizer=l2_penalty(l2),
-        name="pixels",
-    )(hidden)
+        hidden = dropped(hidden, dropout, f"classifier_{index}_dropout")
+    return layers.Flatten(name="code_features")(hidden)

@@ -1,10 +1,11 @@
-"""Family `majority`: answers every image with the class shares of the training set; nothing is trained."""
+"""Family `majority`: the class shares, or the mean, of the training set for every sample; nothing is trained."""
 
 import keras
 import numpy as np
 from keras import layers
 
-from pipeline.model_ends import classifier, image_inputs
+from pipeline.model_ends import finished, num_outputs, raw_name
+from pipeline.model_starts import Start, untouched
 from pipeline.specs import InputSpec, OutputSpec
 
 
@@ -12,17 +13,30 @@ def build(input_spec: InputSpec, output_spec: OutputSpec) -> keras.Model:
     """Return the constant model.
 
     Args:
-        input_spec: Of kind `image`; the pixels are read and do not matter.
-        output_spec: The classes and how often each occurs in training, all at least once.
+        input_spec: Of kind `image`, `vector`, `bag` or `series`; the inputs are read and do not matter.
+        output_spec: What is asked. The classes and how often each occurs in training, all at least once; or
+            targets, whose mean in training is 0 in the units of a model.
 
     Returns:
-        Raw pixels in, class shares out.
+        Raw inputs in; class shares, or zeros, out.
     """
-    inputs, hidden = image_inputs(input_spec)
-    hidden = layers.GlobalAveragePooling2D(name="average")(hidden)
-    model = classifier("majority", inputs, hidden, output_spec.num_classes, l2=0.0)
-    shares = np.array(output_spec.class_counts) / sum(output_spec.class_counts)
-    logits = model.get_layer("logits")
-    logits.set_weights([np.zeros_like(logits.get_weights()[0]), np.log(shares)])
-    logits.trainable = False
+    start = untouched(input_spec)
+    layer = layers.Dense(num_outputs(output_spec), kernel_initializer="zeros", name=raw_name(output_spec))
+    model = finished("majority", start, layer(_anything(start)), output_spec)
+    if output_spec.task == "classification":
+        shares = np.array(output_spec.class_counts) / sum(output_spec.class_counts)
+        logits = np.log(shares) if len(shares) != 2 else np.log(shares[1:] / shares[:1])
+        layer.set_weights([np.zeros_like(layer.get_weights()[0]), logits])
+    model.trainable = False
     return model
+
+
+def _anything(start: Start) -> keras.KerasTensor:
+    """Return finite numbers that hang on an input, (batch, few)."""
+    kind = start.spec.kind
+    if kind == "image":
+        pixels = layers.Rescaling(1 / 255, name="rescaling")(start.hidden)
+        return layers.GlobalAveragePooling2D(name="average")(pixels)
+    if kind == "series":
+        return layers.GlobalAveragePooling1D(name="average")(start.hidden)
+    return start.inputs["weights" if kind == "bag" else "inputs"]

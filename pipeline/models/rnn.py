@@ -1,11 +1,13 @@
-"""Family `rnn`: the rows of the image are the time steps of a recurrent network."""
+"""Family `rnn`: rows of an image, tokens of a text or steps of a series are the time steps of a recurrent network."""
 
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
-from pipeline.model_ends import classifier, dropped, image_inputs, l2_penalty
+from pipeline.model_blocks import dropped, l2_penalty, mean_over_steps, only_present, step_mask
+from pipeline.model_ends import answer, require_forecasting
+from pipeline.model_starts import Start, begin, joined, relative_to_last
 from pipeline.specs import InputSpec, OutputSpec
 
 CELLS = {"simple": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
@@ -20,34 +22,115 @@ def build(
     bidirectional: bool = False,
     dropout: float = 0.2,
     l2: float = 0.0,
+    embedding_units: int = 64,
+    attention: bool = False,
+    last_value_residual: bool = False,
+    output_activation: str = "linear",
+    fusion_units: Sequence[int] = (),
 ) -> keras.Model:
     """Return an untrained recurrent network.
 
     Args:
-        input_spec: Of kind `image`; becomes (height) steps of (width * channels) numbers.
-        output_spec: The classes.
+        input_spec: Of kind `image`, which becomes (height) steps of (width * channels) numbers, `tokens` or
+            `series`. Padded steps are passed over: the state stays as it was.
+        output_spec: What is asked.
         cell: `simple`, `lstm` or `gru`.
         units: Width of each recurrent layer, per direction.
         bidirectional: Whether each layer reads upwards as well; doubles its outputs.
         dropout: Share dropped before the output.
         l2: Strength of the penalty on kernels, the recurrent ones included.
+        embedding_units: Tokens: width of the vector of each.
+        attention: Pool the states of all steps by learned weights, instead of taking the last one.
+        last_value_residual: Forecasting: read distances from the last step, and predict the change from it.
+        output_activation: `linear` or `tanh`; regression and forecasting.
+        fusion_units: Width of each dense layer between the state, to which side features have been joined,
+            and the output.
 
     Returns:
-        Raw pixels in, probabilities out.
+        Raw inputs in; probabilities or numbers out, see `pipeline.model_ends`.
     """
-    inputs, hidden = image_inputs(input_spec)
-    height, width, channels = input_spec.shape
-    hidden = layers.Reshape((height, width * channels), name="rows")(hidden)
-    for index, width_of_layer in enumerate(units):
+    start = begin(input_spec, ("image", "tokens", "series"), embedding_units=embedding_units)
+    hidden, last = start.hidden, None
+    if last_value_residual:
+        require_forecasting(output_spec, "last_value_residual")
+        hidden, last = relative_to_last(start)
+    if input_spec.kind == "image":
+        height, width, channels = input_spec.shape
+        hidden = layers.Reshape((height, width * channels), name="rows")(hidden)
+    hidden = recurrent(
+        hidden,
+        start,
+        cell=cell,
+        units=units,
+        bidirectional=bidirectional,
+        l2=l2,
+        keep_all=attention,
+        name="recurrent",
+    )
+    if attention:
+        hidden = _attended(hidden, start.present, l2)
+    hidden = dropped(hidden, dropout, "dropout")
+    return answer(
+        "rnn",
+        start,
+        joined(hidden, start),
+        output_spec,
+        l2=l2,
+        fusion_units=tuple(fusion_units),
+        output_activation=output_activation,
+        last=last,
+    )
+
+
+def recurrent(
+    hidden: keras.KerasTensor,
+    start: Start,
+    *,
+    cell: str,
+    units: Sequence[int],
+    bidirectional: bool,
+    l2: float,
+    keep_all: bool,
+    name: str,
+) -> keras.KerasTensor:
+    """Return the last state of a stack of recurrent layers, (batch, units), or all, (batch, steps, units).
+
+    Args:
+        hidden: Shape (batch, steps, features).
+        start: Knows which steps are padding; the state does not change there.
+        cell: `simple`, `lstm` or `gru`.
+        units: Width of each layer, per direction.
+        bidirectional: Whether each layer reads backwards as well.
+        l2: Strength of the penalty on kernels.
+        keep_all: Whether the last layer gives its state at every step; 0 at padding.
+        name: First part of the names of its layers.
+    """
+    mask = step_mask(start.present)
+    for index, width in enumerate(units):
+        keep = keep_all or index < len(units) - 1
         layer = CELLS[cell](
-            width_of_layer,
-            return_sequences=index < len(units) - 1,
+            width,
+            return_sequences=keep,
             kernel_regularizer=l2_penalty(l2),
             recurrent_regularizer=l2_penalty(l2),
-            name=f"recurrent_{index}",
+            name=f"{name}_{index}",
         )
         if bidirectional:
             layer = layers.Bidirectional(layer, name=f"both_ways_{index}")
-        hidden = layer(hidden)
-    hidden = dropped(hidden, dropout, "dropout")
-    return classifier("rnn", inputs, hidden, output_spec.num_classes, l2)
+        hidden = layer(hidden) if mask is None else layer(hidden, mask=mask)
+        if keep:
+            hidden = only_present(hidden, start.present, f"{name}_{index}_present")
+    return hidden
+
+
+def _attended(hidden: keras.KerasTensor, present: keras.KerasTensor | None, l2: float) -> keras.KerasTensor:
+    """Return the mean of all states, weighted by the softmax of v tanh(W h) (Bahdanau et al., 2015)."""
+    steps, width = hidden.shape[1:]
+    looked = layers.Dense(width, activation="tanh", kernel_regularizer=l2_penalty(l2), name="attention")(
+        hidden
+    )
+    scores = layers.Dense(1, use_bias=False, kernel_regularizer=l2_penalty(l2), name="attention_score")(
+        looked
+    )
+    flat = layers.Reshape((steps,), name="attention_scores")(scores)
+    return mean_over_steps(hidden, present, "attended", flat)

@@ -10,12 +10,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from pipeline.intervals import Interval
+from pipeline.metric_names import shown
 from pipeline.plots.style import BLUE, DARK, GREY, LINE_COLOURS, ORANGE, canvas, styled
 
 CELLS_WITH_TEXT = 15
 """Up to so many classes the confusion matrix prints its counts."""
 SHOWN_SHARE = 0.35
 """Scores further below the best than this are only named: they would hide the differences that matter."""
+SHOWN_MULTIPLE = 4
+"""The same for errors: more than so many times the smallest."""
 
 
 @styled
@@ -50,13 +53,16 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], chos
     """Return loss and accuracy by epoch of every candidate that was trained; the chosen one is drawn boldest.
 
     Args:
-        histories: Candidate to its epochs, each with loss, val_loss, accuracy, val_accuracy.
+        histories: Candidate to its epochs, each with loss and val_loss; of classifiers also accuracy and
+            val_accuracy.
         chosen: Name of the chosen candidate.
     """
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for axes, metric, title in zip(panels, ("accuracy", "loss"), ("Accuracy", "Loss"), strict=True):
-        axes.set_title(title)
+    has_accuracy = not histories or any("accuracy" in epochs[0] for epochs in histories.values())
+    metrics = ("accuracy", "loss") if has_accuracy else ("loss",)
+    figure = Figure(figsize=(5.5 * len(metrics), 5.2), layout="constrained")
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
+        axes.set_title(metric.capitalize())
         axes.set_xlabel("epoch")
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -138,31 +144,44 @@ def class_bars(intervals: Mapping[str, Interval | None], title: str, xlabel: str
 
 @styled
 def candidates(
-    test: Mapping[str, Interval], val: Mapping[str, float], chosen: str, baselines: Sequence[str], metric: str
+    test: Mapping[str, Interval],
+    val: Mapping[str, float],
+    chosen: str,
+    baselines: Sequence[str],
+    metric: str,
+    *,
+    higher_is_better: bool = True,
 ) -> Figure:
     """Return every candidate's test score with its interval, beside the validation score it was judged by.
 
     Args:
         test: Candidate to score on test.
-        val: Candidate to score on validation.
+        val: Candidate to score on validation; those that have none are left out.
         chosen: The one that validation chose.
         baselines: The ones that could not be chosen.
         metric: Name of the score, for the axis.
+        higher_is_better: Its direction; the best stands on top.
     """
-    names = sorted(test, key=lambda name: test[name].value)
+    names = sorted(test, key=lambda name: test[name].value, reverse=not higher_is_better)
     figure, axes = canvas(8.4, float(np.clip(2.6 + 0.6 * len(names), 4, 14)))
-    left = test[names[-1]].value - SHOWN_SHARE
+    best = test[names[-1]].value
     for position, name in enumerate(names):
         colour = ORANGE if name == chosen else GREY if name in baselines else BLUE
-        if test[name].high < left:
+        if higher_is_better and test[name].high < best - SHOWN_SHARE:
             label = f"\u25c0 {test[name].value:.3f}"
             axes.text(0.01, position, label, transform=axes.get_yaxis_transform(), va="center", color=colour)
             continue
+        if not higher_is_better and test[name].low > SHOWN_MULTIPLE * best:
+            label = f"{shown(test[name].value, 3)} \u25b6"
+            beside = axes.get_yaxis_transform()
+            axes.text(0.99, position, label, transform=beside, va="center", ha="right", color=colour)
+            continue
         _whisker(axes, test[name], position, colour)
         axes.plot(test[name].value, position, "o", color=colour, markersize=9)
-        axes.plot(val[name], position - 0.27, "D", color=colour, markerfacecolor="white", markersize=7)
+        if name in val:
+            axes.plot(val[name], position - 0.27, "D", color=colour, markerfacecolor="white", markersize=7)
         place = (test[name].value, position)
-        axes.annotate(f"{test[name].value:.3f}", place, (0, 9), textcoords="offset points", ha="center")
+        axes.annotate(shown(test[name].value, 3), place, (0, 9), textcoords="offset points", ha="center")
     roles = {chosen: " (chosen)"} | dict.fromkeys(baselines, " (baseline)")
     axes.set_yticks(range(len(names)), [name + roles.get(name, "") for name in names])
     axes.set_ylim(-0.7, len(names) - 0.3)

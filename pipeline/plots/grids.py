@@ -1,5 +1,6 @@
 """Pictures made of samples: mistakes, reconstructions and the map of codes."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,16 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.plots.style import CLASS_COLOURS, DARK, ORANGE, canvas, styled
+from pipeline.plots.style import CLASS_COLOURS, DARK, LINE_COLOURS, ORANGE, canvas, styled
 
 Image = npt.NDArray[Any]
 """One picture, shape (height, width, channels), uint8 or float in [0, 1]."""
+Sample = Image | str
+"""A picture, a series of shape (steps, channels), or a text."""
+CHARACTERS_PER_LINE, LINES = 26, 9
+"""Of a text among mistakes."""
+MOST_CHANNELS = 6
+"""Of a series among mistakes; the first ones."""
 COLUMNS = 6
 CLASSES_WITH_NAMES = 25
 """Up to so many classes the map of codes carries their names; more would cover each other."""
@@ -19,24 +26,25 @@ CLASSES_WITH_NAMES = 25
 
 @styled
 def mistakes(
-    images: Sequence[Image], said: Sequence[str], actual: Sequence[str], sure: Sequence[float]
+    samples: Sequence[Sample], said: Sequence[str], actual: Sequence[str], sure: Sequence[float]
 ) -> Figure:
     """Return wrongly classified examples, each with what was said, how surely, and what it is.
 
     Args:
-        images: The most confident mistakes first; may be empty.
+        samples: The most confident mistakes first; may be empty.
         said: Predicted class of each.
         actual: True class of each.
         sure: Probability of the predicted class.
     """
-    rows = max(1, -(-len(images) // COLUMNS))
+    columns = COLUMNS if all(isinstance(sample, np.ndarray) for sample in samples) else COLUMNS // 2
+    rows = max(1, -(-len(samples) // columns))
     figure = Figure(figsize=(1.9 * COLUMNS, 0.7 + 2.35 * rows), layout="constrained")
     figure.suptitle("Most confident mistakes on test", x=0.01, ha="left", fontweight="bold", fontsize=16)
-    cells = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    cells = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in cells:
         axes.set_axis_off()
-    for axes, image, answer, truth, share in zip(cells, images, said, actual, sure, strict=False):
-        _show(axes, image)
+    for axes, sample, answer, truth, share in zip(cells, samples, said, actual, sure, strict=False):
+        _draw(axes, sample)
         axes.set_title(f"{answer} {share:.2f}", color=ORANGE, fontsize=13, loc="center", pad=18)
         axes.text(
             0.5,
@@ -48,7 +56,7 @@ def mistakes(
             color=DARK,
             fontsize=12,
         )
-    if not images:
+    if not samples:
         cells[0].text(0, 0.5, "none: every test example is right", fontsize=15)
     return figure
 
@@ -107,6 +115,24 @@ def codes_map(
             box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 2.5}
             axes.text(x, y, name, ha="center", va="center", fontsize=14, bbox=box | {"alpha": 0.85})
     return figure
+
+
+def _draw(axes: Axes, sample: Sample) -> None:
+    """Draw a picture, a series as lines, or the beginning of a text."""
+    if isinstance(sample, str):
+        lines = textwrap.wrap(sample, CHARACTERS_PER_LINE) or [""]
+        shown = [*lines[: LINES - 1], "..."] if len(lines) > LINES else lines
+        # No mathematics: a text may hold any number of dollar signs.
+        axes.text(
+            0, 0.98, "\n".join(shown), va="top", fontsize=10, family="DejaVu Sans Mono", parse_math=False
+        )
+    elif sample.ndim == 2:
+        axes.set_axis_on()
+        axes.set(xticks=(), yticks=())
+        for channel, colour in zip(sample.T[:MOST_CHANNELS], LINE_COLOURS, strict=False):
+            axes.plot(channel, color=colour, linewidth=1.3)
+    else:
+        _show(axes, sample)
 
 
 def _show(axes: Axes, image: Image) -> None:

@@ -25,7 +25,7 @@ CLASS_COLOURS = (
     *("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#AA4499", "#999933"),
     "#888888",
 )
-BLUE, ORANGE, GREY, DARK = "#0072B2", "#D55E00", "#8C8C8C", "#333333"
+BLUE, ORANGE, GREEN, GREY, DARK = "#0072B2", "#D55E00", "#009E73", "#8C8C8C", "#333333"
 STYLE = {
     "figure.dpi": 100,
     "font.family": "DejaVu Sans",

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.runtime import DataRefused, InputMissing
-from pipeline.sources.raw_sample import RawSample
+from pipeline.sources.raw_sample import NO_OPTIONS, NoOptions, Payload, RawSample
 
 LAYOUT = "the digits come with scikit-learn and need no files"
+PAYLOAD: Payload = "image"
+Options = NoOptions
 MEMBER = "digits.csv"
 SIDE_PX = 8
 HIGHEST_VALUE = 16
@@ -38,7 +40,7 @@ def bundled_files() -> dict[str, bytes]:
     return {MEMBER: gzip.decompress(path.read_bytes())}
 
 
-def select(names: Sequence[str]) -> dict[str, str]:
+def select(names: Sequence[str], options: NoOptions = NO_OPTIONS) -> dict[str, str]:  # noqa: ARG001  # as every source
     """Refuse: there is nothing to choose from.
 
     Raises:
@@ -50,7 +52,12 @@ def select(names: Sequence[str]) -> dict[str, str]:
     )
 
 
-def read(archive: tarfile.TarFile) -> Iterator[RawSample]:
+def describe(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> list[str]:  # noqa: ARG001  # as every source
+    """Return nothing: there is no choice in how these files are read."""
+    return []
+
+
+def read(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> Iterator[RawSample]:  # noqa: ARG001  # as every source
     """Yield the digits in the order of the table.
 
     Values 0..16 become uint8 by `round(value * 255 / 16)`, halves upwards, in exact integer arithmetic.

@@ -19,14 +19,18 @@ from typing import IO
 import numpy as np
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.raw_sample import GivenSplit, RawSample
+from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, Payload, RawSample
 
 LAYOUT = (
     "train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], with t10k-... for a given test set; or "
     "one pair images-idx3-ubyte[.gz] and labels-idx1-ubyte[.gz]; classes.txt (one name per line) is optional"
 )
+PAYLOAD: Payload = "image"
+Options = NoOptions
 UINT8 = 0x08
 CHUNK_ROWS = 1024
+MAX_IMAGE_BYTES = 1 << 26
+"""A header that promises more than 64 MiB per image is damaged; believing it would cost the memory."""
 CLASSES = "classes.txt"
 NAME = re.compile(
     r"^(?:.*?[-_])??(?P<split>train[-_]|t10k[-_]|test[-_])?(?P<part>images|labels)[-.]idx\d-ubyte(?:\.gz)?$"
@@ -34,7 +38,7 @@ NAME = re.compile(
 SPLITS: dict[str, GivenSplit] = {"train": "train", "t10k": "test", "test": "test"}
 
 
-def select(names: Sequence[str]) -> dict[str, str]:
+def select(names: Sequence[str], options: NoOptions = NO_OPTIONS) -> dict[str, str]:  # noqa: ARG001  # as every source
     """Return the IDX files and `classes.txt` among `names`, without their folder.
 
     Raises:
@@ -87,7 +91,12 @@ def pairs(names: Sequence[str]) -> dict[GivenSplit | None, tuple[str, str]]:
     return {split: (parts[split, "images"], parts[split, "labels"]) for split in splits}
 
 
-def read(archive: tarfile.TarFile) -> Iterator[RawSample]:
+def describe(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> list[str]:  # noqa: ARG001  # as every source
+    """Return nothing: there is no choice in how these files are read."""
+    return []
+
+
+def read(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> Iterator[RawSample]:  # noqa: ARG001  # as every source
     """Yield the images, split by split; only a chunk of rows is in memory at a time.
 
     Raises:
@@ -113,8 +122,14 @@ def _read_pair(
                 f"Received: {image_shape[0]} images of {image_shape[1:]} pixels, {label_shape[0]} labels. "
                 "Download both again."
             )
-        for start in range(0, image_shape[0], CHUNK_ROWS):
-            rows = min(CHUNK_ROWS, image_shape[0] - start)
+        if math.prod(image_shape[1:]) > MAX_IMAGE_BYTES:
+            raise DataRefused(
+                f"{images} promises images that are too large. Expected at most {MAX_IMAGE_BYTES:,} pixels each. "
+                f"Received: {image_shape[1]} x {image_shape[2]}. Download it again."
+            )
+        chunk_rows = max(1, min(CHUNK_ROWS, MAX_IMAGE_BYTES // math.prod(image_shape[1:])))
+        for start in range(0, image_shape[0], chunk_rows):
+            rows = min(chunk_rows, image_shape[0] - start)
             chunk = _read_rows(image_file, images, (rows, *image_shape[1:], 1))
             chunk_labels = _read_rows(label_file, labels, (rows,))
             for offset, (image, label) in enumerate(zip(chunk, chunk_labels.tolist(), strict=True)):

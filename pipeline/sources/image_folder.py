@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.raw_sample import GivenSplit, RawSample
+from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, Payload, RawSample
 
 LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "
     "(train/hat/1.jpg)"
 )
+PAYLOAD: Payload = "image"
+Options = NoOptions
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )  # formats that Pillow reads everywhere
@@ -25,7 +27,7 @@ SPLITS: dict[str, GivenSplit] = {
 }
 
 
-def select(names: Sequence[str]) -> dict[str, str]:
+def select(names: Sequence[str], options: NoOptions = NO_OPTIONS) -> dict[str, str]:  # noqa: ARG001  # as every source
     """Return the image files among `names`, named from the folder that holds the classes or splits.
 
     Files that are no images by their suffix are left out; one folder around everything is taken off.
@@ -55,7 +57,12 @@ def place(name: str) -> tuple[GivenSplit | None, str]:
     return (SPLITS[folders[0].casefold()], folders[1]) if len(folders) == 2 else (None, folders[0])
 
 
-def read(archive: tarfile.TarFile) -> Iterator[RawSample]:
+def describe(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> list[str]:  # noqa: ARG001  # as every source
+    """Return nothing: there is no choice in how these files are read."""
+    return []
+
+
+def read(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> Iterator[RawSample]:  # noqa: ARG001  # as every source
     """Yield the encoded images in the archive's order, which is that of their names.
 
     Raises:

@@ -1,31 +1,31 @@
 """Choose by validation, then open the test set once, for everybody.
 
-Reads: models/tuned/<candidate>/ of every candidate in params.yaml, data/split/split.parquet,
-data/features/{state.json,features.npy}, data/interim/images.npy.
+Reads: models/tuned/<candidate>/ of every candidate in params.yaml, data/split/split.parquet, data/features/,
+data/interim/{payload.npy,samples.parquet}.
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
-state.json, card.json, golden.npz (16 test inputs with their probabilities), probabilities of the chosen
+state.json, card.json, golden.npz (16 test inputs with what the model answers), predictions of the chosen
 model and of the baselines on test.
-Parameters: candidates, evaluate, seed, threads.
+Parameters: candidates, data, evaluate, seed, threads.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
-import numpy as np
 
 from pipeline import paths, runtime, selection
+from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import finite, write_json
 from pipeline.config import BASELINE_FAMILIES, load_params
-from pipeline.judgement import (
-    Bootstrap,
-    Candidate,
-    Judgement,
-    judge,
-    judge_classes,
-    named_metrics,
-    read_candidate,
-)
+from pipeline.judged_rows import JudgedRows, load_rows
+from pipeline.judgement import Bootstrap, Candidate, Judgement, judge, judge_classes, read_candidate
+from pipeline.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.metric_names import primary_called, shown
+from pipeline.specs import OutputSpec
+from pipeline.train_data import load_train_data
+
+IMAGE_AXES = 4
+"""Samples, height, width, channels."""
 
 
 def main() -> None:
@@ -38,93 +38,136 @@ def main() -> None:
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
-            num_bins=settings.calibration_bins,
+            yardstick=Yardstick(
+                settings.calibration_bins,
+                params.data.positive_class,
+                AlarmRules(**msgspec.to_builtins(settings.anomaly)) if settings.anomaly else None,
+            ),
+            season=settings.season,
         )
-        accuracy = judgement.test[judgement.choice.chosen]["accuracy"]
+        words, score = judgement.primary.words, judgement.test[judgement.choice.chosen][settings.select_by]
         stage.console.print(judgement.choice.reason, highlight=False)
         stage.console.print(
-            f"test accuracy {accuracy.value:.4f} ({accuracy.low:.4f} to {accuracy.high:.4f})", highlight=False
+            f"test {words} {shown(score.value)} ({shown(score.low)} to {shown(score.high)})", highlight=False
         )
 
 
 def evaluate(
-    families: Mapping[str, str], *, select_by: str, bootstrap: Bootstrap, num_bins: int
+    families: Mapping[str, str],
+    *,
+    select_by: str,
+    bootstrap: Bootstrap,
+    yardstick: Yardstick,
+    season: int | None = None,
 ) -> Judgement:
     """Choose a candidate, judge all of them on test, and write the reports and `models/best`.
 
     Args:
         families: Candidate to family; whatever else lies in models/tuned is of the past.
-        select_by: Short name of the metric that chooses, on validation.
+        select_by: Name of the primary metric: on validation it chooses, on test it decides.
         bootstrap: How intervals are made.
-        num_bins: Bins of the calibration error.
+        yardstick: How answers are measured.
+        season: Steps of the seasonal naive forecast that errors are compared with; None for none.
 
     Raises:
-        DataRefused: No candidate but baselines, or no test rows.
+        DataRefused: No candidate but baselines, no test rows, or no such metric for this data.
         ValueError: A prediction or a metric is not a finite number.
     """
     # Here, because they import Keras, which must wait for `runtime.prepare_tensorflow`.
     from pipeline.best_model import write_best
     from pipeline.codes_comparison import compare_codes
-    from pipeline.contenders import load_test_rows, score
     from pipeline.judgement_pictures import draw_pictures
     from pipeline.judgement_tables import card, summary, write_tables
-    from pipeline.train_data import load_train_data
 
     for folder in (paths.EVALUATE_TABLES_DIR, paths.EVALUATE_PICTURES_DIR, paths.BEST_DIR):
         shutil.rmtree(folder, ignore_errors=True)
-    data = load_train_data("autoencoder")
-    classes = data.output_spec.classes
-    metrics = named_metrics(num_bins)
-    y_val = data.targets[data.val_rows].astype(np.int64)
+    data = load_train_data("cnn")
+    spec, primary = data.output_spec, primary_called(select_by)
+    on_val = measures_of(load_rows("val", season), spec, yardstick)
     candidates = {
-        name: read_candidate(name, family, paths.tuned_dir(name), y_val, metrics)
-        for name, family in families.items()
+        name: read_candidate(name, family, paths.tuned_dir(name), on_val) for name, family in families.items()
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
-    choice = _choose([item for name, item in candidates.items() if name not in baselines], select_by)
+    choice = _choose({name: item for name, item in candidates.items() if name not in baselines}, select_by)
+    decided = {"operating_point": dict(candidates[choice.chosen].point), "primary": primary.as_json()}
     # Written before the test set is opened: nothing seen there can have moved the choice.
-    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", choice.as_json())
+    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", choice.as_json() | decided)
 
-    test = load_test_rows()
-    if not len(test.rows):
-        raise runtime.DataRefused(
-            "There are no test rows to judge by. Expected some. Raise split.test_share."
-        )
-    y_true = test.class_indices(classes)
-    probabilities = {
-        name: np.asarray(score(name, item.folder / "model.keras", item.folder, test).probabilities)
-        for name, item in candidates.items()
-    }
+    test = load_rows("test", season)
+    on_test = _measures_on_test(test, spec, yardstick, select_by)
+    predictions = _predictions(candidates, test)
+    points = {name: item.point for name, item in candidates.items()}
+    classes = spec.task == "classification"
     judgement = Judgement(
         choice=choice,
+        primary=primary,
         candidates=candidates,
         baselines=baselines,
-        classes=classes,
-        sample_ids=test.sample_ids,
-        y_true=y_true,
-        probabilities=probabilities,
-        test=judge(y_true, probabilities, metrics, bootstrap),
-        per_class=judge_classes(y_true, probabilities[choice.chosen], bootstrap),
+        spec=spec,
+        rows=test,
+        measures=on_test,
+        predictions=predictions,
+        test=judge(on_test, predictions, points, bootstrap),
+        per_class=judge_classes(on_test.y_true, predictions[choice.chosen], bootstrap) if classes else {},
     )
     autoencoder = _best_autoencoder(choice, candidates)
     codes = None
-    if autoencoder is not None:
+    if autoencoder is not None and classes and getattr(data.inputs, "ndim", 0) == IMAGE_AXES:
         path = autoencoder.folder / "autoencoder.keras"
-        codes = compare_codes(path, data, test_rows=test.rows, y_test=y_true, bootstrap=bootstrap)
+        codes = compare_codes(path, data, test_rows=test.rows, y_test=on_test.y_true, bootstrap=bootstrap)
 
     content = summary(judgement, codes)
     finite(content, "reports/evaluate/metrics.json")
     write_tables(paths.EVALUATE_TABLES_DIR, judgement, codes)
-    inputs = {"images": data.inputs, "test_rows": test.rows}
-    draw_pictures(paths.EVALUATE_PICTURES_DIR, judgement, codes, **inputs, num_bins=num_bins)
+    draw_pictures(paths.EVALUATE_PICTURES_DIR, judgement, codes)
     write_best(paths.BEST_DIR, judgement, test, card(judgement, bootstrap.confidence))
     write_json(paths.EVALUATE_METRICS, content)
     return judgement
 
 
-def _choose(candidates: Sequence[Candidate], select_by: str) -> selection.Choice:
-    entries = [selection.Entry(item.name, item.val[select_by], item.parameters) for item in candidates]
-    return selection.choose(entries, select_by)
+def _measures_on_test(test: JudgedRows, spec: OutputSpec, yardstick: Yardstick, primary: str) -> Measures:
+    """Return what answers for the test rows are measured by, once they can be judged at all."""
+    if not len(test.rows):
+        raise runtime.DataRefused(
+            "There are no test rows to judge by. Expected some. Raise split.test_share."
+        )
+    measures = measures_of(test, spec, yardstick)
+    existing = measures.metrics({})
+    if primary not in existing:
+        raise runtime.DataRefused(
+            f"The test rows cannot be judged by evaluate.select_by={primary}. Expected rows it exists for: of "
+            f"anomalies labelled ones, of values some that differ. Received: {len(test)} test rows, metrics "
+            f"{sorted(existing)}. Label some, or let the test part begin elsewhere."
+        )
+    return measures
+
+
+def _predictions(candidates: Mapping[str, Candidate], test: JudgedRows) -> dict[str, Predictions]:
+    from pipeline.contenders import score
+
+    return {
+        name: score(name, item.folder / "model.keras", item.folder, test).predictions
+        for name, item in candidates.items()
+    }
+
+
+def _choose(candidates: Mapping[str, Candidate], select_by: str) -> selection.Choice:
+    """Return the choice; where validation knows nothing of anomalies, by how well normal windows come back."""
+    known = [name for name, item in candidates.items() if select_by in item.val]
+    metric = select_by
+    if len(known) < len(candidates):
+        metric = "reconstruction_error"
+        if any(metric not in item.val for item in candidates.values()):
+            raise runtime.DataRefused(
+                f"evaluate.select_by={select_by} does not exist for this data (metrics of two classes need "
+                f"exactly two). Received: known for {known}. Choose one of "
+                f"{sorted(set.intersection(*(set(item.val) for item in candidates.values())))}."
+            )
+    entries = [selection.Entry(name, item.val[metric], item.parameters) for name, item in candidates.items()]
+    choice = selection.choose(entries, metric)
+    if metric == select_by:
+        return choice
+    return selection.because(choice, f"Validation has no labelled anomaly, so {select_by} could not choose.")
 
 
 def _best_autoencoder(choice: selection.Choice, candidates: Mapping[str, Candidate]) -> Candidate | None:

@@ -1,10 +1,13 @@
-"""Measure on the training split what models must know about their inputs, and describe every image by hand.
+"""Fit on the training split what models must know about their inputs, and write the inputs of all samples.
 
 Reads:
-    data/interim/images.npy, data/split/split.parquet.
-Writes:
-    data/features/features.npy: float32, one row of hand-made features per image, of all splits.
-    data/features/state.json: class list, image statistics and feature statistics, all of the training split.
+    data/interim/payload.npy, data/interim/samples.parquet, data/split/split.parquet, reports/leaks/summary.json.
+Writes to data/features:
+    state.json: all that was fitted, of the training split alone; it travels with the model. And by kind
+    features.npy: images; float32, one row of hand-made features per image;
+    tokens.npy, bag_ids.npy, bag_weights.npy, vectors.npy: texts; see `pipeline.text_features`;
+    series.npy: series; float32 (total_steps, channels), without gaps and to scale;
+    side.npy, categories.npy: side features; float32 and int32, one row per sample.
 Parameters:
     features, data (recorded, to know later what kind of pixels a model was made for).
 """
@@ -15,118 +18,170 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 from rich.progress import Progress
 
 from pipeline import paths, runtime
-from pipeline.artifacts import write_json
+from pipeline.artifacts import atomic_path, read_json, write_json
 from pipeline.config import load_params
-from pipeline.feature_rules import feature_problems
-from pipeline.features import feature_names, write_features
-from pipeline.train_statistics import feature_statistics, image_statistics
+from pipeline.sample_rows import SampleRows, read_sample_rows
+from pipeline.side_features import fit_side_features
+from pipeline.split_rows import SplitTable, read_split
+from pipeline.target_state import class_state, target_state
+
+PAYLOADS = {4: "image", 1: "text", 2: "series"}
+"""Dimensions of the payload to what it holds."""
 
 
 def features(
-    groups: Sequence[str],
-    edge_cell_px: int,
-    colour_bins: int,
+    groups: Sequence[str] | None,
+    edge_cell_px: int | None,
+    colour_bins: int | None,
     progress: Progress,
     *,
     workers: int = 1,
     pixels_from: Mapping[str, Any] | None = None,
+    task: str = "classification",
+    windows: Mapping[str, Any] | None = None,
+    text: Mapping[str, Any] | None = None,
+    series: Mapping[str, Any] | None = None,
+    side: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the features of all images and the state fitted on the training rows.
+    """Write the inputs of all samples and the state fitted on the training rows.
 
     Args:
-        groups: Any of `colour`, `texture`, `edges`.
-        edge_cell_px: Side of a cell in the histogram of oriented gradients, in pixels.
-        colour_bins: Bins of each colour histogram.
+        groups: Images: any of `colour`, `texture`, `edges`.
+        edge_cell_px: Images: side of a cell in the histogram of oriented gradients, in pixels.
+        colour_bins: Images: bins of each colour histogram.
         progress: Shows how far the images are.
         workers: Processes side by side; the result does not depend on it.
         pixels_from: How files became pixels (`data` in params.yaml); travels with the model, which means
             nothing on pixels made otherwise.
+        task: What is asked, as in `data.task`.
+        windows: The block `data.windows`; None where samples are whole.
+        text: The block `features.text`.
+        series: The block `features.series`.
+        side: The block `features.side`; None leaves side columns out.
 
     Returns:
         The state, as written.
 
     Raises:
-        DataRefused: The features cannot be computed on these images, or training lacks a class.
-        InputMissing: Images and split are not of the same data.
+        DataRefused: The features cannot be computed on this data, or training lacks a class.
+        InputMissing: Payload, samples and split are not of the same data.
     """
-    images = np.load(paths.IMAGES_NPY, mmap_mode="r")
-    split = pd.read_parquet(paths.SPLIT_PARQUET)
-    shape = images.shape[1:]
-    _check_rows(split, len(images))
-    problems = feature_problems(shape, groups, edge_cell_px)
-    if problems:
-        raise runtime.DataRefused("\n".join(problems))
-    train = split[split["split"] == "train"]
-    train_rows = train["row"].to_numpy()
-    counts = _class_counts(split, train)
+    payload, samples, split = np.load(paths.PAYLOAD_NPY, mmap_mode="r"), read_sample_rows(), read_split()
+    _check_rows(split, len(samples), whole=windows is None)
+    kind = PAYLOADS[payload.ndim]
+    blocks: dict[str, Mapping[str, Any] | None] = {"image": {}, "text": text, "series": series}
+    block = blocks[kind]
+    if block is None:
+        raise runtime.DataRefused(
+            f"features.{kind} is missing in params.yaml. Expected the block that {kind} data needs. Received: "
+            f"features.{kind}=null. Copy it from an example of that kind."
+        )
 
-    task = progress.add_task("features", total=len(images))
-    write_features(
-        images,
-        paths.FEATURES_NPY,
-        groups=groups,
-        edge_cell_px=edge_cell_px,
-        colour_bins=colour_bins,
-        workers=workers,
-        on_rows=lambda rows: progress.advance(task, rows),
-    )
+    state: dict[str, Any] = {"task": task, "payload": kind, "data": dict(pixels_from or {})}
+    if task == "classification":
+        state |= class_state(split)
+    elif windows is None:
+        state |= target_state(split)
+    if kind == "image":
+        from pipeline.image_state import write_image_features
 
-    pixels = image_statistics(images, train_rows)
-    handmade = feature_statistics(np.load(paths.FEATURES_NPY, mmap_mode="r"), train_rows)
-    state = {
-        "classes": list(counts),
-        "class_counts": list(counts.values()),
-        "data": dict(pixels_from or {}),
-        "image": {
-            "shape": list(shape),
-            "mean": pixels.mean,
-            "standard_deviation": pixels.standard_deviation,
-        },
-        "handmade": {
-            "groups": list(groups),
-            "edge_cell_px": edge_cell_px,
-            "colour_bins": colour_bins,
-            "names": feature_names(shape, groups, edge_cell_px, colour_bins),
-            "mean": handmade.mean,
-            "standard_deviation": handmade.standard_deviation,
-        },
-    }
+        state |= write_image_features(
+            payload,
+            split,
+            groups=groups or (),
+            edge_cell_px=edge_cell_px,
+            colour_bins=colour_bins,
+            progress=progress,
+            workers=workers,
+        )
+    elif kind == "text":
+        from pipeline.text_features import write_text_features
+
+        train_rows = split.rows_of("train")
+        state["text"] = write_text_features(payload, samples.starts, samples.lengths, train_rows, **block)
+    else:
+        state |= _series(payload, samples, split, windows=windows, series=block, side=side)
+    if side is not None and samples.side_kinds:
+        state["side"] = _side(samples, np.unique(split.rows_of("train")), side)
     write_json(paths.FEATURES_STATE, state)
     return state
 
 
-def _check_rows(split: pd.DataFrame, num_images: int) -> None:
-    if sorted(split["row"]) != list(range(num_images)):
+def _series(
+    payload: np.ndarray,
+    samples: SampleRows,
+    split: SplitTable,
+    *,
+    windows: Mapping[str, Any] | None,
+    series: Mapping[str, Any],
+    side: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Write series to scale; return the parts of the state that are about them."""
+    from pipeline.series_state import write_whole_series, write_windowed_series
+
+    if windows is None:
+        return {"series": write_whole_series(payload, samples, split, **series)}
+    if windows["known_categorical"] and side is None:
+        raise runtime.DataRefused(
+            "data.windows.known_categorical needs a limit of categories. Expected the block features.side. "
+            "Received: features.side=null. Copy it from examples/bike-sharing.yaml."
+        )
+    return write_windowed_series(
+        payload,
+        samples,
+        split,
+        windows=windows,
+        scaling=series["scaling"],
+        max_categories=side["max_categories"] if side else 2,
+    )
+
+
+def _side(samples: SampleRows, train_rows: np.ndarray, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write side features of all samples; return what was fitted."""
+    train = {name: [column[row] for row in train_rows] for name, column in samples.side.items()}
+    fitted = fit_side_features(
+        train,
+        samples.side_kinds,
+        mode=settings["categories"],
+        max_categories=settings["max_categories"],
+    )
+    numbers, categories = fitted.transform(samples.side, len(samples))
+    for path, array in ((paths.SIDE_NPY, numbers), (paths.CATEGORIES_NPY, categories)):
+        if array.shape[1]:
+            with atomic_path(path) as temporary:
+                np.save(temporary, array)
+    return fitted.state()
+
+
+def _check_rows(split: SplitTable, num_samples: int, *, whole: bool) -> None:
+    """Check that split and samples belong together; of series in segments a row may stand often or never."""
+    inside = (split.rows >= 0) & (split.rows < num_samples)
+    if not inside.all() or (whole and not np.array_equal(split.rows, np.arange(num_samples))):
         raise runtime.InputMissing(
-            f"{paths.SPLIT_PARQUET} and {paths.IMAGES_NPY} are not of the same data. Expected every row of "
-            f"the images exactly once. Received: {len(split)} rows for {num_images} images. "
+            f"{paths.SPLIT_PARQUET} and {paths.PAYLOAD_NPY} are not of the same data. Expected every row of "
+            f"the samples exactly once. Received: {len(split.rows)} rows for {num_samples} samples. "
             "Run `dvc repro split`."
         )
 
 
-def _class_counts(split: pd.DataFrame, train: pd.DataFrame) -> dict[str, int]:
-    """Return training samples per class, classes in alphabetical order: the one class list of the project."""
-    counts = {str(label): int(count) for label, count in train["label"].value_counts().sort_index().items()}
-    judged = split[split["split"].isin(["val", "test"])]
-    unknown = sorted(set(judged["label"]) - set(counts))
-    if not counts or unknown:
+def _require_no_leaks() -> None:
+    if read_json(paths.LEAKS_SUMMARY, made_by="leaks")["passed"] is not True:
         raise runtime.DataRefused(
-            "Nothing to learn some classes from. Expected every class of val and test in train as well. "
-            f"Received: {len(counts)} classes in train, not among them: {', '.join(unknown) or 'any'}. "
-            "Add training samples of them, or remove them from the source."
+            f"The split did not pass the leak gate. Expected passed=true in {paths.LEAKS_SUMMARY}. "
+            f"See {paths.LEAKS_FINDINGS}, then run `dvc repro leaks`."
         )
-    return counts
 
 
 def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("features") as stage:
         params = load_params()
+        _require_no_leaks()
         settings = params.features
+        blocks = {name: msgspec.to_builtins(getattr(settings, name)) for name in ("text", "series", "side")}
         with Progress(console=stage.console, disable=not stage.console.is_terminal) as progress:
             state = features(
                 settings.groups,
@@ -138,11 +193,29 @@ def main() -> None:
                     name: msgspec.to_builtins(getattr(params.data, name))
                     for name in ("image_size", "channels", "resize", "policy")
                 },
+                task=params.data.task,
+                windows=msgspec.to_builtins(params.data.windows),
+                **blocks,
             )
-        stage.console.print(
-            f"{len(state['classes'])} classes, {sum(state['class_counts'])} training images, "
-            f"{len(state['handmade']['names'])} hand-made features"
+        stage.console.print(_sentence(state))
+
+
+def _sentence(state: Mapping[str, Any]) -> str:
+    parts = []
+    if "classes" in state:
+        many = {"image": "images", "text": "texts", "series": "series"}[state["payload"]]
+        parts.append(f"{len(state['classes'])} classes, {sum(state['class_counts'])} training {many}")
+    if "handmade" in state:
+        parts.append(f"{len(state['handmade']['names'])} hand-made features")
+    if "text" in state:
+        parts.append(
+            f"{len(state['text']['tokens']['vocabulary'])} tokens, {len(state['text']['bag']['terms'])} terms"
         )
+    if "series" in state:
+        parts.append(f"{len(state['series']['channels'])} channels")
+    if "side" in state:
+        parts.append(f"{len(state['side']['names'])} side features")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

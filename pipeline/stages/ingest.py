@@ -1,13 +1,14 @@
 """Stage `ingest`: decode every sample into one canonical data set, and count what was odd.
 
 Reads: data/raw/source.tar, data/source.json (kind and number of samples).
-Writes: data/interim/samples.parquet, data/interim/images.npy, reports/ingest/summary.json.
+Writes: data/interim/samples.parquet, data/interim/payload.npy, reports/ingest/summary.json.
 Parameters: data.
 """
 
 import hashlib
+import math
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,10 +26,11 @@ from pipeline.images import (
     from_pixels,
     oddities,
 )
-from pipeline.ingest_tally import Tally
+from pipeline.ingest_sequences import described, ingest_sequences
+from pipeline.ingest_tally import Tally, in_order
 from pipeline.sample_table import npy_writer, sample_writer
 from pipeline.source_file import read_source
-from pipeline.source_kinds import SOURCES
+from pipeline.source_kinds import SOURCES, options_of
 from pipeline.sources.raw_sample import RawSample
 
 if TYPE_CHECKING:
@@ -43,22 +45,33 @@ def main() -> None:
         if not paths.RAW_TAR.is_file():
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
-            summary = ingest(
-                _watched(SOURCES[source.kind].read(archive), source.count, stage.console),
-                num_samples=source.count,
-                image_size=data.image_size,
-                channels=data.channels,
-                resize=data.resize,
-                size_policy=data.policy.size,
-                mode_policy=data.policy.mode,
-                exif_rotation_policy=data.policy.exif_rotation,
-                undecodable_policy=data.policy.undecodable,
-                max_rejected_share=data.max_rejected_share,
-                limit_per_class=data.limit_per_class,
-            )
+            module = SOURCES[source.kind]
+            read = module.read(archive, options_of(source.kind, source.options))
+            samples = _watched(read, source.count, stage.console)
+            if module.PAYLOAD == "image" and data.policy is not None and data.resize is not None:
+                summary = ingest(
+                    samples,
+                    num_samples=source.count,
+                    max_rejected_share=data.max_rejected_share,
+                    limit_per_class=data.limit_per_class,
+                    image_size=data.image_size,
+                    channels=data.channels,
+                    resize=data.resize,
+                    size_policy=data.policy.size,
+                    mode_policy=data.policy.mode,
+                    exif_rotation_policy=data.policy.exif_rotation,
+                    undecodable_policy=data.policy.undecodable,
+                )
+            else:
+                summary = ingest_sequences(
+                    samples,
+                    num_samples=source.count,
+                    task=data.task,
+                    max_rejected_share=data.max_rejected_share,
+                    limit_per_class=data.limit_per_class,
+                )
         stage.console.print(
-            f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, "
-            f"{len(summary['classes'])} classes, images {'x'.join(map(str, summary['image']['shape']))}; "
+            f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, {described(summary)}; "
             f"rejected: {_listed(summary['rejected'])}; converted: {_listed(summary['converted'])}",
             markup=False,
             highlight=False,
@@ -89,7 +102,7 @@ def ingest(
     """Write the canonical data set in one pass; memory does not grow with the data.
 
     Args:
-        samples: Ordered by `sample_id`.
+        samples: Images, ordered by `sample_id`.
         num_samples: How many there must be.
         image_size: Height and width in pixels; None: all images must have the size of the first.
         channels: 1 or 3; None: all images must have as many as the first.
@@ -111,8 +124,8 @@ def ingest(
     policies = {"size": size_policy, "mode": mode_policy, "exif_rotation": exif_rotation_policy}
     rejecting = {oddity for oddity, policy in policies.items() if policy == "reject"}
     common, tally, image_shape = CommonShape(image_size, channels), Tally(), [0, 0, 0]
-    with npy_writer(paths.IMAGES_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
-        for sample in _in_order(samples):
+    with npy_writer(paths.PAYLOAD_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
+        for sample in in_order(samples):
             if tally.has_enough(sample.label, sample.split or "", limit_per_class):
                 continue
             image = _decoded(sample, undecodable_policy)
@@ -130,7 +143,7 @@ def ingest(
             tally.keep(sample.label, sample.split or "", odd)
             image_shape = list(pixels.shape)
         tally.check(num_samples, max_rejected_share)
-        summary = tally.summary(image_shape)
+        summary = tally.summary({"image": {"shape": image_shape}})
     write_json(paths.INGEST_REPORT, summary)
     return summary
 
@@ -156,20 +169,11 @@ def _row(
         "mode_original": image.mode,
         "oddities": ",".join(odd),
         "row": row,
+        "target": math.nan,
+        "start": row,
+        "length": 1,
+        "step_seconds": 0.0,
     }
-
-
-def _in_order(samples: Iterable[RawSample]) -> Iterator[RawSample]:
-    """Pass samples on; the table is written in one pass, so their order is the table's order."""
-    previous = ""
-    for sample in samples:
-        if sample.sample_id <= previous:
-            raise ValueError(
-                "A source yields samples out of order or twice. Expected sample_id to rise. "
-                f"Received: {sample.sample_id} after {previous}. Sort in the source's `read`."
-            )
-        previous = sample.sample_id
-        yield sample
 
 
 def _watched(samples: Iterable[RawSample], num_samples: int, console: "Console") -> Iterable[RawSample]:
@@ -184,7 +188,9 @@ def _watched(samples: Iterable[RawSample], num_samples: int, console: "Console")
 def _decoded(sample: RawSample, undecodable_policy: str) -> DecodedImage | None:
     """Return the pixels of a sample, or None for a broken file that may be left out."""
     try:
-        return from_pixels(sample.image) if isinstance(sample.image, np.ndarray) else decode(sample.image)
+        return (
+            from_pixels(sample.image) if isinstance(sample.image, np.ndarray) else decode(sample.image or b"")
+        )
     except UndecodableImage as error:
         if undecodable_policy == "reject":
             return None

@@ -1,6 +1,6 @@
 """Bring the MLflow record up to date, register the chosen model, and make it champion if it is better.
 
-Reads: models/best, models/tuned, data/interim/images.npy, data/features, data/split/split.parquet,
+Reads: models/best, models/tuned, data/interim/payload.npy, data/features, data/split/split.parquet,
 data/source.json, dvc.lock, reports/.
 Writes: reports/register/decision.json and report.html; runs, a model version and aliases in MLflow;
 .millrace/last_run.json.
@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipeline import lineage, paths, report, run_page, runtime
+from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import file_digest, read_json, write_json, write_text
 from pipeline.config import BASELINE_FAMILIES, load_params
 from pipeline.gate import Rules
+from pipeline.measures import Yardstick
+from pipeline.metric_names import primary_called
 from pipeline.run_report import run_report
 
 if TYPE_CHECKING:
@@ -44,13 +47,28 @@ def main() -> None:
             model_name=params.register.model_name,
             experiment=params.register.experiment,
             rules=Rules(
-                params.register.margin, evaluate.confidence, evaluate.bootstrap_resamples, params.seed
+                primary_called(evaluate.select_by),
+                params.register.margin,
+                evaluate.confidence,
+                evaluate.bootstrap_resamples,
+                params.seed,
+            ),
+            yardstick=Yardstick(
+                evaluate.calibration_bins,
+                params.data.positive_class,
+                AlarmRules(**msgspec.to_builtins(evaluate.anomaly)) if evaluate.anomaly else None,
             ),
         )
 
 
 def register(
-    *, candidates: list[str], baselines: list[str], model_name: str, experiment: str, rules: Rules
+    *,
+    candidates: list[str],
+    baselines: list[str],
+    model_name: str,
+    experiment: str,
+    rules: Rules,
+    yardstick: Yardstick,
 ) -> dict[str, Any]:
     """Record the pipeline, register its model, decide, and write the decision.
 
@@ -60,6 +78,7 @@ def register(
         model_name: In the registry.
         experiment: In MLflow.
         rules: How strict the gate is.
+        yardstick: How answers are measured.
 
     Returns:
         The content of decision.json.
@@ -83,13 +102,19 @@ def register(
         run_id = recorded.candidate_run_ids[card["candidate"]]
         version = ensure_version(store, model_name, card, run_id, state)
         decision = decide(
-            store, model_name, version, candidate=card["candidate"], baselines=baselines, rules=rules
+            store,
+            model_name,
+            version,
+            candidate=card["candidate"],
+            baselines=baselines,
+            rules=rules,
+            yardstick=yardstick,
         )
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
         model = f"{model_name} version {version.number}"
         page = run_page.pipeline_page(
-            decision, model, run_page.accuracy(card), state.data, state.tags["git.commit"]
+            decision, model, run_page.test_score(card), state.data, state.tags["git.commit"]
         )
         describe(store, recorded.parent_run_id, page)
         write_text(paths.RUN_REPORT, run_report(decision))
@@ -126,7 +151,9 @@ def ensure_version(
             folder,
             run_id=run_id,
             tags=origin | {"millrace.fingerprint": state.fingerprint, "candidate": card["candidate"]},
-            description=run_page.version_page(card["candidate"], run_page.accuracy(card), state.fingerprint),
+            description=run_page.version_page(
+                card["candidate"], run_page.test_score(card), state.fingerprint
+            ),
         )
 
 

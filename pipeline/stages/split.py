@@ -3,37 +3,75 @@
 Reads:
     data/interim/samples.parquet, data/validate/duplicates.parquet, reports/validate/summary.json.
 Writes:
-    data/split/split.parquet: sample_id, row, label, split (train, val, test or excluded), in order of row;
+    data/split/split.parquet: sample_id, row, label, target, split (train, val, test or excluded), start, stop.
+        One line per sample in order of row, with start 0 and stop its length; of series that windows slide
+        over one line per segment, with its steps counted in the series.
     reports/split/summary.json: counts per class and split, and the audit of overlap.
 Parameters:
-    split.
+    split, data.task, data.windows.
 """
 
-from collections import Counter
+import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import paths, runtime, splits
 from pipeline.artifacts import atomic_path, read_json, write_json
 from pipeline.config import load_params
+from pipeline.settings.data import Windows
+from pipeline.split_assignment import (
+    Assigned,
+    Columns,
+    assign_by_time,
+    assign_by_units,
+    assignment_problems,
+)
+from pipeline.split_by_time import Boundaries
+from pipeline.split_summary import split_summary
 
 SCHEMA = pa.schema(
-    [("sample_id", pa.string()), ("row", pa.int32()), ("label", pa.string()), ("split", pa.string())]
+    [
+        ("sample_id", pa.string()),
+        ("row", pa.int32()),
+        ("label", pa.string()),
+        ("target", pa.float64()),
+        ("split", pa.string()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+    ]
 )
+READ = ["sample_id", "row", "label", "target", "given_split", "group", "time", "length", "step_seconds"]
 
 
-def split(method: str, val_share: float, test_share: float, salt: str) -> dict[str, Any]:
+def split(
+    method: str,
+    val_share: float,
+    test_share: float,
+    salt: str,
+    *,
+    task: str = "classification",
+    windows: tuple[int, int] | None = None,
+    val_start: str | None = None,
+    test_start: str | None = None,
+    test_end: str | None = None,
+    embargo: int = 0,
+) -> dict[str, Any]:
     """Assign every sample to a split and write the table.
 
     Args:
-        method: `stratified` (by hash) or `given` (by the source).
+        method: `stratified` (by hash), `group` (by hash of the group), `time`, or `given` (by the source).
         val_share: Expected share of val.
         test_share: Expected share of test.
         salt: Another salt draws another split.
+        task: What is asked of the data, as in `data.task`.
+        windows: Steps of history and steps ahead of a window; None where samples are whole.
+        val_start: Method time: ISO 8601, the first time of val; the shares decide without it.
+        test_start: The same for test.
+        test_end: Method time: from here on nothing is used.
+        embargo: Method time: samples (or steps of a series) left out at the end of train and of val.
 
     Returns:
         The content of the summary.
@@ -47,83 +85,94 @@ def split(method: str, val_share: float, test_share: float, salt: str) -> dict[s
             f"See {paths.VALIDATE_HTML}, then run `dvc repro validate`."
         )
     samples = _read_samples()
-    labels, clusters = samples["label"], samples["cluster"]
-    shares = {"val": val_share, "test": test_share}
     try:
-        if method == "given":
-            assigned = splits.assign_given(samples["given_split"], clusters, salt=salt, **_keywords(shares))
-            drawn = {name: share for name, share in shares.items() if name not in samples["given_split"]}
+        if method == "time":
+            boundaries = Boundaries(val_share, test_share, val_start, test_start, test_end, embargo)
+            assigned = assign_by_time(samples, boundaries, windows)
         else:
-            assigned = splits.assign_by_hash(clusters, salt=salt, **_keywords(shares))
-            drawn = shares | {"train": 1 - val_share - test_share}
+            assigned = assign_by_units(method, samples, val_share=val_share, test_share=test_share, salt=salt)
     except ValueError as error:
         raise runtime.DataRefused(str(error)) from error
-    problems = splits.presence_problems(labels, clusters, assigned, shares=drawn, salt=salt)
+    problems = assignment_problems(method, samples, assigned, salt=salt, task=task)
     if problems:
         raise runtime.DataRefused("\n".join(["The data cannot be split like this:", *problems]))
-    leaks = splits.shared_clusters(clusters, assigned)
+    leaks = splits.shared_clusters(assigned.units, assigned.splits)
     if leaks:
         raise RuntimeError(f"{leaks} clusters of copies stand in more than one split. Expected 0.")
+    table = _table(samples, assigned)
     with atomic_path(paths.SPLIT_PARQUET) as temporary:
-        columns = [samples["sample_id"], samples["row"], labels, assigned.tolist()]
-        pq.write_table(pa.table(columns, schema=SCHEMA), temporary)
-    summary = _summary(method, labels, clusters, assigned, samples["given_split"])
+        pq.write_table(table, temporary)
+    summary = split_summary(method, samples, assigned, task)
     write_json(paths.SPLIT_SUMMARY, summary)
     return summary
 
 
-def _keywords(shares: dict[str, float]) -> dict[str, float]:
-    return {f"{name}_share": share for name, share in shares.items()}
+def _table(samples: Columns, assigned: Assigned) -> pa.Table:
+    names = ("sample_id", "row", "label", "target")
+    if not assigned.segments:
+        columns = [samples[name] for name in names]
+        columns += [assigned.splits.tolist(), [0] * len(samples["row"]), samples["length"]]
+        return pa.table(columns, schema=SCHEMA)
+    parts = assigned.segments
+    columns = [[samples[name][part.series] for part in parts] for name in names]
+    columns += [[getattr(part, name) for part in parts] for name in ("split", "start", "stop")]
+    return pa.table(columns, schema=SCHEMA)
 
 
-def _read_samples() -> dict[str, list[Any]]:
+def _read_samples() -> Columns:
     """Return the columns this stage needs, in order of row, without the cost of importing pandas."""
-    names = ["sample_id", "row", "label", "given_split"]
-    samples = _read_table(paths.SAMPLES_PARQUET, names, "ingest")
+    samples = _read_table(paths.SAMPLES_PARQUET, READ, "ingest")
     duplicates = _read_table(paths.DUPLICATES_PARQUET, ["sample_id", "cluster"], "validate")
     joined: dict[str, list[Any]] = (
         samples.join(duplicates, "sample_id", join_type="full outer").sort_by("row").to_pydict()
     )
-    if any(None in column for column in joined.values()) or len(joined["row"]) != len(samples):
+    strangers = None in joined["row"] or None in joined["cluster"] or len(joined["row"]) != len(samples)
+    if strangers:
         raise runtime.DataRefused(
             f"{paths.DUPLICATES_PARQUET} does not belong to {paths.SAMPLES_PARQUET}. Expected the same sample ids. "
             f"Received: {len(samples)} samples, {len(duplicates)} rows of duplicates. Run `dvc repro validate`."
         )
+    joined["target"] = [math.nan if value is None else value for value in joined["target"]]
     return joined
 
 
 def _read_table(path: Path, columns: list[str], made_by: str) -> pa.Table:
     if not path.is_file():
         raise runtime.InputMissing(f"{path} does not exist. Run `dvc repro {made_by}`.")
+    absent = sorted(set(columns) - set(pq.read_schema(path).names))
+    if absent:
+        raise runtime.InputMissing(
+            f"{path} was written by another version. Expected columns {', '.join(columns)}. "
+            f"Received: none named {', '.join(absent)}. Run `dvc repro {made_by}`."
+        )
     return pq.read_table(path, columns=columns)
-
-
-def _summary(
-    method: str, labels: list[str], clusters: list[str], assigned: np.ndarray, given: list[str]
-) -> dict[str, Any]:
-    counts = Counter(assigned.tolist())
-    excluded = Counter(name for name, own in zip(given, assigned, strict=True) if own == splits.EXCLUDED)
-    return {
-        "method": method,
-        "samples": {name: counts[name] for name in (*splits.SPLITS, splits.EXCLUDED)},
-        "shares": {name: round(counts[name] / len(labels), 6) for name in splits.SPLITS},
-        "classes": splits.class_counts(labels, assigned),
-        "overlap": {
-            "clusters_in_two_splits": splits.shared_clusters(clusters, assigned),
-            "excluded_copies_given_as": {name: excluded[name] for name in splits.SPLITS},
-        },
-        "clusters": len(set(clusters)),
-        "largest_cluster": max(Counter(clusters).values()),
-    }
 
 
 def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("split") as stage:
-        settings = load_params().split
-        summary = split(settings.method, settings.val_share, settings.test_share, settings.salt)
-        counts = ", ".join(f"{count} {name}" for name, count in summary["samples"].items() if count)
-        stage.console.print(f"{len(summary['classes'])} classes: {counts}")
+        params = load_params()
+        settings = params.split
+        summary = split(
+            settings.method,
+            settings.val_share,
+            settings.test_share,
+            settings.salt,
+            task=params.data.task,
+            windows=_window(params.data.windows),
+            val_start=settings.val_start,
+            test_start=settings.test_start,
+            test_end=settings.test_end,
+            embargo=settings.embargo,
+        )
+        noun = "steps" if summary["steps"] else "samples"
+        counts = ", ".join(f"{count} {name}" for name, count in summary[noun].items() if count)
+        classes = f"{len(summary['classes'])} classes, " if summary["classes"] else ""
+        stage.console.print(f"{classes}{noun}: {counts}")
+
+
+def _window(windows: Windows | None) -> tuple[int, int] | None:
+    return None if windows is None else (windows.length, windows.horizon)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Train the baseline of one candidate; the best epoch by validation is kept.
 
-Reads: data/features/state.json, data/split/split.parquet (rows of train and val only), and
-data/interim/images.npy, or data/features/features.npy for family `dense`.
+Reads: data/features, data/split/split.parquet (rows of train and val only) and data/interim (payload and
+table of samples).
 Writes: models/baseline/<candidate>/ with model.keras, history.json, metrics.json, settings.json,
-val_probabilities.npy, and autoencoder.keras for family `autoencoder`.
+val_predictions.npy, and autoencoder.keras for family `autoencoder`.
 Parameters: candidates.<candidate>, training, seed, threads.
 
 A killed training continues at its last complete epoch when the same command runs again.
@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from pipeline import live_log, paths, runtime
-from pipeline.config import load_params, training_of
+from pipeline.config import load_params, model_settings, training_of
 from pipeline.live_log import LiveLog, live_path
 
 
@@ -34,7 +34,7 @@ def main() -> None:
             train(
                 candidate,
                 family=msgspec.to_builtins(settings)["family"],
-                model=msgspec.structs.asdict(settings.model),
+                model=model_settings(params, candidate),
                 training=training,
                 seed=params.seed,
                 threads=params.threads,
@@ -73,7 +73,7 @@ def train(
 
     checkpoint_dir = paths.STATE_DIR / "train" / candidate / stage.inputs_key
     phases = {"": training["epochs"]}
-    if family == "autoencoder":
+    if "pretrain_epochs" in model:
         phases["pretrain_"] = model["pretrain_epochs"]
     data = load_train_data(family)
 
@@ -90,10 +90,9 @@ def train(
         metrics = write_candidate(paths.baseline_dir(candidate), trained, data, settings)
     # Of older inputs too. A second `dvc repro --force` must train again, not find this training finished.
     shutil.rmtree(checkpoint_dir.parent, ignore_errors=True)
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("val_"))
     stage.console.print(
-        f"{candidate}: best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
-        f"val_accuracy {metrics['val_accuracy']:.4f}, val_loss {metrics['val_loss']:.4f}",
-        highlight=False,
+        f"{candidate}: best epoch {metrics['best_epoch']} of {metrics['epochs']}, {scores}", highlight=False
     )
 
 

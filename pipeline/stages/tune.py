@@ -1,7 +1,7 @@
 """Search around the baseline of one candidate; what comes out is never worse on validation.
 
 Reads: models/baseline/<candidate>/, data/features/state.json, data/split/split.parquet (rows of train and
-val only), and data/interim/images.npy, or data/features/features.npy for family `dense`.
+val only), and data/interim/payload.npy, or data/features/features.npy for family `dense`.
 Writes: models/tuned/<candidate>/ with the files of the better of baseline and best trial, and trials.json.
 Parameters: candidates.<candidate>, training, tune, seed, threads.
 
@@ -84,7 +84,7 @@ def tune(
     baseline = paths.baseline_dir(candidate)
     epochs = read_json(baseline / "metrics.json", made_by=f"train@{candidate}")["epochs"]
     monitor = settings["training"]["monitor"]
-    known = baseline_metrics(family, baseline / "val_probabilities.npy")
+    known = baseline_metrics(family, baseline / "val_predictions.npy")
     values = {key: value_at(settings, key) for key in sorted(space)}
     first_row = trial_report.baseline_row(values, known, epochs, monitor)
     say = functools.partial(stage.console.print, markup=False, highlight=False, soft_wrap=True)

@@ -1,15 +1,15 @@
 """Judge every sample, find duplicates and label conflicts, and stop here if the data is not fit.
 
 Reads:
-    data/interim/samples.parquet, data/interim/images.npy, pipeline/suites/image_samples.json.
+    data/interim/samples.parquet, data/interim/payload.npy, pipeline/suites/*.json.
 Writes:
-    data/validate/statistics.parquet: one row per sample, what was measured on its image;
+    data/validate/statistics.parquet: one row per sample, what was measured on its image, text or series;
     data/validate/duplicates.parquet: one row per sample, its cluster of copies;
     reports/validate/summary.json: `passed`, and the figures behind it;
     reports/validate/failing.csv: one line per sample and expectation it breaks;
     reports/validate/report.html: the same to look at, one file, offline.
 Parameters:
-    validate.
+    validate; data.task and data.windows.
 """
 
 from collections.abc import Mapping
@@ -23,63 +23,120 @@ import pyarrow.parquet as pq
 
 from pipeline import paths, runtime
 from pipeline.artifacts import atomic_path, write_json, write_text
+from pipeline.column_facts import column_facts
 from pipeline.config import load_params
-from pipeline.duplicates import find_duplicates
+from pipeline.examination import Examination, examine_images, examine_series, examine_texts
 from pipeline.expectations import judge
+from pipeline.payload_problems import channel_problems
 from pipeline.sample_facts import sample_facts
-from pipeline.sample_table import read_samples
-from pipeline.statistics import image_statistics, payload_problems
-from pipeline.suite_file import read_suite
+from pipeline.sample_table import TableFacts, read_samples, table_facts
+from pipeline.suite_file import Outcome, read_suites
 from pipeline.validation_report import validation_report
 from pipeline.validation_summary import failing_csv, refusal, summary_of
 
-SUITE = Path(__file__).parent.parent / "suites" / "image_samples.json"
+SUITES = Path(__file__).parent.parent / "suites"
+CLASS_BOUNDS = ("min_samples_per_class", "max_class_ratio", "max_label_conflicts")
+"""Bounds that only labels have."""
 
 
-def validate(bounds: Mapping[str, float], hash_distance: int, pixel_difference: float) -> dict[str, Any]:
+def validate(
+    bounds: Mapping[str, float],
+    near: Mapping[str, float],
+    task: str = "classification",
+    windows: Mapping[str, tuple[str, ...]] | None = None,
+) -> dict[str, Any]:
     """Judge the data; the reports are written whether it passes or not.
 
     Args:
-        bounds: Bounds of the suite by name.
-        hash_distance: Bits of 64 in which the perceptual hashes of near duplicates may differ.
-        pixel_difference: Mean absolute difference of their pixels, in [0, 1).
+        bounds: Bounds of the suites by name; those of classes are used for task classification only.
+        near: When two samples are near duplicates, by name; each kind of data uses its own.
+        task: `classification`, `regression`, `forecasting` or `anomaly`.
+        windows: For windows over series: the channels that are `targets`, and those that are `known` in advance.
 
     Returns:
         The content of the summary.
 
     Raises:
         DataRefused: A critical expectation is not met, or payload and table do not fit.
-        ParamsError: The suite cannot be used.
+        ParamsError: A suite cannot be used.
     """
     samples = read_samples().sort_values("row", ignore_index=True)
-    images = _open_images()
-    problems = payload_problems(images, samples["row"].to_numpy())
-    if problems:
-        raise runtime.DataRefused("\n".join([*problems, "Run `dvc repro ingest`."]))
-    suite = read_suite(SUITE, {**bounds, "rows": len(images), "last_row": len(images) - 1})
+    about = table_facts()
+    _check_channels(about, windows)
+    found = _examine(samples, about, near, windowed=windows is not None)
+    answers = _answers(task, windowed=windows is not None)
+    facts = sample_facts(samples, found.statistics, found.duplicates, answers)
+    targets = windows["targets"] if windows else ()
+    columns = column_facts(samples, about.side, about.channels, found.sums, targets)
+    outcomes = _judge_samples(facts, about.payload, answers, bounds)
+    column_outcomes = _judge_columns(columns)
 
-    statistics = image_statistics(images)
-    duplicates = find_duplicates(samples["content_sha256"].tolist(), images, hash_distance, pixel_difference)
-    facts = sample_facts(samples, statistics, duplicates)
-    outcomes = judge(suite, facts, id_column="sample_id")
-
-    measured = ["sample_id", *statistics, "height_original", "width_original"]
+    measured = ["sample_id", *found.statistics, "height_original", "width_original"]
     _write_parquet(paths.STATISTICS_PARQUET, facts[measured])
     _write_parquet(paths.DUPLICATES_PARQUET, facts[["sample_id", "cluster", "exact_copies", "near_copies"]])
-    summary = summary_of(facts, outcomes)
+    summary = summary_of(facts, outcomes, columns, column_outcomes)
     write_json(paths.VALIDATE_SUMMARY, summary)
     write_text(paths.VALIDATE_FAILING, failing_csv(facts, outcomes))
-    write_text(paths.VALIDATE_HTML, validation_report(facts, images, outcomes))
+    report = validation_report(
+        facts,
+        found.show,
+        outcomes,
+        description=found.description,
+        columns=columns,
+        column_outcomes=column_outcomes,
+        pixelated=found.pixelated,
+    )
+    write_text(paths.VALIDATE_HTML, report)
     if not summary["passed"]:
-        raise runtime.DataRefused(refusal(outcomes))
+        raise runtime.DataRefused(refusal(outcomes, column_outcomes))
     return summary
 
 
-def _open_images() -> np.ndarray:
-    if not paths.IMAGES_NPY.is_file():
-        raise runtime.InputMissing(f"{paths.IMAGES_NPY} does not exist. Run `dvc repro ingest`.")
-    images: np.ndarray = np.load(paths.IMAGES_NPY, mmap_mode="r")
-    return images
+def _check_channels(about: TableFacts, windows: Mapping[str, tuple[str, ...]] | None) -> None:
+    wanted = [*windows["targets"], *windows["known"]] if windows else []
+    problems = channel_problems(tuple(about.channels), tuple(wanted))
+    if problems:
+        raise runtime.DataRefused("\n".join(problems))
+
+
+def _examine(
+    samples: pd.DataFrame, about: TableFacts, near: Mapping[str, float], *, windowed: bool
+) -> Examination:
+    if not paths.PAYLOAD_NPY.is_file():
+        raise runtime.InputMissing(f"{paths.PAYLOAD_NPY} does not exist. Run `dvc repro ingest`.")
+    payload: np.ndarray = np.load(paths.PAYLOAD_NPY, mmap_mode="r")
+    if about.payload == "image":
+        return examine_images(samples, payload, near)
+    if about.payload == "text":
+        return examine_texts(samples, payload, near)
+    return examine_series(
+        samples, payload, near, about.channels, has_anomalies=about.has_anomalies, windowed=windowed
+    )
+
+
+def _answers(task: str, *, windowed: bool) -> str | None:
+    """Return the column with what a model learns to say of a whole sample, None if there is none."""
+    if task == "classification":
+        return "label"
+    return "target" if task == "regression" and not windowed else None
+
+
+def _judge_samples(
+    facts: pd.DataFrame, payload: str, answers: str | None, bounds: Mapping[str, float]
+) -> list[Outcome]:
+    names = ["samples", f"{payload}_samples"]
+    names += {"label": ["class_labels"], "target": ["targets"], None: []}[answers]
+    used = {name: value for name, value in bounds.items() if answers == "label" or name not in CLASS_BOUNDS}
+    rows = {"rows": len(facts), "last_row": len(facts) - 1}
+    suite = read_suites([SUITES / f"{name}.json" for name in names], used | rows)
+    return judge(suite, facts, id_column="sample_id")
+
+
+def _judge_columns(columns: pd.DataFrame) -> list[Outcome]:
+    if columns.empty:
+        return []
+    suite = read_suites([SUITES / "columns.json"], {"columns": len(columns)})
+    return judge(suite, columns, id_column="column")
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -96,17 +153,33 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("validate") as stage:
-        settings = load_params().validate
+        params = load_params()
+        settings, windows = params.validate, params.data.windows
         bounds = {
             "min_samples_per_class": settings.min_samples_per_class,
             "max_class_ratio": settings.max_class_ratio,
             "max_label_conflicts": settings.max_label_conflicts,
             "max_duplicate_share": settings.max_duplicate_share,
         }
-        summary = validate(bounds, settings.near_hash_distance, settings.near_pixel_difference)
+        near = {
+            "near_hash_distance": settings.near_hash_distance,
+            "near_pixel_difference": settings.near_pixel_difference,
+            "near_text_similarity": settings.near_text_similarity,
+            "near_series_distance": settings.near_series_distance,
+        }
+        summary = validate(
+            bounds,
+            # `check` has refused a missing one that this kind of data needs.
+            {name: value for name, value in near.items() if value is not None},
+            params.data.task,
+            None
+            if windows is None
+            else {"targets": windows.targets, "known": windows.known + windows.known_categorical},
+        )
         judged = summary["expectations"]
+        classes = f", {len(summary['classes'])} classes" if "classes" in summary else ""
         stage.console.print(
-            f"{summary['samples']:,} samples, {len(summary['classes'])} classes: {judged['met']} of "
+            f"{summary['samples']:,} samples{classes}: {judged['met']} of "
             f"{judged['judged']} expectations met, {judged['warnings']} warnings. Report: {paths.VALIDATE_HTML}"
         )
 

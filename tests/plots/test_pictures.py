@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.intervals import Interval
-from pipeline.plots import charts, grids
+from pipeline.plots import charts, grids, timelines, values
 from pipeline.plots.style import save
 
 CLASSES = ["cat", "dog", "emu"]
@@ -39,6 +39,28 @@ def map_of_codes() -> Figure:
     return grids.codes_map(plane, np.arange(30) % 2, CLASSES, "Codes")
 
 
+def errors() -> Figure:
+    """Return the comparison of candidates by an error, one of them far above and one without validation."""
+    test = {
+        "rnn": Interval(4e-5, 3e-5, 5e-5),
+        "cnn": Interval(6e-5, 5e-5, 7e-5),
+        "naive": Interval(9.0, 8.0, 9.9),
+    }
+    return charts.candidates(
+        test, {"rnn": 4e-5}, "rnn", ["naive"], "mean squared error", higher_is_better=False
+    )
+
+
+def stories() -> list[timelines.Story]:
+    """Return a series with a found anomaly, a false alarm and an enormous score, and one where nothing happened."""
+    steps = np.arange(100)
+    scores = np.where(steps == 40, 1e6, 0.5)
+    eventful = timelines.Story("a", steps, scores, np.sin(steps), 0, [(35, 50)], [(38, 45)], [(80, 90)])
+    return [eventful, timelines.Story("b", steps, np.full(100, 0.2), np.zeros(100), 0, [], [], [])]
+
+
+VALUES = np.random.default_rng(2).normal(size=(50, 5))
+NAMES = ["load", "wind", "sun", "rain", "price"]
 PICTURES: dict[str, Callable[[], Figure]] = {
     "confusion": lambda: charts.confusion_matrix(np.array([[5, 1, 0], [0, 4, 0], [0, 0, 0]]), CLASSES),
     "confusion of many": lambda: charts.confusion_matrix(np.eye(40, dtype=int), [f"class {i}" for i in range(40)]),
@@ -58,6 +80,25 @@ PICTURES: dict[str, Callable[[], Figure]] = {
         {"input": list(IMAGES / 255), "PCA\n0.01": list(IMAGES / 200)}, "Images"
     ),
     "codes": map_of_codes,
+    "learning curves without accuracy": lambda: charts.learning_curves(
+        {"rnn": [{"epoch": 1, "loss": 1.0, "val_loss": 2.0}, {"epoch": 2, "loss": 0.5, "val_loss": 1.0}]}, "rnn"
+    ),
+    "candidates by error": errors,
+    "mistakes that are texts": lambda: grids.mistakes(
+        ["WIN $100 now, $$ and _more_ \\frac{1}{2} " * 9, "", "zażółć"], ["ham"] * 3, ["spam"] * 3, [0.9] * 3
+    ),
+    "mistakes that are series": lambda: grids.mistakes(
+        [np.random.default_rng(3).normal(size=(30, 12)), np.full((5, 1), np.nan)], ["a"] * 2, ["b"] * 2, [0.8] * 2
+    ),
+    "predicted against true": lambda: values.predicted_against_true(VALUES, VALUES + 0.1, NAMES),
+    "predicted against true of one target": lambda: values.predicted_against_true(VALUES[:, :1], VALUES[:, :1], NAMES[:1]),
+    "residuals": lambda: values.residuals(VALUES, VALUES * 1.1, NAMES),
+    "stretch": lambda: values.stretch(
+        np.arange(50), VALUES[:, 0], VALUES[:, 1], title="rnn on a", ylabel="load", others={"naive": VALUES[:, 2]}
+    ),
+    "error by step": lambda: values.error_by_step({"rnn": np.arange(1, 9) / 8, "naive": np.ones(8)}, "rnn"),
+    "timelines": lambda: timelines.anomaly_timelines(stories(), "dense on test"),
+    "timelines of nobody": lambda: timelines.anomaly_timelines([], "dense on test"),
 }  # fmt: skip
 
 

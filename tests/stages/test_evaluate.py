@@ -21,6 +21,7 @@ from pipeline import candidate, paths
 from pipeline.artifacts import write_json
 from pipeline.judgement import Bootstrap
 from pipeline.keras_files import load_model
+from pipeline.measures import Yardstick
 from pipeline.runtime import DataRefused, StorageFailed
 from pipeline.stages import evaluate as stage
 from pipeline.train_data import load_train_data
@@ -31,7 +32,7 @@ FAMILIES = {
     "cnn": "cnn", "autoencoder": "autoencoder", "dense": "dense", "linear": "linear", "majority": "majority",
 }  # fmt: skip
 EPOCHS = {"cnn": 6, "autoencoder": 4, "dense": 3, "linear": 3, "majority": 0}
-SETTINGS = {"select_by": "accuracy", "bootstrap": Bootstrap(200, 0.95, 0), "num_bins": 10}
+SETTINGS = {"select_by": "accuracy", "bootstrap": Bootstrap(200, 0.95, 0), "yardstick": Yardstick(10)}
 SPLITS = ["train"] * 300 + ["val"] * 100 + ["test"] * 100
 
 
@@ -41,7 +42,7 @@ def write_data() -> None:
     images = (pixels[:500].reshape(-1, 8, 8, 1) * 15).astype(np.uint8)
     features = pixels[:500, 20:44].astype(np.float32)
     labels = [f"digit {target}" for target in targets[:500]]
-    for path, array in ((paths.IMAGES_NPY, images), (paths.FEATURES_NPY, features)):
+    for path, array in ((paths.PAYLOAD_NPY, images), (paths.FEATURES_NPY, features)):
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, array)
     write_split(labels, SPLITS)
@@ -72,7 +73,8 @@ def write_split(labels: list[str], splits: list[str]) -> None:
 def write_tuned(name: str, family: str) -> None:
     """Train a candidate for a few epochs and leave it where `tune` would."""
     data = load_train_data(family)
-    training = TRAINING | {"epochs": EPOCHS[name], "augment": {"flip": False, "shift_px": 0, "cutout_px": 0}}
+    training = TRAINING | {"loss": "auto", "class_weights": "none"}
+    training |= {"epochs": EPOCHS[name], "augment": {"flip": False, "shift_px": 0, "cutout_px": 0}}
     model = MODELS[family] | ({"pretrain_epochs": 8} if family == "autoencoder" else {})
     trained = candidate.train_candidate(
         family, data, model, training, seed=4, checkpoint_dir=Path("work") / name
@@ -154,8 +156,8 @@ def test_all_files_are_there(evaluated: Path) -> None:
         )
     }  # fmt: skip
     assert best == {
-        "baseline_linear_probabilities.npy", "baseline_majority_probabilities.npy", "card.json", "golden.npz",
-        "model.keras", "settings.json", "state.json", "test_probabilities.npy",
+        "baseline_linear_predictions.npy", "baseline_majority_predictions.npy", "card.json", "golden.npz",
+        "model.keras", "settings.json", "state.json", "test_predictions.npy",
     }  # fmt: skip
 
 
@@ -164,7 +166,7 @@ def test_accuracy_equals_scikit_learn_on_reloaded_predictions(evaluated: Path) -
     model = keras.saving.load_model(evaluated / "models/best/model.keras", compile=False)
     classes = content(evaluated, paths.FEATURES_STATE)["classes"]
     settings = content(evaluated, paths.BEST_DIR / "settings.json")
-    inputs = paths.FEATURES_NPY if settings["family"] == "dense" else paths.IMAGES_NPY
+    inputs = paths.FEATURES_NPY if settings["family"] == "dense" else paths.PAYLOAD_NPY
     answers = model.predict(np.load(evaluated / inputs)[400:500], verbose=0)
     expected = accuracy_score(labels_of_test(), [classes[index] for index in answers.argmax(axis=1)])
     metrics = content(evaluated, paths.EVALUATE_METRICS)["test"]
@@ -231,7 +233,7 @@ def test_codes_are_compared_with_as_many_of_pca(evaluated: Path) -> None:
     codes = content(evaluated, paths.EVALUATE_TABLES_DIR / "codes.json")
     assert codes["codes"] == codes["pca_codes"] == MODELS["autoencoder"]["codes"]
     model = keras.saving.load_model(evaluated / "models/tuned/autoencoder/autoencoder.keras", compile=False)
-    images = np.load(evaluated / paths.IMAGES_NPY)[400:500]
+    images = np.load(evaluated / paths.PAYLOAD_NPY)[400:500]
     expected = np.mean((model.predict(images, verbose=0) - images / 255) ** 2)
     assert codes["reconstruction_error"]["autoencoder"] == pytest.approx(expected, abs=2e-6)
     assert codes["reconstruction_error"]["pca"] < 0.1
@@ -242,8 +244,8 @@ def test_golden_predictions_are_the_models_own(evaluated: Path) -> None:
     """golden.npz holds 16 test inputs and exactly what the saved model answers to them."""
     golden = np.load(evaluated / "models/best/golden.npz")
     model = load_model(evaluated / "models/best/model.keras")
-    assert golden["inputs"].shape[0] == golden["probabilities"].shape[0] == 16
-    assert np.array_equal(model.predict_on_batch(golden["inputs"]), golden["probabilities"])
+    assert golden["inputs"].shape[0] == golden["predictions"].shape[0] == 16
+    assert np.array_equal(model.predict_on_batch(golden["inputs"]), golden["predictions"])
 
 
 def test_second_run_has_the_same_bytes(evaluated: Path, project: Path) -> None:
@@ -311,17 +313,17 @@ def test_nan_weights_are_refused_even_when_all_labels_are_class_0(project: Path)
 
 def test_nan_answers_on_validation_are_refused(project: Path) -> None:
     """One NaN among the stored validation probabilities stops the choice and names the file."""
-    path = paths.tuned_dir("dense") / "val_probabilities.npy"
+    path = paths.tuned_dir("dense") / "val_predictions.npy"
     probabilities = np.load(path)
     probabilities[3] = np.nan
     np.save(path, probabilities)
-    with pytest.raises(ValueError, match=r"models/tuned/dense/val_probabilities.npy: y_pred is not finite"):
+    with pytest.raises(ValueError, match=r"models/tuned/dense/val_predictions.npy: y_pred is not finite"):
         stage.evaluate(FAMILIES, **SETTINGS)
 
 
 def test_probabilities_of_other_rows_are_refused(project: Path) -> None:
     """Validation probabilities of another split (other number of rows) are not silently cut."""
-    path = paths.tuned_dir("dense") / "val_probabilities.npy"
+    path = paths.tuned_dir("dense") / "val_predictions.npy"
     np.save(path, np.load(path)[:-1])
     with pytest.raises(ValueError, match="Expected shape"):
         stage.evaluate(FAMILIES, **SETTINGS)

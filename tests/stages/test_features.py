@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,21 @@ from rich.progress import Progress
 from sklearn.datasets import load_digits
 
 from pipeline import paths, runtime
+from pipeline.artifacts import write_json
 from pipeline.features import feature_names, image_features
 from pipeline.input_specs import input_spec, output_spec
 from pipeline.stages.features import features
+from tests.featured import (
+    SERIES,
+    SIDE,
+    TEXT,
+    WINDOWS,
+    run_features,
+    write_samples,
+    write_split,
+    write_texts,
+    write_windowed,
+)
 
 SETTINGS = (["texture", "edges"], 4, 8)
 
@@ -39,9 +52,9 @@ def data(project):
 
 
 def write(images: np.ndarray, table: pd.DataFrame) -> None:
-    for path in (paths.IMAGES_NPY, paths.SPLIT_PARQUET):
+    for path in (paths.PAYLOAD_NPY, paths.SPLIT_PARQUET):
         path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(paths.IMAGES_NPY, images)
+    write_samples(Path(), images, [1] * len(images))
     table.to_parquet(paths.SPLIT_PARQUET)
 
 
@@ -99,6 +112,7 @@ def test_one_training_row_changes_the_state(data):
 
 def test_the_same_command_gives_the_same_bytes(data, stage_environment):
     """Run as DVC runs it, twice: exit 0, a line to read, equal files."""
+    write_json(paths.LEAKS_SUMMARY, {"passed": True})
     results = []
     for _time in range(2):
         command = [sys.executable, "-m", "pipeline.stages.features"]
@@ -107,6 +121,14 @@ def test_the_same_command_gives_the_same_bytes(data, stage_environment):
         assert "10 classes, 38 training images" in ended.stdout
         results.append(written())
     assert results[0] == results[1]
+
+
+def test_a_split_that_leaks_is_refused(data, stage_environment):
+    """Nothing is fitted on a split that the leak gate did not pass."""
+    write_json(paths.LEAKS_SUMMARY, {"passed": False})
+    command = [sys.executable, "-m", "pipeline.stages.features"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=stage_environment, timeout=120)
+    assert (65, True) == (ended.returncode, "did not pass the leak gate" in ended.stderr)
 
 
 def test_without_groups_there_are_no_columns(data):
@@ -153,5 +175,76 @@ def test_a_split_of_other_data_is_refused(data):
     """One row less in the split than in the images means they do not belong together."""
     images, table = data
     write(images, table[:-1])
-    with pytest.raises(runtime.InputMissing, match="59 rows for 60 images"):
+    with pytest.raises(runtime.InputMissing, match="59 rows for 60 samples"):
         run()
+
+
+def test_side_columns_of_images_are_features(data):
+    """Read where features.side asks for them, one-hot and scaled; left out where it does not."""
+    images, _table = data
+    towns = ["Ulm", "Bonn"] * 30
+    write_samples(Path(), images, [1] * 60, side={"town": towns}, kinds={"town": "category"})
+    assert "side" not in run()
+    state = features(*SETTINGS, Progress(disable=True), side=SIDE)
+    assert ["town=(other or missing)", "town=Bonn", "town=Ulm"] == state["side"]["names"]
+    assert (60, 3) == np.load(paths.SIDE_NPY).shape
+    assert 3 == input_spec(state, "cnn").num_side
+
+
+def test_a_kind_without_its_settings_is_refused(project):
+    """Texts need features.text; the message names the block."""
+    write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
+    with pytest.raises(runtime.DataRefused, match=r"features\.text is missing"):
+        run_features()
+
+
+def test_regression_without_a_target_is_refused(project):
+    """The rows without a number are named."""
+    write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["", "", ""])
+    write_split(project, ["train", "val", "test"], targets=[1, np.nan, 3])
+    with pytest.raises(runtime.DataRefused, match=r"none in 1 of 3 samples, rows \[1\]"):
+        run_features(task="regression", text=TEXT)
+
+
+def test_texts_too_rare_are_refused(project):
+    """Where no token is frequent enough there is nothing to learn from."""
+    write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
+    with pytest.raises(runtime.DataRefused, match=r"min_count=2\. Lower it"):
+        run_features(text=TEXT | {"min_count": 2})
+
+
+def test_a_series_shorter_than_all_of_train_is_refused(project):
+    """Models built for equal lengths know no padding; the sample and the way out are named."""
+    lengths = [3, 3, 2]
+    write_samples(project, np.ones((8, 1), np.float32), lengths, channels=("x",))
+    write_split(project, ["train", "val", "test"], labels=["x", "x", "x"], stops=lengths)
+    with pytest.raises(runtime.DataRefused, match=r"002 \(2\).*max_length to 4"):
+        run_features(series=SERIES)
+    state = run_features(series=SERIES | {"max_length": 4})
+    assert (4, True) == (state["series"]["max_length"], state["series"]["has_padding"])
+
+
+def test_problems_of_windows_are_told_together(project):
+    """Unknown columns and missing times at once."""
+    write_windowed(project, np.ones((9, 3), np.float32), [("train", 0, 0, 9)], time=[""])
+    windows = WINDOWS | {"targets": ["lod"], "known": ["worm"]}
+    with pytest.raises(runtime.DataRefused, match=r"(?s)targets.*lod.*known.*worm.*calendar needs times"):
+        run_features(task="forecasting", windows=windows, series=SERIES, side=SIDE)
+
+
+def test_a_split_without_windows_is_refused(project):
+    """A val set shorter than the horizon, and a test set that is all gaps, have nothing to say."""
+    payload = np.ones((30, 3), np.float32)
+    payload[20:, 0] = np.nan
+    write_windowed(project, payload, [("train", 0, 0, 18), ("val", 0, 18, 19), ("test", 0, 20, 30)])
+    with pytest.raises(
+        runtime.DataRefused, match=r"(?s)val has no window.*longest of 1 steps.*test has no window"
+    ):
+        run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
+
+
+def test_known_categories_need_their_limit(project):
+    """features.side says how many categories there may be."""
+    write_windowed(project, np.ones((9, 3), np.float32), [("train", 0, 0, 9)])
+    with pytest.raises(runtime.DataRefused, match=r"Expected the block features\.side"):
+        run_features(task="forecasting", windows=WINDOWS, series=SERIES)

@@ -50,7 +50,7 @@ def run(*samples, **settings):
     """Ingest samples leniently, but for `settings`; return summary, table and images."""
     settings = LENIENT | {"num_samples": len(samples)} | settings
     summary = ingest(samples, **settings)
-    return summary, read_samples(), np.load(paths.IMAGES_NPY, mmap_mode="r")
+    return summary, read_samples(), np.load(paths.PAYLOAD_NPY, mmap_mode="r")
 
 
 def turned_picture(seed):
@@ -76,7 +76,11 @@ def test_table_and_payload_belong_together():
         "mode_original": ["L", "L"],
         "oddities": ["", ""],
         "row": [0, 1],
-    } == table.to_dict("list")
+        "start": [0, 1],
+        "length": [1, 1],
+        "step_seconds": [0.0, 0.0],
+    } == table.drop(columns="target").to_dict("list")
+    assert table["target"].isna().all()
     np.testing.assert_array_equal(np.stack([zeros, ones]), images)
     assert summary == {
         "read": 2,

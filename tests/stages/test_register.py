@@ -18,6 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pipeline.gate import Rules
+from pipeline.measures import Yardstick
+from pipeline.metric_names import primary_called
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import arrival, registry
 from pipeline.tracking.store import create_sqlite, open_store
@@ -25,7 +27,7 @@ from tests.registration import feature_state, make_registration_project, model, 
 from tests.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
-RULES = Rules(margin=0.0, confidence=0.95, resamples=200, seed=7)
+RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,12 @@ def run_register(rules=RULES):
     original, register.report.print_report = register.report.print_report, lambda *_a, **_k: None
     try:
         return register.register(
-            candidates=names, baselines=names[1:], model_name="digits", experiment="digits", rules=rules
+            candidates=names,
+            baselines=names[1:],
+            model_name="digits",
+            experiment="digits",
+            rules=rules,
+            yardstick=Yardstick(),
         )
     finally:
         register.report.print_report = original
@@ -254,8 +261,8 @@ def test_other_answers_in_a_fresh_process_make_no_version(project):
     """Golden predictions that the loaded model does not give stop the registration."""
     golden = project / "models/best/golden.npz"
     with np.load(golden) as content:
-        inputs, probabilities = content["inputs"], content["probabilities"]
-    np.savez(golden, inputs=inputs, probabilities=np.roll(probabilities, 1, axis=0))
+        inputs, predictions = content["inputs"], content["predictions"]
+    np.savez(golden, inputs=inputs, predictions=np.roll(predictions, 1, axis=0))
     with pytest.raises(StorageFailed, match=r"does not work in a fresh process: .*Predictions differ"):
         run_register()
     assert [] == versions(store_of(project))
@@ -323,9 +330,9 @@ def test_recorded_decision_ends_with_what_it_was_based_on(project, quick_check, 
     """Another pixel, feature or label of a test sample, or another baseline, makes another question."""
     before = run_register()
     if changed == "image":
-        images = np.load(project / "data/interim/images.npy")
+        images = np.load(project / "data/interim/payload.npy")
         images[0, 3, 3, 0] += 1
-        np.save(project / "data/interim/images.npy", images)
+        np.save(project / "data/interim/payload.npy", images)
     elif changed == "feature":
         np.save(project / "data/features/features.npy", np.ones((180, 1), np.float32))
     elif changed == "label":
@@ -342,9 +349,9 @@ def test_recorded_decision_ends_with_what_it_was_based_on(project, quick_check, 
 def test_pixels_of_training_samples_do_not_reopen_a_decision(project, quick_check):
     """Only the rows that judge count."""
     before = run_register()
-    images = np.load(project / "data/interim/images.npy")
+    images = np.load(project / "data/interim/payload.npy")
     images[1] += 1
-    np.save(project / "data/interim/images.npy", images)
+    np.save(project / "data/interim/payload.npy", images)
     assert before == run_register()
 
 

@@ -88,7 +88,7 @@ def write_data(folder: Path) -> None:
     images = random.integers(0, 200, (120, 6, 6, 1))
     images[np.arange(120), classes * 2] += 40
     (folder / "data/interim").mkdir(parents=True)
-    np.save(folder / "data/interim/images.npy", images.astype(np.uint8))
+    np.save(folder / "data/interim/payload.npy", images.astype(np.uint8))
     splits = np.where(np.arange(120) < 72, "train", "val")
     (folder / "data/split").mkdir(parents=True)
     pd.DataFrame({
@@ -182,7 +182,7 @@ def test_a_search_finds_something_better(searched: Path) -> None:
     assert chosen["rungs"][-1]["score"] == min(row["rungs"][-1]["score"] for row in complete)
     assert chosen["number"] != 0
     assert tuned(searched).keys() == {
-        "history.json", "metrics.json", "model.keras", "settings.json", "trials.json", "val_probabilities.npy",
+        "history.json", "metrics.json", "model.keras", "settings.json", "trials.json", "val_predictions.npy",
     }  # fmt: skip
     settings = json.loads(tuned(searched)["settings.json"])
     assert settings["training"]["learning_rate"] == chosen["settings"]["training.learning_rate"]
@@ -197,7 +197,7 @@ def test_a_search_finds_something_better(searched: Path) -> None:
 
 def test_the_score_is_the_cross_entropy_of_the_predictions(searched: Path) -> None:
     """Scores are measured on the predictions, without penalties, so settings with another penalty compare."""
-    probabilities = np.load(searched / "models/tuned/linear/val_probabilities.npy").astype(float)
+    probabilities = np.load(searched / "models/tuned/linear/val_predictions.npy").astype(float)
     expected = -np.log(probabilities[np.arange(48), np.arange(72, 120) % 3]).mean()
     chosen = next(row for row in trials(searched) if row["chosen"])
     assert chosen["metrics"]["val_loss"] == pytest.approx(expected, rel=1e-6)

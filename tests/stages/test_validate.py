@@ -21,6 +21,7 @@ BOUNDS = {
     "max_label_conflicts": 0,
     "max_duplicate_share": 0.1,
 }
+NEAR = {"near_hash_distance": 4, "near_pixel_difference": 0.01}
 OUTS = (
     paths.STATISTICS_PARQUET,
     paths.DUPLICATES_PARQUET,
@@ -47,7 +48,7 @@ def ingest(tmp_path, change=None, num_hats=12, num_shoes=10):
 def refused():
     """Return the message of the refusal, and the failing samples by column."""
     with pytest.raises(DataRefused) as error:
-        validate(BOUNDS, 4, 0.01)
+        validate(BOUNDS, NEAR)
     failing = pd.read_csv(paths.VALIDATE_FAILING, dtype=str, keep_default_na=False)
     return str(error.value), failing[failing["severity"] == "critical"].groupby("column")["sample_id"].apply(
         list
@@ -57,7 +58,7 @@ def refused():
 def test_sound_data_passes(tmp_path):
     """Random images of two classes meet every expectation; all files are there."""
     ingest(tmp_path)
-    summary = validate(BOUNDS, 4, 0.01)
+    summary = validate(BOUNDS, NEAR)
     assert summary["passed"] is True
     assert summary["expectations"]["failed"] == 0
     assert summary["expectations"]["judged"] == summary["expectations"]["met"]
@@ -68,9 +69,9 @@ def test_sound_data_passes(tmp_path):
 def test_a_second_run_writes_the_same_bytes(tmp_path):
     """Tables, summary, list and report are the same for the same data."""
     ingest(tmp_path)
-    validate(BOUNDS, 4, 0.01)
+    validate(BOUNDS, NEAR)
     first = [path.read_bytes() for path in OUTS]
-    validate(BOUNDS, 4, 0.01)
+    validate(BOUNDS, NEAR)
     assert first == [path.read_bytes() for path in OUTS]
 
 
@@ -81,7 +82,7 @@ def test_tables_have_one_row_per_sample(tmp_path):
         images[3] = images[4]
 
     ingest(tmp_path, copy)
-    validate(BOUNDS, 4, 0.01)
+    validate(BOUNDS, NEAR)
     duplicates = pd.read_parquet(paths.DUPLICATES_PARQUET).set_index("sample_id")
     samples = pd.read_parquet(paths.SAMPLES_PARQUET).set_index("sample_id")
     assert duplicates.index.tolist() == samples.index.tolist()
@@ -92,13 +93,15 @@ def test_tables_have_one_row_per_sample(tmp_path):
     )
     assert duplicates["exact_copies"].sum() == 2
     statistics = pd.read_parquet(paths.STATISTICS_PARQUET).set_index("sample_id")
-    assert statistics.loc["007", "mean"] == pytest.approx(np.load(paths.IMAGES_NPY)[7].mean() / 255, abs=1e-6)
+    assert statistics.loc["007", "mean"] == pytest.approx(
+        np.load(paths.PAYLOAD_NPY)[7].mean() / 255, abs=1e-6
+    )
 
 
 def test_what_validate_writes_split_reads(tmp_path):
     """The next stage joins the table of clusters with the samples."""
     ingest(tmp_path, num_hats=60, num_shoes=60)
-    validate(BOUNDS, 4, 0.01)
+    validate(BOUNDS, NEAR)
     summary = split("stratified", 0.2, 0.2, "millrace")
     assert sum(summary["samples"].values()) == 120
 
@@ -176,30 +179,30 @@ def test_a_table_that_does_not_fit_the_payload_is_refused(tmp_path, rows):
     """Samples that share an image, or point beyond it, are refused before anything is measured."""
     write_ingested(tmp_path, pictures(4)[[0, 1, 2, 3]], ["a", "b", "c"], rows=rows)
     with pytest.raises(DataRefused, match="disagree"):
-        validate(BOUNDS, 4, 0.01)
+        validate(BOUNDS, NEAR)
 
 
 def test_a_payload_of_floats_is_refused(tmp_path):
     """NaN can only hide in floats, and floats are refused."""
     ingest(tmp_path)
-    np.save(paths.IMAGES_NPY, np.full((22, 8, 8, 1), np.nan, dtype=np.float32))
+    np.save(paths.PAYLOAD_NPY, np.full((22, 8, 8, 1), np.nan, dtype=np.float32))
     with pytest.raises(DataRefused, match="not a stack of images"):
-        validate(BOUNDS, 4, 0.01)
+        validate(BOUNDS, NEAR)
 
 
 def test_a_missing_payload_says_which_stage_makes_it(tmp_path):
     """The message names ingest."""
     ingest(tmp_path)
-    paths.IMAGES_NPY.unlink()
+    paths.PAYLOAD_NPY.unlink()
     with pytest.raises(InputMissing, match="dvc repro ingest"):
-        validate(BOUNDS, 4, 0.01)
+        validate(BOUNDS, NEAR)
 
 
 def test_a_bound_that_the_suite_does_not_use_is_refused(tmp_path):
     """A limit of params.yaml can not lose its expectation unnoticed."""
     ingest(tmp_path)
     with pytest.raises(ParamsError, match="max_blank"):
-        validate({**BOUNDS, "max_blank": 1}, 4, 0.01)
+        validate({**BOUNDS, "max_blank": 1}, NEAR)
 
 
 def test_the_command_ends_with_65_and_a_table(project, stage_environment):

@@ -1,0 +1,119 @@
+"""What classifiers are measured by; with two classes also with a decision threshold chosen on validation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.binary_metrics import (
+    USUAL_THRESHOLD,
+    average_precision_score,
+    best_threshold,
+    positive_f1_score,
+)
+from pipeline.intervals import COUNTS_OF_RIGHT_ANSWERS
+from pipeline.judged_rows import JudgedRows
+from pipeline.metrics import METRICS, Metric, expected_calibration_error, short_name
+from pipeline.probabilities import IntArray, checked
+from pipeline.resamples import Blocks
+from pipeline.specs import OutputSpec
+
+
+@dataclass(frozen=True)
+class ClassMeasures:
+    """Keeps the agreement of `pipeline.measures`; predictions are probabilities (num_rows, num_classes).
+
+    Attributes:
+        y_true: Class index per row.
+        classes: Names.
+        positive: Of two classes the index of the one that is looked for; else None.
+        num_bins: Of the calibration error.
+        blocks: None: rows are drawn one by one.
+    """
+
+    y_true: IntArray
+    classes: tuple[str, ...]
+    positive: int | None
+    num_bins: int
+    blocks: Blocks | None = None
+
+    @classmethod
+    def of(
+        cls, rows: JudgedRows, spec: OutputSpec, num_bins: int, positive_class: str | None
+    ) -> "ClassMeasures":
+        """Return the measures of labelled rows.
+
+        Raises:
+            ValueError: A label, or the positive class, is not among the classes.
+        """
+        y_true = rows.class_indices(spec.classes)
+        return cls(y_true, spec.classes, positive_index(spec, positive_class), num_bins)
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Return how many answers could have been wrong; of F1 of the positive class, how many such there are."""
+        counts = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, len(self.y_true))
+        if self.positive is not None:
+            counts["positive_f1"] = max(1, int(np.sum(self.y_true == self.positive)))
+        return counts
+
+    def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
+        """Return the positive class and the threshold of its best F1; nothing where there are more classes."""
+        if self.positive is None:
+            return {}
+        y_true, probabilities, _ = checked(self.y_true, predictions)
+        threshold = best_threshold(y_true == self.positive, probabilities[:, self.positive])
+        return {"positive_class": self.classes[self.positive], "threshold": threshold}
+
+    def judged(
+        self, predictions: npt.NDArray[np.floating], _point: Mapping[str, Any]
+    ) -> npt.NDArray[np.floating]:
+        """Return the probabilities as they are, once they are known to be some."""
+        checked(self.y_true, predictions)
+        return predictions
+
+    def metrics(self, point: Mapping[str, Any]) -> dict[str, Metric]:
+        """Return every metric; those of the positive class at the threshold of `point`."""
+        metrics: dict[str, Metric] = {short_name(metric): metric for metric in METRICS}
+        calibration: Callable[..., Any] = partial(expected_calibration_error, num_bins=self.num_bins)
+        metrics |= {short_name(expected_calibration_error): calibration}
+        if self.positive is not None:
+            threshold = point.get("threshold", USUAL_THRESHOLD)
+            bound: dict[str, Callable[..., Any]] = {
+                "positive_f1": partial(positive_f1_score, positive=self.positive, threshold=threshold),
+                "average_precision": partial(average_precision_score, positive=self.positive),
+            }
+            metrics |= bound
+        return metrics
+
+    def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
+        """Return every metric of these predictions; NaN where it does not exist for these rows."""
+        return {
+            name: float(metric(self.y_true, predictions, None))
+            for name, metric in self.metrics(point).items()
+        }
+
+
+def positive_index(spec: OutputSpec, positive_class: str | None) -> int | None:
+    """Return the index of the class that is looked for; None where there are not exactly two.
+
+    Args:
+        spec: Classes and how often each is in train.
+        positive_class: Its name; None: the rarer one, of equals the second.
+
+    Raises:
+        ValueError: There is no class of that name.
+    """
+    if spec.num_classes != 2:
+        return None
+    if positive_class is None:
+        return 0 if spec.class_counts[0] < spec.class_counts[1] else 1
+    if positive_class not in spec.classes:
+        raise ValueError(
+            f"data.positive_class must be a class of the data. Expected one of {list(spec.classes)}. "
+            f"Received: positive_class={positive_class}."
+        )
+    return spec.classes.index(positive_class)

@@ -1,0 +1,54 @@
+"""Figures of a split for people and reports: sizes, classes, dates, and the audit of overlap."""
+
+from collections import Counter
+from typing import Any
+
+from pipeline import splits
+from pipeline.split_assignment import Assigned, Columns
+
+NAMES = (*splits.SPLITS, splits.EXCLUDED)
+
+
+def split_summary(method: str, samples: Columns, assigned: Assigned, task: str) -> dict[str, Any]:
+    """Return the content of reports/split/summary.json.
+
+    Args:
+        method: As in `split.method`.
+        samples: `label`, `given_split`, `group` and `cluster` of each sample.
+        assigned: The split.
+        task: What is asked of the data; only classification has classes.
+
+    Returns:
+        `samples` counts lines of split.parquet, `steps` the steps of series that are cut (else it is empty),
+        `shares` are of steps or samples, `dates` are what `split.val_start` and `test_start` would pin.
+    """
+    segments = assigned.segments
+    names = [part.split for part in segments] if segments else assigned.splits.tolist()
+    counts = Counter(names)
+    steps = Counter[str]()
+    for part in segments:
+        steps[part.split] += part.stop - part.start
+    # Of what is cut, steps: an average over segments would say nothing.
+    sizes = steps if segments else counts
+    excluded = Counter(
+        given
+        for given, own in zip(samples["given_split"], assigned.splits, strict=True)
+        if own == splits.EXCLUDED
+    )
+    classes = task == "classification" and not segments
+    return {
+        "method": method,
+        "task": task,
+        "samples": {name: counts[name] for name in NAMES},
+        "steps": {name: steps[name] for name in NAMES} if segments else {},
+        "shares": {name: round(sizes[name] / sum(sizes.values()), 6) for name in splits.SPLITS},
+        "classes": splits.class_counts(samples["label"], assigned.splits) if classes else {},
+        "dates": assigned.dates,
+        "overlap": {
+            "clusters_in_two_splits": splits.shared_clusters(assigned.units, assigned.splits),
+            "excluded_copies_given_as": {name: 0 if segments else excluded[name] for name in splits.SPLITS},
+        },
+        "groups": len(set(samples["group"]) - {""}),
+        "clusters": len(set(samples["cluster"])),
+        "largest_cluster": max(Counter(samples["cluster"]).values()),
+    }

@@ -1,0 +1,230 @@
+"""Rules between the task, the kind of data and everything that depends on them; no TensorFlow needed.
+
+Each rule yields messages without the name of the file; `pipeline/contradictions.py` runs them.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pipeline.combinations import NEED_HISTORY, supports, what_works
+from pipeline.config import UNTRAINED_FAMILIES, Params, training_of
+from pipeline.settings.families import AutoencoderCandidate
+from pipeline.source_file import Source
+
+PAYLOADS = {
+    "digits": "image",
+    "idx": "image",
+    "image_folder": "image",
+    "text_table": "text",
+    "text_lines": "text",
+    "series_archive": "series",
+    "series_files": "series",
+    "series_table": "series",
+}
+"""Kind of source to what its samples are."""
+
+READ_TOKENS = ("cnn", "rnn", "autoencoder")
+VALUE_METRICS = ("root_mean_squared_error", "mean_absolute_error", "r2", "scaled_mean_squared_error")
+SELECT_BY = {
+    "classification": (
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "log_loss",
+        "positive_f1",
+        "roc_auc",
+        "average_precision",
+    ),
+    "regression": VALUE_METRICS,
+    "forecasting": VALUE_METRICS,
+    "anomaly": ("event_f1", "roc_auc", "average_precision"),
+}
+LOSSES = {
+    "classification": ("auto", "cross_entropy", "focal"),
+    "regression": ("auto", "mse", "mae", "huber"),
+    "forecasting": ("auto", "mse", "mae", "huber"),
+    "anomaly": ("auto", "mse"),
+}
+
+
+def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
+    """Yield what the task needs of windows, features and the section evaluate."""
+    task, payload, windows = params.data.task, PAYLOADS[source.kind], params.data.windows
+    if task in ("forecasting", "anomaly") and (payload != "series" or windows is None):
+        yield (
+            f"data.task={task} needs windows over series. Expected a source of series with time and a block "
+            f"data.windows. Received: kind={source.kind}, windows={windows}. See examples/etth1.yaml."
+        )
+    if windows is not None and source.kind != "series_table":
+        yield (
+            "data.windows needs a source of kind series_table, whose steps have time stamps. "
+            f"Received: kind={source.kind}. Remove data.windows."
+        )
+    if windows is not None:
+        yield from _window_problems(params)
+    if task == "anomaly" and params.evaluate.anomaly is None:
+        yield "evaluate.anomaly is missing: task anomaly needs its thresholds. See examples/nab.yaml."
+    needed: dict[str, dict[str, object]] = {
+        "image": {
+            "data.resize": params.data.resize,
+            "data.policy": params.data.policy,
+            "validate.near_hash_distance": params.validate.near_hash_distance,
+            "validate.near_pixel_difference": params.validate.near_pixel_difference,
+            "features.edge_cell_px": params.features.edge_cell_px,
+            "features.colour_bins": params.features.colour_bins,
+            "training.augment": params.training.augment,
+        },
+        "text": {
+            "features.text": params.features.text,
+            "validate.near_text_similarity": params.validate.near_text_similarity,
+        },
+        "series": {
+            "features.series": params.features.series,
+            "validate.near_series_distance": params.validate.near_series_distance,
+        },
+    }
+    example = {"image": "digits", "text": "sms-spam", "series": "japanese-vowels"}[payload]
+    for name, value in needed[payload].items():
+        if value is None:
+            yield f"{name} is missing: {payload} data needs it. Copy it from examples/{example}.yaml."
+
+
+def _window_problems(params: Params) -> Iterator[str]:
+    task, windows = params.data.task, params.data.windows
+    if windows is None:
+        return
+    if task == "classification":
+        yield "data.windows is for regression, forecasting and anomaly. Received: task=classification. Remove it."
+    elif task == "anomaly":
+        if windows.horizon or windows.targets or windows.length < 2:
+            yield (
+                "data.windows for task anomaly looks at the window itself. Expected horizon: 0, targets: [] and "
+                f"length >= 2. Received: horizon={windows.horizon}, targets={list(windows.targets)}, "
+                f"length={windows.length}."
+            )
+    elif not windows.horizon or not windows.targets:
+        yield (
+            f"data.windows for task {task} must say what to predict. Expected horizon >= 1 and at least one "
+            f"target. Received: horizon={windows.horizon}, targets={list(windows.targets)}."
+        )
+    if not windows.length and not (windows.known or windows.known_categorical or windows.calendar):
+        yield (
+            "data.windows.length=0 leaves a model without any input. Expected a history, or known columns or "
+            "calendar features. Raise length, or name some."
+        )
+    both = sorted({*windows.known, *windows.known_categorical} & set(windows.targets))
+    if both:
+        yield f"data.windows.known must not name targets. Received: {both}. Remove them from known."
+    if params.split.method != "time":
+        yield (
+            "split.method must be time for windows, or they would overlap between the splits. "
+            f"Received: method={params.split.method}. Set method: time."
+        )
+
+
+def split_fits_the_data(params: Params, _source: Source) -> Iterator[str]:
+    """Yield settings of the split that have no effect."""
+    split = params.split
+    for name in ("val_start", "test_start", "test_end", "embargo"):
+        if getattr(split, name) and split.method != "time":
+            yield (
+                f"split.{name} has an effect with method=time only. Received: method={split.method}, "
+                f"{name}={getattr(split, name)}. Remove it."
+            )
+    if (split.val_start is None) != (split.test_start is None):
+        yield (
+            "split.val_start and split.test_start belong together. Expected both or none. Received: "
+            f"val_start={split.val_start}, test_start={split.test_start}."
+        )
+
+
+def metrics_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
+    """Yield where choice, monitor and loss are those of another task."""
+    task = params.data.task
+    if params.evaluate.select_by not in SELECT_BY[task]:
+        yield (
+            f"evaluate.select_by is no metric of task {task}. Expected one of {', '.join(SELECT_BY[task])}. "
+            f"Received: select_by={params.evaluate.select_by}."
+        )
+    for name in params.candidates:
+        training = training_of(params, name)
+        if training.loss not in LOSSES[task]:
+            yield (
+                f"candidates.{name}: loss is none of task {task}. Expected one of {', '.join(LOSSES[task])}. "
+                f"Received: loss={training.loss}."
+            )
+        if task != "classification" and training.monitor != "val_loss":
+            yield (
+                f"candidates.{name}: monitor must be val_loss for task {task}. "
+                f"Received: monitor={training.monitor}."
+            )
+        if task != "classification" and (training.class_weights != "none" or training.label_smoothing):
+            yield (
+                f"candidates.{name}: class_weights and label_smoothing are for classification. Received: "
+                f"class_weights={training.class_weights}, label_smoothing={training.label_smoothing}."
+            )
+
+
+def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
+    """Yield candidates whose family does not work with this data and task, or has wrong settings for it."""
+    task, payload = params.data.task, PAYLOADS[source.kind]
+    windowed = params.data.windows is not None
+    for name, candidate in params.candidates.items():
+        family = str(candidate.__struct_config__.tag)
+        where = f"candidates.{name}"
+        if not supports(family, payload, task, windowed=windowed):
+            yield (
+                f"{where}: family {family} does not work with {payload} data and task {task}. "
+                f"{what_works(payload, task, windowed=windowed)}"
+            )
+            continue
+        epochs = training_of(params, name).epochs
+        if family in UNTRAINED_FAMILIES and epochs:
+            yield (
+                f"{where}: family {family} learns nothing step by step. Expected epochs: 0. Received: {epochs}."
+            )
+        windows = params.data.windows
+        if family in NEED_HISTORY and windows is not None and windows.length == 0:
+            yield (
+                f"{where}: family {family} reads the past. Expected data.windows.length >= 1. Received: length=0. "
+                "Raise it, or take family dense or linear."
+            )
+        yield from _embedding_problems(where, family, candidate.model, text=payload == "text")
+        yield from _forecast_problems(where, candidate.model, params)
+        if isinstance(candidate, AutoencoderCandidate):
+            yield from _autoencoder_problems(where, candidate.model, anomaly=task == "anomaly")
+
+
+def _embedding_problems(where: str, family: str, model: msgspec.Struct, *, text: bool) -> Iterator[str]:
+    given = getattr(model, "embedding_units", None)
+    if text and given is None and family in READ_TOKENS:
+        yield f"{where}.model.embedding_units is missing: texts need the width of a word vector, 64 say."
+    if not text and given is not None:
+        yield f"{where}.model.embedding_units has an effect on texts only. Remove it."
+
+
+def _forecast_problems(where: str, model: msgspec.Struct, params: Params) -> Iterator[str]:
+    """Yield settings that copy scaled values from input to output, where that has no meaning."""
+    scaling = params.features.series.scaling if params.features.series else None
+    copying = [
+        name for name in ("last_value_residual", "per_channel", "season") if getattr(model, name, False)
+    ]
+    for name in copying:
+        if params.data.task != "forecasting":
+            yield f"{where}.model.{name} is for task forecasting. Received: task={params.data.task}. Remove it."
+        elif scaling != "channel":
+            yield (
+                f"{where}.model.{name} hands scaled values through, so inputs and targets must be scaled alike. "
+                f"Expected features.series.scaling: channel. Received: scaling={scaling}."
+            )
+
+
+def _autoencoder_problems(where: str, model: msgspec.Struct, *, anomaly: bool) -> Iterator[str]:
+    second_step = ("pretrain_epochs", "pretrain_learning_rate", "encoder", "classifier_units", "dropout")
+    given = [name for name in second_step if getattr(model, name) is not None]
+    if anomaly and given:
+        yield f"{where}.model: {', '.join(given)} have no effect for task anomaly. Remove them."
+    missing = [name for name in second_step if name not in given]
+    if not anomaly and missing:
+        yield f"{where}.model: {', '.join(missing)} must be given. Copy them from examples/digits.yaml."

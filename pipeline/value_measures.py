@@ -1,0 +1,88 @@
+"""What regressions and forecasts are measured by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.judged_rows import JudgedRows
+from pipeline.metrics import Metric, short_name
+from pipeline.probabilities import FloatArray
+from pipeline.resamples import Blocks, blocks_of
+from pipeline.specs import OutputSpec
+from pipeline.value_metrics import (
+    VALUE_METRICS,
+    checked_values,
+    mean_absolute_scaled_error,
+    scaled_mean_squared_error,
+)
+
+
+@dataclass(frozen=True)
+class ValueMeasures:
+    """Keeps the agreement of `pipeline.measures`; predictions are values in the units of the data.
+
+    Attributes:
+        y_true: Shape (num_rows, num_targets) or (num_rows, horizon, num_targets).
+        deviation: Of each target on train.
+        naive_errors: See `JudgedRows`; None leaves MASE out.
+        blocks: Windows that are drawn together.
+    """
+
+    y_true: FloatArray
+    deviation: tuple[float, ...]
+    naive_errors: FloatArray | None = None
+    blocks: Blocks | None = None
+
+    @classmethod
+    def of(cls, rows: JudgedRows, spec: OutputSpec) -> "ValueMeasures":
+        """Return the measures of rows with targets.
+
+        Raises:
+            ValueError: They have none.
+        """
+        if rows.targets is None:
+            raise ValueError(f"Task {spec.task} needs rows with targets. Run `dvc repro split`.")
+        blocks = None
+        if rows.timeline is not None:
+            overlapping = -(-spec.horizon // rows.timeline.stride)
+            blocks = blocks_of(rows.timeline.segments, overlapping)
+        return cls(rows.targets, spec.target_standard_deviation, rows.naive_errors, blocks)
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Return nothing: no error counts right answers."""
+        return {}
+
+    def operating_point(self, _predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
+        """Return nothing: values are used as they are."""
+        return {}
+
+    def judged(
+        self, predictions: npt.NDArray[np.floating], _point: Mapping[str, Any]
+    ) -> npt.NDArray[np.floating]:
+        """Return the values as they are, once they are known to be finite and as many as rows."""
+        checked_values(self.y_true, predictions)
+        return predictions
+
+    def metrics(self, _point: Mapping[str, Any]) -> dict[str, Metric]:
+        """Return every metric by its name."""
+        metrics: dict[str, Metric] = {short_name(metric): metric for metric in VALUE_METRICS}
+        scaled: Callable[..., Any] = partial(scaled_mean_squared_error, scale=self.deviation)
+        metrics |= {short_name(scaled_mean_squared_error): scaled}
+        if self.naive_errors is not None:
+            mase: Callable[..., Any] = partial(mean_absolute_scaled_error, scale=self.naive_errors)
+            metrics |= {short_name(mean_absolute_scaled_error): mase}
+        if not np.ptp(self.y_true.reshape(-1, len(self.deviation)), axis=0).any():
+            del metrics["r2"]  # there is no variance to explain
+        return metrics
+
+    def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
+        """Return every metric of these predictions."""
+        return {
+            name: float(metric(self.y_true, predictions, None))
+            for name, metric in self.metrics(point).items()
+        }

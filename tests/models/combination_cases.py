@@ -1,0 +1,107 @@
+"""Eight samples of every kind of input, what is asked of them, and small settings of every family."""
+
+import importlib
+
+import numpy as np
+
+from pipeline.combinations import Combination
+from pipeline.specs import PAD, InputSpec, OutputSpec
+
+SIDE = {"num_side": 2, "categories": (3, 4)}
+SETTINGS = {
+    "cnn": {"filters": [8], "kernel_size": 3, "units": 16, "dropout": 0.0, "batch_normalization": False},
+    "rnn": {"units": [12], "dropout": 0.0},
+    "autoencoder": {
+        "units": [16],
+        "codes": 8,
+        "classifier_units": [16],
+        "dropout": 0.0,
+        "encoder": "fine_tuned",
+    },
+    "dense": {"units": [24], "dropout": 0.0, "batch_normalization": False},
+    "linear": {"l2": 0.0},
+    "pca": {"codes": 8},
+    "naive": {"season": 2},
+}
+UNTRAINED = ("majority", "naive", "nearest", "pca")
+
+
+def input_spec(row: Combination, *, side: bool = False) -> InputSpec:
+    """Return a small spec of what the family of that row reads."""
+    beside = SIDE if side else {}
+    if row.reads == "image":
+        return InputSpec("image", (8, 8, 1), (0.3,), (0.25,), **beside)
+    if row.reads == "vector":
+        return InputSpec("vector", (5,), (0.0,) * 5, (1.0,) * 5, **beside)
+    if row.reads == "tokens":
+        return InputSpec("tokens", (6,), vocabulary_size=12, **beside)
+    if row.reads == "bag":
+        return InputSpec("bag", (6,), vocabulary_size=20, **beside)
+    return InputSpec("series", (6, 2), has_padding=not row.windowed, **beside)
+
+
+def output_spec(row: Combination, num_classes: int = 3) -> OutputSpec:
+    """Return what a row asks: three classes that occur 3, 3 and 2 times, or numbers."""
+    if row.task == "classification":
+        return OutputSpec(tuple("abc"[:num_classes]), tuple(np.bincount(np.arange(8) % num_classes).tolist()))
+    if row.task == "anomaly":
+        return OutputSpec(task="anomaly")
+    names = ("x", "y")
+    numbers = {"targets": names, "target_mean": (0.0, 0.0), "target_standard_deviation": (1.0, 1.0)}
+    if row.task == "forecasting":
+        return OutputSpec(task="forecasting", horizon=3, target_channels=(1, 0), **numbers)
+    return OutputSpec(task="regression", **numbers)
+
+
+def samples(spec: InputSpec, seed: int = 1) -> dict[str, np.ndarray]:
+    """Return eight different samples by the names of the inputs."""
+    random = np.random.default_rng(seed)
+    lengths = np.array([6, 6, 5, 5, 4, 4, 3, 3])
+    behind_the_end = np.arange(6) >= lengths[:, None]
+    if spec.kind == "image":
+        made = {"inputs": random.integers(0, 256, (8, *spec.shape), dtype=np.uint8)}
+    elif spec.kind == "tokens":
+        made = {"inputs": np.where(behind_the_end, 0, random.integers(1, 12, (8, 6))).astype(np.int32)}
+    elif spec.kind == "bag":
+        # The first n-gram of each is its own; the last place is empty.
+        ids = np.hstack([np.arange(1, 9)[:, None], random.integers(9, 20, (8, 4)), np.zeros((8, 1))])
+        made = {"inputs": ids.astype(np.int32), "weights": (ids > 0).astype(np.float32) / np.sqrt(5)}
+        made["weights"] = made["weights"].astype(np.float32)
+    else:
+        values = random.normal(size=(8, *spec.shape)).astype(np.float32)
+        if spec.has_padding:
+            values[behind_the_end] = PAD
+        made = {"inputs": values}
+    if spec.num_side:
+        made["side"] = random.normal(size=(8, spec.num_side)).astype(np.float32)
+    if spec.categories:
+        made["categories"] = (np.arange(8)[:, None] % spec.categories).astype(np.int32)
+    return made
+
+
+def as_fed(made: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
+    """Return samples as a model takes them: the array itself where there is but one input."""
+    return made["inputs"] if len(made) == 1 else made
+
+
+def targets(row: Combination, made: dict[str, np.ndarray], num_classes: int = 3) -> np.ndarray:
+    """Return what those eight samples stand for."""
+    random = np.random.default_rng(2)
+    if row.task == "classification":
+        return (np.arange(8) % num_classes).astype(np.int32)
+    if row.task == "anomaly":
+        return made["inputs"].astype(np.float32)
+    shape = (8, 3, 2) if row.task == "forecasting" else (8, 2)
+    return random.normal(size=shape).astype(np.float32)
+
+
+def built(row: Combination, num_classes: int = 3, *, side: bool = False, **settings):
+    """Return a model of that row, the same each time."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    module = importlib.import_module(f"pipeline.models.{row.family}")
+    chosen = SETTINGS.get(row.family, {}) | settings
+    if row.task == "anomaly" and row.family == "autoencoder":
+        return module.build_autoencoder(input_spec(row, side=side), **chosen)
+    return module.build(input_spec(row, side=side), output_spec(row, num_classes), **chosen)

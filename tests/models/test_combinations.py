@@ -1,0 +1,158 @@
+"""Every row of the combination table is built, learns, and is the same after saving."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.runtime import prepare_tensorflow
+
+prepare_tensorflow(2, 7)
+
+import keras  # noqa: E402
+
+from pipeline import losses  # noqa: E402
+from pipeline.combinations import (  # noqa: E402
+    COMBINATIONS,
+    as_markdown,
+    input_kind,
+    supports,
+    what_works,
+)
+from pipeline.keras_files import load_model, save_model  # noqa: E402
+from tests.models.combination_cases import (  # noqa: E402
+    UNTRAINED,
+    as_fed,
+    built,
+    input_spec,
+    output_spec,
+    samples,
+    targets,
+)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHAPES = {"classification": (8, 3), "regression": (8, 2), "forecasting": (8, 3, 2), "anomaly": (8, 6, 2)}
+
+
+def named(row):
+    return f"{row.family} {row.payload} {row.task}{' windows' if row.windowed else ''}"
+
+
+def layer_names(model):
+    return [layer.name for layer in model._flatten_layers()]
+
+
+def walk(rows=COMBINATIONS):
+    return pytest.mark.parametrize("row", rows, ids=[named(row) for row in rows])
+
+
+@walk([row for row in COMBINATIONS if row.family not in UNTRAINED])
+def test_a_step_lowers_the_loss_and_eight_samples_can_be_learnt_by_heart(row):
+    """The gradient reaches the weights, and the main input alone tells eight samples apart."""
+    model, made = built(row), samples(input_spec(row))
+    inputs, truth = as_fed(made), targets(row, made)
+    loss = losses.create(row.task, class_counts=output_spec(row).class_counts)
+    model.compile(keras.optimizers.Adam(0.003), loss)
+    before = model.train_on_batch(inputs, truth)
+    assert model.train_on_batch(inputs, truth) < before
+    model.optimizer.learning_rate.assign(0.03)
+    for _step in range(150):
+        after = model.train_on_batch(inputs, truth)
+    # A linear map from a padded or short history cannot fit all numbers; everything else can.
+    assert after < before * (0.5 if row.family == "linear" and row.task != "classification" else 0.15)
+    if row.task == "classification":
+        assert truth.tolist() == model.predict_on_batch(inputs).argmax(axis=1).tolist()
+
+
+@walk()
+@pytest.mark.parametrize("side", [False, True], ids=["alone", "side features"])
+def test_answers_have_their_shape_and_survive_the_file(row, side, tmp_path):
+    """Outputs are finite and of the agreed shape, and loading in safe mode gives them again to the last bit."""
+    model, inputs = built(row, side=side), as_fed(samples(input_spec(row, side=side)))
+    answers = model.predict_on_batch(inputs)
+    assert SHAPES[row.task] == answers.shape
+    assert np.isfinite(answers).all()
+    save_model(model, tmp_path / "model.keras")
+    assert np.array_equal(answers, load_model(tmp_path / "model.keras").predict_on_batch(inputs))
+
+
+@walk()
+def test_side_features_matter_where_the_table_says_so(row):
+    """Another number or category beside the same input changes the answer, or does not, as the table says."""
+    made = samples(input_spec(row, side=True))
+    model = built(row, side=True)
+    answers = model.predict_on_batch(made)
+    for name, other in (("side", made["side"] + 1), ("categories", made["categories"][::-1])):
+        changed = model.predict_on_batch({**made, name: np.ascontiguousarray(other)})
+        assert row.side == bool(np.abs(changed - answers).max() > 1e-6), name
+    # Two builds in one process have the same layer names, all of them Keras' own classes.
+    assert layer_names(model) == layer_names(built(row, side=True))
+    assert {"keras"} == {type(layer).__module__.split(".")[0] for layer in model._flatten_layers()}
+
+
+@walk([row for row in COMBINATIONS if row.task == "classification"])
+def test_two_classes_are_one_sigmoid(row):
+    """The only output is the probability of the second class, from a layer named `probabilities`."""
+    model, inputs = built(row, 2), as_fed(samples(input_spec(row)))
+    if row.family == "nearest":
+        importlib.import_module("pipeline.models.nearest").fit_closed_form(model, inputs, np.arange(8) % 2)
+    probabilities = model.predict_on_batch(inputs)
+    assert (8, 1) == probabilities.shape
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+    assert model.layers[-1].name == "probabilities"
+
+
+def test_every_family_stands_in_the_table():
+    """A file in pipeline/models is a family of some row, and the other way round."""
+    files = {path.stem for path in (ROOT / "pipeline/models").glob("*.py")} - {"__init__"}
+    assert files == {row.family for row in COMBINATIONS}
+
+
+def test_the_table_in_the_docs_is_that_of_the_code():
+    """docs/combinations.md says what pipeline/combinations.py says."""
+    assert as_markdown() == (ROOT / "docs/combinations.md").read_text(encoding="utf-8")
+
+
+def test_what_does_not_work_is_answered_with_what_does():
+    """A wrong family is answered with families, a task no data of the kind knows with tasks."""
+    assert supports("naive", "series", "forecasting", windowed=True)
+    assert not supports("naive", "series", "regression", windowed=True)
+    assert "Expected one of autoencoder, pca." in what_works("series", "anomaly", windowed=True)
+    assert "Expected for text: classification, regression." in what_works(
+        "text", "forecasting", windowed=False
+    )
+    assert "forecasting with data.windows" in what_works("series", "forecasting", windowed=False)
+
+
+@pytest.mark.parametrize(
+    ("expected", "family", "payload"),
+    [
+        ("vector", "dense", "image"),
+        ("image", "linear", "image"),
+        ("tokens", "rnn", "text"),
+        ("bag", "majority", "text"),
+        ("series", "dense", "series"),
+    ],
+)
+def test_each_family_reads_its_kind_of_input(expected, family, payload):
+    """Hand-made features, pixels, tokens, bags and series go where the contract sends them."""
+    assert expected == input_kind(family, payload)
+
+
+def test_what_a_family_does_not_know_is_refused():
+    """Rows that are not in the table cannot be built."""
+    from pipeline.models import cnn, naive, nearest, pca
+
+    row = next(row for row in COMBINATIONS if row.family == "cnn" and row.task == "forecasting")
+    series, forecast = input_spec(row), output_spec(row)
+    anomaly = output_spec(row._replace(task="anomaly"))
+    classes = output_spec(row._replace(task="classification"))
+    for build, spec, message in (
+        (cnn.build, anomaly, "Use family autoencoder or pca"),
+        (naive.build, classes, "Expected task=forecasting"),
+        (nearest.build, forecast, "Expected task=classification"),
+        (pca.build, forecast, "Expected task=anomaly"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build(series, spec)

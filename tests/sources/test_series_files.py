@@ -1,0 +1,145 @@
+"""Series in files of their own find their rows in the tables; the second opinion is Python's csv."""
+
+import csv
+import zipfile
+
+import numpy as np
+import pytest
+
+from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.sources import series_files
+from tests.sources.read_source import described, read_source
+
+FILES = {
+    "x/data/S_1.csv": b"a,b\n1,2\n3,\n",
+    "x/data/S_2.csv": b"\xef\xbb\xbf#a, b\r\n5,6\r\n",
+    "x/target.csv": b"#id, class, room\n2,yes,B1\n1,no,A\n",
+    "x/more.csv": b"id,age,path\n1, 30,4\n2,?,5\n",
+    "x/README.txt": b"about\n",
+}
+OPTIONS = {"files": "S_*.csv", "targets": "target.csv", "tables": ["more.csv"], "label": "class", "group": "room",
+           "side": ["age", "path"], "categorical": ["path"]}  # fmt: skip
+
+
+def read(changes=None, **options):
+    """Return the samples of the small files, some of them changed."""
+    return read_source(series_files, FILES | (changes or {}), **(OPTIONS | options))
+
+
+def test_a_series_is_joined_with_its_rows():
+    """Class, group and side features are found by the part of the name that * stands for."""
+    first, second = read()
+    np.testing.assert_array_equal([[1, 2], [3, np.nan]], first.series)
+    assert (("a", "b"), "no", "A", {"age": 30.0, "path": "4"}) == (
+        first.channels,
+        first.label,
+        first.group,
+        first.side,
+    )
+    assert (("a", "b"), "yes", "B1", {"age": None, "path": "5"}) == (
+        second.channels, second.label, second.group, second.side
+    )  # fmt: skip
+    assert ["S_1", "S_2"] == [first.sample_id, second.sample_id]
+    assert np.float32 == first.series.dtype
+
+
+def test_indoor_movement_is_read_as_its_files_say(benchmarks):
+    """314 sequences, 13,197 steps, classes, environments and paths as the csv module reads them."""
+    with zipfile.ZipFile(benchmarks / "indoor-movement" / "IndoorMovement.zip") as packed:
+        files = {name: packed.read(name) for name in packed.namelist() if not name.endswith("/")}
+
+    def column(name):
+        return dict(
+            row for row in csv.reader(files[name].decode().splitlines()) if not row[0].startswith("#")
+        )
+
+    samples = read_source(
+        series_files, files, files="dataset/MovementAAL_RSS_*.csv", targets="MovementAAL_target.csv",
+        tables=["MovementAAL_DatasetGroup.csv", "MovementAAL_Paths.csv"], label="class_label", group="dataset_ID",
+        side=["path_ID"], categorical=["path_ID"],
+    )  # fmt: skip
+    ids = [sample.sample_id.rpartition("_")[2] for sample in samples]
+    labels, groups = column("dataset/MovementAAL_target.csv"), column("groups/MovementAAL_DatasetGroup.csv")
+    paths = column("groups/MovementAAL_Paths.csv")
+    assert (314, 13_197) == (len(samples), sum(len(sample.series) for sample in samples))
+    assert [(labels[name], groups[name], paths[name]) for name in ids] == [
+        (sample.label, sample.group, sample.side["path_ID"]) for sample in samples
+    ]
+    lines = files["dataset/MovementAAL_RSS_100.csv"].decode().splitlines()
+    expected = np.loadtxt(lines, delimiter=",", comments="#", dtype=np.float32)
+    np.testing.assert_array_equal(expected, samples[ids.index("100")].series)
+
+
+def test_a_target_may_be_a_number_and_a_split_may_be_given():
+    """Regression, with a column that says train, val or test."""
+    table = b"id,y,part\n1,0.5,train\n2,-3,Test\n"
+    first, second = read({"x/target.csv": table}, label="", group="", target="y", split="part")
+    assert [(0.5, "train"), (-3.0, "test")] == [(sample.target, sample.split) for sample in (first, second)]
+
+
+def test_without_a_pattern_the_id_is_the_name_of_the_file():
+    """Tables that are named are no series; everything else with a known suffix is."""
+    files = {"1.csv": b"1\n2\n", "2.csv": b"3\n", "t.csv": b"id,c\n1,a\n2,b\n"}
+    first, second = read_source(series_files, files, targets="t.csv", label="c", header=False)
+    assert [("1", "a", [[1.0], [2.0]], ("1",)), ("2", "b", [[3.0]], ("1",))] == [
+        (sample.sample_id, sample.label, sample.series.tolist(), sample.channels)
+        for sample in (first, second)
+    ]
+
+
+def test_series_without_tables_have_no_labels():
+    """Anomaly detection learns from series alone; columns may be chosen, in another order."""
+    samples = read_source(series_files, FILES, files="S_*.csv", columns=["b", "a"])
+    assert ["", ""] == [sample.label for sample in samples]
+    assert [[6.0, 5.0]] == samples[1].series.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "messages"),
+    [
+        ({"x/data/S_1.csv": b"a,b\n1,x\n", "x/data/S_2.csv": b"a,b\ninf,2\n"}, {},
+         ["S_1.csv, line 2, column 'b'", "'x'", "S_2.csv, line 2, column 'a'", "'inf'"]),
+        ({"x/data/S_2.csv": b"a,c\n1,2\n"}, {}, ["S_2.csv, line 1", "a, b", "'a, c'"]),
+        ({"x/data/S_2.csv": b"a,b\n"}, {}, ["at least one step"]),
+        ({"x/data/S_2.csv": b"a,b\n1,2,3\n"}, {}, ["S_2.csv, line 2"]),
+        ({"x/data/S_3.csv": b"a,b\n1,2\n"}, {}, ["target.csv: expected a row for every", "more.csv", "'3'"]),
+        ({"x/target.csv": b"id,class,room\n1,a,b\n2,b,b\n9,a,c\n"}, {}, ["target.csv: expected only ids", "'9'"]),
+        ({"x/target.csv": b"id,class,room\n1,a,b\n2,b,b\n2,a,c\n"}, {}, ["line 4", "'2' again, as in line 3"]),
+        ({"x/target.csv": b"id,class,room\n1,,b\n2,b,\n"}, {}, ["line 2, column 'class'", "line 3, column 'room'"]),
+        ({}, {"label": "colour", "id": "nr"}, ["column 'nr'", "column 'colour'"]),
+        ({"x/more.csv": b"id,age,path,class\n1,3,4,a\n2,3,4,b\n"}, {}, ["one that has a column 'class'"]),
+        ({}, {"split": "room"}, ["train, val or test", "'A'"]),
+        ({}, {"target": "class"}, ["line 2, column 'class'", "'yes'"]),
+        ({"x/more.csv": b"id,age,path\n1,old,4\n2,3,5\n"}, {}, ["mixes numbers and words"]),
+        ({"x/data/S_1.csv": b""}, {}, ["S_1.csv is empty"]),
+        ({"x/new/S_1.csv": b"a,b\n1,2\n"}, {}, ["an id of its own"]),
+    ],
+)  # fmt: skip
+def test_every_problem_is_named_with_its_place(changes, options, messages):
+    """Cells, columns, ids without a partner: file, line and column."""
+    with pytest.raises(DataRefused) as refused:
+        read(changes, **options)
+    assert [] == [message for message in messages if message not in str(refused.value)]
+
+
+@pytest.mark.parametrize("options", [{"targets": "no.csv"}, {"files": "Z_*.csv"}, {"tables": ["target.csv"]}])
+def test_files_that_are_not_there_are_refused(options):
+    """A table or a pattern that matches nothing, or one table twice."""
+    with pytest.raises(DataRefused, match="Expected"):
+        read(**options)
+
+
+@pytest.mark.parametrize("options", [{"targets": "", "tables": []}, {"categorical": ["room"]}])
+def test_options_that_contradict_each_other_are_refused(options):
+    """A label without a table, a category that is no side feature."""
+    with pytest.raises(WronglyCalled, match="Expected"):
+        read(**options)
+
+
+def test_it_says_how_it_reads():
+    """The tables and the first series, with what was found out."""
+    words = described(series_files, FILES, **OPTIONS)
+    assert ["tables/more.csv", "tables/target.csv", "series/S_1.csv"] == [
+        line.partition(":")[0] for line in words
+    ]
+    assert "comma" in words[0]

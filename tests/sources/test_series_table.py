@@ -1,0 +1,305 @@
+"""Long tables become series on a regular grid; the second opinion is pandas."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.sources import series_table
+from tests.sources.parquet_file import parquet
+from tests.sources.read_source import described, read_source
+
+ROWS = "time,machine,x,room,y\n2024-01-01,b,1,R1,2\n2024-01-02,b,3,R1,\n2024-01-01,a,5,R2,6\n2024-01-03,a,7,R2,8\n"
+
+
+def read(content, name="t.csv", **options):
+    """Return the series of one file."""
+    text = content if isinstance(content, bytes) else content.encode()
+    return read_source(series_table, {name: text}, **options)
+
+
+def test_series_are_told_apart_by_an_id_and_brought_to_a_grid():
+    """In order of their ids; a day without a row is missing in all channels."""
+    first, second = read(ROWS, id="machine", static=["room"], step=86_400)
+    np.testing.assert_array_equal([[5, 6], [np.nan, np.nan], [7, 8]], first.series)
+    np.testing.assert_array_equal([[1, 2], [3, np.nan]], second.series)
+    assert [("a", ("x", "y"), "2024-01-01T00:00:00", 86_400.0, {"room": "R2"})] == [
+        (first.sample_id, first.channels, first.time, first.step_seconds, first.side)
+    ]
+
+
+def test_rows_in_any_order_give_the_same_series():
+    """Rows are ordered by series and time, whatever stands first in the file."""
+    header, *rows = ROWS.splitlines()
+    straight = read(ROWS, id="machine", static=["room"], step=86_400)
+    turned = read("\n".join([header, *reversed(rows)]), id="machine", static=["room"], step=86_400)
+    for one, two in zip(straight, turned, strict=True):
+        np.testing.assert_array_equal(one.series, two.series)
+        assert (one.sample_id, one.side, one.time) == (two.sample_id, two.side, two.time)
+
+
+def test_every_file_is_a_series_without_an_id():
+    """Named by folder and file; the folder around all of them is taken off."""
+    files = {f"data/{name}.csv": b"t,v\n2024-01-01 00:00,1\n2024-01-01 00:05,2\n" for name in ("b/x", "a/y")}
+    samples = read_source(series_table, files, time="t")
+    assert [("a/y", 300.0), ("b/x", 300.0)] == [(sample.sample_id, sample.step_seconds) for sample in samples]
+
+
+def test_label_target_and_group_hold_for_a_whole_series():
+    """One value in all rows of a series."""
+    rows = "t,id,x,c,g,y\n2024-01-01,007,1,NA,p1,0.5\n2024-01-02,007,2,NA,p1,0.5\n"
+    (sample,) = read(rows, time="t", id="id", label="c", group="g", target="y")
+    assert ("007", "NA", "p1", 0.5, ("x",)) == (
+        sample.sample_id, sample.label, sample.group, sample.target, sample.channels
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "first", "step"),
+    [
+        (["2024-01-01T00:00:00Z", "2024-01-01T02:00:00+01:00"], {}, "2024-01-01T00:00:00", 3600),
+        (["2024-01-01", "2024-01-02"], {}, "2024-01-01T00:00:00", 86_400),
+        (["2024-01", "2024-02"], {}, "2024-01-15T12:00:00", 2_629_746),
+        (["1.2.2024 5:00", "1.2.2024 6:00"], {"time_format": "%d.%m.%Y %H:%M"}, "2024-02-01T05:00:00", 3600),
+        (["0", "60"], {"time_format": "seconds"}, "1970-01-01T00:00:00", 60),
+        (["1500", "2000"], {"time_format": "milliseconds"}, "1970-01-01T00:00:01.500000", 0.5),
+    ],
+)
+def test_times_are_read_as_stated(cells, options, first, step):
+    """ISO 8601 with or without an offset, months, a format of strptime, Unix times."""
+    (sample,) = read("time,x\n" + "".join(f"{cell},1\n" for cell in cells), **options)
+    assert (first, step, 2) == (sample.time, sample.step_seconds, len(sample.series))
+
+
+def test_parquet_and_csv_hold_the_same_series():
+    """Typed columns, a category as a dictionary, a missing number as null."""
+    frame = pd.DataFrame(
+        {
+            "time": pd.to_datetime(["2024-01-01", "2024-01-01", "2024-01-02"]),
+            "machine": pd.Categorical(["b", "a", "b"]),
+            "x": [1.5, None, 2.5],
+            "on": [True, False, True],
+        }
+    )
+    options = {"id": "machine", "step": 86_400}
+    typed = read(parquet({name: pa.Table.from_pandas(frame)[name] for name in frame}), "t.parquet", **options)
+    text = read(frame.assign(on=frame["on"].astype(int)).to_csv(index=False), **options)
+    for one, two in zip(typed, text, strict=True):
+        np.testing.assert_array_equal(one.series, two.series)
+        assert (one.sample_id, one.time) == (two.sample_id, two.time)
+
+
+def test_bike_sharing_has_165_hours_without_a_row(benchmarks):
+    """Date and hour make the time; 17,544 hours of two years, equal to what pandas reindexes."""
+    path = benchmarks / "bike-sharing" / "hour.csv"
+    (sample,) = read(
+        path.read_bytes(), "hour.csv", time="dteday", hour="hr", drop=["instant", "casual", "registered"]
+    )
+    frame = pd.read_csv(path)
+    frame.index = pd.to_datetime(frame["dteday"]) + pd.to_timedelta(frame["hr"], unit="h")
+    expected = frame[list(sample.channels)].asfreq("h").to_numpy(dtype=np.float32)
+    np.testing.assert_array_equal(expected, sample.series)
+    assert (17_544, 165) == (len(sample.series), int(np.isnan(sample.series).all(axis=1).sum()))
+    assert ("2011-01-01T00:00:00", 3600.0, "cnt") == (sample.time, sample.step_seconds, sample.channels[-1])
+
+
+def test_etth1_is_what_pandas_reads(benchmarks):
+    """17,420 hours of seven columns without a gap."""
+    path = benchmarks / "etth1" / "ETTh1.csv"
+    (sample,) = read(path.read_bytes(), "ETTh1.csv", time="date")
+    expected = pd.read_csv(path, index_col="date", float_precision="round_trip").to_numpy(dtype=np.float32)
+    np.testing.assert_array_equal(expected, sample.series)
+
+
+def test_nab_windows_mark_the_steps_that_pandas_marks(benchmarks):
+    """Twelve files with their own steps; clocks that were set need a stated policy."""
+    folder = benchmarks / "nab-a"
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+    options = {"time": "timestamp", "anomaly_windows": "labels/combined_windows.json"}
+    with pytest.raises(DataRefused, match=r"ec2_request_latency_system_failure\.csv, line 558"):
+        read_source(series_table, files, **options)
+    samples = read_source(series_table, files, **options, duplicates="mean", off_grid="nearest")
+    windows = json.loads(files["labels/combined_windows.json"])
+    assert 12 == len(samples)
+    for sample in samples:
+        times = pd.Timestamp(sample.time) + pd.to_timedelta(
+            np.arange(len(sample.series)) * sample.step_seconds, "s"
+        )
+        marks = [(times >= start) & (times <= end) for start, end in windows[f"{sample.sample_id}.csv"]]
+        np.testing.assert_array_equal(np.any([np.zeros(len(times), bool), *marks], axis=0), sample.anomalies)
+
+
+def test_monthly_series_have_all_their_months(benchmarks):
+    """Airline and sunspots: 144 and 2,820 months, none missing."""
+    for name, time, months in (("Airline", "Date", 144), ("monthly-sunspots", "Month", 2820)):
+        content = (benchmarks / "forecast-small" / f"{name}.csv").read_bytes()
+        (sample,) = read(content, f"{name}.csv", time=time)
+        assert (months, 0) == (len(sample.series), int(np.isnan(sample.series).sum()))
+
+
+def test_windows_serve_series_by_id():
+    """A JSON file that names ids instead of files."""
+    files = {
+        "t.csv": ROWS.encode(),
+        "w.json": json.dumps({"a": [["2024-01-02", "2024-01-09"]], "b": []}).encode(),
+    }
+    first, second = read_source(
+        series_table,
+        files,
+        id="machine",
+        static=["room"],
+        step=86_400,
+        anomaly_windows="w.json",
+        files="t.csv",
+    )
+    assert [[False, True, True], [False, False]] == [first.anomalies.tolist(), second.anomalies.tolist()]
+
+
+GOOD = "time,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "messages"),
+    [
+        (GOOD + "2024-01-03,x,inf\nsoon,1,1e39\n", {},
+         ["line 4, column 'x'", "'x'", "line 4, column 'y'", "'inf'", "line 5, column 'time'", "'soon'", "'1e39'"]),
+        (GOOD + "2024-01-03,1\n2024-01-04,1,2,3\n2024-01-05,1,bad\n", {},
+         ["line 4: expected 3 cells; received 2", "line 5: expected 3 cells; received 4", "line 6, column 'y'"]),
+        (GOOD + "\n2024-01-03,1,2\n", {}, ["line 4: expected a row; received an empty line"]),
+        (GOOD + '2024-01-03,"1,2\n2024-01-04,1,2\n', {}, ["line 4"]),
+        (GOOD + '2024-01-03,"1"2,2\n', {}, ["line 4, column 15", "closing quote"]),
+        (GOOD + '2024-01-03,"1\n",2\n', {}, ["column 'x'", "a cell that ends in its line"]),
+        (GOOD + "2024-02-30,1,2\n,1,2\n", {}, ["'2024-02-30'", "line 5, column 'time'"]),
+        (GOOD + "2024-01-03T00:00:00Z,1,2\n", {}, ["line 4", "wall clock, as above"]),
+        (GOOD, {"time": "date", "drop": ["z"]}, ["a column 'date'", "a column 'z'"]),
+        (GOOD, {"drop": ["x", "y"]}, ["at least one column of numbers"]),
+        (GOOD, {"hour": "x", "time": "time", "columns": ["q"]}, ["a column 'q'"]),
+        (GOOD.replace("3,4", "24,4"), {"hour": "x"}, ["line 3, column 'x'", "a whole hour"]),
+        (GOOD, {"static": ["x"]}, ["line 3, column 'x'", "expected '1', as at t.csv, line 2", "received '3'"]),
+        (GOOD, {"label": "y"}, ["line 3, column 'y'", "'4'"]),
+        (GOOD.replace("1,2", ",2"), {"id": "x"}, ["line 2, column 'x'", "an id"]),
+        (GOOD + "2024-01-02,5,6\n", {}, ["line 4", "one row per step"]),
+        ("time,x,x\n2024-01-01,1,2\n", {}, ["line 1"]),
+        ("time,x\n", {}, ["at least one row"]),
+        ("", {}, ["empty"]),
+        (b"time,x\n2024-01-01,\xff\xfe\xfa\n", {"encoding": "utf-8"}, ["t.csv"]),
+    ],
+)  # fmt: skip
+def test_every_problem_is_named_with_its_place(content, options, messages):
+    """File, line, column, expected and received; all of them at once."""
+    with pytest.raises(DataRefused) as refused:
+        read(content, **options)
+    assert [] == [message for message in messages if message not in str(refused.value)]
+
+
+def test_empty_lines_at_the_end_and_windows_line_ends_do_not_matter():
+    """Also a byte order mark, blanks around numbers, another separator, and quotes."""
+    (sample,) = read('\ufefftime;"x"\r\n2024-01-01; 1\r\n2024-01-02;"2"\r\n\r\n\r\n')
+    assert [[1.0], [2.0]] == sample.series.tolist()
+
+
+def test_line_numbers_hold_across_batches():
+    """A wrong cell after some blocks of a megabyte is named with its own line."""
+    lines = [f"{second},{second % 7}" for second in range(300_000)]
+    lines[250_000] = "250000,oops"
+    lines[100_000] = "100000"
+    with pytest.raises(DataRefused) as refused:
+        read("time,x\n" + "\n".join(lines), time_format="seconds")
+    for message in ("line 100002: expected 2 cells", "line 250002, column 'x'", "'oops'"):
+        assert message in str(refused.value)
+
+
+def test_files_with_other_columns_are_refused():
+    """What the first file has the others have too, and no more."""
+    files = {"a.csv": GOOD.encode(), "b.csv": GOOD.replace("y", "z").encode()}
+    with pytest.raises(DataRefused, match=r"(?s)b.csv.*a column 'y'.*a column 'z' too"):
+        read_source(series_table, files)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{", '{"t.csv": [["2024-01-02", "2024-01-01"]]}', '{"t.csv": 1}', "{}"]
+)
+def test_windows_that_are_none_are_refused(content):
+    """No object, no JSON, a window that ends before it begins, no list, no entry."""
+    with pytest.raises(DataRefused, match="windows"):
+        read_source(
+            series_table, {"t.csv": GOOD.encode(), "w.json": content.encode()}, anomaly_windows="w.json"
+        )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"time": ""}, {"step": "weeks"}, {"step": -1.0}, {"categorical": ["x"]}, {"id": "time"}, {"static": ["x"], "drop": ["x"]}],
+)  # fmt: skip
+def test_options_that_contradict_each_other_are_refused(options):
+    """Before any file is read."""
+    with pytest.raises(WronglyCalled, match="Expected"):
+        read(GOOD, **options)
+
+
+@pytest.mark.parametrize("options", [{"files": "z*.csv"}, {"anomaly_windows": "w.json"}])
+def test_files_that_are_not_there_are_refused(options):
+    """A pattern that matches nothing, windows that nobody has."""
+    with pytest.raises(DataRefused, match="Expected"):
+        read(GOOD, **options)
+
+
+def test_a_damaged_parquet_file_is_refused():
+    """Cut off in the middle, and a column of another kind."""
+    content = parquet({"time": ["2024-01-01"], "x": [[1, 2]]})
+    for damaged in (content[: len(content) // 2], content):
+        with pytest.raises(DataRefused, match=r"t\.parquet"):
+            read(damaged, "t.parquet")
+
+
+def test_it_says_how_it_reads():
+    """One line per file, with what was found out."""
+    files = {"a.csv": b"time;x\n2024-01-01;1\n", "b.parquet": parquet({"x": [1]})}
+    words = described(series_table, files)
+    assert "semicolon" in words[0]
+    assert "b.parquet: Parquet" == words[1]
+
+
+MEASURE = """
+import resource, sys, tarfile
+from pipeline.sources import series_table
+with tarfile.open(sys.argv[1]) as archive:
+    for sample in series_table.read(archive, series_table.Options()):
+        print(len(sample.series))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_ten_million_rows_need_less_than_a_gibibyte(tmp_path, suffix):
+    """One row group, one series, three channels: times and values are all that is in memory."""
+    import tarfile
+
+    path = tmp_path / f"long.{suffix}"
+    writer = None
+    for start in range(0, 10_000_000, 500_000):
+        seconds = pa.array(np.arange(start, start + 500_000)).cast(pa.timestamp("s"))
+        values = {name: np.full(500_000, 0.25) for name in ("x", "y", "z")}
+        table = pa.table({"time": seconds.cast(pa.string()) if suffix == "csv" else seconds} | values)
+        if writer is None:
+            writer = (
+                pa.csv.CSVWriter(path, table.schema)
+                if suffix == "csv"
+                else pq.ParquetWriter(path, table.schema)
+            )
+        writer.write_table(table)
+    writer.close()
+    with tarfile.open(tmp_path / "source.tar", "w:") as archive:
+        archive.add(path, path.name)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "source.tar")]
+    rows, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert 10_000_000 == int(rows)
+    assert int(mebibytes) < 1024

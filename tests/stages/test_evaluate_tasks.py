@@ -1,0 +1,332 @@
+"""The stage `evaluate` on texts of two classes, forecasts, regression and anomalies, with tiny real models."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+
+from pipeline import candidate, paths
+from pipeline.anomaly_metrics import AlarmRules
+from pipeline.artifacts import write_json
+from pipeline.golden import golden_answers
+from pipeline.judgement import Bootstrap, Judgement
+from pipeline.measures import Yardstick
+from pipeline.runtime import DataRefused
+from pipeline.stages import evaluate as stage
+from pipeline.train_data import load_split_rows, load_train_data
+from tests.featured import SERIES, TEXT, WINDOWS, run_features, write_samples, write_split, write_texts
+from tests.synthetic_project import HERE
+from tests.train_project import TRAINING
+
+BOOTSTRAP = Bootstrap(200, 0.95, 0)
+ALARMS = AlarmRules(quantile=0.99, factor=1.5, smoothing_steps=2, merge_steps=8)
+DENSE = {"units": [8], "activation": "relu", "batch_normalization": False, "dropout": 0.0, "l2": 0.0}
+AUTOENCODER = {"kind": "dense", "codes": 2, "units": [8], "filters": [], "activation": "tanh", "l2": 0.0}
+
+
+def write_tuned(name: str, family: str, model: dict, epochs: int) -> None:
+    """Train a candidate for a few epochs and leave it where `tune` would."""
+    data = load_train_data(family)
+    training = TRAINING | {"loss": "auto", "class_weights": "none", "epochs": epochs}
+    folder = paths.tuned_dir(name)
+    trained = candidate.train_candidate(
+        family, data, model, training, seed=4, checkpoint_dir=Path("work") / name
+    )
+    settings = {"family": family, "model": model, "training": training, "seed": 4, "threads": 1}
+    metrics = candidate.write_candidate(folder, trained, data, settings)
+    write_json(folder / "trials.json", [{"number": 0, "metrics": metrics, "state": "complete"}])
+
+
+def write_spam() -> None:
+    """Write 240 texts, one in four spam, that a word or two give away."""
+    generator = np.random.default_rng(0)
+    spam = generator.random(240) < 0.25
+    words = {
+        False: ["see", "you", "home", "later", "free", "love"],
+        True: ["win", "free", "prize", "call", "you"],
+    }
+    texts = [" ".join(generator.choice(words[bool(item)], 4)) for item in spam]
+    splits = ["train"] * 140 + ["val"] * 50 + ["test"] * 50
+    write_texts(Path(), texts, splits, ["spam" if item else "ham" for item in spam])
+    run_features(text=TEXT)
+
+
+def write_hours(task: str) -> None:
+    """Write two series of 300 hours that repeat every 24, and windows over them."""
+    generator = np.random.default_rng(1)
+    hours = np.arange(300)
+    day = np.sin(2 * np.pi * hours / 24)
+    load = np.concatenate([50 + 10 * day, 500 + 100 * day]) + generator.normal(size=600)
+    payload = np.stack([load, generator.normal(size=600)], axis=1).astype(np.float32)
+    write_samples(
+        Path(), payload, [300, 300], channels=("load", "noise"), time=["2026-01-05T00:00:00"] * 2,
+        step_seconds=[3600.0] * 2, sample_id=["000", "001"],
+    )  # fmt: skip
+    segments = [("train", 0, 180), ("val", 180, 240), ("test", 240, 300)] * 2
+    splits, starts, stops = zip(*segments, strict=True)
+    write_split(Path(), list(splits), rows=[0, 0, 0, 1, 1, 1], starts=starts, stops=stops)
+    horizon = 6 if task == "forecasting" else 1
+    windows = WINDOWS | {
+        "length": 24,
+        "horizon": horizon,
+        "known": [],
+        "known_categorical": [],
+        "calendar": [],
+    }
+    run_features(task=task, windows=windows, series=SERIES)
+
+
+def write_heartbeats(anomalous: bool = True) -> None:
+    """Write two regular series; in the test part of the first are two stretches of noise, both labelled."""
+    generator = np.random.default_rng(2)
+    payload = np.zeros((1000, 2), np.float32)
+    payload[:, 0] = np.sin(2 * np.pi * np.arange(1000) / 12) + 0.05 * generator.normal(size=1000)
+    for start in (340, 440) if anomalous else ():
+        payload[start : start + 12, 0] = generator.normal(size=12) * 2
+        payload[start - 5 : start + 20, 1] = 1
+    write_samples(
+        Path(), payload, [500, 500], channels=("beat",), anomalies=True, time=["2026-01-05T00:00:00"] * 2,
+        step_seconds=[60.0] * 2,
+    )  # fmt: skip
+    segments = [("train", 0, 200), ("val", 200, 300), ("test", 300, 500)] * 2
+    splits, starts, stops = zip(*segments, strict=True)
+    write_split(Path(), list(splits), rows=[0, 0, 0, 1, 1, 1], starts=starts, stops=stops)
+    windows = WINDOWS | {
+        "length": 12, "horizon": 0, "targets": [], "known": [], "known_categorical": [], "calendar": [],
+    }  # fmt: skip
+    run_features(task="anomaly", windows=windows, series=SERIES)
+
+
+SETS = {
+    "spam": (
+        write_spam,
+        {"dense": ("dense", DENSE, 6), "linear": ("linear", {"l2": 0.0}, 3), "majority": ("majority", {}, 0)},
+        {"select_by": "positive_f1", "yardstick": Yardstick(10)},
+    ),
+    "forecast": (
+        lambda: write_hours("forecasting"),
+        {"dense": ("dense", DENSE, 4), "linear": ("linear", {"l2": 0.0}, 3), "naive": ("naive", {"season": 24}, 0)},
+        {"select_by": "scaled_mean_squared_error", "yardstick": Yardstick(), "season": 24},
+    ),
+    "regression": (
+        lambda: write_hours("regression"),
+        {"dense": ("dense", DENSE, 4), "linear": ("linear", {"l2": 0.0}, 3), "majority": ("majority", {}, 0)},
+        {"select_by": "mean_absolute_error", "yardstick": Yardstick()},
+    ),
+    "anomaly": (
+        write_heartbeats,
+        {"dense": ("autoencoder", AUTOENCODER, 4), "pca": ("pca", {"codes": 2}, 0)},
+        {"select_by": "event_f1", "yardstick": Yardstick(alarms=ALARMS)},
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """Return a function that gives the folder and the judgement of a data set, evaluated once; read only."""
+    done: dict[str, tuple[Path, Judgement]] = {}
+    before = Path.cwd()
+
+    def of(name: str) -> tuple[Path, Judgement]:
+        if name not in done:
+            folder = tmp_path_factory.mktemp(name)
+            os.chdir(folder)
+            write, candidates, settings = SETS[name]
+            write()
+            for label, (family, model, epochs) in candidates.items():
+                write_tuned(label, family, model, epochs)
+            families = {label: family for label, (family, _, _) in candidates.items()}
+            done[name] = folder, stage.evaluate(families, bootstrap=BOOTSTRAP, **settings)
+        os.chdir(done[name][0])
+        return done[name]
+
+    yield of
+    os.chdir(before)
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    """Return a CSV table of the evaluation."""
+    with (folder / paths.EVALUATE_TABLES_DIR / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def content(folder: Path, path: Path) -> dict:
+    """Return a JSON file of the evaluation."""
+    return json.loads((folder / path).read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "pictures"),
+    [
+        ("spam", {"per_class.csv", "confusion.csv", "mistakes.csv"}, {"confusion", "per_class", "reliability", "mistakes"}),
+        ("forecast", {"per_target.csv", "predictions.csv", "errors_by_step.csv"}, {"predicted", "residuals", "stretch", "error_by_step"}),
+        ("regression", {"per_target.csv", "predictions.csv"}, {"predicted", "residuals", "stretch"}),
+        ("anomaly", {"per_series.csv", "events.csv"}, {"timelines"}),
+    ],
+)  # fmt: skip
+def test_every_task_has_its_tables_and_pictures(evaluated, name, tables, pictures) -> None:
+    """Beside those of every task, and nothing of another task."""
+    folder, _ = evaluated(name)
+    shared = {"candidates.json", "learning_curves.csv", "selection.json"}
+    assert shared | tables == {path.name for path in (folder / paths.EVALUATE_TABLES_DIR).iterdir()}
+    drawn = {path.stem for path in (folder / paths.EVALUATE_PICTURES_DIR).iterdir()}
+    assert {"candidates", "learning_curves"} | pictures == drawn
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_primary_metric_is_named_everywhere(evaluated, name) -> None:
+    """selection.json, card.json and metrics.json agree on which metric decides, and its value has an interval."""
+    folder, judgement = evaluated(name)
+    primary = SETS[name][2]["select_by"]
+    selection = content(folder, paths.EVALUATE_TABLES_DIR / "selection.json")
+    card = content(folder, paths.BEST_DIR / "card.json")
+    assert primary == selection["primary"]["name"] == card["primary"]["name"] == judgement.primary.name
+    assert selection["operating_point"] == card["operating_point"]
+    found = content(folder, paths.EVALUATE_METRICS)["test"]
+    assert found[f"{primary}_low"] <= found[primary] <= found[f"{primary}_high"]
+    assert set(card["baseline_operating_points"]) == set(judgement.baselines)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_golden_predictions_are_the_models_own(evaluated, name) -> None:
+    """16 inputs under the names of the model's inputs, and what it answers to them, units and all."""
+    folder, judgement = evaluated(name)
+    arrays = dict(np.load(folder / "models/best/golden.npz"))
+    expected = arrays.pop("predictions")
+    names = {"inputs", "weights"} if name == "spam" else {"inputs"}
+    assert names == arrays.keys()
+    assert np.array_equal(
+        expected, golden_answers(folder / "models/best/model.keras", folder / "models/best", arrays)
+    )
+    assert np.allclose(expected[[0, -1]], judgement.answers[[0, -1]], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["spam", "forecast"])
+def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -> None:
+    """The check of the registry accepts them, and refuses answers that differ by a thousandth."""
+    folder, _ = evaluated(name)
+    (tmp_path / "data").mkdir()
+    shutil.copytree(folder / "models/best", tmp_path / "millrace")
+    shutil.copy(folder / "models/best/model.keras", tmp_path / "data/model.keras")
+    command = [sys.executable, "-m", "pipeline.golden_check", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    assert subprocess.run(command, check=False, env=environment).returncode == 0
+    if name == "forecast":
+        with np.load(tmp_path / "millrace/golden.npz") as golden:
+            arrays = dict(golden)
+        np.savez(tmp_path / "millrace/golden.npz", **arrays | {"predictions": arrays["predictions"] * 1.001})
+        answer = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+        assert "Predictions differ" in answer.stderr
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_second_run_has_the_same_bytes(evaluated, name) -> None:
+    """Evaluated again, every report and picture is equal."""
+    folder, judgement = evaluated(name)
+    before = {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
+    families = {label: item.family for label, item in judgement.candidates.items()}
+    stage.evaluate(families, bootstrap=BOOTSTRAP, **SETS[name][2])
+    assert before == {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
+
+
+def test_the_threshold_is_that_of_validation(evaluated) -> None:
+    """F1 of spam on test is scikit-learn's at a threshold that no other beats on validation."""
+    folder, judgement = evaluated("spam")
+    point = content(folder, paths.BEST_DIR / "card.json")["operating_point"]
+    assert point["positive_class"] == "spam"
+    val = np.load(judgement.chosen.folder / "val_predictions.npy")[:, 1]
+    truth = np.array(load_split_rows("val", "dense").labels) == "spam"
+    best = max(reference.f1_score(truth, val >= value) for value in val)
+    assert best == pytest.approx(judgement.chosen.val["positive_f1"])
+    said = judgement.answers[:, 1] >= point["threshold"]
+    expected = reference.f1_score(judgement.y_true, said)
+    assert expected == pytest.approx(judgement.test[judgement.choice.chosen]["positive_f1"].value)
+
+
+def test_forecasts_are_judged_in_the_units_of_the_data(evaluated) -> None:
+    """MAE is that of stored predictions against the payload, MASE of the seasonal naive is near 1."""
+    folder, judgement = evaluated("forecast")
+    payload, series = np.load(folder / paths.PAYLOAD_NPY)[:, 0], judgement.rows.timeline
+    first = np.array([0, 300])[series.series] + series.starts
+    truth = payload[first[:, None] + np.arange(6)]
+    predictions = np.load(folder / "models/best/test_predictions.npy")[..., 0]
+    found = judgement.test[judgement.choice.chosen]["mean_absolute_error"].value
+    assert np.mean(np.abs(predictions - truth)) == pytest.approx(found, rel=1e-6)
+    naive = judgement.test["naive"]["mean_absolute_scaled_error"].value
+    assert 0.7 < naive < 1.3
+    assert judgement.rows.sample_ids[:2] == ("000@240", "000@241")
+
+
+def test_windows_of_a_regression_have_one_value_per_target(evaluated) -> None:
+    """One step ahead, shape (windows, targets); predictions.csv holds them."""
+    folder, judgement = evaluated("regression")
+    assert judgement.y_true.shape == judgement.answers.shape == (120, 1)
+    rows = table(folder, "predictions.csv")
+    assert [float(row["actual"]) for row in rows] == pytest.approx(judgement.y_true[:, 0].tolist(), abs=1e-5)
+
+
+def test_errors_choose_the_lowest(evaluated) -> None:
+    """Direction is read off the metric: the chosen candidate has the lowest error of those that may be chosen."""
+    folder, judgement = evaluated("regression")
+    ranking = content(folder, paths.EVALUATE_TABLES_DIR / "selection.json")["ranking"]
+    assert judgement.choice.chosen == "dense"
+    assert [item["candidate"] for item in ranking] == ["dense"]
+    assert (
+        judgement.test["dense"]["mean_absolute_error"].value
+        < judgement.test["majority"]["mean_absolute_error"].value
+    )
+
+
+def test_anomalies_are_found_and_told_series_by_series(evaluated) -> None:
+    """Both stretches of noise are found; the normal series has no labelled anomaly; the events say which."""
+    folder, judgement = evaluated("anomaly")
+    rows = {row["series"]: row for row in table(folder, "per_series.csv") if row["candidate"] == "dense"}
+    assert (rows["000"]["anomalies"], rows["000"]["found"], rows["001"]["anomalies"]) == ("2", "2", "0")
+    found = [row for row in table(folder, "events.csv") if row["outcome"] == "found an anomaly"]
+    assert {row["series"] for row in found} == {"000"}
+    thresholds = content(folder, paths.BEST_DIR / "card.json")["operating_point"]["thresholds"]
+    assert set(thresholds) == {"", "000", "001"}
+    assert judgement.test["dense"]["event_recall"].value == 1.0
+
+
+def test_where_validation_has_no_anomaly_the_reconstruction_chooses(evaluated) -> None:
+    """The choice says so, and its score is the mean error on normal validation windows."""
+    _, judgement = evaluated("anomaly")
+    assert judgement.choice.select_by == "reconstruction_error"
+    assert judgement.choice.reason.startswith(
+        "Validation has no labelled anomaly, so event_f1 could not choose."
+    )
+    errors = np.load(judgement.chosen.folder / "val_predictions.npy")
+    assert judgement.choice.ranking[0].score == pytest.approx(float(errors.mean()), rel=1e-6)
+
+
+def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
+    """Nothing is labelled in the test part: nobody can be judged, and the message says what to do."""
+    monkeypatch.chdir(tmp_path)
+    write_heartbeats(anomalous=False)
+    write_tuned("dense", "autoencoder", AUTOENCODER, 1)
+    with pytest.raises(DataRefused, match=r"cannot be judged by evaluate.select_by=event_f1.*Label some"):
+        stage.evaluate({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
+
+
+def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> None:
+    """positive_f1 needs exactly two classes; the message names those that exist."""
+    monkeypatch.chdir(tmp_path)
+    labels = ["a", "b", "c"] * 8
+    write_texts(
+        Path(),
+        [f"word {label}" for label in labels],
+        (["train"] * 6 + ["val"] * 3 + ["test"] * 3) * 2,
+        labels,
+    )
+    run_features(text=TEXT)
+    write_tuned("dense", "dense", DENSE, 1)
+    with pytest.raises(DataRefused, match=r"select_by=positive_f1 does not exist.*macro_f1"):
+        stage.evaluate({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])

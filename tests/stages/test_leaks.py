@@ -1,0 +1,137 @@
+"""The leaks stage: writes both reports, names findings and samples, and lets a person sign off."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import paths
+from pipeline.leak_findings import Finding, refusal
+from pipeline.runtime import DataRefused, InputMissing
+from tests.leaks.gate import run_gate, run_split, write_texts
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def torn_groups():
+    """Write and split data whose persons stand in several splits."""
+    write_texts(groups=[f"person {number // 10}" for number in range(400)])
+    run_split()
+
+
+def test_a_clean_split_passes_and_says_so():
+    """passed is true, nothing is found, and the checks are named."""
+    write_texts()
+    run_split()
+    summary = run_gate()
+    assert summary == json.loads(paths.LEAKS_SUMMARY.read_text())
+    assert summary["passed"] is True
+    assert [] == summary["findings"]
+    assert "exact copies" in summary["checks"]
+    assert "finding,leak,sample_id,accepted,problem\n" == paths.LEAKS_FINDINGS.read_text()
+
+
+def test_reports_are_written_where_the_split_is_refused():
+    """The summary says passed=false, and every sample has a line in the table."""
+    torn_groups()
+    with pytest.raises(DataRefused, match=r"findings\.csv"):
+        run_gate()
+    summary = json.loads(paths.LEAKS_SUMMARY.read_text())
+    assert summary["passed"] is False
+    with paths.LEAKS_FINDINGS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert summary["findings"][0]["samples"] == len(rows)
+    assert {"group-overlap"} == {row["finding"] for row in rows}
+
+
+def test_a_finding_that_is_signed_off_passes_and_its_reason_is_recorded():
+    """The text of the refusal is the key: its id with a reason lets the split through."""
+    torn_groups()
+    reason = "every person is known before the model is used"
+    summary = run_gate(accepted={"group-overlap": reason})
+    assert summary["passed"] is True
+    assert [(True, reason)] == [(entry["accepted"], entry["reason"]) for entry in summary["findings"]]
+
+
+def test_only_what_is_signed_off_passes():
+    """Another finding in the same data is still refused, and what is signed off is not told again."""
+    labels = ["hat", "shoe"] * 200
+    write_texts(
+        labels=labels,
+        groups=[f"person {number // 10}" for number in range(400)],
+        side={"label": labels},
+    )
+    run_split()
+    with pytest.raises(DataRefused, match="1 findings") as error:
+        run_gate(accepted={"group-overlap": "persons are known before the model is used"})
+    assert "column:label" in str(error.value)
+    assert "group-overlap" not in str(error.value)
+
+
+def test_a_signature_without_a_finding_is_told():
+    """What is signed off and does not occur is named, so that params.yaml can be tidied."""
+    write_texts()
+    run_split()
+    assert ["column:gone"] == run_gate(accepted={"column:gone": "no longer there"})[
+        "accepted_without_finding"
+    ]
+
+
+def test_a_second_run_writes_the_same_bytes():
+    """Summary and table follow from the data alone."""
+    torn_groups()
+    accepted = {"group-overlap": "persons are known before the model is used"}
+    run_gate(accepted=accepted)
+    first = paths.LEAKS_SUMMARY.read_bytes(), paths.LEAKS_FINDINGS.read_bytes()
+    run_gate(accepted=accepted)
+    assert first == (paths.LEAKS_SUMMARY.read_bytes(), paths.LEAKS_FINDINGS.read_bytes())
+
+
+def test_a_message_names_ten_samples_and_counts_the_others():
+    """Thirteen samples: ten names and three more."""
+    finding = Finding("x", "L2", "wrong.", "Mend it.", tuple(f"s{number}" for number in range(13)))
+    assert "Samples: s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 3 more." in refusal([finding], {}, "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        (paths.SPLIT_PARQUET, "split"),
+        (paths.PAYLOAD_NPY, "ingest"),
+        (paths.DUPLICATES_PARQUET, "validate"),
+    ],
+)
+def test_a_missing_file_says_which_stage_makes_it(path, stage):
+    """Each message names its stage."""
+    write_texts()
+    run_split()
+    path.unlink()
+    with pytest.raises(InputMissing, match=f"dvc repro {stage}"):
+        run_gate()
+
+
+def test_a_split_of_other_data_is_refused():
+    """A table of 400 samples beside a split of 300 is not compared in silence."""
+    write_texts(300)
+    run_split()
+    write_texts(400)
+    with pytest.raises(InputMissing, match="not of the same data"):
+        run_gate()
+
+
+def test_the_stage_starts_lean():
+    """Looking for leaks imports neither TensorFlow nor scikit-learn, matplotlib or Great Expectations."""
+    heavy = "{'great_expectations', 'pandas', 'sklearn', 'matplotlib', 'tensorflow', 'mlflow', 'keras'}"
+    code = f"import sys, pipeline.stages.leaks; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=paths.__file__.rsplit("/pipeline/")[0],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "[]", done.stderr

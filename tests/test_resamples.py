@@ -1,0 +1,78 @@
+"""Block bootstrap: blocks stay inside their series, every window is as likely, intervals cover."""
+
+import numpy as np
+import pytest
+
+from pipeline import intervals, value_metrics
+from pipeline.resamples import Blocks, blocks_of, bootstrap_weights
+
+
+def weights_of(num_examples: int, resamples: int, blocks: Blocks | None, seed: int = 0) -> np.ndarray:
+    """Return all weights, shape (num_examples, resamples)."""
+    return np.concatenate(list(bootstrap_weights(num_examples, resamples, seed, blocks)), axis=1)
+
+
+def test_blocks_of_one_are_the_plain_bootstrap() -> None:
+    """The same seed draws the same weights."""
+    assert np.array_equal(weights_of(30, 150, None), weights_of(30, 150, Blocks(1, (20, 10))))
+
+
+@pytest.mark.parametrize("length", [3, 7, 12, 25])
+def test_weights_equal_blocks_laid_out_one_by_one(length: int) -> None:
+    """Drawing begins with the same generator and counting each block's examples gives the same weights."""
+    segments = (10, 4)
+    found = weights_of(14, 5, Blocks(length, segments), seed=3)
+    begins = np.random.default_rng(3).integers(0, 14, size=(-(-14 // length), 5))
+    expected = np.zeros((14, 5))
+    for (_, column), begin in np.ndenumerate(begins):
+        first, size = (0, 10) if begin < 10 else (10, 4)
+        for step in range(length):
+            expected[first + (begin - first + step) % size, column] += 1
+    assert np.array_equal(expected, found)
+
+
+def test_every_example_is_drawn_as_often() -> None:
+    """Also at the ends of a series, and in a series shorter than a block."""
+    mean = weights_of(40, 4_000, Blocks(8, (30, 6, 4))).mean(axis=1)
+    assert np.allclose(1.0, mean, atol=0.12)
+
+
+def test_neighbours_come_together() -> None:
+    """Weights of neighbours are correlated in a series, those of neighbours in different series are not."""
+    correlation = np.corrcoef(weights_of(20, 2_000, Blocks(5, (10, 10))))
+    assert correlation[3, 4] > 0.6
+    assert correlation[9, 10] < 0.1
+
+
+def test_blocks_grow_with_the_cube_root_and_the_overlap() -> None:
+    """1,000 windows: blocks of 10, or as many as share a step."""
+    assert blocks_of((600, 400), 1).length == 10
+    assert blocks_of((600, 400), 24).length == 24
+
+
+def test_segments_that_miss_examples_are_refused() -> None:
+    """Weights of examples that belong to no series would be wrong silently."""
+    with pytest.raises(ValueError, match="Expected sum: 14"):
+        list(bootstrap_weights(14, 10, 0, Blocks(2, (10,))))
+
+
+def coverage(blocks: Blocks | None, num_windows: int) -> float:
+    """Return how often the interval of a mean error holds the truth, of 300 autocorrelated series."""
+    generator = np.random.default_rng(8)
+    inside = 0
+    for _ in range(300):
+        noise = generator.normal(size=num_windows + 99)
+        errors = np.convolve(noise, np.ones(12), mode="valid")[-num_windows:]
+        truth = np.sqrt(12 * 2 / np.pi)  # the mean distance of a normal variable of variance 12
+        found = intervals.metric_intervals(
+            {"mean_absolute_error": value_metrics.mean_absolute_error}, np.zeros(num_windows), errors,
+            resamples=200, confidence=0.95, seed=1, blocks=blocks,
+        )["mean_absolute_error"]  # fmt: skip
+        inside += found.low <= truth <= found.high
+    return inside / 300
+
+
+def test_intervals_over_overlapping_windows_cover_with_blocks_only() -> None:
+    """Errors that share eleven of twelve steps: with blocks nearly 95 % are inside, one by one far fewer."""
+    assert coverage(blocks_of((600,), 24), 600) > 0.88
+    assert coverage(None, 600) < 0.7

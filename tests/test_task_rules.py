@@ -1,0 +1,143 @@
+"""What `check` says where task, data, families and metrics do not belong together."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline import task_rules
+from pipeline.config import load_params
+from pipeline.contradictions import contradictions
+from pipeline.source_file import Source
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+KIND_OF = {
+    "digits": "digits",
+    "fashion-mnist": "idx",
+    "clothing": "image_folder",
+    "sms-spam": "text_table",
+    "banking77": "text_table",
+    "ucr": "series_archive",
+    "japanese-vowels": "series_archive",
+    "basic-motions": "series_archive",
+    "indoor-movement": "series_files",
+    "bike-sharing": "series_table",
+    "bike-sharing-lags": "series_table",
+    "etth1": "series_table",
+    "nab": "series_table",
+}
+
+
+def source(kind: str) -> Source:
+    """Return what data/source.json says of 10,000 samples of that kind."""
+    location = "bundled" if kind == "digits" else {"path": "somewhere"}
+    content = {
+        "kind": kind,
+        "location": location,
+        "sha256": "0" * 64,
+        "bytes": 1,
+        "files": 1,
+        "count": 10_000,
+    }
+    return msgspec.convert(content, Source)
+
+
+def example(name: str, **sections):
+    """Return an example's parameters with some sections changed, key by key."""
+    params = load_params(EXAMPLES / f"{name}.yaml")
+    for section, changes in sections.items():
+        changed = msgspec.structs.replace(getattr(params, section), **changes)
+        params = msgspec.structs.replace(params, **{section: changed})
+    return params
+
+
+def test_every_example_is_known_here():
+    """A new example gets a row above."""
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == set(KIND_OF)
+
+
+@pytest.mark.parametrize("name", KIND_OF)
+def test_examples_contradict_nothing(name):
+    """What we ship passes its own check, on a source of its kind."""
+    assert [] == contradictions(example(name), source(KIND_OF[name]))
+
+
+def test_forecasting_needs_windows_over_series_with_time():
+    """A forecast of texts, or without windows, is refused with the example to look at."""
+    problems = list(
+        task_rules.task_fits_the_data(example("sms-spam", data={"task": "forecasting"}), source("text_table"))
+    )
+    assert "needs windows over series" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "changes", "message"),
+    [
+        ("etth1", "split", {"method": "stratified"}, "split.method must be time"),
+        ("etth1", "evaluate", {"select_by": "accuracy"}, "select_by is no metric of task forecasting"),
+        ("etth1", "training", {"loss": "focal"}, "loss is none of task forecasting"),
+        ("etth1", "training", {"monitor": "val_accuracy"}, "monitor must be val_loss"),
+        ("sms-spam", "training", {"loss": "mse"}, "loss is none of task classification"),
+        ("sms-spam", "features", {"text": None}, "features.text is missing"),
+        ("sms-spam", "split", {"embargo": 3}, "split.embargo has an effect with method=time only"),
+        (
+            "japanese-vowels",
+            "validate",
+            {"near_series_distance": None},
+            "validate.near_series_distance is missing",
+        ),
+        ("digits", "data", {"policy": None}, "data.policy is missing"),
+        ("nab", "evaluate", {"anomaly": None}, "evaluate.anomaly is missing"),
+    ],
+)
+def test_wrong_combinations_are_refused(name, section, changes, message):
+    """One changed key, one message that names it."""
+    problems = contradictions(example(name, **{section: changes}), source(KIND_OF[name]))
+    assert any(message in problem for problem in problems), problems
+
+
+def test_families_that_do_not_work_are_named_with_those_that_do():
+    """A forecast by a family for classes only is refused, and the message lists what works."""
+    params = example("etth1")
+    nearest = load_params(EXAMPLES / "ucr.yaml").candidates["nearest"]
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "nearest": nearest})
+    (problem,) = task_rules.families_fit_the_data(params, source("series_table"))
+    assert "candidates.nearest: family nearest does not work with series data and task forecasting" in problem
+    assert "Expected one of cnn, rnn" in problem
+
+
+def test_texts_need_the_width_of_a_word_vector_and_series_have_none():
+    """`embedding_units` is asked for where it matters, and refused where it would be ignored."""
+    rnn = load_params(EXAMPLES / "japanese-vowels.yaml").candidates["gru"]
+    params = example("sms-spam")
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "rnn": rnn})
+    (problem,) = task_rules.families_fit_the_data(params, source("text_table"))
+    assert "candidates.rnn.model.embedding_units is missing" in problem
+    of_texts = load_params(EXAMPLES / "sms-spam.yaml").candidates["rnn"]
+    params = example("japanese-vowels")
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "gru": of_texts})
+    (problem,) = task_rules.families_fit_the_data(params, source("series_archive"))
+    assert "has an effect on texts only" in problem
+
+
+def test_windows_of_anomalies_look_at_themselves():
+    """A horizon, targets or a single step make no window to reconstruct."""
+    windows = msgspec.structs.replace(example("nab").data.windows, horizon=1)
+    (problem,) = task_rules.task_fits_the_data(
+        example("nab", data={"windows": windows}), source("series_table")
+    )
+    assert "looks at the window itself" in problem
+
+
+def test_targets_are_not_known_in_advance():
+    """A target among the known columns would hand the answer to the model."""
+    windows = example("bike-sharing").data.windows
+    windows = msgspec.structs.replace(windows, known=(*windows.known, "cnt"))
+    problems = list(
+        task_rules.task_fits_the_data(
+            example("bike-sharing", data={"windows": windows}), source("series_table")
+        )
+    )
+    assert [
+        "data.windows.known must not name targets. Received: ['cnt']. Remove them from known."
+    ] == problems
