@@ -5,7 +5,6 @@
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 import msgspec
 
 from pipeline import paths, runtime
-from pipeline.artifacts import file_digest, read_json, write_bytes
-from pipeline.gather import Gathered, gather
+from pipeline.artifacts import file_digest, read_json
+from pipeline.example_params import EXAMPLES_DIR, example_params, replace_params
+from pipeline.gather import gather
+from pipeline.gathered import show
 from pipeline.source_file import (
     Kind,
     Location,
@@ -26,15 +27,13 @@ from pipeline.source_file import (
     stored_tar,
     write_source,
 )
-from pipeline.source_kinds import SOURCES, stated_options
+from pipeline.source_kinds import stated_options
 from pipeline.strict_yaml import ParamsError, convert
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 USAGE_EXIT_CODE = 64
-MAX_CLASSES_SHOWN = 40
-EXAMPLES_DIR = Path("examples")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,13 +92,13 @@ def init(
     problems = location_problems(kind, location)
     if problems:
         raise runtime.WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
-    params = _example_params(example, force) if example else None
+    params = example_params(example, force) if example else None
     with runtime.acquire_lock("source"):
         gathered = gather(kind, location, max_bytes=max_bytes, options=options, console=console)
         write_source(gathered.source)
-    _show(gathered, console)
+    show(gathered, console)
     if params is not None:
-        _replace_params(params)
+        replace_params(params)
         console.print(f"params.yaml is now {EXAMPLES_DIR}/{example}.yaml.")
     if kind != "digits" and params is None:
         console.print("In params.yaml give register.model_name and register.experiment names of your own.")
@@ -131,7 +130,7 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
         unchanged = msgspec.structs.replace(gathered.source, seen=source.seen) == source
         if not unchanged:
             write_source(gathered.source)
-    _show(gathered, console)
+    show(gathered, console)
     if unchanged:
         since = f" since {source.seen}" if source.seen else ""
         console.print(f"Nothing changed{since}; {paths.SOURCE_JSON} stays as it is.")
@@ -179,70 +178,6 @@ def _run_report(_options: argparse.Namespace) -> None:
         )
 
 
-def _show(gathered: Gathered, console: "Console") -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    source = gathered.source
-    splits = sorted({split for split, _ in gathered.counts}, key=["train", "val", "test", ""].index)
-    classes = sorted({label for _, label in gathered.counts})
-    of_classes = "" if classes == [""] else f" of {len(classes)} classes"
-    console.print(f"{source.kind}: {source.count:,} samples ({SOURCES[source.kind].PAYLOAD}){of_classes}")
-    for line in gathered.described:
-        console.print(line, markup=False, highlight=False)
-    table = Table("class", *(split or "samples" for split in splits))
-    for label in classes[:MAX_CLASSES_SHOWN]:
-        table.add_row(
-            escape(label) or "(no classes)",
-            *(f"{gathered.counts.get((split, label), 0):,}" for split in splits),
-        )
-    if len(classes) > MAX_CLASSES_SHOWN:
-        table.add_row(f"... and {len(classes) - MAX_CLASSES_SHOWN} more", *("" for _ in splits))
-    console.print(table)
-    if gathered.ignored:
-        console.print(f"{gathered.ignored:,} other files were left out; they are no part of the data set.")
-    console.print(f"{source.files:,} files, {source.bytes:,} bytes, sha256 {source.sha256}", soft_wrap=True)
-
-
-def _example_params(name: str, force: bool) -> bytes:
-    """Return an example's parameters, after making sure that no work in params.yaml is lost."""
-    path = EXAMPLES_DIR / f"{name}.yaml"
-    known = {
-        file.relative_to(EXAMPLES_DIR).with_suffix("").as_posix(): file.read_bytes()
-        for file in sorted(EXAMPLES_DIR.rglob("*.yaml"))
-    }
-    if name not in known:
-        raise runtime.InputMissing(
-            f"There is no example {name}. Expected one of {', '.join(known)}. Received: --example {name}. "
-            f"Look into {EXAMPLES_DIR}/."
-        )
-    if not paths.PARAMS_YAML.is_file() or force:
-        return known[name]
-    present = paths.PARAMS_YAML.read_bytes()
-    if present not in known.values() and present != _committed(paths.PARAMS_YAML):
-        raise runtime.NotPermitted(
-            f"params.yaml holds changes that are not committed, and {path} would replace them. "
-            f"Expected a committed or untouched params.yaml. Received: --example {name}. "
-            "Commit it, or add --force, which keeps it as params.yaml.bak."
-        )
-    return known[name]
-
-
-def _replace_params(content: bytes) -> None:
-    if paths.PARAMS_YAML.is_file() and paths.PARAMS_YAML.read_bytes() != content:
-        write_bytes(Path("params.yaml.bak"), paths.PARAMS_YAML.read_bytes())
-    write_bytes(paths.PARAMS_YAML, content)
-
-
-def _committed(path: Path) -> bytes | None:
-    """Return a file as git's last commit has it; None without git or without such a file."""
-    try:
-        done = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="millrace", description=__doc__, allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -253,8 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--kind", required=True, choices=get_args(Kind), help="how the files are laid out")
     place = command.add_mutually_exclusive_group()
-    place.add_argument("--path", help="folder, or .zip/.tar(.gz) archive, on this machine")
-    place.add_argument("--url", help="http(s) address of an archive")
+    place.add_argument("--path", help="folder, .zip/.tar(.gz) archive, or single file, on this machine")
+    place.add_argument("--url", help="http(s) address of an archive or a single file")
     command.add_argument("--sha256", help="digest of the file behind --url, from the publisher's page")
     command.add_argument(
         "--set",

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.sample_table import SIDE_PREFIX
 from pipeline.series_statistics import ChannelSums, significant
 
-SIDE_PREFIX = "side."
 MIN_IDS = 20
 """Values that must all differ before a column is suspected of holding ids."""
 

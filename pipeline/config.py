@@ -29,6 +29,7 @@ __all__ = [
     "repaired_params",
     "training_of",
     "tune_of",
+    "window_columns",
 ]
 
 CandidateName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
@@ -111,7 +112,7 @@ class Params(Section, frozen=True, kw_only=True):
     training: Training
     candidates: Annotated[dict[CandidateName, Candidate], Meta(min_length=1)]
     tune: Tune
-    reduce: Reduce | None = None
+    reduce: Reduce | None
     evaluate: Evaluate
     register: Register
 
@@ -176,6 +177,17 @@ def model_settings(params: Params, candidate: str) -> dict[str, Any]:
     """Return the settings of a candidate's model as plain values; those of no use to it are left out."""
     plain: dict[str, Any] = msgspec.to_builtins(params.candidates[candidate].model)
     return plain
+
+
+def window_columns(params: Params) -> dict[str, Any] | None:
+    """Return what windows read and predict, by the names of `leak_data.WindowColumns`; None without windows."""
+    windows = params.data.windows
+    if windows is None:
+        return None
+    return {
+        name: getattr(windows, name)
+        for name in ("length", "horizon", "targets", "known", "known_categorical")
+    }
 
 
 def training_of(params: Params, candidate: str) -> Training:

@@ -10,6 +10,7 @@ from pipeline import runtime
 from pipeline.clusters import Duplicates, group_copies, no_near_pairs
 from pipeline.duplicates import find_duplicates
 from pipeline.exhibits import Show, image_exhibits, series_exhibits, text_exhibits
+from pipeline.payload import series_at, text_at
 from pipeline.payload_problems import image_problems, series_problems, text_problems
 from pipeline.series_duplicates import find_series_duplicates
 from pipeline.series_statistics import ChannelSums, series_statistics
@@ -120,7 +121,7 @@ def examine_series(
         :, : len(channels)
     ]  # slices of a plain array are cheaper than of a memory map
     series = [
-        values[start : start + length]
+        series_at(values, start, length)
         for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
     ]
     statistics, sums = series_statistics(series)
@@ -152,7 +153,7 @@ def _decoded(
     texts, problems = [], []
     for sample_id, start, length in zip(sample_ids, starts.tolist(), lengths.tolist(), strict=True):
         try:
-            texts.append(bytes(payload[start : start + length]).decode())
+            texts.append(text_at(payload, start, length))
         except UnicodeDecodeError as error:
             problems.append(f"{sample_id} ({error.reason})")
     if problems:

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from msgspec import Struct
@@ -106,7 +107,8 @@ def _files(
         return digits.bundled_files(), 0
     folder = Path(location.path or "")
     if location.url is not None:
-        folder = incoming / "download"
+        folder = incoming / "download" / _file_name(location.url)
+        folder.parent.mkdir()
         limits = Limits(max_bytes=max_bytes)
         download(location.url, folder, sha256=location.sha256 or "", limits=limits, console=console)
     elif not folder.exists():
@@ -116,13 +118,21 @@ def _files(
         )
     if folder.is_file() and SOURCES[kind].PAYLOAD != "image" and not is_archive(folder):
         folder, names = folder.parent, [folder.name]
+    elif folder.is_file():
+        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
+        folder = incoming / "unpacked"
+        names = list_files(folder)
     else:
-        if folder.is_file():
-            unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
-            folder = incoming / "unpacked"
         names = list_files(folder)
     chosen = SOURCES[kind].select(names, options)
     return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
+
+
+def _file_name(url: str) -> str:
+    """Return what the file behind a URL is called, so far as that can be a name here."""
+    # Names may have 255 bytes, of which one character takes up to 4.
+    name = PurePosixPath(unquote(urlsplit(url).path)).name[-60:]
+    return name if name.strip(".") and name.isprintable() else "download"
 
 
 def _read_all(
@@ -137,13 +147,22 @@ def _read_all(
             counts[sample.split or "", sample.label] += 1
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
+    _check_classes(kind, counts)
+    return counts, sizes.pop() if len(sizes) == 1 else None, described
+
+
+def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
     classes = sorted({label for _, label in counts})
-    if not counts or (len(classes) < 2 and (classes != [""] or SOURCES[kind].PAYLOAD == "image")):
+    # Which task the data is for stands in params.yaml, which `ingest` knows: a series may be of the one class
+    # "normal", and texts and series may have a target instead of a class.
+    needs_classes = SOURCES[kind].PAYLOAD != "series" and (
+        classes != [""] or SOURCES[kind].PAYLOAD == "image"
+    )
+    if not counts or (len(classes) < 2 and needs_classes):
         raise DataRefused(
             f"A classifier needs at least 2 classes. Expected {SOURCES[kind].LAYOUT}. "
             f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
         )
-    return counts, sizes.pop() if len(sizes) == 1 else None, described
 
 
 def _keep(tar_path: Path, stored: Path) -> None:

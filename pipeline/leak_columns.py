@@ -40,19 +40,25 @@ def column_findings(data: LeakData, max_single_score: float) -> list[Finding]:
     for name, column in sorted(data.samples.side.items()):
         values = [column[row] for row in used.tolist()]
         category = data.samples.side_kinds.get(name) == "category"
-        score = _score(data, used, train, values, category=category)
-        if score > max_single_score:
-            found.append(
-                _column_finding(f"column:{name}", f"Side column {name!r}", score, max_single_score, data.task)
-            )
-        elif category and len(set(values)) >= ID_SHARE * len(values):
-            for part, derived, is_name in _id_parts(values):
-                score = _score(data, used, train, derived, category=is_name)
-                if score > max_single_score:
-                    what = f"The {part} of id column {name!r}"
-                    found.append(_column_finding(f"id:{name}", what, score, max_single_score, data.task))
-                    break
+        for finding, what, derived, is_name in _questions(name, values, category=category):
+            score = _score(data, used, train, derived, category=is_name)
+            if score > max_single_score:
+                found.append(_column_finding(finding, what, score, max_single_score, data.task))
+                break
     return found
+
+
+def _questions(name: str, values: Values, *, category: bool) -> list[tuple[str, str, Values, bool]]:
+    """Return what may say the answer, of a column: itself and, of an id, its parts; with whether it is a name."""
+    asked: list[tuple[str, str, Values, bool]] = [
+        (f"column:{name}", f"Side column {name!r}", values, category)
+    ]
+    if category and len(set(values)) >= ID_SHARE * len(values):
+        asked += [
+            (f"id:{name}", f"The {part} of id column {name!r}", derived, is_name)
+            for part, derived, is_name in _id_parts(values)
+        ]
+    return asked
 
 
 def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
@@ -116,15 +122,10 @@ def exact_sum(columns: Mapping[str, np.ndarray], target: np.ndarray, train: np.n
     whole = np.isfinite(table).all(axis=1)
     rows = np.concatenate([_some(np.flatnonzero(whole & side)) for side in (train, ~train)])
     table, y, fit = table[rows], target[rows], train[rows]
-    if fit.sum() < 3 * (len(names) + 1) or (~fit).sum() < 2 or y.std() == 0:
+    too_few = fit.sum() < 3 * (len(names) + 1) or (~fit).sum() < 2
+    if too_few or y.std() == 0 or not _is_exact(table, y, fit):
         return {}
-    if not _is_exact(table, y, fit):
-        return {}
-    kept = list(range(len(names)))
-    for column in range(len(names)):
-        fewer = [place for place in kept if place != column]
-        if fewer and _is_exact(table[:, fewer], y, fit):
-            kept = fewer
+    kept = _fewest(table, y, fit)
     weights = _weights(table[:, kept], y, fit)
     return {names[place]: float(weight) for place, weight in zip(kept, weights[:-1], strict=True)}
 
@@ -161,7 +162,7 @@ def _score(data: LeakData, used: np.ndarray, train: np.ndarray, values: Values, 
     return class_score(column_codes(values, train, category=category), data.labels[used], train)
 
 
-def _id_parts(values: Sequence[object]) -> list[tuple[str, Values, bool]]:
+def _id_parts(values: Values) -> list[tuple[str, Values, bool]]:
     """Return what an id may say: its letters in front, its first characters, and its number."""
     names = [str(value or "") for value in values]
     numbers = [re.search(r"\d+", name) for name in names]
@@ -200,6 +201,16 @@ def _presence_scores(
         inside[place, list(counts[label][1])] = list(counts[label][1].values())
     scores: np.ndarray = 0.5 * (1 + inside / sizes - (everywhere - inside) / np.maximum(total - sizes, 1))
     return scores
+
+
+def _fewest(table: np.ndarray, y: np.ndarray, fit: np.ndarray) -> list[int]:
+    """Return columns of an exact sum of which none can be left out."""
+    kept = list(range(table.shape[1]))
+    for column in range(table.shape[1]):
+        fewer = [place for place in kept if place != column]
+        if fewer and _is_exact(table[:, fewer], y, fit):
+            kept = fewer
+    return kept
 
 
 def _some(rows: np.ndarray) -> np.ndarray:

@@ -49,14 +49,8 @@ def time_findings(data: LeakData) -> list[Finding]:
     """
     if data.cut:
         return _segments_in_disorder(data) or _series_at_once(data)
-    recorded = data.kind == "series" and bool((data.samples.step_seconds > 0).any())
-    if data.method != "time" and (recorded or not all(data.samples.times)):
-        return []
-    try:
-        seconds = seconds_since_1970(data.samples.times)
-    except ValueError:
-        return []  # no times in the sense of ISO 8601; split.method=time refuses them
-    if len(np.unique(seconds)) < 2:
+    seconds = _times_that_order(data)
+    if seconds is None:
         return []
     test = data.split_of == "test"
     late = _not_before(seconds, np.isin(data.split_of.astype(str), ["train", "val"]), test)
@@ -64,14 +58,26 @@ def time_findings(data: LeakData) -> list[Finding]:
         late |= _not_before(seconds, data.split_of == "train", data.split_of == "val")
     if not late.any():
         return []
-    first = seconds[test if test.any() else data.split_of == "val"].min()
+    judge = "test" if test.any() else "val"
     problem = (
         f"{int(late.sum())} samples train or choose and are not earlier than the first that judges. Expected train "
-        f"before val before test. Received: {'test' if test.any() else 'val'} from {iso_time(first)} on, the others up "
-        f"to {iso_time(seconds[late].max())}."
+        f"before val before test. Received: {judge} from {iso_time(seconds[data.split_of == judge].min())} on, the "
+        f"others up to {iso_time(seconds[late].max())}."
     )
     fix = "Set split.method: time."
     return [Finding("time-overlap", "L3.1", problem, fix, data.ids(np.flatnonzero(late)))]
+
+
+def _times_that_order(data: LeakData) -> np.ndarray | None:
+    """Return the time of each sample in seconds, None where there are none that say which came first."""
+    recorded = data.kind == "series" and bool((data.samples.step_seconds > 0).any())
+    if data.method != "time" and (recorded or not all(data.samples.times)):
+        return None
+    try:
+        seconds = seconds_since_1970(data.samples.times)
+    except ValueError:
+        return None  # no times in the sense of ISO 8601; split.method=time refuses them
+    return seconds if len(np.unique(seconds)) > 1 else None
 
 
 def _not_before(seconds: np.ndarray, earlier: np.ndarray, later: np.ndarray) -> np.ndarray:

@@ -42,19 +42,24 @@ def shift_findings(data: LeakData) -> list[Finding]:
     draws = len(np.unique(units[train])), len(np.unique(units[test]))
     found = []
     for name, what, values, category in _columns(data):
-        first, second = ([values[row] for row in rows.tolist()] for rows in (train, test))
-        if category:
-            distance, chance = category_shift(first, second, draws)
-        else:
-            distance, chance = number_shift(as_numbers(first), as_numbers(second), draws)
+        shift = category_shift if category else number_shift
+        distance, chance = shift(_pick(values, train), _pick(values, test), draws)
         if distance > MAX_SHIFT and chance < MAX_CHANCE:
-            problem = (
-                f"{what} is not in test what it is in train. Expected distributions that differ by at most "
-                f"{MAX_SHIFT:g} of 1, or no more than chance makes them. Received: {distance:.3f}."
-            )
-            fix = "Draw test from where train comes from, as split.method: stratified does."
-            found.append(Finding(f"test-differs:{name}", "L3.3", problem, fix))
+            found.append(_shift_finding(name, what, distance))
     return found
+
+
+def _pick(values: Values, rows: np.ndarray) -> Values:
+    return [values[row] for row in rows.tolist()]
+
+
+def _shift_finding(name: str, what: str, distance: float) -> Finding:
+    problem = (
+        f"{what} is not in test what it is in train. Expected distributions that differ by at most {MAX_SHIFT:g} of 1, "
+        f"or no more than chance makes them. Received: {distance:.3f}."
+    )
+    fix = "Draw test from where train comes from, as split.method: stratified does."
+    return Finding(f"test-differs:{name}", "L3.3", problem, fix)
 
 
 def category_shift(first: Values, second: Values, draws: tuple[int, int]) -> tuple[float, float]:
@@ -83,15 +88,16 @@ def category_shift(first: Values, second: Values, draws: tuple[int, int]) -> tup
     return distance, float(chdtrc(max(len(known) - 1, 1), statistic))
 
 
-def number_shift(first: np.ndarray, second: np.ndarray, draws: tuple[int, int]) -> tuple[float, float]:
+def number_shift(first: Values, second: Values, draws: tuple[int, int]) -> tuple[float, float]:
     """Return the Kolmogorov-Smirnov distance of two samples of numbers, and how often chance makes as much.
 
     Args:
-        first: float64; missing values (NaN) count as the smallest.
+        first: Numbers; missing values (None or NaN) count as the smallest.
         second: The same of the other sample.
         draws: Independent draws behind each; the chance is the bound of Dvoretzky, Kiefer and Wolfowitz.
     """
-    parts = [np.sort(np.where(np.isnan(values), -np.inf, values)) for values in (first, second)]
+    numbers = [as_numbers(values) for values in (first, second)]
+    parts = [np.sort(np.where(np.isnan(values), -np.inf, values)) for values in numbers]
     places = np.concatenate(parts)
     below = [np.searchsorted(part, places, side="right") / len(part) for part in parts]
     distance = float(np.abs(below[0] - below[1]).max())

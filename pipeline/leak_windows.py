@@ -5,10 +5,12 @@ clothes: alone, or added up with other columns. A column that is only read in th
 the target, as one that was shifted the wrong way does.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pipeline.leak_columns import exact_sum, sum_finding
-from pipeline.leak_data import LeakData
+from pipeline.leak_data import LeakData, WindowColumns
 from pipeline.leak_findings import Finding
 from pipeline.single_score import value_score
 
@@ -34,24 +36,14 @@ def window_column_findings(data: LeakData, max_single_score: float) -> list[Find
     if not train.any() or train.all():
         return []
     table = np.asarray(data.payload[steps], np.float64)
-    place = {name: number for number, name in enumerate(data.samples.channels)}
+    columns = dict(zip(data.samples.channels, table.T[: len(data.samples.channels)], strict=True))
     found: dict[str, Finding] = {}
-    known = [(name, False) for name in windows.known] + [(name, True) for name in windows.known_categorical]
     for target in windows.targets:
-        y = table[:, place[target]]
-        for name, category in known:
-            score = value_score(table[:, place[name]], y, train, category=category)
-            if score > max_single_score:
-                found.setdefault(f"column:{name}", _known_finding(name, target, score, max_single_score))
-        others = {
-            name: table[:, place[name]] for name in data.samples.channels if name not in windows.targets
-        }
-        weights = exact_sum(others, y, train)
-        if len(weights) > 1 and {name for name, _ in known} & set(weights):
-            finding = sum_finding(weights, f"column {target!r} of the same step")
+        findings = _known_findings(columns, target, train, windows, max_single_score)
+        findings += _sum_findings(columns, target, train, windows)
+        findings += _ahead_findings(data, target, steps, train, max_single_score)
+        for finding in findings:
             found.setdefault(finding.finding, finding)
-    for finding in _ahead_findings(data, steps, train, max_single_score):
-        found.setdefault(finding.finding, finding)
     return list(found.values())
 
 
@@ -73,42 +65,72 @@ def _steps(data: LeakData) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(parts), np.concatenate(trains)
 
 
-def _known_finding(name: str, target: str, score: float, bound: float) -> Finding:
-    problem = (
-        f"Known column {name!r} alone predicts {target!r} of the same step on held-out steps. Expected R2 of at most "
-        f"{bound:g}. Received: R2={score:.4f}."
+def _known_findings(
+    columns: Mapping[str, np.ndarray], target: str, train: np.ndarray, windows: WindowColumns, bound: float
+) -> list[Finding]:
+    """Return a finding per known column that says the target of the same step."""
+    found = []
+    for name in (*windows.known, *windows.known_categorical):
+        category = name in windows.known_categorical
+        score = value_score(columns[name], columns[target], train, category=category)
+        if score > bound:
+            problem = (
+                f"Known column {name!r} alone predicts {target!r} of the same step on held-out steps. Expected R2 of "
+                f"at most {bound:g}. Received: R2={score:.4f}."
+            )
+            fix = f"Take {name} out of data.windows.known if nobody knows it before the step has come."
+            found.append(Finding(f"column:{name}", "L2", problem, fix))
+    return found
+
+
+def _sum_findings(
+    columns: Mapping[str, np.ndarray], target: str, train: np.ndarray, windows: WindowColumns
+) -> list[Finding]:
+    """Return a finding if columns of the same step add up to the target and one of them is known."""
+    others = {name: values for name, values in columns.items() if name not in windows.targets}
+    weights = exact_sum(others, columns[target], train)
+    known = {*windows.known, *windows.known_categorical}
+    return (
+        [sum_finding(weights, f"column {target!r} of the same step")]
+        if len(weights) > 1 and known & set(weights)
+        else []
     )
-    fix = f"Take {name} out of data.windows.known if nobody knows it before the step has come."
-    return Finding(f"column:{name}", "L2", problem, fix)
 
 
 def _ahead_findings(
-    data: LeakData, steps: np.ndarray, train: np.ndarray, max_single_score: float
+    data: LeakData, target: str, steps: np.ndarray, train: np.ndarray, bound: float
 ) -> list[Finding]:
     """Return a finding per column whose last step says a later target far better than the target's own last step."""
     windows = data.windows
     if windows is None or not windows.length:
         return []
-    found: list[Finding] = []
     place = {name: number for number, name in enumerate(data.samples.channels)}
-    ends = np.sort(data.samples.starts + data.samples.lengths)
-    for lead in range(1, min(windows.horizon, MAX_LEAD) + 1):
-        # The step that is read, `lead` before the one predicted, is of the same series.
-        inside = steps + lead < ends[np.searchsorted(ends, steps, side="right").clip(max=len(ends) - 1)]
-        now, later, fit = steps[inside], steps[inside] + lead, train[inside]
-        if not fit.any() or fit.all():
-            break
-        past, future = np.asarray(data.payload[now], np.float64), np.asarray(data.payload[later], np.float64)
-        for target in windows.targets:
-            y = future[:, place[target]]
-            own = _line_score(past[:, place[target]], y, fit)
-            for name in data.samples.channels:
-                if name in windows.targets or any(finding.finding == f"ahead:{name}" for finding in found):
-                    continue
-                score = _line_score(past[:, place[name]], y, fit)
-                if score > max_single_score and 1 - score < AHEAD * (1 - own):
-                    found.append(_ahead_finding(name, target, lead, score, max_single_score))
+    waiting = [name for name in place if name not in windows.targets]
+    found: list[Finding] = []
+    for lead in range(1, min(windows.horizon, MAX_LEAD) + 1 if waiting else 1):
+        past, future, fit = _apart(data, steps, train, lead)
+        y = future[:, place[target]]
+        own = _line_score(past[:, place[target]], y, fit)
+        for name in list(waiting):
+            score = _line_score(past[:, place[name]], y, fit)
+            if score > bound and 1 - score < AHEAD * (1 - own):
+                found.append(_ahead_finding(name, target, lead, score, bound))
+                waiting.remove(name)
     return found
+
+
+def _apart(
+    data: LeakData, steps: np.ndarray, train: np.ndarray, lead: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values at steps, values `lead` steps later in the same series, and which of them train."""
+    ends = np.sort(data.samples.starts + data.samples.lengths)
+    inside = steps + lead < ends[np.searchsorted(ends, steps, side="right")]
+    now, later = steps[inside], steps[inside] + lead
+    return (
+        np.asarray(data.payload[now], np.float64),
+        np.asarray(data.payload[later], np.float64),
+        train[inside],
+    )
 
 
 def _ahead_finding(name: str, target: str, lead: int, score: float, bound: float) -> Finding:

@@ -33,9 +33,7 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int32(), nullable=False),  # index of the sample
         pa.field("target", pa.float64(), nullable=False),  # of regression; NaN for none
         pa.field("start", pa.int64(), nullable=False),  # first element on axis 0 of the payload
-        pa.field(
-            "length", pa.int64(), nullable=False
-        ),  # elements: 1 image, bytes of a text, steps of a series
+        pa.field("length", pa.int64(), nullable=False),  # 1 image, bytes of a text, steps of a series
         pa.field("step_seconds", pa.float64(), nullable=False),  # time from one step to the next, 0 for none
     ]
 )
@@ -107,7 +105,8 @@ def _require(path: Path) -> None:
 class SampleWriter:
     """Writes rows of `SCHEMA` to a Parquet file, a group at a time; use it through `sample_writer`.
 
-    Side columns and their kinds follow from the first group: strings are categories.
+    Side columns and their kinds follow from the first group: strings are categories. A row may leave side
+    columns out; it has no others than those of the first group.
 
     Attributes:
         facts: What the samples are; settle it before the first group is full.
@@ -126,6 +125,7 @@ class SampleWriter:
 
         Raises:
             ValueError: A column is missing or unknown.
+            DataRefused: A side column holds numbers in some rows and words in others.
         """
         if row.keys() != set(SCHEMA.names):
             raise ValueError(
@@ -140,12 +140,18 @@ class SampleWriter:
         """Write the rows held so far as one row group."""
         if self._parquet is None:
             self._parquet = self._open()
+        strangers = {name for row in self._rows for name in row} - set(self._parquet.schema.names)
+        if strangers:
+            raise ValueError(
+                f"Side columns appear late. Expected them from the first {ROWS_PER_GROUP:,} rows on. "
+                f"Received: {sorted(strangers)}. Give every sample of a source the same side features."
+            )
         if self._rows:
             try:
                 table = pa.Table.from_pylist(self._rows, self._parquet.schema)
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 raise DataRefused(
-                    "A side column holds numbers at first and words later on. Expected one kind per column. "
+                    "A side column holds numbers in some rows and words in others. Expected one kind per column. "
                     f"Received: {error}. Name it: `millrace init ... --set categorical=COLUMN`."
                 ) from error
             self._parquet.write_table(table)

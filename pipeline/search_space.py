@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec.inspect import (
@@ -131,11 +131,17 @@ def _leaves(struct: type[msgspec.Struct], prefix: str) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         name = prefix + field.encode_name
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            leaves |= _leaves(field.type, f"{name}.")
+        # `Augment | None`: a block that may be absent has settings all the same.
+        blocks = [part for part in get_args(field.type) or (field.type,) if _is_struct(part)]
+        if blocks:
+            leaves |= _leaves(blocks[0], f"{name}.")
         else:
             leaves[name] = field.type
     return leaves
+
+
+def _is_struct(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
 def _unknown(key: str, known: list[str]) -> str:

@@ -187,12 +187,11 @@ def _widest_direction(shapes: np.ndarray) -> np.ndarray:
     """Return a unit vector along which the shapes lie far apart, by power iteration on some of them."""
     some = shapes[:: max(1, len(shapes) // 1000)]
     some = some - some.mean(axis=0)
-    direction: np.ndarray = np.random.default_rng(0).standard_normal(shapes.shape[1], np.float32)
+    direction: np.ndarray = np.random.default_rng(0).standard_normal((shapes.shape[1],), dtype=np.float32)
     for _ in range(8):
-        direction /= max(float(np.linalg.norm(direction)), 1e-20)
         stretched = some.T @ (some @ direction)
         if not stretched.any():
             break
-        direction = stretched
-    unit: np.ndarray = direction / max(float(np.linalg.norm(direction)), 1e-20)
+        direction = stretched / np.float32(np.linalg.norm(stretched))
+    unit: np.ndarray = direction / np.float32(np.linalg.norm(direction))
     return unit

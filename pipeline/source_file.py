@@ -33,7 +33,7 @@ class Location(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     """Where the original files are: a path, or a URL with the digest of the file behind it."""
 
     path: str | None = None
-    """File or folder; relative to the project's root, or absolute."""
+    """Folder, archive or single file; relative to the project's root, or absolute."""
     url: str | None = None
     """http or https, without a password: this file is committed."""
     sha256: Sha256 | None = None
@@ -55,7 +55,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Members of data/raw/source.tar."""
     count: Annotated[int, Meta(ge=1)]
     """Samples in them."""
-    options: dict[str, Any] = {}
+    options: dict[str, str | int | float | bool | list[str]] = {}
     """How the files are read, where that is not the default; see `Options` in the file of the kind."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels, where the source knows them without decoding and all are equal."""

@@ -5,7 +5,7 @@ Imported here one by one, so that dvc.yaml's dependencies can be compared with t
 
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, get_origin
+from typing import Any, Literal, Protocol, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -59,22 +59,20 @@ def stated_options(kind: str, stated: Sequence[str]) -> dict[str, Any]:
     Raises:
         WronglyCalled: Names are unknown, or values are not of their type; every problem at once.
     """
-    known = {field.name: field for field in msgspec.structs.fields(SOURCES[kind].Options)}
+    types = _option_types(kind)
     content: dict[str, Any] = {}
     problems = []
     for item in stated:
         name, equals, value = item.partition("=")
-        if name not in known or not equals:
-            problems.append(
-                f"--set {item} is not understood. Expected NAME=VALUE with a name of kind {kind}: "
-                f"{', '.join(known) or 'it has none'}."
-            )
+        if not equals:
+            problems.append(f"--set {item} has no value. Expected NAME=VALUE. Received: {item}.")
         elif name in content:
             problems.append(f"--set {name} is there twice. Expected it once; lists are comma-separated.")
-        elif get_origin(known[name].type) in (tuple, list):
+        elif get_origin(types.get(name)) in (tuple, list):
             content[name] = [part.strip() for part in value.split(",") if part.strip()]
         else:
-            content[name] = {"true": True, "false": False}.get(value, value)
+            content[name] = value
+    problems += _option_problems(kind, content)
     if problems:
         raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     return plain_options(kind, content)
@@ -86,10 +84,10 @@ def plain_options(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         WronglyCalled: A value is not of its type.
     """
-    made = options_of(kind, content)
-    plain: dict[str, Any] = msgspec.to_builtins(made)
-    defaults: dict[str, Any] = msgspec.to_builtins(SOURCES[kind].Options())
-    changed = {name: value for name, value in plain.items() if defaults.get(name) != value}
+    # Not `to_builtins`: msgspec's `omit_defaults` keeps a default that was typed, since it is another object.
+    made = msgspec.structs.asdict(options_of(kind, content))
+    defaults = msgspec.structs.asdict(SOURCES[kind].Options())
+    changed = {name: value for name, value in made.items() if defaults[name] != value}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
 
@@ -97,13 +95,42 @@ def options_of(kind: str, content: Mapping[str, Any]) -> Struct:
     """Return the options of a source as its module takes them.
 
     Raises:
-        WronglyCalled: A value is not of its type.
+        WronglyCalled: Names are unknown, or values are not of their type; every problem at once.
     """
-    try:
-        made: Struct = msgspec.convert(dict(content), SOURCES[kind].Options, strict=False)
-    except msgspec.ValidationError as error:
-        raise WronglyCalled(
-            f"The options of kind {kind} cannot be used: {error}. Received: {dict(content)}. "
-            "Run `millrace init` again with other --set values."
-        ) from error
+    problems = _option_problems(kind, content)
+    if problems:
+        raise WronglyCalled("\n".join(f"data/source.json: {problem}" for problem in problems))
+    made: Struct = msgspec.convert(dict(content), SOURCES[kind].Options, strict=False)
     return made
+
+
+def _option_types(kind: str) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(SOURCES[kind].Options)}
+
+
+def _option_problems(kind: str, content: Mapping[str, Any]) -> list[str]:
+    """Return a message for every option that the kind does not know or cannot take."""
+    types = _option_types(kind)
+    problems = []
+    for name, value in content.items():
+        if name not in types:
+            problems.append(
+                f"option {name} is unknown. Expected one of kind {kind}: {', '.join(types) or 'it has none'}. "
+                f"Received: {name}={value}. "
+                "Run `millrace init` again."
+            )
+            continue
+        try:
+            msgspec.convert(value, types[name], strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(
+                f"option {name} cannot be used. {_expected(types[name], error)} Received: {name}={value}. "
+                f"Give another --set {name}= to `millrace init`."
+            )
+    return problems
+
+
+def _expected(wanted: Any, error: msgspec.ValidationError) -> str:
+    if get_origin(wanted) is Literal:
+        return f"Expected {', '.join(map(str, get_args(wanted)))}."
+    return f"{error}."

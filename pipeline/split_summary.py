@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline import splits
 from pipeline.split_assignment import Assigned, Columns
+from pipeline.split_by_time import Segment
 
 NAMES = (*splits.SPLITS, splits.EXCLUDED)
 
@@ -23,32 +24,41 @@ def split_summary(method: str, samples: Columns, assigned: Assigned, task: str) 
         `shares` are of steps or samples, `dates` are what `split.val_start` and `test_start` would pin.
     """
     segments = assigned.segments
-    names = [part.split for part in segments] if segments else assigned.splits.tolist()
-    counts = Counter(names)
-    steps = Counter[str]()
-    for part in segments:
-        steps[part.split] += part.stop - part.start
+    counts = Counter([part.split for part in segments] if segments else assigned.splits.tolist())
+    steps = _steps(segments)
     # Of what is cut, steps: an average over segments would say nothing.
     sizes = steps if segments else counts
-    excluded = Counter(
-        given
-        for given, own in zip(samples["given_split"], assigned.splits, strict=True)
-        if own == splits.EXCLUDED
-    )
-    classes = task == "classification" and not segments
     return {
         "method": method,
         "task": task,
         "samples": {name: counts[name] for name in NAMES},
         "steps": {name: steps[name] for name in NAMES} if segments else {},
         "shares": {name: round(sizes[name] / sum(sizes.values()), 6) for name in splits.SPLITS},
-        "classes": splits.class_counts(samples["label"], assigned.splits) if classes else {},
+        "classes": {}
+        if segments or task != "classification"
+        else splits.class_counts(samples["label"], assigned.splits),
         "dates": assigned.dates,
-        "overlap": {
-            "clusters_in_two_splits": splits.shared_clusters(assigned.units, assigned.splits),
-            "excluded_copies_given_as": {name: 0 if segments else excluded[name] for name in splits.SPLITS},
-        },
+        "overlap": _overlap(samples, assigned),
         "groups": len(set(samples["group"]) - {""}),
         "clusters": len(set(samples["cluster"])),
         "largest_cluster": max(Counter(samples["cluster"]).values()),
+    }
+
+
+def _steps(segments: list[Segment]) -> Counter[str]:
+    steps = Counter[str]()
+    for part in segments:
+        steps[part.split] += part.stop - part.start
+    return steps
+
+
+def _overlap(samples: Columns, assigned: Assigned) -> dict[str, Any]:
+    """Return how many clusters (or groups) are torn, 0, and what was excluded so that none is."""
+    left_out = assigned.splits == splits.EXCLUDED
+    excluded = Counter(given for given, out in zip(samples["given_split"], left_out, strict=True) if out)
+    return {
+        "clusters_in_two_splits": splits.shared_clusters(assigned.units, assigned.splits),
+        "excluded_copies_given_as": {
+            name: 0 if assigned.segments else excluded[name] for name in splits.SPLITS
+        },
     }

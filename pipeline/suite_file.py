@@ -90,27 +90,16 @@ def read_suites(paths: Sequence[Path], bounds: Mapping[str, float]) -> Suite:
     """
     suites = [_read(path) for path in paths]
     used: set[str] = set()
-    problems = [
-        f"{path.name}: {problem}"
-        for path, suite in zip(paths, suites, strict=True)
-        for problem in _placeholder_problems(suite, bounds, used)
-    ]
-    together = msgspec.structs.replace(
-        suites[0], expectations=[written for suite in suites for written in suite.expectations]
-    )
+    problems = []
+    for path, suite in zip(paths, suites, strict=True):
+        problems += [f"{path.name}: {problem}" for problem in _placeholder_problems(suite, bounds, used)]
+    every = [written for suite in suites for written in suite.expectations]
+    together = msgspec.structs.replace(suites[0], expectations=every)
     names = ", ".join(path.name for path in paths)
-    problems += [f"{names}: {problem}" for problem in _gaps(together)]
-    problems += [
-        f"{names}: the bound `{name}` of params.yaml would have no effect. Expected an expectation that uses it. "
-        f'Received: none. Add one with {{"{PLACEHOLDER}": "{name}"}}.'
-        for name in sorted(set(bounds) - used)
-    ]
+    problems += [f"{names}: {problem}" for problem in [*_gaps(together), *_unused(bounds, used)]]
     if problems:
         raise ParamsError(problems)
-    filled = [
-        msgspec.structs.replace(written, kwargs=_fill(written.kwargs, bounds))
-        for written in together.expectations
-    ]
+    filled = [msgspec.structs.replace(written, kwargs=_fill(written.kwargs, bounds)) for written in every]
     return msgspec.structs.replace(together, expectations=filled)
 
 
@@ -148,6 +137,14 @@ def _placeholder_problems(suite: Suite, bounds: Mapping[str, float], used: set[s
                 )
             else:
                 used.add(name)
+
+
+def _unused(bounds: Mapping[str, float], used: set[str]) -> Iterator[str]:
+    for name in sorted(set(bounds) - used):
+        yield (
+            f"the bound `{name}` of params.yaml would have no effect. Expected an expectation that uses it. "
+            f'Received: none. Add one with {{"{PLACEHOLDER}": "{name}"}}.'
+        )
 
 
 def _gaps(suite: Suite) -> Iterator[str]:

@@ -9,6 +9,7 @@ and what is near does not depend on the other texts or on the order of rows.
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -19,8 +20,13 @@ SHINGLE_CHARACTERS = 5
 CHUNK_CHARACTERS = 1 << 20
 """Characters cut into shingles at once; each costs about 60 bytes of memory."""
 
-TABLE_BITS = 20
-"""Shingles are counted in a table of 2 ** 20 numbers; two in one place only count as less rare than they are."""
+TABLE_BITS = 22
+"""Shingles are counted in a table of 2 ** 22 numbers; two in one place only count as less rare than they are."""
+
+MIN_BINS, MAX_BINS = 64, 1024
+HISTOGRAM_BYTES = 1 << 28
+"""Each text has a histogram of its shingles: what two texts have in common bin by bin is a bound on what they have
+in common, and rules out nearly all unlike pairs for at most 1024 bytes per text, and 256 MiB for four million."""
 
 MULTIPLIERS = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD],
@@ -87,16 +93,34 @@ def near_text_pairs(texts: Sequence[str], similarity: float) -> np.ndarray:
     return np.concatenate([same, first[_near_form_pairs(list(forms), similarity)]])
 
 
+@dataclass(frozen=True)
+class _Sketches:
+    """What is kept of the shingles of all texts.
+
+    Attributes:
+        sizes: Different shingles per text, int64, shape (num_texts,).
+        histograms: The same by bin, uint8, shape (num_texts, bins); 255 stands for more, too.
+        texts: Text of each entry below, int64, shape (num_entries,).
+        keys: One of the smallest shingles of that text, uint64.
+        ranks: How many of its shingles are smaller, int64.
+    """
+
+    sizes: np.ndarray
+    histograms: np.ndarray
+    texts: np.ndarray
+    keys: np.ndarray
+    ranks: np.ndarray
+
+
 def _near_form_pairs(forms: list[str], similarity: float) -> np.ndarray:
     """Return pairs, int64, shape (num_pairs, 2), that connect all alike among different normalised texts."""
-    sizes, texts, keys = _smallest_shingles(forms, similarity)
+    sketches = _sketches(forms, similarity)
     groups = Groups(len(forms))
     found = [np.empty((0, 2), np.int64)]
-    for places in equal_key_pairs(keys):
-        pairs = np.stack([texts[place] for place in places], axis=1)
-        smaller, larger = np.sort(sizes[pairs], axis=1).T
-        pairs = np.unique(groups.apart(pairs[smaller >= _least(similarity, larger)]), axis=0)
-        lengths = sizes[pairs].sum(axis=1)
+    for first, second in equal_key_pairs(sketches.keys):
+        pairs = groups.apart(_possible(sketches, np.stack([first, second], axis=1), similarity))
+        pairs = pairs[_common_in_bins(sketches, pairs) >= _least_common(sketches.sizes[pairs], similarity)]
+        lengths = sketches.sizes[pairs].sum(axis=1)
         for start, stop in blocks(lengths, CHUNK_CHARACTERS):
             # What earlier blocks connected needs no look.
             likely = groups.apart(pairs[start:stop])
@@ -108,33 +132,76 @@ def _near_form_pairs(forms: list[str], similarity: float) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _smallest_shingles(forms: list[str], similarity: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the number of shingles per text; and, for its smallest shingles, the text and the shingle.
+def _possible(sketches: _Sketches, entries: np.ndarray, similarity: float) -> np.ndarray:
+    """Return the pairs of texts, each once, that can be alike if the shingle of two entries is their first common.
 
-    A set of n shingles has at least `_least(similarity, n)` in common with one that is alike, so the smallest
-    common one is among the n - least + 1 smallest of each.
+    Args:
+        sketches: Of all texts.
+        entries: Places of two entries with the same shingle, shape (num_entries, 2).
+        similarity: From which on texts are alike.
+    """
+    pairs = sketches.texts[entries]
+    sizes = sketches.sizes[pairs]
+    # Everything that two texts have in common stands at or behind their first common shingle.
+    left = (sizes - sketches.ranks[entries]).min(axis=1)
+    possible: np.ndarray = np.unique(pairs[left >= _least_common(sizes, similarity)], axis=0)
+    return possible
+
+
+def _least_common(sizes: np.ndarray, similarity: float) -> np.ndarray:
+    """Return how many shingles texts of two sizes, shape (num_pairs, 2), have in common if they are alike."""
+    return _rounded_up(similarity / (1 + similarity) * sizes.sum(axis=1))
+
+
+def _common_in_bins(sketches: _Sketches, pairs: np.ndarray) -> np.ndarray:
+    """Return an upper bound on the number of common shingles of each pair, int64."""
+    step = CHUNK_CHARACTERS // MAX_BINS + 1
+    common = np.empty(len(pairs), np.int64)
+    for start in range(0, len(pairs), step):
+        first, second = pairs[start : start + step].T
+        smaller = np.minimum(sketches.histograms[first], sketches.histograms[second])
+        common[start : start + step] = np.where(
+            smaller.max(axis=1) == 255,  # too long to be ruled out by what was counted
+            sketches.sizes[first],
+            smaller.sum(axis=1, dtype=np.int64),
+        )
+    return common
+
+
+def _sketches(forms: list[str], similarity: float) -> _Sketches:
+    """Return what is kept of each text.
+
+    Of n shingles, one that is alike has at least `similarity` times n in common, so the smallest common one
+    is among the n - that + 1 smallest of each.
     """
     sizes = np.empty(len(forms), np.int64)
-    frequency = np.zeros(1 << TABLE_BITS, np.int64)
+    num_bins = min(MAX_BINS, max(MIN_BINS, HISTOGRAM_BYTES // max(1, len(forms))))
+    histograms = np.empty((len(forms), num_bins), np.uint8)
+    frequency = np.zeros(1 << TABLE_BITS, np.int32)
     for start, stop in _chunks(forms):
-        shingles, sizes[start:stop] = _shingles(forms[start:stop])
-        frequency += np.bincount(_place(shingles), minlength=len(frequency))
-    texts, keys = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+        shingles, count = _shingles(forms[start:stop])
+        sizes[start:stop] = count
+        bins = (shingles % np.uint64(num_bins)).astype(np.int64)
+        bins += np.repeat(np.arange(stop - start) * num_bins, count)
+        filled = np.bincount(bins, minlength=(stop - start) * num_bins).reshape(-1, num_bins)
+        histograms[start:stop] = np.minimum(filled, 255)
+        places, times = np.unique(_place(shingles), return_counts=True)
+        frequency[places] += times.astype(np.int32)
+    kept = [(np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.int64))]
     for start, stop in _chunks(forms):
         shingles, count = _shingles(forms[start:stop])
         text = np.repeat(np.arange(start, stop), count)
         order = np.lexsort((shingles, frequency[_place(shingles)], text))
         rank = np.arange(len(text)) - np.repeat(np.cumsum(count) - count, count)
-        small = rank < (count - _least(similarity, count) + 1)[text - start]
-        texts.append(text[small])
-        keys.append(shingles[order][small])
-    return sizes, np.concatenate(texts), np.concatenate(keys)
+        small = rank <= (count - _rounded_up(similarity * count))[text - start]
+        kept.append((text[small], shingles[order][small], rank[small]))
+    texts, keys, ranks = (np.concatenate(part) for part in zip(*kept, strict=True))
+    return _Sketches(sizes, histograms, texts, keys, ranks)
 
 
-def _least(similarity: float, size: np.ndarray) -> np.ndarray:
-    """Return the smallest number of shingles that a set alike to one of this size can have in common with it."""
-    # The subtraction keeps 0.9 * 10 = 9.000000000000002 from becoming 10.
-    return np.ceil(similarity * size - 1e-9).astype(np.int64)
+def _rounded_up(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers rounded up, int64; the subtraction keeps 0.9 * 10 = 9.000000000000002 from becoming 10."""
+    return np.ceil(numbers - 1e-9).astype(np.int64)
 
 
 def _jaccard(forms: list[str], pairs: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ def summary_of(
         column_outcomes: What became of each expectation on these.
     """
     every = [*outcomes, *column_outcomes]
-    summary: dict[str, Any] = {
+    summary = {
         "passed": not any(outcome.refuses for outcome in every),
         "samples": len(facts),
         "expectations": {
@@ -42,19 +42,9 @@ def summary_of(
             "contents_under_two_labels": int(facts["opens_conflict"].sum()),
             "near_copies_under_two_labels": int(facts["near_conflict"].sum()),
         },
-        **blemishes(facts),
         "not_met": [_not_met(outcome) for outcome in every if not outcome.success],
     }
-    if "class_ratio" in facts:
-        classes = facts["label"].value_counts().sort_index()
-        summary["classes"] = {str(label): int(count) for label, count in classes.items()}
-        summary["class_ratio"] = round(float(facts["class_ratio"].max()), 6)
-    if columns is not None and len(columns):
-        summary["columns"] = {
-            "constant": columns.loc[columns["constant"] == 1, "column"].tolist(),
-            "looks_like_id": columns.loc[columns["looks_like_id"] == 1, "column"].tolist(),
-        }
-    return summary
+    return summary | blemishes(facts) | _classes(facts) | _columns(columns)
 
 
 def blemishes(facts: pd.DataFrame) -> dict[str, int]:
@@ -72,6 +62,23 @@ def blemishes(facts: pd.DataFrame) -> dict[str, int]:
         found["constant_series"] = int((facts["constant_share"] == 1).sum())
         found["series_with_gaps"] = int((facts["missing_share"] > 0).sum())
     return found
+
+
+def _classes(facts: pd.DataFrame) -> dict[str, Any]:
+    if "class_ratio" not in facts:
+        return {}
+    classes = facts["label"].value_counts().sort_index()
+    return {
+        "classes": {str(label): int(count) for label, count in classes.items()},
+        "class_ratio": round(float(facts["class_ratio"].max()), 6),
+    }
+
+
+def _columns(columns: pd.DataFrame | None) -> dict[str, Any]:
+    if columns is None or columns.empty:
+        return {}
+    odd = ("constant", "looks_like_id")
+    return {"columns": {name: columns.loc[columns[name] == 1, "column"].tolist() for name in odd}}
 
 
 def _not_met(outcome: Outcome) -> dict[str, Any]:

@@ -94,9 +94,7 @@ def test_test_time_flip_reaches_the_probabilities(tiny):
     data = load_train_data("cnn")
     images = np.asarray(data.inputs[data.val_rows])
     both = trained.model.predict_on_batch(images), trained.model.predict_on_batch(images[:, :, ::-1])
-    np.testing.assert_allclose(
-        (both[0] + both[1]) / 2, np.load(tiny / "out/val_predictions.npy"), rtol=1e-6
-    )
+    np.testing.assert_allclose((both[0] + both[1]) / 2, np.load(tiny / "out/val_predictions.npy"), rtol=1e-6)
     train("dense", tiny, checkpoint_dir="dense", test_time_flip=True)
 
 

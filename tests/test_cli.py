@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -138,6 +139,60 @@ def test_usage_mistakes_exit_with_64(project, arguments, capsys):
     assert "--help" in capsys.readouterr().err
 
 
+def test_a_single_table_is_read_with_stated_options(project, tmp_path, capsys):
+    """Its neighbours are not; path and options stand in data/source.json, and refresh uses them again."""
+    fill(
+        tmp_path / "texts", {"mail.csv": b"body;class\nhello;ham\nbuy;spam\nbye;ham\n", "other.csv": b"a,b\n"}
+    )
+    path = tmp_path / "texts" / "mail.csv"
+    assert (
+        millrace(
+            "init", "--kind", "text_table", "--path", str(path), "--set", "text=body", "--set", "label=class"
+        )
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert "text_table: 3 samples (text) of 2 classes" in shown
+    assert "mail.csv: semicolon between fields (detected)" in shown
+    source = read_source()
+    assert source.options == {"label": "class", "text": "body"}
+    assert source.location == Location(path=str(path))
+    assert (source.files, source.count) == (1, 3)
+    before = paths.SOURCE_JSON.read_bytes()
+    assert millrace("refresh") == 0
+    assert before == paths.SOURCE_JSON.read_bytes()
+
+
+def test_data_without_classes_is_shown_without_a_table(project, tmp_path, capsys):
+    """A series to forecast has no class, and five files that are read alike are one line."""
+    rows = b"time,load\n2026-01-01T00:00:00,1\n2026-01-01T01:00:00,2\n2026-01-01T02:00:00,3\n"
+    fill(tmp_path / "loads", {f"{name}.csv": rows for name in "abcde"})
+    assert millrace("init", "--kind", "series_table", "--path", str(tmp_path / "loads")) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "series_table: 5 samples (series) a.csv and 4 more: comma between fields" in shown
+    assert "class" not in shown
+
+
+def test_series_may_be_of_one_class(project, tmp_path):
+    """Anomaly detection learns from what is normal; whether one class is enough is for `ingest` to say."""
+    rows = b"time,load,state\n2026-01-01T00:00:00,1,normal\n2026-01-01T01:00:00,2,normal\n"
+    fill(tmp_path / "loads", {"a.csv": rows, "b.csv": rows})
+    path = str(tmp_path / "loads")
+    assert millrace("init", "--kind", "series_table", "--path", path, "--set", "label=state") == 0
+    assert read_source().count == 2
+
+
+def test_wrong_options_exit_with_64_and_name_them_all(project, tmp_path, capsys):
+    """Before any file is touched."""
+    fill(tmp_path / "texts", {"mail.csv": b"text,label\na,b\n"})
+    arguments = ["init", "--kind", "text_table", "--path", str(tmp_path / "texts")]
+    assert millrace(*arguments, "--set", "lable=label", "--set", "quoting=odd") == 64
+    shown = capsys.readouterr().err
+    assert "lable=label" in shown
+    assert "quoting=odd" in shown
+    assert not paths.SOURCE_JSON.exists()
+
+
 def test_refresh_notices_new_files_and_nothing_else(project, tmp_path, capsys):
     """Unchanged data leaves source.json byte for byte; a new picture changes digest and count."""
     folder = class_folders(tmp_path / "pictures")
@@ -186,17 +241,27 @@ class QuietFiles(SimpleHTTPRequestHandler):
         """Stay quiet."""
 
 
+@contextmanager
+def served(folder):
+    """Serve a folder on this machine; yield the server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=folder))
+    server.requests = 0
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_a_url_is_read_once_and_then_from_the_store(project, tmp_path, capsys, monkeypatch):
     """Its digest pins it: as long as the archive is here and whole, the network is not asked again."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     class_folders(tmp_path / "pictures")
     archive = Path(shutil.make_archive(str(tmp_path / "served" / "set"), "zip", tmp_path, "pictures"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=archive.parent))
-    server.requests = 0
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/set.zip"
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    try:
+    with served(archive.parent) as server:
+        url = f"http://127.0.0.1:{server.server_port}/set.zip"
         assert millrace("init", "--kind", "image_folder", "--url", url, "--sha256", sha256) == 0
         assert read_source().location == Location(url=url, sha256=sha256)
         assert millrace("refresh") == 0
@@ -206,9 +271,24 @@ def test_a_url_is_read_once_and_then_from_the_store(project, tmp_path, capsys, m
         assert millrace("refresh") == 0
         assert server.requests == 2
         assert file_digest(stored_tar(read_source().sha256), "sha256") == read_source().sha256
-    finally:
-        server.shutdown()
-        server.server_close()
+
+
+def test_a_url_may_lead_to_a_single_file(project, tmp_path, monkeypatch):
+    """It keeps its name, since the suffix says how it is read, and gives the bytes that --path gives."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    content = b"text,label\nhello,ham\nbuy,spam\n"
+    fill(tmp_path / "served", {"mail 1.csv": content})
+    options = ["--set", "label=label"]
+    assert (
+        millrace("init", "--kind", "text_table", "--path", str(tmp_path / "served" / "mail 1.csv"), *options)
+        == 0
+    )
+    expected = read_source().sha256
+    with served(tmp_path / "served") as server:
+        url = f"http://127.0.0.1:{server.server_port}/mail%201.csv?download=1"
+        sha256 = hashlib.sha256(content).hexdigest()
+        assert millrace("init", "--kind", "text_table", "--url", url, "--sha256", sha256, *options) == 0
+    assert expected == read_source().sha256
 
 
 def test_an_example_replaces_untouched_parameters(project):

@@ -55,7 +55,11 @@ def code_behind(path):
     while waiting:
         file = waiting.pop()
         for needed in imported_modules(file) - found:
-            if needed.stem in FRAME or "tracking" in needed.parts or {"models", "settings"} & set(needed.parts):
+            if (
+                needed.stem in FRAME
+                or "tracking" in needed.parts
+                or {"models", "settings"} & set(needed.parts)
+            ):
                 continue
             found.add(needed)
             waiting.append(needed)

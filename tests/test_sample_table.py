@@ -1,11 +1,14 @@
 """Table and array are written in pieces and read as one."""
 
+import json
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline import sample_table
-from pipeline.sample_table import SCHEMA, npy_writer, read_samples, sample_writer
+from pipeline.runtime import DataRefused
+from pipeline.sample_table import SCHEMA, TableFacts, npy_writer, read_samples, sample_writer, table_facts
 
 ROW = {field.name: "" if field.type == "string" else 0 for field in SCHEMA}
 
@@ -80,3 +83,69 @@ def test_a_missing_table_names_its_stage(tmp_path):
     pq.write_table(pa.table({"sample_id": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="other columns"):
         read_samples(tmp_path / "a.parquet")
+
+
+def written(path, *sides, facts=None):
+    """Write rows with these side features, ids 0, 1, ..., and return the table."""
+    with sample_writer(path) as writer:
+        writer.facts = facts or TableFacts()
+        for index, side in enumerate(sides):
+            writer.append(ROW | {"sample_id": str(index)}, side)
+    return read_samples(path)
+
+
+def test_side_columns_come_after_the_others_in_alphabetical_order(tmp_path):
+    """Numbers are numbers, words are categories, and what is missing is missing in both."""
+    table = written(tmp_path / "a.parquet", {"size": 1, "colour": "NA"}, {"size": None, "colour": None}, {})
+    assert table.columns.tolist() == [*SCHEMA.names, "side.colour", "side.size"]
+    assert table["side.size"].dtype == np.float64
+    assert table["side.size"].isna().tolist() == [False, True, True]
+    assert table["side.colour"].iloc[0] == "NA"
+    assert table["side.colour"].isna().tolist() == [False, True, True]
+    assert table_facts(tmp_path / "a.parquet").side == {"colour": "category", "size": "number"}
+
+
+def test_what_the_samples_are_is_kept_with_the_table(tmp_path):
+    """Payload, channels and labelled anomalies; side columns follow from the rows."""
+    facts = TableFacts("series", ("x", "y"), has_anomalies=True)
+    written(tmp_path / "a.parquet", {"age": 1.0}, facts=facts)
+    expected = TableFacts("series", ("x", "y"), {"age": "number"}, has_anomalies=True)
+    assert table_facts(tmp_path / "a.parquet") == expected
+    content = json.loads(pq.read_schema(tmp_path / "a.parquet").metadata[b"millrace"])
+    assert content == {
+        "payload": "series",
+        "channels": ["x", "y"],
+        "side": {"age": "number"},
+        "has_anomalies": True,
+    }
+
+
+def test_facts_of_a_missing_table_name_its_stage(tmp_path):
+    """As the table itself does."""
+    with pytest.raises(FileNotFoundError, match="dvc repro ingest"):
+        table_facts(tmp_path / "a.parquet")
+
+
+def test_a_side_column_has_one_kind(tmp_path, monkeypatch):
+    """A word among numbers is refused wherever it stands, with the option that says what the column is."""
+    for rows_per_group in (1, 8192):
+        monkeypatch.setattr(sample_table, "ROWS_PER_GROUP", rows_per_group)
+        with pytest.raises(DataRefused, match="--set categorical=COLUMN"):
+            written(tmp_path / "a.parquet", {"size": 1.0}, {"size": "large"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_side_column_that_appears_late_is_refused(tmp_path, monkeypatch):
+    """It would otherwise be dropped without a word."""
+    monkeypatch.setattr(sample_table, "ROWS_PER_GROUP", 1)
+    with pytest.raises(ValueError, match=r"appear late.*side\.size"):
+        written(tmp_path / "a.parquet", {}, {"size": 1.0})
+
+
+def test_several_rows_at_once_are_numpys(tmp_path):
+    """Pieces of unequal length end up in one array."""
+    pieces = [np.full((length, 2), length, np.float32) for length in (3, 1, 4)]
+    with npy_writer(tmp_path / "a.npy") as writer:
+        for piece in pieces:
+            writer.extend(piece)
+    np.testing.assert_array_equal(np.concatenate(pieces), np.load(tmp_path / "a.npy"))

@@ -41,6 +41,17 @@ def test_what_is_written_is_read_back(tmp_path):
         assert first == path.read_bytes()
 
 
+def test_options_are_read_back_as_they_were(tmp_path):
+    """Words, numbers, truths and lists; without options the file does not mention them."""
+    options = {"label": "007", "step": 60.5, "header": False, "side": ["a", "b"]}
+    source = read_source(write(tmp_path / "a.json", options=options))
+    assert options == source.options
+    write_source(source, tmp_path / "b.json")
+    assert source == read_source(tmp_path / "b.json")
+    write_source(read_source(write(tmp_path / "a.json")), tmp_path / "b.json")
+    assert "options" not in json.loads((tmp_path / "b.json").read_text())
+
+
 def test_a_source_cannot_be_changed(tmp_path):
     """It is read once and handed on."""
     source = read_source(write(tmp_path / "source.json"))
@@ -58,6 +69,8 @@ def test_a_source_cannot_be_changed(tmp_path):
         ({"count": "7"}, "count"),
         ({"seen": "yesterday"}, "seen"),
         ({"bytes": None}, "bytes is missing"),
+        ({"options": {"label": {"a": 1}}}, "options"),
+        ({"options": ["label"]}, "options"),
         ({"location": {"pth": "x"}}, "Did you mean location.path"),
         ({"location": {}}, "either path or url"),
         ({"location": {"path": "a", "url": "http://h/a", "sha256": SHA256}}, "either path or url"),

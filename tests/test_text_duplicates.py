@@ -118,6 +118,18 @@ def test_a_full_table_of_counts_changes_no_cluster(monkeypatch):
     assert expected == groups_of(60, near_text_pairs(texts, 0.7))
 
 
+def test_overfull_histograms_change_no_cluster(monkeypatch):
+    """Texts with more than 255 shingles in one bin are not ruled out by what was counted."""
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(list("abcdefgh"), 900)) for _ in range(4)]
+    texts += [text[:-40] for text in texts]
+    for name in ("MIN_BINS", "MAX_BINS"):
+        monkeypatch.setattr(text_duplicates, name, 1)
+    expected = brute_force(texts, 0.9)
+    assert expected == groups_of(8, near_text_pairs(texts, 0.9))
+    assert len(expected) == 4
+
+
 def test_the_order_of_rows_does_not_matter():
     """Shuffled texts get the same cluster, each."""
     texts = variants(5, 100)

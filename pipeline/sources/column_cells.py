@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from pipeline.sources.cells import LARGEST, MISSING
-from pipeline.sources.column_batches import Batch
+from pipeline.sources.column_batch import Batch
 from pipeline.sources.problems import Problems, shown
 
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"

@@ -27,7 +27,9 @@ def txt_rows(lines: Iterator[str], name: str, problems: Problems) -> Iterator[Se
 
 def _split_txt(line: str) -> list[str]:
     text = line.strip(" \t")
-    return text.split(",") if "," in text else SPACES.split(text)
+    cells = text.split(",")
+    # A blank within the class: commas are not what separates here, and will be refused as values.
+    return SPACES.split(text) if len(cells) == 1 or SPACES.search(cells[0].strip(" \t")) else cells
 
 
 def _rows(lines: Iterator[tuple[str, list[str]]], name: str, problems: Problems) -> Iterator[SeriesRow]:

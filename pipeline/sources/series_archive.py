@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pipeline.runtime import DataRefused
 from pipeline.sources import arff_format, label_first_format, ts_format
-from pipeline.sources.problems import Problems
+from pipeline.sources.problems import Problems, shown
 from pipeline.sources.raw_sample import GivenSplit, Payload, RawSample
 from pipeline.sources.series_row import FIX, SeriesRow
 
@@ -27,6 +27,8 @@ LAYOUT = (
 )
 PAYLOAD: Payload = "series"
 NAME = re.compile(r"(?P<name>.+)_(?P<part>TRAIN|TEST)\.(?P<format>ts|arff|tsv|txt)", re.IGNORECASE)
+NO_LABEL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ufffd]")
+"""Control characters, line ends of other systems, and what stands in for bytes that are no UTF-8."""
 SPLITS: dict[str, GivenSplit] = {"TRAIN": "train", "TEST": "test"}
 Rows = Callable[[Iterator[str], str, Problems], Iterator[SeriesRow]]
 READERS: dict[str, Rows] = {
@@ -120,8 +122,8 @@ def _rows(archive: tarfile.TarFile, member: str, problems: Problems) -> Iterator
     file = archive.extractfile(member)
     if file is None:
         raise DataRefused(f"{member} is no regular file. Run `millrace init` on the original data.")
-    # Comments may be in any encoding; a character that is no UTF-8 among values or classes is named there.
-    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="backslashreplace", newline="\n") as lines:
+    # Comments may be in any encoding; among values and in classes a character that is no UTF-8 is refused.
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         reader = READERS[PurePosixPath(member).suffix.lower().removeprefix(".")]
         yield from reader((line.rstrip("\r\n") for line in lines), member, problems)
 
@@ -129,6 +131,8 @@ def _rows(archive: tarfile.TarFile, member: str, problems: Problems) -> Iterator
 def _check(row: SeriesRow, place: str, channels: int, options: Options, problems: Problems) -> None:
     if row.series.shape[1] != channels:
         problems.add(f"{place}, channels", f"{channels}, as before", str(row.series.shape[1]), FIX)
+    if NO_LABEL.search(row.label):
+        problems.add(f"{place}, class", "a class of printable UTF-8", shown(row.label), FIX)
     missing = int(np.isnan(row.series).sum())
     if missing and options.missing == "fail":
         fix = "Fill them in, or run `millrace init` again with --set missing=keep."

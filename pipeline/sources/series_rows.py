@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.sources.column_batches import Batch
+from pipeline.sources.column_batch import Batch
 
 GROWTH = 1.25
 """Room is made for a quarter more than needed: memory is what limits the longest series."""

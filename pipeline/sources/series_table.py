@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from pipeline.runtime import DataRefused
 from pipeline.sources import file_names
 from pipeline.sources.anomaly_windows import MEMBER, SUFFIXES, Windows, read_windows
-from pipeline.sources.column_batches import Batch, batches, written_in_words
+from pipeline.sources.column_batch import Batch
+from pipeline.sources.column_batches import batches, written_in_words
 from pipeline.sources.column_cells import NUMBER_FIX, TimeReader, name_cells, number_cells
 from pipeline.sources.file_names import stem_of
 from pipeline.sources.problems import Problems, shown

@@ -30,6 +30,8 @@ from pipeline.sources.text_file import (
 )
 from pipeline.sources.text_layouts import LAYOUT, Layout, check_places, layout_of, place, prefixes, unwrapped
 
+__all__ = ["LAYOUT", "PAYLOAD", "Options", "describe", "read", "select"]
+
 PAYLOAD: Payload = "text"
 SEPARATORS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "colon": ":", "pipe": "|"}
 NOT_DATA = frozenset(["readme.txt", "license.txt", "licence.txt", "changelog.txt", "requirements.txt"])

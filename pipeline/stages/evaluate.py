@@ -5,7 +5,7 @@ data/interim/{payload.npy,samples.parquet}.
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
 state.json, card.json, golden.npz (16 test inputs with what the model answers), predictions of the chosen
 model and of the baselines on test.
-Parameters: candidates, data, evaluate, seed, threads.
+Parameters: candidates, data, evaluate, leaks, seed, split, threads.
 """
 
 import shutil
@@ -16,9 +16,11 @@ import msgspec
 from pipeline import paths, runtime, selection
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import finite, write_json
-from pipeline.config import BASELINE_FAMILIES, load_params
+from pipeline.config import BASELINE_FAMILIES, load_params, window_columns
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.judgement import Bootstrap, Candidate, Judgement, judge, judge_classes, read_candidate
+from pipeline.leak_data import WindowColumns
+from pipeline.leak_fitted import refuse_unless_fitted_on_train
 from pipeline.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.metric_names import primary_called, shown
 from pipeline.specs import OutputSpec
@@ -33,7 +35,14 @@ def main() -> None:
     with runtime.stage("evaluate") as stage:
         params = load_params()
         runtime.prepare_tensorflow(params.threads, params.seed)
-        settings = params.evaluate
+        settings, columns = params.evaluate, window_columns(params)
+        # Before the test set is opened: nothing that models read may have seen it.
+        refuse_unless_fitted_on_train(
+            method=params.split.method,
+            task=params.data.task,
+            windows=WindowColumns(**columns) if columns else None,
+            accepted={entry.finding: entry.reason for entry in params.leaks.accepted},
+        )
         judgement = evaluate(
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,

@@ -69,6 +69,7 @@ def main() -> None:
                     task=data.task,
                     max_rejected_share=data.max_rejected_share,
                     limit_per_class=data.limit_per_class,
+                    windowed=data.windows is not None,
                 )
         stage.console.print(
             f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, {described(summary)}; "

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline import paths, runtime
 from pipeline.artifacts import write_json, write_text
-from pipeline.config import load_params
+from pipeline.config import load_params, window_columns
 from pipeline.leak_columns import column_findings, sum_findings, word_findings
 from pipeline.leak_copies import exact_copy_findings, near_copy_findings
 from pipeline.leak_data import LeakData, WindowColumns, read_leak_data
@@ -81,20 +81,12 @@ def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("leaks") as stage:
         params = load_params()
-        windows = params.data.windows
+        columns = window_columns(params)
         summary = leaks(
             max_single_score=params.leaks.max_single_score,
             method=params.split.method,
             task=params.data.task,
-            windows=None
-            if windows is None
-            else WindowColumns(
-                windows.length,
-                windows.horizon,
-                windows.targets,
-                windows.known,
-                windows.known_categorical,
-            ),
+            windows=WindowColumns(**columns) if columns else None,
             near_text_similarity=params.validate.near_text_similarity,
             near_series_distance=params.validate.near_series_distance,
             accepted={entry.finding: entry.reason for entry in params.leaks.accepted},

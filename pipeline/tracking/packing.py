@@ -35,11 +35,7 @@ def pack_model(model: Any, best_dir: Path, folder: Path, requirements: Sequence[
     Raises:
         NotPermitted: MLflow added a pickle, which would run when the model is loaded.
     """
-    inputs, outputs = model.inputs[0], model.outputs[0]
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(inputs.dtype), (-1, *inputs.shape[1:]))]),
-        Schema([TensorSpec(np.dtype(outputs.dtype), (-1, *outputs.shape[1:]))]),
-    )
+    signature = ModelSignature(Schema(_tensors(model.inputs)), Schema(_tensors(model.outputs)))
     mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=list(requirements))
     # The canonical bytes, not a second save with another date inside: one digest names the model everywhere.
     shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
@@ -53,6 +49,15 @@ def pack_model(model: Any, best_dir: Path, folder: Path, requirements: Sequence[
             f"MLflow wrote a pickle beside the model. Expected none. Received: {pickles}. Build the model from "
             "Keras' own layers, and remove `register_keras_serializable`."
         )
+
+
+def _tensors(tensors: Sequence[Any]) -> list[TensorSpec]:
+    """Return types and shapes; several inputs carry their names, as the model takes them."""
+    named = len(tensors) > 1
+    return [
+        TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape[1:]), tensor.name if named else None)
+        for tensor in tensors
+    ]
 
 
 def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str]:

@@ -11,11 +11,49 @@ from pipeline.source_file import read_source
 from tests.e2e.clones import ROOT, clone, dvc, environment
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
+BIKE = ("time=dteday", "hour=hr", "drop=instant,casual,registered,mnth,weekday")
+INDOOR = (
+    "files=dataset/MovementAAL_RSS_*.csv",
+    "targets=MovementAAL_target.csv",
+    "tables=MovementAAL_DatasetGroup.csv",
+    "id=sequence_ID",
+    "label=class_label",
+    "group=dataset_ID",
+)
 SOURCES = {
     "digits": None,
     "fashion-mnist": ("idx", "fashion-mnist"),
     "clothing": ("image_folder", "clothing-small"),
+    "sms-spam": (
+        "text_table",
+        "sms-spam/SMSSpamCollection",
+        "format=tsv",
+        "quoting=none",
+        "header=false",
+        "label=1",
+        "text=2",
+    ),
+    "banking77": ("text_table", "banking77", "label=category", "files=*.csv"),
+    "ucr": ("series_archive", "ucr-a/ECG200"),
+    "japanese-vowels": ("series_archive", "uea-a/JapaneseVowels", "name=JapaneseVowels"),
+    "basic-motions": ("series_archive", "uea-a/BasicMotions"),
+    "indoor-movement": ("series_files", "indoor-movement/IndoorMovement.zip", *INDOOR),
+    "bike-sharing": ("series_table", "bike-sharing/hour.csv", *BIKE),
+    "bike-sharing-lags": ("series_table", "bike-sharing/hour.csv", *BIKE),
+    "etth1": ("series_table", "etth1/ETTh1.csv", "time=date"),
+    "nab": (
+        "series_table",
+        "nab-a",
+        "time=timestamp",
+        "anomaly_windows=labels/combined_windows.json",
+        "files=data/*/*.csv",
+        "off_grid=nearest",
+        "duplicates=mean",
+    ),
 }
+"""Example to kind, place in the benchmarks and options; None: bundled."""
+BY_DEFAULT = ("fashion-mnist", "clothing", "sms-spam", "japanese-vowels", "bike-sharing", "nab")
+"""One of each kind of data and task; `make test-slow` runs the others."""
 
 
 @pytest.mark.parametrize("name", [*EXAMPLES, *(f"quick/{name}" for name in EXAMPLES)])
@@ -33,13 +71,24 @@ def test_the_default_parameters_are_the_digits_example():
     assert load_params(ROOT / "examples/digits.yaml") == load_params(ROOT / "params.yaml")
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if SOURCES[name]])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow)
+        for name in EXAMPLES
+        if SOURCES[name]
+    ],
+)
 def test_the_quick_variant_runs(name, tmp_path, benchmarks):
     """From `millrace init` on the real files to a decision, in seconds of training."""
-    kind, folder = SOURCES[name]
+    kind, place, *options = SOURCES[name]
+    stated = [part for option in options for part in ("--set", option)]
     here = clone(tmp_path / "clone", f"quick/{name}")
     subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "init", "--kind", kind, "--path", str(benchmarks / folder)],
+        [
+            *(sys.executable, "-m", "pipeline.cli", "init", "--kind", kind),
+            *("--path", str(benchmarks / place), *stated),
+        ],
         cwd=here,
         env=environment(),
         check=True,

@@ -128,7 +128,7 @@ def test_nominal_names_may_be_quoted_in_arff():
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
 def test_line_ends_byte_order_marks_and_old_comments_do_not_matter(end):
     """Windows files, and comments in another encoding than the rest."""
-    content = ("# caf\xe9" + end).encode("latin-1") + (TS + "1,2:a\n3,4:b").replace("\n", end).encode()
+    content = ("# \xe9t\xe9" + end).encode("latin-1") + (TS + "1,2:a\n3,4:b").replace("\n", end).encode()
     for mark in (b"", b"\xef\xbb\xbf"):
         assert [[[1.0], [2.0]], [[3.0], [4.0]]] == [sample.series.tolist() for sample in read(mark + content)]
 
@@ -154,6 +154,8 @@ def test_line_ends_byte_order_marks_and_old_comments_do_not_matter(end):
         ("tsv", "a\t1\t2\nb\t3\n", ["line 2", "3 values"]),
         ("tsv", "a\t1\t2\n\t3\tx\n", ["line 2, column 1", "line 2, column 3", "'x'"]),
         ("txt", "a NaN NaN\n", ["without a value"]),
+        ("txt", "\u2028 1 2\n", ["line 1, class", "UTF-8"]),
+        ("tsv", b"\xe9t\xe9\t1\t2\n", ["line 1, class", "UTF-8"]),
         ("arff", ARFF + "1,2,c\n1,2,3,a\n", ["line 6, class", "line 7, channel 1, values"]),
         ("arff", ARFF + "1,oops,a\n", ["value 2", "'oops'"]),
         ("arff", ARFF + "?,?,a\n", ["at least one value"]),

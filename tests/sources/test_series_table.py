@@ -96,6 +96,13 @@ def test_parquet_and_csv_hold_the_same_series():
         assert (one.sample_id, one.time) == (two.sample_id, two.time)
 
 
+def test_columns_of_parquet_are_found_by_name():
+    """In any order, whatever the file's own is."""
+    content = parquet({"x": [1.0, 2.0], "time": ["2024-01-01", "2024-01-02"], "y": [3.0, 4.0]})
+    (sample,) = read(content, "t.parquet", columns=["y", "x"])
+    assert [[3.0, 1.0], [4.0, 2.0]] == sample.series.tolist()
+
+
 def test_bike_sharing_has_165_hours_without_a_row(benchmarks):
     """Date and hour make the time; 17,544 hours of two years, equal to what pandas reindexes."""
     path = benchmarks / "bike-sharing" / "hour.csv"
@@ -187,6 +194,7 @@ GOOD = "time,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n"
         (GOOD.replace("1,2", ",2"), {"id": "x"}, ["line 2, column 'x'", "an id"]),
         (GOOD + "2024-01-02,5,6\n", {}, ["line 4", "one row per step"]),
         ("time,x,x\n2024-01-01,1,2\n", {}, ["line 1"]),
+        ("#time,x, x\n2024-01-01,1,2\n", {}, ["does not name its columns"]),
         ("time,x\n", {}, ["at least one row"]),
         ("", {}, ["empty"]),
         (b"time,x\n2024-01-01,\xff\xfe\xfa\n", {"encoding": "utf-8"}, ["t.csv"]),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def ready(tmp_path_factory):
     """Make the project and an empty store once."""
     from pipeline import runtime
 
-    runtime.prepare_tensorflow(2, 7)
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path_factory.mktemp("ready") / "project")
     create_sqlite(root / "mlflow.db")
     return root

@@ -135,7 +135,7 @@ def test_near_copies_under_two_labels_are_a_warning(tmp_path):
 def test_empty_texts_and_a_wrong_encoding_are_refused(tmp_path):
     """More than 1 % of either; all texts are named."""
     given = texts()
-    given[1], given[7] = "  ", "caf\ufffd"
+    given[1], given[7] = "  ", "pi\ufffdata"
     write_texts(tmp_path, given, LABELS)
     _, failing = refused()
     assert failing["empty"] == ["001"]

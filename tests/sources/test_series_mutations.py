@@ -1,0 +1,126 @@
+"""Damaged files of series are refused with a message, or read as an independent parser reads them.
+
+The .ts format is tried in `test_mutations.py`, ten thousand times; here are the other formats of series.
+"""
+
+import csv
+import datetime as dt
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+
+from pipeline.runtime import UserError
+from pipeline.sources import series_archive, series_files, series_table
+from pipeline.sources.cells import MISSING, label_text
+from tests.sources.mutations import mutations
+from tests.sources.parquet_file import parquet
+from tests.sources.read_source import read_source
+
+NUM_DAMAGED = 300
+RELATIONAL = (
+    b"@relation x\n@attribute r relational\n@attribute t1 numeric\n@attribute t2 numeric\n@end r\n"
+    b"@attribute class {a,'b c'}\n@data\n'1,2\\n3,4',a\n'1,?\\n-3e2,4',\"b c\"\n"
+)
+ARFF = (
+    b"@relation x\n@attribute t1 numeric\n@attribute t2 real\n@attribute class {a,b}\n@data\n1,2,a\n3,?,b\n"
+)
+TSV = b"1\t1.5\t-2\n2\tNaN\t3\n1\t4\tNaN\n"
+TXT = b"  1.0e+00  1.5 -2\n  2.0e+00  NaN  3\n"
+TABLE = (
+    b"time,id,x,room,y\n2024-01-01,b,1,R1,2\n2024-01-02,b,3,R1,\n2024-01-01,a,5,R2,6\n2024-01-03,a,7,R2,8\n"
+    b'2024-01-04,a,"7",R2,8\n'
+)
+WINDOWS = b'{"a": [["2024-01-01", "2024-01-02"]], "b": []}'
+TARGETS = b"#id, class, room\n2,yes,B1\n1,no,A\n"
+SERIES = b"a,b\n1,2\n3,\n"
+
+
+def number(cell):
+    """Return a cell as float32 sees it, by Python's own rules."""
+    return math.nan if cell.strip(" \t") in MISSING else np.float32(float(cell))
+
+
+def check_lines(separator):
+    """Return a check of formats with the class first, one series per line."""
+
+    def check(content, suffix):
+        samples = read_source(series_archive, {f"S_TRAIN.{suffix}": content})
+        lines = [line.removesuffix("\r") for line in content.decode("utf-8-sig", "replace").split("\n")]
+        rows = [
+            re.split(separator, line.strip(" \t") if suffix == "txt" else line)
+            for line in lines
+            if line.strip(" \t")
+        ]
+        assert len(rows) == len(samples)
+        for (label, *cells), sample in zip(rows, samples, strict=True):
+            values = np.array([number(cell) for cell in cells], np.float32)
+            steps = np.flatnonzero(~np.isnan(values))[-1] + 1
+            np.testing.assert_array_equal(values[:steps], sample.series[:, 0])
+            assert label_text(label) == sample.label
+
+    return check
+
+
+def check_table(content, _):
+    """Every row stands at its step of its series, and there are no others."""
+    samples = read_source(
+        series_table, {"t.csv": content, "w.json": WINDOWS}, id="id", static=("room",), files="t.csv",
+        anomaly_windows="w.json", delimiter="comma", encoding="utf-8",
+    )  # fmt: skip
+    header, *rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    names = [name.strip(" \t") for name in header]
+    rows = [dict(zip(names, row, strict=True)) for row in rows if row]
+    series = {sample.sample_id: sample for sample in samples}
+    there = {name: np.full(sample.series.shape, np.nan) for name, sample in series.items()}
+    for row in rows:
+        sample = series[row["id"].strip(" \t")]
+        time = dt.datetime.fromisoformat(row["time"].strip(" \t")).replace(tzinfo=None)
+        step = (time - dt.datetime.fromisoformat(sample.time)).total_seconds() / sample.step_seconds
+        there[sample.sample_id][int(step)] = [number(row[channel]) for channel in sample.channels]
+        assert row["room"].strip(" \t") == (sample.side["room"] or "")
+    for name, expected in there.items():
+        np.testing.assert_array_equal(expected, series[name].series)
+
+
+def only_read(source, names, **options):
+    """Return a check that reads, for formats whose second parser would be this one again."""
+
+    def check(content, suffix):
+        files = {name: content if given is None else given for name, given in names.items()}
+        assert read_source(source, files, **options)
+
+    return check
+
+
+FORMATS = {
+    "tsv": (TSV, check_lines("\\t")),
+    "txt": (TXT, check_lines("[ \\t]+|,")),
+    "table": (TABLE, check_table),
+    "arff": (ARFF, only_read(series_archive, {"S_TRAIN.arff": None})),
+    "relational arff": (RELATIONAL, only_read(series_archive, {"S_TRAIN.arff": None})),
+    "windows": (WINDOWS, only_read(series_table, {"t.csv": TABLE, "w.json": None}, id="id", static=("room",),
+                                   anomaly_windows="w.json", files="t.csv")),
+    "parquet": (parquet({"time": ["2024-01-01", "2024-01-02"], "x": [1.0, 2.0]}),
+                only_read(series_table, {"t.parquet": None})),
+    "targets": (TARGETS, only_read(series_files, {"S_1.csv": SERIES, "S_2.csv": SERIES, "t.csv": None},
+                                   files="S_*.csv", targets="t.csv", label="class", side=("room",))),
+    "series": (SERIES, only_read(series_files, {"S_1.csv": None, "S_2.csv": SERIES}, files="S_*.csv")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files_are_refused_or_read_as_another_parser_reads_them(name):
+    """No traceback, no value that differs; some are accepted and some refused, so that both are tried."""
+    good, check = FORMATS[name]
+    check(good, name)
+    accepted = 0
+    for damaged in mutations(good, NUM_DAMAGED, seed=3):
+        try:
+            check(damaged, name)
+        except UserError:
+            continue
+        accepted += 1
+    assert NUM_DAMAGED // 50 <= accepted < NUM_DAMAGED
