@@ -19,6 +19,7 @@ from pipeline.judged_rows import JudgedRows
 from pipeline.metrics import METRICS, Metric, expected_calibration_error, short_name
 from pipeline.probabilities import IntArray, checked
 from pipeline.resamples import Blocks
+from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 
 
@@ -105,15 +106,15 @@ def positive_index(spec: OutputSpec, positive_class: str | None) -> int | None:
         positive_class: Its name; None: the rarer one, of equals the second.
 
     Raises:
-        ValueError: There is no class of that name.
+        DataRefused: There is no class of that name, or there are not two.
     """
-    if spec.num_classes != 2:
+    if spec.num_classes != 2 and positive_class is None:
         return None
     if positive_class is None:
         return 0 if spec.class_counts[0] < spec.class_counts[1] else 1
-    if positive_class not in spec.classes:
-        raise ValueError(
-            f"data.positive_class must be a class of the data. Expected one of {list(spec.classes)}. "
-            f"Received: positive_class={positive_class}."
+    if positive_class not in spec.classes or spec.num_classes != 2:
+        raise DataRefused(
+            f"data.positive_class must be one of exactly two classes. The data has {list(spec.classes)}. "
+            f"Received: positive_class={positive_class}. Correct it in params.yaml, or set it to null."
         )
     return spec.classes.index(positive_class)

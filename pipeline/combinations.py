@@ -39,7 +39,6 @@ FAMILIES: dict[tuple[str, str, bool], tuple[str, ...]] = {
     ("text", "regression", False): (*TRAINED, "majority"),
     ("series", "classification", False): (*TRAINED, "majority", "nearest"),
     ("series", "regression", False): (*TRAINED, "majority"),
-    ("series", "anomaly", False): ("autoencoder", "pca"),
     ("series", "regression", True): (*TRAINED, "majority"),
     ("series", "forecasting", True): (*TRAINED, "majority", "naive"),
     ("series", "anomaly", True): ("autoencoder", "pca"),

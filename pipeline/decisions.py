@@ -11,7 +11,13 @@ from pipeline.artifacts import content_key
 from pipeline.gate import Decision, Rules
 
 
-def decision_key(model_sha256: str, test_digest: str, rules: Rules, baselines: Mapping[str, str]) -> str:
+def decision_key(
+    model_sha256: str,
+    test_digest: str,
+    rules: Rules,
+    baselines: Mapping[str, str],
+    judged_by: Mapping[str, Any] | None = None,
+) -> str:
     """Return a digest of what a decision is about; equal keys ask the same question.
 
     Args:
@@ -19,8 +25,9 @@ def decision_key(model_sha256: str, test_digest: str, rules: Rules, baselines: M
         test_digest: Of all that judges, see `pipeline.contenders.scored_digest`.
         rules: How strict the gate is.
         baselines: Name of each baseline to the sha256 of its model.
+        judged_by: How answers become metrics: bins, positive class, rules of alarms, thresholds.
     """
-    return content_key([model_sha256, test_digest, asdict(rules), baselines])
+    return content_key([model_sha256, test_digest, asdict(rules), baselines, dict(judged_by or {})])
 
 
 def decision_content(

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pipeline.contenders import Answers, NotComparable, load_test_rows, score, s
 from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Rules, first_champion, next_champion
 from pipeline.input_specs import output_spec
-from pipeline.judged_rows import JudgedRows
+from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.measures import Measures, OperatingPoint, Yardstick, measures_of
 from pipeline.tracking.registry import (
     APPLIED,
@@ -53,12 +54,14 @@ def decide(
     champion = champion_version(store, model_name)
     champion_sha256 = champion.model_sha256 if champion else ""
     opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
-    key = decision_key(version.model_sha256, scored_digest(test), rules, opponents)
+    card = read_json(paths.BEST_DIR / "card.json", "evaluate")
+    points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
+    judged_by = {"yardstick": asdict(yardstick), **points}
+    key = decision_key(version.model_sha256, scored_digest(test), rules, opponents, judged_by)
     recorded = recorded_decision(version)
     applied = version.tags.get(APPLIED) == "true"
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
         return recorded
-    card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     measures = measures_of(test, output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate")), yardstick)
     answers = score(candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
     challenger = _contender(answers, measures, card.get("operating_point", {}), rules)
@@ -68,7 +71,7 @@ def decide(
         decision = first_champion(measures.y_true, challenger, measured, rules, measures.blocks)
     else:
         try:
-            opponent = _champion(store, champion, test, measures, rules)
+            opponent = _champion(store, champion, test, measures=measures, rules=rules, yardstick=yardstick)
         except NotComparable as error:
             decision = Decision("refused", (f"{error} Register it under another register.model_name.",))
         else:
@@ -105,11 +108,24 @@ def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rule
 
 
 def _champion(
-    store: Store, champion: Version, test: JudgedRows, measures: Measures, rules: Rules
+    store: Store,
+    champion: Version,
+    test: JudgedRows,
+    *,
+    measures: Measures,
+    rules: Rules,
+    yardstick: Yardstick,
 ) -> Contender:
+    """Return the champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
+
+    Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
+    """
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary))
         # One name for every store, so that equal decisions have equal bytes.
         answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
-        point = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
+        val = load_rows("val")
+        spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+        on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
+        point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
     return _contender(answers, measures, point, rules)

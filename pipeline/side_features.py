@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.runtime import DataRefused
+from pipeline.sources.cells import MISSING
 from pipeline.tokens import most_frequent
 from pipeline.train_statistics import exact_statistics
 
@@ -173,11 +174,15 @@ def category_of(value: Value) -> str:
     """Return the name of a category, "" where it is missing: 3.0 from a table of numbers and "3" are one."""
     if value is None or value != value:  # noqa: PLR0124  # NaN alone differs from itself
         return ""
-    return value if isinstance(value, str) else f"{float(value):.9g}"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if float(value).is_integer() else f"{float(value):.9g}"
 
 
 def numbers_of(name: str, values: Values) -> np.ndarray:
-    """Return numbers as float64, NaN where one is missing (None, NaN or an empty text).
+    """Return numbers as float64, NaN where one is missing (None, NaN, or a text that readers take for missing).
 
     Raises:
         DataRefused: A value is something else, or infinite; names the column and the first such value.
@@ -187,7 +192,8 @@ def numbers_of(name: str, values: Values) -> np.ndarray:
     numbers = np.empty(len(values), np.float64)
     for row, value in enumerate(values):
         try:
-            numbers[row] = np.nan if value is None or value == "" else float(value)
+            missing = value is None or (isinstance(value, str) and value.strip(" \t") in MISSING)
+            numbers[row] = np.nan if missing else float(value)  # type: ignore[arg-type]  # not None here
         except (TypeError, ValueError):
             numbers[row] = np.inf
         if np.isinf(numbers[row]):

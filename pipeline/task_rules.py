@@ -84,6 +84,17 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
             "validate.near_series_distance": params.validate.near_series_distance,
         },
     }
+    if params.reduce is not None and (payload == "text" or windows is not None):
+        yield (
+            "reduce works on images and whole series. Received: a section reduce with "
+            f"{'windows' if windows else 'texts'}. Set reduce: null."
+        )
+    text = params.features.text
+    if text is not None and (text.vectors is None) != (text.vectors_sha256 is None):
+        yield (
+            "features.text.vectors and vectors_sha256 belong together, so that another file gives another run. "
+            f"Received: vectors={text.vectors}, vectors_sha256={text.vectors_sha256}. Give both or none."
+        )
     example = {"image": "digits", "text": "sms-spam", "series": "japanese-vowels"}[payload]
     for name, value in needed[payload].items():
         if value is None:
@@ -103,6 +114,11 @@ def _window_problems(params: Params) -> Iterator[str]:
                 f"length >= 2. Received: horizon={windows.horizon}, targets={list(windows.targets)}, "
                 f"length={windows.length}."
             )
+    elif task == "regression" and windows.horizon != 1:
+        yield (
+            "data.windows.horizon must be 1 for task regression, which predicts one step. "
+            f"Received: horizon={windows.horizon}. Set it to 1, or take task forecasting."
+        )
     elif not windows.horizon or not windows.targets:
         yield (
             f"data.windows for task {task} must say what to predict. Expected horizon >= 1 and at least one "
@@ -211,6 +227,12 @@ def _forecast_problems(where: str, model: msgspec.Struct, params: Params) -> Ite
         name for name in ("last_value_residual", "per_channel", "season") if getattr(model, name, False)
     ]
     for name in copying:
+        history = params.data.windows.length if params.data.windows else 0
+        if name == "season" and getattr(model, name) > history > 0:
+            yield (
+                f"{where}.model.season must not exceed the history. Expected at most data.windows.length={history}. "
+                f"Received: season={getattr(model, name)}."
+            )
         if params.data.task != "forecasting":
             yield f"{where}.model.{name} is for task forecasting. Received: task={params.data.task}. Remove it."
         elif scaling != "channel":

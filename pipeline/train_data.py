@@ -77,7 +77,9 @@ def load_train_data(family: str) -> TrainData:
     specs = input_spec(state, family), output_spec(state)
     if state.get("windows"):
         made = windowed_inputs(state, split, ("train", "val"))
-        return TrainData(made.inputs, None, made.numbers("train"), made.numbers("val"), *specs)
+        return TrainData(
+            made.inputs, None, _normal(made, state["windows"]["length"]), made.numbers("val"), *specs
+        )
     inputs = whole_inputs(state, family)
     targets = _targets(state, split, len(inputs))
     return TrainData(inputs, targets, split.rows_of("train"), split.rows_of("val"), *specs)
@@ -105,6 +107,17 @@ def load_split_rows(name: str, family: str) -> SplitRows:
         tuple(split.labels.tolist()) if task == "classification" else (),
         split.targets[:, None].astype(np.float32) if task == "regression" else None,
     )
+
+
+def _normal(made: WindowedInputs, length: int) -> np.ndarray:
+    """Return the training windows without a step that is labelled as an anomaly: what is normal is learned."""
+    numbers = made.numbers("train")
+    if not made.samples.has_anomalies:
+        return numbers
+    labelled = np.concatenate([[0], np.cumsum(mapped(paths.PAYLOAD_NPY, "ingest")[:, -1] > 0)])
+    first = made.index.locate(numbers)
+    normal: np.ndarray = numbers[labelled[first] == labelled[first + length]]
+    return normal
 
 
 def _windows(name: str, made: WindowedInputs) -> SplitRows:

@@ -40,13 +40,14 @@ def read_vectors(path: Path, tokenizer: Tokenizer) -> tuple[np.ndarray, int]:
     wanted = {word: number for number, word in enumerate(tokenizer.vocabulary, start=FIRST_ID)}
     found: dict[int, np.ndarray] = {}
     dimensions = 0
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    # A word in another encoding is one that the texts do not have.
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             word, *values = line.rstrip().split(" ")
             if number == 1 and len(values) == 1:
                 continue
             dimensions = dimensions or len(values)
-            if len(values) != dimensions:
+            if len(values) != dimensions or not dimensions:
                 raise _refused(path, number, dimensions, f"{len(values)} values")
             if word in wanted and wanted[word] not in found:
                 found[wanted[word]] = _numbers(path, number, values)

@@ -9,6 +9,7 @@ from pipeline.class_measures import positive_index
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Bootstrap, judge
 from pipeline.measures import Yardstick, measures_of
+from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 from pipeline.timeline import Timeline
 
@@ -39,7 +40,7 @@ def test_the_rarer_class_is_looked_for_unless_another_is_named(counts, wanted, i
 
 def test_a_positive_class_that_does_not_exist_is_refused() -> None:
     """The message names the classes."""
-    with pytest.raises(ValueError, match=r"Expected one of \['ham', 'spam'\].*Received: positive_class=eggs"):
+    with pytest.raises(DataRefused, match=r"The data has \['ham', 'spam'\].*Received: positive_class=eggs"):
         positive_index(TWO, "eggs")
 
 

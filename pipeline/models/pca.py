@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 from keras import layers
 
 from pipeline.model_starts import begin
@@ -50,7 +51,8 @@ def fit_closed_form(model: keras.Model, inputs: np.ndarray, _targets: np.ndarray
         inputs: Training series or windows, float32 (num_train, length, channels), `PAD` behind the end.
     """
     codes = model.get_layer("codes")
-    mean, components = principal_components(inputs.reshape(len(inputs), -1), codes.units)
+    with threadpool_limits(1):  # the last bits of a product depend on how many threads share it
+        mean, components = principal_components(inputs.reshape(len(inputs), -1), codes.units)
     codes.set_weights([components.T, -components @ mean])
     model.get_layer("values").set_weights([components, mean])
 

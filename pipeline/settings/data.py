@@ -116,6 +116,8 @@ class TextFeatures(Section, frozen=True):
     char_ngrams: tuple[Count, Count] | None
     bag_size: Count
     max_bag: Count
+    vectors_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of the file of vectors: DVC does not know it, and another content must give another run."""
 
 
 class SeriesFeatures(Section, frozen=True):

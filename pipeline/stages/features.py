@@ -14,6 +14,7 @@ Parameters:
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ import numpy as np
 from rich.progress import Progress
 
 from pipeline import paths, runtime
-from pipeline.artifacts import atomic_path, read_json, write_json
+from pipeline.artifacts import atomic_path, file_digest, read_json, write_json
 from pipeline.config import load_params
 from pipeline.sample_rows import SampleRows, read_sample_rows
 from pipeline.side_features import fit_side_features
@@ -182,6 +183,8 @@ def main() -> None:
         _require_no_leaks()
         settings = params.features
         blocks = {name: msgspec.to_builtins(getattr(settings, name)) for name in ("text", "series", "side")}
+        if settings.text is not None:
+            _require_pinned_vectors(settings.text.vectors, blocks["text"].pop("vectors_sha256"))
         with Progress(console=stage.console, disable=not stage.console.is_terminal) as progress:
             state = features(
                 settings.groups,
@@ -197,7 +200,28 @@ def main() -> None:
                 windows=msgspec.to_builtins(params.data.windows),
                 **blocks,
             )
+        _require_positive_class(params.data.positive_class, state)
         stage.console.print(_sentence(state))
+
+
+def _require_pinned_vectors(path: str | None, sha256: str | None) -> None:
+    if path is None or not Path(path).is_file():
+        return  # a missing file is reported where it is read
+    received = file_digest(Path(path), "sha256")
+    if received != sha256:
+        raise runtime.DataRefused(
+            f"{path} is not the file of word vectors that params.yaml pins. Expected features.text.vectors_sha256="
+            f"{sha256}. Received: {received}. Put the right file there, or correct the digest."
+        )
+
+
+def _require_positive_class(name: str | None, state: Mapping[str, Any]) -> None:
+    classes = state.get("classes", [])
+    if name is not None and (name not in classes or len(classes) != 2):
+        raise runtime.DataRefused(
+            f"data.positive_class must be one of exactly two classes. The data has {classes}. "
+            f"Received: positive_class={name}. Correct it in params.yaml, or set it to null."
+        )
 
 
 def _sentence(state: Mapping[str, Any]) -> str:
