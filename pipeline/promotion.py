@@ -124,8 +124,10 @@ def _champion(
         folder = fetch_model(store, champion, Path(temporary))
         # One name for every store, so that equal decisions have equal bytes.
         answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
-        val = load_rows("val")
-        spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
-        on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
-        point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
+        point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
+        if point:
+            val = load_rows("val")
+            spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+            on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
+            point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
     return _contender(answers, measures, point, rules)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import paths, runtime
-from pipeline.artifacts import atomic_path, write_json, write_text
+from pipeline.artifacts import atomic_path, read_json, write_json, write_text
 from pipeline.config import Reduce, load_params
 
 SHOWN_IMAGES = 10
@@ -61,12 +61,11 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
     from pipeline.reduction_report import draw_pictures, draw_reconstructions, page, verdicts
     from pipeline.train_data import load_train_data
 
+    if read_json(paths.FEATURES_STATE, "features").get("windows"):
+        raise _not_reducible("windows")
     data = load_train_data("autoencoder")
-    if not reduction.can_reduce(data.input_spec) or len(data.inputs) == 0:
-        raise runtime.DataRefused(
-            f"The section `reduce` works on images and whole series. Received: {data.input_spec.kind} inputs. "
-            "Remove it from params.yaml."
-        )
+    if not reduction.can_reduce(data.input_spec):
+        raise _not_reducible(data.input_spec.kind)
     test_rows, test_labels = _test_rows()
     classes = data.output_spec.classes
     labels = _labels(data.targets, data.train_rows, test_labels, classes)
@@ -127,6 +126,13 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
     write_json(paths.REDUCE_SUMMARY, _summary(rows))
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return verdicts(rows)
+
+
+def _not_reducible(received: str) -> runtime.DataRefused:
+    return runtime.DataRefused(
+        f"The section `reduce` works on images and whole series. Received: {received}. "
+        "Set reduce: null in params.yaml."
+    )
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ SOURCES = {
     ),
 }
 """Example to kind, place in the benchmarks and options; None: bundled."""
-BY_DEFAULT = ("fashion-mnist", "clothing", "sms-spam", "japanese-vowels", "bike-sharing", "nab")
+BY_DEFAULT = ("fashion-mnist", "clothing", "sms-spam", "bike-sharing")
 """One of each kind of data and task; `make test-slow` runs the others."""
 
 

@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.gate import Rules
+from pipeline.measures import Yardstick
+from pipeline.metric_names import primary_called
 from tests.e2e.services import MlflowServer
 from tests.registration import make_registration_project
 from tests.synthetic_project import write_live_log
@@ -37,7 +40,8 @@ def recorded(tmp_path_factory):
     from pipeline import runtime
     from pipeline.stages import register
 
-    runtime.prepare_tensorflow(2, 7)
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path_factory.mktemp("pages") / "project")
     write_live_log(root, "linear", "live-1")
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +53,10 @@ def recorded(tmp_path_factory):
             baselines=NAMES[1:],
             model_name="digits",
             experiment="digits",
-            rules=Rules(0.0, 0.95, 200, 7),
+            rules=Rules(
+                primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7
+            ),
+            yardstick=Yardstick(),
         )
     links = json.loads((root / ".millrace/last_run.json").read_text())["links"]
     with MlflowServer(f"sqlite:///{root}/mlflow.db", root / "mlartifacts") as server:

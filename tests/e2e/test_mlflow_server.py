@@ -2,12 +2,15 @@
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
 from pipeline import lineage
 from pipeline.follow import Breaker, Follower, follow
 from pipeline.gate import Rules
+from pipeline.measures import Yardstick
+from pipeline.metric_names import primary_called
 from pipeline.tracking import record, registry
 from pipeline.tracking.store import open_store
 from tests.e2e.services import MlflowServer, postgres
@@ -37,7 +40,8 @@ def project(tmp_path, monkeypatch, server):
     """Stand in a project that records on the server."""
     from pipeline import runtime
 
-    runtime.prepare_tensorflow(2, 7)
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path / "project")
     monkeypatch.chdir(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
@@ -54,7 +58,10 @@ def run_register(experiment):
             baselines=NAMES[1:],
             model_name=experiment,
             experiment=experiment,
-            rules=Rules(0.0, 0.95, 200, 7),
+            rules=Rules(
+                primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7
+            ),
+            yardstick=Yardstick(),
         )
     finally:
         register.report.print_report = original
