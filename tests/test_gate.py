@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.binary_metrics import positive_f1_score
+from pipeline.decisions import decision_key
 from pipeline.gate import Contender, Rules, first_champion, next_champion
 from pipeline.metric_names import primary_called
 from pipeline.metrics import accuracy_score, roc_auc_score
@@ -248,3 +249,12 @@ def test_a_metric_that_does_not_exist_refuses(y_true: np.ndarray, good: Contende
     decision = next_champion(one_class, *pair, replace(RULES, primary=primary_called("roc_auc")))
     assert decision.verdict == "refused"
     assert "cannot be judged" in decision.reasons[0]
+
+
+def test_other_rules_of_judging_ask_another_question():
+    """A decision under one alarm factor or positive class does not answer for another."""
+    keys = {
+        decision_key("model", "rows", RULES, {}, {"yardstick": {"alarms": {"factor": factor}}})
+        for factor in (1.0, 3.0)
+    }
+    assert 2 == len(keys)

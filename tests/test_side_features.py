@@ -8,7 +8,7 @@ import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from pipeline.runtime import DataRefused
-from pipeline.side_features import fit_side_features, side_features_of
+from pipeline.side_features import category_of, fit_side_features, numbers_of, side_features_of
 
 COLUMNS = {
     "age": [30.0, None, 50.0, 40.0],
@@ -98,3 +98,17 @@ def test_order_and_json_change_nothing():
     ]
     assert json.dumps(states[0]) == json.dumps(states[1])
     assert fit() == side_features_of(json.loads(json.dumps(fit().state())))
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(True, "true"), (False, "false"), (1234567890, "1234567890"), (3.0, "3"), (0.5, "0.5"), ("007", "007")],
+)
+def test_a_category_of_a_json_record_is_called_as_at_ingest(value, name):
+    """Truth values and large whole numbers too, or they would silently become unknown."""
+    assert name == category_of(value)
+
+
+def test_what_readers_take_for_missing_is_missing_in_a_record():
+    """`NA`, `?` and blanks are no refused words."""
+    assert np.isnan(numbers_of("x", ["NA", " ", "?", None, ""])).all()

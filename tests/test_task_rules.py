@@ -9,6 +9,7 @@ from pipeline import task_rules
 from pipeline.config import load_params
 from pipeline.contradictions import contradictions
 from pipeline.source_file import Source
+from pipeline.source_kinds import SOURCES
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 KIND_OF = {
@@ -45,8 +46,12 @@ def source(kind: str) -> Source:
 def example(name: str, **sections):
     """Return an example's parameters with some sections changed, key by key."""
     params = load_params(EXAMPLES / f"{name}.yaml")
-    for section, changes in sections.items():
-        changed = msgspec.structs.replace(getattr(params, section), **changes)
+    for name_of_section, changes in sections.items():
+        section, _, block = name_of_section.partition(".")
+        part = getattr(params, section)
+        if block:
+            changes = {block: msgspec.structs.replace(getattr(part, block), **changes)}
+        changed = msgspec.structs.replace(part, **changes)
         params = msgspec.structs.replace(params, **{section: changed})
     return params
 
@@ -88,6 +93,9 @@ def test_forecasting_needs_windows_over_series_with_time():
         ),
         ("digits", "data", {"policy": None}, "data.policy is missing"),
         ("nab", "evaluate", {"anomaly": None}, "evaluate.anomaly is missing"),
+        ("bike-sharing", "data.windows", {"horizon": 24}, "horizon must be 1 for task regression"),
+        ("etth1", "data.windows", {"length": 12}, "model.season must not exceed the history"),
+        ("sms-spam", "features.text", {"vectors": "v.txt"}, "vectors and vectors_sha256 belong together"),
     ],
 )
 def test_wrong_combinations_are_refused(name, section, changes, message):
@@ -127,6 +135,20 @@ def test_windows_of_anomalies_look_at_themselves():
         example("nab", data={"windows": windows}), source("series_table")
     )
     assert "looks at the window itself" in problem
+
+
+@pytest.mark.parametrize("name", ["sms-spam", "etth1"])
+def test_texts_and_windows_are_not_reduced(name):
+    """Rows of the split are no window numbers, and texts cannot be laid flat."""
+    wanted = load_params(EXAMPLES / "fashion-mnist.yaml").reduce
+    params = msgspec.structs.replace(example(name), reduce=wanted)
+    problems = contradictions(params, source(KIND_OF[name]))
+    assert any("reduce works on images and whole series" in problem for problem in problems)
+
+
+def test_kinds_are_of_the_payload_that_their_source_says():
+    """The table here, which imports no reader, agrees with the readers."""
+    assert {kind: module.PAYLOAD for kind, module in SOURCES.items()} == task_rules.PAYLOADS
 
 
 def test_targets_are_not_known_in_advance():

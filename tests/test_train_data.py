@@ -164,6 +164,21 @@ def test_windows_of_anomalies_are_their_own_targets(project):
     assert [20] == np.flatnonzero(judged.anomalies[0]).tolist()
 
 
+def test_labelled_anomalies_are_not_learned(project):
+    """Of ten training windows of three steps, the three that hold the labelled step 5 are left out; val keeps its own."""
+    steps = np.arange(24, dtype=np.float32)
+    payload = np.stack([steps, (steps == 5).astype(np.float32)], axis=1)
+    columns = {"time": ["2026-01-05T00:00:00"], "step_seconds": [3600.0]}
+    write_samples(project, payload, [24], channels=("load",), anomalies=True, **columns)
+    splits, rows, starts, stops = zip(*SEGMENTS, strict=True)
+    write_split(project, list(splits), rows=list(rows), starts=starts, stops=stops)
+    windows = WINDOWS | {"horizon": 0, "targets": [], "known": [], "known_categorical": [], "calendar": []}
+    run_features(task="anomaly", windows=windows, series=SERIES)
+    data = load_train_data("autoencoder")
+    assert [0, 1, 2, 6, 7, 8, 9] == data.train_rows.tolist()
+    assert 4 == len(data.val_rows)
+
+
 def test_series_are_padded_where_lengths_differ(project):
     """The longest training series sets the length; a longer one of val is cut, a shorter one padded."""
     lengths = [4, 6, 1, 2, 1, 3]
