@@ -1,0 +1,99 @@
+"""`millrace init`: say what the data is."""
+
+import argparse
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pipeline import runtime
+from pipeline.commands.size_limit import add_size_limit, max_bytes
+from pipeline.example_params import EXAMPLES_DIR, example_params, replace_params
+from pipeline.gather import gather
+from pipeline.gathered import show
+from pipeline.source_file import Kind, Location, location_problems, write_source
+from pipeline.source_kinds import stated_options
+from pipeline.strict_yaml import ParamsError, convert
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HELP = "say what the data is; writes data/source.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--kind", required=True, choices=get_args(Kind), help="how the files are laid out")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--path", help="folder, .zip/.tar(.gz) archive, or single file, on this machine")
+    place.add_argument("--url", help="http(s) address of an archive or a single file")
+    parser.add_argument("--sha256", help="digest of the file behind --url, from the publisher's page")
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="how the files are read, such as --set label=class",
+    )
+    parser.add_argument("--example", help="take examples/NAME.yaml as params.yaml", metavar="NAME")
+    parser.add_argument("--force", action="store_true", help="with --example: replace a changed params.yaml")
+    add_size_limit(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    location: Literal["bundled"] | Location = "bundled"
+    if options.path is not None or options.url is not None or options.kind != "digits":
+        sha256 = options.sha256.lower() if options.sha256 else None
+        given = {"path": options.path, "url": options.url, "sha256": sha256}
+        try:
+            location = convert(
+                {name: value for name, value in given.items() if value}, Location, "millrace init"
+            )
+        except ParamsError as error:
+            raise runtime.WronglyCalled(str(error)) from error
+    init(
+        options.kind,
+        location,
+        options=stated_options(options.kind, options.set or []),
+        example=options.example,
+        force=options.force,
+        max_bytes=max_bytes(options),
+        console=runtime.terminal(),
+    )
+
+
+def init(
+    kind: Kind,
+    location: Literal["bundled"] | Location,
+    *,
+    options: dict[str, Any] | None = None,
+    example: str | None,
+    force: bool,
+    max_bytes: int,
+    console: "Console",
+) -> None:
+    """Read the data completely, write data/source.json, and take over an example's parameters.
+
+    Args:
+        kind: Name of a file under pipeline/sources.
+        location: As it will stand in data/source.json.
+        options: How the files are read, as they will stand there.
+        example: Name of a file in examples/ that becomes params.yaml.
+        force: Replace a params.yaml that holds work of its own; it is kept as params.yaml.bak.
+        max_bytes: Limit of a download and of an unpacked archive.
+        console: Where the result is shown.
+
+    Raises:
+        UserError: Nothing was changed then.
+    """
+    problems = location_problems(kind, location)
+    if problems:
+        raise runtime.WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
+    params = example_params(example, force) if example else None
+    with runtime.acquire_lock("source"):
+        gathered = gather(kind, location, max_bytes=max_bytes, options=options, console=console)
+        write_source(gathered.source)
+    show(gathered, console)
+    if params is not None:
+        replace_params(params)
+        console.print(f"params.yaml is now {EXAMPLES_DIR}/{example}.yaml.")
+    if kind != "digits" and params is None:
+        console.print("In params.yaml give register.model_name and register.experiment names of your own.")
+    console.print("Next: look at params.yaml, then run `make run` (or `dvc repro`).")

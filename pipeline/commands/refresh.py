@@ -1,0 +1,62 @@
+"""`millrace refresh`: read the data again."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pipeline import paths, runtime
+from pipeline.artifacts import file_digest
+from pipeline.commands.size_limit import add_size_limit, max_bytes
+from pipeline.gather import gather
+from pipeline.gathered import show
+from pipeline.source_file import Location, Source, read_source, stored_tar, write_source
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HELP = "read the data again; updates data/source.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_size_limit(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    refresh(read_source(), max_bytes=max_bytes(options), console=runtime.terminal())
+
+
+def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
+    """Read the data of data/source.json again, and update the file if the data changed.
+
+    Args:
+        source: What data/source.json says now.
+        max_bytes: Limit of a download and of an unpacked archive.
+        console: Where the result is shown.
+
+    Raises:
+        UserError: Nothing was changed then.
+    """
+    pinned = isinstance(source.location, Location) and source.location.url is not None
+    stored = stored_tar(source.sha256)
+    if pinned and stored.is_file() and file_digest(stored, "sha256") == source.sha256:
+        console.print(
+            "The data behind a URL is pinned by its sha256, and this machine has it. Nothing to do."
+        )
+        return
+    with runtime.acquire_lock("source"):
+        gathered = gather(
+            source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
+        )
+        unchanged = msgspec.structs.replace(gathered.source, seen=source.seen) == source
+        if not unchanged:
+            write_source(gathered.source)
+    show(gathered, console)
+    if unchanged:
+        since = f" since {source.seen}" if source.seen else ""
+        console.print(f"Nothing changed{since}; {paths.SOURCE_JSON} stays as it is.")
+    else:
+        console.print(f"The data changed: {source.count:,} samples before, {gathered.source.count:,} now.")
+    console.print("Next: run `make run` (or `dvc repro`).")
