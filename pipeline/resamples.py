@@ -14,6 +14,8 @@ from pipeline.probabilities import FloatArray
 
 CHUNK = 100
 """Resamples per call of a metric: the weights of 10,000 examples then take 8 MB, near a cache's size."""
+LARGEST_CHUNK_CELLS = 8_000_000
+"""Weights held at once, 64 MB: beyond 80,000 examples a chunk has fewer resamples, so that memory does not grow."""
 LARGEST_UNDEFINED_SHARE = 0.05
 """An interval over fewer than 95 % of the resamples would be about another population."""
 
@@ -50,7 +52,7 @@ def blocks_of(segments: tuple[int, ...], overlapping: int) -> Blocks:
 def bootstrap_weights(
     num_examples: int, resamples: int, seed: int, blocks: Blocks | None = None
 ) -> Iterator[FloatArray]:
-    """Yield how often each example is drawn, in chunks of shape (num_examples, up to CHUNK).
+    """Yield how often each example is drawn, in chunks of shape (num_examples, up to CHUNK) and LARGEST_CHUNK_CELLS.
 
     Without blocks each column is multinomial: `num_examples` draws with equal chances. With blocks it is the
     circular block bootstrap (Politis and Romano 1992): a block begins at any example with equal chances and
@@ -67,8 +69,9 @@ def bootstrap_weights(
         )
     generator = np.random.default_rng(seed)
     draws = -(-num_examples // blocks.length)
-    for start in range(0, resamples, CHUNK):
-        columns = min(CHUNK, resamples - start)
+    chunk = max(1, min(CHUNK, LARGEST_CHUNK_CELLS // num_examples))
+    for start in range(0, resamples, chunk):
+        columns = min(chunk, resamples - start)
         drawn = generator.integers(0, num_examples, size=(draws, columns))
         cells = (drawn * columns + np.arange(columns)).ravel()
         counts = np.bincount(cells, minlength=num_examples * columns).reshape(num_examples, columns)

@@ -76,3 +76,11 @@ def test_intervals_over_overlapping_windows_cover_with_blocks_only() -> None:
     """Errors that share eleven of twelve steps: with blocks nearly 95 % are inside, one by one far fewer."""
     assert coverage(blocks_of((600,), 24), 600) > 0.88
     assert coverage(None, 600) < 0.7
+
+
+def test_weights_of_a_million_examples_come_in_small_chunks() -> None:
+    """No more than 64 MB of weights at once, and still as many resamples as were asked for, each of all draws."""
+    chunks = [chunk.shape for chunk in bootstrap_weights(1_000_000, 10, 0, Blocks(100, (1_000_000,)))]
+    assert [8, 2] == [columns for _, columns in chunks]
+    totals = [chunk.sum(axis=0) for chunk in bootstrap_weights(100_000, 90, 0)]
+    assert np.array_equal(np.full(90, 100_000.0), np.concatenate(totals))
