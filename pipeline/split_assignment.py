@@ -1,6 +1,6 @@
 """From the columns of the sample table to who is where, by each method of `split.method`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class Assigned:
         drawn: Share of each split that was drawn by hash.
         segments: Of series that windows slide over, else none.
         dates: `val_start` and `test_start` where times decided.
+        redraw: Returns the splits for another salt, where hashes decided.
     """
 
     splits: np.ndarray
@@ -30,6 +31,7 @@ class Assigned:
     drawn: dict[str, float] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
     dates: dict[str, str] = field(default_factory=dict)
+    redraw: Callable[[str], np.ndarray] | None = None
 
 
 def assign_by_units(
@@ -58,11 +60,16 @@ def assign_by_units(
     shares = {"val_share": val_share, "test_share": test_share}
     drawn = {"val": val_share, "test": test_share, "train": 1 - val_share - test_share}
     units = clusters if method == "stratified" else splits.units_of(clusters, samples["group"])
-    if method != "given":
-        return Assigned(splits.assign_by_hash(units, salt=salt, **shares), units, drawn)
     given = samples["given_split"]
-    assigned = splits.assign_given(given, units, salt=salt, **shares)
-    return Assigned(assigned, units, {name: drawn[name] for name in ("val", "test") if name not in given})
+    if method == "given":
+        drawn = {name: drawn[name] for name in ("val", "test") if name not in given}
+
+    def draw(salt: str) -> np.ndarray:
+        if method == "given":
+            return splits.assign_given(given, units, salt=salt, **shares)
+        return splits.assign_by_hash(units, salt=salt, **shares)
+
+    return Assigned(draw(salt), units, drawn, redraw=draw if drawn else None)
 
 
 def assign_by_time(samples: Columns, boundaries: Boundaries, windows: tuple[int, int] | None) -> Assigned:
@@ -121,14 +128,10 @@ def assignment_problems(
         return split_presence.size_problems(assigned.units, drawn, shares=assigned.drawn) if grouped else []
 
     problems += too_large(assigned.splits)
-    if not problems:
-        return []
+    if not problems or assigned.redraw is None:
+        return problems
     other = split_presence.working_salt(
-        strata,
-        assigned.units,
-        shares=assigned.drawn,
-        salt=salt,
-        accepts=lambda drawn: not too_large(drawn),
+        strata, assigned.redraw, salt=salt, accepts=lambda drawn: not too_large(drawn)
     )
     offer = f"With the data as it is, `split.salt: {other}` puts every class everywhere."
     return [*problems, offer] if other else problems

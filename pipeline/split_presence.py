@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.splits import EXCLUDED, SPLITS, drawn_split
+from pipeline.splits import EXCLUDED, SPLITS
 
 SALTS_TRIED = 200
 ABSENCE_RISK = 0.001
@@ -101,33 +101,24 @@ def size_problems(units: Sequence[str], splits: np.ndarray, *, shares: Mapping[s
 
 def working_salt(
     strata: Sequence[str],
-    units: Sequence[str],
+    draw: Callable[[str], np.ndarray],
     *,
-    shares: Mapping[str, float],
     salt: str,
     accepts: Callable[[np.ndarray], bool] = lambda _splits: True,
 ) -> str | None:
     """Return the first of some salts under which every stratum is in every split, None if none is.
 
-    Tried for splits drawn wholly by hash only: the classes of given splits do not depend on the salt alone.
-
     Args:
         strata: What must be everywhere.
-        units: What is drawn.
-        shares: Share of each split that is drawn.
+        draw: Returns the splits of all samples for a salt.
         salt: The one that does not work; the offered ones are made from it.
         accepts: What else is asked of the splits of all samples.
     """
-    if set(shares) != set(SPLITS):
-        return None
-    pairs = sorted(set(zip(strata, units, strict=True)))
     wanted = {(stratum, split) for stratum in set(strata) for split in SPLITS}
     for number in range(1, SALTS_TRIED + 1):
         candidate = f"{salt}-{number}"
-        drawn = {unit: drawn_split(unit, candidate, shares["val"], shares["test"]) for _, unit in pairs}
-        if {(stratum, drawn[unit]) for stratum, unit in pairs} == wanted and accepts(
-            np.array([drawn[unit] for unit in units], dtype=object)
-        ):
+        splits = draw(candidate)
+        if wanted <= set(zip(strata, splits.tolist(), strict=True)) and accepts(splits):
             return candidate
     return None
 

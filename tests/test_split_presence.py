@@ -11,7 +11,7 @@ from pipeline.split_presence import (
     target_strata,
     working_salt,
 )
-from pipeline.splits import assign_by_hash
+from pipeline.splits import assign_by_hash, assign_given
 
 SHARES = {"train": 0.65, "val": 0.15, "test": 0.2}
 
@@ -56,15 +56,32 @@ def test_bad_luck_names_the_number_that_makes_it_rare():
 def test_another_salt_that_works_is_found():
     """The offered salt puts every class everywhere."""
     labels, clusters = ["hat"] * 10 + ["shoe"] * 10, names(20)
-    offered = working_salt(labels, clusters, shares=SHARES, salt="s")
+    shares = {"val_share": 0.15, "test_share": 0.2}
+    offered = working_salt(labels, lambda salt: assign_by_hash(clusters, salt=salt, **shares), salt="s")
     splits = assign_by_hash(clusters, salt=offered, val_share=0.15, test_share=0.2)
     assert offered != "s"
     assert presence(labels, clusters, splits) == []
 
 
+def test_a_salt_is_offered_where_only_val_is_drawn():
+    """With a given test set that has every class, a salt may bring every class into val."""
+    labels, given = ["hat", "shoe"] * 8, ["train"] * 12 + ["test"] * 4
+
+    def draw(salt):
+        return assign_given(given, names(16), salt=salt, val_share=0.2, test_share=0.2)
+
+    offered = working_salt(labels, draw, salt="s")
+    assert presence(labels, names(16), draw(offered), drawn=("val",)) == []
+
+
 def test_no_salt_is_offered_where_the_source_decides():
-    """With a given test set the classes in it do not follow from the salt."""
-    assert working_salt(["hat"] * 9, names(9), shares={"val": 0.2}, salt="s") is None
+    """With a given test set that lacks a class no salt helps."""
+    labels, given = ["hat"] * 8 + ["shoe"], ["train"] * 4 + ["test"] * 4 + ["train"]
+
+    def draw(salt):
+        return assign_given(given, names(9), salt=salt, val_share=0.2, test_share=0.2)
+
+    assert working_salt(labels, draw, salt="s") is None
 
 
 def test_ranges_of_targets_are_the_quantiles_of_numpy():
