@@ -27,6 +27,7 @@ class Bag:
 
     Attributes:
         lowercase: Whether upper and lower case are one.
+        digits_alike: Whether every digit is read as 0.
         word_ngrams: Fewest and most words of a term.
         char_ngrams: Fewest and most characters of a term; None for no such terms.
         max_bag: Terms kept per text, the heaviest.
@@ -35,6 +36,7 @@ class Bag:
     """
 
     lowercase: bool
+    digits_alike: bool
     word_ngrams: tuple[int, int]
     char_ngrams: tuple[int, int] | None
     max_bag: int
@@ -82,12 +84,19 @@ class Bag:
         return sorted(weighted)[: self.max_bag]
 
     def _terms_of(self, text: str) -> list[str]:
-        return terms_of(text, self.word_ngrams, self.char_ngrams, lowercase=self.lowercase)
+        return terms_of(
+            text,
+            self.word_ngrams,
+            self.char_ngrams,
+            lowercase=self.lowercase,
+            digits_alike=self.digits_alike,
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the fields as JSON; `bag_of` reads them."""
         return {
             "lowercase": self.lowercase,
+            "digits_alike": self.digits_alike,
             "word_ngrams": list(self.word_ngrams),
             "char_ngrams": None if self.char_ngrams is None else list(self.char_ngrams),
             "max_bag": self.max_bag,
@@ -102,6 +111,7 @@ def bag_of(state: dict[str, Any]) -> Bag:
     characters = state["char_ngrams"]
     return Bag(
         state["lowercase"],
+        state["digits_alike"],
         (low, high),
         None if characters is None else (characters[0], characters[1]),
         state["max_bag"],
@@ -114,6 +124,7 @@ def fit_bag(
     texts: Iterable[str],
     *,
     lowercase: bool,
+    digits_alike: bool,
     word_ngrams: tuple[int, int],
     char_ngrams: tuple[int, int] | None,
     bag_size: int,
@@ -125,6 +136,7 @@ def fit_bag(
     Args:
         texts: Of the training split alone.
         lowercase: Whether upper and lower case are one.
+        digits_alike: Whether every digit is read as 0.
         word_ngrams: Fewest and most words of a term.
         char_ngrams: Fewest and most characters of a term; None for no such terms.
         bag_size: Ids at most, 0 among them.
@@ -135,21 +147,27 @@ def fit_bag(
     num_texts = 0
     for text in texts:
         num_texts += 1
-        frequencies.update(set(terms_of(text, word_ngrams, char_ngrams, lowercase=lowercase)))
+        terms_here = terms_of(text, word_ngrams, char_ngrams, lowercase=lowercase, digits_alike=digits_alike)
+        frequencies.update(set(terms_here))
     terms = most_frequent(frequencies, bag_size - FIRST_TERM_ID, min_count)
     inverse = tuple(1 + math.log((1 + num_texts) / (1 + frequencies[term])) for term in terms)
-    return Bag(lowercase, word_ngrams, char_ngrams, max_bag, terms, inverse)
+    return Bag(lowercase, digits_alike, word_ngrams, char_ngrams, max_bag, terms, inverse)
 
 
 def terms_of(
-    text: str, word_ngrams: tuple[int, int], char_ngrams: tuple[int, int] | None, *, lowercase: bool
+    text: str,
+    word_ngrams: tuple[int, int],
+    char_ngrams: tuple[int, int] | None,
+    *,
+    lowercase: bool,
+    digits_alike: bool,
 ) -> list[str]:
     """Return all terms of a text, as often as they occur.
 
     Character n-grams stay inside a word with one space on each side; a word that is shorter than n, spaces
     included, gives itself once.
     """
-    normalised = normalise(text, lowercase=lowercase)
+    normalised = normalise(text, lowercase=lowercase, digits_alike=digits_alike)
     terms = [WORDS + term for term in _word_ngrams(split_tokens(normalised, "words"), *word_ngrams)]
     if char_ngrams is not None:
         for word in normalised.split(" "):

@@ -11,6 +11,8 @@ from pipeline.probabilities import FloatArray, checked
 
 BoolArray = npt.NDArray[np.bool_]
 USUAL_THRESHOLD = 0.5
+THRESHOLD_RESAMPLES = 200
+"""Enough that the mean threshold moves by less than 0.01 with another draw (docs/decisions/0013)."""
 
 
 def positive_f1_score(
@@ -75,21 +77,55 @@ def average_precision(positive: BoolArray, scores: FloatArray, weight: FloatArra
     return ratio(np.sum(gain * precision, axis=0), hits[-1])
 
 
-def best_threshold(positive: BoolArray, probability: npt.NDArray[np.floating]) -> float:
-    """Return the threshold with the highest F1: in the middle between two neighbouring probabilities.
+def best_threshold(
+    positive: BoolArray, probability: npt.NDArray[np.floating], num_resamples: int = THRESHOLD_RESAMPLES
+) -> float:
+    """Return the mean of the thresholds with the highest F1 in samples drawn from the examples with replacement.
 
-    Of equal ones the threshold nearest to 0.5 is taken; 0.5 where there is no positive example.
+    The single highest F1 of some hundred examples follows their noise; its mean over resamples (bagging) does
+    so less: docs/decisions/0013 has the figures. The order of the examples does not matter, and the draw is
+    the same every time. 0.5 where there is no positive example.
 
     Args:
         positive: Which validation examples are, shape (num_examples,).
         probability: Of the positive class, same shape.
+        num_resamples: Samples drawn; those without a positive example have no say.
     """
     if not positive.any():
         return USUAL_THRESHOLD
+    # Equal examples are one cell that is drawn several times: cells have an order that rows do not change.
+    cells, counts = np.unique(
+        np.column_stack([probability.astype(float), positive]), axis=0, return_counts=True
+    )
+    values, is_positive = cells[:, 0], cells[:, 1] == 1
+    generator = np.random.default_rng(0)
+    thresholds = []
+    for _ in range(num_resamples):
+        drawn = generator.multinomial(len(positive), counts / len(positive))
+        if drawn[is_positive].any():
+            thresholds.append(highest_f1_threshold(is_positive, values, drawn))
+    return float(np.mean(thresholds))
+
+
+def highest_f1_threshold(
+    positive: BoolArray,
+    probability: npt.NDArray[np.floating],
+    counts: npt.NDArray[np.integer] | None = None,
+) -> float:
+    """Return the threshold with the highest F1: in the middle between two neighbouring probabilities.
+
+    Of equal ones the threshold nearest to 0.5 is taken.
+
+    Args:
+        positive: Which examples are, shape (num_examples,).
+        probability: Of the positive class, same shape.
+        counts: How often each example is counted, same shape, some positive one at least once; None: once.
+    """
+    counts = np.ones(len(positive), np.int64) if counts is None else counts
     values, group = np.unique(probability.astype(float), return_inverse=True)
-    hits = np.bincount(group, positive, len(values))[::-1].cumsum()[::-1]
-    said = np.bincount(group, minlength=len(values))[::-1].cumsum()[::-1]
-    f1 = 2 * hits / (positive.sum() + said)
+    hits = np.bincount(group, positive * counts, len(values))[::-1].cumsum()[::-1]
+    said = np.bincount(group, counts, len(values))[::-1].cumsum()[::-1]
+    f1 = 2 * hits / (hits[0] + said)
     thresholds = (values + np.concatenate([[0.0], values[:-1]])) / 2
     best = thresholds[f1 == f1.max()]
     return float(best[np.argmin(np.abs(best - USUAL_THRESHOLD))])

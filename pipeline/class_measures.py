@@ -62,7 +62,7 @@ class ClassMeasures:
         return counts
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
-        """Return the positive class and the threshold of its best F1; nothing where there are more classes."""
+        """Return the positive class and the threshold chosen for its F1; nothing where there are more classes."""
         if self.positive is None:
             return {}
         y_true, probabilities, _ = checked(self.y_true, predictions)

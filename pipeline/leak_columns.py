@@ -180,7 +180,7 @@ def _word_counts(
     """Return per class its texts and how many of them hold each word; new words are added to the vocabulary."""
     counts: dict[str, tuple[int, Counter[int]]] = {}
     for row in rows.tolist():
-        words = set(split_tokens(normalise(data.text(row), lowercase=True), "words"))
+        words = set(split_tokens(normalise(data.text(row), lowercase=True, digits_alike=False), "words"))
         texts, with_word = counts.get(data.labels[row], (0, Counter[int]()))
         with_word.update(vocabulary.setdefault(word, len(vocabulary)) for word in words)
         counts[data.labels[row]] = texts + 1, with_word

@@ -117,6 +117,7 @@ def _texts(state: Mapping[str, Any], data: LeakData) -> Iterator[Finding]:
         texts,
         unit=tokens["unit"],
         lowercase=tokens["lowercase"],
+        digits_alike=tokens["digits_alike"],
         vocabulary_size=len(tokens["vocabulary"]) + FIRST_ID,
         min_count=1,
         max_tokens=tokens["max_tokens"],
@@ -127,6 +128,7 @@ def _texts(state: Mapping[str, Any], data: LeakData) -> Iterator[Finding]:
     terms = fit_bag(
         texts,
         lowercase=bag["lowercase"],
+        digits_alike=bag["digits_alike"],
         word_ngrams=(bag["word_ngrams"][0], bag["word_ngrams"][1]),
         char_ngrams=None if chars is None else (chars[0], chars[1]),
         bag_size=len(bag["terms"]) + FIRST_TERM_ID,

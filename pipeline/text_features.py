@@ -25,6 +25,7 @@ def write_text_features(
     *,
     unit: Unit,
     lowercase: bool,
+    digits_alike: bool,
     vocabulary_size: int,
     min_count: int,
     max_tokens: int,
@@ -41,8 +42,9 @@ def write_text_features(
         starts: First byte per text.
         lengths: Bytes per text.
         train_rows: Texts that train.
-        unit: See `tokens.fit_tokenizer`, as the next four.
+        unit: See `tokens.fit_tokenizer`, as the next five.
         lowercase: Also of the bag.
+        digits_alike: Also of the bag.
         vocabulary_size: Ids at most.
         min_count: Of a token over all training texts; of a term, training texts that hold it.
         max_tokens: Ids per text.
@@ -63,6 +65,7 @@ def write_text_features(
         texts_of(payload, starts, lengths, train_rows),
         unit=unit,
         lowercase=lowercase,
+        digits_alike=digits_alike,
         vocabulary_size=vocabulary_size,
         min_count=min_count,
         max_tokens=max_tokens,
@@ -70,6 +73,7 @@ def write_text_features(
     bag = fit_bag(
         texts_of(payload, starts, lengths, train_rows),
         lowercase=lowercase,
+        digits_alike=digits_alike,
         word_ngrams=(word_ngrams[0], word_ngrams[1]),
         char_ngrams=None if char_ngrams is None else (char_ngrams[0], char_ngrams[1]),
         bag_size=bag_size,

@@ -4,7 +4,8 @@ How a text is brought to one form, the same everywhere (bags, duplicates by ids,
 
 1. Unicode NFKC: one way of writing a letter with its accent, wide and ligature forms as plain letters;
 2. lower case, if so wished;
-3. every run of white space, line ends included, becomes one space; none at either end.
+3. every digit becomes 0, if so wished: `07781 482378` says that here is a number, not which one;
+4. every run of white space, line ends included, becomes one space; none at either end.
 
 A word is a run of letters, digits and underscores, apostrophes inside it included (`don't`); every other
 sign that is not a space is a token of its own (`!`, `£`, an emoji). Id 0 is padding, 1 any unknown token.
@@ -26,12 +27,14 @@ FIRST_ID = 2
 
 Unit = Literal["words", "characters"]
 
+_DIGIT = re.compile(r"\d")
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
 
-def normalise(text: str, *, lowercase: bool) -> str:
+def normalise(text: str, *, lowercase: bool, digits_alike: bool) -> str:
     """Return the one form of a text that all features are made of; see the head of this file."""
     text = unicodedata.normalize("NFKC", text)
+    text = _DIGIT.sub("0", text) if digits_alike else text
     return " ".join((text.lower() if lowercase else text).split())
 
 
@@ -47,12 +50,14 @@ class Tokenizer:
     Attributes:
         unit: What one id stands for.
         lowercase: Whether upper and lower case are one.
+        digits_alike: Whether every digit is read as 0.
         max_tokens: Ids per text; the rest of a longer one is not read.
         vocabulary: Tokens in the order of their ids, which begin at `FIRST_ID`.
     """
 
     unit: Unit
     lowercase: bool
+    digits_alike: bool
     max_tokens: int
     vocabulary: tuple[str, ...]
     _ids: dict[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -77,7 +82,8 @@ class Tokenizer:
         """
         ids = np.full((len(texts), self.max_tokens), PADDING_ID, np.int32)
         for row, text in enumerate(texts):
-            tokens = split_tokens(normalise(text, lowercase=self.lowercase), self.unit)[: self.max_tokens]
+            normalised = normalise(text, lowercase=self.lowercase, digits_alike=self.digits_alike)
+            tokens = split_tokens(normalised, self.unit)[: self.max_tokens]
             ids[row, : len(tokens)] = [self._ids.get(token, UNKNOWN_ID) for token in tokens]
             if not tokens:
                 ids[row, 0] = UNKNOWN_ID
@@ -88,6 +94,7 @@ class Tokenizer:
         return {
             "unit": self.unit,
             "lowercase": self.lowercase,
+            "digits_alike": self.digits_alike,
             "max_tokens": self.max_tokens,
             "vocabulary": list(self.vocabulary),
         }
@@ -95,7 +102,13 @@ class Tokenizer:
 
 def tokenizer_of(state: dict[str, Any]) -> Tokenizer:
     """Return the tokenizer that a `Tokenizer.state` describes; further keys are not looked at."""
-    return Tokenizer(state["unit"], state["lowercase"], state["max_tokens"], tuple(state["vocabulary"]))
+    return Tokenizer(
+        state["unit"],
+        state["lowercase"],
+        state["digits_alike"],
+        state["max_tokens"],
+        tuple(state["vocabulary"]),
+    )
 
 
 def fit_tokenizer(
@@ -103,6 +116,7 @@ def fit_tokenizer(
     *,
     unit: Unit,
     lowercase: bool,
+    digits_alike: bool,
     vocabulary_size: int,
     min_count: int,
     max_tokens: int,
@@ -113,16 +127,16 @@ def fit_tokenizer(
         texts: Of the training split alone.
         unit: What one id stands for.
         lowercase: Whether upper and lower case are one.
+        digits_alike: Whether every digit is read as 0.
         vocabulary_size: Ids at most, padding and unknown among them.
         min_count: How often a token must occur to have an id.
         max_tokens: Ids per text.
     """
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(split_tokens(normalise(text, lowercase=lowercase), unit))
-    return Tokenizer(
-        unit, lowercase, max_tokens, most_frequent(counts, vocabulary_size - FIRST_ID, min_count)
-    )
+        counts.update(split_tokens(normalise(text, lowercase=lowercase, digits_alike=digits_alike), unit))
+    vocabulary = most_frequent(counts, vocabulary_size - FIRST_ID, min_count)
+    return Tokenizer(unit, lowercase, digits_alike, max_tokens, vocabulary)
 
 
 def most_frequent(counts: Counter[str], size: int, min_count: int) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pipeline.stages.features import features
 TEXT = {
     "unit": "words",
     "lowercase": True,
+    "digits_alike": False,
     "vocabulary_size": 50,
     "min_count": 1,
     "max_tokens": 6,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ TEXTS = [
     "see you at home now now now",
     "ok",
 ]
-SETTINGS = {"lowercase": True, "bag_size": 5000, "max_bag": 400, "min_count": 1}
+SETTINGS = {"lowercase": True, "digits_alike": False, "bag_size": 5000, "max_bag": 400, "min_count": 1}
 
 
 def dense(bag, texts):
@@ -31,7 +32,7 @@ def dense(bag, texts):
 
 
 def words(text):
-    return split_tokens(normalise(text, lowercase=True), "words")
+    return split_tokens(normalise(text, lowercase=True, digits_alike=False), "words")
 
 
 @pytest.mark.parametrize("ngrams", [(1, 1), (1, 2), (2, 3)])
@@ -64,6 +65,19 @@ def test_character_ngrams_weigh_what_scikit_learn_says():
     own /= np.linalg.norm(own, axis=1, keepdims=True)
     order = [judge.vocabulary_[bag.terms[place].removeprefix(CHARACTERS)] for place in places]
     np.testing.assert_allclose(expected[:, order], own, atol=1e-6)
+
+
+def test_digits_alike_weigh_what_zeros_weigh():
+    """As if every digit of every text had been a 0, in words and in characters."""
+    texts, others = [*TEXTS, "won £2500 on 08"], ["call 07781", "£9999", "2 prizes"]
+    bag = fit_bag(texts, word_ngrams=(1, 2), char_ngrams=(3, 4), **SETTINGS | {"digits_alike": True})
+    zeros = fit_bag(
+        [re.sub("[0-9]", "0", text) for text in texts], word_ngrams=(1, 2), char_ngrams=(3, 4), **SETTINGS
+    )
+    assert zeros.terms == bag.terms
+    assert WORDS + "£ 0000" in bag.terms
+    expected = dense(zeros, [re.sub("[0-9]", "0", text) for text in others])
+    assert np.array_equal(expected, dense(bag, others))
 
 
 def test_rows_have_length_one_and_the_heaviest_terms_only():

@@ -10,7 +10,14 @@ import pytest
 from pipeline.tokens import Tokenizer, fit_tokenizer, normalise, split_tokens, tokenizer_of
 
 TEXTS = ["Free entry! Win a prize", "win WIN win", "don't win a £1000 prize", "a a a a"]
-SETTINGS = {"unit": "words", "lowercase": True, "vocabulary_size": 6, "min_count": 2, "max_tokens": 5}
+SETTINGS = {
+    "unit": "words",
+    "lowercase": True,
+    "digits_alike": False,
+    "vocabulary_size": 6,
+    "min_count": 2,
+    "max_tokens": 5,
+}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +32,23 @@ SETTINGS = {"unit": "words", "lowercase": True, "vocabulary_size": 6, "min_count
 )
 def test_a_text_has_one_form(text, expected):
     """Spaces, compatibility letters and accents come out the same way however they were typed."""
-    assert expected == normalise(text, lowercase=True)
+    assert expected == normalise(text, lowercase=True, digits_alike=False)
+
+
+def test_digits_alike_are_zeros_in_every_script():
+    """As many as there were, joined to their letters; compatibility forms become digits first."""
+    expected = "call 00000 000000 or £0.00 w0v 00 now"
+    text = "Call 07781 482378 or £1.50 w4v ٣\u00b2 NOW"
+    assert expected == normalise(text, lowercase=True, digits_alike=True)
+    assert "call 07781 482378 or £1.50 w4v ٣2 now" == normalise(text, lowercase=True, digits_alike=False)
+
+
+def test_digits_alike_give_one_id_to_numbers_of_one_length():
+    """1000 and 2000 share an id, also in texts that were not fitted, and 10 is unknown."""
+    tokenizer = fit_tokenizer(["win 1000", "win 2000"], **SETTINGS | {"digits_alike": True})
+    assert ("0000", "win") == tokenizer.vocabulary
+    ids = tokenizer.transform(["win 5555", "win 10"])
+    assert [tokenizer.vocabulary.index("0000") + 2, 1] == ids[:, 1].tolist()
 
 
 def test_words_and_signs_are_tokens():
@@ -67,5 +90,5 @@ def test_the_state_survives_json():
 
 def test_ids_stand_for_their_tokens():
     """Every known token comes back from its id."""
-    tokenizer = Tokenizer("words", True, 4, ("x", "y"))
+    tokenizer = Tokenizer("words", True, False, 4, ("x", "y"))
     assert ["y", "x"] == [tokenizer.vocabulary[number - 2] for number in tokenizer.transform(["y x"])[0, :2]]

@@ -7,7 +7,7 @@ from pipeline.runtime import DataRefused, InputMissing
 from pipeline.tokens import Tokenizer
 from pipeline.word_vectors import read_vectors
 
-TOKENIZER = Tokenizer("words", True, 4, ("cat", "dog", "emu"))
+TOKENIZER = Tokenizer("words", True, False, 4, ("cat", "dog", "emu"))
 
 
 def test_vectors_stand_in_the_row_of_their_token(tmp_path):

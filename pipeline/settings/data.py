@@ -108,6 +108,8 @@ class TextFeatures(Section, frozen=True):
 
     unit: Literal["words", "characters"]
     lowercase: bool
+    digits_alike: bool
+    """Whether every digit is read as 0."""
     vocabulary_size: Annotated[int, Meta(ge=3)]
     min_count: Count
     max_tokens: Count

@@ -19,6 +19,7 @@ from tests.split_data import write_data
 TEXT = {
     "unit": "words",
     "lowercase": True,
+    "digits_alike": False,
     "vocabulary_size": 150,
     "min_count": 2,
     "max_tokens": 10,

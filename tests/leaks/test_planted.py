@@ -97,11 +97,18 @@ def text_state(splits):
     rows = np.concatenate([split.rows_of(name) for name in splits])
     texts = list(texts_of(payload, samples.starts, samples.lengths, rows))
     tokenizer = fit_tokenizer(
-        texts, unit="words", lowercase=True, vocabulary_size=200, min_count=2, max_tokens=10
+        texts,
+        unit="words",
+        lowercase=True,
+        digits_alike=False,
+        vocabulary_size=200,
+        min_count=2,
+        max_tokens=10,
     )
     bag = fit_bag(
         texts,
         lowercase=True,
+        digits_alike=False,
         word_ngrams=(1, 1),
         char_ngrams=None,
         bag_size=200,
