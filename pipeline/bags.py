@@ -111,7 +111,7 @@ def bag_of(state: dict[str, Any]) -> Bag:
     characters = state["char_ngrams"]
     return Bag(
         state["lowercase"],
-        state["digits_alike"],
+        state.get("digits_alike", False),  # absent in models from before there was this choice
         (low, high),
         None if characters is None else (characters[0], characters[1]),
         state["max_bag"],

@@ -105,7 +105,7 @@ def tokenizer_of(state: dict[str, Any]) -> Tokenizer:
     return Tokenizer(
         state["unit"],
         state["lowercase"],
-        state["digits_alike"],
+        state.get("digits_alike", False),  # absent in models from before there was this choice
         state["max_tokens"],
         tuple(state["vocabulary"]),
     )

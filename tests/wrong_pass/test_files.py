@@ -130,5 +130,5 @@ def test_a_truncated_photograph(tmp_path):
     Image.effect_noise((200, 200), 80).convert("RGB").save(whole, "JPEG")
     half = whole.getvalue()[: len(whole.getvalue()) // 2]
     Image.open(io.BytesIO(half)).verify()
-    with pytest.raises(Exception, match="(?i)truncated|decode"):
+    with pytest.raises(Exception, match=r"(?i)truncated|decode"):
         decode(half)
