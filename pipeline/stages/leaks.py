@@ -22,6 +22,7 @@ from pipeline.leak_data import LeakData, WindowColumns, read_leak_data
 from pipeline.leak_findings import Finding, findings_csv, leaks_summary, refusal
 from pipeline.leak_overlap import empty_split_findings, group_findings, time_findings
 from pipeline.leak_shift import scaled_findings, shift_findings
+from pipeline.leak_stretches import stretch_findings
 from pipeline.leak_windows import window_column_findings
 
 
@@ -59,6 +60,7 @@ def leaks(
         "empty splits": empty_split_findings,
         "exact copies": exact_copy_findings,
         "near copies": lambda data: near_copy_findings(data, near_text_similarity, near_series_distance),
+        "copied stretches": stretch_findings,
         "groups": group_findings,
         "times": time_findings,
         "single columns": lambda data: column_findings(data, max_single_score),
