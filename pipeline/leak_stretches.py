@@ -76,4 +76,6 @@ def _finding(data: LeakData, found: list[Stretch], places: Places) -> Finding:
         f"{'; '.join(lines)}{more}."
     )
     fix = "Leave the copies out of the source, or cut all series at the same time (split.val_start, split.test_start)."
-    return Finding("copied-stretches", "L1.4", problem, fix, tuple(names))
+    return Finding(
+        "copied-stretches", "L1.4", problem, fix, tuple(names), score=sum(stretch.steps for stretch in found)
+    )

@@ -90,9 +90,11 @@ class Split(Section, frozen=True):
 
 
 class AcceptedFinding(Section, frozen=True):
-    """A finding of the leak gate that a person signs off."""
+    """A finding of the leak gate that a person signs off, as far as it went then."""
 
     finding: Name
+    up_to: NotNegative
+    """Number of samples, or the score (of a column its AUC or R2); the refusal prints it. Above it is refused."""
     reason: Annotated[str, Meta(min_length=10)]
 
 
