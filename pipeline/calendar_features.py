@@ -1,12 +1,12 @@
 """Where in the day, the week and the year a time stands, as points on circles.
 
 A point on a circle has no jump: 23 o'clock is as near to 0 as 1 o'clock is. Times are wall-clock times as the
-source writes them; an offset behind one (`+02:00`) is read and dropped. All of it is known in advance, so
-it may be told to a model about the step that it predicts.
+source writes them; one with an offset (`+02:00`) is an instant, and its clock is that of UTC, as at ingest.
+All of it is known in advance, so it may be told to a model about the step that it predicts.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -44,18 +44,28 @@ CIRCLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def seconds_of(time: str) -> int:
-    """Return the wall-clock seconds of an ISO 8601 time since 1970, offset dropped.
+    """Return the seconds of an ISO 8601 time since 1970: of the clock on the wall, or in UTC where it has an offset.
 
     Raises:
         ValueError: It is no such time.
     """
     try:
-        wall_clock = datetime.fromisoformat(time).replace(tzinfo=None)
+        moment = datetime.fromisoformat(time)
     except ValueError:
         raise ValueError(
             f"Not a time. Expected ISO 8601, 2026-11-23T14:00:00 say. Received: time={time!r}. Mend the time."
         ) from None
-    return int((wall_clock - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001  # wall clock on both sides
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return int((moment - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001  # one clock on both sides
+
+
+def has_offset(time: str) -> bool:
+    """Return whether an ISO 8601 time says how far its clock is from UTC; False for what is no time."""
+    try:
+        return datetime.fromisoformat(time).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def calendar_names(parts: Sequence[str]) -> list[str]:

@@ -187,7 +187,7 @@ def _fit(
     )
     val = BatchedData(
         data.inputs,
-        data.val_rows,
+        data.monitored_rows,
         data.targets,
         batch_size=VAL_BATCH_SIZE,
         seed=seed,

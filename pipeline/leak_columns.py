@@ -153,7 +153,7 @@ def _column_finding(finding: str, what: str, score: float, bound: float, task: s
         f"Expected {metric} of at most {bound:g}. Received: {metric}={score:.4f}."
     )
     fix = "Leave it out of the inputs if it is a consequence of the answer, or is not known yet when the model is used."
-    return Finding(finding, "L2", problem, fix)
+    return Finding(finding, "L2", problem, fix, score=score)
 
 
 def _score(data: LeakData, used: np.ndarray, train: np.ndarray, values: Values, *, category: bool) -> float:

@@ -15,7 +15,7 @@ from pipeline import paths
 from pipeline.artifacts import read_json
 from pipeline.bags import FIRST_TERM_ID, fit_bag
 from pipeline.leak_data import LeakData, WindowColumns, read_leak_data
-from pipeline.leak_findings import Finding, refusal
+from pipeline.leak_findings import Finding, SignOff, refusal, signed_in_vain
 from pipeline.runtime import DataRefused
 from pipeline.side_features import category_of, numbers_of
 from pipeline.tokens import FIRST_ID, fit_tokenizer, most_frequent
@@ -28,15 +28,22 @@ CHUNK_STEPS = 1 << 18
 
 
 def refuse_unless_fitted_on_train(
-    *, method: str, task: str, windows: WindowColumns | None = None, accepted: Mapping[str, str] | None = None
-) -> None:
+    *,
+    method: str,
+    task: str,
+    windows: WindowColumns | None = None,
+    accepted: Mapping[str, SignOff] | None = None,
+) -> list[str]:
     """Stop here if data/features/state.json has seen other rows than those that train.
 
     Args:
         method: As in `split.method`.
         task: As in `data.task`.
         windows: Columns that windows read and predict; None where samples are whole.
-        accepted: Id of a finding to the reason why it is no leak.
+        accepted: Id of a finding to what a person said about it, and up to which extent.
+
+    Returns:
+        Ids of what is signed off as fitted on other rows, and was not found.
 
     Raises:
         DataRefused: Names every part of the state that differs.
@@ -47,8 +54,9 @@ def refuse_unless_fitted_on_train(
     handmade = np.load(paths.FEATURES_NPY, mmap_mode="r") if "handmade" in state else None
     findings = fitted_on_train_problems(state, read_leak_data(method, task, windows), handmade)
     signed = dict(accepted or {})
-    if any(finding.finding not in signed for finding in findings):
+    if not all(finding.is_signed(signed) for finding in findings):
         raise DataRefused(refusal(findings, signed, str(paths.FEATURES_STATE)))
+    return signed_in_vain(findings, signed, fitted=True)
 
 
 def fitted_on_train_problems(
@@ -170,20 +178,26 @@ def _scale(
     )
     if wrong.any():
         place = int(np.argmax(wrong))
+        off = np.abs(np.asarray([fitted["mean"], fitted["standard_deviation"]]) - measured) / deviation
         yield _scaled(
             what,
             f"mean={fitted['mean'][place]:.9g}, standard_deviation={fitted['standard_deviation'][place]:.9g} where "
             f"train has {mean[place]:.9g} and {deviation[place]:.9g}, in {int(wrong.sum())} of {len(wrong)} columns",
+            float(off.max()),
         )
 
 
-def _scaled(what: str, received: str) -> Finding:
+def _scaled(what: str, received: str, deviations: float | None = None) -> Finding:
     problem = (
         f"{what} in {paths.FEATURES_STATE} was not measured on train alone. Expected what its training rows say. "
         f"Received: {received}."
     )
     return Finding(
-        f"fitted:{what}", "L1.2", problem, "Fit it on rows of split train only, then `dvc repro features`."
+        f"fitted:{what}",
+        "L1.2",
+        problem,
+        "Fit it on rows of split train only, then `dvc repro features`.",
+        score=deviations,
     )
 
 
@@ -195,7 +209,11 @@ def _selected(what: str, received: Sequence[str], expected: Sequence[str]) -> Fi
         f"of the training rows. Received: {len(strangers)} others: {told}."
     )
     return Finding(
-        f"selected:{what}", "L1.3", problem, "Select on rows of split train only, then `dvc repro features`."
+        f"selected:{what}",
+        "L1.3",
+        problem,
+        "Select on rows of split train only, then `dvc repro features`.",
+        score=len(strangers),
     )
 
 

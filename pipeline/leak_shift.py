@@ -59,7 +59,7 @@ def _shift_finding(name: str, what: str, distance: float) -> Finding:
         f"or no more than chance makes them. Received: {distance:.3f}."
     )
     fix = "Draw test from where train comes from, as split.method: stratified does."
-    return Finding(f"test-differs:{name}", "L3.3", problem, fix)
+    return Finding(f"test-differs:{name}", "L3.3", problem, fix, score=distance)
 
 
 def category_shift(first: Values, second: Values, draws: tuple[int, int]) -> tuple[float, float]:

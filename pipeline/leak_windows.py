@@ -79,7 +79,7 @@ def _known_findings(
                 f"at most {bound:g}. Received: R2={score:.4f}."
             )
             fix = f"Take {name} out of data.windows.known if nobody knows it before the step has come."
-            found.append(Finding(f"column:{name}", "L2", problem, fix))
+            found.append(Finding(f"column:{name}", "L2", problem, fix, score=score))
     return found
 
 
@@ -139,7 +139,11 @@ def _ahead_finding(name: str, target: str, lead: int, score: float, bound: float
         f"steps, or no better than from {target!r} itself. Received: R2={score:.4f}."
     )
     return Finding(
-        f"ahead:{name}", "L2", problem, f"Check whether {name} was shifted in time; leave it out if so."
+        f"ahead:{name}",
+        "L2",
+        problem,
+        f"Check whether {name} was shifted in time; leave it out if so.",
+        score=score,
     )
 
 

@@ -124,7 +124,7 @@ def train_autoencoder(
     )
     val = BatchedData(
         data.inputs,
-        data.val_rows,
+        data.monitored_rows,
         None,
         batch_size=VAL_BATCH_SIZE,
         seed=settings.seed,

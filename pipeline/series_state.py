@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.calendar_features import seconds_of
+from pipeline.calendar_features import has_offset, seconds_of
 from pipeline.runtime import DataRefused
 from pipeline.sample_rows import SampleRows
 from pipeline.series_features import Scaling, SeriesScaler, fit_scaler, write_series
@@ -99,15 +99,22 @@ def write_windowed_series(
         every = [_range(samples, row) for row in range(len(samples))]
         write_series(paths.SERIES_NPY, payload, every, scaler, cut_by_time=True)
     return {
-        "series": scaler.state(),
+        "series": scaler.state() | _pooled(samples, scaler),
         "windows": {
             "length": windows["length"],
             "horizon": windows["horizon"],
             "stride": windows["stride"],
             "side": side.state(),
-        },
+        }
+        | ({"utc": True} if windows["calendar"] and all(map(has_offset, samples.times)) else {}),
         "target": _targets(scaler, windows["targets"]),
     }
+
+
+def _pooled(samples: SampleRows, scaler: SeriesScaler) -> dict[str, Any]:
+    """Return which series have the scale of all, for want of training steps, where the others have their own."""
+    names = [name for name in samples.sample_ids if name not in scaler.of_series] if scaler.of_series else []
+    return {"pooled": names} if names else {}
 
 
 def predicted_columns(channels: Sequence[str], windows: Mapping[str, Any]) -> list[int]:

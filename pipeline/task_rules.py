@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.combinations import NEED_HISTORY, supports, what_works
 from pipeline.config import UNTRAINED_FAMILIES, Params, training_of
+from pipeline.settings.data import CLASS_BOUNDS
 from pipeline.settings.families import AutoencoderCandidate
 from pipeline.source_file import Source
 
@@ -81,7 +82,10 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
         },
         "series": {
             "features.series": params.features.series,
-            "validate.near_series_distance": params.validate.near_series_distance,
+            # Series that are cut by time are never compared as a whole.
+            "validate.near_series_distance": params.validate.near_series_distance
+            if windows is None or params.split.method != "time"
+            else 0.0,
         },
     }
     if params.reduce is not None and (payload == "text" or windows is not None):
@@ -99,6 +103,9 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
     for name, value in needed[payload].items():
         if value is None:
             yield f"{name} is missing: {payload} data needs it. Copy it from examples/{example}.yaml."
+    for bound in CLASS_BOUNDS if task == "classification" else ():
+        if getattr(params.validate, bound) is None:
+            yield f"validate.{bound} is missing: classes need it. Copy it from examples/{example}.yaml."
 
 
 def _window_problems(params: Params) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pipeline import paths
 from pipeline.artifacts import read_json
 from pipeline.input_files import Inputs, WindowedInputs, mapped, whole_inputs, windowed_inputs
 from pipeline.input_specs import input_spec, output_spec
+from pipeline.runtime import DataRefused
 from pipeline.specs import InputSpec, OutputSpec
 from pipeline.split_rows import SplitTable, read_split
 
@@ -26,6 +27,7 @@ class TrainData:
         val_rows: Rows that choose, ascending.
         input_spec: Shape and scale of the inputs.
         output_spec: The classes, or what is predicted.
+        normal_val: Per row of `val_rows` whether it is without a labelled anomaly; None where nothing is labelled.
     """
 
     inputs: Inputs
@@ -34,6 +36,15 @@ class TrainData:
     val_rows: np.ndarray
     input_spec: InputSpec
     output_spec: OutputSpec
+    normal_val: np.ndarray | None = None
+
+    @property
+    def monitored_rows(self) -> np.ndarray:
+        """Return the rows of val by which a training stops and its best epoch is chosen.
+
+        Of anomalies only what is normal: a model that gives anomalies back well is no better for it.
+        """
+        return self.val_rows if self.normal_val is None else self.val_rows[self.normal_val]
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ def load_train_data(family: str) -> TrainData:
         family: Decides which inputs are read, see `pipeline.input_specs`.
 
     Raises:
+        DataRefused: Every window that trains, or every one that chooses, holds a labelled anomaly.
         FileNotFoundError: An earlier stage has not run; says which.
         ValueError: The split has a class that the training set does not know.
     """
@@ -76,10 +88,7 @@ def load_train_data(family: str) -> TrainData:
     split = read_split(("train", "val"))
     specs = input_spec(state, family), output_spec(state)
     if state.get("windows"):
-        made = windowed_inputs(state, split, ("train", "val"))
-        return TrainData(
-            made.inputs, None, _normal(made, state["windows"]["length"]), made.numbers("val"), *specs
-        )
+        return _windows_to_learn(state, split, specs)
     inputs = whole_inputs(state, family)
     targets = _targets(state, split, len(inputs))
     return TrainData(inputs, targets, split.rows_of("train"), split.rows_of("val"), *specs)
@@ -109,14 +118,29 @@ def load_split_rows(name: str, family: str) -> SplitRows:
     )
 
 
-def _normal(made: WindowedInputs, length: int) -> np.ndarray:
-    """Return the training windows without a step that is labelled as an anomaly: what is normal is learned."""
-    numbers = made.numbers("train")
+def _windows_to_learn(
+    state: Mapping[str, Any], split: SplitTable, specs: tuple[InputSpec, OutputSpec]
+) -> TrainData:
+    made = windowed_inputs(state, split, ("train", "val"))
+    train, val = made.numbers("train"), made.numbers("val")
     if not made.samples.has_anomalies:
-        return numbers
+        return TrainData(made.inputs, None, train, val, *specs)
+    # What is normal is learned; validation keeps the rest, since alarms are measured there.
+    normal = {name: _normal(made, name, state["windows"]["length"]) for name in made.counts}
+    return TrainData(made.inputs, None, train[normal["train"]], val, *specs, normal_val=normal["val"])
+
+
+def _normal(made: WindowedInputs, split: str, length: int) -> np.ndarray:
+    """Return which windows of a split hold no step that is labelled as an anomaly, bool."""
     labelled = np.concatenate([[0], np.cumsum(mapped(paths.PAYLOAD_NPY, "ingest")[:, -1] > 0)])
-    first = made.index.locate(numbers)
-    normal: np.ndarray = numbers[labelled[first] == labelled[first + length]]
+    first = made.index.locate(made.numbers(split))
+    normal: np.ndarray = labelled[first] == labelled[first + length]
+    if len(normal) and not normal.any():
+        raise DataRefused(
+            f"There is nothing normal in {split}. Expected windows without a labelled anomaly. Received: "
+            f"{len(normal)} {split} windows, all of them with a labelled step. Give {split} another stretch "
+            f"(split.val_start, split.test_start, or the shares), or make data.windows.length smaller."
+        )
     return normal
 
 

@@ -7,24 +7,26 @@ By kind of data a record holds
 - `series`: the steps, each a list of its channels, or a plain list of numbers where there is one channel;
   null, NaN or "" is missing. Windows: at least `length` steps right before the step to predict (anomalies:
   the steps themselves); those further back only help to fill gaps;
-- `time`: windows with calendar features: ISO 8601, of the first step to predict;
-- `known`: windows: what is known about that step, by column; `id`: which series it is, where series have
-  scales of their own;
+- `time`: windows with calendar features: ISO 8601, of the first step to predict; with an offset if the times of
+  the source had one, without if they had none;
+- `known`: windows: what is known about that step, by column;
+- `id`: windows: which series it is, where series have scales of their own; of one that was not there at
+  training `pooled_scale: true` takes the scale of all;
 - `side`: side features by column.
 
 What is missing is treated as in training; what is malformed is refused, all problems at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.bags import bag_of
-from pipeline.calendar_features import seconds_of
+from pipeline.calendar_features import has_offset, seconds_of
 from pipeline.input_specs import BAG_FAMILIES
 from pipeline.runtime import DataRefused
-from pipeline.series_features import padded, scaler_of
+from pipeline.series_features import Scale, SeriesScaler, padded, scaler_of
 from pipeline.side_features import side_features_of
 from pipeline.tokens import tokenizer_of
 from pipeline.window_features import window_side_of
@@ -32,6 +34,8 @@ from pipeline.window_features import window_side_of
 Record = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 Step = Callable[[Record], Arrays]
+NAMED = 10
+"""Series that a message names."""
 
 
 def model_inputs_of(record: Record, state: Mapping[str, Any], family: str) -> Arrays:
@@ -143,19 +147,20 @@ def _window_step(state: Mapping[str, Any]) -> Step:
     scaler, windows = scaler_of(state["series"]), state["windows"]
     side, length = window_side_of(windows["side"]), windows["length"]
     beside = _side_step(state) if state.get("side") else None
+    utc, pooled = windows.get("utc", False), state["series"].get("pooled", ())
 
     def step(record: Record) -> Arrays:
         made: Arrays = beside(record) if beside else {}
         if side.calendar or side.columns:
             # Known columns are float32 in the payload; so must their values be here.
             known = {name: _float32(name, value) for name, value in _columns(record, "known").items()}
-            seconds = np.array([_seconds(record) if side.calendar else 0])
+            seconds = np.array([_seconds(record, utc=utc) if side.calendar else 0])
             told = side.transform(seconds, known)
             made["side"] = np.hstack([told, made["side"]]) if "side" in made else told
         if not length:
             return {"inputs": made.pop("side"), **made}
         values = _series(record, scaler.channels, length)
-        scaled = scaler.transform(values, scaler.scale(str(record.get("id", ""))))
+        scaled = scaler.transform(values, _scale(record, scaler, pooled))
         return {"inputs": scaled[None, -length:], **made}
 
     return step
@@ -200,11 +205,29 @@ def _float32(name: str, value: Any) -> np.ndarray:
     return np.array([number])
 
 
-def _seconds(record: Record) -> int:
+def _scale(record: Record, scaler: SeriesScaler, pooled: Sequence[str]) -> Scale:
+    """Return the scale of the record's series; that of all only where it is known to have none of its own."""
+    name, known = record.get("id"), sorted([*scaler.of_series, *pooled])
+    if known and name not in known and record.get("pooled_scale") is not True:
+        raise _refused(
+            "id",
+            f"one of {', '.join(known[:NAMED])}{' ...' if len(known) > NAMED else ''}, since each of these series has "
+            "a scale of its own, or pooled_scale: true beside it, for a new one the scale of all",
+            f"id={name!r}",
+        )
+    return scaler.scale(str(name))
+
+
+def _seconds(record: Record, *, utc: bool) -> int:
+    time = str(_needed(record, "time"))
     try:
-        return seconds_of(str(_needed(record, "time")))
+        seconds = seconds_of(time)
     except ValueError as error:
         raise DataRefused(str(error)) from error
+    if has_offset(time) != utc:
+        written = "with an offset (2026-11-23T14:00+01:00)" if utc else "without an offset (2026-11-23T14:00)"
+        raise _refused("time", f"a time {written}, as the training data had them", f"time={time!r}")
+    return seconds
 
 
 def _columns(record: Record, key: str) -> dict[str, Any]:

@@ -23,11 +23,12 @@ def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dic
     Returns:
         Classification: `val_accuracy` and `val_loss` (log loss). Regression and forecasting: `val_loss` (mean
         squared error) and `val_mean_absolute_error`, in units of the targets' deviation on train. Anomaly:
-        `val_loss`, the mean squared error of reconstruction.
+        `val_loss`, the mean squared error of reconstruction of the normal windows.
     """
     task = data.output_spec.task
     if task == "anomaly":
-        return {"val_loss": float(np.mean(answers, dtype=np.float64))}
+        normal = answers if data.normal_val is None else answers[data.normal_val]
+        return {"val_loss": float(np.mean(normal, dtype=np.float64))}
     targets = take_targets(data.inputs, data.targets, data.val_rows)
     if task == "classification":
         return {

@@ -37,9 +37,11 @@ def test_midnight_is_near_eleven_at_night():
     assert math.dist(points[1], points[2]) == pytest.approx(math.dist(points[0], points[1]), abs=1e-6)
 
 
-@pytest.mark.parametrize("time", ["2026-11-23", "2026-11-23 00:00:00", "2026-11-23T00:00:00+05:00"])
-def test_times_are_wall_clock(time):
-    """A date alone is midnight, and an offset does not move the clock on the wall."""
+@pytest.mark.parametrize(
+    "time", ["2026-11-23", "2026-11-23 00:00:00", "2026-11-23T00:00Z", "2026-11-23T05:00:00+05:00"]
+)
+def test_times_are_wall_clock_or_utc(time):
+    """A date alone is midnight, and an instant with an offset has the clock of UTC."""
     assert 20780 * 86400 == seconds_of(time)
 
 

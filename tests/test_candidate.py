@@ -9,7 +9,8 @@ import pytest
 from pipeline import candidate
 from pipeline.artifacts import file_digest
 from pipeline.keras_files import load_model
-from pipeline.train_data import load_train_data
+from pipeline.specs import InputSpec, OutputSpec
+from pipeline.train_data import TrainData, load_train_data
 from tests.train_project import MODELS, TRAINING, write_train_project
 
 
@@ -75,6 +76,29 @@ def test_autoencoder_is_kept_as_it_was_before_the_classifier(tiny):
     rebuilt = load_model(tiny / "out/autoencoder.keras").predict_on_batch(images)
     error = float(np.mean((rebuilt - images / 255) ** 2))
     assert trained.pretraining.best_logs["val_loss"] == pytest.approx(error, rel=1e-4)
+
+
+def test_labelled_anomalies_have_no_say_in_the_best_epoch(tmp_path):
+    """Half of val is labelled and far off: the losses that choose are those of the normal half alone."""
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(60, 6, 1)).astype(np.float32)
+    windows[50:] *= 100
+    spec = InputSpec("series", (6, 1))
+    normal = np.arange(40, 60) < 50
+    whole = np.arange(60)
+    data = TrainData(
+        windows, None, whole[:40], whole[40:], spec, OutputSpec(task="anomaly"), normal_val=normal
+    )
+    model = {"kind": "dense", "codes": 2, "units": [8]}
+    trained = candidate.train_candidate(
+        "autoencoder", data, model, TRAINING, seed=4, checkpoint_dir=tmp_path / "checkpoints"
+    )
+    rebuilt = trained.model.predict_on_batch(windows[40:50])
+    expected = float(np.mean((rebuilt - windows[40:50]) ** 2))
+    assert expected == pytest.approx(trained.result.best_logs["val_loss"], rel=1e-4)
+    candidate.write_candidate(tmp_path / "out", trained, data, {"training": TRAINING})
+    assert (20,) == np.load(tmp_path / "out/val_predictions.npy").shape
+    assert expected == pytest.approx(json.loads((tmp_path / "out/metrics.json").read_text())["val_loss"])
 
 
 def test_result_does_not_depend_on_what_ran_before(tiny):

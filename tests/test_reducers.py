@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA, TruncatedSVD
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from pipeline import reducers
+from pipeline import reducers, reduction
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,37 @@ def test_reconstruction_error_equals_the_singular_values_left_out(digits) -> Non
     error = reducers.mean_squared_error(pixels, reducers.pca_reconstruction(pca, pixels))
     dropped = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False)[10:]
     assert error == pytest.approx(np.sum(dropped.astype(float) ** 2) / pixels.size, rel=1e-4)
+
+
+def watched(reducer, seen):
+    """Return a reducer that notes the most threads that any library may use whenever it reckons."""
+
+    def note(name):
+        def method(self, *args):
+            seen.append((name, max(pool["num_threads"] for pool in threadpool_info())))
+            return getattr(reducer, name)(self, *args)
+
+        return method
+
+    return type(reducer.__name__, (reducer,), {name: note(name) for name in REDUCER_VERBS})
+
+
+REDUCER_VERBS = ("fit", "transform", "inverse_transform")
+
+
+def test_reducers_reckon_with_one_thread(monkeypatch) -> None:
+    """Sums in another order differ in the last digit, and machines have other numbers of threads."""
+    seen: list[tuple[str, int]] = []
+    monkeypatch.setattr(reducers, "PCA", watched(PCA, seen))
+    monkeypatch.setattr(reduction, "TruncatedSVD", watched(TruncatedSVD, seen))
+    pixels = np.random.default_rng(0).random((30, 12), dtype=np.float32)
+    with threadpool_limits(2):
+        pca = reducers.fit_pca(pixels, 3, seed=0)
+        reducers.pca_codes(pca, pixels)
+        reducers.pca_reconstruction(pca, pixels)
+        for method in ("pca", "svd"):
+            reduction.by_projection(method, pixels, pixels, 3, seed=0, shown=np.arange(5))
+    assert {(name, 1) for name in REDUCER_VERBS} == set(seen)
 
 
 def test_pca_is_fitted_on_train_only(digits) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pipeline import task_rules
 from pipeline.config import load_params
 from pipeline.contradictions import contradictions
+from pipeline.idle_settings import idle_settings
 from pipeline.source_file import Source
 from pipeline.source_kinds import SOURCES
 
@@ -54,6 +55,52 @@ def example(name: str, **sections):
         changed = msgspec.structs.replace(part, **changes)
         params = msgspec.structs.replace(params, **{section: changed})
     return params
+
+
+@pytest.mark.parametrize("name", KIND_OF)
+def test_no_example_has_a_setting_without_effect(name):
+    """What the task or the kind of data does not look at is left out."""
+    for folder in (EXAMPLES, EXAMPLES / "quick"):
+        if (folder / f"{name}.yaml").is_file():
+            assert [] == idle_settings(load_params(folder / f"{name}.yaml"), source(KIND_OF[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "sections", "idle"),
+    [
+        ("nab", {"validate": {"max_class_ratio": 20.0}}, "validate.max_class_ratio (there are no classes)"),
+        (
+            "etth1",
+            {"validate": {"near_series_distance": 0.0}},
+            "validate.near_series_distance (series that are cut",
+        ),
+        (
+            "sms-spam",
+            {"validate": {"near_hash_distance": 4}},
+            "validate.near_hash_distance (samples are texts)",
+        ),
+        (
+            "digits",
+            {"validate": {"near_text_similarity": 0.9}},
+            "validate.near_text_similarity (samples are images)",
+        ),
+        ("ucr", {"features": {"edge_cell_px": 8}}, "features.edge_cell_px (samples are series)"),
+    ],
+)
+def test_a_setting_without_effect_is_told(name, sections, idle):
+    """One line, which names the setting and why nobody looks at it; it is no contradiction."""
+    params = example(name, **sections)
+    assert [] == contradictions(params, source(KIND_OF[name]))
+    (line,) = idle_settings(params, source(KIND_OF[name]))
+    assert idle in line
+    assert "have no effect" in line
+
+
+@pytest.mark.parametrize("bound", ["min_samples_per_class", "max_class_ratio", "max_label_conflicts"])
+def test_classes_need_their_bounds(bound):
+    """Left out, nothing would be asked of the classes."""
+    (problem,) = contradictions(example("sms-spam", validate={bound: None}), source("text_table"))
+    assert f"validate.{bound} is missing: classes need it" in problem
 
 
 def test_every_example_is_known_here():

@@ -8,9 +8,10 @@ import pytest
 from pipeline import paths
 from pipeline.input_specs import input_spec, output_spec
 from pipeline.model_inputs import ModelInputs
-from pipeline.runtime import InputMissing
+from pipeline.runtime import DataRefused, InputMissing
 from pipeline.specs import InputSpec, OutputSpec
 from pipeline.train_data import load_split_rows, load_train_data
+from pipeline.validation_scores import validation_metrics
 from tests.featured import (
     SERIES,
     SIDE,
@@ -164,19 +165,41 @@ def test_windows_of_anomalies_are_their_own_targets(project):
     assert [20] == np.flatnonzero(judged.anomalies[0]).tolist()
 
 
-def test_labelled_anomalies_are_not_learned(project):
-    """Of ten training windows of three steps, the three that hold the labelled step 5 are left out; val keeps its own."""
+def write_marked(project, *labelled):
+    """Write 24 hours of one series with anomalies at some steps; val is 12 to 17, test 18 to 23."""
     steps = np.arange(24, dtype=np.float32)
-    payload = np.stack([steps, (steps == 5).astype(np.float32)], axis=1)
+    payload = np.stack([steps, np.isin(steps, labelled).astype(np.float32)], axis=1)
     columns = {"time": ["2026-01-05T00:00:00"], "step_seconds": [3600.0]}
     write_samples(project, payload, [24], channels=("load",), anomalies=True, **columns)
     splits, rows, starts, stops = zip(*SEGMENTS, strict=True)
     write_split(project, list(splits), rows=list(rows), starts=starts, stops=stops)
     windows = WINDOWS | {"horizon": 0, "targets": [], "known": [], "known_categorical": [], "calendar": []}
     run_features(task="anomaly", windows=windows, series=SERIES)
+
+
+def test_labelled_anomalies_are_not_learned(project):
+    """Of ten training windows of three steps, the three that hold the labelled step 5 are left out; val keeps its own."""
+    write_marked(project, 5)
     data = load_train_data("autoencoder")
     assert [0, 1, 2, 6, 7, 8, 9] == data.train_rows.tolist()
     assert 4 == len(data.val_rows)
+
+
+def test_labelled_anomalies_do_not_choose_the_epoch(project):
+    """Of the val windows 12-14 to 15-17 the two with step 16 stop nothing, and are still measured."""
+    write_marked(project, 16)
+    data = load_train_data("autoencoder")
+    assert [12, 13, 14, 15] == load_split_rows("val", "autoencoder").steps.tolist()
+    assert [10, 11, 12, 13] == data.val_rows.tolist()
+    assert [10, 11] == data.monitored_rows.tolist()
+    assert {"val_loss": 2.0} == validation_metrics(data, np.array([1, 3, 90, 90], np.float32))
+
+
+def test_validation_without_a_normal_window_is_refused(project):
+    """Step 14 is in three of the four val windows and 17 in the fourth: nothing says when training should end."""
+    write_marked(project, 14, 17)
+    with pytest.raises(DataRefused, match=r"4 val windows, all of them with a labelled step"):
+        load_train_data("autoencoder")
 
 
 def test_series_are_padded_where_lengths_differ(project):

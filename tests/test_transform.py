@@ -158,6 +158,64 @@ def test_windows(length, scaling, mode, project):
     assert ("series" if length else "vector") == input_spec(state(), "rnn").kind
 
 
+def one_pump(project, time="2026-01-05T00:00:00", scaling="series"):
+    """Fit hourly windows of three series, the last of which has no training steps; return a record of the first."""
+    segments = [("train", 0, 0, 10), ("val", 0, 10, 20), ("train", 1, 0, 10), ("test", 1, 10, 20)]
+    write_windowed(project, hours(60), [*segments, ("test", 2, 0, 20)], lengths=[20, 20, 20], time=[time] * 3)
+    windows = WINDOWS | {"known": [], "known_categorical": []}
+    run_features(task="forecasting", windows=windows, series=SERIES | {"scaling": scaling}, side=None)
+    return {"series": [[1.0, 2.0, 3.0]] * 3, "time": time, "id": "000"}
+
+
+def test_a_time_with_an_offset_is_the_instant_it_was_at_ingest(project):
+    """Two o'clock in Berlin's summer is noon as ingest wrote it: the same hour on the circle."""
+    record = one_pump(project, "2026-01-05T00:00:00+00:00")
+    noon = model_inputs_of(record | {"time": "2026-07-01T12:00Z"}, state(), "rnn")["side"]
+    assert np.array_equal(
+        noon, model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), "rnn")["side"]
+    )
+    np.testing.assert_allclose([[0, -1]], noon, atol=1e-6)
+    with pytest.raises(DataRefused, match=r"with an offset.*Received: time='2026-07-01T12:00'"):
+        model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), "rnn")
+
+
+def test_a_time_with_an_offset_is_refused_where_clocks_had_none(project):
+    """Which wall clock is 14:00+02:00? Training saw times of a place, and does not know which."""
+    record = one_pump(project)
+    np.testing.assert_allclose(
+        [[0, -1]], model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), "rnn")["side"], atol=1e-6
+    )
+    with pytest.raises(DataRefused, match=r"without an offset.*Received: time='2026-07-01T14:00\+02:00'"):
+        model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), "rnn")
+
+
+@pytest.mark.parametrize("wrong", [{"id": "004"}, {"id": None}, {"id": 0}])
+def test_a_series_that_is_not_known_is_refused(wrong, project):
+    """It has no scale of its own: the known ones are named, and the word that takes the scale of all."""
+    record = one_pump(project)
+    with pytest.raises(DataRefused, match=r"record's id .*Expected one of 000, 001, 002.*pooled_scale: true"):
+        model_inputs_of(record | wrong, state(), "rnn")
+
+
+def test_a_new_series_has_the_scale_of_all_where_the_record_says_so(project):
+    """As series without training steps have it, which are known; where scales are those of channels nobody asks."""
+    record = one_pump(project)
+    own, pooled, untrained = (
+        model_inputs_of(record | said, state(), "rnn")["inputs"]
+        for said in ({}, {"id": "new", "pooled_scale": True}, {"id": "002"})
+    )
+    assert np.array_equal(untrained, pooled)
+    assert not np.array_equal(own, pooled)
+    scale = state()["series"]
+    expected = (1.0 - scale["mean"][0]) / scale["standard_deviation"][0]
+    assert expected == pytest.approx(pooled[0, 0, 0])
+    record = one_pump(project, scaling="channel")
+    assert np.array_equal(
+        model_inputs_of(record, state(), "rnn")["inputs"],
+        model_inputs_of(record | {"id": None}, state(), "rnn")["inputs"],
+    )
+
+
 def test_images(project):
     """Pixels and hand-made features of an image given as nested lists."""
     from rich.progress import Progress

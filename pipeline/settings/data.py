@@ -10,6 +10,9 @@ from msgspec import Meta
 
 from pipeline.settings.section import Count, Name, Natural, NotNegative, Section, Share
 
+CLASS_BOUNDS = ("min_samples_per_class", "max_class_ratio", "max_label_conflicts")
+"""Of `validate`: those that say something about classes, and nothing where there are none."""
+
 IsoTime = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?$")]
 
 
@@ -61,10 +64,13 @@ class Data(Section, frozen=True):
 class Validate(Section, frozen=True):
     """Bounds the data must keep before anything is trained on it."""
 
-    min_samples_per_class: Count
-    max_class_ratio: Annotated[float, Meta(ge=1)]
-    max_label_conflicts: Natural
     max_duplicate_share: Share
+    min_samples_per_class: Count | None = None
+    """Classes must have it."""
+    max_class_ratio: Annotated[float, Meta(ge=1)] | None = None
+    """Classes must have it."""
+    max_label_conflicts: Natural | None = None
+    """Classes must have it."""
     near_hash_distance: Annotated[int, Meta(ge=0, le=16)] | None = None
     """Images must have it."""
     near_pixel_difference: Share | None = None
@@ -72,7 +78,7 @@ class Validate(Section, frozen=True):
     near_text_similarity: Annotated[float, Meta(gt=0, le=1)] | None = None
     """Texts must have it."""
     near_series_distance: NotNegative | None = None
-    """Series must have it."""
+    """Series must have it; those that windows slide over and that are cut by time have no use for it."""
 
 
 class Split(Section, frozen=True):
@@ -90,9 +96,11 @@ class Split(Section, frozen=True):
 
 
 class AcceptedFinding(Section, frozen=True):
-    """A finding of the leak gate that a person signs off."""
+    """A finding of the leak gate that a person signs off, as far as it went then."""
 
     finding: Name
+    up_to: NotNegative
+    """Number of samples, or the score (of a column its AUC or R2); the refusal prints it. Above it is refused."""
     reason: Annotated[str, Meta(min_length=10)]
 
 

@@ -69,6 +69,12 @@ class TimeReader:
     def __init__(self, time_format: str = "auto") -> None:
         self._format = time_format
         self._kind: TimeKind = ""
+        self._has_zone = False
+
+    @property
+    def has_offset(self) -> bool:
+        """Return whether the times read so far are instants, given in UTC, and not those of a wall clock."""
+        return self._kind == "with an offset" or self._has_zone
 
     def read(self, batch: Batch, column: str, problems: Problems) -> np.ndarray:
         """Return a column as microseconds since 1970, in UTC where an offset is written; else wall clock.
@@ -81,6 +87,7 @@ class TimeReader:
             values = number_cells(batch, column, problems)
             times = pa.array(np.round(values * MICROSECONDS[self._format]), from_pandas=True).cast(pa.int64())
         elif types.is_temporal(cells.type) and not types.is_time(cells.type):
+            self._has_zone |= types.is_timestamp(cells.type) and cells.type.tz is not None
             times = _microseconds(cells.cast(pa.timestamp("us"), safe=False))
         elif types.is_string(cells.type):
             times = self._parsed(cells)

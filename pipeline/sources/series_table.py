@@ -24,7 +24,7 @@ from pipeline.sources.series_facts import facts, side_kinds
 from pipeline.sources.series_rows import OneSeries, SeriesRows
 from pipeline.sources.series_table_columns import Columns, choose_columns
 from pipeline.sources.series_table_options import Options, check_options, policy_of, writing_of
-from pipeline.sources.table_values import Cell, SideKind
+from pipeline.sources.table_values import TIME_FIX, Cell, SideKind
 from pipeline.sources.time_grid import HOUR, Grid, Rows, on_grid
 
 __all__ = ["LAYOUT", "PAYLOAD", "Options", "describe", "read", "select"]
@@ -115,6 +115,7 @@ class _Table:
         self._problems = problems
         self._rows = SeriesRows(len(columns.channels))
         self._facts: list[dict[str, Cell]] = []
+        self._has_offset: bool | None = None
 
     def append(self, batch: Batch, times: TimeReader) -> None:
         """Take the rows of a batch."""
@@ -147,6 +148,15 @@ class _Table:
 
     def _times_of(self, batch: Batch, reader: TimeReader) -> np.ndarray:
         times = reader.read(batch, self._options.time, self._problems)
+        if self._has_offset not in (None, reader.has_offset):
+            written = ("without an offset", "with an offset")
+            self._problems.add(
+                batch.place(0, self._options.time),
+                f"times {written[bool(self._has_offset)]}, as in the files before",
+                f"times {written[reader.has_offset]}",
+                TIME_FIX,
+            )
+        self._has_offset = reader.has_offset
         if not self._options.hour:
             return times
         hours = number_cells(batch, self._options.hour, self._problems)
@@ -203,7 +213,7 @@ class _Table:
             name,
             series=grid.values,
             channels=self._columns.channels,
-            time=grid.time,
+            time=grid.time + ("+00:00" if self._has_offset else ""),
             step_seconds=grid.step_seconds,
             anomalies=None if windows is None else grid.marked(windows[name]),
             **said,

@@ -15,17 +15,18 @@ from pipeline import paths, runtime
 from pipeline.artifacts import write_json
 from pipeline.config import ParamsError, load_params, repaired_params
 from pipeline.contradictions import contradictions
+from pipeline.idle_settings import idle_settings
 from pipeline.source_file import read_source
 
 FALLBACK_PARAMS = Path("examples/digits.yaml")
 """Stands in for unusable values while contradictions among the usable ones are looked for."""
 
 
-def check() -> int:
+def check() -> tuple[int, list[str]]:
     """Check params.yaml against itself and against the source.
 
     Returns:
-        How many candidates passed.
+        How many candidates passed, and warnings about settings without effect.
 
     Raises:
         ParamsError: With every problem found.
@@ -42,7 +43,7 @@ def check() -> int:
         raise ParamsError(problems)
     _forget_removed(set(params.candidates))
     write_json(paths.CHECK_PASSED, {"params.yaml": "passed"})
-    return len(params.candidates)
+    return len(params.candidates), idle_settings(params, source)
 
 
 def _forget_removed(candidates: set[str]) -> None:
@@ -59,7 +60,10 @@ def _forget_removed(candidates: set[str]) -> None:
 def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("check") as stage:
-        stage.console.print(f"params.yaml: {check()} candidates, no problem found")
+        candidates, warnings = check()
+        for warning in warnings:
+            stage.console.print(f"Warning: {warning}", highlight=False, soft_wrap=True)
+        stage.console.print(f"params.yaml: {candidates} candidates, no problem found")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pipeline.config import BASELINE_FAMILIES, load_params, window_columns
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.judgement import Bootstrap, Candidate, Judgement, judge, judge_classes, read_candidate
 from pipeline.leak_data import WindowColumns
+from pipeline.leak_findings import SignOff
 from pipeline.leak_fitted import refuse_unless_fitted_on_train
 from pipeline.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.metric_names import primary_called, shown
@@ -37,12 +38,16 @@ def main() -> None:
         runtime.prepare_tensorflow(params.threads, params.seed)
         settings, columns = params.evaluate, window_columns(params)
         # Before the test set is opened: nothing that models read may have seen it.
-        refuse_unless_fitted_on_train(
+        in_vain = refuse_unless_fitted_on_train(
             method=params.split.method,
             task=params.data.task,
             windows=WindowColumns(**columns) if columns else None,
-            accepted={entry.finding: entry.reason for entry in params.leaks.accepted},
+            accepted={entry.finding: SignOff(entry.reason, entry.up_to) for entry in params.leaks.accepted},
         )
+        for name in in_vain:
+            stage.console.print(
+                f"Warning: leaks.accepted names {name!r}, which was not found and has no effect. Remove it."
+            )
         judgement = evaluate(
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,

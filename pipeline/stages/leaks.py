@@ -19,9 +19,10 @@ from pipeline.config import load_params, window_columns
 from pipeline.leak_columns import column_findings, sum_findings, word_findings
 from pipeline.leak_copies import exact_copy_findings, near_copy_findings
 from pipeline.leak_data import LeakData, WindowColumns, read_leak_data
-from pipeline.leak_findings import Finding, findings_csv, leaks_summary, refusal
+from pipeline.leak_findings import Finding, SignOff, findings_csv, leaks_summary, refusal
 from pipeline.leak_overlap import empty_split_findings, group_findings, time_findings
 from pipeline.leak_shift import scaled_findings, shift_findings
+from pipeline.leak_stretches import stretch_findings
 from pipeline.leak_windows import window_column_findings
 
 
@@ -33,7 +34,7 @@ def leaks(
     windows: WindowColumns | None = None,
     near_text_similarity: float | None = None,
     near_series_distance: float | None = None,
-    accepted: Mapping[str, str] | None = None,
+    accepted: Mapping[str, SignOff] | None = None,
 ) -> dict[str, Any]:
     """Look for leaks; the reports are written whether there are any or not.
 
@@ -44,13 +45,14 @@ def leaks(
         windows: Columns that windows read and predict; None where samples are whole.
         near_text_similarity: As in `validate`; None where samples are no texts.
         near_series_distance: As in `validate`; None where samples are no series.
-        accepted: Id of a finding to the reason why it is no leak.
+        accepted: Id of a finding to what a person said about it, and up to which extent.
 
     Returns:
         The content of the summary.
 
     Raises:
-        DataRefused: A finding is not accepted; names it, its samples, and how to sign it off.
+        DataRefused: A finding is not accepted, or goes further than what was accepted; names it, its samples,
+            and how to sign it off.
         InputMissing: A file is not there, or they are not of the same data.
     """
     data = read_leak_data(method, task, windows)
@@ -59,6 +61,7 @@ def leaks(
         "empty splits": empty_split_findings,
         "exact copies": exact_copy_findings,
         "near copies": lambda data: near_copy_findings(data, near_text_similarity, near_series_distance),
+        "copied stretches": stretch_findings,
         "groups": group_findings,
         "times": time_findings,
         "single columns": lambda data: column_findings(data, max_single_score),
@@ -89,7 +92,7 @@ def main() -> None:
             windows=WindowColumns(**columns) if columns else None,
             near_text_similarity=params.validate.near_text_similarity,
             near_series_distance=params.validate.near_series_distance,
-            accepted={entry.finding: entry.reason for entry in params.leaks.accepted},
+            accepted={entry.finding: SignOff(entry.reason, entry.up_to) for entry in params.leaks.accepted},
         )
         stage.console.print(
             f"{len(summary['checks'])} checks, {len(summary['findings'])} findings, all of them signed off"
@@ -98,7 +101,7 @@ def main() -> None:
         )
         for name in summary["accepted_without_finding"]:
             stage.console.print(
-                f"leaks.accepted names {name!r}, which was not found and has no effect. Remove it."
+                f"Warning: leaks.accepted names {name!r}, which was not found and has no effect. Remove it."
             )
 
 

@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from pipeline import paths
 from pipeline.leak_data import WindowColumns, read_leak_data
+from pipeline.leak_findings import SignOff
 from pipeline.leak_fitted import fitted_on_train_problems, refuse_unless_fitted_on_train
 from pipeline.runtime import DataRefused
 from pipeline.stages.features import features
@@ -191,4 +192,11 @@ def test_a_state_that_is_off_stops_the_run_and_can_be_signed_off():
         DataRefused, match=r"fitted:series \(L1.2.*state.json was not measured on train alone"
     ):
         refuse_unless_fitted_on_train(**place)
-    refuse_unless_fitted_on_train(**place, accepted={"fitted:series": "scaled by hand for the demo"})
+    signed = {
+        name: SignOff("scaled by hand for the demo", 0.02) for name in ("fitted:series", "fitted:side.age")
+    }
+    assert ["fitted:side.age"] == refuse_unless_fitted_on_train(**place, accepted=signed)
+    state["series"]["mean"][0] += 1
+    paths.FEATURES_STATE.write_text(json.dumps(state))
+    with pytest.raises(DataRefused, match=r"signed off up to 0.02, and goes as far as \d\.\d+ now"):
+        refuse_unless_fitted_on_train(**place, accepted=signed)

@@ -183,7 +183,7 @@ def test_l2_a_side_column_that_knows_the_class_is_refused():
         split_and_gate()
     assert {"column:price"} == found()
     assert "Received: AUC=1.0000" in str(error.value)
-    assert "finding: 'column:price', reason:" in str(error.value)
+    assert "finding: 'column:price', up_to: 1, reason:" in str(error.value)
 
 
 def bikes(count=600):

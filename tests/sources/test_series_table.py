@@ -64,7 +64,7 @@ def test_label_target_and_group_hold_for_a_whole_series():
 @pytest.mark.parametrize(
     ("cells", "options", "first", "step"),
     [
-        (["2024-01-01T00:00:00Z", "2024-01-01T02:00:00+01:00"], {}, "2024-01-01T00:00:00", 3600),
+        (["2024-01-01T00:00:00Z", "2024-01-01T02:00:00+01:00"], {}, "2024-01-01T00:00:00+00:00", 3600),
         (["2024-01-01", "2024-01-02"], {}, "2024-01-01T00:00:00", 86_400),
         (["2024-01", "2024-02"], {}, "2024-01-15T12:00:00", 2_629_746),
         (["1.2.2024 5:00", "1.2.2024 6:00"], {"time_format": "%d.%m.%Y %H:%M"}, "2024-02-01T05:00:00", 3600),
@@ -94,6 +94,23 @@ def test_parquet_and_csv_hold_the_same_series():
     for one, two in zip(typed, text, strict=True):
         np.testing.assert_array_equal(one.series, two.series)
         assert (one.sample_id, one.time) == (two.sample_id, two.time)
+
+
+def test_a_column_of_parquet_with_a_zone_holds_instants():
+    """Two o'clock in Berlin's summer is noon in UTC, and the time says that it is UTC."""
+    times = pd.to_datetime(["2024-07-01T14:00", "2024-07-01T15:00"]).tz_localize("Europe/Berlin")
+    (sample,) = read(parquet({"time": pa.array(times), "x": pa.array([1.0, 2.0])}), "t.parquet")
+    assert "2024-07-01T12:00:00+00:00" == sample.time
+
+
+def test_files_with_and_without_an_offset_are_refused():
+    """Nobody knows how far the clocks of one file are from those of the other."""
+    files = {
+        "a.csv": b"time,x\n2024-01-01T00:00Z,1\n2024-01-01T01:00Z,1\n",
+        "b.csv": b"time,x\n2024-01-01T00:00,1\n",
+    }
+    with pytest.raises(DataRefused, match=r"b\.csv.*times with an offset, as in the files before.*without"):
+        read_source(series_table, files)
 
 
 def test_columns_of_parquet_are_found_by_name():

@@ -1,5 +1,6 @@
 """The features stage: fitted on train only, the same bytes each time, and clear about data it cannot use."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -129,6 +130,24 @@ def test_a_split_that_leaks_is_refused(data, stage_environment):
     command = [sys.executable, "-m", "pipeline.stages.features"]
     ended = subprocess.run(command, capture_output=True, text=True, env=stage_environment, timeout=120)
     assert (65, True) == (ended.returncode, "did not pass the leak gate" in ended.stderr)
+
+
+def test_other_word_vectors_than_the_pinned_ones_are_refused(project, stage_environment):
+    """DVC does not know the file: with another content under the same name the stage stops, both digests told."""
+    write_texts(project, ["win now", "at home"] * 4, ["train"] * 6 + ["val", "test"], ["spam", "ham"] * 4)
+    write_json(paths.LEAKS_SUMMARY, {"passed": True})
+    Path("vectors.txt").write_text("win 1 2\nhome 3 4\n")
+    digest = hashlib.sha256(b"win 1 2\nhome 3 4\n").hexdigest()
+    example = Path("examples/sms-spam.yaml").read_text()
+    pinned = example.replace("vectors: null ", f"vectors: vectors.txt\n    vectors_sha256: {digest} ")
+    Path("params.yaml").write_text(pinned)
+    command = [sys.executable, "-m", "pipeline.stages.features"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=stage_environment, timeout=120)
+    assert 0 == ended.returncode, ended.stderr
+    Path("vectors.txt").write_text("win 1 2\nhome 3 5\n")
+    ended = subprocess.run(command, capture_output=True, text=True, env=stage_environment, timeout=120)
+    other = hashlib.sha256(b"win 1 2\nhome 3 5\n").hexdigest()
+    assert (65, True) == (ended.returncode, f"vectors_sha256={digest}. Received: {other}" in ended.stderr)
 
 
 def test_without_groups_there_are_no_columns(data):

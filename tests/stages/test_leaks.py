@@ -5,12 +5,17 @@ import json
 import subprocess
 import sys
 
+import msgspec
+import numpy as np
 import pytest
 
 from pipeline import paths
-from pipeline.leak_findings import Finding, refusal
+from pipeline.leak_findings import Finding, SignOff, refusal
 from pipeline.runtime import DataRefused, InputMissing
-from tests.leaks.gate import run_gate, run_split, write_texts
+from pipeline.settings.data import AcceptedFinding
+from tests.leaks.gate import run_gate, run_split, two_classes, write_texts
+
+PERSONS = "every person is known before the model is used"
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +55,53 @@ def test_reports_are_written_where_the_split_is_refused():
 
 
 def test_a_finding_that_is_signed_off_passes_and_its_reason_is_recorded():
-    """The text of the refusal is the key: its id with a reason lets the split through."""
+    """The text of the refusal is the key: its id with a bound and a reason lets the split through."""
     torn_groups()
-    reason = "every person is known before the model is used"
-    summary = run_gate(accepted={"group-overlap": reason})
+    summary = run_gate(accepted={"group-overlap": SignOff(PERSONS, 400)})
     assert summary["passed"] is True
-    assert [(True, reason)] == [(entry["accepted"], entry["reason"]) for entry in summary["findings"]]
+    assert [(True, PERSONS, 400)] == [
+        (entry["accepted"], entry["reason"], entry["up_to"]) for entry in summary["findings"]
+    ]
+
+
+def test_the_refusal_prints_the_line_that_signs_off():
+    """The line under `accepted:` is YAML of the section; with it, as it stands, the same data passes."""
+    torn_groups()
+    with pytest.raises(DataRefused) as error:
+        run_gate()
+    printed = str(error.value).split("leaks:\n", 1)[1].replace("reason: ...", f"reason: {PERSONS}")
+    (entry,) = msgspec.yaml.decode(printed, type=dict[str, tuple[AcceptedFinding, ...]])["accepted"]
+    assert entry.up_to == len(list(csv.DictReader(paths.LEAKS_FINDINGS.read_text().splitlines())))
+    assert run_gate(accepted={entry.finding: SignOff(entry.reason, entry.up_to)})["passed"] is True
+
+
+def test_a_finding_that_outgrew_its_signature_is_refused():
+    """Signed off for 20 samples, found in some hundreds: both numbers are told, and the new line to paste."""
+    torn_groups()
+    with pytest.raises(DataRefused, match=r"signed off up to 20, and goes as far as \d{3} now") as error:
+        run_gate(accepted={"group-overlap": SignOff(PERSONS, 20)})
+    count = json.loads(paths.LEAKS_SUMMARY.read_text())["findings"][0]["extent"]
+    assert f"- {{finding: 'group-overlap', up_to: {count}, reason: ...}}" in str(error.value)
+    assert {"no"} == {
+        row["accepted"] for row in csv.DictReader(paths.LEAKS_FINDINGS.read_text().splitlines())
+    }
+
+
+def test_a_score_is_signed_off_up_to_a_score():
+    """A column with AUC 0.99 or so may not come to know the class altogether."""
+    labels = two_classes(400)
+    rng = np.random.default_rng(0)
+    price = [rng.normal(4.0 if label == "hat" else 0.0) for label in labels]
+    write_texts(labels=labels, side={"price": price})
+    run_split()
+    with pytest.raises(DataRefused, match=r"'column:price', up_to: 0\.9\d+, reason"):
+        run_gate()
+    signed = {"column:price": SignOff("known at the counter", 0.9999)}
+    (entry,) = run_gate(accepted=signed)["findings"]
+    assert 0.98 < entry["extent"] < 0.9999
+    write_texts(labels=labels, side={"price": [1.0 if label == "hat" else 0.0 for label in labels]})
+    with pytest.raises(DataRefused, match=r"signed off up to 0.9999, and goes as far as 1 now"):
+        run_gate(accepted=signed)
 
 
 def test_only_what_is_signed_off_passes():
@@ -68,24 +114,25 @@ def test_only_what_is_signed_off_passes():
     )
     run_split()
     with pytest.raises(DataRefused, match="1 findings") as error:
-        run_gate(accepted={"group-overlap": "persons are known before the model is used"})
+        run_gate(accepted={"group-overlap": SignOff(PERSONS, 400)})
     assert "column:label" in str(error.value)
     assert "group-overlap" not in str(error.value)
 
 
 def test_a_signature_without_a_finding_is_told():
-    """What is signed off and does not occur is named, so that params.yaml can be tidied."""
+    """What is signed off and does not occur is named; of what is fitted later, nothing is known here yet."""
     write_texts()
     run_split()
-    assert ["column:gone"] == run_gate(accepted={"column:gone": "no longer there"})[
-        "accepted_without_finding"
-    ]
+    gone = SignOff("no longer there", 1)
+    assert ["column:gone"] == run_gate(
+        accepted={"column:gone": gone, "fitted:series": gone, "selected:text.bag": gone}
+    )["accepted_without_finding"]
 
 
 def test_a_second_run_writes_the_same_bytes():
     """Summary and table follow from the data alone."""
     torn_groups()
-    accepted = {"group-overlap": "persons are known before the model is used"}
+    accepted = {"group-overlap": SignOff(PERSONS, 400)}
     run_gate(accepted=accepted)
     first = paths.LEAKS_SUMMARY.read_bytes(), paths.LEAKS_FINDINGS.read_bytes()
     run_gate(accepted=accepted)

@@ -1,0 +1,100 @@
+"""The champion is compared as it would be used today: with the threshold that today's validation gives it."""
+
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import runtime
+from pipeline.artifacts import read_json, write_json
+from pipeline.gate import Rules
+from pipeline.measures import Yardstick
+from pipeline.metric_names import primary_called
+from pipeline.stages import register
+from pipeline.tracking import registry
+from pipeline.tracking.store import create_sqlite
+from tests.registration import NUM_ROWS, SIDE, feature_state, make_registration_project, put_best, save
+
+pytestmark = pytest.mark.timeout(180)
+LABELS = np.arange(NUM_ROWS) % 2
+STATE = feature_state() | {"classes": ["a", "b"], "class_counts": [30, 30]}
+RULES = Rules(primary=primary_called("positive_f1"), margin=0.0, confidence=0.95, resamples=200, seed=7)
+
+
+def two_class_model(strength, bias=0.0):
+    """Return a model that compares the two telling pixels; strength 0 answers by the bias alone."""
+    import keras
+
+    inputs = keras.Input((SIDE, SIDE, 1), dtype="uint8", name="inputs")
+    x = keras.layers.Flatten(name="flatten")(keras.layers.Rescaling(1 / 255, name="rescaling")(inputs))
+    x = keras.layers.Dense(2, name="logits")(x)
+    made = keras.Model(inputs, keras.layers.Activation("softmax", name="probabilities")(x), name="toy")
+    kernel = np.zeros((SIDE * SIDE, 2), np.float32)
+    kernel[:2] = strength * np.eye(2)
+    made.get_layer("logits").set_weights([kernel, np.array([0, bias], np.float32)])
+    return made
+
+
+def write_images(root, brightness):
+    """Write images whose pixel number k is bright for class k."""
+    images = np.random.default_rng(3).integers(0, 60, (NUM_ROWS, SIDE, SIDE, 1), dtype=np.uint8)
+    images.reshape(NUM_ROWS, -1)[np.arange(NUM_ROWS), LABELS] = brightness
+    np.save(root / "data/interim/payload.npy", images)
+
+
+def put(root, made, threshold):
+    """Make a model the chosen one, with the threshold that evaluate gave it."""
+    put_best(root, made)
+    write_json(root / "models/best/state.json", STATE)
+    card = read_json(root / "models/best/card.json")
+    point = {"positive_class": "b", "threshold": threshold}
+    write_json(root / "models/best/card.json", card | {"operating_point": point})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Two classes, a third of the rows each for test, train and val."""
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
+    root = make_registration_project(tmp_path / "project")
+    create_sqlite(root / "mlflow.db")
+    split = pd.read_parquet(root / "data/split/split.parquet")
+    split = split.assign(
+        label=np.array(["a", "b"])[LABELS], split=np.array(["test", "train", "val"])[np.arange(NUM_ROWS) % 3]
+    )
+    split.to_parquet(root / "data/split/split.parquet")
+    write_json(root / "data/features/state.json", STATE)
+    for name in ("linear", "majority"):
+        save(root / "models/tuned" / name, two_class_model(0.0), name)
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    monkeypatch.setattr(register.report, "print_report", lambda *_a, **_k: None)
+    return root
+
+
+def run_register():
+    """Register models/best; return the verdict."""
+    names = ["cnn", "linear", "majority"]
+    return register.register(
+        candidates=names,
+        baselines=names[1:],
+        model_name="toys",
+        experiment="toys",
+        rules=RULES,
+        yardstick=Yardstick(positive_class="b"),
+    )["decision"]
+
+
+def test_the_champion_gets_its_threshold_from_validation_as_it_is_today(project):
+    """Images have become darker, so that the champion's 0.9 of then finds nothing; at 0.5 or so it is perfect.
+
+    A model that calls everything b (F1 of 2 in 3) would win against 0.9, and loses against today's threshold.
+    """
+    write_images(project, 255)
+    put(project, two_class_model(6.0), 0.9)
+    assert "promoted" == run_register()
+    write_images(project, 100)
+    put(project, two_class_model(0.0, bias=0.4), 0.5)
+    assert "refused" == run_register()
