@@ -1,12 +1,15 @@
 """Which candidate is chosen: by its validation score, before anybody looks at the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.intervals import rounded
 from pipeline.metric_names import in_words, primary_called, shown
 from pipeline.runtime import DataRefused
+
+RECONSTRUCTION = "reconstruction_error"
+"""What chooses among detectors of anomalies where the metric asked for cannot."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,39 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
     elif others:
         reason += f" (next: {others[0].name}, {shown(others[0].score)})"
     return Choice(best.name, select_by, reason + ".", ranking)
+
+
+def choose_by_validation(
+    val: Mapping[str, Mapping[str, float]], parameters: Mapping[str, int], select_by: str
+) -> Choice:
+    """Return the choice; where validation cannot tell detectors apart, by how well normal windows come back.
+
+    Validation often holds no labelled anomaly, or one that all candidates miss or all find. That says nothing
+    of them, and neither does the size of a network.
+
+    Args:
+        val: Candidate to its metrics on validation.
+        parameters: Candidate to the weights of its model.
+        select_by: The metric asked for.
+
+    Raises:
+        DataRefused: The metric does not exist for this data, or there is nobody to choose from.
+    """
+    known = [name for name in val if select_by in val[name]]
+    detectors = all(RECONSTRUCTION in own for own in val.values())
+    metric, why = select_by, ""
+    if len(known) < len(val):
+        if not detectors:
+            raise DataRefused(
+                f"evaluate.select_by={select_by} does not exist for this data (metrics of two classes need "
+                f"exactly two). Received: known for {known}. Choose one of "
+                f"{sorted(set.intersection(*(set(own) for own in val.values())))}."
+            )
+        metric, why = RECONSTRUCTION, "Validation has no labelled anomaly"
+    elif detectors and len(val) > 1 and len({own[select_by] for own in val.values()}) == 1:
+        metric, why = RECONSTRUCTION, "On validation all candidates are equal"
+    choice = choose([Entry(name, val[name][metric], parameters[name]) for name in val], metric)
+    return because(choice, f"{why}, so {select_by} could not choose.") if why else choice
 
 
 def because(choice: Choice, why: str) -> Choice:

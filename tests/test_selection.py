@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.runtime import DataRefused
-from pipeline.selection import Entry, choose
+from pipeline.selection import Entry, choose, choose_by_validation
 
 
 def test_best_score_is_chosen() -> None:
@@ -42,3 +42,45 @@ def test_unknown_metric_is_refused() -> None:
     """A metric that does not exist is named beside those that do."""
     with pytest.raises(ValueError, match="macro_f1"):
         choose([Entry("a", 0.9, 5)], "f1")
+
+
+def test_detectors_that_validation_cannot_tell_apart_are_chosen_by_reconstruction() -> None:
+    """Two miss the one labelled anomaly: the better reconstruction wins, not the smaller network."""
+    val = {
+        "small": {"event_f1": 0.0, "reconstruction_error": 1.3},
+        "large": {"event_f1": 0.0, "reconstruction_error": 1.2},
+    }
+    choice = choose_by_validation(val, {"small": 10, "large": 1000}, "event_f1")
+    assert (choice.chosen, choice.select_by) == ("large", "reconstruction_error")
+    assert choice.reason.startswith("On validation all candidates are equal, so event_f1 could not choose.")
+
+
+def test_detectors_that_validation_tells_apart_are_chosen_by_the_metric_asked_for() -> None:
+    """One finds the labelled anomaly and wins, although the other brings normal windows back better."""
+    val = {
+        "finds": {"event_f1": 1.0, "reconstruction_error": 1.3},
+        "misses": {"event_f1": 0.0, "reconstruction_error": 1.2},
+    }
+    choice = choose_by_validation(val, {"finds": 10, "misses": 10}, "event_f1")
+    assert (choice.chosen, choice.select_by) == ("finds", "event_f1")
+
+
+def test_where_nothing_is_reconstructed_ties_go_to_the_simpler_model() -> None:
+    """Equal accuracies are decided by size, as ever."""
+    val = {"large": {"accuracy": 0.9}, "small": {"accuracy": 0.9}}
+    choice = choose_by_validation(val, {"small": 10, "large": 1000}, "accuracy")
+    assert (choice.chosen, choice.select_by) == ("small", "accuracy")
+
+
+def test_a_single_detector_keeps_the_metric_asked_for() -> None:
+    """With nobody to compare there is no tie to speak of."""
+    choice = choose_by_validation(
+        {"one": {"event_f1": 0.0, "reconstruction_error": 1.0}}, {"one": 1}, "event_f1"
+    )
+    assert choice.select_by == "event_f1"
+
+
+def test_a_metric_that_the_data_does_not_have_is_refused() -> None:
+    """Three classes have no F1 of the positive one; the message names what there is."""
+    with pytest.raises(DataRefused, match=r"positive_f1 does not exist.*\['accuracy'\]"):
+        choose_by_validation({"one": {"accuracy": 0.9}}, {"one": 1}, "positive_f1")

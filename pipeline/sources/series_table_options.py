@@ -8,7 +8,7 @@ from pipeline.runtime import WronglyCalled
 from pipeline.sources.column_batches import Writing
 from pipeline.sources.dialects import DelimiterOption
 from pipeline.sources.text_file import EncodingOption
-from pipeline.sources.time_grid import Duplicates, Policy
+from pipeline.sources.time_grid import Duplicates, Gaps, Policy
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -40,8 +40,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """JSON file with the labelled anomalies of every series: {"folder/file.csv": [[first time, last time], ...]}."""
     step: float | str = "auto"
     """Seconds from one step to the next; `months`; `auto`: the most frequent one of a series."""
-    gaps: Literal["fill", "fail"] = "fill"
-    """Steps without a row become missing values, or refuse the data."""
+    gaps: Gaps = "fill"
+    """Steps without a row: fill them with missing values, hold the row before (a source that writes a row when
+    something happens), or fail."""
     duplicates: Duplicates = "fail"
     """Several rows of a series at one step: fail, or take the first, the last or the mean."""
     off_grid: Literal["fail", "nearest"] = "fail"

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.sources.problems import Problems
 
 Duplicates = Literal["fail", "first", "last", "mean"]
+Gaps = Literal["fill", "hold", "fail"]
 SECOND = 1_000_000  # microseconds
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
@@ -29,7 +30,7 @@ DUPLICATES_FIX = (
 OFF_GRID_FIX = (
     "State the step (--set step=SECONDS), or move time stamps to the nearest step: --set off_grid=nearest."
 )
-GAPS_FIX = "Fill them in, or --set gaps=fill."
+GAPS_FIX = "Fill them in, or --set gaps=fill (missing values) or hold (the last row stays true)."
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class Policy:
     Attributes:
         step_seconds: Length of a step; None for the most frequent one of a series.
         months: Whether a step is counted in calendar months; None finds out.
-        gaps: Whether missing steps are filled with NaN, or refused.
+        gaps: Whether steps without a row are filled with NaN, hold the row before them, or are refused.
         duplicates: Which of several rows at one step counts, or that they are refused.
         off_grid: Whether a time stamp between steps is refused or moved to the nearest.
     """
 
     step_seconds: float | None = None
     months: bool | None = None
-    gaps: Literal["fill", "fail"] = "fill"
+    gaps: Gaps = "fill"
     duplicates: Duplicates = "fail"
     off_grid: Literal["fail", "nearest"] = "fail"
 
@@ -56,7 +57,7 @@ class Grid:
     """A series whose rows are one step apart.
 
     Attributes:
-        values: float32, shape (steps, channels); all NaN at steps that had no row.
+        values: float32, shape (steps, channels); at steps that had no row all NaN, or the row before.
         first: Time of the first step, microseconds since 1970; months count as their first day.
         step: Microseconds, or months.
         months: Which of them.
@@ -152,7 +153,7 @@ def on_grid(times: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows) -
     positions, values = _one_row_per_step(positions, values, policy, rows)
     if rows.problems.count > before:
         return None
-    return Grid(_scattered(positions, values, steps), first, step, months)
+    return Grid(_scattered(positions, values, steps, hold=policy.gaps == "hold"), first, step, months)
 
 
 def _months(times: np.ndarray) -> np.ndarray:
@@ -218,10 +219,12 @@ def _one_row_per_step(
     return positions[firsts], means.astype(np.float32)
 
 
-def _scattered(positions: np.ndarray, values: np.ndarray, steps: int) -> np.ndarray:
-    """Return the values with a row of NaN at every step without one."""
+def _scattered(positions: np.ndarray, values: np.ndarray, steps: int, *, hold: bool) -> np.ndarray:
+    """Return the values with a row of NaN, or the row before, at every step without one."""
     if len(positions) == steps:
         return values
+    if hold:
+        return np.repeat(values, np.diff(positions, append=steps), axis=0)
     grid = np.full((steps, values.shape[1]), np.nan, dtype=np.float32)
     grid[positions] = values
     return grid

@@ -102,7 +102,12 @@ def evaluate(
         name: read_candidate(name, family, paths.tuned_dir(name), on_val) for name, family in families.items()
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
-    choice = _choose({name: item for name, item in candidates.items() if name not in baselines}, select_by)
+    able = {name: item for name, item in candidates.items() if name not in baselines}
+    choice = selection.choose_by_validation(
+        {name: item.val for name, item in able.items()},
+        {name: item.parameters for name, item in able.items()},
+        select_by,
+    )
     decided = {"operating_point": dict(candidates[choice.chosen].point), "primary": primary.as_json()}
     # Written before the test set is opened: nothing seen there can have moved the choice.
     write_json(paths.EVALUATE_TABLES_DIR / "selection.json", choice.as_json() | decided)
@@ -163,25 +168,6 @@ def _predictions(candidates: Mapping[str, Candidate], test: JudgedRows) -> dict[
         name: score(name, item.folder / "model.keras", item.folder, test).predictions
         for name, item in candidates.items()
     }
-
-
-def _choose(candidates: Mapping[str, Candidate], select_by: str) -> selection.Choice:
-    """Return the choice; where validation knows nothing of anomalies, by how well normal windows come back."""
-    known = [name for name, item in candidates.items() if select_by in item.val]
-    metric = select_by
-    if len(known) < len(candidates):
-        metric = "reconstruction_error"
-        if any(metric not in item.val for item in candidates.values()):
-            raise runtime.DataRefused(
-                f"evaluate.select_by={select_by} does not exist for this data (metrics of two classes need "
-                f"exactly two). Received: known for {known}. Choose one of "
-                f"{sorted(set.intersection(*(set(item.val) for item in candidates.values())))}."
-            )
-    entries = [selection.Entry(name, item.val[metric], item.parameters) for name, item in candidates.items()]
-    choice = selection.choose(entries, metric)
-    if metric == select_by:
-        return choice
-    return selection.because(choice, f"Validation has no labelled anomaly, so {select_by} could not choose.")
 
 
 def _best_autoencoder(choice: selection.Choice, candidates: Mapping[str, Candidate]) -> Candidate | None:

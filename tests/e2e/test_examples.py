@@ -49,6 +49,7 @@ SOURCES = {
         "files=data/*/*.csv",
         "off_grid=nearest",
         "duplicates=mean",
+        "gaps=hold",
     ),
 }
 """Example to kind, place in the benchmarks and options; None: bundled."""

@@ -41,6 +41,23 @@ def test_gaps_are_filled_as_pandas_fills_them(minutes, step):
     assert (step, frame.index[0].isoformat()) == (grid.step_seconds, grid.time)
 
 
+@given(st.sets(st.integers(0, 40), min_size=2, max_size=30))
+def test_gaps_hold_the_row_before_them_as_pandas_does(minutes):
+    """A source that writes when something happens: nothing new, so the last values stay true."""
+    times = sorted(minutes)
+    frame = pd.Series(
+        range(len(times)), pd.to_datetime([time * 60 for time in times], unit="s"), dtype="float32"
+    )
+    grid = grid_of([time * MINUTE for time in times], range(len(times)), step_seconds=60, gaps="hold")
+    np.testing.assert_array_equal(frame.asfreq("60s", method="ffill").to_numpy(), grid.values[:, 0])
+
+
+def test_held_rows_keep_their_missing_cells():
+    """A cell that was empty in the row before the gap stays missing over the gap: it was not measured."""
+    grid = grid_of(np.array([0, 1, 4]) * MINUTE, [[1, np.nan], [2, 5], [3, 6]], gaps="hold")
+    np.testing.assert_array_equal([[1, np.nan], [2, 5], [2, 5], [2, 5], [3, 6]], grid.values)
+
+
 def test_the_most_frequent_step_is_taken():
     """Two gaps of different length do not change the step of a series."""
     grid = grid_of(np.array([0, 1, 2, 5, 6, 8]) * MINUTE, range(6))
