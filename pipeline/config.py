@@ -97,6 +97,8 @@ class Register(Section, frozen=True):
     model_name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     experiment: Annotated[str, Meta(min_length=1)]
     margin: Share
+    uncommitted: Annotated[str, Meta(min_length=1, max_length=500)] | None
+    """Why a model may become champion although no commit holds what it came from; recorded with it."""
 
 
 class Params(Section, frozen=True, kw_only=True):

@@ -61,7 +61,8 @@ def still_holds(
     """Return whether a recorded decision answers the question asked now.
 
     It does after a crash (written down, perhaps not carried out yet) and when nothing has changed since. It
-    does not once somebody else became champion.
+    does not once somebody else became champion. A model that was held is judged anew: the gate's own word was
+    not kept.
 
     Args:
         recorded: Content of an earlier decision, or None.
@@ -70,7 +71,7 @@ def still_holds(
         champion_sha256: Of the present champion, "" if there is none.
         applied: Whether the recorded decision was carried out.
     """
-    if recorded is None or recorded["key"] != key:
+    if recorded is None or recorded["key"] != key or recorded["decision"] == "held":
         return False
     if recorded["decision"] == "refused":
         return bool(champion_sha256 == recorded["champion_before"])

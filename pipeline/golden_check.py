@@ -7,6 +7,7 @@ Reads `DIR/data/model.keras`, `DIR/millrace/golden.npz` (arrays by the names of 
 `predictions`), `DIR/millrace/settings.json` and `DIR/millrace/state.json`.
 """
 
+import resource
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from pipeline.artifacts import read_json
 TOLERANCE = 1e-6
 """Largest difference, as a share of the largest answer where that is above 1: another batch size may change the
 last bits of a float32."""
+MAX_MEMORY_BYTES = 32 << 30
+"""Of address space, of which TensorFlow reserves a multiple of what it uses: a model that needs more is refused."""
+MAX_CPU_SECONDS = 600
 
 
 def golden_check(folder: Path) -> None:
@@ -49,6 +53,14 @@ def golden_check(folder: Path) -> None:
         )
 
 
+def limit_this_process(max_bytes: int = MAX_MEMORY_BYTES, max_cpu_seconds: int = MAX_CPU_SECONDS) -> None:
+    """Let the kernel end this process when a model takes too much memory or processor time."""
+    for kind, most in ((resource.RLIMIT_AS, max_bytes), (resource.RLIMIT_CPU, max_cpu_seconds)):
+        _, hard = resource.getrlimit(kind)
+        lowest = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (lowest, hard))
+
+
 def main() -> None:
     """Check the folder named on the command line; what is wrong goes to standard error.
 
@@ -56,6 +68,7 @@ def main() -> None:
     """
     try:
         runtime.die_with_parent()
+        limit_this_process()
         golden_check(Path(sys.argv[1]))
     except Exception as error:  # whatever it is, the stage that asks reports it
         raise SystemExit(f"{type(error).__name__}: {error}") from error

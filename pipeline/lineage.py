@@ -3,21 +3,18 @@
 `read_state` gathers what the record in MLflow shows. It reads files and asks git; it knows no server.
 """
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.artifacts import content_key, file_digest, read_json
+from pipeline.artifacts import content_key, read_json
 from pipeline.history import Epoch, LiveTrace, history_epochs, live_trace, same_values
 from pipeline.live_log import live_path
+from pipeline.origin import Committed, committed_state, locked_stages, origin_tags
 from pipeline.strict_yaml import read_yaml
 
-NOTHING = "none"
-"""What a tag says where there is no git, no commit or no lock file."""
-REQUIREMENTS_LOCK = Path("requirements.lock")
 DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
 
 
@@ -55,6 +52,7 @@ class PipelineState:
     Attributes:
         fingerprint: sha256 over dvc.lock (without the register stage) and params.yaml: equal states of
             two clones have equal fingerprints.
+        committed: Whether git holds what made it.
         tags: Where it comes from: commit, digests.
         params: The content of params.yaml.
         data: Content of data/source.json.
@@ -65,6 +63,7 @@ class PipelineState:
     """
 
     fingerprint: str
+    committed: Committed
     tags: dict[str, str]
     params: dict[str, Any]
     data: dict[str, Any]
@@ -84,12 +83,12 @@ def read_state(candidates: Sequence[str]) -> PipelineState:
         FileNotFoundError: A result is missing; says which stage makes it.
     """
     params = read_yaml(paths.PARAMS_YAML)
-    if not paths.DVC_LOCK.is_file():
-        raise FileNotFoundError("dvc.lock does not exist. Run `dvc repro`, which writes it.")
-    stages = relevant_stages(read_yaml(paths.DVC_LOCK).get("stages", {}), candidates)
+    stages = locked_stages(list(candidates))
+    committed = committed_state(stages, list(candidates))
     return PipelineState(
         fingerprint=content_key([stages, params]),
-        tags=origin_tags(stages),
+        committed=committed,
+        tags=origin_tags(stages, committed),
         params=params,
         data=read_json(paths.SOURCE_JSON, "init"),
         data_md5={path.as_posix(): output_md5(stages, path) for path in DATA_PATHS},
@@ -99,18 +98,6 @@ def read_state(candidates: Sequence[str]) -> PipelineState:
             path for path in sorted(Path("reports").rglob("*")) if path.suffix in (".png", ".html")
         ),
     )
-
-
-def relevant_stages(stages: dict[str, Any], candidates: Sequence[str]) -> dict[str, Any]:
-    """Return the stages of dvc.lock that make this state.
-
-    DVC keeps candidates that were removed from params.yaml, and `register` only follows from the rest.
-    """
-    return {
-        name: content
-        for name, content in stages.items()
-        if name != "register" and ("@" not in name or name.partition("@")[2] in candidates)
-    }
 
 
 def output_md5(stages: dict[str, Any], path: Path) -> str:
@@ -124,27 +111,6 @@ def output_md5(stages: dict[str, Any], path: Path) -> str:
             if output["path"] == path.as_posix():
                 return str(output["md5"])
     raise FileNotFoundError(f"dvc.lock knows no output {path}. Run `dvc repro`.")
-
-
-def origin_tags(stages: dict[str, Any]) -> dict[str, str]:
-    """Return commit, dirty flag and digests of what pins data, parameters and environment.
-
-    Args:
-        stages: See `relevant_stages`. Not the file dvc.lock: DVC adds `register` to it only afterwards, so
-            no commit would ever hold a file of the digest taken now.
-    """
-    commit = _git("rev-parse", "--verify", "HEAD")
-    # dvc.lock and the reports change with every run; they are results, and have digests of their own.
-    changes = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports")
-    shown = {"mlflow.source.git.commit": commit} if commit else {}
-    return shown | {
-        "mlflow.source.name": "dvc repro",
-        "git.commit": commit or NOTHING,
-        "git.dirty": NOTHING if changes is None else str(bool(changes)).lower(),
-        "dvc.stages.sha256": content_key(stages),
-        "params.sha256": _sha256(paths.PARAMS_YAML),
-        "requirements.lock.sha256": _sha256(REQUIREMENTS_LOCK),
-    }
 
 
 def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:
@@ -174,16 +140,3 @@ def _test_metrics(candidate: str) -> dict[str, float]:
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     found = next(row["test"] for row in rows if row["candidate"] == candidate)
     return {name: interval["value"] for name, interval in found.items()}
-
-
-def _sha256(path: Path) -> str:
-    return file_digest(path, "sha256") if path.is_file() else NOTHING
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git says, or None where there is no git, no repository or no commit."""
-    try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

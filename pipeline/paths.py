@@ -57,6 +57,8 @@ EVALUATE_PICTURES_DIR = Path("reports/evaluate/pictures")
 EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
 """CSV and JSON that people, DVC plots and the register stage read."""
 REGISTER_DECISION = Path("reports/register/decision.json")
+REGISTER_SETTLED = Path("reports/register/settled")
+"""A link to dvc.lock while the model is held back, so that DVC runs the stage again; see `pipeline.settled`."""
 RUN_REPORT = Path("reports/register/report.html")
 
 STATE_DIR = Path(".millrace")

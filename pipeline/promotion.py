@@ -23,6 +23,7 @@ from pipeline.tracking.registry import (
     fetch_model,
     recorded_decision,
 )
+from pipeline.tracking.revocation import in_words, revocation
 from pipeline.tracking.store import Store
 
 
@@ -58,6 +59,16 @@ def decide(
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
     judged_by = {"yardstick": asdict(yardstick), **points}
     key = decision_key(version.model_sha256, scored_digest(test), rules, opponents, judged_by)
+    revoked = revocation(store, model_name, version.model_sha256)
+    if revoked is not None:
+        return decision_content(
+            Decision("refused", (f"{in_words(revoked)} It never becomes champion again.",)),
+            key=key,
+            candidate=candidate,
+            model_sha256=version.model_sha256,
+            opponent_sha256=champion_sha256,
+            num_rows=len(test.rows),
+        )
     recorded = recorded_decision(version)
     applied = version.tags.get(APPLIED) == "true"
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):

@@ -15,7 +15,7 @@ from pipeline.runtime import terminal
 
 LAST_RUN = paths.STATE_DIR / "last_run.json"
 """Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
-COLOURS = {"promoted": "green", "refused": "yellow", "unchanged": "default"}
+COLOURS = {"promoted": "green", "refused": "yellow", "unchanged": "default", "held": "yellow"}
 Row = Mapping[str, Any]
 
 

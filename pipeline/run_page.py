@@ -15,6 +15,7 @@ VERDICTS = {
     "promoted": "became champion",
     "refused": "was not promoted",
     "unchanged": "is the champion already",
+    "held": "would become champion, and is held",
 }
 """Decision to words, which follow the name of a model."""
 

@@ -50,7 +50,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ParamsError: Not a mapping, broken YAML, a duplicate key, or an alias (`*name`): two keys that
             silently share one value are hard to review and DVC cannot track them apart.
     """
-    text = path.read_text(encoding="utf-8")
+    return yaml_content(path.read_text(encoding="utf-8"), str(path))
+
+
+def yaml_content(text: str, path: str) -> dict[str, Any]:
+    """Return the mapping in YAML 1.2 text; see `read_yaml`.
+
+    Args:
+        text: The YAML.
+        path: Where it is from, for messages.
+    """
     try:
         yaml = YAML(typ="safe", pure=False)
         for event in YAML(typ="safe", pure=False).parse(io.StringIO(text)):

@@ -1,16 +1,15 @@
 """Bring the MLflow record up to date, register the chosen model, and make it champion if it is better.
 
 Reads: models/best, models/tuned, data/interim/payload.npy, data/features, data/split/split.parquet,
-data/source.json, dvc.lock, reports/.
-Writes: reports/register/decision.json and report.html; runs, a model version and aliases in MLflow;
-.millrace/last_run.json.
+data/source.json, dvc.lock, reports/; git.
+Writes: reports/register/decision.json, settled and report.html; runs, a model version, the list of champions and
+aliases in MLflow; .millrace/last_run.json.
 Parameters: register, candidates, evaluate, seed, threads.
 
-Every step finds what an earlier attempt left, so running it again changes nothing.
+Every step finds what an earlier attempt left, so running it again changes nothing. A model whose origin is not
+committed is registered and judged, but held; the next `dvc repro` judges it anew.
 """
 
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +18,18 @@ import msgspec
 
 from pipeline import lineage, paths, report, run_page, runtime
 from pipeline.anomaly_metrics import AlarmRules
-from pipeline.artifacts import file_digest, read_json, write_json, write_text
+from pipeline.artifacts import read_json, write_json, write_text
 from pipeline.config import BASELINE_FAMILIES, load_params
 from pipeline.gate import Rules
+from pipeline.held import HELD, held_or_let_pass
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
 from pipeline.run_report import run_report
+from pipeline.sealed_version import ensure_version
+from pipeline.settled import write_settled
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
-    from pipeline.tracking.store import Store
 
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` shows a store that is a file."""
@@ -46,6 +47,7 @@ def main() -> None:
             baselines=[name for name, block in candidates.items() if block["family"] in BASELINE_FAMILIES],
             model_name=params.register.model_name,
             experiment=params.register.experiment,
+            uncommitted=params.register.uncommitted,
             rules=Rules(
                 primary_called(evaluate.select_by),
                 params.register.margin,
@@ -69,6 +71,7 @@ def register(
     experiment: str,
     rules: Rules,
     yardstick: Yardstick,
+    uncommitted: str | None = None,
 ) -> dict[str, Any]:
     """Record the pipeline, register its model, decide, and write the decision.
 
@@ -79,6 +82,7 @@ def register(
         experiment: In MLflow.
         rules: How strict the gate is.
         yardstick: How answers are measured.
+        uncommitted: Why a model may be promoted whose origin no commit holds; None if it may not.
 
     Returns:
         The content of decision.json.
@@ -110,6 +114,7 @@ def register(
             rules=rules,
             yardstick=yardstick,
         )
+        decision = held_or_let_pass(decision, state.committed, uncommitted)
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
         model = f"{model_name} version {version.number}"
@@ -124,37 +129,9 @@ def register(
     links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)
     write_last_run(links, model_name, version, decision, recorded.parent_run_id)
     write_json(paths.REGISTER_DECISION, decision)
+    write_settled(held=decision["decision"] == HELD)
     report.print_report()
     return decision
-
-
-def ensure_version(
-    store: "Store", model_name: str, card: Mapping[str, Any], run_id: str, state: lineage.PipelineState
-) -> "Version":
-    """Return the version of models/best, made now unless an earlier attempt did."""
-    from pipeline.keras_files import load_model
-    from pipeline.tracking.packing import pack_model, pinned_requirements
-    from pipeline.tracking.registry import create_version, find_version
-
-    model_path = paths.BEST_DIR / "model.keras"
-    found = find_version(store, model_name, file_digest(model_path, "sha256"))
-    if found is not None:
-        return found
-    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        folder = Path(temporary) / "model"
-        origin = {name: value for name, value in state.tags.items() if not name.startswith("mlflow.")}
-        requirements = pinned_requirements(lineage.REQUIREMENTS_LOCK, sys.version_info[:2])
-        pack_model(load_model(model_path), paths.BEST_DIR, folder, requirements)
-        return create_version(
-            store,
-            model_name,
-            folder,
-            run_id=run_id,
-            tags=origin | {"millrace.fingerprint": state.fingerprint, "candidate": card["candidate"]},
-            description=run_page.version_page(
-                card["candidate"], run_page.test_score(card), state.fingerprint
-            ),
-        )
 
 
 def write_last_run(

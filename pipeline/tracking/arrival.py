@@ -17,7 +17,7 @@ def require_same_files(sent: Path, arrived: Path) -> None:
     Raises:
         StorageFailed: They differ; says where.
     """
-    expected, received = _digests(sent), _digests(arrived)
+    expected, received = file_digests(sent), file_digests(arrived)
     different = sorted(
         name for name in expected.keys() | received.keys() if expected.get(name) != received.get(name)
     )
@@ -28,28 +28,42 @@ def require_same_files(sent: Path, arrived: Path) -> None:
         )
 
 
-def check_in_fresh_process(folder: Path) -> None:
-    """Load a packed model in a new process and compare its answers with the golden ones.
+def check_in_fresh_process(
+    folder: Path, advice: str = "No model version was made. Run `dvc repro --force evaluate`."
+) -> None:
+    """Load a packed model in a new process, which limits itself, and compare its answers with the golden ones.
+
+    Args:
+        folder: The packed model.
+        advice: What did not happen therefore, and what to do.
 
     Raises:
-        StorageFailed: It does not load, or answers otherwise.
+        StorageFailed: It does not load, answers otherwise, or takes too much time or memory.
     """
-    answer = subprocess.run(
-        [sys.executable, "-m", "pipeline.golden_check", str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=CHECK_TIMEOUT_SECONDS,
-        env=os.environ | {"MILLRACE_PARENT": str(os.getpid())},
-        check=False,
-    )
-    if answer.returncode != 0:
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", "pipeline.golden_check", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=CHECK_TIMEOUT_SECONDS,
+            env=os.environ | {"MILLRACE_PARENT": str(os.getpid())},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
         raise StorageFailed(
-            f"The model does not work in a fresh process: {answer.stderr.strip()[-500:]} Expected the golden "
-            "predictions. No model version was made. Run `dvc repro --force evaluate`."
+            f"The model did not answer in a fresh process. Expected the golden predictions within "
+            f"{CHECK_TIMEOUT_SECONDS} s. Received: nothing. {advice}"
+        ) from error
+    if answer.returncode != 0:
+        # Killed for its limits a process says nothing.
+        said = answer.stderr.strip()[-500:] or f"it ended with {answer.returncode}, perhaps at its limits."
+        raise StorageFailed(
+            f"The model does not work in a fresh process: {said} Expected the golden predictions. {advice}"
         )
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return path (relative, with slashes) to sha256 of every file below a folder."""
     return {
         path.relative_to(folder).as_posix(): file_digest(path, "sha256")
         for path in folder.rglob("*")

@@ -22,7 +22,9 @@ with warnings.catch_warnings():
 PINNED = ("keras", "numpy", "tensorflow")
 
 
-def pack_model(model: Any, best_dir: Path, folder: Path, requirements: Sequence[str]) -> None:
+def pack_model(
+    model: Any, best_dir: Path, folder: Path, requirements: Sequence[str], origins: Sequence[Path] = ()
+) -> None:
     """Write a model as a folder that MLflow can serve.
 
     Args:
@@ -31,6 +33,7 @@ def pack_model(model: Any, best_dir: Path, folder: Path, requirements: Sequence[
         folder: Where the packed model goes; must not exist.
         requirements: What to install for it. Given, because MLflow otherwise finds out by starting a
             TensorFlow process of its own, which takes a quarter of a minute.
+        origins: Files that say what the model came from, kept beside it under their own names.
 
     Raises:
         NotPermitted: MLflow added a pickle, which would run when the model is loaded.
@@ -41,8 +44,10 @@ def pack_model(model: Any, best_dir: Path, folder: Path, requirements: Sequence[
     shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
     (folder / EXTRA_DIR).mkdir()
     for path in sorted(best_dir.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".npz"):
+        if path.is_file() and path.suffix in (".json", ".npz", ".parquet"):
             shutil.copyfile(path, folder / EXTRA_DIR / path.name)
+    for path in origins:
+        shutil.copyfile(path, folder / EXTRA_DIR / path.name)
     pickles = [path for path in folder.rglob("*") if "pickle" in path.name or path.suffix == ".pkl"]
     if pickles:
         raise NotPermitted(

@@ -2,7 +2,8 @@
 
 MLflow accepts versions without files, makes the same version twice and moves an alias for anybody. So a
 model's files are uploaded, downloaded again, compared and tried first; a version is found by the digest of
-its model before one is made; and what was decided stands in its tags before an alias moves.
+its model before one is made; and what was decided stands in its tags before a champion is made of it, which is the
+business of `pipeline.tracking.champions`.
 """
 
 import json
@@ -17,22 +18,24 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts import file_digest
-from pipeline.runtime import Busy, StorageFailed
-from pipeline.tracking.arrival import check_in_fresh_process, require_same_files
+from pipeline.runtime import Busy, InputMissing, StorageFailed
+from pipeline.tracking.arrival import check_in_fresh_process, file_digests, require_same_files
+from pipeline.tracking.champions import CHAMPION, PREVIOUS, aliases, ensure_model, promote, settle
 from pipeline.tracking.store import Store, is_outage
 
-CHAMPION, PREVIOUS = "champion", "previous"
+__all__ = ["CHAMPION", "PREVIOUS", "Version", "aliases"]
+
 MODEL_SHA256 = "model_sha256"
 DECISION = "millrace.decision"
 APPLIED = "millrace.decision_applied"
+UNCOMMITTED = "millrace.uncommitted"
+"""Tag of a version that became champion without a commit: why, in a person's words."""
 MODEL_FILE = Path("data/model.keras")
 """Where MLflow's keras flavour keeps the model below the folder of a version."""
 EXTRA_DIR = "millrace"
-"""Folder beside the model: state of the features, settings, golden predictions, the card."""
-MODEL_DESCRIPTION = (
-    "The alias `champion` is the model to use, `previous` the one before it. The tag `millrace.decision` of a version "
-    "says why it was promoted or refused."
-)
+"""Folder beside the model: state of the features, settings, golden predictions, the card, and what it came from."""
+FILES = "millrace.files"
+"""Tag of a version: path to sha256 of all its files, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,44 @@ class Version:
 
 def find_version(store: Store, name: str, model_sha256: str) -> Version | None:
     """Return the oldest version of this very model, or None."""
+    return next(iter(find_versions(store, name, model_sha256)), None)
+
+
+def find_versions(store: Store, name: str, model_sha256: str) -> list[Version]:
+    """Return all versions of this very model, oldest first."""
     found = store.client.search_model_versions(
         f"name = '{name}' and tags.`{MODEL_SHA256}` = '{model_sha256}'"
     )
-    return min((_version(item) for item in found), key=lambda version: version.number, default=None)
+    return sorted((_version(item) for item in found), key=lambda version: version.number)
 
 
-def champion_version(store: Store, name: str) -> Version | None:
-    """Return the version that carries the alias `champion`, or None."""
-    number = aliases(store, name).get(CHAMPION)
-    return None if number is None else _version(store.client.get_model_version(name, str(number)))
+def versions(store: Store, name: str) -> list[Version]:
+    """Return all versions of a registered model, oldest first."""
+    found = store.client.search_model_versions(f"name = '{name}'")
+    return sorted((_version(item) for item in found), key=lambda version: version.number)
 
 
-def aliases(store: Store, name: str) -> dict[str, int]:
-    """Return alias to version number.
+def version_numbered(store: Store, name: str, number: int) -> Version:
+    """Return a version by its number.
 
-    Asking MLflow for one alias cannot tell "there is none" from a malformed request, so all are read.
+    Raises:
+        InputMissing: There is no such model or version.
     """
     try:
-        found = store.client.get_registered_model(name).aliases
+        return _version(store.client.get_model_version(name, str(number)))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return {}
-    # A database gives whole numbers, a server text.
-    return {alias: int(number) for alias, number in found.items()}
+        known = ", ".join(str(version.number) for version in versions(store, name)) or "none"
+        raise InputMissing(
+            f"There is no such model version. Expected one of {name}: {known}. Received: {name}/{number}."
+        ) from error
+
+
+def champion_version(store: Store, name: str) -> Version | None:
+    """Return the champion, or None; finishes what a crash left, see `champions.settle`."""
+    champion = settle(store, name)
+    return None if champion is None else version_numbered(store, name, champion.version)
 
 
 def create_version(
@@ -105,21 +121,24 @@ def create_version(
         require_same_files(folder, arrived)
         check_in_fresh_process(arrived)
     store.client.finalize_logged_model(model_id, "READY")
-    try:
-        store.client.create_registered_model(name, description=MODEL_DESCRIPTION)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    ensure_model(store, name)
     # A server resolves `models:/<id>` only if the id is given as well; sqlite does not mind.
     made = store.client.create_model_version(
         name,
         source=f"models:/{model_id}",
         run_id=run_id,
-        tags={**tags, MODEL_SHA256: digest},
+        tags={**tags, MODEL_SHA256: digest, FILES: json.dumps(file_digests(folder), sort_keys=True)},
         description=description,
         model_id=model_id,
     )
     return find_version(store, name, digest) or _version(made)
+
+
+def set_tags(store: Store, name: str, version: Version, tags: Mapping[str, str]) -> Version:
+    """Set tags of a version and return it as it is then."""
+    for tag, value in tags.items():
+        store.client.set_model_version_tag(name, str(version.number), tag, value)
+    return version_numbered(store, name, version.number)
 
 
 def fetch_model(store: Store, version: Version, folder: Path) -> Path:
@@ -132,7 +151,7 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
     """
     try:
         arrived = download(store, version.model_id, folder)
-        digest = file_digest(arrived / MODEL_FILE, "sha256")
+        received = file_digests(arrived)
     except (OSError, MlflowException) as error:
         if is_outage(error):
             raise
@@ -140,10 +159,13 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
             f"The files of model version {version.number} cannot be read: {error}. Expected {MODEL_FILE} in the "
             "artifact store. Restore the store, or remove the alias `champion` in the registry."
         ) from error
-    if digest != version.model_sha256:
+    expected = {MODEL_FILE.as_posix(): version.model_sha256, **json.loads(version.tags.get(FILES, "{}"))}
+    different = sorted(name for name, digest in expected.items() if received.get(name) != digest)
+    if different:
         raise StorageFailed(
-            f"The files of model version {version.number} are not those that were registered. Expected sha256 "
-            f"{version.model_sha256}. Received: {digest}. Restore the artifact store from a copy."
+            f"The files of model version {version.number} are not those that were registered. Expected the sha256 in "
+            f"its tags, of the model {version.model_sha256}. Received: {', '.join(different)} differ or are gone. "
+            "Restore the artifact store from a copy."
         )
     return arrived
 
@@ -162,24 +184,26 @@ def recorded_decision(version: Version) -> dict[str, Any] | None:
 
 def record_decision(store: Store, name: str, version: Version, decision: Mapping[str, Any]) -> None:
     """Write a decision onto its version, before anything follows from it."""
-    store.client.set_model_version_tag(name, str(version.number), APPLIED, "false")
-    text = json.dumps(decision, sort_keys=True)
-    store.client.set_model_version_tag(name, str(version.number), DECISION, text)
+    tags = {APPLIED: "false", DECISION: json.dumps(decision, sort_keys=True)}
+    if "uncommitted" in decision:
+        tags[UNCOMMITTED] = str(decision["uncommitted"])
+    for tag, value in tags.items():
+        store.client.set_model_version_tag(name, str(version.number), tag, value)
 
 
 def apply_decision(store: Store, name: str, version: Version, decision: Mapping[str, Any]) -> None:
-    """Do what was decided, in an order in which a crash leaves a champion and the way back.
+    """Do what was decided, if the champion is still the one it was decided against.
 
     Args:
-        store: An opened store; the caller holds its lock, because MLflow moves aliases for anybody.
+        store: An opened store; the caller holds its lock.
         name: Of the registered model.
         version: What was decided about.
         decision: Content of decision.json.
 
     Raises:
-        Busy: Another machine, which our lock does not reach, made another model champion meanwhile.
+        Busy: Another machine, which our lock does not reach, or a person made another model champion meanwhile.
     """
-    champion = champion_version(store, name)
+    champion = settle(store, name)
     found = champion.model_sha256 if champion else ""
     if decision["decision"] == "promoted" and found != version.model_sha256:
         if found != decision["champion_before"]:
@@ -188,9 +212,7 @@ def apply_decision(store: Store, name: str, version: Version, decision: Mapping[
                 f"Expected the champion it was compared with: {decision['champion_before'] or 'none'}. "
                 f"Received: {found or 'none'}. Nothing was moved. Run `dvc repro` again, which compares anew."
             )
-        if champion is not None:
-            store.client.set_registered_model_alias(name, PREVIOUS, str(champion.number))
-        store.client.set_registered_model_alias(name, CHAMPION, str(version.number))
+        promote(store, name, expected=champion, version=version.number, model_sha256=version.model_sha256)
     store.client.set_model_version_tag(name, str(version.number), APPLIED, "true")
 
 

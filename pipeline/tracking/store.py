@@ -161,6 +161,14 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def experiment_called(store: Store, name: str) -> str:
+    """Return the id of another experiment of a store, made if it is new, with its artifacts in the same place."""
+    place = None
+    if not store.uri.startswith("http"):
+        place = store.client.get_experiment(store.experiment_id).artifact_location
+    return _experiment_id(store.client, name, place)
+
+
 def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:
     found: Experiment | None = client.get_experiment_by_name(name)
     if found is None:

@@ -59,7 +59,7 @@ def quick_check(monkeypatch):
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
 
 
-def run_register(rules=RULES):
+def run_register(rules=RULES, uncommitted="these tests have no git"):
     from pipeline.stages import register
 
     names = ["cnn", "linear", "majority"]
@@ -72,6 +72,7 @@ def run_register(rules=RULES):
             experiment="digits",
             rules=rules,
             yardstick=Yardstick(),
+            uncommitted=uncommitted,
         )
     finally:
         register.report.print_report = original
