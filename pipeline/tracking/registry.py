@@ -176,6 +176,26 @@ def download(store: Store, model_id: str, folder: Path) -> Path:
     return Path(download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=store.uri))
 
 
+def download_details(store: Store, version: Version, folder: Path) -> Path:
+    """Download what travels with a model, not the model, and return the folder.
+
+    Raises:
+        InputMissing: The version's files cannot be read.
+    """
+    try:
+        location = store.client.get_logged_model(version.model_id).artifact_location
+        uri = f"{location.rstrip('/')}/{EXTRA_DIR}"
+        arrived = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=store.uri)
+    except (OSError, MlflowException) as error:
+        if is_outage(error):
+            raise
+        raise InputMissing(
+            f"The papers of model version {version.number} cannot be read: {error}. Expected {EXTRA_DIR}/ in the "
+            "artifact store. Restore it from a copy."
+        ) from error
+    return Path(arrived)
+
+
 def recorded_decision(version: Version) -> dict[str, Any] | None:
     """Return the last decision about a version, or None."""
     text = version.tags.get(DECISION)

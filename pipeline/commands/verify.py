@@ -1,0 +1,60 @@
+"""`millrace verify`: hash everything again."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pipeline import runtime
+from pipeline.config import load_params
+
+HELP = "hash everything again: DVC's cache, outs, packages, source, registered models"
+RECORDED = False
+
+
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Add no option: there is none."""
+
+
+def run(_options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        StorageFailed: Something does not fit or could not be looked at; all of it at once.
+    """
+    params = load_params()
+    console = runtime.terminal()
+    problems: list[str] = []
+    for title, check in _checks(
+        params.register.model_name, params.register.experiment, list(params.candidates)
+    ):
+        try:
+            found = list(check())
+        except (runtime.UserError, OSError, ValueError) as error:
+            found = [f"could not check: {error}"]
+        console.print(f"{title}: {f'{len(found)} problem(s)' if found else 'fits'}", highlight=False)
+        problems += [f"{title}: {problem}" for problem in found]
+    if problems:
+        raise runtime.StorageFailed(
+            "\n".join([*problems, f"millrace verify found {len(problems)} problem(s)."])
+        )
+
+
+def _checks(
+    model_name: str, experiment: str, candidates: list[str]
+) -> list[tuple[str, Callable[[], Iterable[str]]]]:
+    """Return title and check of each part."""
+    from pipeline.registry_problems import registry_problems
+    from pipeline.tracking.store import open_store, service_errors
+    from pipeline.verification import cache_and_output_problems, environment_problems, source_problems
+
+    def registry() -> list[str]:
+        store = open_store(Path.cwd(), experiment)
+        with service_errors(store.uri):
+            return list(registry_problems(store, model_name))
+
+    return [
+        ("files of dvc.lock", lambda: cache_and_output_problems(candidates)),
+        ("packages", environment_problems),
+        ("source", source_problems),
+        ("registry", registry),
+    ]
