@@ -59,6 +59,10 @@ def make_registration_project(root: Path) -> Path:
     pd.DataFrame(table | {"label": [CLASSES[label] for label in labels], "split": split}).to_parquet(
         root / "data/split/split.parquet"
     )
+    digests = {"content_sha256": [f"{row:064x}" for row in range(NUM_ROWS)]}
+    pd.DataFrame({"sample_id": table["sample_id"], **digests}).to_parquet(
+        root / "data/interim/samples.parquet"
+    )
     write_json(root / "data/features/state.json", feature_state())
     np.save(root / "data/features/features.npy", np.zeros((NUM_ROWS, 0), np.float32))
     for name in ("linear", "majority"):

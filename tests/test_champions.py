@@ -1,6 +1,5 @@
 """One list says who is champion: two writers never both win, and what a crash leaves is finished."""
 
-import multiprocessing
 import shutil
 
 import pytest
@@ -9,7 +8,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.runtime import Busy, StorageFailed
 from pipeline.tracking import champions, registry
 from pipeline.tracking.store import create_sqlite
-from tests.registered import decision, make_champion, register, store_in
+from tests.racing import race
+from tests.registered import make_champion, register, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -151,46 +151,12 @@ def test_deleted_list_stops_everything(root):
     assert 1 == champions.aliases(store, "digits")["champion"]
 
 
-def promote_from_a_process(root, number, sha256, ready, start, answers):
-    """Promote one version as soon as all are ready; without the lock of this machine, like another machine."""
-    store = store_in(root)
-    version = registry.version_numbered(store, "digits", number)
-    ready.release()
-    start.wait(120)
-    try:
-        registry.apply_decision(store, "digits", version, decision(version, sha256))
-        answers.put((number, "won"))
-    except Busy:
-        answers.put((number, "lost"))
-
-
-def race(root, store, versions, before):
-    """Let a process per version promote it at the same moment; return number to outcome."""
-    context = multiprocessing.get_context("spawn")
-    ready, start, answers = context.Semaphore(0), context.Event(), context.Queue()
-    workers = [
-        context.Process(
-            target=promote_from_a_process, args=(root, item.number, before, ready, start, answers)
-        )
-        for item in versions
-    ]
-    for worker in workers:
-        worker.start()
-    for _ in workers:
-        assert ready.acquire(timeout=120)
-    start.set()
-    outcome = dict(answers.get(timeout=120) for _ in workers)
-    for worker in workers:
-        worker.join(60)
-    return outcome
-
-
 def test_of_processes_that_promote_at_once_exactly_one_wins(root):
     """Four processes that decided against the same champion: one entry, one champion, three that are told."""
     store = store_in(root)
     versions = [register(store, root, f"model {number}".encode()) for number in range(5)]
     make_champion(store, versions[0])
-    outcome = race(root, store, versions[1:], versions[0].model_sha256)
+    outcome = race(root, versions[1:], versions[0].model_sha256)
     (winner,) = [number for number, said in outcome.items() if said == "won"]
     assert [1, winner] == [item.version for item in champions.champions(store, "digits")]
     assert {"champion": winner, "previous": 1} == champions.aliases(store, "digits")

@@ -22,8 +22,11 @@ def environment(**extra):
     return values | {"MLFLOW_DISABLE_TELEMETRY": "true"} | extra
 
 
-def clone(target, example=None):
-    """Copy what git would clone into `target`, commit it there, and take an example's parameters."""
+def clone(target, example=None, *, held=False):
+    """Copy what git would clone into `target`, take an example's parameters, and commit it there.
+
+    Without a dvc.lock in the commit the first model would be held; unless that is wanted, params.yaml lets it pass.
+    """
     from tests.conftest import copy_project
 
     target.mkdir(parents=True, exist_ok=True)
@@ -32,13 +35,25 @@ def clone(target, example=None):
         (target / stale).unlink(missing_ok=True)
     if example is not None:
         shutil.copy(ROOT / "examples" / f"{example}.yaml", target / "params.yaml")
-    for command in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "clone"],
-    ):
-        subprocess.run(["git", *command], cwd=target, check=True)
+    if not held:
+        params = target / "params.yaml"
+        params.write_text(
+            params.read_text().replace("uncommitted: null", "uncommitted: a test of the pipeline")
+        )
+    git(target, "init", "-q")
+    commit(target, "clone")
     return target
+
+
+def commit(folder, message):
+    """Commit everything in a clone."""
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
+
+
+def git(folder, *arguments):
+    """Run a git command in a clone."""
+    subprocess.run(["git", *arguments], cwd=folder, check=True)
 
 
 def dvc(folder, *arguments, check=True, **extra):

@@ -57,6 +57,7 @@ def recorded(tmp_path_factory):
                 primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7
             ),
             yardstick=Yardstick(),
+            uncommitted="these tests have no git",
         )
     links = json.loads((root / ".millrace/last_run.json").read_text())["links"]
     with MlflowServer(f"sqlite:///{root}/mlflow.db", root / "mlartifacts") as server:

@@ -62,6 +62,7 @@ def run_register(experiment):
                 primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7
             ),
             yardstick=Yardstick(),
+            uncommitted="these tests have no git",
         )
     finally:
         register.report.print_report = original

@@ -458,3 +458,95 @@ def wait_until(condition, seconds=40):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+SEALED = (
+    "candidate", "data.md5.data/split/split.parquet", "data.md5.test", "data.md5.train", "data.md5.val",
+    "data.source.sha256", "dvc.lock.committed", "dvc.stages.sha256", "environment.sha256", "git.commit", "git.dirty",
+    "machine.facts", "machine.trained_here", "millrace.files", "millrace.fingerprint", "model_sha256", "params.sha256",
+    "requirements.lock.sha256", "seed", "threads", "train_rows.sha256",
+)  # fmt: skip
+
+
+def test_version_carries_what_it_came_from(project, quick_check):
+    """Tags for code, data, parameters, environment, seeds and machine; the papers beside the model."""
+    pd.DataFrame({"content_sha256": ["f" * 64], "split": ["train"], "start": [0], "stop": [1]}).to_parquet(
+        project / "models/best/trained_on.parquet"
+    )
+    run_register()
+    store = store_of(project)
+    version = registry.champion_version(store, "digits")
+    assert set(SEALED) <= version.tags.keys()
+    assert "these tests have no git" == version.tags["millrace.uncommitted"]
+    facts = json.loads(version.tags["machine.facts"])
+    assert {"cpu", "cpu_flags", "onednn", "os", "python", "tensorflow", "keras", "numpy"} <= facts.keys()
+    folder = registry.fetch_model(store, version, project / "back")
+    for name, original in {
+        "dvc.lock": "dvc.lock",
+        "params.yaml": "params.yaml",
+        "source.json": "data/source.json",
+        "trained_on.parquet": "models/best/trained_on.parquet",
+    }.items():
+        assert (project / original).read_bytes() == (folder / "millrace" / name).read_bytes()
+
+
+def commit_all():
+    """Commit everything but results, as a user would."""
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    Path(".gitignore").write_text("/mlflow.db*\n/mlartifacts\n/.millrace\n/models\n/back\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run(["git", *who, *command], check=True, capture_output=True)
+
+
+def test_model_that_no_commit_leads_back_to_is_held_until_there_is_one(project, quick_check):
+    """Held, not promoted, with what to do; after the commit the same command promotes the same version."""
+    held = run_register(uncommitted=None)
+    store = store_of(project)
+    assert ("held", {}) == (held["decision"], registry.aliases(store, "digits"))
+    assert "then run `dvc repro` again: it will be judged anew in seconds" in held["reasons"][-1]
+    assert (project / "reports/register/settled").is_symlink()
+    assert held == run_register(uncommitted=None)
+    commit_all()
+    promoted = run_register(uncommitted=None)
+    version = registry.champion_version(store, "digits")
+    assert ("promoted", [1]) == (promoted["decision"], versions(store))
+    assert "uncommitted" not in promoted
+    assert ("false", "true") == (version.tags["git.dirty"], version.tags["dvc.lock.committed"])
+    assert 40 == len(version.tags["git.commit"])
+    assert not (project / "reports/register/settled").is_symlink()
+
+
+def test_dirty_tree_is_held_or_let_pass_in_words_that_are_recorded(project, quick_check):
+    """A change outside of the commit holds the model back; the reason in params.yaml stands in decision and tags."""
+    commit_all()
+    (project / "notes.txt").write_text("not committed")
+    held = run_register(uncommitted=None)
+    assert "held" == held["decision"]
+    assert "notes.txt" in held["reasons"][-1]
+    passed = run_register(uncommitted="a demonstration")
+    version = registry.champion_version(store_of(project), "digits")
+    assert ("promoted", "a demonstration") == (passed["decision"], passed["uncommitted"])
+    assert "a demonstration" == version.tags["millrace.uncommitted"]
+
+
+def test_refused_model_is_refused_whether_committed_or_not(project, quick_check):
+    """Only a promotion can be held; a refusal needs no commit and settles the question."""
+    put_best(project, model(0.0))
+    assert "refused" == run_register(uncommitted=None)["decision"]
+    assert not (project / "reports/register/settled").is_symlink()
+
+
+def test_revoked_model_never_becomes_champion_again(project, quick_check):
+    """After a rollback the same bytes are refused with the reason, also under a new version number."""
+    from pipeline.tracking import revocation
+
+    run_register()
+    store = store_of(project)
+    bad = registry.champion_version(store, "digits")
+    store.client.delete_registered_model_alias("digits", "champion")
+    revocation.revoke(store, "digits", bad, reason="wrong on Mondays", when="2026-01-02", by="me@here")
+    store.client.delete_model_version("digits", "1")
+    decision = run_register()
+    assert ("refused", [2]) == (decision["decision"], versions(store))
+    assert "revoked by me@here on 2026-01-02: wrong on Mondays" in decision["reasons"][0]
+    assert {} == registry.aliases(store, "digits")

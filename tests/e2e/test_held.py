@@ -1,0 +1,76 @@
+"""From data of one's own to a champion: held until it is committed, judged anew, then left in peace."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.clones import clone, commit, dvc, environment, executed
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def decision(folder):
+    return json.loads((folder / "reports/register/decision.json").read_text())
+
+
+def millrace(folder, *arguments, check=True):
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=300
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A clone in which the quick digits example ran once, with nothing committed of what came out."""
+    folder = clone(tmp_path_factory.mktemp("clone"), "quick/digits", held=True)
+    return folder, dvc(folder, "repro")
+
+
+def test_the_way_from_held_to_champion(ran):
+    """Held with exit code 0; again held, by the register stage alone; promoted after the commit; then nothing."""
+    folder, first = ran
+    assert decision(folder)["decision"] == "held"
+    assert "judged anew in seconds" in " ".join(first.stdout.split())
+    assert executed(dvc(folder, "repro")) == ["register"]
+    commit(folder, "what came out")
+    assert executed(dvc(folder, "repro")) == ["register"]
+    assert decision(folder)["decision"] == "promoted"
+    assert executed(dvc(folder, "repro")) == []
+    assert "up to date" in dvc(folder, "status").stdout
+    commit(folder, "promoted")
+    assert executed(dvc(folder, "repro")) == []
+
+
+def test_the_commit_leads_a_new_clone_to_the_same_champion(ran, tmp_path):
+    """A clone of that commit promotes at once, and its dvc.lock stays as it is."""
+    folder, _ = ran
+    again = tmp_path / "again"
+    subprocess.run(["git", "clone", "-q", str(folder), str(again)], check=True)
+    dvc(again, "cache", "dir", "--local", os.fspath(folder / ".dvc/cache"))
+    dvc(again, "repro", "--pull", check=False)
+    assert decision(again) == decision(folder)
+    changed = subprocess.run(["git", "diff", "--stat"], cwd=again, capture_output=True, text=True, check=True)
+    assert changed.stdout == ""
+
+
+def test_commands_on_a_real_champion(ran):
+    """lineage tells the commit and the rows, verify finds nothing wrong, and a flipped byte ends it with 74."""
+    folder, _ = ran
+    content = json.loads(millrace(folder, "lineage", "--json").stdout)
+    assert content["tags"]["git.dirty"] == "false"
+    assert content["tags"]["data.md5.train"] != content["tags"]["data.md5.test"]
+    payload = content["outs"]["data/interim/payload.npy"]
+    seen = json.loads(millrace(folder, "lineage", "--data", payload, "--json").stdout)
+    assert list(seen["versions"]) == ["1"]
+    assert "registry: fits" in millrace(folder, "verify").stdout
+    (stored,) = (folder / "mlartifacts").rglob("model.keras")
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    broken = millrace(folder, "verify", check=False)
+    assert broken.returncode == 74
+    assert "data/model.keras differ" in broken.stderr
