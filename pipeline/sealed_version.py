@@ -38,16 +38,20 @@ def ensure_version(
         state: Of the pipeline.
 
     Raises:
-        StorageFailed: What came back from the store differs, or does not work.
+        StorageFailed: What came back from the store differs, or does not work; or the files of the version that is
+            there already are damaged or gone.
     """
     from pipeline.keras_files import load_model
     from pipeline.tracking.packing import pack_model, pinned_requirements
-    from pipeline.tracking.registry import create_version, find_version, set_tags
+    from pipeline.tracking.registry import create_version, fetch_model, find_version, set_tags
 
     model_path = paths.BEST_DIR / "model.keras"
     tags = sealed_tags(card["candidate"], state)
     found = find_version(store, model_name, file_digest(model_path, "sha256"))
     if found is not None:
+        # Made long ago perhaps: nothing becomes champion whose files are not all there and whole.
+        with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+            fetch_model(store, found, Path(temporary))
         if _leads_back(tags) and not _leads_back(found.tags):
             return set_tags(store, model_name, found, {name: tags[name] for name in COMMIT_TAGS})
         return found

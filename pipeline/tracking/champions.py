@@ -162,7 +162,9 @@ def _append(store: Store, name: str, listed: list[Champion], entry: Champion) ->
     run_id = str(_list_run_id(store, name))
     content = {key: value for key, value in asdict(entry).items() if key not in ("number", "mirrored")}
     try:
-        store.client.log_param(run_id, _key(len(listed) + 1), json.dumps(content, sort_keys=True))
+        store.client.log_param(
+            run_id, _key(len(listed) + 1), json.dumps(content, sort_keys=True, ensure_ascii=False)
+        )
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
@@ -255,9 +257,10 @@ def _list_run_id(store: Store, name: str) -> str | None:
 def _new_list_run(store: Store, name: str) -> str:
     """Return a run for the list: one that an interrupted attempt left unused, or a new one."""
     place = replace(store, experiment=EXPERIMENT, experiment_id=experiment_called(store, EXPERIMENT))
-    left = find_run(place, {MODEL: name})
-    if left is not None and not left.data.params:
-        return str(left.info.run_id)
-    run = store.client.create_run(place.experiment_id, tags={MODEL: name}, run_name=f"champions of {name}")
-    store.client.set_terminated(run.info.run_id, status="FINISHED")
-    return str(run.info.run_id)
+    found = find_run(place, {MODEL: name})
+    if found is None or found.data.params:
+        found = store.client.create_run(
+            place.experiment_id, tags={MODEL: name}, run_name=f"champions of {name}"
+        )
+    store.client.set_terminated(found.info.run_id, status="FINISHED")
+    return str(found.info.run_id)

@@ -550,3 +550,13 @@ def test_revoked_model_never_becomes_champion_again(project, quick_check):
     assert ("refused", [2]) == (decision["decision"], versions(store))
     assert "revoked by me@here on 2026-01-02: wrong on Mondays" in decision["reasons"][0]
     assert {} == registry.aliases(store, "digits")
+
+
+def test_version_whose_files_were_damaged_since_is_never_promoted(project, quick_check):
+    """Between being held and being promoted a file of the version changed in the store: the stage stops."""
+    run_register(uncommitted=None)
+    (stored,) = (project / "mlartifacts").rglob("golden.npz")
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    with pytest.raises(StorageFailed, match=r"millrace/golden.npz differ or are gone"):
+        run_register()
+    assert {} == registry.aliases(store_of(project), "digits")
