@@ -1,0 +1,114 @@
+"""The register stage as DVC runs it: held until committed, judged anew by the same command, then left in peace."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.strict_yaml import read_yaml
+from pipeline.tracking.store import create_sqlite
+from tests.registration import make_registration_project
+from tests.synthetic_project import HERE
+
+pytestmark = pytest.mark.timeout(600)
+NAMES = ("cnn", "linear", "majority")
+DEPS = ("data/interim", "data/split", "data/features", "models", "params.yaml", "data/source.json")
+IGNORED = "/mlflow.db*\n/mlartifacts\n/.millrace\n/models\n/data/*\n!/data/source.json\n/reports/register/\n"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Stand in a committed project of which only the register stage is left to run."""
+    from pipeline import runtime
+
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
+    root = make_registration_project(tmp_path / "project")
+    params = read_yaml(HERE / "examples/quick/digits.yaml")
+    params["candidates"] = {name: params["candidates"][name] for name in NAMES}
+    write_yaml(root / "params.yaml", params)
+    lock = json.loads((root / "dvc.lock").read_text())
+    del lock["stages"]["register"]
+    stages = {name: {"cmd": "true", **stage} for name, stage in lock["stages"].items()}
+    write_yaml(root / "dvc.lock", {"schema": "2.0", "stages": stages})
+    outs = [
+        {f"reports/register/{name}": {"cache": False}} for name in ("decision.json", "report.html", "settled")
+    ]
+    command = f"{HERE}/pipeline/run register"
+    write_yaml(
+        root / "dvc.yaml", {"stages": {"register": {"cmd": command, "deps": list(DEPS), "outs": outs}}}
+    )
+    create_sqlite(root / "mlflow.db")
+    (root / ".gitignore").write_text(IGNORED)
+    monkeypatch.chdir(root)
+    git("init", "-q")
+    dvc("init", "-q")
+    dvc("config", "core.site_cache_dir", str(tmp_path / "site"))
+    commit()
+    return root
+
+
+def write_yaml(path, content):
+    buffer = io.StringIO()
+    YAML().dump(content, buffer)
+    path.write_text(buffer.getvalue())
+
+
+def git(*arguments):
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def commit():
+    git("add", "-A")
+    git("commit", "-qm", "all")
+
+
+def dvc(*arguments):
+    left_out = ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment |= {"PYTHONPATH": str(HERE), "VIRTUAL_ENV": sys.prefix}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def repro():
+    """Run the pipeline; return the stages that ran, the verdict and the seconds."""
+    started = time.monotonic()
+    ran = [line.split("'")[1] for line in dvc("repro").splitlines() if line.startswith("Running stage")]
+    with open("reports/register/decision.json") as file:
+        return ran, json.load(file)["decision"], time.monotonic() - started
+
+
+def test_held_until_the_commit_and_settled_after_it(project):
+    """A change nobody committed: held, exit code 0, again held; after the commit promoted; then nothing runs."""
+    (project / "notes.txt").write_text("not committed")
+    assert (["register"], "held") == repro()[:2]
+    assert "reports/register/settled" in dvc("status")
+    assert (["register"], "held") == repro()[:2]
+    commit()
+    ran, verdict, seconds = repro()
+    assert (["register"], "promoted") == (ran, verdict), seconds
+    assert ([], "promoted") == repro()[:2]
+    assert "up to date" in dvc("status")
+    commit()
+    assert ([], "promoted") == repro()[:2]
+
+
+def test_committed_from_the_start_promotes_at_once(project):
+    """What a fresh clone of a finished project meets: nothing to hold, and its dvc.lock depends on no commit."""
+    assert (["register"], "promoted") == repro()[:2]
+    first = read_yaml(project / "dvc.lock")
+    commit()
+    (project / "reports/register/decision.json").unlink()
+    assert (["register"], "promoted") == repro()[:2]
+    assert first == read_yaml(project / "dvc.lock")
+    assert git("status", "--porcelain") == ""
