@@ -8,6 +8,8 @@ from pipeline.intervals import rounded
 from pipeline.metric_names import in_words, primary_called, shown
 from pipeline.runtime import DataRefused
 
+FEWEST_ANOMALIES = 5
+"""With fewer, one that was found or missed moves F1 by a fifth and more."""
 RECONSTRUCTION = "reconstruction_error"
 """What chooses among detectors of anomalies where the metric asked for cannot."""
 
@@ -82,17 +84,21 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
 
 
 def choose_by_validation(
-    val: Mapping[str, Mapping[str, float]], parameters: Mapping[str, int], select_by: str
+    val: Mapping[str, Mapping[str, float]],
+    parameters: Mapping[str, int],
+    select_by: str,
+    anomalies: int | None = None,
 ) -> Choice:
     """Return the choice; where validation cannot tell detectors apart, by how well normal windows come back.
 
-    Validation often holds no labelled anomaly, or one that all candidates miss or all find. That says nothing
-    of them, and neither does the size of a network.
+    Validation often holds no labelled anomaly, or so few that finding one is luck, or some that all candidates
+    miss or all find. That says nothing of them, and neither does the size of a network.
 
     Args:
         val: Candidate to its metrics on validation.
         parameters: Candidate to the weights of its model.
         select_by: The metric asked for.
+        anomalies: Labelled ones in validation; None where the task is another.
 
     Raises:
         DataRefused: The metric does not exist for this data, or there is nobody to choose from.
@@ -108,6 +114,9 @@ def choose_by_validation(
                 f"{sorted(set.intersection(*(set(own) for own in val.values())))}."
             )
         metric, why = RECONSTRUCTION, "Validation has no labelled anomaly"
+    elif detectors and anomalies is not None and anomalies < FEWEST_ANOMALIES:
+        few = f"{anomalies} labelled {'anomaly' if anomalies == 1 else 'anomalies'}"
+        metric, why = RECONSTRUCTION, f"Validation has {few}, fewer than {FEWEST_ANOMALIES}"
     elif detectors and len(val) > 1 and len({own[select_by] for own in val.values()}) == 1:
         metric, why = RECONSTRUCTION, "On validation all candidates are equal"
     choice = choose([Entry(name, val[name][metric], parameters[name]) for name in val], metric)

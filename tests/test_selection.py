@@ -84,3 +84,16 @@ def test_a_metric_that_the_data_does_not_have_is_refused() -> None:
     """Three classes have no F1 of the positive one; the message names what there is."""
     with pytest.raises(DataRefused, match=r"positive_f1 does not exist.*\['accuracy'\]"):
         choose_by_validation({"one": {"accuracy": 0.9}}, {"one": 1}, "positive_f1")
+
+
+def test_one_anomaly_is_too_few_to_choose_by():
+    """A detector that found validation's only anomaly is not chosen for that; five anomalies may choose."""
+    val = {
+        "lucky": {"event_f1": 0.67, "reconstruction_error": 1.6},
+        "close": {"event_f1": 0.0, "reconstruction_error": 1.3},
+    }
+    sizes = {"lucky": 10, "close": 20}
+    choice = choose_by_validation(val, sizes, "event_f1", anomalies=1)
+    assert choice.chosen == "close"
+    assert choice.reason.startswith("Validation has 1 labelled anomaly, fewer than 5, so event_f1 could not")
+    assert choose_by_validation(val, sizes, "event_f1", anomalies=5).chosen == "lucky"

@@ -107,6 +107,7 @@ def evaluate(
         {name: item.val for name, item in able.items()},
         {name: item.parameters for name, item in able.items()},
         select_by,
+        on_val.trials.get("event_f1"),
     )
     decided = {"operating_point": dict(candidates[choice.chosen].point), "primary": primary.as_json()}
     # Written before the test set is opened: nothing seen there can have moved the choice.
