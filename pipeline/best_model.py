@@ -1,7 +1,6 @@
 """The folder `models/best`: the chosen model with all that is needed to use, check and compare it elsewhere."""
 
 import io
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.artifacts import canonical_zip, finite, read_json, write_bytes, write_json
+from pipeline.artifacts import finite, read_json, write_bytes, write_json
 from pipeline.contenders import inputs_of, taken_arrays
 from pipeline.golden import GOLDEN_ANSWERS, golden_answers
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Judgement
+from pipeline.npz_files import write_npz
 
 NUM_GOLDEN = 16
 """Inputs whose predictions travel with the model, to prove elsewhere that it still gives them."""
@@ -52,12 +52,7 @@ def _write_golden(folder: Path, family: str, test: JudgedRows) -> None:
     few = np.unique(np.linspace(0, len(test.rows) - 1, NUM_GOLDEN).astype(np.int64))
     inputs = taken_arrays(inputs_of(family, "test"), test.rows[few])
     answers = golden_answers(folder / "model.keras", folder, inputs)
-    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        as_numpy_writes = Path(temporary) / "golden.npz"
-        arrays: dict[str, Any] = {**inputs, GOLDEN_ANSWERS: answers}
-        np.savez(as_numpy_writes, **arrays)
-        # Python 3.11.2 and 3.11.7 write other bytes for the same arrays; rewritten, they are equal.
-        canonical_zip(as_numpy_writes, folder / "golden.npz")
+    write_npz(folder / "golden.npz", {**inputs, GOLDEN_ANSWERS: answers})
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:

@@ -36,9 +36,9 @@ def golden_check(folder: Path) -> None:
     settings = read_json(details / "settings.json")
     runtime.prepare_tensorflow(settings["threads"], settings["seed"])
     from pipeline.golden import GOLDEN_ANSWERS, golden_answers
+    from pipeline.npz_files import read_npz
 
-    with np.load(details / "golden.npz", allow_pickle=False) as golden:
-        arrays = dict(golden)
+    arrays = read_npz(details / "golden.npz")
     expected = arrays.pop(GOLDEN_ANSWERS)
     received = golden_answers(folder / "data/model.keras", details, arrays)
     if received.shape != expected.shape or not len(expected):

@@ -4,23 +4,30 @@ Keras itself writes the time of day and memory addresses into the file, destroys
 is full, and loads weights with a flipped bit in silence.
 """
 
-import io
 import json
+import math
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 from pipeline.artifacts import canonical_zip
-from pipeline.runtime import NotPermitted, StorageFailed
+from pipeline.keras_config import check_config, check_metadata, parse_config
+from pipeline.plain_zip import read_bounded, read_plain_zip, refused
+from pipeline.runtime import StorageFailed
+from pipeline.weights_file import Shapes, check_weights
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = {CONFIG, METADATA, WEIGHTS}
-TRUSTED_MODULES = ("builtins", "keras")
+MAX_LAYER_NUMBERS = 1 << 28
+"""What a layer may give for one sample: 1 GiB of float32."""
 STATELESS_MODULES = ("keras", "keras.constraints", "keras.initializers", "keras.regularizers")
 """Of dtype policies, constraints, initialisers, penalties."""
 
@@ -35,7 +42,7 @@ def save_model(model: keras.Model, path: Path) -> None:
     Raises:
         ValueError: A weight is NaN or infinite, or layers share a part with state; nothing broken is ever
             written.
-        NotPermitted: The model has layers that are not Keras' own, which safe mode could not load.
+        NotPermitted: The model has layers that are not on the list of those that `load_model` builds.
         OSError: The disk is full or not writable; the old file is still there, whole.
     """
     broken = _broken_weights(model)
@@ -50,17 +57,22 @@ def save_model(model: keras.Model, path: Path) -> None:
         unpacked = Path(folder) / "model"
         keras.saving.save_model(model, unpacked, zipped=False)
         config = json.loads((unpacked / CONFIG).read_text(encoding="utf-8"))
-        _check_modules(config, path)
+        plain = _without_ids(config)
+        check_config(plain, path)
         draft = Path(folder) / "draft.zip"
         with zipfile.ZipFile(draft, "w") as archive:
             for name in MEMBERS:
                 archive.write(unpacked / name, name)
         metadata = {"keras_version": keras.__version__}
-        canonical_zip(draft, path, {CONFIG: _json(_without_ids(config)), METADATA: _json(metadata)})
+        canonical_zip(draft, path, {CONFIG: _json(plain), METADATA: _json(metadata)})
 
 
 def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     """Return the uncompiled model of a `.keras` file, after checking that it is what it should be.
+
+    The only way to a model in this project. The digest is compared first; then the zip, the configuration and the
+    weights are looked through; then the parts are put together without weights, to compare how many they need with
+    how many the file holds. Only then does Keras get a file, written anew from what was checked.
 
     Args:
         path: The file.
@@ -69,18 +81,24 @@ def load_model(path: Path, sha256: str | None = None) -> keras.Model:
     Raises:
         FileNotFoundError: There is no such file.
         StorageFailed: The file is damaged: not the digest, not a zip, or with weights that are not finite.
-        NotPermitted: The file carries members or classes that a model of ours never has.
+        NotPermitted: The file carries what a model of ours never has; nothing in it was run or opened.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist. Expected a model. Run `dvc repro` or `dvc pull`.")
-    content = path.read_bytes()
+    content = read_bounded(path)
     _check_digest(content, path, sha256)
-    _check_archive(content, path)
+    members = read_plain_zip(content, path, MEMBERS)
+    check_metadata(members[METADATA], path)
+    config = parse_config(members[CONFIG], path)
+    _check_sizes(config, check_weights(members[WEIGHTS], path), path)
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         # What was checked is what gets loaded, even if somebody replaces `path` meanwhile.
         checked = Path(folder) / "model.keras"
-        checked.write_bytes(content)
-        model = keras.saving.load_model(checked, compile=False, safe_mode=True)
+        with zipfile.ZipFile(checked, "w") as archive:
+            for name, member in members.items():
+                archive.writestr(name, member)
+        with _told_by_keras(path):
+            model = keras.saving.load_model(checked, compile=False, safe_mode=True)
     broken = _broken_weights(model)
     if broken:
         raise StorageFailed(
@@ -99,55 +117,45 @@ def _check_digest(content: bytes, path: Path, expected: str | None) -> None:
         )
 
 
-def _check_archive(content: bytes, path: Path) -> None:
-    """Look through the file before Keras opens it."""
+def _check_sizes(config: dict[str, Any], held: Shapes, path: Path) -> None:
+    """Check that a model needs the weights that its file holds, before it gets memory for them.
+
+    Inside a stateless scope variables have shapes and no values, so that a layer of 10^12 units costs nothing.
+    """
+    with _told_by_keras(path), keras.StatelessScope(initialize_variables=False):
+        try:
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        finally:
+            # Otherwise the next scope that ends would give them memory after all.
+            global_state.set_global_attribute("uninitialized_variables", [])
+    needed = Shapes(tuple(variable.shape) for variable in model.weights)
+    if needed != held:
+        different = next(iter((needed - held) or (held - needed)))
+        raise refused(
+            path,
+            "holds other weights than its configuration needs",
+            f"{needed[different]} of shape {different}",
+            held[different],
+        )
+    for layer in model._flatten_layers():  # noqa: SLF001  # no other way to what parts inside parts give
+        for node in layer._inbound_nodes:  # noqa: SLF001
+            for tensor in keras.tree.flatten(node.output_tensors):
+                if math.prod(tensor.shape[1:]) > MAX_LAYER_NUMBERS:
+                    shape = f"{layer.name}: {tensor.shape}"
+                    raise refused(path, "has a layer of absurd size", f"{MAX_LAYER_NUMBERS:,} numbers", shape)
+
+
+@contextmanager
+def _told_by_keras(path: Path) -> Iterator[None]:
+    """Turn whatever Keras finds wrong with a checked file into one message."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _check_members(archive.namelist(), path)
-            damaged = archive.testzip()
-            config = {} if damaged else json.loads(archive.read(CONFIG))
-    except (zipfile.BadZipFile, ValueError) as error:
+        yield
+    except Exception as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
         raise StorageFailed(
-            f"{path} is damaged or not a Keras model. Expected a zip of {', '.join(sorted(MEMBERS))}. "
-            f"Received: {error}. Remove the file and fetch or make it again."
-        ) from error
-    if damaged:
-        raise StorageFailed(
-            f"{path} is damaged. Expected {damaged} to fit its checksum. Received: other content. "
+            f"{path} is damaged or not a Keras model. Expected parts that fit together. Received: {first_line}. "
             "Remove the file and fetch or make it again."
-        )
-    _check_modules(config, path)
-
-
-def _check_members(names: list[str], path: Path) -> None:
-    if sorted(names) != sorted(MEMBERS):
-        raise NotPermitted(
-            f"{path} is not a model that Millrace wrote. Expected exactly the members "
-            f"{', '.join(sorted(MEMBERS))}. Received: {', '.join(sorted(names))}. Do not load it."
-        )
-
-
-def _check_modules(config: Any, path: Path) -> None:
-    """Refuse classes and functions from anywhere but Keras: loading them would run their code."""
-    for node in _nodes(config):
-        module = node.get("module")
-        if isinstance(module, str) and module.split(".")[0] not in TRUSTED_MODULES:
-            raise NotPermitted(
-                f"{path} needs code that is not Keras' own. Expected built-in layers only. "
-                f"Received: {module}.{node.get('class_name')}. Build the model from `keras.layers`."
-            )
-        if node.get("class_name") == "Lambda":
-            raise NotPermitted(
-                f"{path} carries Python code in a Lambda layer. Expected built-in layers without code. "
-                "Received: class_name=Lambda. Replace it by a built-in layer."
-            )
-
-
-def _nodes(config: Any) -> list[dict[str, Any]]:
-    """Return every dict inside a nested structure."""
-    children = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
-    inner = [node for child in children for node in _nodes(child)]
-    return [config, *inner] if isinstance(config, dict) else inner
+        ) from error
 
 
 def _without_ids(config: Any) -> Any:

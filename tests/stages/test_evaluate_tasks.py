@@ -19,6 +19,7 @@ from pipeline.binary_metrics import best_threshold
 from pipeline.golden import golden_answers
 from pipeline.judgement import Bootstrap, Judgement
 from pipeline.measures import Yardstick
+from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import DataRefused
 from pipeline.stages import evaluate as stage
 from pipeline.train_data import load_split_rows, load_train_data
@@ -220,9 +221,8 @@ def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     assert subprocess.run(command, check=False, env=environment).returncode == 0
     if name == "forecast":
-        with np.load(tmp_path / "millrace/golden.npz") as golden:
-            arrays = dict(golden)
-        np.savez(tmp_path / "millrace/golden.npz", **arrays | {"predictions": arrays["predictions"] * 1.001})
+        arrays = read_npz(tmp_path / "millrace/golden.npz")
+        write_npz(tmp_path / "millrace/golden.npz", arrays | {"predictions": arrays["predictions"] * 1.001})
         answer = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
         assert "Predictions differ" in answer.stderr
 

@@ -21,6 +21,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from pipeline.gate import Rules
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
+from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import arrival, registry
 from pipeline.tracking.store import create_sqlite, open_store
@@ -263,9 +264,8 @@ def test_files_that_change_on_the_way_make_no_version(project, quick_check, monk
 def test_other_answers_in_a_fresh_process_make_no_version(project):
     """Golden predictions that the loaded model does not give stop the registration."""
     golden = project / "models/best/golden.npz"
-    with np.load(golden) as content:
-        inputs, predictions = content["inputs"], content["predictions"]
-    np.savez(golden, inputs=inputs, predictions=np.roll(predictions, 1, axis=0))
+    arrays = read_npz(golden)
+    write_npz(golden, arrays | {"predictions": np.roll(arrays["predictions"], 1, axis=0)})
     with pytest.raises(StorageFailed, match=r"does not work in a fresh process: .*Predictions differ"):
         run_register()
     assert [] == versions(store_of(project))

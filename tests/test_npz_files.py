@@ -1,0 +1,76 @@
+"""Arrays beside a model are read as they were written, and nothing else is."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from pipeline.npz_files import read_npz, write_npz
+from pipeline.runtime import NotPermitted, StorageFailed
+
+
+def planted(path, content):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("inputs.npy", content)
+    return path
+
+
+def header(shape, dtype="<f4"):
+    """Return the start of an .npy file that declares an array."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def test_arrays_come_back_as_numpy_reads_them(tmp_path):
+    """Same names, types, shapes and values, also for NumPy; equal arrays give equal bytes."""
+    arrays = {
+        "inputs": np.arange(6, dtype=np.uint8).reshape(2, 3),
+        "side": np.float32([0.5]),
+        "b": np.array([True]),
+    }
+    write_npz(tmp_path / "a.npz", arrays)
+    write_npz(tmp_path / "b.npz", arrays)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    read = read_npz(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as expected:
+        assert sorted(expected) == sorted(read)
+        for name in expected:
+            np.testing.assert_array_equal(expected[name], read[name], strict=True)
+    read["inputs"][0, 0] = 9
+
+
+def test_a_pickle_in_an_array_is_not_run(tmp_path):
+    """An array of objects is a pickle, which would run when it is read."""
+    canary = tmp_path / "canary"
+
+    class Canary:
+        def __reduce__(self):
+            return (open, (str(canary), "w"))
+
+    content = header((1,), "|O") + pickle.dumps([Canary()])
+    with pytest.raises(NotPermitted, match=r"no plain numbers.*object"):
+        read_npz(planted(tmp_path / "x.npz", content))
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("shape", [(10**13,), (3, 5), (2,), (-1,)])
+def test_an_array_is_as_large_as_it_says(tmp_path, shape):
+    """Ten terabytes declared, too much, too little, or less than nothing: no memory is taken for it."""
+    with pytest.raises((NotPermitted, StorageFailed), match=r"does not hold|damaged"):
+        read_npz(planted(tmp_path / "x.npz", header(shape) + bytes(12)))
+
+
+def test_a_compressed_array_is_refused(tmp_path):
+    """A bomb of zeros."""
+    np.savez_compressed(tmp_path / "x.npz", inputs=np.zeros(10**6))
+    with pytest.raises(NotPermitted, match="compressed member"):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_what_is_no_array_is_damage(tmp_path):
+    """Bytes without NumPy's header."""
+    with pytest.raises(StorageFailed, match="arrays as NumPy writes them"):
+        read_npz(planted(tmp_path / "x.npz", b"nonsense"))
