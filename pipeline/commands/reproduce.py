@@ -1,0 +1,167 @@
+"""`millrace reproduce`: build a registered model again, and say whether it is the same."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import runtime
+from pipeline.commands.size_limit import add_size_limit, max_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.version_origin import Origin
+
+HELP = "build a registered model again and compare it, bit by bit"
+RECORDED = False
+TOLERANCE = 1e-3
+"""As a share of the largest answer: other processors round otherwise, and training carries that on."""
+DIFFERS_CODE, DATA_DIFFERS_CODE = 3, 65
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("model", metavar="MODEL[/VERSION|@ALIAS]", help="default: its champion")
+    parser.add_argument("--quick", action="store_true", help="compare hashes only; nothing is trained")
+    parser.add_argument("--keep", action="store_true", help="leave the worktree under .millrace/reproduce")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    text = f"difference of predictions that still counts as equal, relative (default: {TOLERANCE})"
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help=text)
+    add_size_limit(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        SystemExit: With 3 if the model differs, 65 if it does because of its data.
+    """
+    from rich.console import Console
+
+    from pipeline.tracking.named_version import named_version, open_existing_store
+    from pipeline.tracking.store import service_errors
+    from pipeline.version_origin import read_origin
+
+    # Progress goes to standard error, so that `--json` can be piped.
+    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120, highlight=False)
+    store = open_existing_store(Path.cwd())
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        with service_errors(store.uri):
+            name, version = named_version(store, options.model)
+            origin = read_origin(store, name, version, Path(temporary))
+        console.print(f"{name} version {version.number}, made at commit {origin.commit[:12]}")
+        if options.quick:
+            _show_quick(origin, as_json=options.json)
+            return
+        answer = reproduce(
+            origin,
+            tolerance=options.tolerance,
+            keep=options.keep,
+            max_bytes=max_bytes(options),
+            console=console,
+        )
+    print(json.dumps(answer, sort_keys=True, indent=2) if options.json else in_words(answer))
+    code = exit_code(answer)
+    if code:
+        raise SystemExit(code)
+
+
+def reproduce(
+    origin: "Origin", *, tolerance: float, keep: bool, max_bytes: int, console: "Console"
+) -> dict[str, Any]:
+    """Build a version again and compare.
+
+    Args:
+        origin: The version.
+        tolerance: See `rebuild_comparison.compare`.
+        keep: Leave the worktree.
+        max_bytes: Limit of a download.
+        console: For progress.
+
+    Returns:
+        What `compare` returns, with model, version, commit, where the data came from, and seconds.
+    """
+    from pipeline.rebuild import environment, restore_data, run_pipeline, worktree
+    from pipeline.rebuild_comparison import compare
+
+    start = time.monotonic()
+    with runtime.acquire_lock(f"reproduce-{origin.version}"), worktree(origin, keep=keep) as tree:
+        data_from = restore_data(origin, tree, max_bytes, console)
+        console.print(f"Data: from {data_from}. Worktree: {tree}")
+        run_pipeline(tree, environment(tree, console))
+        console.print("Comparing with what was registered")
+        answer = compare(origin, tree, tolerance)
+    return answer | {
+        "commit": origin.commit,
+        "data_from": data_from,
+        "model": origin.model,
+        "registered_sha256": origin.model_sha256,
+        "seconds": round(time.monotonic() - start, 1),
+        "version": origin.version,
+        "worktree": str(tree) if keep else None,
+    }
+
+
+def exit_code(answer: dict[str, Any]) -> int:
+    """Return 0 for the same model, 3 for another, 65 for another because of its data."""
+    stage = answer["stage"]
+    if answer["answer"] != "differs":
+        return 0
+    return (
+        DATA_DIFFERS_CODE
+        if stage and stage["stage"] in ("fetch", "ingest") and stage["data"]
+        else DIFFERS_CODE
+    )
+
+
+def in_words(answer: dict[str, Any]) -> str:
+    """Return the answer as a person reads it."""
+    from pipeline.rebuild_comparison import Difference
+
+    lines = [f"{answer['model']} version {answer['version']}: {answer['answer']}"]
+    if answer["stage"]:
+        first = Difference(**answer["stage"])
+        lines.append(
+            f"From stage {first.stage} on: {', '.join(first.outputs)}. Inputs that differ: {first.cause()}."
+        )
+    elif answer["compared"]:
+        lines.append(f"All {answer['compared']} stages gave the recorded outputs.")
+    else:
+        lines.append("No dvc.lock of that version is left, so only the model was compared.")
+    same = answer["model_sha256"] == answer["registered_sha256"]
+    lines.append(f"Model: sha256 {answer['model_sha256']}, {'as' if same else 'not as'} registered.")
+    if answer["differences"]:
+        told = {name: answer["differences"][name] for name in ("predictions", "weights")}
+        shown = ", ".join(
+            f"{name} {'of another shape' if value is None else f'{value:.3g}'}"
+            for name, value in told.items()
+        )
+        lines.append(f"Largest absolute difference: {shown}.")
+    lines.append(
+        f"{answer['seconds']:.0f} s" + (f"; worktree {answer['worktree']}" if answer["worktree"] else "")
+    )
+    return "\n".join(lines)
+
+
+def _show_quick(origin: "Origin", *, as_json: bool) -> None:
+    """Print what the hashes say; the worst finding is the exit code."""
+    from pipeline.quick_check import quick_check
+
+    found = quick_check(origin)
+    if as_json:
+        content = {
+            "commit": origin.commit,
+            "findings": [item._asdict() for item in found],
+            "model": origin.model,
+        }
+        print(json.dumps(content | {"version": origin.version}, sort_keys=True, indent=2))
+    else:
+        for item in found:
+            print(f"{'ok     ' if item.code == 0 else 'differs'}  {item.what}: {item.told}")
+    code = max(item.code for item in found)
+    if code:
+        raise SystemExit(code)

@@ -1,0 +1,199 @@
+"""A version built again: its commit in a worktree of its own, its data by hash, its packages, the pipeline.
+
+Nothing of the project is touched: the worktree has its own DVC cache, so that every stage runs and none is restored,
+its own MLflow store, and its own environment where the packages differ.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import paths
+from pipeline.artifacts import file_digest, read_json, write_text
+from pipeline.gather import gather
+from pipeline.installed import differing_packages
+from pipeline.runtime import DataRefused, ServiceDown, StorageFailed, UserError
+from pipeline.source_file import Source, read_source, stored_tar
+from pipeline.version_origin import Origin, git
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+REPRODUCE_DIR = paths.STATE_DIR / "reproduce"
+NOT_INHERITED = (
+    "DVC_ROOT",
+    "DVC_STAGE",
+    "MLFLOW_TRACKING_URI",
+    "MILLRACE_PARENT",
+    "MILLRACE_STARTED",
+    "PYTHONPATH",
+)
+TAR = paths.RAW_TAR.as_posix()
+
+
+@contextmanager
+def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
+    """Check out the commit of a version beside everybody's work, for the time of the body.
+
+    Args:
+        origin: The version.
+        keep: Leave it there afterwards.
+
+    Yields:
+        Its absolute folder, without a dvc.lock: what was recorded must not stop stages whose result differs.
+
+    Raises:
+        StorageFailed: git could not do it.
+    """
+    folder = (REPRODUCE_DIR / str(origin.version)).absolute()
+    _remove(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if git("worktree", "add", "--detach", str(folder), origin.commit) is None:
+            raise StorageFailed(
+                f"git could not check out a commit. Expected {origin.commit} at {folder}. Received: an error of "
+                f"`git worktree add`. Try it by hand; is the disk full?"
+            )
+        (folder / paths.DVC_LOCK).unlink(missing_ok=True)
+        write_text(folder / ".dvc/config.local", f"[core]\n    site_cache_dir = {folder / '.dvc/tmp/site'}\n")
+        yield folder
+    finally:
+        if not keep:
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a worktree and what git knows of it, also one that a killed process left half-made."""
+    if folder.exists():
+        git("worktree", "remove", "--force", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+    git("worktree", "prune")
+
+
+def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console") -> str:
+    """Give the worktree the raw data that its data/source.json pins, and return where it came from.
+
+    Args:
+        origin: The version.
+        tree: Its worktree.
+        max_bytes: Limit of a download, should the data have to be fetched again.
+        console: For progress.
+
+    Raises:
+        DataRefused: The data is no longer what it was.
+        UserError: It cannot be had: not in the store, not in DVC's cache, not at its location.
+    """
+    source = read_source(tree / paths.SOURCE_JSON)
+    if source.location == "bundled":
+        return "an installed package"
+    target = tree / stored_tar(source.sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for name, place in data_places(origin, source).items():
+        if place.is_file() and file_digest(place, "sha256") == source.sha256:
+            shutil.copyfile(place, target)
+            return name
+    if _pulled(tree, source):
+        (tree / TAR).replace(target)
+        return "the DVC remote"
+    gathered = gather(
+        source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
+    )
+    if gathered.source.sha256 != source.sha256:
+        raise DataRefused(
+            f"{origin.model} version {origin.version} differs from stage fetch on: the data is no longer what it was. "
+            f"Expected sha256={source.sha256} ({source.files:,} files). Received: sha256={gathered.source.sha256} "
+            f"({gathered.source.files:,} files) at {source.location}. Restore the files, or `dvc push` the next time."
+        )
+    shutil.copyfile(stored_tar(source.sha256), target)
+    return "its location, read again"
+
+
+def data_places(origin: Origin, source: Source) -> dict[str, Path]:
+    """Return where on this machine the raw data of a version may lie, by name."""
+    places = {"this project's store": stored_tar(source.sha256)}
+    fetched = origin.stages.get("fetch", {}).get("outs", [])
+    md5 = next((str(out["md5"]) for out in fetched if out["path"] == TAR), "")
+    asked = subprocess.run([_script("dvc"), "cache", "dir"], capture_output=True, text=True, check=False)
+    if md5 and asked.returncode == 0:
+        cache = Path(asked.stdout.strip().splitlines()[-1])
+        places["DVC's cache"] = cache / "files/md5" / md5[:2] / md5[2:]
+    return places
+
+
+def _pulled(tree: Path, source: Source) -> bool:
+    """Fetch the raw data from a DVC remote, if there is one; it needs the dvc.lock of the commit."""
+    remotes = subprocess.run([_script("dvc"), "remote", "list"], cwd=tree, capture_output=True, check=False)
+    if not remotes.stdout.strip():
+        return False
+    lock = tree / paths.DVC_LOCK
+    subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", lock.name], cwd=tree, check=False)
+    subprocess.run([_script("dvc"), "pull", TAR], cwd=tree, check=False, stdout=sys.stderr)
+    lock.unlink(missing_ok=True)
+    return (tree / TAR).is_file() and file_digest(tree / TAR, "sha256") == source.sha256
+
+
+def environment(tree: Path, console: "Console") -> dict[str, str]:
+    """Return the environment in which the stages of a worktree run, made first if the packages differ.
+
+    Raises:
+        ServiceDown: The packages could not be installed.
+    """
+    differing = differing_packages((tree / "requirements.lock").read_text(encoding="utf-8"))
+    prefix = Path(sys.prefix)
+    if differing:
+        console.print(f"Installing the locked packages: {len(differing)} differ, such as {differing[0]}.")
+        prefix = tree / ".venv"
+        install = [_script("uv"), "pip", "install", "--quiet", "--python", str(prefix / "bin/python")]
+        steps = (
+            [sys.executable, "-m", "venv", str(prefix)],
+            [*install, "--require-hashes", "-r", str(tree / "requirements.lock")],
+        )
+        for step in steps:
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ServiceDown(
+                    f"The packages of that version could not be installed. Expected requirements.lock of its commit. "
+                    f"Received: {differing[0]}; {(done.stderr.strip() or 'no message')[-300:]}. Run it again with a "
+                    "package index in reach, or in an environment made from that lock."
+                )
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    path = f"{prefix / 'bin'}{os.pathsep}{inherited.get('PATH', '')}"
+    store = f"sqlite:///{tree / 'mlflow.db'}"
+    return inherited | {"VIRTUAL_ENV": str(prefix), "PATH": path, "MLFLOW_TRACKING_URI": store}
+
+
+def run_pipeline(tree: Path, environment: dict[str, str]) -> None:
+    """Run every stage up to `evaluate`; what they print goes to standard error.
+
+    Raises:
+        UserError: A stage stopped; with its exit code.
+    """
+    dvc = Path(environment["VIRTUAL_ENV"], "bin/dvc")
+    command = [str(dvc), "--wait-for-lock", "repro", "--no-run-cache", "evaluate"]
+    done = subprocess.run(command, cwd=tree, env=environment, stdout=sys.stderr, check=False)
+    if done.returncode == 0:
+        return
+    status = tree / paths.STATE_DIR / "status.json"
+    told = read_json(status) if status.is_file() else {}
+    if not told.get("exit_code"):
+        raise StorageFailed(
+            f"DVC could not run the pipeline of that commit. Expected exit code 0. Received: {done.returncode}. "
+            "What it said stands above."
+        )
+    stopped = UserError(
+        f"The rebuild stopped at stage {told['stage']}, so the version differs from there on. Expected it to run as it "
+        f"did. Received: {told['message']} Run it again with --keep and look into the worktree."
+    )
+    stopped.exit_code, stopped.meaning = int(told["exit_code"]), f"stage {told['stage']}"
+    raise stopped
+
+
+def _script(name: str) -> str:
+    """Return the program of that name beside this interpreter, or from PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else name

@@ -1,0 +1,130 @@
+"""What a registered version was made from: the commit, and what its dvc.lock said."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.artifacts import content_key, write_bytes
+from pipeline.runtime import InputMissing
+from pipeline.strict_yaml import read_yaml
+from pipeline.tracking.registry import EXTRA_DIR, Version, fetch_model
+from pipeline.tracking.store import Store
+
+MAX_COMMITS = 100
+"""How many later commits are searched for the dvc.lock of a version that carries none itself."""
+Stages = dict[str, Any]
+"""`stages` of a dvc.lock, without `register`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A version and where it came from.
+
+    Attributes:
+        model: Name in the registry.
+        version: Its number.
+        model_sha256: Digest (hex) of its `.keras` file.
+        commit: The git commit (hex) of its code and parameters.
+        stages: What its dvc.lock recorded; empty where none is left.
+        folder: Its downloaded files.
+    """
+
+    model: str
+    version: int
+    model_sha256: str
+    commit: str
+    stages: Stages
+    folder: Path
+
+
+def read_origin(store: Store, name: str, version: Version, folder: Path) -> Origin:
+    """Download a version, check its digest, and find its commit and dvc.lock.
+
+    Args:
+        store: Where it is registered.
+        name: Of the model.
+        version: The version.
+        folder: Empty; gets its files.
+
+    Raises:
+        InputMissing: It was made from files that no commit holds, or the commit is not here.
+        StorageFailed: Its files are gone or damaged.
+    """
+    commit, dirty = version.tags.get("git.commit", "none"), version.tags.get("git.dirty", "none")
+    if commit == "none" or dirty != "false":
+        raise InputMissing(
+            f"{name} version {version.number} was made from files that no commit holds, so nobody can rebuild it "
+            f"exactly. Expected git.dirty=false. Received: git.commit={commit}, git.dirty={dirty}. Choose another "
+            "version; commit before `dvc repro`, and the next one can be rebuilt."
+        )
+    if not commit_exists(commit):
+        raise InputMissing(
+            f"The commit of {name} version {version.number} is not in this repository. Expected {commit}. Received: "
+            "no such commit, also after `git fetch`. Clone the repository that the model was made in."
+        )
+    arrived = fetch_model(store, version, folder)
+    return Origin(
+        name,
+        version.number,
+        version.model_sha256,
+        commit,
+        _recorded_stages(arrived, version, commit),
+        arrived,
+    )
+
+
+def commit_exists(commit: str) -> bool:
+    """Return whether this repository has a commit; a remote is asked for it first."""
+    present = ["cat-file", "-e", f"{commit}^{{commit}}"]
+    if git(*present) is None and git("remote"):
+        git("fetch", "--quiet", "origin", commit)
+    return git(*present) is not None
+
+
+def file_at(commit: str, path: str) -> bytes | None:
+    """Return the content of a file as a commit has it, or None."""
+    return git("cat-file", "blob", f"{commit}:./{path}")
+
+
+def git(*arguments: str) -> bytes | None:
+    """Return what git says, or None where it fails."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=True, timeout=120)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _recorded_stages(arrived: Path, version: Version, commit: str) -> Stages:
+    """Return the stages of the dvc.lock that made a version: its own copy, or the one in git that fits its tag.
+
+    Nobody commits dvc.lock before the run that writes it, so it often stands in a later commit than the code.
+    """
+    own = arrived / EXTRA_DIR / paths.DVC_LOCK.name
+    if own.is_file():
+        return without_register(read_yaml(own))
+    expected = version.tags.get("dvc.stages.sha256")
+    for content in _locks_in_git(commit):
+        found = arrived / "dvc.lock"
+        write_bytes(found, content)
+        stages = without_register(read_yaml(found))
+        if content_key(stages) == expected:
+            return stages
+    return {}
+
+
+def _locks_in_git(commit: str) -> Iterator[bytes]:
+    """Yield dvc.lock at a commit, then at the later ones that changed it, oldest first."""
+    later = git("rev-list", "--reverse", "--ancestry-path", f"{commit}..", "--", paths.DVC_LOCK.name) or b""
+    for item in [commit, *later.decode().split()[:MAX_COMMITS]]:
+        content = file_at(item, paths.DVC_LOCK.name)
+        if content is not None:
+            yield content
+
+
+def without_register(lock: Mapping[str, Any]) -> Stages:
+    """Return the stages of a dvc.lock that lead to the model."""
+    return {name: stage for name, stage in lock.get("stages", {}).items() if name != "register"}
