@@ -1,0 +1,83 @@
+"""Whether a version could be rebuilt is answered by hashes, in seconds, with the exit code of the worst finding."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from pipeline import quick_check as module
+from pipeline.commands import reproduce
+from pipeline.quick_check import quick_check
+from pipeline.source_file import stored_tar
+from tests.rebuilt_project import git, origin, repository, source, write
+
+SHA256 = hashlib.sha256(b"raw").hexdigest()
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A version in its repository, with the locked packages installed and its data in the store."""
+    root = tmp_path / "project"
+    commit = repository(root, source({"path": str(tmp_path / "gone")}, SHA256, "image_folder"))
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(module, "differing_packages", lambda _lock: [])
+    stored_tar(SHA256).parent.mkdir(parents=True)
+    stored_tar(SHA256).write_bytes(b"raw")
+    return origin(root, commit)
+
+
+def codes(found):
+    return {item.what: item.code for item in found}
+
+
+def test_all_hashes_equal_is_no_finding(made, capsys):
+    """Six things are looked at, each in words; edits in the working tree do not matter."""
+    write(".", {"params.yaml": "seed: 8\n", "pipeline/stages/train.py": "print('other')\n"})
+    expected = dict.fromkeys(("commit", "model", "code", "params", "data", "environment"), 0)
+    assert expected == codes(quick_check(made))
+    reproduce._show_quick(made, as_json=False)
+    assert 6 == capsys.readouterr().out.count("ok ")
+
+
+def test_another_file_of_code_in_the_commit_is_found(made):
+    """The stages read a file that the commit does not have like that: exit code 3, the file named."""
+    write(
+        ".",
+        {"pipeline/stages/train.py": "print('other')\n", "params.yaml": "seed: 7\ntraining: {epochs: 3}\n"},
+    )
+    git(".", "commit", "-qam", "other code")
+    found = quick_check(replace(made, commit=git(".", "rev-parse", "HEAD")))
+    assert (3, 3, 0) == tuple(codes(found)[what] for what in ("code", "params", "data"))
+    told = {item.what: item.told for item in found}
+    assert "pipeline/stages/train.py" in told["code"]
+    assert "training.epochs" in told["params"]
+
+
+def test_one_changed_byte_of_data_is_found(made, capsys):
+    """Exit code 65; nothing is trained."""
+    stored_tar(SHA256).write_bytes(b"rax")
+    with pytest.raises(SystemExit) as ended:
+        reproduce._show_quick(made, as_json=True)
+    assert ended.value.code == 65
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [("data", 65)] == [(item["what"], item["code"]) for item in findings if item["code"]]
+
+
+def test_data_that_is_nowhere_is_missing(made):
+    """Exit code 66: neither here nor where it came from."""
+    stored_tar(SHA256).unlink()
+    assert codes(quick_check(made))["data"] == 66
+
+
+def test_other_packages_are_found(made, monkeypatch):
+    """Exit code 3, and that a rebuild would install the locked ones."""
+    monkeypatch.setattr(module, "differing_packages", lambda _lock: ["numpy: 2 locked, 1 installed"])
+    environment = quick_check(made)[-1]
+    assert ("environment", 3) == environment[:2]
+    assert "would install" in environment.told
+
+
+def test_a_version_without_a_lock_cannot_be_compared(made):
+    """Nothing recorded is no pass."""
+    assert codes(quick_check(replace(made, stages={})))["stages"] == 66

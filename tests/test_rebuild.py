@@ -1,0 +1,120 @@
+"""The worktree of a rebuild comes and goes, and gets the very data that the version was made from."""
+
+import hashlib
+import shutil
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import paths, rebuild
+from pipeline.installed import differing_packages
+from pipeline.rebuild import environment, restore_data, run_pipeline, worktree
+from pipeline.runtime import DataRefused, ServiceDown, UserError
+from pipeline.source_file import stored_tar
+from tests.rebuilt_project import git, md5, origin, repository, source, write
+
+RAW = b"raw"
+SHA256 = hashlib.sha256(RAW).hexdigest()
+CONSOLE = SimpleNamespace(print=lambda *_a, **_k: None)
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A repository whose data lies in a folder outside, and the version made in it."""
+    root = tmp_path / "project"
+    commit = repository(root, source({"path": str(tmp_path / "pictures")}, SHA256, "image_folder"))
+    monkeypatch.chdir(root)
+    return origin(root, commit)
+
+
+def test_a_worktree_holds_the_commit_and_is_removed(made, tmp_path):
+    """Its dvc.lock is gone, edits of the project are not in it, and git forgets it afterwards."""
+    write(".", {"params.yaml": "seed: 8\n"})
+    with worktree(made, keep=False) as tree:
+        assert "seed: 7" in (tree / "params.yaml").read_text()
+        assert not (tree / "dvc.lock").exists()
+        assert made.commit == git(tree, "rev-parse", "HEAD")
+    assert not tree.exists()
+    assert 1 == len(git(".", "worktree", "list").splitlines())
+    assert (paths.project_root() / "params.yaml").read_text() == "seed: 8\n"
+
+
+def test_what_a_killed_rebuild_left_is_no_hindrance(made):
+    """A worktree that is still there is replaced, also where git no longer knows it; --keep leaves it."""
+    with worktree(made, keep=True) as tree:
+        write(tree, {"left": "over"})
+    assert (tree / "left").exists()
+    shutil.rmtree(paths.project_root() / ".git/worktrees")
+    with worktree(made, keep=False) as again:
+        assert tree == again
+        assert not (again / "left").exists()
+
+
+def test_data_comes_from_the_store_or_the_cache_by_hash(made, tmp_path):
+    """A damaged copy in the store is passed over for the object in DVC's cache."""
+    tree = tmp_path / "tree"
+    write(tree, {"data/source.json": paths.SOURCE_JSON.read_text()})
+    cached = rebuild.Path(".dvc/cache/files/md5", md5("raw")[:2], md5("raw")[2:])
+    for place, content in ((stored_tar(SHA256), b"rax"), (cached, RAW)):
+        place.parent.mkdir(parents=True)
+        place.write_bytes(content)
+    assert "DVC's cache" == restore_data(made, tree, 1000, CONSOLE)
+    assert (tree / stored_tar(SHA256)).read_bytes() == RAW
+    stored_tar(SHA256).write_bytes(RAW)
+    assert "this project's store" == restore_data(made, tree, 1000, CONSOLE)
+
+
+def test_other_data_at_its_location_names_the_stage(made, tmp_path, monkeypatch):
+    """Exit code 65, from which stage on, both digests."""
+    tree = tmp_path / "tree"
+    write(tree, {"data/source.json": paths.SOURCE_JSON.read_text()})
+    found = SimpleNamespace(source=SimpleNamespace(sha256="f" * 64, files=2))
+    monkeypatch.setattr(rebuild, "gather", lambda *_a, **_k: found)
+    with pytest.raises(DataRefused, match=rf"differs from stage fetch on.*{SHA256}.*ffff") as refused:
+        restore_data(made, tree, 1000, CONSOLE)
+    assert refused.value.exit_code == 65
+
+
+def test_packages_are_compared_with_the_lock():
+    """This environment is that of the lock; another version, and a package that is missing, are told."""
+    lock = (paths.project_root() / "requirements.lock").read_text()
+    assert [] == differing_packages(lock)
+    changed = "numpy==0.1 \\\n    --hash=sha256:00\nno-such-package==1\nother==1 ; python_version < '3'\n"
+    told = differing_packages(changed)
+    assert ["numpy: 0.1 locked", "no-such-package: 1 locked, none installed"] == [told[0][:17], told[1]]
+
+
+def test_packages_that_cannot_be_installed_are_a_service_that_is_down(tmp_path, monkeypatch):
+    """Exit code 69: which package differs, and what to do."""
+    write(tmp_path, {"requirements.lock": "no-such-package==1 \\\n    --hash=sha256:00\n"})
+    failed = SimpleNamespace(returncode=1, stderr="no route to host")
+    monkeypatch.setattr(rebuild.subprocess, "run", lambda *_a, **_k: failed)
+    with pytest.raises(
+        ServiceDown, match=r"no-such-package: 1 locked.*no route to host.*package index in reach"
+    ):
+        environment(tmp_path, CONSOLE)
+
+
+def test_a_rebuild_never_meets_the_registry_of_the_project(tmp_path, monkeypatch):
+    """Stages get a store of the worktree, and nothing of a stage that may be running around us."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://registry.example")
+    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
+    write(tmp_path, {"requirements.lock": ""})
+    made = environment(tmp_path, CONSOLE)
+    assert (f"sqlite:///{tmp_path}/mlflow.db", sys.prefix) == (
+        made["MLFLOW_TRACKING_URI"],
+        made["VIRTUAL_ENV"],
+    )
+    assert "DVC_ROOT" not in made
+
+
+def test_a_stage_that_stops_gives_its_own_code(tmp_path, monkeypatch):
+    """What the stage said, its exit code, and that --keep shows more."""
+    monkeypatch.setattr(rebuild.subprocess, "run", lambda *_a, **_k: SimpleNamespace(returncode=255))
+    write(
+        tmp_path, {".millrace/status.json": '{"stage": "validate", "exit_code": 65, "message": "Too few."}'}
+    )
+    with pytest.raises(UserError, match=r"stopped at stage validate.*Too few.*--keep") as stopped:
+        run_pipeline(tmp_path, {"VIRTUAL_ENV": sys.prefix})
+    assert stopped.value.exit_code == 65
