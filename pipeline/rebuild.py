@@ -4,6 +4,8 @@ Nothing of the project is touched: the worktree has its own DVC cache, so that e
 its own MLflow store, and its own environment where the packages differ.
 """
 
+import configparser
+import io
 import os
 import shutil
 import subprocess
@@ -60,11 +62,24 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
                 f"`git worktree add`. Try it by hand; is the disk full?"
             )
         (folder / paths.DVC_LOCK).unlink(missing_ok=True)
-        write_text(folder / ".dvc/config.local", f"[core]\n    site_cache_dir = {folder / '.dvc/tmp/site'}\n")
+        _configure_dvc(folder)
         yield folder
     finally:
         if not keep:
             _remove(folder)
+
+
+def _configure_dvc(folder: Path) -> None:
+    """Give a worktree this machine's settings of DVC, keys to remotes among them, but caches of its own."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(".dvc/config.local", encoding="utf-8")
+    settings.remove_section("cache")
+    if not settings.has_section("core"):
+        settings.add_section("core")
+    settings.set("core", "site_cache_dir", str(folder / ".dvc/tmp/site"))
+    written = io.StringIO()
+    settings.write(written)
+    write_text(folder / ".dvc/config.local", written.getvalue())
 
 
 def _remove(folder: Path) -> None:

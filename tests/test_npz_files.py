@@ -70,6 +70,15 @@ def test_a_compressed_array_is_refused(tmp_path):
         read_npz(tmp_path / "x.npz")
 
 
+@pytest.mark.parametrize("name", ["../inputs.npy", "/inputs.npy", "a/inputs.npy", "a\\b.npy", ".npy"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    """Only plain file names are names of arrays."""
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr(name, header((1,)) + bytes(4))
+    with pytest.raises(NotPermitted, match="unsafe names"):
+        read_npz(tmp_path / "x.npz")
+
+
 def test_what_is_no_array_is_damage(tmp_path):
     """Bytes without NumPy's header."""
     with pytest.raises(StorageFailed, match="arrays as NumPy writes them"):

@@ -51,6 +51,17 @@ def test_what_a_killed_rebuild_left_is_no_hindrance(made):
         assert not (again / "left").exists()
 
 
+def test_keys_to_remotes_go_along_but_no_cache(made):
+    """This machine's settings of DVC hold in the worktree, save for where caches lie."""
+    secret = """['remote "store"']\n    password = x%y\n[cache]\n    dir = /shared\n[core]\n    site_cache_dir = /site\n"""
+    write(".", {".dvc/config.local": secret})
+    with worktree(made, keep=False) as tree:
+        told = (tree / ".dvc/config.local").read_text()
+    assert "password = x%y" in told
+    assert "/shared" not in told
+    assert f"site_cache_dir = {tree}/.dvc/tmp/site" in told
+
+
 def test_data_comes_from_the_store_or_the_cache_by_hash(made, tmp_path):
     """A damaged copy in the store is passed over for the object in DVC's cache."""
     tree = tmp_path / "tree"

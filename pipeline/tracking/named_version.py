@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.runtime import InputMissing, WronglyCalled
 from pipeline.tracking.registry import CHAMPION, MODEL_SHA256, Version, aliases
-from pipeline.tracking.store import SQLITE, Store, tracking_uri
+from pipeline.tracking.store import SQLITE, Store, tracking_uri, without_password
 
 FORM = re.compile(r"(?P<name>[^/@]+)(/(?P<number>[0-9]+)|@(?P<alias>[^/@]+))?")
 
@@ -59,7 +59,7 @@ def named_version(store: Store, text: str) -> tuple[str, Version]:
         found = None
     if found is None:
         raise InputMissing(
-            f"There is no such model version in {store.uri}. Expected a version, or one of the aliases "
+            f"There is no such model version in {without_password(store.uri)}. Expected a number, or an alias of "
             f"{', '.join(sorted(known)) or '(none)'}. Received: {text!r}. `mlflow` or `make ui` lists them; "
             "MLFLOW_TRACKING_URI names another store."
         )

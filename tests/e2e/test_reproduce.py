@@ -44,7 +44,9 @@ def registered(tmp_path_factory):
     read = millrace(first, "init", "--kind", "idx", "--path", str(root / "digits"))
     assert read.returncode == 0, read.stderr
     params = (first / "params.yaml").read_text()
-    params = params.replace("model_name: digits", "model_name: own").replace("millrace-digits", "millrace-own")
+    params = params.replace("model_name: digits", "model_name: own").replace(
+        "millrace-digits", "millrace-own"
+    )
     (first / "params.yaml").write_text(params)
     git(first, "commit", "-qam", "data")
     made_at = git(first, "rev-parse", "HEAD")

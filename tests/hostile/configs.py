@@ -15,7 +15,6 @@ from tests.hostile.rewriting import (
     with_config,
     with_dense,
     with_member,
-    with_weights,
 )
 from tests.hostile.zips import Canary
 
@@ -47,10 +46,10 @@ def lambda_as_activation(good, target, canary, _secret):
     )
 
 
-def system_call(good, target, canary, _secret):
+def system_call(good, target, _canary, _secret):
     """A function by its dotted path, from the standard library."""
     function = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
-    with_dense(good, target, config={"activation": function, "name": f"touch {canary}"})
+    with_dense(good, target, config={"activation": function})
 
 
 def class_from_the_library(good, target, canary, _secret):
@@ -150,50 +149,9 @@ def key_twice(good, target, canary, _secret):
     )
 
 
-def nested_without_end(good, target, _canary, _secret):
-    """A hundred thousand lists in each other, which break a parser's stack."""
-    with_member(
-        good,
-        target,
-        CONFIG,
-        b'{"class_name": "Functional", "config": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    )
-
-
-def megabytes_of_settings(good, target, _canary, _secret):
-    """A configuration of 20 MB."""
-    with_dense(good, target, config={"name": "x" * (20 << 20)})
-
-
 def not_a_number(good, target, _canary, _secret):
     """NaN, which JSON does not know and Python reads."""
     with_dense(good, target, config={"units": float("nan")})
-
-
-def a_trillion_units(good, target, _canary, _secret):
-    """A layer that needs terabytes before anybody looks at its weights."""
-    with_dense(good, target, config={"units": 10**12})
-
-
-def a_million_units(good, target, _canary, _secret):
-    """A layer of 300,000,000 weights in a file of some kB, a small step below the obvious."""
-    config = config_of(good)
-    layer_of(config, "out")["config"]["units"] = 10**7
-    with_config(good, target, config)
-
-
-def a_billion_repeats(good, target, _canary, _secret):
-    """A layer without weights that answers gigabytes for each sample."""
-    in_place_of_dense(good, target, "keras.layers", "RepeatVector", {"n": 2**31 - 1}, name="out")
-    with_weights(
-        target.rename(good.with_name("half.keras")), target, lambda file: file.__delitem__("layers/dense_1")
-    )
-
-
-def unrolled_loop(good, target, _canary, _secret):
-    """A recurrent layer that is built as one copy per step."""
-    settings = {"units": 2, "unroll": True, "return_sequences": False}
-    in_place_of_dense(good, target, "keras.layers", "GRU", settings)
 
 
 def name_that_is_a_path(good, target, canary, _secret):
@@ -204,6 +162,23 @@ def name_that_is_a_path(good, target, canary, _secret):
 def text_in_another_encoding(good, target, _canary, _secret):
     """UTF-16, which Python's json recognises and scanners for words do not."""
     with_member(good, target, CONFIG, members_of(good)[CONFIG].decode().encode("utf-16"))
+
+
+def key_of_another_program(good, target, _canary, _secret):
+    """A key that Keras does not know today, and may know tomorrow."""
+    with_dense(good, target, hooks=["on_load"])
+
+
+def unknown_activation(good, target, _canary, _secret):
+    """A function by a bare name, which Keras looks for in what was registered."""
+    with_dense(good, target, config={"activation": "get_file"})
+
+
+def settings_that_are_a_text(good, target, _canary, _secret):
+    """A layer whose settings are no object."""
+    config = config_of(good)
+    layer_of(config)["inbound_nodes"] = [{"class_name": "Dense", "module": "keras.layers", "config": "relu"}]
+    with_config(good, target, config)
 
 
 def list_as_model(good, target, _canary, _secret):
@@ -229,14 +204,11 @@ FAMILIES = [
     constant_array,
     losses_of_its_own,
     key_twice,
-    nested_without_end,
-    megabytes_of_settings,
     not_a_number,
-    a_trillion_units,
-    a_million_units,
-    a_billion_repeats,
-    unrolled_loop,
     name_that_is_a_path,
     text_in_another_encoding,
+    key_of_another_program,
+    unknown_activation,
+    settings_that_are_a_text,
     list_as_model,
 ]

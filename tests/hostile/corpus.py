@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.hostile import configs, weights, zips
+from tests.hostile import configs, sizes, weights, zips
 
-FAMILIES = [*zips.FAMILIES, *configs.FAMILIES, *weights.FAMILIES]
+FAMILIES = [*zips.FAMILIES, *configs.FAMILIES, *sizes.FAMILIES, *weights.FAMILIES]
 
 
 def good_model(path: Path) -> Path:

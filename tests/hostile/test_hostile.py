@@ -10,6 +10,7 @@ prepare_tensorflow(2, 7)
 
 from pipeline.keras_files import load_model  # noqa: E402
 from tests.hostile.corpus import FAMILIES, good_model, write_secret  # noqa: E402
+from tests.hostile.reasons import REASONS  # noqa: E402
 from tests.hostile.witness import witness  # noqa: E402
 
 MESSAGE = re.compile(r"bad\.keras\b.+ Expected .+ Received: .+\. ?[A-Z].+\.", re.DOTALL)
@@ -36,6 +37,7 @@ def test_a_bad_file_is_refused_before_anything_happens(family, good, secret, tmp
         load_model(target)
     assert refused.value.exit_code in (74, 77)
     assert MESSAGE.search(str(refused.value)), refused.value
+    assert REASONS[family.__name__] in str(refused.value)
     assert len(str(refused.value)) < 1200
     assert seen == []
     assert not canary.exists()
