@@ -25,14 +25,10 @@ CLASSES = 3
 def network(name="small"):
     """Return a classifier of 4 numbers with a ReLU between two layers."""
     keras.utils.set_random_seed(1)
-    return keras.Sequential(
-        [
-            keras.Input((4,), name="inputs"),
-            keras.layers.Dense(8, activation="relu", name="hidden"),
-            keras.layers.Dense(CLASSES, activation="softmax", name="probabilities"),
-        ],
-        name=name,
-    )
+    inputs = keras.Input((4,), name="inputs")
+    hidden = keras.layers.Dense(8, activation="relu", name="hidden")(inputs)
+    answers = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(hidden)
+    return keras.Model(inputs, answers, name=name)
 
 
 def broken(model):
