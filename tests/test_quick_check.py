@@ -3,13 +3,16 @@
 import hashlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from pipeline import cli, paths, version_origin
 from pipeline import quick_check as module
 from pipeline.commands import reproduce
 from pipeline.quick_check import quick_check
 from pipeline.source_file import stored_tar
+from pipeline.tracking import named_version
 from tests.rebuilt_project import git, origin, repository, source, write
 
 SHA256 = hashlib.sha256(b"raw").hexdigest()
@@ -38,6 +41,26 @@ def test_all_hashes_equal_is_no_finding(made, capsys):
     assert expected == codes(quick_check(made))
     reproduce._show_quick(made, as_json=False)
     assert 6 == capsys.readouterr().out.count("ok ")
+
+
+@pytest.mark.parametrize(("raw", "code"), [(b"raw", 0), (b"rax", 65)])
+def test_the_command_answers_with_its_exit_code(made, monkeypatch, capsys, raw, code):
+    """`millrace reproduce digits/3 --quick` says which version and commit it looked at, and leaves no worktree."""
+    store, version = SimpleNamespace(uri="sqlite:///mlflow.db"), SimpleNamespace(number=3)
+    monkeypatch.setattr(named_version, "open_existing_store", lambda _root: store)
+    monkeypatch.setattr(
+        named_version, "named_version", lambda _store, text: (text.partition("/")[0], version)
+    )
+    monkeypatch.setattr(version_origin, "read_origin", lambda *_arguments: made)
+    stored_tar(SHA256).write_bytes(raw)
+    ended = 0
+    try:
+        cli.main(["reproduce", "digits/3", "--quick"])
+    except SystemExit as error:
+        ended = error.code
+    assert code == ended
+    assert f"digits version 3, made at commit {made.commit[:12]}" in capsys.readouterr().err
+    assert not paths.STATE_DIR.joinpath("reproduce").exists()
 
 
 def test_another_file_of_code_in_the_commit_is_found(made):

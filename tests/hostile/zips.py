@@ -77,7 +77,7 @@ def something_before(good, target, _canary, _secret):
 
 
 def something_behind(good, target, _canary, _secret):
-    """A second zip behind the first: readers disagree which one counts."""
+    """The beginning of a second zip behind the first: readers disagree where the file ends."""
     target.write_bytes(good.read_bytes() + good.read_bytes()[:100])
 
 
