@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import cli, paths, version_origin
+from pipeline import cli, config, paths, version_origin, way_back
 from pipeline import quick_check as module
 from pipeline.commands import reproduce
 from pipeline.quick_check import quick_check
 from pipeline.source_file import stored_tar
-from pipeline.tracking import named_version
+from pipeline.tracking import existing_store
 from tests.rebuilt_project import git, origin, repository, source, write
 
 SHA256 = hashlib.sha256(b"raw").hexdigest()
@@ -47,11 +47,11 @@ def test_all_hashes_equal_is_no_finding(made, capsys):
 def test_the_command_answers_with_its_exit_code(made, monkeypatch, capsys, raw, code):
     """`millrace reproduce digits/3 --quick` says which version and commit it looked at, and leaves no worktree."""
     store, version = SimpleNamespace(uri="sqlite:///mlflow.db"), SimpleNamespace(number=3)
-    monkeypatch.setattr(named_version, "open_existing_store", lambda _root: store)
-    monkeypatch.setattr(
-        named_version, "named_version", lambda _store, text: (text.partition("/")[0], version)
-    )
+    monkeypatch.setattr(existing_store, "open_existing_store", lambda _root: store)
+    monkeypatch.setattr(way_back, "named_version", lambda _store, _text, own: (own, version))
     monkeypatch.setattr(version_origin, "read_origin", lambda *_arguments: made)
+    params = SimpleNamespace(register=SimpleNamespace(model_name="digits"))
+    monkeypatch.setattr(config, "load_params", lambda: params)
     stored_tar(SHA256).write_bytes(raw)
     ended = 0
     try:

@@ -25,7 +25,8 @@ DIFFERS_CODE, DATA_DIFFERS_CODE = 3, 65
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("model", metavar="MODEL[/VERSION|@ALIAS]", help="default: its champion")
+    text = "MODEL, MODEL/VERSION or MODEL@ALIAS (default: this project's champion)"
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help=text)
     parser.add_argument("--quick", action="store_true", help="compare hashes only; nothing is trained")
     parser.add_argument("--keep", action="store_true", help="leave the worktree under .millrace/reproduce")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
@@ -42,16 +43,18 @@ def run(options: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from pipeline.tracking.named_version import named_version, open_existing_store
+    from pipeline.config import load_params
+    from pipeline.tracking.existing_store import open_existing_store
     from pipeline.tracking.store import service_errors
     from pipeline.version_origin import read_origin
+    from pipeline.way_back import named_version
 
     # Progress goes to standard error, so that `--json` can be piped.
     console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120, highlight=False)
     store = open_existing_store(Path.cwd())
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         with service_errors(store.uri):
-            name, version = named_version(store, options.model)
+            name, version = named_version(store, options.model, load_params().register.model_name)
             origin = read_origin(store, name, version, Path(temporary))
         console.print(f"{name} version {version.number}, made at commit {origin.commit[:12]}")
         if options.quick:
