@@ -159,6 +159,7 @@ def test_classes_below_the_support_are_told(y_true, good, poor):
     """With 201 rows demanded no class of 200 is judged, and the decision says so."""
     decision = next_champion(y_true, good, poor, replace(RULES, class_tolerance=0.0, min_support=201))
     assert "promoted" == decision.verdict
+    assert not [item for item in decision.checks if item.name.startswith("class ")]
     assert ("told", "3: class 0, class 1, class 2") == (
         check(decision, "too small to be judged").verdict,
         check(decision, "too small to be judged").received,
