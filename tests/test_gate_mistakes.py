@@ -7,7 +7,6 @@ gate is shipped switched off; the challenger is scored on rows it was tuned on.
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +20,8 @@ from pipeline.source_file import read_source
 from pipeline.strict_yaml import ParamsError
 from pipeline.tracking import registry
 from tests.gate_pairs import answers, contender, forecaster, ignorant, next_champion
+from tests.registered import decision as recorded_as
+from tests.registered import make_champion, register, store_in
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=300, seed=0)
@@ -74,40 +75,23 @@ def test_the_same_forecasts_are_refused():
 # The gate's answer overwritten.
 
 
-class FakeRegistry:
-    """A registry in memory, with the calls that moving aliases needs."""
-
-    def __init__(self, **aliases):
-        self.aliases, self.tags = aliases, {}
-
-    def get_registered_model(self, _name):
-        return SimpleNamespace(aliases=dict(self.aliases))
-
-    def get_model_version(self, _name, number):
-        tags = {registry.MODEL_SHA256: f"sha256 of {number}"}
-        return SimpleNamespace(version=number, tags=tags, model_id=f"m{number}", source="")
-
-    def set_registered_model_alias(self, _name, alias, number):
-        self.aliases[alias] = number
-
-    def set_model_version_tag(self, _name, number, key, value):
-        self.tags[number, key] = value
-
-
-def applied(verdict, champion_before="sha256 of 1"):
-    """Return the aliases after a decision about version 2 was applied; version 1 is champion."""
-    client = FakeRegistry(champion="1")
-    version = registry.Version(2, "sha256 of 2", "m2", {})
-    decision = {"decision": verdict, "champion_before": champion_before}
-    registry.apply_decision(SimpleNamespace(client=client), "digits", version, decision)
-    return client.aliases
-
-
-def test_only_the_word_promoted_moves_the_alias():
+def test_only_the_word_promoted_moves_the_alias(tmp_path, monkeypatch):
     """Refused, held, unchanged, and whatever somebody writes in its place leave the champion alone."""
-    assert {"champion": "2", "previous": "1"} == applied("promoted")
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda *_arguments, **_keywords: None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    store = store_in(tmp_path)
+    champion = register(store, tmp_path, b"champion")
+    make_champion(store, champion)
+    challenger = register(store, tmp_path, b"challenger")
     for verdict in ("refused", "held", "unchanged", "1", 1, True, None, "", "PROMOTED", "promoted "):
-        assert {"champion": "1"} == applied(verdict)
+        said = recorded_as(challenger, champion.model_sha256, verdict)
+        registry.apply_decision(store, "digits", challenger, said)
+        assert {"champion": 1} == registry.aliases(store, "digits")
+    registry.apply_decision(
+        store, "digits", challenger, recorded_as(challenger, champion.model_sha256, "promoted")
+    )
+    assert {"champion": 2, "previous": 1} == registry.aliases(store, "digits")
 
 
 def test_a_recorded_answer_that_was_edited_is_not_believed(y_true, good, poor):
