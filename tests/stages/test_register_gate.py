@@ -70,6 +70,7 @@ def run_register(**rules):
             experiment="digits",
             rules=Rules(primary_called("accuracy"), 0.0, 0.95, 200, 7, **rules),
             yardstick=Yardstick(),
+            uncommitted="a project of a test",
         )
     finally:
         register.report.print_report = original
@@ -82,7 +83,10 @@ def version_of(project, number):
 def put_groups(project, groups):
     """Give every sample a group."""
     path = project / "data/interim/samples.parquet"
-    table = pq.read_table(path).sort_by("row") if path.is_file() else pa.table({"row": list(range(NUM_ROWS))})
+    table = pq.read_table(path)
+    if "row" not in table.schema.names:
+        table = table.append_column("row", pa.array(range(NUM_ROWS)))
+    table = table.sort_by("row")
     if "group" in table.schema.names:
         table = table.drop_columns("group")
     pq.write_table(table.append_column("group", pa.array(groups)), path)
