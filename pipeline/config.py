@@ -13,8 +13,9 @@ from msgspec import Meta
 
 from pipeline.settings.data import Data, Features, Leaks, Split, Validate
 from pipeline.settings.families import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Candidate
+from pipeline.settings.register import Register
 from pipeline.settings.search import Tune
-from pipeline.settings.section import Activation, Count, Natural, Positive, Section, Share
+from pipeline.settings.section import Activation, Count, Natural, Positive, Section
 from pipeline.settings.training import Training
 from pipeline.strict_yaml import ParamsError, Place, convert, read_yaml
 
@@ -89,16 +90,6 @@ class Evaluate(Section, frozen=True):
     anomaly: Anomaly | None = None
     season: Count | None = None
     """Forecasting and regression: steps of the seasonal naive forecast in MASE; None leaves MASE out."""
-
-
-class Register(Section, frozen=True):
-    """Under which name, and by which margin, a model becomes champion."""
-
-    model_name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    experiment: Annotated[str, Meta(min_length=1)]
-    margin: Share
-    uncommitted: Annotated[str, Meta(min_length=1, max_length=500)] | None
-    """Why a model may become champion although no commit holds what it came from; recorded with it."""
 
 
 class Params(Section, frozen=True, kw_only=True):

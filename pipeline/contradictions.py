@@ -11,6 +11,13 @@ import msgspec
 from pipeline.config import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Params, training_of, tune_of
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
+from pipeline.register_rules import (
+    floors_can_be_held,
+    intervals_can_decide,
+    mode_has_its_margin,
+    slices_can_exist,
+    tolerances_fit_the_task,
+)
 from pipeline.search_space import space_problems
 from pipeline.settings.families import AutoencoderCandidate, CnnCandidate
 from pipeline.source_file import Source
@@ -46,7 +53,12 @@ def contradictions(params: Params, source: Source) -> list[str]:
         _augmentation_fits_the_image,
         _convolutions_fit_the_image,
         _searches_can_run,
+        intervals_can_decide,
         _model_has_a_name_of_its_own,
+        mode_has_its_margin,
+        floors_can_be_held,
+        tolerances_fit_the_task,
+        slices_can_exist,
     ]
     return [f"params.yaml: {problem}" for rule in rules for problem in rule(params, source)]
 

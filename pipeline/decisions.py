@@ -31,7 +31,15 @@ def decision_key(
 
 
 def decision_content(
-    decision: Decision, *, key: str, candidate: str, model_sha256: str, opponent_sha256: str, num_rows: int
+    decision: Decision,
+    *,
+    key: str,
+    candidate: str,
+    model_sha256: str,
+    opponent_sha256: str,
+    rules: Rules,
+    num_rows: int,
+    rows_left_out: int,
 ) -> dict[str, Any]:
     """Return a decision as JSON content.
 
@@ -41,17 +49,22 @@ def decision_content(
         candidate: Name of the chosen candidate.
         model_sha256: Of its file.
         opponent_sha256: Of the champion's file at that moment; "" if there was none.
+        rules: Under which it was made.
         num_rows: How many test rows it rests on.
+        rows_left_out: How many test rows one of the models was trained on or chosen by.
     """
     return {
         "candidate": candidate,
         "champion_before": opponent_sha256,
+        "checks": [check.as_json() for check in decision.checks],
         "decision": decision.verdict,
         "differences": {name: interval.rounded() for name, interval in decision.differences.items()},
         "key": key,
         "model_sha256": model_sha256,
         "reasons": list(decision.reasons),
+        "rules": asdict(rules) | {"slices": list(rules.slices)},
         "test_rows": num_rows,
+        "test_rows_left_out": rows_left_out,
     }
 
 
@@ -73,6 +86,14 @@ def still_holds(
     """
     if recorded is None or recorded["key"] != key or recorded["decision"] == "held":
         return False
+    if _contradicts_itself(recorded):
+        return False
     if recorded["decision"] == "refused":
         return bool(champion_sha256 == recorded["champion_before"])
     return champion_sha256 == model_sha256 or (not applied and champion_sha256 == recorded["champion_before"])
+
+
+def _contradicts_itself(recorded: Mapping[str, Any]) -> bool:
+    """Return whether a promotion carries a failed check, or no check: a tag is text that anybody may edit."""
+    verdicts = [check["verdict"] for check in recorded.get("checks", [])]
+    return recorded["decision"] == "promoted" and (not verdicts or "failed" in verdicts)

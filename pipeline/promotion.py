@@ -2,17 +2,23 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths
-from pipeline.artifacts import file_digest, read_json
+import numpy as np
+
+from pipeline import contenders, paths
+from pipeline.artifacts import content_key, file_digest, read_json
 from pipeline.contenders import Answers, NotComparable, load_test_rows, score, scored_digest
 from pipeline.decisions import decision_content, decision_key, still_holds
-from pipeline.gate import Contender, Decision, Rules, first_champion, next_champion
+from pipeline.gate import Contender, Decision, Question, Rules, refusal, unchanged
+from pipeline.gate import decide as ask_the_gate
+from pipeline.gate_slices import UnknownSlice, slice_masks
 from pipeline.input_specs import output_spec
 from pipeline.judged_rows import JudgedRows, load_rows
+from pipeline.latency import single_prediction_ms
 from pipeline.measures import Measures, OperatingPoint, Yardstick, measures_of
 from pipeline.tracking.registry import (
     APPLIED,
@@ -25,6 +31,9 @@ from pipeline.tracking.registry import (
 )
 from pipeline.tracking.revocation import in_words, revocation
 from pipeline.tracking.store import Store
+
+LATENCY_MS = "millrace.latency_ms"
+"""Tag of a version. Not part of the decision, which two machines must write alike."""
 
 
 def decide(
@@ -44,7 +53,7 @@ def decide(
         model_name: In the registry.
         version: The version in question; its model is the one in models/best.
         candidate: Name of the chosen candidate.
-        baselines: Candidates that a first champion must beat.
+        baselines: Candidates that every champion must beat.
         rules: How strict the gate is.
         yardstick: How answers are measured.
 
@@ -57,53 +66,123 @@ def decide(
     opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
-    judged_by = {"yardstick": asdict(yardstick), **points}
+    judged_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
     key = decision_key(version.model_sha256, scored_digest(test), rules, opponents, judged_by)
-    revoked = revocation(store, model_name, version.model_sha256)
-    if revoked is not None:
-        return decision_content(
-            Decision("refused", (f"{in_words(revoked)} It never becomes champion again.",)),
-            key=key,
-            candidate=candidate,
-            model_sha256=version.model_sha256,
-            opponent_sha256=champion_sha256,
-            num_rows=len(test.rows),
-        )
-    recorded = recorded_decision(version)
-    applied = version.tags.get(APPLIED) == "true"
-    if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
-        return recorded
-    measures = measures_of(test, output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate")), yardstick)
-    answers = score(candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
-    challenger = _contender(answers, measures, card.get("operating_point", {}), rules)
-    decision: Decision
-    if champion is None:
-        measured = _baselines(card, baselines, test, measures, rules)
-        decision = first_champion(measures.y_true, challenger, measured, rules, measures.blocks)
-    else:
-        try:
-            opponent = _champion(store, champion, test, measures=measures, rules=rules, yardstick=yardstick)
-        except NotComparable as error:
-            decision = Decision("refused", (f"{error} Register it under another register.model_name.",))
-        else:
-            decision = next_champion(measures.y_true, challenger, opponent, rules, measures.blocks)
-    return decision_content(
-        decision,
+    content = partial(
+        decision_content,
         key=key,
         candidate=candidate,
         model_sha256=version.model_sha256,
         opponent_sha256=champion_sha256,
-        num_rows=len(test.rows),
+        rules=rules,
+    )
+    revoked = revocation(store, model_name, version.model_sha256)
+    if revoked is not None:
+        words = f"{in_words(revoked)} It never becomes champion again."
+        return content(refusal(words), num_rows=0, rows_left_out=0)
+    recorded = recorded_decision(version)
+    applied = version.tags.get(APPLIED) == "true"
+    if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
+        return recorded
+    if version.model_sha256 == champion_sha256:
+        return content(unchanged(candidate), num_rows=0, rows_left_out=0)
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        folder = fetch_model(store, champion, Path(temporary)) if champion else None
+        latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
+        contest = _Contest(candidate, tuple(baselines), card, rules, yardstick, folder, latency_ms)
+        decision, num_rows = _ask(contest, test)
+    if latency_ms is not None:
+        store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
+    return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What stays the same while the models of one decision are scored.
+
+    Attributes:
+        candidate: Name of the chosen candidate.
+        baselines: Names.
+        card: Of models/best.
+        rules: How strict the gate is.
+        yardstick: How answers are measured.
+        champion: Folder of the champion's files; None if there is none.
+        latency_ms: Of the challenger, if it was measured.
+    """
+
+    candidate: str
+    baselines: tuple[str, ...]
+    card: Mapping[str, Any]
+    rules: Rules
+    yardstick: Yardstick
+    champion: Path | None
+    latency_ms: float | None
+
+
+def _ask(contest: _Contest, test: JudgedRows) -> tuple[Decision, int]:
+    """Return the gate's answer, and on how many rows it rests: those that no model was made with."""
+    rules, champion = contest.rules, contest.champion
+    folders = [paths.BEST_DIR, *([champion / EXTRA_DIR] if champion else [])]
+    num_rows = 0
+    try:
+        unseen = test.take(contenders.unseen_positions(test, folders))  # type: ignore[attr-defined]
+        num_rows = len(unseen)
+        if num_rows < rules.rows:
+            return refusal(
+                f"{num_rows} of {len(test)} test rows are left that no model was trained on or chosen by; at "
+                f"least {rules.rows} are needed. Add new data, or split anew."
+            ), num_rows
+        return ask_the_gate(_question(contest, unseen), rules), num_rows
+    except NotComparable as error:
+        advice = " Register it under another register.model_name." if champion else ""
+        return refusal(f"{error}{advice}"), num_rows
+    except ValueError as error:  # no such metric, class, slice or finite answer: it could not be checked
+        return refusal(str(error)), num_rows
+
+
+def _question(contest: _Contest, test: JudgedRows) -> Question:
+    """Return what the gate is asked: every model scored on the same rows now.
+
+    Raises:
+        NotComparable: The champion takes other inputs than the data has now.
+        ValueError: An answer, a class, a slice or the primary metric does not exist for these rows.
+    """
+    spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+    measures = measures_of(test, spec, contest.yardstick)
+    if contest.rules.primary.name not in measures.metrics({}):
+        raise ValueError(
+            f"The test rows that are left cannot be judged by {contest.rules.primary.words}. Expected rows it "
+            f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
+        )
+    challenger, champion, baselines = _models(contest, test, measures)
+    return Question(
+        measures.y_true,
+        challenger,
+        champion,
+        baselines,
+        blocks=measures.blocks,
+        slices=slice_masks(contest.rules.slices, test),
+        trials=measures.trials,
+        size_bytes=(paths.BEST_DIR / "model.keras").stat().st_size,
+        latency_ms=contest.latency_ms,
     )
 
 
-def _baselines(
-    card: Mapping[str, Any], names: Sequence[str], test: JudgedRows, measures: Measures, rules: Rules
-) -> list[Contender]:
+def _models(
+    contest: _Contest, test: JudgedRows, measures: Measures
+) -> tuple[Contender, Contender | None, list[Contender]]:
+    """Return challenger, champion and baselines with their answers of this moment."""
+    card, rules = contest.card, contest.rules
+    answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
+    challenger = _contender(answers, measures, card.get("operating_point", {}), rules)
+    champion = None
+    if contest.champion:
+        champion = _champion(contest.champion, test, measures, rules, contest.yardstick)
     points = card.get("baseline_operating_points", {})
-    folders = {name: paths.tuned_dir(name) for name in names}
-    answers = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
-    return [_contender(item, measures, points.get(item.name, {}), rules) for item in answers]
+    folders = {name: paths.tuned_dir(name) for name in contest.baselines}
+    scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
+    baselines = [_contender(item, measures, points.get(item.name, {}), rules) for item in scored]
+    return challenger, champion, baselines
 
 
 def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> Contender:
@@ -112,33 +191,47 @@ def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rule
         predictions = measures.judged(answers.predictions, point)
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
-    metric = measures.metrics(point)[rules.primary.name]
+    metrics = measures.metrics(point)
     return Contender(
-        answers.name, answers.model_sha256, answers.classes, answers.sample_ids, predictions, metric
+        answers.name,
+        answers.model_sha256,
+        answers.classes,
+        answers.sample_ids,
+        predictions,
+        metrics[rules.primary.name],
+        metrics,
     )
 
 
 def _champion(
-    store: Store,
-    champion: Version,
-    test: JudgedRows,
-    *,
-    measures: Measures,
-    rules: Rules,
-    yardstick: Yardstick,
+    folder: Path, test: JudgedRows, measures: Measures, rules: Rules, yardstick: Yardstick
 ) -> Contender:
     """Return the champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
 
     Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
     """
-    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        folder = fetch_model(store, champion, Path(temporary))
-        # One name for every store, so that equal decisions have equal bytes.
-        answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
-        point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
-        if point:
-            val = load_rows("val")
-            spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
-            on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
-            point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
+    # One name for every store, so that equal decisions have equal bytes.
+    answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
+    point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
+    if point:
+        val = load_rows("val")
+        spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+        on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
+        point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
     return _contender(answers, measures, point, rules)
+
+
+def _latency_ms(test: JudgedRows) -> float:
+    family = read_json(paths.BEST_DIR / "settings.json", "evaluate")["family"]
+    return single_prediction_ms(
+        paths.BEST_DIR / "model.keras", contenders.inputs_of(family, "test"), test.rows
+    )
+
+
+def _slices_digest(rules: Rules, test: JudgedRows) -> str:
+    """Return a digest of who is in which slice; columns that do not exist are the gate's business."""
+    try:
+        masks = slice_masks(rules.slices, test)
+    except UnknownSlice as error:
+        return str(error)
+    return content_key({name: np.packbits(inside).tobytes().hex() for name, inside in masks.items()})

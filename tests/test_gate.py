@@ -8,29 +8,13 @@ import pytest
 
 from pipeline.binary_metrics import positive_f1_score
 from pipeline.decisions import decision_key
-from pipeline.gate import Contender, Rules, first_champion, next_champion
+from pipeline.gate import Contender, Rules
 from pipeline.metric_names import primary_called
-from pipeline.metrics import accuracy_score, roc_auc_score
+from pipeline.metrics import roc_auc_score
 from pipeline.resamples import Blocks
-from pipeline.value_metrics import mean_absolute_error
+from tests.gate_pairs import answers, contender, first_champion, forecaster, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=500, seed=0)
-
-
-def contender(name: str, said: np.ndarray, num_classes: int = 3) -> Contender:
-    """Return a model that answered with these classes, 0.8 sure."""
-    rest = 0.2 / (num_classes - 1)
-    probabilities = np.full((len(said), num_classes), rest)
-    probabilities[np.arange(len(said)), said] = 0.8
-    ids = [f"test/{index}" for index in range(len(said))]
-    classes = [str(index) for index in range(num_classes)]
-    return Contender(name, f"digest of {name}", classes, ids, probabilities, accuracy_score)
-
-
-def answers(generator: np.random.Generator, y_true: np.ndarray, share_right: float) -> np.ndarray:
-    """Return answers that are right with the given chance."""
-    wrong = (y_true + generator.integers(1, 3, len(y_true))) % 3
-    return np.where(generator.random(len(y_true)) < share_right, y_true, wrong)
 
 
 @pytest.fixture
@@ -104,17 +88,6 @@ def test_equal_answers_are_not_better(y_true: np.ndarray, good: Contender) -> No
     assert next_champion(y_true, replace(good, model_sha256="other"), good, RULES).verdict == "refused"
 
 
-def test_noise_is_promoted_no_oftener_than_stated() -> None:
-    """Of 600 pairs of equally good models at most 2.5 % (plus three standard errors) are promoted."""
-    generator = np.random.default_rng(7)
-    promoted = 0
-    for _ in range(600):
-        truth = generator.integers(0, 3, 200)
-        one, other = (contender(name, answers(generator, truth, 0.85)) for name in ("one", "other"))
-        promoted += next_champion(truth, one, other, replace(RULES, resamples=200)).verdict == "promoted"
-    assert promoted / 600 <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 600)
-
-
 def broken(model: Contender, flaw: str) -> Contender:
     """Return the model with one thing wrong."""
     rows, _ = model.predictions.shape
@@ -169,13 +142,6 @@ def test_too_few_rows_are_refused() -> None:
 ERRORS = replace(RULES, primary=primary_called("mean_absolute_error"))
 
 
-def forecaster(name: str, y_true: np.ndarray, error: float, seed: int) -> Contender:
-    """Return a model whose forecasts miss by a normal variable of that deviation."""
-    noise = np.random.default_rng(seed).normal(scale=error, size=y_true.shape)
-    ids = [f"series@{step}" for step in range(len(y_true))]
-    return Contender(name, f"digest of {name}", (), ids, y_true + noise, mean_absolute_error)
-
-
 @pytest.fixture
 def hours() -> np.ndarray:
     """Return true values of 300 windows, shape (num_windows, horizon, num_targets)."""
@@ -211,7 +177,7 @@ def test_blocks_make_the_gate_stricter() -> None:
     challenger = replace(other, name="lucky", model_sha256="x", predictions=better)
     assert next_champion(y_true, challenger, other, ERRORS).verdict == "promoted"
     blocks = Blocks(100, (400,))
-    assert next_champion(y_true, challenger, other, ERRORS, blocks).verdict == "refused"
+    assert next_champion(y_true, challenger, other, ERRORS, blocks=blocks).verdict == "refused"
 
 
 def test_each_model_is_judged_at_its_own_threshold() -> None:

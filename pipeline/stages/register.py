@@ -19,7 +19,7 @@ import msgspec
 from pipeline import lineage, paths, report, run_page, runtime
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import read_json, write_json, write_text
-from pipeline.config import BASELINE_FAMILIES, load_params
+from pipeline.config import BASELINE_FAMILIES, Params, load_params
 from pipeline.gate import Rules
 from pipeline.held import HELD, held_or_let_pass
 from pipeline.measures import Yardstick
@@ -48,19 +48,36 @@ def main() -> None:
             model_name=params.register.model_name,
             experiment=params.register.experiment,
             uncommitted=params.register.uncommitted,
-            rules=Rules(
-                primary_called(evaluate.select_by),
-                params.register.margin,
-                evaluate.confidence,
-                evaluate.bootstrap_resamples,
-                params.seed,
-            ),
+            rules=_rules(params),
             yardstick=Yardstick(
                 evaluate.calibration_bins,
                 params.data.positive_class,
                 AlarmRules(**msgspec.to_builtins(evaluate.anomaly)) if evaluate.anomaly else None,
             ),
         )
+
+
+def _rules(params: Params) -> Rules:
+    """Return how strict the gate is."""
+    settings, evaluate = params.register, params.evaluate
+    return Rules(
+        primary_called(evaluate.select_by),
+        settings.margin,
+        evaluate.confidence,
+        evaluate.bootstrap_resamples,
+        params.seed,
+        rows=settings.min_rows,
+        mode=settings.mode,
+        non_inferiority_margin=settings.non_inferiority_margin,
+        floors=settings.floors,
+        class_tolerance=settings.class_tolerance,
+        slices=settings.slices or (),
+        slice_tolerance=settings.slice_tolerance,
+        min_support=settings.min_support,
+        calibration_budget=settings.calibration_budget,
+        max_size_mib=settings.max_size_mib,
+        max_latency_ms=settings.max_latency_ms,
+    )
 
 
 def register(

@@ -25,7 +25,7 @@ from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import arrival, registry
 from pipeline.tracking.store import create_sqlite, open_store
-from tests.registration import feature_state, make_registration_project, model, put_best
+from tests.registration import all_rows_are_new, feature_state, make_registration_project, model, put_best
 from tests.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
@@ -51,6 +51,7 @@ def project(ready, tmp_path, monkeypatch):
     shutil.copytree(ready, root)
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    all_rows_are_new(monkeypatch)
     return root
 
 

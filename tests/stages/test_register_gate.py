@@ -1,0 +1,245 @@
+"""The gate inside the register stage: which rows it asks about, what it measures, and that its answer stands."""
+
+import json
+import shutil
+from contextlib import suppress
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import contenders
+from pipeline.contenders import NotComparable
+from pipeline.decision_page import decision_page
+from pipeline.gate import Rules
+from pipeline.measures import Yardstick
+from pipeline.metric_names import primary_called
+from pipeline.promotion import LATENCY_MS
+from pipeline.tracking import registry
+from pipeline.tracking.store import create_sqlite, open_store
+from tests.registration import NUM_ROWS, all_rows_are_new, make_registration_project, model, put_best
+
+pytestmark = pytest.mark.timeout(180)
+TEST_ROWS = NUM_ROWS // 2
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    """Make the project and an empty store once."""
+    from pipeline import runtime
+
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
+    root = make_registration_project(tmp_path_factory.mktemp("ready") / "project")
+    create_sqlite(root / "mlflow.db")
+    return root
+
+
+@pytest.fixture
+def clone(ready, tmp_path, monkeypatch):
+    """Return a function that stands in a new copy of it."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    all_rows_are_new(monkeypatch)
+
+    def make(name="project"):
+        shutil.copytree(ready, tmp_path / name)
+        monkeypatch.chdir(tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def project(clone):
+    """Stand in a copy of it."""
+    return clone()
+
+
+def run_register(**rules):
+    from pipeline.stages import register
+
+    names = ["cnn", "linear", "majority"]
+    original, register.report.print_report = register.report.print_report, lambda *_a, **_k: None
+    try:
+        return register.register(
+            candidates=names,
+            baselines=names[1:],
+            model_name="digits",
+            experiment="digits",
+            rules=Rules(primary_called("accuracy"), 0.0, 0.95, 200, 7, **rules),
+            yardstick=Yardstick(),
+            uncommitted="a project of a test",
+        )
+    finally:
+        register.report.print_report = original
+
+
+def version_of(project, number):
+    return open_store(project, "digits").client.get_model_version("digits", str(number))
+
+
+def put_groups(project, groups):
+    """Give every sample a group."""
+    path = project / "data/interim/samples.parquet"
+    table = pq.read_table(path)
+    if "row" not in table.schema.names:
+        table = table.append_column("row", pa.array(range(NUM_ROWS)))
+    table = table.sort_by("row")
+    if "group" in table.schema.names:
+        table = table.drop_columns("group")
+    pq.write_table(table.append_column("group", pa.array(groups)), path)
+
+
+def seen(monkeypatch, *positions):
+    """Let the models have been trained on some test rows; return which folders were asked."""
+    asked = []
+
+    def unseen(test, folders):
+        asked.append([folder.name for folder in folders])
+        return np.setdiff1d(np.arange(len(test)), positions)
+
+    monkeypatch.setattr(contenders, "unseen_positions", unseen, raising=False)
+    return asked
+
+
+def test_rows_that_a_model_was_trained_on_do_not_judge(project, monkeypatch):
+    """30 of 90 rows were seen: the decision rests on 60 and says how many were left out."""
+    asked = seen(monkeypatch, *range(30))
+    decision = run_register()
+    assert ("promoted", 60, 30) == (
+        decision["decision"],
+        decision["test_rows"],
+        decision["test_rows_left_out"],
+    )
+    assert [["best"]] == asked
+
+
+def test_rows_of_the_champion_count_too(project, monkeypatch):
+    """The second time the champion's papers, fetched from the registry, are asked as well."""
+    put_best(project, model(9.0, confused=12.0))
+    run_register()
+    put_best(project, model(9.0))
+    asked = seen(monkeypatch, *range(30))
+    assert "promoted" == run_register()["decision"]
+    assert [["best", registry.EXTRA_DIR]] == asked
+
+
+def test_a_challenger_that_saw_the_test_rows_is_refused(project, monkeypatch):
+    """61 of 90 rows were in its training: 29 are left, too few, in words; nobody becomes champion."""
+    seen(monkeypatch, *range(61))
+    decision = run_register()
+    assert "refused" == decision["decision"]
+    assert "29 of 90 test rows are left that no model was trained on or chosen by" in decision["reasons"][0]
+    assert {} == registry.aliases(open_store(project, "digits"), "digits")
+
+
+def test_a_model_that_does_not_say_what_it_saw_is_refused(project, monkeypatch):
+    """Could not check is not good."""
+
+    def unknown(_test, _folders):
+        raise NotComparable("Nobody knows which rows a model was trained on.")
+
+    monkeypatch.setattr(contenders, "unseen_positions", unknown, raising=False)
+    decision = run_register()
+    assert ("refused", 0) == (decision["decision"], decision["test_rows"])
+    assert ["Nobody knows which rows a model was trained on."] == decision["reasons"]
+
+
+def test_a_class_that_the_model_does_not_know_is_refused(project):
+    """A test row of a new class cannot be judged: refused with the names, not skipped."""
+    path = project / "data/split/split.parquet"
+    table = pq.read_table(path)
+    labels = table["label"].to_pylist()
+    labels[0] = "unheard of"
+    table = table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels))
+    pq.write_table(table, path)
+    decision = run_register()
+    assert "refused" == decision["decision"]
+    assert "unheard of" in decision["reasons"][0]
+
+
+def test_a_slice_that_does_not_exist_is_refused(project):
+    """A misspelt column could not be checked, so nothing is promoted."""
+    put_groups(project, ["a", "b"] * TEST_ROWS)
+    decision = run_register(slices=("camera",), slice_tolerance=0.1)
+    assert "refused" == decision["decision"]
+    assert "register.slices names columns that the samples do not have" in decision["reasons"][0]
+
+
+def test_a_declared_slice_is_judged_against_the_champion(project):
+    """Rows of class a in a group of their own, which the challenger confuses: the slice falls."""
+    put_groups(project, ["dark" if row % 3 == 0 else "bright" for row in range(NUM_ROWS)])
+    rules = {"slices": ("group",), "slice_tolerance": 0.1}
+    run_register(**rules)
+    put_best(project, model(9.0, confused=12.0))
+    decision = run_register(**rules)
+    verdicts = {check["name"]: check["verdict"] for check in decision["checks"]}
+    assert ("failed", "met") == (verdicts["slice group=dark"], verdicts["slice group=bright"])
+
+
+def test_two_clones_write_equal_decisions_though_their_clocks_differ(clone):
+    """The measured time stands on the version; decision.json holds the budget and whether it was kept."""
+    written, times = [], []
+    for name in ("one", "other"):
+        root = clone(name)
+        run_register(max_latency_ms=1000.0, max_size_mib=1.0, class_tolerance=0.05)
+        written.append((root / "reports/register/decision.json").read_bytes())
+        times.append(float(version_of(root, 1).tags[LATENCY_MS]))
+    assert written[0] == written[1]
+    assert all(0 < time < 1000 for time in times)
+    assert "promoted" == json.loads(written[0])["decision"]
+
+
+def test_a_model_that_is_too_slow_or_too_large_is_refused(project):
+    """No model answers in a nanosecond, none fits into a hundred bytes."""
+    decision = run_register(max_latency_ms=1e-6, max_size_mib=1e-4)
+    assert "refused" == decision["decision"]
+    assert "Size of the model: expected at most 0.0001 MiB" in decision["reasons"][-2]
+    assert (
+        "Latency: expected median of a single prediction at most 1e-06 ms, received slower."
+        == decision["reasons"][-1]
+    )
+
+
+def test_the_champion_itself_is_unchanged_under_other_terms(project, monkeypatch):
+    """One digest is one model: nothing is scored, whatever the terms have become."""
+    run_register()
+
+    def never(*_arguments):
+        raise AssertionError("scored")
+
+    monkeypatch.setattr("pipeline.promotion.score", never)
+    decision = run_register(min_support=11, floors={"accuracy": 0.99})
+    assert ("unchanged", []) == (decision["decision"], decision["checks"])
+    assert "cnn is the champion already" in decision_page(decision)
+
+
+def test_a_refusal_edited_in_the_registry_promotes_nobody(project):
+    """Somebody writes promoted into the tag of a refused version: the next run judges anew and moves nothing."""
+    run_register()
+    put_best(project, model(9.0, confused=12.0))
+    run_register()
+    store = open_store(project, "digits")
+    edited = json.loads(version_of(project, 2).tags[registry.DECISION]) | {"decision": "promoted"}
+    store.client.set_model_version_tag("digits", "2", registry.DECISION, json.dumps(edited))
+    store.client.set_model_version_tag("digits", "2", registry.APPLIED, "false")
+    assert "refused" == run_register()["decision"]
+    assert 1 == registry.aliases(store, "digits")["champion"]
+
+
+def test_the_page_tells_every_check_of_any_decision(project):
+    """Promoted and refused: the verdict, each check with its words, no address outside, equal bytes again."""
+    decisions = [run_register(class_tolerance=0.05)]
+    put_best(project, model(9.0, confused=12.0))
+    decisions.append(run_register(class_tolerance=0.05))
+    for decision, title in zip(decisions, ("cnn became champion", "cnn was not promoted"), strict=True):
+        page = decision_page(decision)
+        assert page == decision_page(json.loads(json.dumps(decision)))
+        assert f"<h1>{title}</h1>" in page
+        assert page.count('<span class="badge') == len(decision["checks"]) > 0
+        for check in decision["checks"]:
+            assert f"<td>{check['name'].replace(chr(39), '&#39;')}</td>" in page
+        assert "http" not in page
+    assert '<span class="badge failed">failed</span>' in decision_page(decisions[1])
