@@ -82,6 +82,16 @@ def project_root() -> Path:
     )
 
 
+def home_dir() -> Path:
+    """Return the folder whose record, downloads and relative sources count: usually the project itself.
+
+    `millrace retrain` works in a second working tree of the project and says so with `MILLRACE_HOME`, the
+    absolute folder of the project. What belongs to a working tree (results, locks of stages, checkpoints)
+    stays in it; what belongs to the project is found here. Relative to the working directory otherwise.
+    """
+    return Path(os.environ.get("MILLRACE_HOME", ""))
+
+
 def baseline_dir(candidate: str) -> Path:
     """Return the folder that `train@candidate` writes: `model.keras`, `history.json`, `metrics.json`, ..."""
     return Path("models/baseline") / candidate

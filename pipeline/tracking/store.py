@@ -66,13 +66,14 @@ def open_store(root: Path, experiment: str) -> Store:
     """Open the store, making it and the experiment on first use.
 
     Args:
-        root: The project's folder.
+        root: The project's folder; another working tree of it has its record where `paths.home_dir` says.
         experiment: Name of the experiment.
 
     Raises:
         ServiceDown: The server or database does not answer.
         StorageFailed: The sqlite file was left half-made by another program.
     """
+    root = root / paths.home_dir()
     uri = tracking_uri(root)
     with service_errors(uri):
         if uri.startswith("http"):
