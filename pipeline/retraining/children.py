@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.artifacts import read_json
 from pipeline.runtime import PR_SET_PDEATHSIG, Busy, UserError
+from pipeline.tracking.uri import tracking_uri
 
 GRACE_SECONDS = 20.0
 """For a stage to write its checkpoint after SIGTERM."""
@@ -103,6 +104,8 @@ class Children:
         programs = str(Path(sys.executable).parent)
         return kept | {
             "MILLRACE_HOME": str(self.project),
+            # MLflow itself looks where this says, or in the working directory, which is not the project's.
+            "MLFLOW_TRACKING_URI": tracking_uri(self.project),
             "VIRTUAL_ENV": sys.prefix,
             "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
             "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer

@@ -24,8 +24,8 @@ from pipeline import paths
 from pipeline.config import load_params
 from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import store_lock
+from pipeline.tracking.uri import SQLITE, tracking_uri
 
-SQLITE = "sqlite:///"
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
 
@@ -45,14 +45,6 @@ class Store:
     uri: str
     experiment: str
     experiment_id: str
-
-
-def tracking_uri(root: Path) -> str:
-    """Return the URI of the store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):
-        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
-    return uri
 
 
 def artifact_root(uri: str, root: Path) -> str | None:

@@ -87,13 +87,15 @@ class GrowingSource:
 
 
 def tiny_params(text: str) -> str:
-    """Return the quick digits example with a linear and a small dense candidate only."""
+    """Return the quick digits example with a small convolutional candidate and the majority."""
     yaml = YAML()
     content = yaml.load(text)
-    kept = ("dense", "linear", "majority")
+    kept = ("cnn", "majority")
     content["candidates"] = {name: content["candidates"][name] for name in kept}
-    content["candidates"]["dense"]["model"]["units"] = [16]
-    content["training"]["epochs"] = 6
+    content["candidates"]["cnn"]["model"].update(filters=[8], units=16, dropout=0.0)
+    content["candidates"]["cnn"]["tune"] = {}
+    content["training"]["epochs"] = 20
+    content["training"]["learning_rate"] = 0.01
     content["features"]["groups"] = []
     content["evaluate"]["bootstrap_resamples"] = 200
     content["register"]["model_name"] = "pictures"
