@@ -64,6 +64,8 @@ RUN_REPORT = Path("reports/register/report.html")
 STATE_DIR = Path(".millrace")
 """Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
 
+SQLITE = "sqlite:///"
+
 
 def project_root() -> Path:
     """Return the absolute folder of the project.
@@ -90,6 +92,14 @@ def home_dir() -> Path:
     stays in it; what belongs to the project is found here. Relative to the working directory otherwise.
     """
     return Path(os.environ.get("MILLRACE_HOME", ""))
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
+    return uri
 
 
 def baseline_dir(candidate: str) -> Path:

@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
         GateRefused: The new model is not the champion.
         UserError: Anything else that a person must know.
     """
+    from pipeline.retraining.children import Children
+    from pipeline.retraining.places import TREE
     from pipeline.retraining.settings import load_settings
     from pipeline.retraining.story import retrain
     from pipeline.retraining.work import Wishes
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     settings = load_settings()
     # Held until this process ends, however it ends.
     _lock = runtime.acquire_lock(LOCK, wait_seconds=options.wait)
-    entry = retrain(Path.cwd(), settings, wishes, deadline)
+    entry = retrain(Children(Path.cwd(), Path.cwd() / TREE, deadline), settings, wishes)
     said = " ".join(entry["reasons"])
     if entry["outcome"] in ("refused", "held"):
         raise runtime.GateRefused(f"{entry['model']} version {entry['version']} is not the champion. {said}")

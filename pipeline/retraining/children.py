@@ -12,7 +12,6 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.artifacts import read_json
 from pipeline.runtime import PR_SET_PDEATHSIG, Busy, UserError
-from pipeline.tracking.uri import tracking_uri
 
 GRACE_SECONDS = 20.0
 """For a stage to write its checkpoint after SIGTERM."""
@@ -105,7 +104,7 @@ class Children:
         return kept | {
             "MILLRACE_HOME": str(self.project),
             # MLflow itself looks where this says, or in the working directory, which is not the project's.
-            "MLFLOW_TRACKING_URI": tracking_uri(self.project),
+            "MLFLOW_TRACKING_URI": paths.tracking_uri(self.project),
             "VIRTUAL_ENV": sys.prefix,
             "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
             "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer

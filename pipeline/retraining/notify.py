@@ -24,7 +24,7 @@ def url_of(stated: str | None) -> str | None:
 
 def put(entry: Mapping[str, Any], outbox: Path = OUTBOX_DIR) -> None:
     """Put a notification into the outbox, all or nothing."""
-    write_json(outbox / f"{entry['run']}-{len(entry['stops'])}-{entry['outcome']}.json", entry)
+    write_json(outbox / f"{entry['run']}-{entry['stops']}-{entry['outcome']}.json", entry)
 
 
 def deliver(

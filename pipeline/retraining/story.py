@@ -1,13 +1,12 @@
 """One retrain from beginning to end, or from where an earlier call stopped to the end."""
 
-from pathlib import Path
 from typing import Any
 
 from pipeline import clock, runtime
 from pipeline.retraining import chronicle, journal, notify, work, worktree
 from pipeline.retraining.children import Children
 from pipeline.retraining.journal import Facts, Run
-from pipeline.retraining.places import JOURNAL, TREE
+from pipeline.retraining.places import JOURNAL
 from pipeline.retraining.settings import Retrain
 from pipeline.retraining.work import Wishes
 
@@ -18,14 +17,14 @@ LATER_PAUSES = (69, 74)
 EARLY = ("", "edits", "prepare", "refresh", "look")
 
 
-def retrain(project: Path, settings: Retrain, wishes: Wishes, deadline: float | None) -> Facts:
+def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     """Retrain if there is a reason to, and leave an entry in the history whatever happens.
 
     Args:
-        project: Absolute folder of the project; the working directory. The caller holds the lock.
+        children: Runs programs in the tree of the project, which is the working directory. The caller holds the
+            lock.
         settings: Content of retrain.yaml.
         wishes: What the caller asked for.
-        deadline: `time.monotonic()` at which to stop; None for never.
 
     Returns:
         The entry of the history.
@@ -33,7 +32,6 @@ def retrain(project: Path, settings: Retrain, wishes: Wishes, deadline: float | 
     Raises:
         UserError: It could not be done, or (GateRefused) the new model is not the champion.
     """
-    children = Children(project, project / TREE, deadline)
     run = journal.unfinished(JOURNAL)
     if run is None:
         run = journal.begin(JOURNAL)

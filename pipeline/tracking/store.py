@@ -22,9 +22,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import paths
 from pipeline.config import load_params
+from pipeline.paths import SQLITE, tracking_uri
 from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import store_lock
-from pipeline.tracking.uri import SQLITE, tracking_uri
 
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
