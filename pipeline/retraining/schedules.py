@@ -30,7 +30,10 @@ def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str,
         loader=jinja2.PackageLoader("pipeline"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     environment.filters.update(
-        systemd=_for_systemd, shell=shlex.quote, cron=lambda text: text.replace("%", r"\%")
+        word=_unit_word,
+        percent=lambda text: text.replace("%", "%%"),
+        shell=shlex.quote,
+        cron=lambda text: text.replace("%", r"\%"),
     )
     facts = {
         "root": str(root),
@@ -155,7 +158,7 @@ def _call(command: list[str], text: str | None = None) -> None:
         )
 
 
-def _for_systemd(text: str) -> str:
-    """Return a path as a unit takes it: `%` doubled, quoted where it holds white space."""
+def _unit_word(text: str) -> str:
+    """Return a path as a word of a command in a unit: `%` and `$` doubled, quoted where it holds white space."""
     escaped = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
     return f'"{escaped}"' if any(letter.isspace() for letter in text) else escaped
