@@ -18,8 +18,8 @@ from pipeline.runtime import Busy, InputMissing, ServiceDown, WronglyCalled
 
 RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
 """What a retrain commits."""
-MOVED = ("[rejected]", "non-fast-forward", "fetch first", "cannot lock ref")
-"""How git says that somebody else pushed first."""
+MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
+"""How git says that somebody else pushed first, before or while we did."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,11 @@ def push(children: Children, branches: Followed) -> None:
     if not answer.code:
         return
     said = f"{answer.out}\n{answer.err}".strip()
-    if any(words in said for words in MOVED) and "[remote rejected]" not in said:
+    refused = [line for line in answer.out.splitlines() if line.startswith("!")]
+    if any(words in line for line in refused for words in MOVED):
         raise Moved(said)
     facts = f"Expected `git push {branches.remote} {branches.results}` to work. Received: {said}."
-    if "rejected]" in said:
+    if refused:
         raise Busy(
             f"The git remote declined the results. {facts} The results are committed here and the champion is as "
             "it was; the same command goes on once the remote takes them."

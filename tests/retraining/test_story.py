@@ -238,7 +238,8 @@ def test_results_are_pushed(project, children, tmp_path):
     assert git(remote, "rev-parse", RESULTS) == entry["commit"]
 
 
-def test_somebody_else_was_first_and_all_is_judged_anew(project, children, tmp_path):
+@pytest.mark.parametrize("moment", ["before our push", "while we push"])
+def test_somebody_else_was_first_and_all_is_judged_anew(project, children, tmp_path, moment):
     """Their results come in, ours are made on top of them, and the model is registered once."""
     remote = with_remote(project, tmp_path)
     retrain(children)
@@ -252,7 +253,13 @@ def test_somebody_else_was_first_and_all_is_judged_anew(project, children, tmp_p
         (clone / "reports/other.json").write_text("{}")
         git(clone, "add", "-A")
         git(clone, "commit", "-qm", "theirs")
-        git(clone, "push", "-q")
+        if moment == "before our push":
+            git(clone, "push", "-q")
+            return
+        # Git has asked the remote where the branch is when it runs this hook.
+        hook = project / ".git/hooks/pre-push"
+        hook.write_text(f'#!/bin/sh\nrm "$0"\ncd {clone} && env -u GIT_DIR -u GIT_WORK_TREE git push -q\n')
+        hook.chmod(0o755)
 
     children.meanwhile = others
     entry = retrain(children)
