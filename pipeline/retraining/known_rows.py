@@ -1,13 +1,11 @@
 """The rows of the committed results: from DVC's cache, by the digests that the committed dvc.lock records."""
 
-from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline import paths
-from pipeline.artifacts import file_digest
 from pipeline.strict_yaml import read_yaml
 
 LABELS = ("label", "target")
@@ -52,13 +50,3 @@ def recorded_files(tree: Path) -> dict[Path, str]:
         for out in stage.get("outs", [])
         if out["path"] in wanted
     }
-
-
-def cached(tree: Path, md5: str) -> Path | None:
-    """Return the object of DVC's cache with that digest, None if it is not there or damaged."""
-    config = ConfigParser(interpolation=None)
-    config.read_string(
-        "\n".join(line.strip() for line in (tree / ".dvc/config.local").read_text().splitlines())
-    )
-    path = Path(config["cache"]["dir"]) / "files" / "md5" / md5[:2] / md5[2:]
-    return path if path.is_file() and file_digest(path) == md5 else None

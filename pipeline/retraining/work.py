@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import clock, paths
 from pipeline.artifacts import read_json
 from pipeline.drift import Bounds
-from pipeline.retraining import chronicle, triggers, worktree
+from pipeline.retraining import chronicle, dvc_places, triggers, worktree
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
 from pipeline.retraining.settings import DriftBounds, Retrain
@@ -104,7 +104,7 @@ def push_data(children: Children) -> Facts:
     Raises:
         ServiceDown: The remote does not take them.
     """
-    if not worktree.has_dvc_remote(children.tree):
+    if not dvc_places.has_remote(children.tree):
         return {"dvc_push": "no DVC remote"}
     if children.dvc("push").code:
         raise ServiceDown(
@@ -187,10 +187,10 @@ def _examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
     from pipeline.retraining.examine import examine
 
     recorded = known_rows.recorded_files(children.tree)
-    here = all(known_rows.cached(children.tree, md5) for md5 in recorded.values())
-    if not here and worktree.has_dvc_remote(children.tree):
+    here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
+    if not here and dvc_places.has_remote(children.tree):
         children.dvc("fetch", *map(str, recorded))
-    known_paths = {path: known_rows.cached(children.tree, md5) for path, md5 in recorded.items()}
+    known_paths = {path: dvc_places.cached(children.tree, md5) for path, md5 in recorded.items()}
     children.repro("validate")
     tree = children.tree
     now = known_rows.rows_of(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)

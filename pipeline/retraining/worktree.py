@@ -6,12 +6,12 @@ the index of the user are never touched.
 """
 
 import shutil
-from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import paths
 from pipeline.artifacts import write_text
+from pipeline.retraining import dvc_places
 from pipeline.retraining.children import Children
 from pipeline.retraining.places import TREE
 from pipeline.runtime import Busy, InputMissing, ServiceDown, WronglyCalled
@@ -133,7 +133,7 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
         git("reset", "--quiet", "--hard", theirs)
     before = git("rev-parse", "HEAD").out.strip()
     _merge(children, source)
-    write_text(children.tree / ".dvc" / "config.local", dvc_settings(children.project, children.tree))
+    write_text(children.tree / dvc_places.LOCAL, dvc_places.settings_for(children.project, children.tree))
     return {"before": before, "head": git("rev-parse", "HEAD").out.strip(), "source": source, "note": note}
 
 
@@ -169,43 +169,6 @@ def push(children: Children, branches: Followed) -> None:
             "it was; the same command goes on once the remote takes them."
         )
     raise ServiceDown(f"The git remote does not answer. {facts} The same command goes on from here.")
-
-
-def dvc_settings(project: Path, tree: Path) -> str:
-    """Return `.dvc/config.local` of the tree: the cache and the remotes of the project, at absolute places."""
-    shared, local = _dvc_config(project / ".dvc" / "config"), _dvc_config(project / ".dvc" / "config.local")
-    made = ConfigParser(interpolation=None)
-    made.optionxform = str  # type: ignore[assignment,method-assign]
-    made.read_dict({name: dict(local[name]) for name in local.sections()})
-    cache = local.get("cache", "dir", fallback=shared.get("cache", "dir", fallback="cache"))
-    for config in (shared, local):
-        for name in config.sections():
-            url = config.get(name, "url", fallback="")
-            if "remote" in name and url and "://" not in url:
-                made.read_dict({name: {"url": str((project / ".dvc" / url).resolve())}})
-    made.read_dict({"cache": {"dir": str((project / ".dvc" / cache).resolve())}})
-    made.read_dict({"core": {"site_cache_dir": str(tree / ".dvc" / "tmp" / "site")}})
-    lines = []
-    for name in made.sections():
-        lines += [f"[{name}]", *(f"    {key} = {value}" for key, value in made[name].items())]
-    return "\n".join(lines) + "\n"
-
-
-def has_dvc_remote(tree: Path) -> bool:
-    """Return whether `dvc push` has somewhere to push to."""
-    return any(
-        _dvc_config(tree / ".dvc" / name).get("core", "remote", fallback="")
-        for name in ("config", "config.local")
-    )
-
-
-def _dvc_config(path: Path) -> ConfigParser:
-    config = ConfigParser(interpolation=None, strict=False)
-    config.optionxform = str  # type: ignore[assignment,method-assign]
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        config.read_string("\n".join(line.strip() for line in lines))
-    return config
 
 
 def _newer(children: Children, branch: str, at_remote: str) -> tuple[str, str]:
