@@ -24,6 +24,7 @@ DROPPED = (
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
 )
+DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
 
 
 class ChildFailed(UserError):
@@ -101,15 +102,21 @@ class Children:
         """Return the environment of every child: this interpreter first, the project as the home."""
         kept = {name: value for name, value in os.environ.items() if name not in DROPPED}
         programs = str(Path(sys.executable).parent)
-        return kept | {
-            "MILLRACE_HOME": str(self.project),
-            # MLflow itself looks where this says, or in the working directory, which is not the project's.
-            "MLFLOW_TRACKING_URI": paths.tracking_uri(self.project),
-            "VIRTUAL_ENV": sys.prefix,
-            "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
-            "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer
-            "GIT_MERGE_AUTOEDIT": "no",
-        }
+        # In a trial of a month, commits have the dates of their nights.
+        dates = dict.fromkeys(DATES, kept["MILLRACE_NOW"]) if kept.get("MILLRACE_NOW") else {}
+        return (
+            kept
+            | dates
+            | {
+                "MILLRACE_HOME": str(self.project),
+                # MLflow itself looks where this says, or in the working directory, which is not the project's.
+                "MLFLOW_TRACKING_URI": paths.tracking_uri(self.project),
+                "VIRTUAL_ENV": sys.prefix,
+                "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
+                "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer
+                "GIT_MERGE_AUTOEDIT": "no",
+            }
+        )
 
     def _identity(self) -> list[str]:
         """Return options that name a committer where none is set up, as on a server."""

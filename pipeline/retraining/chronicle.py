@@ -18,7 +18,7 @@ OUTCOMES = {
     "unchanged": "still champion",
     "held": "held back",
     "nothing_to_do": "nothing to do",
-    "source_down": "source down",
+    "source_down": "source or remote down",
     "data_refused": "data refused",
     "paused": "paused, goes on next time",
     "failed": "failed",

@@ -46,7 +46,11 @@ def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows
     """
     before, after = Counter(known.samples["content_sha256"]), Counter(now.samples["content_sha256"])
     is_new = ~now.samples["content_sha256"].isin(before)
-    lost = (before - after).total()
+    # A series that grew has other content under its old name: it is not gone.
+    kept = known.samples["content_sha256"].isin(after) | known.samples["sample_id"].isin(
+        now.samples["sample_id"]
+    )
+    lost = int((~kept).sum())
     counted = {
         "new_rows": (after - before).total(),
         "lost_rows": lost,

@@ -1,5 +1,6 @@
 """What a retrain has finished, on the disk before the next step begins, so that a crash is only a pause."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ class Run:
 
     Attributes:
         path: The journal.
-        run_id: When it began, which is also what it is called.
+        run_id: When it began, and the process that began it.
         facts: Step to what it found out, for every step that is finished.
         seconds: Step to how long it took, all attempts together.
         stops: How earlier calls of it ended: step, exit code, message.
@@ -76,7 +77,7 @@ class Run:
 def begin(path: Path) -> Run:
     """Begin a retrain in an empty journal: of an ended one the history tells."""
     path.unlink(missing_ok=True)
-    run = Run(path, clock.now().strftime("%Y%m%dT%H%M%S.%fZ"))
+    run = Run(path, f"{clock.now():%Y%m%dT%H%M%S.%fZ}-{os.getpid()}")
     run._write("begin")  # noqa: SLF001  # the module's own class
     return run
 

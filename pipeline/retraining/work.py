@@ -3,6 +3,7 @@
 A step returns facts, which the journal keeps; the next step reads them from there.
 """
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,6 @@ from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
 from pipeline.retraining.settings import DriftBounds, Retrain
 from pipeline.runtime import Busy, DataRefused, InputMissing, ServiceDown, UserError
-
-TRAINED = ("promoted", "refused", "unchanged", "held")
-"""Outcomes of a retrain that trained."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,14 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
     moved = triggers.moved_inputs(children.tree)
     found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
-    if moved.data and not moved.never:
+    if moved.data:
         found = _examined(children, settings.drift)
         _refuse_drift(found, settings.drift, wishes)
     fired = triggers.look(
         moved,
         new_rows=found["new_rows"],
         min_new_rows=settings.min_new_rows,
-        age_days=_age_days(TRAINED),
+        age_days=_results_age_days(children),
         max_age_days=settings.max_age_days,
         drift=found["verdict"],
         force=wishes.force,
@@ -174,11 +172,17 @@ def _stale(error: ChildFailed, source: dict[str, Any]) -> UserError:
 
 def _age_days(outcomes: tuple[str, ...]) -> float | None:
     entry = chronicle.last(outcomes)
-    return None if entry is None else (clock.now() - _moment(entry["ended"])).total_seconds() / 86400
+    return (
+        None
+        if entry is None
+        else (clock.now() - dt.datetime.fromisoformat(entry["ended"])).total_seconds() / 86400
+    )
 
 
-def _moment(text: str) -> Any:
-    return type(clock.now()).fromisoformat(text)
+def _results_age_days(children: Children) -> float | None:
+    """Return how long ago results were committed; git knows it also where the history was lost."""
+    said = children.git("log", "-1", "--format=%cI", "--", paths.DVC_LOCK.as_posix()).out.strip()
+    return (clock.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
 
 
 def _examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
@@ -187,6 +191,9 @@ def _examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
     from pipeline.retraining.examine import examine
 
     recorded = known_rows.recorded_files(children.tree)
+    if not recorded:
+        nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
+        return {**nothing, "skipped": ["no results yet to compare with"]}
     here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
     if not here and dvc_places.has_remote(children.tree):
         children.dvc("fetch", *map(str, recorded))

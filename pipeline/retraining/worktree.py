@@ -134,6 +134,8 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
     before = git("rev-parse", "HEAD").out.strip()
     _merge(children, source)
     write_text(children.tree / dvc_places.LOCAL, dvc_places.settings_for(children.project, children.tree))
+    # It may hold credentials of a remote.
+    (children.tree / dvc_places.LOCAL).chmod(0o600)
     return {"before": before, "head": git("rev-parse", "HEAD").out.strip(), "source": source, "note": note}
 
 

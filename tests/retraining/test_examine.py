@@ -106,6 +106,14 @@ def test_rows_that_are_gone_are_counted(examined):
     assert (found["new_rows"], found["lost_rows"], found["lost_share"]) == (0, 100, 0.25)
 
 
+def test_series_that_grew_are_not_gone(examined):
+    """Their content is new and their names are not: nothing is lost, all of them are new."""
+    table, pictures = rows(0, 40)
+    longer = table.samples.assign(content_sha256="longer " + table.samples["content_sha256"])
+    found = examined((Rows(longer, table.statistics), pictures), known=table)
+    assert (found["new_rows"], found["lost_rows"]) == (40, 0)
+
+
 def test_few_new_rows_are_not_judged_and_it_is_said(examined):
     """Ten rows prove nothing."""
     found = examined(rows(0, 400), rows(400, 10, shift=9.0))

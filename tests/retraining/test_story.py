@@ -300,6 +300,16 @@ def test_a_tree_that_a_kill_left_behind_is_mended(project, children):
     assert retrain(children)["new_rows"] == 10
 
 
+def test_age_is_counted_from_the_last_results_and_known_to_git(project, children, monkeypatch):
+    """Also on a machine whose history was lost: eight days later, fewer new rows than usual are enough."""
+    monkeypatch.setenv("MILLRACE_NOW", "2026-03-01T02:30:00")
+    retrain(children)
+    (project / HISTORY).unlink()
+    monkeypatch.setenv("MILLRACE_NOW", "2026-03-09T02:30:00")
+    children.rows = 105
+    assert fired(retrain(children)) == ["new_rows", "age"]
+
+
 def test_a_person_merges_the_results(project, children):
     """Afterwards both branches are one, and the next night goes on from there."""
     retrain(children)
