@@ -23,7 +23,8 @@ def looked(monkeypatch):
     def examined(children, _bounds):
         before = json.loads(git(children.tree, "show", "HEAD:data/source.json"))["count"]
         children.repro("validate")
-        found = {"new_rows": children.rows - before, "lost_rows": 0, "lost_share": 0.0}
+        lost = max(0, before - children.rows)
+        found = {"new_rows": max(0, children.rows - before), "lost_rows": lost, "lost_share": lost / before}
         return {**found, "verdict": children.verdict_of_drift, "skipped": [], "findings": []}
 
     FakeChildren.verdict_of_drift = "none"
@@ -228,6 +229,16 @@ def test_drift_beyond_the_bound_is_refused_unless_accepted_with_a_reason(childre
         retrain(children)
     entry = retrain(children, accept_drift="the new cameras")
     assert (entry["outcome"], entry["accepted_drift"]) == ("promoted", "the new cameras")
+
+
+def test_a_source_that_lost_too_many_rows_is_refused(children):
+    """A complete file may still be half of the data: 11 of 100 rows are gone, 10 may be."""
+    retrain(children)
+    children.rows = 89
+    with pytest.raises(DataRefused, match="lost 11 known rows"):
+        retrain(children)
+    children.rows = 90
+    assert retrain(children)["outcome"] == "nothing_to_do"
 
 
 def test_results_are_pushed(project, children, tmp_path):
