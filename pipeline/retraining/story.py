@@ -14,7 +14,7 @@ PAUSES = (75, 130, 143)
 """Exit codes after which the same command goes on where this one stopped."""
 LATER_PAUSES = (69, 74)
 """These too, once there is a model to lose: before, the next retrain had better ask the source again."""
-EARLY = ("", "edits", "prepare", "refresh", "look")
+EARLY = ("", "edits", "prepare", "refresh", "look", "drift")
 
 
 def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
@@ -88,6 +88,7 @@ def _one_round(
     refreshed = run.once("refresh", lambda: work.refresh(children, wishes))
     looked = run.once("look", lambda: work.look(children, settings, wishes))
     _show(looked)
+    run.once("drift", lambda: work.judge_drift(looked, settings.drift, wishes))
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
@@ -153,7 +154,7 @@ def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
         "step": run.step,
         "triggers": looked.get("triggers", []),
         "drift": {name: drift[name] for name in ("verdict", "findings", "skipped") if name in drift},
-        "accepted_drift": looked.get("accepted_drift", ""),
+        "accepted_drift": run.facts.get("drift", {}).get("accepted_drift", ""),
         "ignored_edits": run.facts.get("edits", {}).get("ignored_edits", []),
         "rows_before": refreshed.get("rows_before"),
         "rows_after": refreshed.get("rows_after"),

@@ -74,7 +74,7 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     """Return which triggers fired, and how the data moved; cheap unless the data changed.
 
     Raises:
-        DataRefused: `validate` does not pass the data, too many known rows are gone, or it drifted too far.
+        ChildFailed: `validate` does not pass the data.
     """
     # An earlier call may have been stopped after a stage wrote what it made into the lock.
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
@@ -82,7 +82,6 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
     if moved.data:
         found = _examined(children, settings.drift)
-        _refuse_drift(found, settings.drift, wishes)
     fired = triggers.look(
         moved,
         new_rows=found["new_rows"],
@@ -92,8 +91,32 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
         drift=found["verdict"],
         force=wishes.force,
     )
-    accepted = {"accepted_drift": wishes.accept_drift} if wishes.accept_drift else {}
-    return {"triggers": triggers.as_facts(fired), "drift": found, **accepted}
+    return {"triggers": triggers.as_facts(fired), "drift": found}
+
+
+def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
+    """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
+
+    Raises:
+        DataRefused: Too many known rows are gone, or the new ones drifted too far.
+    """
+    found = looked["drift"]
+    if wishes.accept_drift:
+        return {"accepted_drift": wishes.accept_drift}
+    fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
+    if found.get("lost_share", 0.0) > bounds.max_lost_share:
+        raise DataRefused(
+            f"The source lost {found['lost_rows']:,} known rows. Expected a share of at most "
+            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {found['lost_share']:.3f}. {fix}"
+        )
+    if found["verdict"] == "refuse":
+        from pipeline.retraining.examine import in_words
+
+        raise DataRefused(
+            f"The new rows are unlike those the champion knows. Expected differences below {bounds.refuse:g} "
+            f"(drift.refuse). Received: {'; '.join(in_words(found))}. {fix}"
+        )
+    return {"accepted_drift": ""}
 
 
 def push_data(children: Children) -> Facts:
@@ -216,21 +239,3 @@ def _examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
     known = known_rows.rows_of(samples, statistics)
     limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
     return examine(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)
-
-
-def _refuse_drift(found: dict[str, Any], bounds: DriftBounds, wishes: Wishes) -> None:
-    from pipeline.retraining.examine import in_words
-
-    if wishes.accept_drift:
-        return
-    fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
-    if found["lost_share"] > bounds.max_lost_share:
-        raise DataRefused(
-            f"The source lost {found['lost_rows']:,} known rows. Expected a share of at most "
-            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {found['lost_share']:.3f}. {fix}"
-        )
-    if found["verdict"] == "refuse":
-        raise DataRefused(
-            f"The new rows are unlike those the champion knows. Expected differences below {bounds.refuse:g} "
-            f"(drift.refuse). Received: {'; '.join(in_words(found))}. {fix}"
-        )

@@ -14,7 +14,18 @@ from pipeline.retraining.settings import load_settings
 
 HERE = Path(__file__).resolve().parents[2]
 DVC_YAML = "stages:\n  evaluate: {cmd: x}\n  register: {cmd: y}\n"
-STEPS = ("edits", "prepare", "refresh", "look", "train", "dvc push", "commit", "git push", "register")
+STEPS = (
+    "edits",
+    "prepare",
+    "refresh",
+    "look",
+    "drift",
+    "train",
+    "dvc push",
+    "commit",
+    "git push",
+    "register",
+)
 
 
 def git(folder, *arguments):

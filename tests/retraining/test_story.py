@@ -227,6 +227,7 @@ def test_drift_beyond_the_bound_is_refused_unless_accepted_with_a_reason(childre
     children.rows, children.verdict_of_drift = 160, "refuse"
     with pytest.raises(DataRefused, match="--accept-drift"):
         retrain(children)
+    assert entries()[-1]["drift"]["verdict"] == "refuse"
     entry = retrain(children, accept_drift="the new cameras")
     assert (entry["outcome"], entry["accepted_drift"]) == ("promoted", "the new cameras")
 
