@@ -19,16 +19,23 @@ CLASSES = ("circle", "cross", "square")
 SIZE = 8
 
 
-def pictures(first, count, *, brightness=0.0, noise=40.0):
+def pictures(first, count, *, brightness=0.0, noise=55.0):
     """Return `count` pictures as {name in the archive: PNG}, the same for the same numbers.
 
-    Picture i is of class i modulo 3; `brightness` (grey levels) is what drifts.
+    Picture i is of class i modulo 3; `brightness` (grey levels) is what drifts. Every other picture of a class is a
+    negative, so that no linear model can tell the classes apart: a network has something to win.
     """
-    prototypes = np.random.default_rng(0).integers(60, 190, (len(CLASSES), SIZE, SIZE))
+    prototypes = np.sign(np.random.default_rng(0).normal(size=(len(CLASSES), SIZE, SIZE)))
     files = {}
     for index in range(first, first + count):
         rng = np.random.default_rng(1000 + index)
-        pixels = prototypes[index % len(CLASSES)] + rng.normal(0, noise, (SIZE, SIZE)) + brightness
+        contrast = 45 * rng.choice([-1, 1])
+        pixels = (
+            128
+            + contrast * prototypes[index % len(CLASSES)]
+            + rng.normal(0, noise, (SIZE, SIZE))
+            + brightness
+        )
         file = io.BytesIO()
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "PNG")
         files[f"{CLASSES[index % len(CLASSES)]}/{index:05d}.png"] = file.getvalue()
@@ -87,14 +94,14 @@ class GrowingSource:
 
 
 def tiny_params(text: str) -> str:
-    """Return the quick digits example with a small convolutional candidate and the majority."""
+    """Return the quick digits example with a small convolutional candidate and the baselines."""
     yaml = YAML()
     content = yaml.load(text)
-    kept = ("cnn", "majority")
+    kept = ("cnn", "linear", "majority")
     content["candidates"] = {name: content["candidates"][name] for name in kept}
-    content["candidates"]["cnn"]["model"].update(filters=[8], units=16, dropout=0.0)
+    content["candidates"]["cnn"]["model"].update(filters=[8], units=32, dropout=0.0)
     content["candidates"]["cnn"]["tune"] = {}
-    content["training"]["epochs"] = 20
+    content["training"]["epochs"] = 30
     content["training"]["learning_rate"] = 0.01
     content["features"]["groups"] = []
     content["evaluate"]["bootstrap_resamples"] = 200

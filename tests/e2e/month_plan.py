@@ -88,7 +88,7 @@ PLAN = (
     Night("a login page", served("login"), codes=(65,), outcomes=("data_refused",)),
     Night("it is back", served("good"), fired="new_rows"),
     calm("5 rows more, fewer than are worth it", grown(5)),
-    Night("pictures a little brighter", bright(20_000, 60, 14.0), fired="drift"),
+    Night("pictures a little brighter", bright(20_000, 60, 8.0), fired="drift"),
     Night("pictures far too bright", bright(30_000, 60, 70.0), codes=(65,), outcomes=("data_refused",)),
     Night("still there", codes=(65,), outcomes=("data_refused",)),
     calm("they are gone again", lambda world: world.drop("/30")),
