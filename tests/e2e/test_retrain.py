@@ -54,7 +54,8 @@ def champion(folder):
 
 
 def start(folder, *arguments, **extra):
-    """Start a retrain and do not wait for it."""
+    """Start a retrain and do not wait for it; the journal of the last one, which has ended, must not be taken for its."""
+    (folder / ".millrace/retrain/journal.jsonl").unlink(missing_ok=True)
     log = (folder / ".millrace/night.log").open("ab")
     return subprocess.Popen(
         command("retrain", *arguments),
