@@ -15,7 +15,18 @@ from typing import Any, NoReturn
 from pipeline import paths, runtime
 from pipeline.source_file import stored_path
 
-COMMANDS = ("init", "refresh", "report", "reproduce", "lineage", "rollback", "verify")
+COMMANDS = (
+    "init",
+    "refresh",
+    "retrain",
+    "history",
+    "schedule",
+    "report",
+    "reproduce",
+    "lineage",
+    "rollback",
+    "verify",
+)
 """In the order of `millrace --help`."""
 USAGE_EXIT_CODE = 64
 

@@ -41,35 +41,37 @@ class Limits:
 
 
 def download(
-    url: str, path: Path, *, sha256: str, limits: Limits = Limits(), console: "Console | None" = None
-) -> None:
-    """Write the file behind `url` to `path`, all or nothing.
+    url: str, path: Path, *, sha256: str | None, limits: Limits = Limits(), console: "Console | None" = None
+) -> str:
+    """Write the file behind `url` to `path`, all or nothing, and return its sha256 (hex).
 
     Args:
         url: http or https.
         path: Where the file goes.
-        sha256: Hex digest of the file's bytes as stored; without one, a truncated or exchanged file
-            could not be told from the right one.
+        sha256: Hex digest of the file's bytes as stored; without one, an exchanged file could not be told
+            from the right one. None for a file that is replaced from time to time: then the server must say
+            how long it is, or a truncated one could not be told from a whole one.
         limits: When to give up.
         console: Where a progress bar goes if it is a terminal.
 
     Raises:
         ServiceDown: No connection, an error status, too slow, too late, or cut off.
         InputMissing: The server knows no such file (404, 410).
-        DataRefused: Another digest, a web page instead of data, or larger than allowed.
+        DataRefused: Another digest, a web page instead of data, larger than allowed, or without a digest also of
+            unknown length or empty.
         NotPermitted: Redirected to something that is neither http nor https.
     """
-    asyncio.run(_within_deadline(url, path, sha256, limits, console))
+    return asyncio.run(_within_deadline(url, path, sha256, limits, console))
 
 
 async def _within_deadline(
-    url: str, path: Path, sha256: str, limits: Limits, console: "Console | None"
-) -> None:
+    url: str, path: Path, sha256: str | None, limits: Limits, console: "Console | None"
+) -> str:
     # A time-out per read never ends a server that drips one byte at a time, in the header or the body.
     # Only cancelling from outside does, which needs the asynchronous client.
     try:
         async with asyncio.timeout(limits.deadline_seconds):
-            await _download(url, path, sha256, limits, console)
+            return await _download(url, path, sha256, limits, console)
     except TimeoutError as error:
         raise ServiceDown(
             f"{url} took too long. Expected an answer within {limits.window_seconds:g} s and the whole file "
@@ -83,7 +85,9 @@ async def _within_deadline(
         ) from error
 
 
-async def _download(url: str, path: Path, sha256: str, limits: Limits, console: "Console | None") -> None:
+async def _download(
+    url: str, path: Path, sha256: str | None, limits: Limits, console: "Console | None"
+) -> str:
     timeout = httpx.Timeout(limits.window_seconds, connect=CONNECT_SECONDS)
     async with (
         httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
@@ -92,14 +96,17 @@ async def _download(url: str, path: Path, sha256: str, limits: Limits, console: 
         _check_status(response)
         expected_bytes = _content_length(response)
         _check_size(expected_bytes or 0, url, limits.max_bytes)
+        if sha256 is None:
+            _check_length_is_told(response, expected_bytes)
         with atomic_path(path) as temporary, _Progress(console, path.name, expected_bytes) as progress:
             digest = await _receive(response, temporary, limits, progress)
-            if digest != sha256.lower():
+            if sha256 is not None and digest != sha256.lower():
                 raise DataRefused(
                     f"{url} is not the file that was asked for. Expected sha256={sha256}. "
                     f"Received: sha256={digest}. Check the digest on the publisher's page; "
                     "if it is right, the file was exchanged or damaged: do not use it."
                 )
+            return digest
 
 
 async def _receive(response: httpx.Response, path: Path, limits: Limits, progress: "_Progress") -> str:
@@ -166,6 +173,18 @@ def _check_status(response: httpx.Response) -> None:
 def _content_length(response: httpx.Response) -> int | None:
     text = response.headers.get("content-length", "")
     return int(text) if text.isdecimal() else None
+
+
+def _check_length_is_told(response: httpx.Response, expected_bytes: int | None) -> None:
+    """Refuse an answer whose end cannot be told from a broken connection: HTTP checks only a stated length."""
+    chunked = "chunked" in response.headers.get("transfer-encoding", "").lower()
+    if expected_bytes or (expected_bytes is None and chunked):
+        return
+    raise DataRefused(
+        f"{response.url} does not say how long the file is, so half of it could not be told from all of it. "
+        f"Expected a Content-Length above 0, or a chunked answer. Received: content-length={expected_bytes}. "
+        "Mend the server, or give --sha256 instead of --moving."
+    )
 
 
 def _check_size(size: int, url: str, max_bytes: int) -> None:

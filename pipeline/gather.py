@@ -4,7 +4,6 @@ Only `millrace init` and `millrace refresh` come here; the pipeline itself never
 original files for anything.
 """
 
-import datetime as dt
 import os
 import shutil
 import tarfile
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from pipeline import paths
+from pipeline import clock, paths
 from pipeline.archives import is_archive, list_files, unpack, write_tar
 from pipeline.artifacts import file_digest, fsync_dir
 from pipeline.download import Limits, download
@@ -73,9 +72,9 @@ def gather(
     """
     with _empty_folder(INCOMING_DIR) as incoming:
         stated = options_of(kind, options or {})
-        files, ignored = _files(
-            kind, location, incoming, max_bytes=max_bytes, options=stated, console=console
-        )
+        if location != "bundled" and location.url is not None:
+            location = _downloaded(location, incoming, max_bytes, console)
+        files, ignored = _files(kind, location, incoming, max_bytes=max_bytes, options=stated)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, files)
         counts, image_size, described = _read_all(kind, tar_path, stated)
@@ -88,29 +87,30 @@ def gather(
             count=sum(counts.values()),
             options=plain_options(kind, options or {}),
             image_size=image_size,
-            seen=None if location == "bundled" else dt.datetime.now(dt.UTC).date().isoformat(),
+            seen=None if location == "bundled" else clock.now().date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
     return Gathered(source, counts, ignored, tuple(described))
 
 
+def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
+    """Fetch the file behind a URL into `incoming`; return the location with its digest."""
+    url = location.url or ""
+    path = incoming / "download" / _file_name(url)
+    path.parent.mkdir()
+    wanted = None if location.moving else location.sha256 or ""
+    sha256 = download(url, path, sha256=wanted, limits=Limits(max_bytes=max_bytes), console=console)
+    return structs.replace(location, sha256=sha256)
+
+
 def _files(
-    kind: str,
-    location: Literal["bundled"] | Location,
-    incoming: Path,
-    *,
-    max_bytes: int,
-    options: Struct,
-    console: "Console | None",
+    kind: str, location: Literal["bundled"] | Location, incoming: Path, *, max_bytes: int, options: Struct
 ) -> tuple[Mapping[str, Path | bytes], int]:
     if location == "bundled":
         return digits.bundled_files(), 0
-    folder = Path(location.path or "")
+    folder = paths.home_dir() / (location.path or "")
     if location.url is not None:
         folder = incoming / "download" / _file_name(location.url)
-        folder.parent.mkdir()
-        limits = Limits(max_bytes=max_bytes)
-        download(location.url, folder, sha256=location.sha256 or "", limits=limits, console=console)
     elif not folder.exists():
         raise InputMissing(
             f"There is nothing at the given path. Expected {SOURCES[kind].LAYOUT}. "

@@ -64,6 +64,8 @@ RUN_REPORT = Path("reports/register/report.html")
 STATE_DIR = Path(".millrace")
 """Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
 
+SQLITE = "sqlite:///"
+
 
 def project_root() -> Path:
     """Return the absolute folder of the project.
@@ -80,6 +82,24 @@ def project_root() -> Path:
     raise FileNotFoundError(
         f"No dvc.yaml in {here} or above it. Expected a Millrace project. Change into the cloned folder."
     )
+
+
+def home_dir() -> Path:
+    """Return the folder whose record, downloads and relative sources count: usually the project itself.
+
+    `millrace retrain` works in a second working tree of the project and says so with `MILLRACE_HOME`, the
+    absolute folder of the project. What belongs to a working tree (results, locks of stages, checkpoints)
+    stays in it; what belongs to the project is found here. Relative to the working directory otherwise.
+    """
+    return Path(os.environ.get("MILLRACE_HOME", ""))
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
+    return uri
 
 
 def baseline_dir(candidate: str) -> Path:

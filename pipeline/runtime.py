@@ -46,6 +46,13 @@ class WronglyCalled(UserError):
     meaning = "wrongly called"
 
 
+class GateRefused(UserError):
+    """All went well, and the new model is not the champion."""
+
+    exit_code = 3
+    meaning = "the gate refused"
+
+
 class DataRefused(UserError):
     """The data is not fit for training."""
 
@@ -161,7 +168,7 @@ def exit_codes(name: str, *, recorded: bool = True) -> Iterator[None]:
     except SystemExit:
         raise
     except BaseException as error:
-        code, meaning = _code_of(error)
+        code, meaning = code_of(error)
         if os.environ.get("MILLRACE_DEBUG"):
             traceback.print_exc()
         message = str(error) or type(error).__name__
@@ -177,6 +184,24 @@ def exit_codes(name: str, *, recorded: bool = True) -> Iterator[None]:
         raise SystemExit(code) from error
     if recorded:
         _write_status(name, 0, "ok")
+
+
+def code_of(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of an error and what it means, as in `docs/guides/exit-codes.md`."""
+    known: list[tuple[type[BaseException] | tuple[type[BaseException], ...], tuple[int, str]]] = [
+        (ParamsError, (78, "parameters refused")),
+        (Terminated, (143, "terminated")),
+        (KeyboardInterrupt, (130, "interrupted")),
+        (FileNotFoundError, (66, "input missing")),
+        (PermissionError, (77, "not permitted")),
+        (OSError, (74, "input/output error")),
+    ]
+    if isinstance(error, UserError):
+        return error.exit_code, error.meaning
+    for kind, answer in known:
+        if isinstance(error, kind):
+            return answer
+    return 70, "internal error"
 
 
 def die_with_parent() -> None:
@@ -279,23 +304,6 @@ def _started() -> float:
         return float(os.environ.pop("MILLRACE_STARTED", "inf"))
     except ValueError:  # a `date` without nanoseconds
         return float("inf")
-
-
-def _code_of(error: BaseException) -> tuple[int, str]:
-    known: list[tuple[type[BaseException] | tuple[type[BaseException], ...], tuple[int, str]]] = [
-        (ParamsError, (78, "parameters refused")),
-        (Terminated, (143, "terminated")),
-        (KeyboardInterrupt, (130, "interrupted")),
-        (FileNotFoundError, (66, "input missing")),
-        (PermissionError, (77, "not permitted")),
-        (OSError, (74, "input/output error")),
-    ]
-    if isinstance(error, UserError):
-        return error.exit_code, error.meaning
-    for kind, answer in known:
-        if isinstance(error, kind):
-            return answer
-    return 70, "internal error"
 
 
 def _write_status(name: str, code: int, message: str) -> None:

@@ -37,7 +37,9 @@ class Location(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     url: str | None = None
     """http or https, without a password: this file is committed."""
     sha256: Sha256 | None = None
-    """Of the file behind `url`."""
+    """Of the file behind `url`; of a moving one, as it was when it was last read."""
+    moving: bool = False
+    """The file behind `url` is replaced from time to time; `millrace refresh` downloads it again."""
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -93,7 +95,7 @@ def write_source(source: Source, path: Path = paths.SOURCE_JSON) -> None:
 
 def stored_tar(sha256: str) -> Path:
     """Return where this machine keeps the archive with that digest, whether it has it or not."""
-    return paths.STATE_DIR / "sources" / f"{sha256}.tar"
+    return paths.home_dir() / paths.STATE_DIR / "sources" / f"{sha256}.tar"
 
 
 def location_problems(kind: str, location: Literal["bundled"] | Location) -> list[str]:
@@ -106,10 +108,16 @@ def location_problems(kind: str, location: Literal["bundled"] | Location) -> lis
             f"location needs either path or url. Expected one of them. Received: path={location.path}, "
             f"url={location.url}. Give --path or --url."
         )
-    if (location.url is None) != (location.sha256 is None):
+    if location.moving and location.url is None:
+        problems.append(
+            "only a url can be moving; a path is read again by every refresh anyway. Expected a url. Received: "
+            f"path={location.path}, moving=true. Leave --moving out."
+        )
+    if (location.url is None) != (location.sha256 is None) and not (location.moving and location.url):
         problems.append(
             "a url and the sha256 of the file behind it belong together. Expected both or none. Received: "
-            f"url={location.url}, sha256={location.sha256}. Add --sha256 (from the publisher's page)."
+            f"url={location.url}, sha256={location.sha256}. Add --sha256 (from the publisher's page), or --moving if "
+            "the file is replaced from time to time."
         )
     if location.url is not None:
         problems += _url_problems(location.url)

@@ -273,6 +273,52 @@ def test_a_url_is_read_once_and_then_from_the_store(project, tmp_path, capsys, m
         assert file_digest(stored_tar(read_source().sha256), "sha256") == read_source().sha256
 
 
+def test_a_moving_url_is_read_again_by_each_refresh(project, tmp_path, capsys, monkeypatch):
+    """New rows arrive and are pinned; the same rows, packed anew, change nothing; half a file is no file."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    table = tmp_path / "served" / "mail.csv"
+    fill(table.parent, {"mail.csv": b"text,label\nhello,ham\nbuy,spam\n"})
+    with served(table.parent) as server:
+        url = f"http://127.0.0.1:{server.server_port}/mail.csv"
+        options = ["--kind", "text_table", "--set", "label=label"]
+        assert millrace("init", *options, "--url", url, "--moving") == 0
+        first = read_source()
+        assert first.location == Location(url=url, sha256=file_digest(table, "sha256"), moving=True)
+        assert millrace("refresh") == 0
+        assert "Nothing changed" in capsys.readouterr().out
+        table.write_bytes(table.read_bytes() + b"hi,ham\n")
+        assert millrace("refresh") == 0
+        assert "2 samples before, 3 now" in capsys.readouterr().out
+        assert (read_source().count, read_source().location.sha256) == (3, file_digest(table, "sha256"))
+        assert stored_tar(first.sha256).is_file()
+    before = paths.SOURCE_JSON.read_bytes()
+    assert millrace("refresh") == 69
+    assert before == paths.SOURCE_JSON.read_bytes()
+
+
+def test_only_a_url_moves(project, tmp_path, capsys):
+    """A folder is read again by each refresh anyway."""
+    folder = class_folders(tmp_path / "pictures")
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder), "--moving") == 64
+    assert "only a url can be moving" in capsys.readouterr().err
+
+
+def test_another_working_tree_reads_and_keeps_the_data_of_the_project(project, tmp_path, monkeypatch):
+    """`MILLRACE_HOME` is where relative paths start and archives are kept; data/source.json stays in the tree."""
+    class_folders(tmp_path / "pictures")
+    tree = tmp_path / "elsewhere" / "tree"
+    fill(tree, {"dvc.yaml": b"stages: {}\n"})
+    assert millrace("init", "--kind", "image_folder", "--path", "../pictures") == 0
+    shutil.copytree(project / "data", tree / "data")
+    fill(tmp_path / "pictures", {"cat/more.png": picture(77)})
+    monkeypatch.chdir(tree)
+    monkeypatch.setenv("MILLRACE_HOME", str(project))
+    assert millrace("refresh") == 0
+    assert (read_source().count, read_source(project / paths.SOURCE_JSON).count) == (7, 6)
+    assert stored_tar(read_source().sha256) == project / ".millrace/sources" / f"{read_source().sha256}.tar"
+    assert stored_tar(read_source().sha256).is_file()
+
+
 def test_a_url_may_lead_to_a_single_file(project, tmp_path, monkeypatch):
     """It keeps its name, since the suffix says how it is read, and gives the bytes that --path gives."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -66,6 +66,15 @@ class Misbehaving(BaseHTTPRequestHandler):
         self.answer(length=None, Transfer_Encoding="chunked")
         self.wfile.write(b"186a0\r\n" + CONTENT[:100_000] + b"\r\n")
 
+    def whole_chunks(self):
+        """Send a chunked answer to its end."""
+        self.answer(length=None, Transfer_Encoding="chunked")
+        self.wfile.write(b"%x\r\n" % SIZE + CONTENT + b"\r\n0\r\n\r\n")
+
+    def empty(self):
+        """Send nothing, and say so."""
+        self.answer(length=0)
+
     def drip(self):
         """Send a byte now and then, which trips no time-out per read."""
         self.answer()
@@ -252,3 +261,36 @@ def test_a_terminal_shows_a_bar_and_a_log_does_not(server, tmp_path):
         console.file.seek(0)
         assert ("200.0/200.0 kB" in console.file.read()) == is_terminal
         console.file.close()
+
+
+@pytest.mark.parametrize("path", ["good", "moved/2", "whole_chunks"])
+def test_a_moving_file_arrives_with_its_digest(server, tmp_path, path):
+    """Nobody knows its digest before; what came is said."""
+    assert SHA256 == download(server.url + path, tmp_path / "file", sha256=None, limits=QUICK)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+MOVING_TROUBLE = {
+    "truncated": (ServiceDown, "could not be downloaded"),
+    "truncated_chunks": (ServiceDown, "could not be downloaded"),
+    "truncated_without_length": (DataRefused, "does not say how long"),
+    "without_length": (DataRefused, "does not say how long"),
+    "endless": (DataRefused, "does not say how long"),
+    "empty": (DataRefused, "does not say how long"),
+    "drip": (ServiceDown, "too slow"),
+    "login": (DataRefused, "a web page"),
+    "disguised_login": (DataRefused, "a web page"),
+    "large": (DataRefused, "too large"),
+    "broken": (ServiceDown, "status=503"),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"), [(path, *rest) for path, rest in MOVING_TROUBLE.items()]
+)
+def test_without_a_digest_the_end_must_be_certain(server, tmp_path, path, error, message):
+    """A moving file is never taken by halves: no stated end, no file."""
+    (tmp_path / "file").write_bytes(b"before")
+    with pytest.raises(error, match=message):
+        download(server.url + path, tmp_path / "file", sha256=None, limits=QUICK)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]

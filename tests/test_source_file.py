@@ -76,6 +76,7 @@ def test_a_source_cannot_be_changed(tmp_path):
         ({"location": {"path": "a", "url": "http://h/a", "sha256": SHA256}}, "either path or url"),
         ({"location": {"url": "http://h/a"}}, "belong together"),
         ({"location": {"path": "a", "sha256": SHA256}}, "belong together"),
+        ({"location": {"path": "a", "moving": True}}, "only a url can be moving"),
         ({"location": {"url": "ftp://h/a", "sha256": SHA256}}, "must be http or https"),
         ({"location": {"url": "http:///a", "sha256": SHA256}}, "must be http or https"),
         ({"location": {"url": "https://me:secret@h/a", "sha256": SHA256}}, "must not hold a user name"),

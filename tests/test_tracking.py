@@ -70,6 +70,16 @@ def test_default_store_is_absolute_wherever_the_process_stands(tmp_path, monkeyp
     assert f"sqlite:///{tmp_path}/other/runs.db" == tracking_uri(tmp_path)
 
 
+def test_another_working_tree_has_its_record_in_the_project(project, tmp_path, monkeypatch):
+    """`MILLRACE_HOME` names it; nothing is made in the tree."""
+    (tmp_path / "tree").mkdir()
+    monkeypatch.chdir(tmp_path / "tree")
+    monkeypatch.setenv("MILLRACE_HOME", str(project))
+    store = open_store(tmp_path / "tree", "e")
+    assert store.uri == f"sqlite:///{project}/mlflow.db"
+    assert list((tmp_path / "tree").iterdir()) == []
+
+
 def test_artifacts_of_the_default_store_are_absolute_and_nothing_lands_in_the_working_directory(
     project, tmp_path, monkeypatch
 ):

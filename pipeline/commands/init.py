@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--url", help="http(s) address of an archive or a single file")
     parser.add_argument("--sha256", help="digest of the file behind --url, from the publisher's page")
     parser.add_argument(
+        "--moving",
+        action="store_true",
+        help="the file behind --url is replaced from time to time, so it has no digest of a publisher",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         metavar="NAME=VALUE",
@@ -41,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     location: Literal["bundled"] | Location = "bundled"
     if options.path is not None or options.url is not None or options.kind != "digits":
         sha256 = options.sha256.lower() if options.sha256 else None
-        given = {"path": options.path, "url": options.url, "sha256": sha256}
+        given = {"path": options.path, "url": options.url, "sha256": sha256, "moving": options.moving}
         try:
             location = convert(
                 {name: value for name, value in given.items() if value}, Location, "millrace init"

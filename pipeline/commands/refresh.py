@@ -39,7 +39,8 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
     Raises:
         UserError: Nothing was changed then.
     """
-    pinned = isinstance(source.location, Location) and source.location.url is not None
+    location = source.location
+    pinned = isinstance(location, Location) and location.url is not None and not location.moving
     stored = stored_tar(source.sha256)
     if pinned and stored.is_file() and file_digest(stored, "sha256") == source.sha256:
         console.print(
@@ -50,7 +51,8 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
         gathered = gather(
             source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
         )
-        unchanged = msgspec.structs.replace(gathered.source, seen=source.seen) == source
+        # A moving file that was only packed anew is no new data: its own digest is left out of the comparison.
+        unchanged = msgspec.structs.replace(gathered.source, seen=source.seen, location=location) == source
         if not unchanged:
             write_source(gathered.source)
     show(gathered, console)

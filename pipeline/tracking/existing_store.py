@@ -4,8 +4,9 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from pipeline.paths import SQLITE, tracking_uri
 from pipeline.runtime import InputMissing
-from pipeline.tracking.store import SQLITE, Store, tracking_uri
+from pipeline.tracking.store import Store
 
 
 def open_existing_store(root: Path) -> Store:

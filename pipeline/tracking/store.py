@@ -22,10 +22,10 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import paths
 from pipeline.config import load_params
+from pipeline.paths import SQLITE, tracking_uri
 from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import store_lock
 
-SQLITE = "sqlite:///"
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
 
@@ -47,14 +47,6 @@ class Store:
     experiment_id: str
 
 
-def tracking_uri(root: Path) -> str:
-    """Return the URI of the store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):
-        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
-    return uri
-
-
 def artifact_root(uri: str, root: Path) -> str | None:
     """Return where artifacts go: beside an sqlite file, in the root for other databases, else the server's."""
     if uri.startswith(SQLITE):
@@ -66,13 +58,14 @@ def open_store(root: Path, experiment: str) -> Store:
     """Open the store, making it and the experiment on first use.
 
     Args:
-        root: The project's folder.
+        root: The project's folder; another working tree of it has its record where `paths.home_dir` says.
         experiment: Name of the experiment.
 
     Raises:
         ServiceDown: The server or database does not answer.
         StorageFailed: The sqlite file was left half-made by another program.
     """
+    root = root / paths.home_dir()
     uri = tracking_uri(root)
     with service_errors(uri):
         if uri.startswith("http"):

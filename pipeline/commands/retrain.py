@@ -1,0 +1,60 @@
+"""`millrace retrain`: what a scheduler calls every night."""
+
+import argparse
+import time
+from pathlib import Path
+
+from pipeline import runtime
+from pipeline.commands.size_limit import add_size_limit
+
+HELP = "train again if there is a reason to, and promote what is better; safe to call at any time"
+LOCK = "retrain"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for another retrain to end"
+    )
+    parser.add_argument(
+        "--time-limit", type=float, metavar="MINUTES", help="stop after that; the next call goes on"
+    )
+    parser.add_argument("--force", action="store_true", help="train also if nothing asks for it")
+    parser.add_argument(
+        "--ignore-edits",
+        action="store_true",
+        help="go on beside uncommitted edits; they are not part of the retrain",
+    )
+    parser.add_argument(
+        "--accept-drift",
+        default="",
+        metavar="REASON",
+        help="take data that drifted too far; the reason is recorded",
+    )
+    add_size_limit(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        GateRefused: The new model is not the champion.
+        UserError: Anything else that a person must know.
+    """
+    from pipeline.retraining.children import Children
+    from pipeline.retraining.places import TREE
+    from pipeline.retraining.settings import load_settings
+    from pipeline.retraining.story import retrain
+    from pipeline.retraining.work import Wishes
+
+    deadline = None if options.time_limit is None else time.monotonic() + 60 * options.time_limit
+    wishes = Wishes(options.force, options.ignore_edits, options.accept_drift.strip(), options.max_gib)
+    settings = load_settings()
+    # Held until this process ends, however it ends.
+    _lock = runtime.acquire_lock(LOCK, wait_seconds=options.wait)
+    entry = retrain(Children(Path.cwd(), Path.cwd() / TREE, deadline), settings, wishes)
+    said = " ".join(entry["reasons"])
+    if entry["outcome"] in ("refused", "held"):
+        raise runtime.GateRefused(f"{entry['model']} version {entry['version']} is not the champion. {said}")
+    what = f"{entry['model']} version {entry['version']}: " if "version" in entry else ""
+    print(f"{what}{entry['outcome'].replace('_', ' ')}. {said}")

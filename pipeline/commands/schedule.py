@@ -1,0 +1,83 @@
+"""`millrace schedule`: let the machine, or another one, run `millrace retrain` every night."""
+
+import argparse
+import re
+from pathlib import Path
+
+from pipeline import runtime
+
+HELP = "install or show a schedule for `millrace retrain`: systemd, cron, GitHub Actions, Kubernetes"
+RECORDED = False
+LINGER = "It runs while you are logged in; `loginctl enable-linger` lets it run always."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    from pipeline.retraining.schedules import KINDS
+
+    parser.add_argument("action", choices=("show", "install", "uninstall"))
+    parser.add_argument("--kind", required=True, choices=KINDS)
+    parser.add_argument("--at", default="02:30", metavar="HH:MM", help="time of day (default: 02:30)")
+    parser.add_argument(
+        "--time-limit", type=int, default=360, metavar="MINUTES", help="of one retrain (default: 360)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        WronglyCalled: The kind cannot be installed from here, or the time is none.
+    """
+    from pipeline.retraining import schedules
+
+    root, at = Path.cwd(), _time_of(options.at)
+    if options.time_limit < 1:
+        raise runtime.WronglyCalled(
+            f"--time-limit is too short. Expected 1 minute or more. Received: --time-limit={options.time_limit}."
+        )
+    if options.action == "show":
+        for name, content in schedules.shown(options.kind, root, at, options.time_limit).items():
+            print(f"# {name}\n{content}" if options.kind == "systemd" else content, end="")
+        return
+    if options.kind not in schedules.INSTALLABLE:
+        raise runtime.WronglyCalled(
+            f"{options.kind} is installed where it runs, not here. Expected --kind systemd or cron. "
+            f"Received: --kind={options.kind}. `millrace schedule show --kind {options.kind}` prints the file."
+        )
+    if options.action == "install":
+        _install(options.kind, root, at, options.time_limit)
+    else:
+        _uninstall(options.kind, root)
+
+
+def _install(kind: str, root: Path, at: tuple[int, int], minutes: int) -> None:
+    from pipeline.retraining import schedules
+
+    if kind == "systemd":
+        for path in schedules.install_systemd(root, at, minutes):
+            print(f"wrote {path}")
+        print(f"Every night at {at[0]:02d}:{at[1]:02d}. {LINGER}")
+    else:
+        schedules.install_cron(root, at, minutes)
+        print(f"Every night at {at[0]:02d}:{at[1]:02d}; output goes to .millrace/retrain/cron.log.")
+    print("`millrace history` shows what came of it.")
+
+
+def _uninstall(kind: str, root: Path) -> None:
+    from pipeline.retraining import schedules
+
+    if kind == "systemd":
+        removed = schedules.uninstall_systemd(root)
+        print("\n".join(f"removed {path}" for path in removed) or "Nothing was installed.")
+    else:
+        print("Removed from the crontab." if schedules.uninstall_cron(root) else "Nothing was installed.")
+
+
+def _time_of(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
+    if found is None:
+        raise runtime.WronglyCalled(
+            f"--at is no time of day. Expected HH:MM, such as 02:30. Received: --at={text}."
+        )
+    return int(found[1]), int(found[2])

@@ -1,0 +1,198 @@
+"""Programs that a retrain starts: they end when it ends, however it ends, and when its time is up."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.artifacts import read_json
+from pipeline.runtime import PR_SET_PDEATHSIG, Busy, UserError
+
+GRACE_SECONDS = 20.0
+"""For a stage to write its checkpoint after SIGTERM."""
+DROPPED = (
+    "DVC_ROOT",
+    "DVC_STAGE",
+    "MILLRACE_PARENT",
+    "MILLRACE_STARTED",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+)
+DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
+
+
+class ChildFailed(UserError):
+    """A program that a retrain started failed, with the exit code of the stage where one is known."""
+
+    def __init__(self, message: str, exit_code: int, meaning: str) -> None:
+        self.exit_code = exit_code
+        self.meaning = meaning
+        super().__init__(message)
+
+
+class Children:
+    """Starts programs in the working tree of a retrain.
+
+    Args:
+        project: Absolute folder of the project whose record, downloads and data counts.
+        tree: Absolute folder in which programs run.
+        deadline: `time.monotonic()` at which the running one is stopped; None for never.
+    """
+
+    def __init__(self, project: Path, tree: Path, deadline: float | None = None) -> None:
+        self.project = project
+        self.tree = tree
+        self.deadline = deadline
+
+    def git(self, *arguments: str, check: bool = True, folder: Path | None = None) -> "Answer":
+        """Run git in the tree (or another folder) and return what it answered.
+
+        Raises:
+            ChildFailed: It failed and `check` is set.
+        """
+        command = ["git", *self._identity(), *arguments]
+        answer = self._run(command, folder or self.tree, capture=True)
+        if check and answer.code:
+            message = f"`git {' '.join(arguments)}` failed in {folder or self.tree}: {answer.err.strip()}"
+            raise ChildFailed(message, 74, "input/output error")
+        return answer
+
+    def dvc(self, *arguments: str) -> "Answer":
+        """Run dvc in the tree; what it prints goes where ours goes."""
+        (self.tree / paths.STATE_DIR / "status.json").unlink(missing_ok=True)
+        return self._run([sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], self.tree)
+
+    def repro(self, target: str) -> None:
+        """Bring a stage and all before it up to date.
+
+        Raises:
+            ChildFailed: With the exit code and message of the stage that failed.
+        """
+        answer = self.dvc("repro", target)
+        if answer.code:
+            raise self.failure(f"dvc repro {target}")
+
+    def millrace(self, *arguments: str) -> None:
+        """Run a millrace command in the tree, with the code of the tree.
+
+        Raises:
+            ChildFailed: With its exit code and message.
+        """
+        (self.tree / paths.STATE_DIR / "status.json").unlink(missing_ok=True)
+        answer = self._run([sys.executable, "-m", "pipeline.cli", *arguments], self.tree)
+        if answer.code:
+            raise self.failure(f"millrace {' '.join(arguments)}")
+
+    def failure(self, what: str) -> ChildFailed:
+        """Return the error that a failed stage or command left in the status file of the tree."""
+        status_path = self.tree / paths.STATE_DIR / "status.json"
+        status = read_json(status_path) if status_path.is_file() else {}
+        code = status.get("exit_code", 0)
+        if not code:
+            return ChildFailed(f"`{what}` failed; the lines above say why.", 74, "a program failed")
+        return ChildFailed(f"{status['stage']}: {status['message']}", code, f"at {status['stage']}")
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every child: this interpreter first, the project as the home."""
+        kept = {name: value for name, value in os.environ.items() if name not in DROPPED}
+        programs = str(Path(sys.executable).parent)
+        # In a trial of a month, commits have the dates of their nights.
+        dates = dict.fromkeys(DATES, kept["MILLRACE_NOW"]) if kept.get("MILLRACE_NOW") else {}
+        return (
+            kept
+            | dates
+            | {
+                "MILLRACE_HOME": str(self.project),
+                # MLflow itself looks where this says, or in the working directory, which is not the project's.
+                "MLFLOW_TRACKING_URI": paths.tracking_uri(self.project),
+                "VIRTUAL_ENV": sys.prefix,
+                "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
+                "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer
+                "GIT_MERGE_AUTOEDIT": "no",
+            }
+        )
+
+    def _identity(self) -> list[str]:
+        """Return options that name a committer where none is set up, as on a server."""
+        if getattr(self, "_named", None) is None:
+            asked = subprocess.run(
+                ["git", "config", "user.email"], cwd=self.project, capture_output=True, check=False
+            )
+            self._named = asked.returncode == 0
+        return (
+            [] if self._named else ["-c", "user.name=millrace retrain", "-c", "user.email=millrace@localhost"]
+        )
+
+    def _run(self, command: Sequence[str], folder: Path, *, capture: bool = False) -> "Answer":
+        pipe = subprocess.PIPE if capture else None
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  # one thread only
+        )
+        try:
+            out, err = process.communicate(timeout=self._seconds_left())
+        except subprocess.TimeoutExpired:
+            end_group(process)
+            raise Busy(
+                f"The time limit is over; `{' '.join(command[-3:])}` was stopped. Expected all of it within "
+                "--time-limit. What is finished is kept: the same command continues where this one stopped."
+            ) from None
+        except BaseException:
+            end_group(process)
+            raise
+        return Answer(process.returncode, out or "", err or "")
+
+    def _seconds_left(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+class Answer:
+    """How a program ended.
+
+    Args:
+        code: Exit code, negative for a signal.
+        out: Standard output, where it was captured.
+        err: Standard error, where it was captured.
+    """
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+def end_group(process: subprocess.Popen[str], grace_seconds: float = GRACE_SECONDS) -> None:
+    """Ask a program and all it started to end, then make them."""
+    for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+    # dvc may be gone while its stage writes a checkpoint: nothing of the group may outlive this call.
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,164 @@
+"""Ready-made schedules: systemd timer, cron line, GitHub Actions workflow, Kubernetes CronJob."""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jinja2
+
+from pipeline.artifacts import write_text
+from pipeline.runtime import InputMissing, StorageFailed
+
+KINDS = ("systemd", "cron", "github", "kubernetes")
+INSTALLABLE = ("systemd", "cron")
+
+
+def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str, str]:
+    """Return a schedule as {file name: content}.
+
+    Args:
+        kind: One of `KINDS`.
+        root: Absolute folder of the project.
+        at: Hour and minute; of the machine's clock (systemd, cron), UTC elsewhere.
+        minutes: Time limit of one retrain.
+    """
+    environment = jinja2.Environment(  # noqa: S701  # plain text and YAML
+        loader=jinja2.PackageLoader("pipeline"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters.update(
+        word=_unit_word,
+        percent=lambda text: text.replace("%", "%%"),
+        shell=shlex.quote,
+        cron=lambda text: text.replace("%", r"\%"),
+    )
+    facts = {
+        "root": str(root),
+        "python": sys.executable,
+        "hour": at[0],
+        "minute": at[1],
+        "at": f"{at[0]:02d}:{at[1]:02d}",
+        "minutes": minutes,
+    }
+    names = {
+        "systemd": {f"{unit_name(root)}.service": "service", f"{unit_name(root)}.timer": "timer"},
+        "cron": {"crontab": "cron"},
+        "github": {"retrain.yml": "github"},
+        "kubernetes": {"cronjob.yaml": "kubernetes"},
+    }[kind]
+    return {
+        name: environment.get_template(f"schedule.{template}.j2").render(facts)
+        for name, template in names.items()
+    }
+
+
+def unit_name(root: Path) -> str:
+    """Return a name of units that two projects of one user do not share."""
+    return f"millrace-retrain-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+
+
+def install_systemd(root: Path, at: tuple[int, int], minutes: int) -> list[Path]:
+    """Write timer and service of this user and start the timer; return the files.
+
+    Raises:
+        InputMissing: There is no systemd here.
+        StorageFailed: systemd refuses the units.
+    """
+    systemctl = _program("systemctl", "systemd")
+    folder = units_dir()
+    files = []
+    for name, content in shown("systemd", root, at, minutes).items():
+        write_text(folder / name, content)
+        files.append(folder / name)
+    _call([systemctl, "--user", "daemon-reload"])
+    _call([systemctl, "--user", "enable", "--now", f"{unit_name(root)}.timer"])
+    return files
+
+
+def uninstall_systemd(root: Path) -> list[Path]:
+    """Stop the timer and remove its files; return those that were there."""
+    systemctl = _program("systemctl", "systemd")
+    files = [units_dir() / f"{unit_name(root)}.{kind}" for kind in ("timer", "service")]
+    there = [path for path in files if path.exists()]
+    if there:
+        _call([systemctl, "--user", "disable", "--now", f"{unit_name(root)}.timer"])
+        for path in there:
+            path.unlink()
+        _call([systemctl, "--user", "daemon-reload"])
+    return there
+
+
+def install_cron(root: Path, at: tuple[int, int], minutes: int) -> None:
+    """Put the line of this project into the user's crontab, in place of an older one.
+
+    Raises:
+        InputMissing: There is no cron here.
+        StorageFailed: cron refuses it; the table is as it was.
+    """
+    (root / ".millrace" / "retrain").mkdir(parents=True, exist_ok=True)
+    line = shown("cron", root, at, minutes)["crontab"].rstrip("\n")
+    _write_crontab([*_other_lines(root), f"{line} {_mark(root)}"])
+
+
+def uninstall_cron(root: Path) -> bool:
+    """Take the line of this project out of the user's crontab; return whether there was one."""
+    before, after = _crontab(), _other_lines(root)
+    if before != after:
+        _write_crontab(after)
+    return before != after
+
+
+def units_dir() -> Path:
+    """Return where units of this user are."""
+    config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(config) / "systemd" / "user"
+
+
+def _other_lines(root: Path) -> list[str]:
+    return [line for line in _crontab() if not line.endswith(_mark(root))]
+
+
+def _mark(root: Path) -> str:
+    # cron hands the line to a shell, for which this is a comment.
+    return f"# {unit_name(root)}"
+
+
+def _crontab() -> list[str]:
+    done = subprocess.run([_program("crontab", "cron"), "-l"], capture_output=True, text=True, check=False)
+    if done.returncode and "no crontab" not in done.stderr.lower():
+        # Not an empty table: writing now would delete what could not be read.
+        raise StorageFailed(
+            f"The crontab cannot be read. Expected `crontab -l` to work. Received: {done.stderr.strip()}."
+        )
+    return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def _write_crontab(lines: list[str]) -> None:
+    _call([_program("crontab", "cron"), "-"], "".join(f"{line}\n" for line in lines))
+
+
+def _program(name: str, what: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise InputMissing(
+            f"There is no {what} here. Expected the program {name}. Use `millrace schedule show` and another kind."
+        )
+    return found
+
+
+def _call(command: list[str], text: str | None = None) -> None:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise StorageFailed(
+            f"`{' '.join(command)}` failed. Expected exit code 0. Received: {done.returncode}, "
+            f"{done.stderr.strip() or 'no message'}. `millrace schedule show` prints what would be installed."
+        )
+
+
+def _unit_word(text: str) -> str:
+    """Return a path as a word of a command in a unit: `%` and `$` doubled, quoted where it holds white space."""
+    escaped = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
+    return f'"{escaped}"' if any(letter.isspace() for letter in text) else escaped

@@ -1,0 +1,156 @@
+"""Why to retrain: what moved since the results that are committed, each with its figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.artifacts import path_digest
+from pipeline.strict_yaml import read_yaml
+
+MOST_NAMED = 5
+LEFT_OUT = ("reduce", "register")
+"""The one is no part of a retrain, the other follows from the rest and runs in every retrain."""
+WHOLE_FILE_STAGE = "check"
+"""Depends on all of params.yaml; what it means for the others, they say themselves."""
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One reason that was looked at.
+
+    Attributes:
+        name: `never_trained`, `new_rows`, `age`, `drift`, `code`, `params` or `force`.
+        fired: Whether it is reason enough.
+        figures: What was found, and the bound.
+    """
+
+    name: str
+    fired: bool
+    figures: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What is not as the committed results recorded it.
+
+    Attributes:
+        data: Whether data/source.json says something else.
+        code: Files.
+        params: Keys of params.yaml.
+        never: Stages without any result.
+    """
+
+    data: bool
+    code: tuple[str, ...]
+    params: tuple[str, ...]
+    never: tuple[str, ...]
+
+
+def moved_inputs(tree: Path) -> Moved:
+    """Compare every input that dvc.lock records with the files of a working tree; nothing is run.
+
+    Outputs of stages are left out: they follow from the rest.
+    """
+    lock_path = tree / paths.DVC_LOCK
+    lock = read_yaml(lock_path).get("stages", {}) if lock_path.is_file() else {}
+    params = read_yaml(tree / paths.PARAMS_YAML)
+    stages = _stages(read_yaml(tree / paths.DVC_YAML)["stages"], params)
+    recorded = {name: content for name, content in lock.items() if name in stages}
+    outs = {out["path"] for content in recorded.values() for out in content.get("outs", [])}
+    read: dict[str, set[str]] = {}
+    keys: dict[str, list[Any]] = {}
+    for name, content in recorded.items():
+        for item in content.get("deps", []):
+            if item["path"] not in outs and not _within(item["path"], outs):
+                read.setdefault(item["path"], set()).add(item["md5"])
+        if name != WHOLE_FILE_STAGE:
+            for key, value in content.get("params", {}).get(paths.PARAMS_YAML.as_posix(), {}).items():
+                keys.setdefault(key, []).append(value)
+    files = [path for path, digests in read.items() if digests != {_digest(tree / path)}]
+    return Moved(
+        data=paths.SOURCE_JSON.as_posix() in files,
+        code=tuple(sorted(path for path in files if path != paths.SOURCE_JSON.as_posix())),
+        params=tuple(
+            sorted(key for key, values in keys.items() if any(_value(params, key) != one for one in values))
+        ),
+        never=tuple(sorted(stages - set(recorded))),
+    )
+
+
+def look(
+    moved: Moved,
+    *,
+    new_rows: int,
+    min_new_rows: int,
+    age_days: float | None,
+    max_age_days: float,
+    drift: str,
+    force: bool,
+) -> list[Trigger]:
+    """Return every trigger with its figures.
+
+    Args:
+        moved: See `moved_inputs`.
+        new_rows: Rows that were not among those of the committed results.
+        min_new_rows: How many are enough.
+        age_days: How long ago the last retrain ended, in days; None if there was none.
+        max_age_days: From when on fewer rows are enough.
+        drift: `none`, `report` or `refuse`, or why it was not measured.
+        force: Whether the user wants it anyway.
+    """
+    old = age_days is not None and age_days >= max_age_days
+    age = "no retrain yet" if age_days is None else f"{age_days:.1f} days since the last retrain"
+    if old and not moved.data:
+        age += "; the data is the same, so the same model would come out"
+    return [
+        Trigger("never_trained", bool(moved.never), _named(moved.never, "stages without a result")),
+        Trigger(
+            "new_rows",
+            new_rows >= min_new_rows and moved.data,
+            f"{new_rows:,} new rows, {min_new_rows:,} are enough",
+        ),
+        Trigger("age", old and moved.data, f"{age}, {max_age_days:g} are allowed"),
+        Trigger("drift", drift in ("report", "refuse"), f"drift: {drift}"),
+        Trigger("code", bool(moved.code), _named(moved.code, "files changed")),
+        Trigger("params", bool(moved.params), _named(moved.params, "parameters changed")),
+        Trigger("force", force, "asked for" if force else "not asked for"),
+    ]
+
+
+def as_facts(triggers: Sequence[Trigger]) -> list[dict[str, Any]]:
+    """Return triggers as JSON content."""
+    return [asdict(trigger) for trigger in triggers]
+
+
+def _stages(declared: Mapping[str, Any], params: Mapping[str, Any]) -> set[str]:
+    candidates = params.get("candidates", {})
+    return {
+        full
+        for name, stage in declared.items()
+        for full in ([f"{name}@{candidate}" for candidate in candidates] if "foreach" in stage else [name])
+        if name not in LEFT_OUT
+    }
+
+
+def _within(path: str, outs: set[str]) -> bool:
+    return any(path.startswith(f"{out}/") or out.startswith(f"{path}/") for out in outs)
+
+
+def _digest(path: Path) -> str:
+    return path_digest(path) if path.exists() else "gone"
+
+
+def _value(params: Mapping[str, Any], key: str) -> Any:
+    value: Any = params
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _named(names: Sequence[str], what: str) -> str:
+    if not names:
+        return f"no {what}"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{len(names)} {what}: {', '.join(names[:MOST_NAMED])}{more}"

@@ -1,0 +1,248 @@
+"""The working tree of a retrain: the committed state of the followed branch, and results on a branch of their own.
+
+The branch `retrain/BRANCH` holds what the branch holds plus the results of each night. Whoever changes code or
+parameters commits to BRANCH as ever; the next retrain merges that. The tree, the checked-out files and
+the index of the user are never touched.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.artifacts import write_text
+from pipeline.retraining import dvc_places
+from pipeline.retraining.children import Children
+from pipeline.retraining.places import TREE
+from pipeline.runtime import Busy, InputMissing, ServiceDown, WronglyCalled
+
+RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
+"""What a retrain commits."""
+MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
+"""How git says that somebody else pushed first, before or while we did."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Which branches a retrain works with.
+
+    Attributes:
+        branch: The branch of people.
+        remote: Name of the git remote, "" if there is none.
+    """
+
+    branch: str
+    remote: str
+
+    @property
+    def results(self) -> str:
+        """The branch that gets the results."""
+        return f"retrain/{self.branch}"
+
+
+class Moved(Exception):
+    """Somebody else pushed to the branch of results meanwhile."""
+
+
+def followed(children: Children, wanted: str | None) -> Followed:
+    """Return what to follow.
+
+    Args:
+        children: Runs git.
+        wanted: A branch, or None for the one checked out in the project.
+
+    Raises:
+        InputMissing: The project is not in git, or has no commit.
+        WronglyCalled: No branch is checked out and none is named.
+    """
+    project = children.project
+    inside = children.git("rev-parse", "--show-prefix", "--verify", "HEAD", check=False, folder=project)
+    if inside.code:
+        raise InputMissing(
+            f"{project} is not a git repository with a commit. Expected one: a retrain works on what is committed. "
+            "Run `git init && git add -A && git commit -m start`."
+        )
+    if inside.out.splitlines()[0]:
+        raise InputMissing(
+            f"{project} is a folder inside a larger git repository. Expected the project at its top. "
+            f"Received: prefix={inside.out.splitlines()[0]}. Give the project a repository of its own."
+        )
+    branch = wanted or children.git("branch", "--show-current", folder=project).out.strip()
+    if not branch:
+        raise WronglyCalled(
+            "No branch is checked out here. Expected a branch to follow. Received: a detached HEAD. "
+            "Run `git switch BRANCH`, or set `branch` in retrain.yaml."
+        )
+    remotes = children.git("remote", folder=project).out.split()
+    own = children.git("config", f"branch.{branch}.remote", check=False, folder=project).out.strip()
+    remote = own if own in remotes else "origin" if "origin" in remotes else remotes[0] if remotes else ""
+    return Followed(branch, remote)
+
+
+def uncommitted(children: Children) -> list[str]:
+    """Return the files of the project with edits that nobody committed; results of runs are not edits."""
+    answer = children.git(
+        "status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports", folder=children.project
+    )
+    return [line[3:] for line in answer.out.splitlines()]
+
+
+def fetch(children: Children, branches: Followed) -> None:
+    """Learn what others pushed.
+
+    Raises:
+        ServiceDown: The remote does not answer.
+    """
+    if not branches.remote:
+        return
+    answer = children.git("fetch", "--quiet", branches.remote, check=False, folder=children.project)
+    if answer.code:
+        raise ServiceDown(
+            f"The git remote does not answer. Expected `git fetch {branches.remote}` to work. "
+            f"Received: {answer.err.strip()}. Nothing was changed; the same command works once it does."
+        )
+
+
+def forget_locks(children: Children, branches: Followed) -> None:
+    """Remove the lock files that a killed git left in the tree; only the holder of our lock works there."""
+    if not (children.tree / ".git").is_file():
+        return
+    for name in ("index.lock", "HEAD.lock", f"refs/heads/{branches.results}.lock"):
+        answer = children.git("rev-parse", "--path-format=absolute", "--git-path", name, check=False)
+        if answer.code == 0:
+            Path(answer.out.strip()).unlink(missing_ok=True)
+
+
+def prepare(children: Children, branches: Followed) -> dict[str, str]:
+    """Bring the tree to the last results with everything that is committed to the followed branch.
+
+    Returns:
+        `before`: commit of the last results; `head`: commit the retrain starts from; `note`: what to tell.
+
+    Raises:
+        Busy: The branches cannot be merged without a person.
+    """
+    git, remote = children.git, branches.remote
+    source, note = _newer(children, branches.branch, f"{remote}/{branches.branch}" if remote else "")
+    _make_tree(children, branches, source)
+    git("reset", "--quiet", "--hard")
+    git("clean", "--quiet", "-fd")  # what is ignored stays: outs, checkpoints, the configuration of dvc
+    theirs = f"{remote}/{branches.results}"
+    if remote and _commit(children, theirs) and not _is_ancestor(children, theirs, "HEAD"):
+        # Ours only ever hold results: what they were made of is kept in DVC's cache, and theirs were first.
+        git("reset", "--quiet", "--hard", theirs)
+    before = git("rev-parse", "HEAD").out.strip()
+    _merge(children, source)
+    write_text(children.tree / dvc_places.LOCAL, dvc_places.settings_for(children.project, children.tree))
+    # It may hold credentials of a remote.
+    (children.tree / dvc_places.LOCAL).chmod(0o600)
+    return {"before": before, "head": git("rev-parse", "HEAD").out.strip(), "source": source, "note": note}
+
+
+def commit(children: Children, message: str) -> str:
+    """Commit the results, if they changed, and return the commit of the tree."""
+    present = [path for path in RESULTS if (children.tree / path).exists()]
+    children.git("add", "--all", "--", *present)
+    if children.git("diff", "--cached", "--quiet", check=False).code:
+        children.git("commit", "--quiet", "--message", message)
+    return children.git("rev-parse", "HEAD").out.strip()
+
+
+def push(children: Children, branches: Followed) -> None:
+    """Push the branch of results.
+
+    Raises:
+        Moved: Somebody else pushed meanwhile.
+        Busy: The remote declined.
+        ServiceDown: It does not answer.
+    """
+    refspec = f"{branches.results}:refs/heads/{branches.results}"
+    answer = children.git("push", "--porcelain", branches.remote, refspec, check=False)
+    if not answer.code:
+        return
+    said = f"{answer.out}\n{answer.err}".strip()
+    refused = [line for line in answer.out.splitlines() if line.startswith("!")]
+    if any(words in line for line in refused for words in MOVED):
+        raise Moved(said)
+    facts = f"Expected `git push {branches.remote} {branches.results}` to work. Received: {said}."
+    if refused:
+        raise Busy(
+            f"The git remote declined the results. {facts} The results are committed here and the champion is as "
+            "it was; the same command goes on once the remote takes them."
+        )
+    raise ServiceDown(f"The git remote does not answer. {facts} The same command goes on from here.")
+
+
+def _newer(children: Children, branch: str, at_remote: str) -> tuple[str, str]:
+    """Return the commit of the followed branch: the newer of ours and the remote's, and what to say about it."""
+    ours, theirs = _commit(children, branch), _commit(children, at_remote) if at_remote else ""
+    if not ours and not theirs:
+        raise WronglyCalled(
+            f"There is no branch {branch}. Expected one here or at the remote. Correct `branch` in retrain.yaml."
+        )
+    if not ours or (theirs and _is_ancestor(children, ours, theirs)):
+        return theirs, ""
+    if theirs and not _is_ancestor(children, theirs, ours):
+        return ours, f"{branch} and {at_remote} have diverged; {branch} as it is here is followed."
+    return ours, ""
+
+
+def _make_tree(children: Children, branches: Followed, source: str) -> None:
+    """Make the tree unless it is there; a half-made one is made anew."""
+    tree, project = children.tree, children.project
+    if (tree / ".git").is_file():
+        on = children.git("branch", "--show-current", check=False)
+        if on.code == 0 and on.out.strip() == branches.results:
+            return
+    children.git("worktree", "remove", "--force", "--force", str(tree), check=False, folder=project)
+    shutil.rmtree(tree, ignore_errors=True)
+    children.git("worktree", "prune", folder=project)
+    start = [branches.results]
+    if not _commit(children, branches.results):
+        theirs = f"{branches.remote}/{branches.results}" if branches.remote else ""
+        start = ["-b", branches.results, "--no-track", (theirs and _commit(children, theirs)) or source]
+    options, last = start[:-1], start[-1]
+    children.git("worktree", "add", "--quiet", *options, str(tree), last, folder=project)
+
+
+def _merge(children: Children, source: str) -> None:
+    """Merge the followed branch into the tree's; of results the tree's count, they are made anew anyway."""
+    git = children.git
+    if _is_ancestor(children, source, "HEAD"):
+        return
+    if _is_ancestor(children, "HEAD", source):
+        git("merge", "--quiet", "--ff-only", source)
+        return
+    base = git("merge-base", "HEAD", source).out.strip()
+    git("merge", "--quiet", "--no-commit", "--no-ff", "-X", "theirs", source, check=False)
+    described = paths.SOURCE_JSON.as_posix()
+    # `millrace init` by a person counts more than what a refresh found in the old source.
+    told_anew = git("diff", "--quiet", base, source, "--", described, check=False).code != 0
+    for path, side in (
+        (paths.DVC_LOCK.as_posix(), "HEAD"),
+        ("reports", "HEAD"),
+        (described, source if told_anew else "HEAD"),
+    ):
+        if git("cat-file", "-e", f"{side}:{path}", check=False).code == 0:
+            git("checkout", "--quiet", side, "--", path)
+    clashing = git("diff", "--name-only", "--diff-filter=U").out.split()
+    if clashing:
+        git("merge", "--abort", check=False)
+        raise Busy(
+            f"The branch of results and the followed branch cannot be merged. Expected no clash. Received: "
+            f"{', '.join(clashing)} at {source[:10]}. Merge them by hand, in {TREE}, or delete the branch of "
+            "results: it is made anew from the followed one."
+        )
+    git("commit", "--quiet", "--no-edit", "--message", f"Merge {source[:10]} for retraining")
+
+
+def _commit(children: Children, ref: str) -> str:
+    answer = children.git(
+        "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False, folder=children.project
+    )
+    return answer.out.strip()
+
+
+def _is_ancestor(children: Children, older: str, newer: str) -> bool:
+    folder = children.tree if children.tree.is_dir() and "HEAD" in (older, newer) else children.project
+    return children.git("merge-base", "--is-ancestor", older, newer, check=False, folder=folder).code == 0

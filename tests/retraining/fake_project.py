@@ -1,0 +1,150 @@
+"""A project whose stages cost nothing, so that a retrain can be interrupted at every step in seconds.
+
+git is real; what dvc and the stages would do is written by `FakeChildren`.
+"""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from pipeline.artifacts import file_digest
+from pipeline.retraining.children import Answer, ChildFailed, Children
+from pipeline.retraining.settings import load_settings
+
+HERE = Path(__file__).resolve().parents[2]
+DVC_YAML = "stages:\n  evaluate: {cmd: x}\n  register: {cmd: y}\n"
+STEPS = (
+    "edits",
+    "prepare",
+    "refresh",
+    "look",
+    "drift",
+    "train",
+    "dvc push",
+    "commit",
+    "git push",
+    "register",
+)
+
+
+def git(folder, *arguments):
+    """Run git and return what it says."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def make_project(folder):
+    """Make a committed project with data of 100 rows and without results."""
+    folder.mkdir()
+    files = {
+        "dvc.yaml": DVC_YAML,
+        "params.yaml": "seed: 7\n",
+        "pipeline/code.py": "pass\n",
+        "data/source.json": source(100),
+        "retrain.yaml": (HERE / "retrain.yaml").read_text(),
+        ".gitignore": "/.millrace/\n/data/*\n!/data/source.json\n/reports/register/\n",
+        ".dvc/config": "",
+        ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "start")
+    return folder
+
+
+def source(count):
+    """Return data/source.json of so many rows."""
+    return json.dumps({"count": count, "seen": "2026-02-28"})
+
+
+class FakeChildren(Children):
+    """Real git, pretended stages.
+
+    Args:
+        project: Absolute folder of the project.
+
+    Attributes:
+        rows: How many the source has now.
+        calls: What was run, in order.
+        fail: What to raise instead of running: `refresh`, `validate`, `evaluate`, `register` or `push`.
+        verdict: What register decides.
+        meanwhile: Called right before the git push.
+    """
+
+    def __init__(self, project):
+        super().__init__(project, project / ".millrace/retrain/tree")
+        self.rows = 100
+        self.calls = []
+        self.fail = {}
+        self.verdict = "promoted"
+        self.meanwhile = lambda: None
+
+    def git(self, *arguments, check=True, folder=None):
+        """Run git, and let others act right before a push."""
+        if arguments[0] == "push":
+            self.meanwhile()
+            self._raise("git push")
+        return super().git(*arguments, check=check, folder=folder)
+
+    def millrace(self, *arguments):
+        """Refresh: the source has so many rows now."""
+        self.calls.append(arguments[0])
+        self._raise(arguments[0])
+        (self.tree / "data/source.json").write_text(source(self.rows))
+
+    def repro(self, target):
+        """Write what the stages would."""
+        self.calls.append(target)
+        self._raise(target)
+        if target == "evaluate":
+            self._evaluate()
+        elif target == "register":
+            self._register()
+
+    def dvc(self, *arguments):
+        """Push data."""
+        self.calls.append(f"dvc {arguments[0]}")
+        self._raise(f"dvc {arguments[0]}")
+        return Answer(0, "", "")
+
+    def _raise(self, what):
+        if what in self.fail:
+            raise self.fail[what]
+
+    def _evaluate(self):
+        names = ("data/source.json", "pipeline/code.py")
+        dependencies = [{"path": name, "md5": file_digest(self.tree / name)} for name in names]
+        stage = {"deps": dependencies, "params": {"params.yaml": {"seed": 7}}}
+        (self.tree / "dvc.lock").write_text(json.dumps({"stages": {"evaluate": stage}}))
+
+    def _register(self):
+        content = (self.tree / "dvc.lock").read_bytes()
+        decision = {
+            "decision": self.verdict,
+            "reasons": ["because."],
+            "candidate": "cnn",
+            "model_sha256": hashlib.sha256(content).hexdigest(),
+        }
+        reports = self.tree / "reports/register"
+        reports.mkdir(parents=True, exist_ok=True)
+        (reports / "decision.json").write_text(json.dumps(decision))
+        (self.tree / ".millrace").mkdir(exist_ok=True)
+        last_run = {"model": {"name": "m", "version": 1}}
+        (self.tree / ".millrace/last_run.json").write_text(json.dumps(last_run))
+
+
+def failing(code, message="no"):
+    """Return what a stage with that exit code raises."""
+    return ChildFailed(message, code, "test")
+
+
+def settings():
+    """Return the settings of the project's own retrain.yaml."""
+    return load_settings(HERE / "retrain.yaml")

@@ -1,0 +1,178 @@
+"""Ready-made schedules, each tried with the program that would read it where there is one."""
+
+import shutil
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline import cli
+from pipeline.retraining import schedules
+from pipeline.runtime import InputMissing, StorageFailed
+
+AT = (2, 30)
+OTHERS = "0 1 * * * /usr/bin/backup\n"
+
+
+def parsed(kind, root=Path("/srv/project")):
+    """Return the only file of a schedule as YAML 1.2."""
+    (text,) = schedules.shown(kind, root, AT, 360).values()
+    return YAML(typ="safe").load(StringIO(text))
+
+
+def test_systemd_accepts_the_units(tmp_path, monkeypatch):
+    """`systemd-analyze verify` finds nothing to say, also with a path that needs quoting."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    root = tmp_path / "my 100% project"
+    root.mkdir()
+    python = root / "bin with spaces/python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(schedules.sys, "executable", str(python))
+    for name, content in schedules.shown("systemd", root, AT, 360).items():
+        (tmp_path / name).write_text(content)
+    units = [str(tmp_path / f"{schedules.unit_name(root)}.{kind}") for kind in ("service", "timer")]
+    done = subprocess.run(
+        [analyze, "verify", "--user", "--man=no", *units],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    ours = [line for line in done.stderr.splitlines() if "millrace" in line]
+    assert (done.returncode, ours) == (0, []), done.stderr
+
+
+def test_the_timer_says_when_and_the_service_what():
+    """Missed nights are caught up; the gate's refusal and a busy project are no failures."""
+    units = schedules.shown("systemd", Path("/srv/project"), AT, 360)
+    service, timer = (
+        units[f"{schedules.unit_name(Path('/srv/project'))}.{kind}"] for kind in ("service", "timer")
+    )
+    assert "OnCalendar=*-*-* 02:30:00" in timer
+    assert "Persistent=true" in timer
+    assert f"ExecStart={sys.executable} -m pipeline.cli retrain --wait 60 --time-limit 360" in service
+    assert "SuccessExitStatus=3 75" in service
+
+
+def test_the_kubernetes_job_never_runs_twice_at_once():
+    """One at a time, restarted by the job and not by the kubelet, on a volume that outlives it."""
+    job = parsed("kubernetes")
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+    assert (job["spec"]["schedule"], job["spec"]["concurrencyPolicy"]) == ("30 2 * * *", "Forbid")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"  # what podFailurePolicy demands
+    assert pod["containers"][0]["command"][:4] == ["python", "-m", "pipeline.cli", "retrain"]
+    rule = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"][0]
+    assert rule["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
+    assert 75 not in rule["onExitCodes"]["values"]
+
+
+def test_the_workflow_runs_one_at_a_time_with_the_whole_history():
+    """And may push."""
+    flow = parsed("github")
+    assert flow["on"]["schedule"] == [{"cron": "30 2 * * *"}]
+    assert flow["concurrency"] == {"group": "retrain", "cancel-in-progress": False}
+    assert flow["permissions"] == {"contents": "write"}
+    checkout = flow["jobs"]["retrain"]["steps"][0]
+    assert checkout["with"]["fetch-depth"] == 0
+    assert flow["jobs"]["retrain"]["env"]["MLFLOW_TRACKING_URI"] == "${{ vars.MLFLOW_TRACKING_URI }}"
+
+
+def test_cron_runs_what_the_shell_would(tmp_path):
+    """The line, as cron hands it to sh once it took the backslash from each percent sign, runs in the folder."""
+    root = tmp_path / "it's 100%"
+    (root / ".millrace/retrain").mkdir(parents=True)
+    line = schedules.shown("cron", root, AT, 360)["crontab"].strip()
+    assert line.startswith("30 2 * * * ")
+    command = line.split(" ", 5)[5].replace(r"\%", "%").replace(sys.executable, "pwd; true")
+    subprocess.run(["sh", "-c", command], check=True)
+    assert (root / ".millrace/retrain/cron.log").exists()
+
+
+@pytest.fixture
+def crontab(tmp_path, monkeypatch):
+    """A `crontab` program of our own that keeps its table in a file."""
+    table = tmp_path / "table"
+    program = tmp_path / "bin/crontab"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nif [ "$1" = -l ]; then\n  [ -e {table} ] || {{ echo "no crontab for you" >&2; exit 1; }}\n'
+        f"  cat {table}\nelse\n  cat > {table}\nfi\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return table
+
+
+def test_the_crontab_keeps_the_lines_of_others(crontab, tmp_path):
+    """Installing twice leaves one line; uninstalling leaves what was there before."""
+    crontab.write_text(OTHERS)
+    schedules.install_cron(tmp_path, AT, 360)
+    schedules.install_cron(tmp_path, (4, 0), 360)
+    lines = crontab.read_text().splitlines()
+    assert lines[0] == OTHERS.strip()
+    assert [line[:9] for line in lines[1:]] == ["0 4 * * *"]
+    assert schedules.uninstall_cron(tmp_path)
+    assert crontab.read_text() == OTHERS
+    assert not schedules.uninstall_cron(tmp_path)
+
+
+def test_a_first_line_in_an_empty_crontab(crontab, tmp_path):
+    """`no crontab` is an empty one."""
+    schedules.install_cron(tmp_path, AT, 360)
+    assert len(crontab.read_text().splitlines()) == 1
+
+
+def test_a_crontab_that_cannot_be_read_is_not_replaced(crontab, tmp_path):
+    """Writing then would delete the lines of others."""
+    crontab.mkdir()
+    with pytest.raises(StorageFailed, match="cannot be read"):
+        schedules.install_cron(tmp_path, AT, 360)
+
+
+def test_systemd_units_come_and_go(tmp_path, monkeypatch):
+    """Files in the user's folder, the timer enabled, and both gone again; with a `systemctl` of our own."""
+    log, program = tmp_path / "log", tmp_path / "bin/systemctl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    files = schedules.install_systemd(tmp_path, AT, 360)
+    assert [path.suffix for path in files] == [".service", ".timer"]
+    assert all(path.is_file() for path in files)
+    assert log.read_text().splitlines()[-1] == f"--user enable --now {schedules.unit_name(tmp_path)}.timer"
+    assert sorted(schedules.uninstall_systemd(tmp_path)) == sorted(files)
+    assert not any(path.exists() for path in files)
+    assert schedules.uninstall_systemd(tmp_path) == []
+
+
+def test_a_machine_without_cron_is_told_what_else_there_is(tmp_path, monkeypatch):
+    """Exit code 66, and how to show the others."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputMissing, match="schedule show"):
+        schedules.install_cron(tmp_path, AT, 360)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "--kind", "cron", "--at", "25:00"],
+        ["install", "--kind", "github"],
+        ["show", "--kind", "cron", "--time-limit", "0"],
+        ["show", "--kind", "windows"],
+    ],
+)
+def test_wrong_calls_are_told(project, arguments, capsys):
+    """Exit code 64."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["schedule", *arguments])
+    assert caught.value.code == 64
+    assert "schedule" in capsys.readouterr().err
