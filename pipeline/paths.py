@@ -59,6 +59,7 @@ EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
 REGISTER_DECISION = Path("reports/register/decision.json")
 REGISTER_SETTLED = Path("reports/register/settled")
 """A link to dvc.lock while the model is held back, so that DVC runs the stage again; see `pipeline.settled`."""
+DECISION_PAGE = Path("reports/register/decision.html")
 RUN_REPORT = Path("reports/register/report.html")
 
 STATE_DIR = Path(".millrace")

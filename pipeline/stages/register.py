@@ -2,8 +2,8 @@
 
 Reads: models/best, models/tuned, data/interim/payload.npy, data/features, data/split/split.parquet,
 data/source.json, dvc.lock, reports/; git.
-Writes: reports/register/decision.json, settled and report.html; runs, a model version, the list of champions and
-aliases in MLflow; .millrace/last_run.json.
+Writes: reports/register/decision.json, decision.html, settled and report.html; runs, a model version, the list of
+champions and aliases in MLflow; .millrace/last_run.json.
 Parameters: register, candidates, evaluate, seed, threads.
 
 Every step finds what an earlier attempt left, so running it again changes nothing. A model whose origin is not
@@ -20,6 +20,7 @@ from pipeline import lineage, paths, report, run_page, runtime
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import read_json, write_json, write_text
 from pipeline.config import BASELINE_FAMILIES, Params, load_params
+from pipeline.decision_page import decision_page
 from pipeline.gate import Rules
 from pipeline.held import HELD, held_or_let_pass
 from pipeline.measures import Yardstick
@@ -141,6 +142,8 @@ def register(
         describe(store, recorded.parent_run_id, page)
         write_text(paths.RUN_REPORT, run_report(decision))
         attach(store, recorded.parent_run_id, paths.RUN_REPORT)
+        write_text(paths.DECISION_PAGE, decision_page(decision))
+        attach(store, run_id, paths.DECISION_PAGE)
     base = without_password(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
     links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)
