@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ def put_best(root: Path, made) -> str:
     from pipeline import training
     from pipeline.artifacts import file_digest
     from pipeline.npz_files import write_npz
+    from pipeline.trained_on import TRAINED_ON, write_trained_on
 
     best = root / "models/best"
     shutil.rmtree(best, ignore_errors=True)
@@ -94,6 +96,8 @@ def put_best(root: Path, made) -> str:
             "test": {"accuracy": interval},
         },
     )
+    with chdir(root):
+        write_trained_on(Path("models/best") / TRAINED_ON, windowed=False)
     inputs = images_and_labels()[0][:16]
     answers = training.predict(made, inputs, np.arange(16))
     write_npz(best / "golden.npz", {"inputs": inputs, "predictions": answers})

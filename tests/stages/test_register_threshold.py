@@ -93,6 +93,7 @@ def run_register():
         experiment="toys",
         rules=RULES,
         yardstick=Yardstick(positive_class="b"),
+        uncommitted="a project of a test",
     )["decision"]
 
 
