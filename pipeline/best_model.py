@@ -14,6 +14,7 @@ from pipeline.golden import GOLDEN_ANSWERS, golden_answers
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Judgement
 from pipeline.npz_files import write_npz
+from pipeline.trained_on import TRAINED_ON, write_trained_on
 
 NUM_GOLDEN = 16
 """Inputs whose predictions travel with the model, to prove elsewhere that it still gives them."""
@@ -23,8 +24,9 @@ def write_best(folder: Path, judgement: Judgement, test: JudgedRows, card: Mappi
     """Write the chosen model and its papers; card.json comes last and makes the folder complete.
 
     Args:
-        folder: Gets model.keras, settings.json, state.json, golden.npz (arrays by the names of the model's
-            inputs, and `predictions`), test_predictions.npy, baseline_<name>_predictions.npy and card.json.
+        folder: Gets model.keras, settings.json, state.json, trained_on.parquet, golden.npz (arrays by the
+            names of the model's inputs, and `predictions`), test_predictions.npy,
+            baseline_<name>_predictions.npy and card.json.
         judgement: Of the evaluation that chose it.
         test: The test rows.
         card: Content of card.json.
@@ -36,7 +38,9 @@ def write_best(folder: Path, judgement: Judgement, test: JudgedRows, card: Mappi
     chosen = judgement.chosen
     for name in ("model.keras", "settings.json"):
         write_bytes(folder / name, (chosen.folder / name).read_bytes())
-    write_json(folder / "state.json", read_json(paths.FEATURES_STATE, "features"))
+    state = read_json(paths.FEATURES_STATE, "features")
+    write_json(folder / "state.json", state)
+    write_trained_on(folder / TRAINED_ON, windowed=bool(state.get("windows")))
     _write_golden(folder, chosen.family, test)
     _write_array(folder / "test_predictions.npy", judgement.answers)
     for name in judgement.baselines:

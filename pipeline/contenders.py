@@ -3,33 +3,34 @@
 Stored answers are never compared: the rows, the labels or the champion may have changed since.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline import paths, training
-from pipeline.artifacts import content_key, file_digest, read_json
+from pipeline.artifacts import file_digest, read_json
+from pipeline.champion_inputs import NotReadable, rebuilt_inputs
 from pipeline.datasets import MAIN_INPUT, Inputs, take
 from pipeline.input_specs import output_spec
+from pipeline.judged_content import row_keys, rows_digest
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.keras_files import load_model
 from pipeline.measures import Predictions
+from pipeline.runtime import DataRefused
+from pipeline.same_question import obstacles, reads_alike
+from pipeline.sample_rows import read_sample_rows
+from pipeline.test_ledger import Judges
 from pipeline.train_data import load_split_rows
-
-DIGEST_ROWS = 512
-"""Rows that are read at once."""
-SECTIONS = ("task", "payload", "text", "series", "side", "windows")
-"""Parts of state.json that say what inputs other than images mean; with their statistics, which the arrays of
-`data/features` hold already."""
+from pipeline.trained_on import TRAINED_ON, unseen
 
 
 class NotComparable(Exception):
-    """A model takes other inputs than the data has now."""
+    """A model cannot be asked what today's data asks, or nobody knows what it has seen."""
 
 
 @dataclass(frozen=True)
@@ -57,40 +58,85 @@ def load_test_rows() -> JudgedRows:
 
 
 def scored_digest(test: JudgedRows) -> str:
-    """Return a sha256 (hex) over all that judges: which samples, what is true of them, and their inputs."""
-    truth = [] if test.targets is None else [hashlib.sha256(test.targets.tobytes()).hexdigest()]
-    labelled = [] if test.timeline is None else test.timeline.labelled
-    inputs = [_rows_digest(item, test.rows) for item in _all_inputs()]
-    return content_key([test.sample_ids, test.labels, truth, labelled, inputs])
+    """Return a sha256 (hex) over all that judges; nothing that was fitted moves it, see `judged_content`."""
+    return rows_digest(test)
+
+
+def judges_of(test: JudgedRows) -> Judges:
+    """Return the rows as the ledger of the test set knows them."""
+    return Judges.of(scored_digest(test), row_keys(test))
+
+
+def unseen_positions(test: JudgedRows, details_dirs: Sequence[Path]) -> npt.NDArray[np.int64]:
+    """Return the positions of the rows that none of some models was trained on or chosen by.
+
+    Args:
+        test: The rows.
+        details_dirs: Of each model the folder where its `trained_on.parquet` lies.
+
+    Returns:
+        Positions in `test`, ascending; content decides, see `pipeline.trained_on`.
+
+    Raises:
+        NotComparable: A model does not say what it was trained on.
+    """
+    new = np.ones(len(test), bool)
+    for folder in details_dirs:
+        try:
+            new &= unseen(test, folder)
+        except FileNotFoundError as error:
+            raise NotComparable(
+                f"Nobody knows which rows a model was trained on: {TRAINED_ON} is not among its papers, because "
+                "it was registered by an earlier version."
+            ) from error
+    return np.flatnonzero(new).astype(np.int64)
 
 
 def score(name: str, model_path: Path, details_dir: Path, test: JudgedRows) -> Answers:
-    """Load a model and let it answer for the test rows.
+    """Load a model and let it answer for some rows, read in its own way where that differs from today's.
 
     Args:
         name: How the gate's sentences call it.
         model_path: The `.keras` file.
         details_dir: Where its `settings.json` lies, and its `state.json` if it has one of its own.
-        test: The rows.
+        test: The rows, of any split.
 
     Raises:
-        NotComparable: It takes inputs of another kind or shape than the data has now.
+        NotComparable: It was asked something else, or what it reads is no longer there.
     """
     settings = read_json(details_dir / "settings.json")
-    current = read_json(paths.FEATURES_STATE, "features")
+    today = read_json(paths.FEATURES_STATE, "features")
     own = details_dir / "state.json"
-    state = read_json(own) if own.is_file() else current
-    family = settings["family"]
-    different = _differences(_input_description(state, family), _input_description(current, family))
-    if different:
-        raise NotComparable(
-            f"{name} takes inputs of another shape or meaning than the present data has: "
-            f"{', '.join(different)} differ."
-        )
+    state = read_json(own) if own.is_file() else today
+    problems = obstacles(state, today, read_sample_rows().side_kinds) if own.is_file() else []
+    if problems:
+        raise _not_comparable(name, problems)
     spec = output_spec(state)
-    model, inputs = load_model(model_path), inputs_of(family, "test")
-    predictions = training.answers(model, inputs, test.rows, settings["training"], spec)
-    return Answers(name, file_digest(model_path, "sha256"), spec.classes, test.sample_ids, predictions)
+    ask = partial(training.answers, load_model(model_path))
+    if reads_alike(state, today, settings["family"]):
+        predictions = ask(inputs_of(settings["family"], "test"), test.rows, settings["training"], spec)
+    else:
+        with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
+            try:
+                inputs = rebuilt_inputs(state, settings["family"], test, Path(scratch))
+                predictions = ask(inputs, np.arange(len(test)), settings["training"], spec)
+            except (NotReadable, DataRefused) as error:
+                raise _not_comparable(name, [str(error)]) from error
+    classes, predictions = _in_order(spec.classes, predictions, output_spec(today).classes)
+    return Answers(name, file_digest(model_path, "sha256"), classes, test.sample_ids, predictions)
+
+
+def _in_order(
+    classes: tuple[str, ...], predictions: Predictions, wanted: tuple[str, ...]
+) -> tuple[tuple[str, ...], Predictions]:
+    """Return the columns in the order of today's classes where the classes are the same; else as they are."""
+    if classes == wanted or set(classes) != set(wanted):
+        return classes, predictions
+    return wanted, predictions[:, [classes.index(name) for name in wanted]]
+
+
+def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
+    return NotComparable(f"{name} cannot be asked what today's data asks: {'; '.join(problems)}.")
 
 
 def inputs_of(family: str, split: str) -> Inputs:
@@ -102,42 +148,3 @@ def taken_arrays(inputs: Inputs, rows: npt.NDArray[np.int64]) -> dict[str, np.nd
     """Return some samples as arrays by the names of the model's inputs."""
     taken = take(inputs, rows)
     return taken if isinstance(taken, dict) else {MAIN_INPUT: taken}
-
-
-def _all_inputs() -> Iterator[Inputs]:
-    """Yield what any family reads of the test rows."""
-    yield inputs_of("cnn", "test")
-    payload = read_json(paths.FEATURES_STATE, "features").get("payload", "image")
-    if payload == "text":
-        yield inputs_of("dense", "test")  # a bag of n-grams
-    elif payload == "image" and paths.FEATURES_NPY.is_file():
-        yield np.load(paths.FEATURES_NPY, mmap_mode="r")
-
-
-def _rows_digest(inputs: Inputs, rows: npt.NDArray[np.int64]) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, len(rows), DIGEST_ROWS):
-        for name, array in sorted(taken_arrays(inputs, rows[start : start + DIGEST_ROWS]).items()):
-            digest.update(f"{name} {array.dtype.str} {array.shape[1:]}".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _input_description(state: Mapping[str, Any], family: str) -> dict[str, Any]:
-    """Return what the numbers mean that a model of this state takes; not the statistics it carries itself."""
-    description = {name: state[name] for name in SECTIONS if name in state}
-    if "image" in state:
-        description["image.shape"] = state["image"]["shape"]
-        for name, value in state["handmade"].items() if family == "dense" else ():
-            if name not in ("mean", "standard_deviation"):
-                description[f"handmade.{name}"] = value
-    # How pixels came about: another way of resizing gives images of the same shape.
-    if "data" in state:
-        description["data"] = state["data"]
-    return description
-
-
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the names of what differs; a model from before something was recorded passes on that."""
-    unknown = {"data", "task", "payload"} - (one.keys() & other.keys())
-    return sorted(name for name in {*one, *other} - unknown if one.get(name) != other.get(name))

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import contenders, paths
 from pipeline.artifacts import content_key, file_digest, read_json
-from pipeline.contenders import Answers, NotComparable, load_test_rows, score, scored_digest
+from pipeline.contenders import Answers, NotComparable, judges_of, load_test_rows, score
 from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Question, Rules, refusal, unchanged
 from pipeline.gate import decide as ask_the_gate
@@ -20,6 +20,7 @@ from pipeline.input_specs import output_spec
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.latency import single_prediction_ms
 from pipeline.measures import Measures, OperatingPoint, Yardstick, measures_of
+from pipeline.test_ledger import note_use
 from pipeline.tracking.registry import (
     APPLIED,
     EXTRA_DIR,
@@ -67,7 +68,8 @@ def decide(
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
     judged_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
-    key = decision_key(version.model_sha256, scored_digest(test), rules, opponents, judged_by)
+    judges = judges_of(test)
+    key = decision_key(version.model_sha256, judges.digest, rules, opponents, judged_by)
     content = partial(
         decision_content,
         key=key,
@@ -86,6 +88,7 @@ def decide(
         return recorded
     if version.model_sha256 == champion_sha256:
         return content(unchanged(candidate), num_rows=0, rows_left_out=0)
+    note_use(judges, version.model_sha256, "register")
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary)) if champion else None
         latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
@@ -125,7 +128,7 @@ def _ask(contest: _Contest, test: JudgedRows) -> tuple[Decision, int]:
     folders = [paths.BEST_DIR, *([champion / EXTRA_DIR] if champion else [])]
     num_rows = 0
     try:
-        unseen = test.take(contenders.unseen_positions(test, folders))  # type: ignore[attr-defined]
+        unseen = test.take(contenders.unseen_positions(test, folders))
         num_rows = len(unseen)
         if num_rows < rules.rows:
             return refusal(

@@ -86,6 +86,8 @@ def _print_record(console: Console, last_run: Row) -> None:
     console.print(f"[bold]Registered[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
     for reason in last_run["reasons"]:
         console.print(f"  {escape(reason)}", highlight=False)
+    if last_run.get("looks"):
+        console.print(f"[bold]Test set[/bold]: {escape(last_run['looks'])}", highlight=False)
     console.print("[bold]Open[/bold] (`make ui` first):", highlight=False)
     for name, link in last_run["links"].items():
         # Not wrapped, so that a terminal recognises the address.

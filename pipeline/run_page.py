@@ -21,7 +21,13 @@ VERDICTS = {
 
 
 def pipeline_page(
-    decision: Mapping[str, Any], model: str, test_score: str, source: Mapping[str, Any], commit: str
+    decision: Mapping[str, Any],
+    model: str,
+    test_score: str,
+    source: Mapping[str, Any],
+    commit: str,
+    *,
+    looks: str,
 ) -> str:
     """Return the description of a pipeline run, in Markdown.
 
@@ -31,13 +37,14 @@ def pipeline_page(
         test_score: Primary metric on test in words.
         source: Content of data/source.json.
         commit: Of git, or "none".
+        looks: How often the test set was used, see `pipeline.test_ledger.sentence`.
     """
     return (
         f"**{decision['candidate']} {VERDICTS[decision['decision']]}**: {test_score}.\n\n"
         f"{' '.join(decision['reasons'])}\n\n"
         f"Model: {model}, sha256 `{decision['model_sha256'][:12]}`.\n\n"
         f"Data: {source['kind']}, {source['count']} samples, sha256 `{str(source['sha256'])[:12]}`; "
-        f"commit `{commit[:12]}`.\n"
+        f"commit `{commit[:12]}`.\n\n{looks}\n"
     )
 
 

@@ -16,11 +16,12 @@ MOST_METRICS = 3
 """Columns of the table of candidates; the rest stands on the terminal and in MLflow."""
 
 
-def run_report(decision: Mapping[str, Any]) -> str:
+def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
     """Return the page of the run whose reports lie in the project.
 
     Args:
         decision: The content of reports/register/decision.json.
+        looks: How often the test set was used, see `pipeline.test_ledger.sentence`.
 
     Raises:
         FileNotFoundError: A report is missing; says which stage makes it.
@@ -34,6 +35,7 @@ def run_report(decision: Mapping[str, Any]) -> str:
     return environment.get_template("run_report.html.j2").render(
         title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
         decision=decision,
+        looks=looks,
         selection=selection,
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],

@@ -1,5 +1,6 @@
 """What stands before the features stage for texts and series: payload, table of samples, split."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -51,10 +52,15 @@ def write_samples(root, payload, lengths, *, channels=(), side=None, kinds=None,
         columns: Values of other columns (`time`, `step_seconds`, `sample_id`).
     """
     count = len(lengths)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     table = {
         "sample_id": [f"{row:03d}" for row in range(count)],
         "row": np.arange(count, dtype=np.int32),
-        "start": np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
+        "content_sha256": [
+            hashlib.sha256(payload[start : start + length].tobytes()).hexdigest()
+            for start, length in zip(starts, lengths, strict=True)
+        ],
+        "start": starts,
         "length": np.array(lengths, np.int64),
         "time": [""] * count,
         "step_seconds": np.zeros(count),

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tests.featured import write_samples
 from tests.synthetic_project import make_project, write_json
 
 CLASSES = ["a", "b", "c"]
@@ -48,21 +51,16 @@ def make_registration_project(root: Path) -> Path:
     """Make the whole project with a good model in models/best and baselines that know nothing."""
     make_project(root, ("cnn", "linear", "majority"))
     images, labels = images_and_labels()
-    (root / "data/interim").mkdir(parents=True)
-    np.save(root / "data/interim/payload.npy", images)
+    ids = [f"s{row:03d}" for row in range(NUM_ROWS)]
+    write_samples(root, images, [1] * NUM_ROWS, sample_id=ids)
     split = np.where(np.arange(NUM_ROWS) % 2 == 0, "test", "train")
     table = {
-        "sample_id": [f"s{row:03d}" for row in range(NUM_ROWS)],
+        "sample_id": ids,
         "row": np.arange(NUM_ROWS, dtype=np.int32),
     }
     (root / "data/split").mkdir()
-    pd.DataFrame(table | {"label": [CLASSES[label] for label in labels], "split": split}).to_parquet(
-        root / "data/split/split.parquet"
-    )
-    digests = {"content_sha256": [f"{row:064x}" for row in range(NUM_ROWS)]}
-    pd.DataFrame({"sample_id": table["sample_id"], **digests}).to_parquet(
-        root / "data/interim/samples.parquet"
-    )
+    labels = [CLASSES[label] for label in labels]
+    pq.write_table(pa.table(table | {"label": labels, "split": split}), root / "data/split/split.parquet")
     write_json(root / "data/features/state.json", feature_state())
     np.save(root / "data/features/features.npy", np.zeros((NUM_ROWS, 0), np.float32))
     for name in ("linear", "majority"):
@@ -82,6 +80,7 @@ def put_best(root: Path, made) -> str:
     from pipeline import training
     from pipeline.artifacts import file_digest
     from pipeline.npz_files import write_npz
+    from pipeline.trained_on import TRAINED_ON, write_trained_on
 
     best = root / "models/best"
     shutil.rmtree(best, ignore_errors=True)
@@ -97,6 +96,8 @@ def put_best(root: Path, made) -> str:
             "test": {"accuracy": interval},
         },
     )
+    with chdir(root):
+        write_trained_on(Path("models/best") / TRAINED_ON, windowed=False)
     inputs = images_and_labels()[0][:16]
     answers = training.predict(made, inputs, np.arange(16))
     write_npz(best / "golden.npz", {"inputs": inputs, "predictions": answers})
@@ -121,6 +122,4 @@ def all_rows_are_new(monkeypatch) -> None:
     """Let no model have seen a test row: the toy models were never trained."""
     from pipeline import contenders
 
-    monkeypatch.setattr(
-        contenders, "unseen_positions", lambda test, _folders: np.arange(len(test)), raising=False
-    )
+    monkeypatch.setattr(contenders, "unseen_positions", lambda test, _folders: np.arange(len(test)))

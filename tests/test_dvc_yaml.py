@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) if path.stem != "__init__"]
 
 # Code that frames, names or shows results and cannot move one: paths, locks, messages, parameter types
-# (docs/decisions/0004), the MLflow record (an outcome of what the other stages computed).
+# (docs/decisions/0004), the ledger of the test set, the MLflow record (an outcome of what the other stages computed).
 FRAME = {
     "__init__",
     "config",
@@ -23,6 +23,7 @@ FRAME = {
     "follow",
     "report",
     "epoch_progress",
+    "test_ledger",
 }
 
 

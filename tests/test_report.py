@@ -74,10 +74,11 @@ def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> N
         report.LAST_RUN,
         {
             "decision": "promoted", "links": {"this run": link}, "run_id": "f", "reasons": ["cnn beats [linear]."],
-            "model": {"name": "digits", "version": 4, "sha256": "0"},
+            "model": {"name": "digits", "version": 4, "sha256": "0"}, "looks": "The test set had judged 3 models.",
         },
     )  # fmt: skip
     text = printed()
+    assert "Test set: The test set had judged 3 models." in text
     assert "digits version 4 became champion" in text
     assert "cnn beats [linear]." in text
     assert link in text

@@ -40,6 +40,11 @@ def test_the_page_is_the_same_every_time():
     assert run_report(DECISION) == run_report(DECISION)
 
 
+def test_the_page_says_how_used_up_the_test_set_is():
+    """One sentence beside the one on how the choice was made."""
+    assert "It had judged 4 models." in run_report(DECISION, "It had judged 4 models.")
+
+
 def test_a_refusal_looks_like_one():
     """The head of the page is marked and says it."""
     page = run_report(DECISION | {"decision": "refused"})

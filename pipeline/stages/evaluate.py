@@ -3,8 +3,9 @@
 Reads: models/tuned/<candidate>/ of every candidate in params.yaml, data/split/split.parquet, data/features/,
 data/interim/{payload.npy,samples.parquet}.
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
-state.json, card.json, golden.npz (16 test inputs with what the model answers), predictions of the chosen
-model and of the baselines on test.
+state.json, card.json, golden.npz (16 test inputs with what the model answers), trained_on.parquet (the rows
+that it was fitted on or chosen by), predictions of the chosen model and of the baselines on test. A line in
+.millrace/test_ledger.jsonl, which is no output: it says who was judged on the test set so far.
 Parameters: candidates, data, evaluate, leaks, seed, split, threads.
 """
 
@@ -15,7 +16,7 @@ import msgspec
 
 from pipeline import paths, runtime, selection
 from pipeline.anomaly_metrics import AlarmRules
-from pipeline.artifacts import finite, write_json
+from pipeline.artifacts import file_digest, finite, write_json
 from pipeline.config import BASELINE_FAMILIES, load_params, window_columns
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.judgement import Bootstrap, Candidate, Judgement, judge, judge_classes, read_candidate
@@ -25,6 +26,7 @@ from pipeline.leak_fitted import refuse_unless_fitted_on_train
 from pipeline.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.metric_names import primary_called, shown
 from pipeline.specs import OutputSpec
+from pipeline.test_ledger import note_use
 from pipeline.train_data import load_train_data
 
 IMAGE_AXES = 4
@@ -115,6 +117,7 @@ def evaluate(
 
     test = load_rows("test", season)
     on_test = _measures_on_test(test, spec, yardstick, select_by)
+    _note_use(candidates[choice.chosen], test)
     predictions = _predictions(candidates, test)
     points = {name: item.point for name, item in candidates.items()}
     classes = spec.task == "classification"
@@ -160,6 +163,13 @@ def _measures_on_test(test: JudgedRows, spec: OutputSpec, yardstick: Yardstick, 
             f"{sorted(existing)}. Label some, or let the test part begin elsewhere."
         )
     return measures
+
+
+def _note_use(chosen: Candidate, test: JudgedRows) -> None:
+    """Write down that the test set is opened for this model, before it is."""
+    from pipeline.contenders import judges_of
+
+    note_use(judges_of(test), file_digest(chosen.folder / "model.keras", "sha256"), "evaluate")
 
 
 def _predictions(candidates: Mapping[str, Candidate], test: JudgedRows) -> dict[str, Predictions]:

@@ -3,7 +3,7 @@
 Reads: models/best, models/tuned, data/interim/payload.npy, data/features, data/split/split.parquet,
 data/source.json, dvc.lock, reports/; git.
 Writes: reports/register/decision.json, decision.html, settled and report.html; runs, a model version, the list of
-champions and aliases in MLflow; .millrace/last_run.json.
+champions and aliases in MLflow; .millrace/last_run.json and test_ledger.jsonl.
 Parameters: register, candidates, evaluate, seed, threads.
 
 Every step finds what an earlier attempt left, so running it again changes nothing. A model whose origin is not
@@ -28,6 +28,7 @@ from pipeline.metric_names import primary_called
 from pipeline.run_report import run_report
 from pipeline.sealed_version import ensure_version
 from pipeline.settled import write_settled
+from pipeline.test_ledger import sentence
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
@@ -108,12 +109,14 @@ def register(
     Raises:
         ServiceDown: The MLflow store does not answer; nothing is lost.
     """
+    from pipeline.contenders import judges_of, load_test_rows
     from pipeline.promotion import decide
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.owners import sweep
     from pipeline.tracking.record import attach, describe, record_pipeline
     from pipeline.tracking.registry import apply_decision, record_decision
     from pipeline.tracking.store import open_store, service_errors, without_password
+    from pipeline.tracking.test_uses import share_uses
 
     state = lineage.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
@@ -135,19 +138,22 @@ def register(
         decision = held_or_let_pass(decision, state.committed, uncommitted)
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
+        judges = judges_of(load_test_rows())
+        share_uses(store, model_name, version, judges)
+        looks = sentence(judges, version.model_sha256)
         model = f"{model_name} version {version.number}"
         page = run_page.pipeline_page(
-            decision, model, run_page.test_score(card), state.data, state.tags["git.commit"]
+            decision, model, run_page.test_score(card), state.data, state.tags["git.commit"], looks=looks
         )
         describe(store, recorded.parent_run_id, page)
-        write_text(paths.RUN_REPORT, run_report(decision))
+        write_text(paths.RUN_REPORT, run_report(decision, looks))
         attach(store, recorded.parent_run_id, paths.RUN_REPORT)
         write_text(paths.DECISION_PAGE, decision_page(decision))
         attach(store, run_id, paths.DECISION_PAGE)
     base = without_password(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
     links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)
-    write_last_run(links, model_name, version, decision, recorded.parent_run_id)
+    write_last_run(links, model_name, version, decision, recorded.parent_run_id, looks=looks)
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)
     report.print_report()
@@ -155,12 +161,18 @@ def register(
 
 
 def write_last_run(
-    links: Mapping[str, str], model_name: str, version: "Version", decision: Mapping[str, Any], run_id: str
+    links: Mapping[str, str],
+    model_name: str,
+    version: "Version",
+    decision: Mapping[str, Any],
+    run_id: str,
+    *,
+    looks: str,
 ) -> None:
     """Write what the report at the end of the pipeline shows of this machine's record."""
     model = {"name": model_name, "version": version.number, "sha256": version.model_sha256}
     content = {"decision": decision["decision"], "links": links, "model": model, "run_id": run_id}
-    write_json(report.LAST_RUN, {**content, "reasons": decision["reasons"]})
+    write_json(report.LAST_RUN, {**content, "reasons": decision["reasons"], "looks": looks})
 
 
 if __name__ == "__main__":

@@ -18,15 +18,17 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score
 
 from pipeline import candidate, paths
-from pipeline.artifacts import write_json
+from pipeline.artifacts import file_digest, write_json
 from pipeline.judgement import Bootstrap
 from pipeline.keras_files import load_model, save_model
 from pipeline.measures import Yardstick
 from pipeline.runtime import DataRefused, StorageFailed
 from pipeline.stages import evaluate as stage
+from pipeline.test_ledger import all_uses
 from pipeline.train_data import load_train_data
 from pipeline.train_statistics import feature_statistics, image_statistics
 from tests.conftest import copy_project
+from tests.featured import write_samples
 from tests.ingested import write_ingested
 from tests.train_project import MODELS, TRAINING
 
@@ -44,9 +46,9 @@ def write_data() -> None:
     images = (pixels[:500].reshape(-1, 8, 8, 1) * 15).astype(np.uint8)
     features = pixels[:500, 20:44].astype(np.float32)
     labels = [f"digit {target}" for target in targets[:500]]
-    for path, array in ((paths.PAYLOAD_NPY, images), (paths.FEATURES_NPY, features)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, array)
+    paths.FEATURES_NPY.parent.mkdir(parents=True, exist_ok=True)
+    np.save(paths.FEATURES_NPY, features)
+    write_samples(Path(), images, [1] * 500, sample_id=[f"digits/{index:04d}" for index in range(500)])
     write_split(labels, SPLITS)
     train = images[:300] / 255
     write_json(
@@ -179,8 +181,35 @@ def test_all_files_are_there(evaluated: Path) -> None:
     }  # fmt: skip
     assert best == {
         "baseline_linear_predictions.npy", "baseline_majority_predictions.npy", "card.json", "golden.npz",
-        "model.keras", "settings.json", "state.json", "test_predictions.npy",
+        "model.keras", "settings.json", "state.json", "test_predictions.npy", "trained_on.parquet",
     }  # fmt: skip
+
+
+def test_what_the_model_was_trained_on_travels_with_it(evaluated: Path) -> None:
+    """300 digits trained, 100 chose, by content; digits that look alike to the bit are one row."""
+    samples = pq.read_table(evaluated / paths.SAMPLES_PARQUET).sort_by("row")["content_sha256"].to_pylist()
+    table = pq.read_table(evaluated / paths.BEST_DIR / "trained_on.parquet")
+    found = set(zip(table["content_sha256"].to_pylist(), table["split"].to_pylist(), strict=True))
+    assert found == set(zip(samples[:400], SPLITS[:400], strict=True))
+
+
+def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, monkeypatch) -> None:
+    """A crash behind it leaves the line; a second run of the same model adds none."""
+
+    def died(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "_predictions", died)
+        with pytest.raises(KeyboardInterrupt):
+            stage.evaluate(FAMILIES, **SETTINGS)
+    chosen = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
+    digest = file_digest(paths.tuned_dir(chosen) / "model.keras", "sha256")
+    assert [(digest, "evaluate", 100)] == [
+        (use.model_sha256, use.by, use.judges.num_rows) for use in all_uses()
+    ]
+    stage.evaluate(FAMILIES, **SETTINGS)
+    assert len(all_uses()) == 1
 
 
 def test_accuracy_equals_scikit_learn_on_reloaded_predictions(evaluated: Path) -> None:

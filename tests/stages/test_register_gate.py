@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import contenders
-from pipeline.contenders import NotComparable
+from pipeline.contenders import NotComparable, unseen_positions
 from pipeline.decision_page import decision_page
 from pipeline.gate import Rules
 from pipeline.measures import Yardstick
@@ -18,6 +18,7 @@ from pipeline.metric_names import primary_called
 from pipeline.promotion import LATENCY_MS
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.trained_on import TRAINED_ON, write_trained_on
 from tests.registration import NUM_ROWS, all_rows_are_new, make_registration_project, model, put_best
 
 pytestmark = pytest.mark.timeout(180)
@@ -100,7 +101,7 @@ def seen(monkeypatch, *positions):
         asked.append([folder.name for folder in folders])
         return np.setdiff1d(np.arange(len(test)), positions)
 
-    monkeypatch.setattr(contenders, "unseen_positions", unseen, raising=False)
+    monkeypatch.setattr(contenders, "unseen_positions", unseen)
     return asked
 
 
@@ -135,13 +136,46 @@ def test_a_challenger_that_saw_the_test_rows_is_refused(project, monkeypatch):
     assert {} == registry.aliases(open_store(project, "digits"), "digits")
 
 
+def put_split(project, splits):
+    """Give every row a split, and make models/best one that was trained on today's train rows."""
+    path = project / "data/split/split.parquet"
+    table = pq.read_table(path).sort_by("row")
+    table = table.set_column(table.schema.get_field_index("split"), "split", pa.array(splits))
+    pq.write_table(table, path)
+    write_trained_on(project / "models/best" / TRAINED_ON, windowed=False)
+
+
+@pytest.mark.parametrize(
+    ("swapped", "verdict", "rows", "left_out"), [(30, "promoted", 60, 30), (80, "refused", 10, 80)]
+)
+def test_rows_in_the_papers_of_the_registered_champion_do_not_judge(
+    project, monkeypatch, swapped, verdict, rows, left_out
+):
+    """Another split moves training rows of then into today's test: nothing faked, by way of the registry."""
+    monkeypatch.setattr(contenders, "unseen_positions", unseen_positions)
+    then = ["test" if row % 2 == 0 else "train" for row in range(NUM_ROWS)]
+    put_best(project, model(9.0, confused=12.0))
+    put_split(project, then)
+    first = run_register()
+    assert ("promoted", 90, 0) == (first["decision"], first["test_rows"], first["test_rows_left_out"])
+    put_best(project, model(9.0))
+    other = {"test": "train", "train": "test"}
+    put_split(project, [other[name] for name in then[: 2 * swapped]] + then[2 * swapped :])
+    decision = run_register()
+    assert (verdict, rows, left_out) == (
+        decision["decision"],
+        decision["test_rows"],
+        decision["test_rows_left_out"],
+    )
+
+
 def test_a_model_that_does_not_say_what_it_saw_is_refused(project, monkeypatch):
     """Could not check is not good."""
 
     def unknown(_test, _folders):
         raise NotComparable("Nobody knows which rows a model was trained on.")
 
-    monkeypatch.setattr(contenders, "unseen_positions", unknown, raising=False)
+    monkeypatch.setattr(contenders, "unseen_positions", unknown)
     decision = run_register()
     assert ("refused", 0) == (decision["decision"], decision["test_rows"])
     assert ["Nobody knows which rows a model was trained on."] == decision["reasons"]

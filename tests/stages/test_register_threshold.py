@@ -3,7 +3,8 @@
 from contextlib import suppress
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import runtime
@@ -14,7 +15,15 @@ from pipeline.metric_names import primary_called
 from pipeline.stages import register
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite
-from tests.registration import NUM_ROWS, SIDE, feature_state, make_registration_project, put_best, save
+from tests.registration import (
+    NUM_ROWS,
+    SIDE,
+    all_rows_are_new,
+    feature_state,
+    make_registration_project,
+    put_best,
+    save,
+)
 
 pytestmark = pytest.mark.timeout(180)
 LABELS = np.arange(NUM_ROWS) % 2
@@ -59,17 +68,17 @@ def project(tmp_path, monkeypatch):
         runtime.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path / "project")
     create_sqlite(root / "mlflow.db")
-    split = pd.read_parquet(root / "data/split/split.parquet")
-    split = split.assign(
-        label=np.array(["a", "b"])[LABELS], split=np.array(["test", "train", "val"])[np.arange(NUM_ROWS) % 3]
-    )
-    split.to_parquet(root / "data/split/split.parquet")
+    split = pq.read_table(root / "data/split/split.parquet").to_pydict()
+    split["label"] = np.array(["a", "b"])[LABELS].tolist()
+    split["split"] = np.array(["test", "train", "val"])[np.arange(NUM_ROWS) % 3].tolist()
+    pq.write_table(pa.table(split), root / "data/split/split.parquet")
     write_json(root / "data/features/state.json", STATE)
     for name in ("linear", "majority"):
         save(root / "models/tuned" / name, two_class_model(0.0), name)
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    all_rows_are_new(monkeypatch)
     monkeypatch.setattr(register.report, "print_report", lambda *_a, **_k: None)
     return root
 
@@ -84,6 +93,7 @@ def run_register():
         experiment="toys",
         rules=RULES,
         yardstick=Yardstick(positive_class="b"),
+        uncommitted="a project of a test",
     )["decision"]
 
 
