@@ -43,7 +43,7 @@ def save_model(model: keras.Model, path: Path) -> None:
         ValueError: A weight is NaN or infinite, or layers share a part with state; nothing broken is ever
             written.
         NotPermitted: The model has layers that are not on the list of those that `load_model` builds.
-        OSError: The disk is full or not writable; the old file is still there, whole.
+        OSError, StorageFailed: The disk is full or not writable; the old file is still there, whole.
     """
     broken = _broken_weights(model)
     if broken:
@@ -55,7 +55,8 @@ def save_model(model: keras.Model, path: Path) -> None:
         # A folder, not `model.save(path)`: that chooses by free memory how it writes the weights, and
         # truncates `path` before it knows whether the new content fits.
         unpacked = Path(folder) / "model"
-        keras.saving.save_model(model, unpacked, zipped=False)
+        with _failed_writes(path):
+            keras.saving.save_model(model, unpacked, zipped=False)
         config = json.loads((unpacked / CONFIG).read_text(encoding="utf-8"))
         plain = _without_ids(config)
         check_config(plain, path)
@@ -143,6 +144,21 @@ def _check_sizes(config: dict[str, Any], held: Shapes, path: Path) -> None:
                 if math.prod(tensor.shape[1:]) > MAX_LAYER_NUMBERS:
                     shape = f"{layer.name}: {tensor.shape}"
                     raise refused(path, "has a layer of absurd size", f"{MAX_LAYER_NUMBERS:,} numbers", shape)
+
+
+@contextmanager
+def _failed_writes(path: Path) -> Iterator[None]:
+    """Turn what HDF5 says of a failed write, which it raises as RuntimeError on closing, into one message."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "errno = " not in str(error):
+            raise
+        raise StorageFailed(
+            f"{path.name} was not saved. Expected room and a working disk for temporary files. Received: "
+            f"{' '.join(str(error).split())[:300]}. Free space in {tempfile.gettempdir()}, or set TMPDIR; an earlier "
+            "file is still there."
+        ) from error
 
 
 @contextmanager
