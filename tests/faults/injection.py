@@ -145,7 +145,17 @@ def _write_all(write: Callable[[int], None], first: int, last: int, shared: mmap
 
 
 def _attach(pid: int, fault: Fault | None, trace_path: Path) -> subprocess.Popen:
-    command = ["strace", "-f", "-p", str(pid), "-o", str(trace_path), "-e", f"trace={','.join(SYSCALLS)}"]
+    command = [
+        "strace",
+        "-f",
+        "-y",
+        "-p",
+        str(pid),
+        "-o",
+        str(trace_path),
+        "-e",
+        f"trace={','.join(SYSCALLS)}",
+    ]
     if fault is not None:
         what = "signal=SIGKILL" if fault.error == "KILL" else f"error={fault.error}"
         command += ["-e", f"inject={fault.syscall}:{what}:when={fault.number}"]
