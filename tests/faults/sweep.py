@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults.injection import SYSCALLS, Ending, Fault, errors_of, parsed, run
-from tests.faults.writers import WRITERS, Torn, Writer
+from tests.faults.writer import Torn, Writer
+from tests.faults.writers import WRITERS
 
 STORAGE, PERMISSION, KILLED = 74, 77, 137
 
