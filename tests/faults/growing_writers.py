@@ -38,12 +38,45 @@ def _audit_write(number: int) -> None:
 def _audit_read() -> int:
     from pipeline.audit import read_audit
 
-    found = [entry["number"] for entry in read_audit()]
+    return _last_of([entry["number"] for entry in read_audit()])
+
+
+def _last_of(found: list[int]) -> int:
     last = max(found)
     # A repeated command may note twice what it did once; nothing may be missing or out of order.
     if found != sorted(found) or set(found) != set(range(last + 1)):
-        raise Torn(f"audit log: {found}")
+        raise Torn(f"lines: {found}")
     return last
+
+
+# The lines of a retraining's history, and the ledger of the test set
+
+
+def _lines_write(number: int) -> None:
+    from pipeline.retraining.lines import append_line
+
+    append_line(Path(".millrace/retrain/history.jsonl"), {"number": number, "why": "w" * 300})
+
+
+def _lines_read() -> int:
+    from pipeline.retraining.lines import read_lines
+
+    return _last_of([record["number"] for record in read_lines(Path(".millrace/retrain/history.jsonl"))])
+
+
+def _ledger_write(number: int) -> None:
+    from pipeline.test_ledger import Judges, note_use
+
+    note_use(Judges("d" * 64, 100, (1, 2, 3)), f"{number:064x}", "somebody")
+
+
+def _ledger_read() -> int:
+    from pipeline.test_ledger import all_uses
+
+    numbers = [int(use.model_sha256, 16) for use in all_uses()]
+    if len(set(numbers)) < len(numbers):
+        raise Torn(f"a use counts twice: {numbers}")
+    return _last_of(numbers)
 
 
 # The live log of a training
@@ -123,6 +156,8 @@ def _stored_read() -> int:
 GROWING_WRITERS: dict[str, Writer] = {
     "settled": Writer(_settled_write, _settled_read, 5),
     "audit": Writer(_audit_write, _audit_read, 20),
+    "history": Writer(_lines_write, _lines_read, 15),
+    "test ledger": Writer(_ledger_write, _ledger_read, 12),
     "live log": Writer(_live_write, _live_read, 6),
     "rungs": Writer(_rung_write, _rung_read, 7),
     "stored archive": Writer(_stored_write, _stored_read, 3, _stored_prepare),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.runtime import _code_of
+from pipeline.runtime import code_of
 
 SYSCALLS = (
     "openat", "write", "pwrite64", "writev", "fsync", "fdatasync", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir",
@@ -137,7 +137,7 @@ def _write_all(write: Callable[[int], None], first: int, last: int, shared: mmap
             write(number)
             shared[0] = number - first + 1
     except BaseException as error:
-        code = _code_of(error)[0]
+        code = code_of(error)[0]
         said = f"{type(error).__name__}: {error}".encode()[:4000]
         shared[2 : 2 + len(said)] = said
     finally:

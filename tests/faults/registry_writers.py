@@ -16,7 +16,8 @@ MLFLOW_FILES = ("mlflow.db", "mlartifacts/", "packed-")
 
 @contextmanager
 def _store():
-    from pipeline.tracking.store import service_errors, tracking_uri
+    from pipeline.paths import tracking_uri
+    from pipeline.tracking.store import service_errors
     from tests.registered import store_in
 
     # As the stages do it.

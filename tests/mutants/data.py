@@ -6,7 +6,7 @@ MUTANTS = (
     Mutant(
         "digest of a download",
         "pipeline/download.py",
-        "            if digest != sha256.lower():",
+        "            if sha256 is not None and digest != sha256.lower():",
         "            if not digest:",
         ("tests/test_download.py::test_trouble_ends_soon_with_a_message_and_leaves_the_old_file",),
     ),
