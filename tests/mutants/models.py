@@ -43,7 +43,7 @@ MUTANTS = (
         "pipeline/training.py",
         "for array in [predictions, *model.get_weights()]):",
         "for array in [predictions]):",
-        ("tests/test_training.py::test_predictions_of_a_broken_model_are_refused",),
+        ("tests/test_training.py::test_healthy_looking_predictions_of_broken_weights_are_refused",),
     ),
     Mutant(
         "finite inputs of predictions",
