@@ -133,7 +133,8 @@ def main() -> None:
     count = (MOST_OF_DEAR if dear else len(points)) if arguments.all else arguments.sample
     tried = chosen(points, count, arguments.seed)
     tried = [*arguments.points, *tried]
-    found = [problem for fault in tried for problem in sweep.problems(fault)]
+    found = [f"{fault}: there is no such call any more" for fault in arguments.points if fault not in points]
+    found += [problem for fault in tried for problem in sweep.problems(fault)]
     os.chdir("/")
     shutil.rmtree(base)
     print("\n".join(found))

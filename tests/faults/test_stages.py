@@ -95,6 +95,18 @@ def test_read_only_disk_ends_a_stage_with_its_code(finished, disk, name):
     assert [] == broken_outs(project, finished, stage)
 
 
+@pytest.mark.parametrize("left_kib", [30, 90])
+def test_full_disk_leaves_no_byte_code_that_every_later_start_stumbles_over(disk, left_kib):
+    """Python writes what fits of a compiled file and takes it for whole; so a stage writes none where room is scarce."""
+    project = copy_project(disk / "project")
+    (disk / "tmp").mkdir()
+    filler = fill(disk, left_kib * 1024)
+    run_stage(project, "pipeline/run check")
+    filler.unlink()
+    again = run_stage(project, "pipeline/run check")
+    assert 0 == again.returncode, again.stderr[-500:]
+
+
 @pytest.fixture
 def fresh(tmp_path):
     """The project's files alone: enough for `check` and `fetch`."""
