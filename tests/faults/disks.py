@@ -59,8 +59,11 @@ def fill(folder, left_bytes):
 
 
 def copied(finished, project, stage):
-    """Copy a finished pipeline, without what a stage writes: DVC removes that before it starts the stage."""
-    left_out = shutil.ignore_patterns(".dvc", ".venv", "__pycache__")
+    """Copy a finished pipeline, without what a stage writes: DVC removes that before it starts the stage.
+
+    Without the record, which names its artifacts by absolute paths, and what this machine noted.
+    """
+    left_out = shutil.ignore_patterns(".dvc", ".millrace", ".venv", "__pycache__", "mlflow.db*", "mlartifacts")
     shutil.copytree(finished, project, symlinks=True, ignore=left_out)
     for out in stage["outs"]:
         path = project / out["path"]

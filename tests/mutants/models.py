@@ -25,6 +25,13 @@ MUTANTS = (
         ("tests/test_keras_files.py::test_weights_that_are_not_finite_are_never_saved",),
     ),
     Mutant(
+        "comparison of a saved model's weights with the file of them",
+        "pipeline/keras_files.py",
+        "    if missing:\n",
+        "    if missing < 0:\n",
+        ("tests/faults/test_sweep.py::test_sample_of_faults_tears_nothing_and_leaves_nothing[keras]",),
+    ),
+    Mutant(
         "sizes of arrays against what their headers say",
         "pipeline/npz_files.py",
         "    if held != declared:",
