@@ -48,6 +48,16 @@ def remove_leftovers(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def reserve(path: Path) -> None:
+    """Take the room that a file needs before it is written through memory, where a full disk kills the process.
+
+    Raises:
+        OSError: There is not enough.
+    """
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
 def fsync_dir(folder: Path) -> None:
     """Make renames inside `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)

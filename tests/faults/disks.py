@@ -63,7 +63,9 @@ def copied(finished, project, stage):
 
     Without the record, which names its artifacts by absolute paths, and what this machine noted.
     """
-    left_out = shutil.ignore_patterns(".dvc", ".millrace", ".venv", "__pycache__", "mlflow.db*", "mlartifacts")
+    left_out = shutil.ignore_patterns(
+        ".dvc", ".millrace", ".venv", "__pycache__", "mlflow.db*", "mlartifacts"
+    )
     shutil.copytree(finished, project, symlinks=True, ignore=left_out)
     for out in stage["outs"]:
         path = project / out["path"]

@@ -105,5 +105,7 @@ FILE_WRITERS: dict[str, Writer] = {
     "params.yaml": file_writer("params.yaml", _params, 5),
     "source.tar": file_writer("data/raw/source.tar", _tar, 6),
     # Keras unpacks into the system's temporary folder; what a kill leaves there, the system clears away.
-    "keras": replace(file_writer("models/model.keras", _keras, 2), ignored=("../tmp/",), dear=True),
+    "keras": replace(
+        file_writer("models/model.keras", _keras, 2), ignored=("../tmp/",), may_crash=True, dear=True
+    ),
 }

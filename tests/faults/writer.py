@@ -21,6 +21,7 @@ class Writer:
         prepare: Makes what version 0 needs.
         ignored: How the names of files begin that may be left behind, or that have another name each time.
         service: Whether a failing disk shows as a store that does not answer.
+        may_crash: Whether a library in it dies of some faults (HDF5 does, by SIGSEGV): a crash is a pause too.
         dear: Whether a point takes long, so that a short run tries fewer.
     """
 
@@ -30,6 +31,7 @@ class Writer:
     prepare: Callable[[], None] = lambda: None
     ignored: tuple[str, ...] = ()
     service: bool = False
+    may_crash: bool = False
     dear: bool = False
 
 

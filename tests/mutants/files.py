@@ -84,6 +84,13 @@ MUTANTS = (
         ("tests/faults/test_durability.py::test_half_made_store_of_a_killed_process_is_removed",),
     ),
     Mutant(
+        "room for a file before it is mapped",
+        "pipeline/features.py",
+        "        reserve(temporary)\n",
+        "",
+        ("tests/faults/test_disk_full.py::test_every_mapped_file_gets_its_room",),
+    ),
+    Mutant(
         "digest of a checkpoint",
         "pipeline/checkpoint.py",
         "if content[:head] != MAGIC + hashlib.sha256(payload).digest():",
