@@ -12,7 +12,7 @@ TESTS ?= tests
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
 UPGRADE ?=
 
-.PHONY: help run test test-slow check format ui lock setup clean
+.PHONY: help run test test-slow mutants check format ui lock setup clean
 
 run: $(READY)  ## the whole pipeline; a second time only what changed
 	.venv/bin/dvc --wait-for-lock repro
@@ -22,6 +22,9 @@ test: $(READY)  ## the default tests
 
 test-slow: $(READY)  ## random kills, two clones, four pipelines at once, a server that goes away: about half an hour
 	.venv/bin/python -m pytest -m slow -n 0 --timeout 3600 $(TESTS)
+
+mutants: $(READY)  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
+	.venv/bin/python -m tests.mutants
 
 check: $(READY)  ## style, types, layers, spelling
 	.venv/bin/ruff format --check .

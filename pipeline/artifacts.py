@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -24,7 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the whole new one, also after a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
+    remove_leftovers(path)
     prefix = f".{path.name}.{os.getpid()}."
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
@@ -40,12 +40,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what writers of `path` left behind that were killed half-way."""
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` left behind that were killed half-way: `.<name>.<process>.` and anything."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         owner = leftover.name.removeprefix(f".{path.name}.").partition(".")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
             leftover.unlink(missing_ok=True)
+
+
+def reserve(path: Path) -> None:
+    """Take the room that a file needs before it is written through memory, where a full disk kills the process.
+
+    Raises:
+        OSError: There is not enough.
+    """
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def fsync_dir(folder: Path) -> None:
@@ -126,11 +136,11 @@ def content_key(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def canonical_zip(source: Path, path: Path, replace: dict[str, bytes] | None = None) -> None:
+def canonical_zip(source: Path | IO[bytes], path: Path, replace: dict[str, bytes] | None = None) -> None:
     """Rewrite a zip so that equal content gives equal bytes: sorted members, fixed dates, stored plain.
 
     Args:
-        source: Any zip file.
+        source: Any zip file, or an open one.
         path: Where the canonical one goes, all or nothing.
         replace: New content for single members.
     """

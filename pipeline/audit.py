@@ -1,5 +1,6 @@
 """What people did to the champion on this machine: `.millrace/audit.jsonl`, which only ever grows."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ def append_audit(entry: Mapping[str, Any], path: Path = AUDIT_LOG) -> None:
 
     The line is written in one call at the end of the file, so that two writers do not mix; a line that a power cut
     tore gets a line of its own.
+
+    Raises:
+        OSError: The disk is full or failed; the entry counts as not written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dict(entry), sort_keys=True) + "\n"
@@ -23,7 +27,11 @@ def append_audit(entry: Mapping[str, Any], path: Path = AUDIT_LOG) -> None:
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, (("\n" if torn else "") + text).encode())
+        line = (("\n" if torn else "") + text).encode()
+        written = os.write(descriptor, line)
+        if written != len(line):
+            # The rest in a second call would either fail as well, or land behind another writer's line.
+            raise OSError(errno.ENOSPC, f"{written} of {len(line)} bytes fit", str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

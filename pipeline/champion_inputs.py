@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
+from pipeline.artifacts import reserve
 from pipeline.bags import bag_of
 from pipeline.calendar_features import has_offset, seconds_of
 from pipeline.input_files import mapped
@@ -178,6 +179,7 @@ def _chosen_columns(payload: np.ndarray, places: Sequence[int], path: Path) -> n
     """Write some columns of the payload in another order, a chunk at a time."""
     shape = (len(payload), len(places))
     written = np.lib.format.open_memmap(path, mode="w+", dtype=payload.dtype, shape=shape)
+    reserve(path)
     first = 0
     for chunk in steps_of(payload, 0, len(payload), payload.shape[1]):
         written[first : first + len(chunk)] = chunk[:, list(places)]

@@ -17,7 +17,7 @@ from skimage.color import rgb2gray, rgb2hsv
 from skimage.feature import graycomatrix, graycoprops, hog, local_binary_pattern
 from skimage.filters import sobel
 
-from pipeline.artifacts import atomic_path
+from pipeline.artifacts import atomic_path, reserve
 from pipeline.feature_rules import cells_per_block
 from pipeline.runtime import die_with_parent
 
@@ -112,6 +112,7 @@ def write_features(
             return
         shape = (len(images), len(names))
         table = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        reserve(temporary)
         start = 0
         for vectors in _mapped(extract, images, workers):
             _check_finite(vectors, start, names)

@@ -23,6 +23,7 @@ class Improvement:
         opponent: Its name.
         interval: Of the difference; more is better, whatever the metric's direction.
         needed: What the lower end must lie above.
+        beaten: Whether it does.
         check: The same as a row of the decision.
         sentence: The same for people.
     """
@@ -30,13 +31,9 @@ class Improvement:
     opponent: str
     interval: Interval
     needed: float
+    beaten: bool
     check: Check
     sentence: str
-
-    @property
-    def beaten(self) -> bool:
-        """Return whether it is enough."""
-        return self.interval.low > self.needed
 
 
 def improvements(question: Question, rules: Rules) -> list[Improvement]:
@@ -107,6 +104,7 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
         name,
         interval,
         needed,
+        beaten,
         Check(f"{verb[0]} {name}", met(beaten), f"lower end {bound}", found, interval),
         f"{challenger} {verb[0] if beaten else verb[1]} {name}: {found}; needed {bound}.",
     )

@@ -22,7 +22,7 @@ from pipeline.artifacts import canonical_zip
 from pipeline.keras_config import check_config, check_metadata, parse_config
 from pipeline.plain_zip import read_bounded, read_plain_zip, refused
 from pipeline.runtime import StorageFailed
-from pipeline.weights_file import Shapes, check_weights
+from pipeline.weights_file import Shapes, arrays_missing, check_weights
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = {CONFIG, METADATA, WEIGHTS}
@@ -43,7 +43,7 @@ def save_model(model: keras.Model, path: Path) -> None:
         ValueError: A weight is NaN or infinite, or layers share a part with state; nothing broken is ever
             written.
         NotPermitted: The model has layers that are not on the list of those that `load_model` builds.
-        OSError: The disk is full or not writable; the old file is still there, whole.
+        OSError, StorageFailed: The disk is full or not writable; the old file is still there, whole.
     """
     broken = _broken_weights(model)
     if broken:
@@ -55,7 +55,9 @@ def save_model(model: keras.Model, path: Path) -> None:
         # A folder, not `model.save(path)`: that chooses by free memory how it writes the weights, and
         # truncates `path` before it knows whether the new content fits.
         unpacked = Path(folder) / "model"
-        keras.saving.save_model(model, unpacked, zipped=False)
+        with _failed_writes(path):
+            keras.saving.save_model(model, unpacked, zipped=False)
+            _check_written(model, unpacked / WEIGHTS, path)
         config = json.loads((unpacked / CONFIG).read_text(encoding="utf-8"))
         plain = _without_ids(config)
         check_config(plain, path)
@@ -143,6 +145,33 @@ def _check_sizes(config: dict[str, Any], held: Shapes, path: Path) -> None:
                 if math.prod(tensor.shape[1:]) > MAX_LAYER_NUMBERS:
                     shape = f"{layer.name}: {tensor.shape}"
                     raise refused(path, "has a layer of absurd size", f"{MAX_LAYER_NUMBERS:,} numbers", shape)
+
+
+def _check_written(model: keras.Model, weights_path: Path, path: Path) -> None:
+    """Compare the weights with the file of them: HDF5 loses some failed writes and leaves zeros in their place."""
+    weights = [np.asarray(weight) for weight in model.weights]
+    missing = arrays_missing(weights_path.read_bytes(), weights, path)
+    if missing:
+        raise OSError(f"{missing} of {len(weights)} weight arrays did not arrive in {weights_path}")
+
+
+@contextmanager
+def _failed_writes(path: Path) -> Iterator[None]:
+    """Turn what becomes of a failed write in HDF5 and Keras, errors of other kinds included, into one message."""
+    try:
+        yield
+    except (OSError, RuntimeError, UnboundLocalError) as error:
+        # HDF5 raises RuntimeError on closing; Keras closes what it never opened.
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        if isinstance(cause, PermissionError):
+            raise cause from None
+        if not isinstance(cause, OSError) and "errno = " not in str(cause):
+            raise
+        raise StorageFailed(
+            f"{path.name} was not saved. Expected room and a working disk for temporary files. Received: "
+            f"{' '.join(str(cause).split())[:300]}. Free space in {tempfile.gettempdir()}, or set TMPDIR; an earlier "
+            "file is still there."
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import io
 import math
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ KINDS = "biuf"
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name to `path`, all or nothing."""
-    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-        as_numpy_writes = Path(folder) / "arrays.npz"
-        named: dict[str, Any] = dict(arrays)
+    named: dict[str, Any] = dict(arrays)
+    # In memory: a folder of temporary files would outlive a kill.
+    with io.BytesIO() as as_numpy_writes:
         np.savez(as_numpy_writes, **named)
         # Python 3.11.2 and 3.11.7 write other bytes for the same arrays; rewritten, they are equal.
         canonical_zip(as_numpy_writes, path)

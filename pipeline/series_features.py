@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.artifacts import atomic_path
+from pipeline.artifacts import atomic_path, reserve
 from pipeline.specs import PAD
 from pipeline.train_statistics import TrainStatistics, exact_statistics
 
@@ -171,6 +171,7 @@ def write_series(
     shape = (len(payload), len(scaler.channels))
     with atomic_path(path) as temporary:
         written = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        reserve(temporary)
         for name, start, stop in series:
             if not cut_by_time:
                 written[start:stop] = scaler.transform_whole(np.asarray(payload[start:stop, : shape[1]]))

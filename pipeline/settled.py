@@ -10,7 +10,7 @@ file of constant content, and a `dvc repro` with nothing new runs nothing. See d
 import os
 
 from pipeline import paths
-from pipeline.artifacts import fsync_dir, write_text
+from pipeline.artifacts import fsync_dir, remove_leftovers, write_text
 
 
 def write_settled(*, held: bool) -> None:
@@ -20,6 +20,7 @@ def write_settled(*, held: bool) -> None:
         write_text(path, "settled\n")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.link")
     beside.unlink(missing_ok=True)
     beside.symlink_to(os.path.relpath(paths.DVC_LOCK, path.parent))

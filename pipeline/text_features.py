@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.artifacts import atomic_path
+from pipeline.artifacts import atomic_path, reserve
 from pipeline.bags import fit_bag
 from pipeline.runtime import DataRefused
 from pipeline.tokens import Unit, fit_tokenizer
@@ -122,4 +122,6 @@ def texts_of(payload: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows:
 
 def _new_array(files: ExitStack, path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     temporary = files.enter_context(atomic_path(path))
-    return np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+    array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+    reserve(temporary)
+    return array

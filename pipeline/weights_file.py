@@ -4,13 +4,16 @@ HDF5 can point to other files (links, external storage, virtual data sets), run 
 arrays of any size without holding them, and let a group contain itself. Keras' own file has none of that.
 """
 
+import hashlib
 import io
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from pipeline.plain_zip import refused
 from pipeline.runtime import StorageFailed
@@ -53,6 +56,27 @@ def check_weights(content: bytes, path: Path) -> Shapes:
             f"{path} has weights that cannot be read. Expected an HDF5 file as Keras writes it. Received: "
             f"{str(error)[:300]}. Remove the file and fetch or make it again."
         ) from error
+
+
+def arrays_missing(content: bytes, arrays: Sequence[np.ndarray], path: Path) -> int:
+    """Return how many arrays do not stand in an HDF5 file of weights bit by bit, wherever they may stand.
+
+    Args:
+        content: Of `model.weights.h5`.
+        arrays: What was to be written.
+        path: For messages.
+
+    Raises:
+        OSError: It cannot be read.
+        NotPermitted: It holds what a file of weights never does.
+    """
+    with h5py.File(io.BytesIO(content), "r") as file:
+        held = Counter(_digest(array[()]) for array in _walk(file, path))
+    return (Counter(map(_digest, arrays)) - held).total()
+
+
+def _digest(array: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    return array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
 
 
 def _walk(file: h5py.File, path: Path) -> list[h5py.Dataset]:

@@ -192,6 +192,18 @@ def test_predictions_of_a_broken_model_are_refused():
         training.predict(model, images(4)[0], np.arange(4))
 
 
+def test_healthy_looking_predictions_of_broken_weights_are_refused():
+    """A ReLU turns what NaN weights give into 0, so that only a look at the weights themselves shows it."""
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(4, activation="relu", name="hidden")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
+    model.get_layer("hidden").set_weights([np.full((2, 4), np.nan), np.zeros(4)])
+    rows = np.ones((2, 2), np.float32)
+    assert np.isfinite(model.predict_on_batch(rows)).all()
+    with pytest.raises(ValueError, match="not finite"):
+        training.predict(model, rows, np.arange(2))
+
+
 def test_predictions_from_broken_inputs_are_refused():
     """A NaN among the inputs of a vector model raises and names its row."""
     inputs = keras.Input((2,))

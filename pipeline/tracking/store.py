@@ -21,6 +21,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from pipeline import paths
+from pipeline.artifacts import fsync_dir, remove_leftovers
 from pipeline.config import load_params
 from pipeline.paths import SQLITE, tracking_uri
 from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
@@ -97,6 +98,7 @@ def create_sqlite(path: Path) -> None:
             )
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         store = SqlAlchemyStore(f"{SQLITE}{beside}", (path.parent / "mlartifacts").as_uri())
@@ -105,6 +107,7 @@ def create_sqlite(path: Path) -> None:
             # Readers and a writer side by side, at half the cost per call; the file remembers it.
             connection.execute("PRAGMA journal_mode=WAL")
         beside.replace(path)
+        fsync_dir(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 

@@ -1,14 +1,19 @@
 """Two clones give the same bytes, and a crash is a pause."""
 
+import json
 import os
 import random
-import signal
-import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.clones import clone, dvc, environment, lock_of, model_files, processes_of
+from pipeline.artifacts import file_digest
+from pipeline.config import load_params
+from pipeline.tracking import champions, registry
+from pipeline.tracking.existing_store import open_existing_store
+from tests.e2e.clones import clone, dvc, lock_of, model_files
+from tests.e2e.kills import half_files, kill_once, orphans
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "10"))
 
@@ -32,34 +37,54 @@ def test_two_clones_at_different_paths_give_the_same_bytes(undisturbed, tmp_path
     assert model_files(folder) == model_files(other)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_killed_at_random_moments_and_repeated_gives_the_same_bytes(undisturbed, tmp_path):
-    """After each kill -9 of dvc no stage lives on; in the end the files are those of the quiet run."""
-    folder, seconds = undisturbed
-    other = clone(tmp_path / "killed", "quick/digits")
+def runs_left_running(store):
+    """Return the runs of all experiments that nobody ended."""
+    experiments = [item.experiment_id for item in store.client.search_experiments()]
+    return [run.info.run_id for run in store.client.search_runs(experiments, "attributes.status = 'RUNNING'")]
+
+
+@pytest.fixture(scope="module")
+def killed(undisturbed, tmp_path_factory):
+    """A clone in which dvc was killed at random moments of the whole pipeline, and then ran through."""
+    _, seconds = undisturbed
+    folder = clone(tmp_path_factory.mktemp("killed") / "clone", "quick/digits")
     seed = int(os.environ.get("MILLRACE_SEED", time.time_ns() % 10**6))
     print(f"MILLRACE_SEED={seed}")
     moments = random.Random(seed)
-    for _ in range(KILLS):
-        process = subprocess.Popen(
-            ["dvc", "--wait-for-lock", "repro"],
-            cwd=other,
-            env=environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            process.wait(timeout=moments.uniform(1, max(3.0, seconds * 2.5 / KILLS)))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        deadline = time.monotonic() + 10
-        while processes_of(other) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert processes_of(other) == []
-    dvc(other, "repro")
-    assert lock_of(folder) == lock_of(other)
-    assert model_files(folder) == model_files(other)
-    halves = [file for file in other.rglob(".*.keras") if ".dvc" not in file.parts]
-    assert halves == []
+    delivered = 0
+    while delivered < KILLS:
+        killed = kill_once(folder, moments, max(3.0, seconds * 2.5 / KILLS))
+        print(f"killed {killed}" if killed else "done before the kill", flush=True)
+        assert [] == orphans(folder), f"after {killed}"
+        delivered += bool(killed)
+    dvc(folder, "repro")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(10_000)
+def test_killed_at_random_moments_and_repeated_gives_the_same_bytes(undisturbed, killed):
+    """After each kill -9 of dvc no stage lives on; in the end the files are those of the quiet run, and no others."""
+    folder, _ = undisturbed
+    assert lock_of(folder) == lock_of(killed)
+    assert model_files(folder) == model_files(killed)
+    assert [] == half_files(killed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(10_000)
+def test_killed_at_random_moments_registers_and_promotes_once(undisturbed, killed):
+    """One version of the one model, with the decision of the quiet run, which was carried out once; one run page."""
+    folder, _ = undisturbed
+    decision = Path("reports/register/decision.json")
+    assert (folder / decision).read_bytes() == (killed / decision).read_bytes()
+    name = load_params(killed / "params.yaml").register.model_name
+    store = open_existing_store(killed)
+    (version,) = registry.versions(store, name)
+    assert file_digest(killed / "models/best/model.keras", "sha256") == version.model_sha256
+    assert json.loads((killed / decision).read_text()) == registry.recorded_decision(version)
+    assert "true" == version.tags[registry.APPLIED]
+    (champion,) = champions.champions(store, name)
+    assert (version.number, True) == (champion.version, champion.mirrored)
+    assert {"champion": version.number} == champions.aliases(store, name)
+    assert [] == runs_left_running(store)

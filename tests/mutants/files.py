@@ -1,0 +1,100 @@
+"""What keeps a file whole and on the disk."""
+
+from tests.mutants.mutant import Mutant
+
+DURABLE = "tests/faults/test_durability.py::test_power_cut_after_the_write_takes_nothing_away"
+SWEEP = "tests/faults/test_sweep.py::test_sample_of_faults_tears_nothing_and_leaves_nothing"
+
+MUTANTS = (
+    Mutant(
+        "fsync of a file before its rename",
+        "pipeline/artifacts.py",
+        "            os.fsync(file.fileno())\n        temporary.chmod",
+        "            pass\n        temporary.chmod",
+        (f"{DURABLE}[write_bytes]",),
+    ),
+    Mutant(
+        "fsync of the folder after a rename",
+        "pipeline/artifacts.py",
+        "        fsync_dir(path.parent)\n    finally",
+        "    finally",
+        (f"{DURABLE}[write_bytes]",),
+    ),
+    Mutant(
+        "writing beside and renaming",
+        "pipeline/artifacts.py",
+        "        yield temporary\n",
+        "        temporary.replace(path)\n        yield path\n        path.rename(temporary)\n",
+        ("tests/test_artifacts.py",),
+    ),
+    Mutant(
+        "removal of what a killed writer left",
+        "pipeline/artifacts.py",
+        "    remove_leftovers(path)\n    prefix",
+        "    prefix",
+        ("tests/test_artifacts.py",),
+    ),
+    Mutant(
+        "refusal of NaN in JSON",
+        "pipeline/artifacts.py",
+        "allow_nan=False",
+        "allow_nan=True",
+        ("tests/test_artifacts.py",),
+    ),
+    Mutant(
+        "fsync of a line of the audit log",
+        "pipeline/audit.py",
+        "        os.fsync(descriptor)\n",
+        "",
+        (f"{DURABLE}[audit]",),
+    ),
+    Mutant(
+        "a look at how much of an audit entry was written",
+        "pipeline/audit.py",
+        "if written != len(line):",
+        "if written < 0:",
+        ("tests/faults/test_disk_full.py",),
+    ),
+    Mutant(
+        "fsync of an epoch in the live log",
+        "pipeline/live_log.py",
+        "        os.fsync(self._file.fileno())\n",
+        "",
+        (f"{DURABLE}[live log]",),
+    ),
+    Mutant(
+        "fsync of an archive before it is kept",
+        "pipeline/gather.py",
+        "        os.fsync(file.fileno())\n",
+        "        pass\n",
+        (f"{DURABLE}[stored archive]",),
+    ),
+    Mutant(
+        "removal of a link that was never renamed",
+        "pipeline/settled.py",
+        "    remove_leftovers(path)\n",
+        "",
+        (f"{SWEEP}[settled]",),
+    ),
+    Mutant(
+        "removal of a half-made store",
+        "pipeline/tracking/store.py",
+        "    remove_leftovers(path)\n",
+        "",
+        ("tests/faults/test_durability.py::test_half_made_store_of_a_killed_process_is_removed",),
+    ),
+    Mutant(
+        "room for a file before it is mapped",
+        "pipeline/features.py",
+        "        reserve(temporary)\n",
+        "",
+        ("tests/faults/test_disk_full.py::test_every_mapped_file_gets_its_room",),
+    ),
+    Mutant(
+        "digest of a checkpoint",
+        "pipeline/checkpoint.py",
+        "if content[:head] != MAGIC + hashlib.sha256(payload).digest():",
+        "if content[: len(MAGIC)] != MAGIC:",
+        ("tests/test_checkpoint.py",),
+    ),
+)

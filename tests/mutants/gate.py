@@ -1,0 +1,50 @@
+"""What keeps a model that is no better from becoming champion."""
+
+from tests.mutants.mutant import Mutant
+
+REGISTER = "tests/stages/test_register.py"
+
+MUTANTS = (
+    Mutant(
+        "the interval's lower bound in the gate",
+        "pipeline/gate_opponents.py",
+        "    beaten = interval.low > needed\n",
+        "    beaten = interval.value > needed\n",
+        ("tests/test_gate_simulation.py::test_what_is_not_better_passes_no_oftener_than_stated",),
+    ),
+    Mutant(
+        "every baseline in the gate",
+        "pipeline/gate.py",
+        "all(item.beaten for item in compared)",
+        "any(item.beaten for item in compared)",
+        ("tests/test_gate.py::test_first_model_that_beats_only_one_baseline_is_refused",),
+    ),
+    Mutant(
+        "the fewest rows of a comparison",
+        "pipeline/gate_obstacles.py",
+        "    if len(y_true) < rules.rows:",
+        "    if len(y_true) < 1:",
+        ("tests/test_gate.py::test_too_few_rows_are_refused",),
+    ),
+    Mutant(
+        "the same examples for both",
+        "pipeline/gate_obstacles.py",
+        "        if list(model.sample_ids) != list(challenger.sample_ids):",
+        "        if len(model.sample_ids) != len(challenger.sample_ids):",
+        ("tests/test_gate.py::test_what_cannot_be_compared_is_refused",),
+    ),
+    Mutant(
+        "refusal of what was revoked",
+        "pipeline/promotion.py",
+        "    if revoked is not None:",
+        "    if revoked == {}:",
+        (f"{REGISTER}::test_revoked_model_never_becomes_champion_again",),
+    ),
+    Mutant(
+        "the wait for a commit",
+        "pipeline/held.py",
+        '    return {**decision, "decision": HELD, "reasons": reasons}\n',
+        '    return {**decision, "reasons": reasons}\n',
+        (f"{REGISTER}::test_model_that_no_commit_leads_back_to_is_held_until_there_is_one",),
+    ),
+)

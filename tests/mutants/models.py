@@ -1,0 +1,83 @@
+"""What keeps a model file, and what comes out of it, honest."""
+
+from tests.mutants.mutant import Mutant
+
+MUTANTS = (
+    Mutant(
+        "digest of a model file",
+        "pipeline/keras_files.py",
+        "    _check_digest(content, path, sha256)\n",
+        "",
+        ("tests/test_keras_files.py::test_a_flipped_bit_anywhere_is_found_by_the_digest",),
+    ),
+    Mutant(
+        "the list of classes that a model may have",
+        "pipeline/keras_files.py",
+        "    config = parse_config(members[CONFIG], path)\n",
+        "    config = json.loads(members[CONFIG])\n",
+        ("tests/test_keras_files.py::test_foreign_code_in_the_configuration_is_refused",),
+    ),
+    Mutant(
+        "refusal to save weights of NaN",
+        "pipeline/keras_files.py",
+        "    if broken:\n        raise ValueError(",
+        "    if False:\n        raise ValueError(",
+        ("tests/test_keras_files.py::test_weights_that_are_not_finite_are_never_saved",),
+    ),
+    Mutant(
+        "comparison of a saved model's weights with the file of them",
+        "pipeline/keras_files.py",
+        "    if missing:\n",
+        "    if missing < 0:\n",
+        ("tests/faults/test_sweep.py::test_sample_of_faults_tears_nothing_and_leaves_nothing[keras]",),
+    ),
+    Mutant(
+        "sizes of arrays against what their headers say",
+        "pipeline/npz_files.py",
+        "    if held != declared:",
+        "    if held < 0:",
+        ("tests/test_npz_files.py",),
+    ),
+    Mutant(
+        "finite probabilities",
+        "pipeline/probabilities.py",
+        "    if not np.isfinite(probabilities).all():",
+        "    if np.isposinf(probabilities).any():",
+        ("tests/test_metrics.py::test_broken_arguments_are_refused",),
+    ),
+    Mutant(
+        "finite predictions and weights behind them",
+        "pipeline/training.py",
+        "for array in [predictions, *model.get_weights()]):",
+        "for array in [predictions]):",
+        ("tests/test_training.py::test_healthy_looking_predictions_of_broken_weights_are_refused",),
+    ),
+    Mutant(
+        "finite inputs of predictions",
+        "pipeline/training.py",
+        "    require_finite(inputs, rows)\n    chunks",
+        "    chunks",
+        ("tests/test_training.py::test_predictions_from_broken_inputs_are_refused",),
+    ),
+    Mutant(
+        "finite weights while training",
+        "pipeline/between_epochs.py",
+        "    if broken_weights:",
+        "    if broken_weights < 0:",
+        ("tests/test_training.py::test_nan_weights_behind_healthy_metrics_are_noticed",),
+    ),
+    Mutant(
+        "finite scores of a search",
+        "pipeline/trials.py",
+        "if value is not None and not math.isfinite(value)]",
+        "if value is not None and math.isnan(value)]",
+        ("tests/wrong_pass/test_search.py",),
+    ),
+    Mutant(
+        "the metric's existence on a bootstrap's resamples",
+        "pipeline/intervals.py",
+        "    if not np.isfinite(value) or undefined > largest_undefined_share:",
+        "    if not np.isfinite(value):",
+        ("tests/test_intervals.py", "tests/test_gate.py::test_a_metric_that_does_not_exist_refuses"),
+    ),
+)

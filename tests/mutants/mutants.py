@@ -1,0 +1,12 @@
+"""All mutants."""
+
+from tests.mutants import data, files, gate, models, registry, stages
+
+MUTANTS = (
+    *files.MUTANTS,
+    *models.MUTANTS,
+    *stages.MUTANTS,
+    *data.MUTANTS,
+    *gate.MUTANTS,
+    *registry.MUTANTS,
+)
