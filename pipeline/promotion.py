@@ -26,6 +26,7 @@ from pipeline.tracking.registry import (
     EXTRA_DIR,
     MODEL_FILE,
     Version,
+    applied_promotion,
     champion_version,
     fetch_model,
     recorded_decision,
@@ -87,7 +88,8 @@ def decide(
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
         return recorded
     if version.model_sha256 == champion_sha256:
-        return content(unchanged(candidate), num_rows=0, rows_left_out=0)
+        promoted = applied_promotion(version) or {}
+        return content(unchanged(candidate, promoted.get("reasons", ())), num_rows=0, rows_left_out=0)
     note_use(judges, version.model_sha256, "register")
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary)) if champion else None
