@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline import contenders, paths
 from pipeline.artifacts import content_key, file_digest, read_json
+from pipeline.class_measures import said_at
 from pipeline.contenders import Answers, NotComparable, judges_of, load_test_rows, score
 from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Question, Rules, refusal, unchanged
@@ -192,8 +193,10 @@ def _models(
 
 def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> Contender:
     """Return a model as the gate compares it: its answers as the primary metric takes them."""
+    classes_said = None
     try:
         predictions = measures.judged(answers.predictions, point)
+        classes_said = said_at(answers.classes, predictions, point)
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
@@ -205,6 +208,7 @@ def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rule
         predictions,
         metrics[rules.primary.name],
         metrics,
+        classes_said,
     )
 
 
