@@ -55,7 +55,8 @@ def named_version(store: Store, text: str, default_name: str) -> tuple[str, Vers
         registered = versions(store, name)
         if not registered:
             raise InputMissing(
-                f"There is no version of {name}. Expected a registered model. Received: {text or name!r}. Run `dvc repro`."
+                f"There is no version of {name}. Expected a registered model. Received: {text or name!r}. "
+                "Run `dvc repro`."
             )
         known = ", ".join(f"{name}@{item}" for item in sorted(found)) or "none"
         raise InputMissing(
