@@ -1,6 +1,6 @@
 """What classifiers are measured by; with two classes also with a decision threshold chosen on validation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -118,3 +118,24 @@ def positive_index(spec: OutputSpec, positive_class: str | None) -> int | None:
             f"Received: positive_class={positive_class}. Correct it in params.yaml, or set it to null."
         )
     return spec.classes.index(positive_class)
+
+
+def said_at(
+    classes: Sequence[str], probabilities: npt.NDArray[np.floating], point: Mapping[str, Any]
+) -> npt.NDArray[np.intp] | None:
+    """Return which class a model says at its operating point; None where that has no threshold.
+
+    Args:
+        classes: Names, in the order of the columns.
+        probabilities: Shape (num_rows, num_classes).
+        point: See `ClassMeasures.operating_point`.
+
+    Returns:
+        Class index per row, shape (num_rows,).
+    """
+    if len(classes) != 2 or point.get("positive_class") not in classes:
+        return None
+    positive = list(classes).index(point["positive_class"])
+    # In doubles, as `positive_f1_score` compares: single precision may fall on the other side of the threshold.
+    reached = np.asarray(probabilities, float)[:, positive] >= point["threshold"]
+    return np.where(reached, positive, 1 - positive)

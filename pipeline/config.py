@@ -84,6 +84,7 @@ class Evaluate(Section, frozen=True):
         "roc_auc",
         "average_precision",
     ]
+    # `register_rules` demands more of both, by name and with the reason: [0.9, 1), and 10 / (1 - confidence).
     bootstrap_resamples: Annotated[int, Meta(ge=100)]
     confidence: Annotated[float, Meta(gt=0.5, lt=1)]
     calibration_bins: Annotated[int, Meta(ge=2)]

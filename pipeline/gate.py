@@ -7,6 +7,7 @@ most (1 - confidence) / 2. Floors, classes, slices, calibration, size and latenc
 be compared (NaN, other rows, other classes, too few rows, itself) is refused, never promoted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -92,9 +93,14 @@ def decide(question: Question, rules: Rules) -> Decision:
     return Decision("promoted" if promoted else "refused", tuple(reasons), differences, tuple(checks))
 
 
-def unchanged(name: str) -> Decision:
-    """Return that a model is the champion itself: one digest is one model."""
-    return Decision("unchanged", (f"{name} is the champion already: the same model file.",))
+def unchanged(name: str, promoted_for: Sequence[str] = ()) -> Decision:
+    """Return that a model is the champion itself: one digest is one model.
+
+    Args:
+        name: Of the model.
+        promoted_for: The reasons by which it became champion, which are told again.
+    """
+    return Decision("unchanged", (f"{name} is the champion already: the same model file.", *promoted_for))
 
 
 def refusal(*reasons: str) -> Decision:

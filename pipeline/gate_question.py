@@ -35,6 +35,8 @@ class Contender:
             scores in the shape of what is true.
         metric: The primary metric, with the model's own threshold where it has one.
         metrics: Every metric that exists for these examples by its name, for floors and calibration.
+        classes_said: Index of the class it says per example at its own operating point, shape (num_examples,);
+            None: the most probable one.
     """
 
     name: str
@@ -44,10 +46,13 @@ class Contender:
     predictions: npt.NDArray[np.floating]
     metric: Metric
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    classes_said: npt.NDArray[np.intp] | None = None
 
     @property
     def said(self) -> npt.NDArray[np.intp]:
-        """Return the index of the class it says per example; classification only."""
+        """Return the index of the class it says per example, as it would be used; classification only."""
+        if self.classes_said is not None:
+            return self.classes_said
         return np.asarray(self.predictions.argmax(axis=1))
 
 

@@ -9,7 +9,7 @@ HELD, PROMOTED = "held", "promoted"
 
 
 def held_or_let_pass(
-    decision: Mapping[str, Any], committed: Committed, uncommitted: str | None
+    decision: Mapping[str, Any], committed: Committed, uncommitted: str | None, *, reigns: bool
 ) -> dict[str, Any]:
     """Return the decision, turned from `promoted` into `held` where its origin is not committed.
 
@@ -17,8 +17,9 @@ def held_or_let_pass(
         decision: Content of decision.json as the gate made it.
         committed: Whether git holds what made the model.
         uncommitted: `register.uncommitted`: why it may be promoted all the same; it is recorded.
+        reigns: Whether the model is champion already: it was let pass then, and nothing is left to hold.
     """
-    if decision["decision"] != PROMOTED or not committed.problems:
+    if decision["decision"] != PROMOTED or reigns or not committed.problems:
         return dict(decision)
     if uncommitted is not None:
         return {**decision, "uncommitted": uncommitted}

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline import contenders, paths
 from pipeline.artifacts import content_key, file_digest, read_json
+from pipeline.class_measures import said_at
 from pipeline.contenders import Answers, NotComparable, judges_of, load_test_rows, score
 from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Question, Rules, refusal, unchanged
@@ -26,6 +27,7 @@ from pipeline.tracking.registry import (
     EXTRA_DIR,
     MODEL_FILE,
     Version,
+    applied_promotion,
     champion_version,
     fetch_model,
     recorded_decision,
@@ -87,7 +89,8 @@ def decide(
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
         return recorded
     if version.model_sha256 == champion_sha256:
-        return content(unchanged(candidate), num_rows=0, rows_left_out=0)
+        promoted = applied_promotion(version) or {}
+        return content(unchanged(candidate, promoted.get("reasons", ())), num_rows=0, rows_left_out=0)
     note_use(judges, version.model_sha256, "register")
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary)) if champion else None
@@ -190,8 +193,10 @@ def _models(
 
 def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> Contender:
     """Return a model as the gate compares it: its answers as the primary metric takes them."""
+    classes_said = None
     try:
         predictions = measures.judged(answers.predictions, point)
+        classes_said = said_at(answers.classes, predictions, point)
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
@@ -203,6 +208,7 @@ def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rule
         predictions,
         metrics[rules.primary.name],
         metrics,
+        classes_said,
     )
 
 

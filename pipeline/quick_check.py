@@ -85,7 +85,7 @@ def _params(origin: Origin, folder: Path) -> Finding:
 
 
 def _data(origin: Origin, folder: Path) -> Finding:
-    """Look for the raw data by hash; files that would have to be read again are only looked for."""
+    """Look for the raw data by hash; files that would have to be read again are not, which is no pass."""
     source = read_source(folder / paths.SOURCE_JSON)
     if source.location == "bundled":
         return Finding(
@@ -102,7 +102,8 @@ def _data(origin: Origin, folder: Path) -> Finding:
     given = source.location.path if isinstance(source.location, Location) else None
     if given is not None and not Path(given).exists():
         return Finding("data", MISSING, f"neither on this machine nor at {given}")
-    return Finding("data", OK, "not on this machine; a rebuild would fetch it and compare its sha256")
+    told = "not checked: it is not stored on this machine; a rebuild would fetch it and compare its sha256"
+    return Finding("data", MISSING, told)
 
 
 def _environment(origin: Origin) -> Finding:

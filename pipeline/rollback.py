@@ -53,7 +53,7 @@ def roll_back(store: Store, name: str, *, to: int | None, reason: str) -> Rolled
     Raises:
         InputMissing: There is no champion, or nothing to go back to.
         WronglyCalled: The version is champion already.
-        NotPermitted: The version is revoked itself.
+        NotPermitted: The version is revoked itself, or never was champion.
         StorageFailed: Its files are not those that were registered, or do not work; nothing was moved.
         Busy: Somebody else moved the champion meanwhile.
     """
@@ -104,6 +104,7 @@ def _target(store: Store, name: str, current: Champion, to: int | None) -> Versi
             raise NotPermitted(
                 f"{in_words(revoked)} Expected a version that is not revoked. Received: --to {to}."
             )
+        _refuse_unproven(name, current, version, champions(store, name))
         return version
     for champion in reversed(champions(store, name)):
         if champion.version and champion.model_sha256 != current.model_sha256:
@@ -113,6 +114,18 @@ def _target(store: Store, name: str, current: Champion, to: int | None) -> Versi
     raise InputMissing(
         f"{name} has no earlier champion to go back to. Expected one that is not revoked. Received: none. "
         "Name a version with `--to`."
+    )
+
+
+def _refuse_unproven(name: str, current: Champion, version: Version, listed: list[Champion]) -> None:
+    """Refuse a model that never was champion: the gate refused it, or nobody judged it."""
+    if version.model_sha256 in {item.model_sha256 for item in listed}:
+        return
+    former = sorted({item.version for item in listed if item.version} - {current.version})
+    raise NotPermitted(
+        f"Version {version.number} of {name} was never champion, so it is no way back: the gate refused it or never "
+        f"judged it. Expected a former champion: {', '.join(map(str, former)) or 'there is none'}. "
+        f"Received: --to {version.number}."
     )
 
 

@@ -52,10 +52,16 @@ def named_version(store: Store, text: str, default_name: str) -> tuple[str, Vers
     alias = alias if at else "champion"
     found = aliases(store, name)
     if alias not in found:
+        registered = versions(store, name)
+        if not registered:
+            raise InputMissing(
+                f"There is no version of {name}. Expected a registered model. Received: {text or name!r}. "
+                "Run `dvc repro`."
+            )
         known = ", ".join(f"{name}@{item}" for item in sorted(found)) or "none"
         raise InputMissing(
             f"{name} has no alias {alias}. Expected one of: {known}. Received: {text or name!r}. "
-            f"`millrace lineage {name}/1` shows a version by its number."
+            f"`millrace lineage {name}/{registered[-1].number}` shows a version by its number."
         )
     return name, version_numbered(store, name, found[alias])
 

@@ -45,7 +45,7 @@ def ignorant(like: Contender, y_true: np.ndarray) -> Contender:
         predictions[np.arange(len(y_true)), (np.asarray(y_true) + 1) % len(like.classes)] = 1
     else:
         predictions = y_true + 1e6
-    return replace(like, name="ignorant", model_sha256="ignorant", predictions=predictions)
+    return replace(like, name="ignorant", model_sha256="ignorant", predictions=predictions, classes_said=None)
 
 
 def next_champion(y_true, challenger: Contender, champion: Contender, rules: Rules, **more) -> Decision:

@@ -1,12 +1,15 @@
 """What can only refuse: McNemar's opinion is told, floors, classes, slices, calibration, size and latency fail."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import recall_score
 
+from pipeline.binary_metrics import positive_f1_score
+from pipeline.class_measures import said_at
 from pipeline.gate import Question, Rules, decide
 from pipeline.gate_falls import MOST_SHOWN
 from pipeline.gate_limits import MIB
@@ -153,6 +156,33 @@ def test_a_fall_within_the_tolerance_or_within_chance_passes(y_true, poor):
         for model in (challenger, poor)
     ]
     assert "promoted" == next_champion(y_true[few], *kept, replace(RULES, class_tolerance=0.05)).verdict
+
+
+def test_a_class_that_falls_by_another_threshold_refuses():
+    """Equal probabilities, thresholds 0.5 and 0.25: F1 rises, but the recall of "no" falls from 1.00 to 0.73."""
+    truth, decile = np.repeat([0, 1], 300), np.arange(600) % 100
+    positive = np.where(truth == 0, np.where(decile < 27, 0.3, 0.1), np.where(decile < 20, 0.6, 0.3))
+    probabilities = np.column_stack([1 - positive, positive])
+    champion, challenger = (
+        replace(
+            contender(name, truth, num_classes=2),
+            predictions=probabilities,
+            metric=partial(positive_f1_score, threshold=threshold),
+            classes_said=said_at(
+                ["no", "yes"], probabilities, {"positive_class": "yes", "threshold": threshold}
+            ),
+            classes=["no", "yes"],
+        )
+        for name, threshold in (("champion", 0.5), ("challenger", 0.25))
+    )
+    rules = replace(RULES, primary=primary_called("positive_f1"))
+    assert "promoted" == next_champion(truth, challenger, champion, rules).verdict
+    decision = next_champion(truth, challenger, champion, replace(rules, class_tolerance=0.05))
+    fall = check(decision, "class no")
+    assert ("refused", "failed") == (decision.verdict, fall.verdict)
+    assert "from 1.0000 to 0.7300 on 300 examples" in fall.received
+    opinion = check(decision, "McNemar's test").received
+    assert "240 only by challenger, 81 only by champion" in opinion
 
 
 def test_classes_below_the_support_are_told(y_true, good, poor):

@@ -5,10 +5,14 @@ import pytest
 from scipy.stats import binomtest
 
 from pipeline.anomaly_metrics import AlarmRules
-from pipeline.class_measures import positive_index
+from pipeline.class_measures import positive_index, said_at
+from pipeline.contenders import Answers
+from pipeline.gate import Rules
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Bootstrap, judge
 from pipeline.measures import Yardstick, measures_of
+from pipeline.metric_names import primary_called
+from pipeline.promotion import _contender
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 from pipeline.timeline import Timeline
@@ -146,3 +150,20 @@ def test_tasks_without_what_they_need_are_refused(name) -> None:
         measures_of(JudgedRows((name,), np.zeros(1, int)), FORECAST, Yardstick())
     with pytest.raises(ValueError, match="needs windows"):
         measures_of(JudgedRows((name,), np.zeros(1, int)), OutputSpec(task="anomaly"), Yardstick())
+
+
+@pytest.mark.parametrize(("positive", "said"), [("spam", [0, 1, 1]), ("ham", [0, 0, 0])])
+def test_class_said_is_that_of_the_threshold(positive: str, said: list[int]) -> None:
+    """At 0.25 the positive class is said from 0.25 on, its edge included; the gate compares what was said so."""
+    probabilities = np.array([[0.76, 0.24], [0.75, 0.25], [0.4, 0.6]], np.float32)
+    point = {"positive_class": positive, "threshold": 0.25}
+    measures = measures_of(labelled(["ham", "spam", "spam"]), TWO, Yardstick(positive_class=positive))
+    answers = Answers("one", "", TWO.classes, ("a", "b", "c"), probabilities)
+    rules = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
+    assert said == _contender(answers, measures, point, rules).said.tolist()
+
+
+def test_without_a_threshold_the_most_probable_class_is_said() -> None:
+    """More than two classes, or an operating point of nothing: None, and the gate takes the largest."""
+    assert said_at(("a", "b", "c"), np.eye(3), {}) is None
+    assert said_at(("ham", "spam"), np.eye(2), {}) is None

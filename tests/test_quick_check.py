@@ -93,6 +93,19 @@ def test_data_that_is_nowhere_is_missing(made):
     assert codes(quick_check(made))["data"] == 66
 
 
+def test_data_that_was_not_hashed_is_no_pass(made, tmp_path, capsys):
+    """What it was read from stands there, but nobody hashed it: not checked, exit code 66."""
+    stored_tar(SHA256).unlink()
+    (tmp_path / "gone").mkdir()
+    data = {item.what: item for item in quick_check(made)}["data"]
+    assert data.code == 66
+    assert "not checked" in data.told
+    with pytest.raises(SystemExit) as ended:
+        reproduce._show_quick(made, as_json=False)
+    assert ended.value.code == 66
+    assert "missing  data: not checked" in capsys.readouterr().out
+
+
 def test_other_packages_are_found(made, monkeypatch):
     """Exit code 3, and that a rebuild would install the locked ones."""
     monkeypatch.setattr(module, "differing_packages", lambda _lock: ["numpy: 2 locked, 1 installed"])

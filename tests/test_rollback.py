@@ -9,7 +9,7 @@ from pipeline import audit, rollback
 from pipeline.runtime import InputMissing, NotPermitted, StorageFailed, WronglyCalled
 from pipeline.tracking import champions, registry, revocation
 from pipeline.tracking.store import create_sqlite
-from tests.registered import make_champion, register, sha, store_in
+from tests.registered import decision, make_champion, register, sha, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -94,6 +94,18 @@ def test_rollback_to_a_named_version(store):
         rollback.roll_back(store, "digits", to=3, reason="and back")
     with pytest.raises(InputMissing, match="Expected one of digits: 1, 2, 3"):
         rollback.roll_back(store, "digits", to=9, reason="nowhere")
+
+
+def test_version_that_never_was_champion_is_no_way_back(store, ready, monkeypatch):
+    """The gate refused it, or never saw it: nothing moves, and the former champions are named."""
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    refused = register(store, ready, b"refused")
+    registry.record_decision(store, "digits", refused, decision(refused, "", verdict="refused"))
+    with pytest.raises(NotPermitted, match=rf"never champion.*: 1, 2\. Received: --to {refused.number}\."):
+        rollback.roll_back(store, "digits", to=refused.number, reason="by mistake")
+    assert 3 == shown(store)["champion"]
+    assert [] == audit.read_audit()
+    assert revocation.REVOKED not in registry.version_numbered(store, "digits", 3).tags
 
 
 def test_version_that_does_not_work_moves_nothing(store, monkeypatch):

@@ -71,7 +71,8 @@ def test_versions_are_named_by_number_alias_or_not_at_all(two_versions, text, nu
         ("digits/x", WronglyCalled, "Expected MODEL, MODEL/VERSION or MODEL@ALIAS"),
         ("digits/9", InputMissing, "Expected one of digits: 1, 2. Received: digits/9"),
         ("digits@best", InputMissing, "Expected one of: digits@champion"),
-        ("other", InputMissing, "has no alias champion"),
+        ("other", InputMissing, "no version of other.*Run `dvc repro`"),
+        ("digits@best", InputMissing, r"digits has no alias best\..*`millrace lineage digits/2` shows"),
     ],
 )
 def test_what_does_not_exist_is_told_with_what_does(two_versions, text, error, message):

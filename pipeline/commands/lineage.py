@@ -28,10 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     settings = load_params().register
-    from pipeline.tracking.store import open_store, service_errors
+    from pipeline.tracking.existing_store import open_existing_store
+    from pipeline.tracking.store import service_errors
     from pipeline.way_back import named_version, way_back, way_forward
 
-    store = open_store(Path.cwd(), settings.experiment)
+    store = open_existing_store(Path.cwd())
     with service_errors(store.uri):
         if options.data is not None:
             name = options.model.partition("/")[0].partition("@")[0] or settings.model_name

@@ -152,7 +152,7 @@ def in_words(answer: dict[str, Any]) -> str:
 
 def _show_quick(origin: "Origin", *, as_json: bool) -> None:
     """Print what the hashes say; the worst finding is the exit code."""
-    from pipeline.quick_check import quick_check
+    from pipeline.quick_check import MISSING, OK, quick_check
 
     found = quick_check(origin)
     if as_json:
@@ -164,7 +164,8 @@ def _show_quick(origin: "Origin", *, as_json: bool) -> None:
         print(json.dumps(content | {"version": origin.version}, sort_keys=True, indent=2))
     else:
         for item in found:
-            print(f"{'ok     ' if item.code == 0 else 'differs'}  {item.what}: {item.told}")
+            word = {OK: "ok", MISSING: "missing"}.get(item.code, "differs")
+            print(f"{word:7}  {item.what}: {item.told}")
     code = max(item.code for item in found)
     if code:
         raise SystemExit(code)

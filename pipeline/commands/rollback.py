@@ -30,9 +30,11 @@ def run(options: argparse.Namespace) -> None:
         )
     settings = load_params().register
     from pipeline.rollback import roll_back
+    from pipeline.tracking.existing_store import open_existing_store
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.store import open_store, service_errors
 
+    open_existing_store(Path.cwd())  # where there is none, none is made
     store = open_store(Path.cwd(), settings.experiment)
     name = options.model or settings.model_name
     with service_errors(store.uri), store_lock(store.uri, "record"):

@@ -24,9 +24,7 @@ def run(_options: argparse.Namespace) -> None:
     params = load_params()
     console = runtime.terminal()
     problems: list[str] = []
-    for title, check in _checks(
-        params.register.model_name, params.register.experiment, list(params.candidates)
-    ):
+    for title, check in _checks(params.register.model_name, list(params.candidates)):
         try:
             found = list(check())
         except (runtime.UserError, OSError, ValueError) as error:
@@ -39,16 +37,15 @@ def run(_options: argparse.Namespace) -> None:
         )
 
 
-def _checks(
-    model_name: str, experiment: str, candidates: list[str]
-) -> list[tuple[str, Callable[[], Iterable[str]]]]:
+def _checks(model_name: str, candidates: list[str]) -> list[tuple[str, Callable[[], Iterable[str]]]]:
     """Return title and check of each part."""
     from pipeline.registry_problems import registry_problems
-    from pipeline.tracking.store import open_store, service_errors
+    from pipeline.tracking.existing_store import open_existing_store
+    from pipeline.tracking.store import service_errors
     from pipeline.verification import cache_and_output_problems, environment_problems, source_problems
 
     def registry() -> list[str]:
-        store = open_store(Path.cwd(), experiment)
+        store = open_existing_store(Path.cwd())
         with service_errors(store.uri):
             return list(registry_problems(store, model_name))
 

@@ -114,7 +114,7 @@ def register(
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.owners import sweep
     from pipeline.tracking.record import attach, describe, record_pipeline
-    from pipeline.tracking.registry import apply_decision, record_decision
+    from pipeline.tracking.registry import apply_decision, champion_version, record_decision
     from pipeline.tracking.store import open_store, service_errors, without_password
     from pipeline.tracking.test_uses import share_uses
 
@@ -135,7 +135,9 @@ def register(
             rules=rules,
             yardstick=yardstick,
         )
-        decision = held_or_let_pass(decision, state.committed, uncommitted)
+        champion = champion_version(store, model_name)
+        reigns = champion is not None and champion.model_sha256 == version.model_sha256
+        decision = held_or_let_pass(decision, state.committed, uncommitted, reigns=reigns)
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
         judges = judges_of(load_test_rows())

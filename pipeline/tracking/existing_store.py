@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from pipeline.paths import SQLITE, tracking_uri
+from pipeline.paths import SQLITE, home_dir, tracking_uri
 from pipeline.runtime import InputMissing
 from pipeline.tracking.store import Store
 
@@ -13,12 +13,12 @@ def open_existing_store(root: Path) -> Store:
     """Return the store for reading; neither a database nor an experiment is made.
 
     Args:
-        root: The project's folder.
+        root: The project's folder; see `store.open_store`.
 
     Raises:
         InputMissing: There is none.
     """
-    uri = tracking_uri(root)
+    uri = tracking_uri(root / home_dir())
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise InputMissing(
             f"There is no model registry. Expected {uri.removeprefix(SQLITE)}. Received: no such file. Set "

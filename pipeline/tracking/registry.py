@@ -202,8 +202,21 @@ def recorded_decision(version: Version) -> dict[str, Any] | None:
     return None if text is None else dict(json.loads(text))
 
 
+def applied_promotion(version: Version) -> dict[str, Any] | None:
+    """Return the recorded decision if the version was promoted by it, and it was carried out; else None."""
+    recorded = recorded_decision(version)
+    promoted = recorded is not None and recorded["decision"] == "promoted"
+    return recorded if promoted and version.tags.get(APPLIED) == "true" else None
+
+
 def record_decision(store: Store, name: str, version: Version, decision: Mapping[str, Any]) -> None:
-    """Write a decision onto its version, before anything follows from it."""
+    """Write a decision onto its version, before anything follows from it.
+
+    That it was held or is unchanged does not take the place of a promotion that was carried out: what the version
+    became champion by stays on record.
+    """
+    if decision["decision"] in ("held", "unchanged") and applied_promotion(version):
+        return
     tags = {APPLIED: "false", DECISION: json.dumps(decision, sort_keys=True)}
     if "uncommitted" in decision:
         tags[UNCOMMITTED] = str(decision["uncommitted"])

@@ -543,6 +543,45 @@ def test_dirty_tree_is_held_or_let_pass_in_words_that_are_recorded(project, quic
     assert "a demonstration" == version.tags["millrace.uncommitted"]
 
 
+def test_reigning_champion_is_not_held_by_a_dirty_tree(project, quick_check):
+    """Promoted from a commit; a later edit neither holds the champion nor touches what was recorded of it."""
+    commit_all()
+    promoted = run_register(uncommitted=None)
+    (project / "notes.txt").write_text("not committed")
+    assert promoted == run_register(uncommitted=None) == run_register(uncommitted="a demonstration")
+    version = registry.champion_version(store_of(project), "digits")
+    assert promoted == registry.recorded_decision(version)
+    assert "millrace.uncommitted" not in version.tags
+    assert not (project / "reports/register/settled").is_symlink()
+
+
+def test_record_of_a_promotion_outlives_other_terms(project, quick_check):
+    """Under other terms the champion is unchanged; its version still says why it became champion."""
+    promoted = run_register()
+    unchanged = run_register(replace(RULES, floors={"accuracy": 0.99}))
+    version = registry.champion_version(store_of(project), "digits")
+    assert promoted["checks"]
+    assert promoted == registry.recorded_decision(version)
+    assert "true" == version.tags[registry.APPLIED]
+    assert "unchanged" == unchanged["decision"]
+    assert set(promoted["reasons"]) < set(unchanged["reasons"])
+
+
+@pytest.mark.parametrize("verdict", ["held", "unchanged"])
+def test_applied_promotion_is_not_overwritten(project, quick_check, verdict):
+    """Only a verdict of the gate takes the place of a promotion that was carried out; of one that was not, any does."""
+    promoted = run_register()
+    store = store_of(project)
+    version = registry.champion_version(store, "digits")
+    registry.record_decision(store, "digits", version, {**promoted, "decision": verdict})
+    assert promoted == registry.recorded_decision(registry.champion_version(store, "digits"))
+    store.client.set_model_version_tag("digits", "1", registry.APPLIED, "false")
+    version = registry.champion_version(store, "digits")
+    registry.record_decision(store, "digits", version, {**promoted, "decision": verdict})
+    version = registry.champion_version(store, "digits")
+    assert verdict == registry.recorded_decision(version)["decision"]
+
+
 def test_refused_model_is_refused_whether_committed_or_not(project, quick_check):
     """Only a promotion can be held; a refusal needs no commit and settles the question."""
     put_best(project, model(0.0))
