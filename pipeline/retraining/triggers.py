@@ -97,7 +97,7 @@ def look(
         min_new_rows: How many are enough.
         age_days: How long ago the last retrain ended, in days; None if there was none.
         max_age_days: From when on fewer rows are enough.
-        drift: `none`, `report` or `refuse`, or why it was not measured.
+        drift: `none`, `report`, `refuse` or `unknown`.
         force: Whether the user wants it anyway.
     """
     old = age_days is not None and age_days >= max_age_days

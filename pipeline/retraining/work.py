@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline import clock, paths
 from pipeline.artifacts import read_json
-from pipeline.drift import Bounds
 from pipeline.retraining import chronicle, dvc_places, triggers, worktree
+from pipeline.retraining.against_results import NO_RESULTS, examined
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
 from pipeline.retraining.settings import DriftBounds, Retrain
@@ -80,8 +80,10 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
     moved = triggers.moved_inputs(children.tree)
     found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
+    if not (children.tree / paths.DVC_LOCK).is_file():
+        found["skipped"] = [NO_RESULTS]
     if moved.data:
-        found = _examined(children, settings.drift)
+        found = examined(children, settings.drift)
     fired = triggers.look(
         moved,
         new_rows=found["new_rows"],
@@ -98,12 +100,18 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
     """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
 
     Raises:
-        DataRefused: Too many known rows are gone, or the new ones drifted too far.
+        DataRefused: Too many known rows are gone, the new ones drifted too far, or nobody can tell.
     """
     found = looked["drift"]
     if wishes.accept_drift:
         return {"accepted_drift": wishes.accept_drift}
     fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
+    if found["verdict"] == "unknown":
+        raise DataRefused(
+            "Whether the source lost rows or drifted is unknown. Expected the data of the last results to compare "
+            f"with. Received: {'; '.join(found['skipped'])}. Bring it back with `dvc fetch` or `dvc push` from where "
+            f"it is. {fix}"
+        )
     if found.get("lost_share", 0.0) > bounds.max_lost_share:
         raise DataRefused(
             f"The source lost {found['lost_rows']:,} known rows. Expected a share of at most "
@@ -206,36 +214,3 @@ def _results_age_days(children: Children) -> float | None:
     """Return how long ago results were committed; git knows it also where the history was lost."""
     said = children.git("log", "-1", "--format=%cI", "--", paths.DVC_LOCK.as_posix()).out.strip()
     return (clock.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
-
-
-def _examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
-    """Bring `validate` up to date and compare the new rows with those of the committed results."""
-    from pipeline.retraining import known_rows
-    from pipeline.retraining.examine import examine
-
-    recorded = known_rows.recorded_files(children.tree)
-    if not recorded:
-        nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
-        return {**nothing, "skipped": ["no results yet to compare with"]}
-    here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
-    if not here and dvc_places.has_remote(children.tree):
-        children.dvc("fetch", *map(str, recorded))
-    known_paths = {path: dvc_places.cached(children.tree, md5) for path, md5 in recorded.items()}
-    children.repro("validate")
-    tree = children.tree
-    now = known_rows.rows_of(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)
-    samples, statistics = (
-        known_paths.get(path) for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
-    )
-    if samples is None or statistics is None:
-        skipped = "the data of the last results is neither in DVC's cache nor at its remote"
-        return {
-            "new_rows": len(now.samples),
-            "lost_rows": 0,
-            "lost_share": 0.0,
-            "verdict": "none",
-            "skipped": [skipped],
-        }
-    known = known_rows.rows_of(samples, statistics)
-    limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
-    return examine(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)
