@@ -92,7 +92,7 @@ def _one_round(
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
-    run.once("train", lambda: _trained(children))
+    run.once("train", lambda: work.train(children, looked))
     run.once("dvc push", lambda: work.push_data(children))
     run.once("commit", lambda: work.commit(children, looked, refreshed))
     run.once("git push", lambda: work.push(children, branches))
@@ -106,11 +106,6 @@ def _prepared(children: Children, branches: worktree.Followed) -> Facts:
     if prepared["note"]:
         print(prepared["note"])
     return {**prepared, "branch": branches.branch, "results": branches.results}
-
-
-def _trained(children: Children) -> Facts:
-    children.repro("evaluate")
-    return {}
 
 
 def _show(looked: Facts) -> None:

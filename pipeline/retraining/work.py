@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import clock, paths
 from pipeline.artifacts import read_json
-from pipeline.retraining import chronicle, dvc_places, triggers, worktree
+from pipeline.retraining import chronicle, dvc_places, judged, triggers, worktree
 from pipeline.retraining.against_results import NO_RESULTS, examined
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
@@ -78,7 +78,7 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     """
     # An earlier call may have been stopped after a stage wrote what it made into the lock.
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
-    moved = triggers.moved_inputs(children.tree)
+    moved, unjudged = triggers.moved_inputs(children.tree), judged.why_not(children)
     found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
     if not (children.tree / paths.DVC_LOCK).is_file():
         found["skipped"] = [NO_RESULTS]
@@ -92,6 +92,7 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
         max_age_days=settings.max_age_days,
         drift=found["verdict"],
         force=wishes.force,
+        unjudged=unjudged,
     )
     return {"triggers": triggers.as_facts(fired), "drift": found}
 
@@ -125,6 +126,25 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
             f"(drift.refuse). Received: {'; '.join(in_words(found))}. {fix}"
         )
     return {"accepted_drift": ""}
+
+
+def train(children: Children, looked: Facts) -> Facts:
+    """Bring the model up to date; where only its judgement is missing, that is the one of the committed results.
+
+    Raises:
+        ChildFailed: With the exit code and message of the stage that failed.
+    """
+    fired = [item["name"] for item in looked["triggers"] if item["fired"]]
+    if fired == ["not_judged"]:
+        # `look` may have read a few rows more than they were made of.
+        recorded = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix())
+        children.git("checkout", "--quiet", "HEAD", "--", *recorded)
+        if dvc_places.has_remote(children.tree):
+            children.dvc("fetch")
+        # What neither the cache nor a remote has is made anew below.
+        children.dvc("checkout")
+    children.repro("evaluate")
+    return {}
 
 
 def push_data(children: Children) -> Facts:
@@ -172,9 +192,12 @@ def register(children: Children) -> Facts:
     Raises:
         ChildFailed: With the exit code and message of the stage.
     """
+    # Without it the stage runs, also where somebody committed a lock that says it did, for another registry.
+    (children.tree / paths.REGISTER_DECISION).unlink(missing_ok=True)
     children.repro("register")
     decision = read_json(children.tree / paths.REGISTER_DECISION)
     last_run = read_json(children.tree / paths.STATE_DIR / "last_run.json")
+    judged.write_down(children)
     return {
         "outcome": decision["decision"],
         "reasons": decision["reasons"],
