@@ -27,12 +27,14 @@ class Wishes:
         ignore_edits: Go on beside uncommitted edits, without them.
         accept_drift: Why drifted data is right all the same; "" to refuse it.
         max_gib: Limit of a download, as `millrace refresh` takes it.
+        restart: Begin anew where an earlier call left a retrain unfinished.
     """
 
     force: bool = False
     ignore_edits: bool = False
     accept_drift: str = ""
     max_gib: float = 20.0
+    restart: bool = False
 
 
 def look_at_edits(children: Children, wishes: Wishes) -> Facts:
