@@ -1,8 +1,8 @@
 """Stretches of series that stand in two places to the digit, found by hashes of every window of steps.
 
 A stretch counts if it says enough: noise repeats a hundred steps in no lifetime, while zeros, constants, ramps
-and a pattern of every day repeat all the time. So a stretch is no copy if a series holds it three times or more
-(its habit), or if its changes are so common that two stretches of this length meet by chance.
+and a pattern of every day repeat all the time. So a stretch is no copy if what a series trains on holds it
+three times or more (its habit), or if its changes are so common that two stretches of this length meet by chance.
 
 Steps are compared as they are stored, float32: a copy in another unit is another series here. Memory is some
 40 bytes per step of all series, whatever there is to find.
@@ -17,7 +17,7 @@ Range = tuple[int, int]
 """First row of the payload, row after the last."""
 
 HABIT = 3
-"""So many times in one series, and a stretch is what that series does."""
+"""So many times in what one series trains on, and a stretch is what that series does."""
 SPARE_BITS = 40
 """Bits beyond those that number all pairs of windows; steps that depend on each other need the more."""
 LEVELS = 1 << 18
@@ -70,7 +70,7 @@ def copied_stretches(
     windows = _window_hashes(_step_hashes(payload, columns), shortest)
     at = _members(windows, judged, _hashes_in(windows, train, shortest), shortest)
     if len(at):
-        habits = _habits(windows, series, _counted(windows[at])[0], shortest)
+        habits = _habits(windows, series, train, _counted(windows[at])[0], shortest)
         at = at[~np.isin(windows[at], habits, kind="sort")]
     if not len(at):
         return []
@@ -162,11 +162,17 @@ def _members(windows: np.ndarray, ranges: Sequence[Range], wanted: np.ndarray, l
     return np.concatenate(found)
 
 
-def _habits(windows: np.ndarray, series: Sequence[Range], wanted: np.ndarray, length: int) -> np.ndarray:
-    """Return those of the sorted hashes that a series has three times or more."""
+def _habits(
+    windows: np.ndarray, series: Sequence[Range], train: Sequence[Range], wanted: np.ndarray, length: int
+) -> np.ndarray:
+    """Return those of the sorted hashes that the training part of one series has three times or more.
+
+    What is judged does not count: a copy that was pasted twice there would excuse itself.
+    """
     habits = [np.empty(0, np.uint64)]
-    for one in series:
-        hashes, counts = _counted(windows[_members(windows, [one], wanted, length)])
+    for first, last in series:
+        own = [(start, stop) for start, stop in train if first <= start and stop <= last]
+        hashes, counts = _counted(windows[_members(windows, own, wanted, length)])
         habits.append(hashes[counts >= HABIT])
     return _counted(np.concatenate(habits))[0]
 
