@@ -174,11 +174,7 @@ def push(children: Children, branches: Followed) -> None:
 
 
 def newest(children: Children, branches: Followed) -> tuple[str, str]:
-    """Return the commit of the followed branch: the newer of ours and the remote's, and what to say about it.
-
-    Raises:
-        WronglyCalled: There is no such branch.
-    """
+    """Return the newer of our commit and the remote's of the followed branch, and what to say about it."""
     branch = branches.branch
     at_remote = f"{branches.remote}/{branch}" if branches.remote else ""
     ours, theirs = _commit(children, branch), _commit(children, at_remote) if at_remote else ""
