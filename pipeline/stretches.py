@@ -2,7 +2,8 @@
 
 A stretch counts if it says enough: noise repeats a hundred steps in no lifetime, while zeros, constants, ramps
 and a pattern of every day repeat all the time. So a stretch is no copy if what a series trains on holds it
-three times or more (its habit), or if its changes are so common that two stretches of this length meet by chance.
+three times or more, or the whole series six times (its habit), or if its changes are so common that two stretches
+of this length meet by chance.
 
 Steps are compared as they are stored, float32: a copy in another unit is another series here. Memory is some
 40 bytes per step of all series, whatever there is to find.
@@ -18,6 +19,8 @@ Range = tuple[int, int]
 
 HABIT = 3
 """So many times in what one series trains on, and a stretch is what that series does."""
+HABIT_ANYWHERE = 6
+"""So many times in a whole series; its training part may be shorter than three days of a pattern of every day."""
 SPARE_BITS = 40
 """Bits beyond those that number all pairs of windows; steps that depend on each other need the more."""
 LEVELS = 1 << 18
@@ -165,15 +168,16 @@ def _members(windows: np.ndarray, ranges: Sequence[Range], wanted: np.ndarray, l
 def _habits(
     windows: np.ndarray, series: Sequence[Range], train: Sequence[Range], wanted: np.ndarray, length: int
 ) -> np.ndarray:
-    """Return those of the sorted hashes that the training part of one series has three times or more.
+    """Return those of the sorted hashes that one series has often enough, in its training part or altogether.
 
-    What is judged does not count: a copy that was pasted twice there would excuse itself.
+    What is judged counts for less: a copy that was pasted twice there would excuse itself.
     """
     habits = [np.empty(0, np.uint64)]
     for first, last in series:
         own = [(start, stop) for start, stop in train if first <= start and stop <= last]
-        hashes, counts = _counted(windows[_members(windows, own, wanted, length)])
-        habits.append(hashes[counts >= HABIT])
+        for ranges, enough in ((own, HABIT), ([(first, last)], HABIT_ANYWHERE)):
+            hashes, counts = _counted(windows[_members(windows, ranges, wanted, length)])
+            habits.append(hashes[counts >= enough])
     return _counted(np.concatenate(habits))[0]
 
 
