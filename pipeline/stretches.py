@@ -1,8 +1,9 @@
 """Stretches of series that stand in two places to the digit, found by hashes of every window of steps.
 
 A stretch counts if it says enough: noise repeats a hundred steps in no lifetime, while zeros, constants, ramps
-and a pattern of every day repeat all the time. So a stretch is no copy if a series holds it three times or more
-(its habit), or if its changes are so common that two stretches of this length meet by chance.
+and a pattern of every day repeat all the time. So a stretch is no copy if what a series trains on holds it
+three times or more, or the whole series six times (its habit), or if its changes are so common that two stretches
+of this length meet by chance.
 
 Steps are compared as they are stored, float32: a copy in another unit is another series here. Memory is some
 40 bytes per step of all series, whatever there is to find.
@@ -17,7 +18,9 @@ Range = tuple[int, int]
 """First row of the payload, row after the last."""
 
 HABIT = 3
-"""So many times in one series, and a stretch is what that series does."""
+"""So many times in what one series trains on, and a stretch is what that series does."""
+HABIT_ANYWHERE = 6
+"""So many times in a whole series; its training part may be shorter than three days of a pattern of every day."""
 SPARE_BITS = 40
 """Bits beyond those that number all pairs of windows; steps that depend on each other need the more."""
 LEVELS = 1 << 18
@@ -70,7 +73,7 @@ def copied_stretches(
     windows = _window_hashes(_step_hashes(payload, columns), shortest)
     at = _members(windows, judged, _hashes_in(windows, train, shortest), shortest)
     if len(at):
-        habits = _habits(windows, series, _counted(windows[at])[0], shortest)
+        habits = _habits(windows, series, train, _counted(windows[at])[0], shortest)
         at = at[~np.isin(windows[at], habits, kind="sort")]
     if not len(at):
         return []
@@ -162,12 +165,19 @@ def _members(windows: np.ndarray, ranges: Sequence[Range], wanted: np.ndarray, l
     return np.concatenate(found)
 
 
-def _habits(windows: np.ndarray, series: Sequence[Range], wanted: np.ndarray, length: int) -> np.ndarray:
-    """Return those of the sorted hashes that a series has three times or more."""
+def _habits(
+    windows: np.ndarray, series: Sequence[Range], train: Sequence[Range], wanted: np.ndarray, length: int
+) -> np.ndarray:
+    """Return those of the sorted hashes that one series has often enough, in its training part or altogether.
+
+    What is judged counts for less: a copy that was pasted twice there would excuse itself.
+    """
     habits = [np.empty(0, np.uint64)]
-    for one in series:
-        hashes, counts = _counted(windows[_members(windows, [one], wanted, length)])
-        habits.append(hashes[counts >= HABIT])
+    for first, last in series:
+        own = [(start, stop) for start, stop in train if first <= start and stop <= last]
+        for ranges, enough in ((own, HABIT), ([(first, last)], HABIT_ANYWHERE)):
+            hashes, counts = _counted(windows[_members(windows, ranges, wanted, length)])
+            habits.append(hashes[counts >= enough])
     return _counted(np.concatenate(habits))[0]
 
 

@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="train also if nothing asks for it")
     parser.add_argument(
+        "--restart", action="store_true", help="begin anew instead of going on with an unfinished retrain"
+    )
+    parser.add_argument(
         "--ignore-edits",
         action="store_true",
         help="go on beside uncommitted edits; they are not part of the retrain",
@@ -48,7 +51,9 @@ def run(options: argparse.Namespace) -> None:
     from pipeline.retraining.work import Wishes
 
     deadline = None if options.time_limit is None else time.monotonic() + 60 * options.time_limit
-    wishes = Wishes(options.force, options.ignore_edits, options.accept_drift.strip(), options.max_gib)
+    wishes = Wishes(
+        options.force, options.ignore_edits, options.accept_drift.strip(), options.max_gib, options.restart
+    )
     settings = load_settings()
     # Held until this process ends, however it ends.
     _lock = runtime.acquire_lock(LOCK, wait_seconds=options.wait)

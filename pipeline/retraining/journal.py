@@ -48,6 +48,17 @@ class Run:
         """Forget all finished steps: what they stand on has moved."""
         self._write("again", why=why)
 
+    def start_over(self, why: str) -> None:
+        """Forget all finished steps, without counting a round: the followed branch has moved."""
+        self._write("over", why=why)
+
+    def fails_again(self, exit_code: int) -> bool:
+        """Return whether the call before this one ended at the same step with the same code."""
+        return bool(self.stops) and (self.stops[-1]["step"], self.stops[-1]["exit_code"]) == (
+            self.step,
+            exit_code,
+        )
+
     def stop(self, exit_code: int, message: str) -> None:
         """Write down that this call ends here and another may go on."""
         self._write("stopped", step=self.step, exit_code=exit_code, message=message)
@@ -70,6 +81,8 @@ class Run:
         elif event == "again":
             self.facts.clear()
             self.rounds += 1
+        elif event == "over":
+            self.facts.clear()
         elif event == "stopped":
             self.stops.append({name: record[name] for name in ("step", "exit_code", "message", "at")})
 

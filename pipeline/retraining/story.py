@@ -14,6 +14,8 @@ PAUSES = (75, 130, 143)
 """Exit codes after which the same command goes on where this one stopped."""
 LATER_PAUSES = (69, 74)
 """These too, once there is a model to lose: before, the next retrain had better ask the source again."""
+WAITED_FOR = (69, 75, 130)
+"""However often in a row: services come back, locks and time limits end, and a person may stop it as they like."""
 EARLY = ("", "edits", "prepare", "refresh", "look", "drift")
 
 
@@ -32,7 +34,7 @@ def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     Raises:
         UserError: It could not be done, or (GateRefused) the new model is not the champion.
     """
-    run = journal.unfinished(JOURNAL)
+    run = None if wishes.restart else journal.unfinished(JOURNAL)
     if run is None:
         run = journal.begin(JOURNAL)
     else:
@@ -42,7 +44,7 @@ def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     except BaseException as error:
         code, _ = runtime.code_of(error)
         goes_on = code in PAUSES or (code in LATER_PAUSES and run.step not in EARLY)
-        if run.step == "edits":
+        if run.step == "edits" or (code not in WAITED_FOR and run.fails_again(code)):
             goes_on = False
         said = str(error) or type(error).__name__
         run.stop(code, said)
@@ -67,6 +69,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
     """
     branches = worktree.followed(children, settings.branch)
     worktree.forget_locks(children, branches)
+    _start_over_if_moved(children, branches, run)
     while True:
         try:
             return _one_round(children, branches, settings, wishes, run)
@@ -78,6 +81,20 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
                 ) from error
             print(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
             run.begin_again(str(error))
+
+
+def _start_over_if_moved(children: Children, branches: worktree.Followed, run: Run) -> None:
+    """Forget what was done on an old tree: what could not be done there may be mended meanwhile."""
+    if "prepare" not in run.facts:
+        return
+    try:
+        worktree.fetch(children, branches)
+    except runtime.ServiceDown:
+        print("The git remote does not answer; going on with what is known here.")
+    source, _ = worktree.newest(children, branches)
+    if source != run.facts["prepare"]["source"]:
+        print(f"{branches.branch} has moved to {source[:10]} meanwhile: beginning anew on it.")
+        run.start_over(f"{branches.branch} has moved to {source}")
 
 
 def _one_round(
@@ -92,7 +109,7 @@ def _one_round(
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
-    run.once("train", lambda: _trained(children))
+    run.once("train", lambda: work.train(children, looked))
     run.once("dvc push", lambda: work.push_data(children))
     run.once("commit", lambda: work.commit(children, looked, refreshed))
     run.once("git push", lambda: work.push(children, branches))
@@ -106,11 +123,6 @@ def _prepared(children: Children, branches: worktree.Followed) -> Facts:
     if prepared["note"]:
         print(prepared["note"])
     return {**prepared, "branch": branches.branch, "results": branches.results}
-
-
-def _trained(children: Children) -> Facts:
-    children.repro("evaluate")
-    return {}
 
 
 def _show(looked: Facts) -> None:

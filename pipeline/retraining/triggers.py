@@ -21,7 +21,7 @@ class Trigger:
     """One reason that was looked at.
 
     Attributes:
-        name: `never_trained`, `new_rows`, `age`, `drift`, `code`, `params` or `force`.
+        name: `never_trained`, `not_judged`, `new_rows`, `age`, `drift`, `code`, `params` or `force`.
         fired: Whether it is reason enough.
         figures: What was found, and the bound.
     """
@@ -88,6 +88,7 @@ def look(
     max_age_days: float,
     drift: str,
     force: bool,
+    unjudged: str,
 ) -> list[Trigger]:
     """Return every trigger with its figures.
 
@@ -97,8 +98,9 @@ def look(
         min_new_rows: How many are enough.
         age_days: How long ago the last retrain ended, in days; None if there was none.
         max_age_days: From when on fewer rows are enough.
-        drift: `none`, `report` or `refuse`, or why it was not measured.
+        drift: `none`, `report`, `refuse` or `unknown`.
         force: Whether the user wants it anyway.
+        unjudged: Why the committed results count as not judged, "" if they were.
     """
     old = age_days is not None and age_days >= max_age_days
     age = "no retrain yet" if age_days is None else f"{age_days:.1f} days since the last retrain"
@@ -106,6 +108,7 @@ def look(
         age += "; the data is the same, so the same model would come out"
     return [
         Trigger("never_trained", bool(moved.never), _named(moved.never, "stages without a result")),
+        Trigger("not_judged", bool(unjudged), unjudged or "the committed results were judged"),
         Trigger(
             "new_rows",
             new_rows >= min_new_rows and moved.data,

@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline import clock, paths
 from pipeline.artifacts import read_json
-from pipeline.drift import Bounds
-from pipeline.retraining import chronicle, dvc_places, triggers, worktree
+from pipeline.retraining import chronicle, dvc_places, judged, triggers, worktree
+from pipeline.retraining.against_results import NO_RESULTS, examined
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
 from pipeline.retraining.settings import DriftBounds, Retrain
@@ -27,12 +27,14 @@ class Wishes:
         ignore_edits: Go on beside uncommitted edits, without them.
         accept_drift: Why drifted data is right all the same; "" to refuse it.
         max_gib: Limit of a download, as `millrace refresh` takes it.
+        restart: Begin anew where an earlier call left a retrain unfinished.
     """
 
     force: bool = False
     ignore_edits: bool = False
     accept_drift: str = ""
     max_gib: float = 20.0
+    restart: bool = False
 
 
 def look_at_edits(children: Children, wishes: Wishes) -> Facts:
@@ -78,10 +80,12 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     """
     # An earlier call may have been stopped after a stage wrote what it made into the lock.
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
-    moved = triggers.moved_inputs(children.tree)
+    moved, unjudged = triggers.moved_inputs(children.tree), judged.why_not(children)
     found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
+    if not (children.tree / paths.DVC_LOCK).is_file():
+        found["skipped"] = [NO_RESULTS]
     if moved.data:
-        found = _examined(children, settings.drift)
+        found = examined(children, settings.drift)
     fired = triggers.look(
         moved,
         new_rows=found["new_rows"],
@@ -90,6 +94,7 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
         max_age_days=settings.max_age_days,
         drift=found["verdict"],
         force=wishes.force,
+        unjudged=unjudged,
     )
     return {"triggers": triggers.as_facts(fired), "drift": found}
 
@@ -98,12 +103,18 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
     """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
 
     Raises:
-        DataRefused: Too many known rows are gone, or the new ones drifted too far.
+        DataRefused: Too many known rows are gone, the new ones drifted too far, or nobody can tell.
     """
     found = looked["drift"]
     if wishes.accept_drift:
         return {"accepted_drift": wishes.accept_drift}
     fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
+    if found["verdict"] == "unknown":
+        raise DataRefused(
+            "Whether the source lost rows or drifted is unknown. Expected the data of the last results to compare "
+            f"with. Received: {'; '.join(found['skipped'])}. Bring it back with `dvc fetch` or `dvc push` from where "
+            f"it is. {fix}"
+        )
     if found.get("lost_share", 0.0) > bounds.max_lost_share:
         raise DataRefused(
             f"The source lost {found['lost_rows']:,} known rows. Expected a share of at most "
@@ -117,6 +128,25 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
             f"(drift.refuse). Received: {'; '.join(in_words(found))}. {fix}"
         )
     return {"accepted_drift": ""}
+
+
+def train(children: Children, looked: Facts) -> Facts:
+    """Bring the model up to date; where only its judgement is missing, that is the one of the committed results.
+
+    Raises:
+        ChildFailed: With the exit code and message of the stage that failed.
+    """
+    fired = [item["name"] for item in looked["triggers"] if item["fired"]]
+    if fired == ["not_judged"]:
+        # `look` may have read a few rows more than they were made of.
+        recorded = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix())
+        children.git("checkout", "--quiet", "HEAD", "--", *recorded)
+        if dvc_places.has_remote(children.tree):
+            children.dvc("fetch")
+        # What neither the cache nor a remote has is made anew below.
+        children.dvc("checkout")
+    children.repro("evaluate")
+    return {}
 
 
 def push_data(children: Children) -> Facts:
@@ -164,9 +194,12 @@ def register(children: Children) -> Facts:
     Raises:
         ChildFailed: With the exit code and message of the stage.
     """
+    # Without it the stage runs, also where somebody committed a lock that says it did, for another registry.
+    (children.tree / paths.REGISTER_DECISION).unlink(missing_ok=True)
     children.repro("register")
     decision = read_json(children.tree / paths.REGISTER_DECISION)
     last_run = read_json(children.tree / paths.STATE_DIR / "last_run.json")
+    judged.write_down(children)
     return {
         "outcome": decision["decision"],
         "reasons": decision["reasons"],
@@ -206,36 +239,3 @@ def _results_age_days(children: Children) -> float | None:
     """Return how long ago results were committed; git knows it also where the history was lost."""
     said = children.git("log", "-1", "--format=%cI", "--", paths.DVC_LOCK.as_posix()).out.strip()
     return (clock.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
-
-
-def _examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
-    """Bring `validate` up to date and compare the new rows with those of the committed results."""
-    from pipeline.retraining import known_rows
-    from pipeline.retraining.examine import examine
-
-    recorded = known_rows.recorded_files(children.tree)
-    if not recorded:
-        nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
-        return {**nothing, "skipped": ["no results yet to compare with"]}
-    here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
-    if not here and dvc_places.has_remote(children.tree):
-        children.dvc("fetch", *map(str, recorded))
-    known_paths = {path: dvc_places.cached(children.tree, md5) for path, md5 in recorded.items()}
-    children.repro("validate")
-    tree = children.tree
-    now = known_rows.rows_of(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)
-    samples, statistics = (
-        known_paths.get(path) for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
-    )
-    if samples is None or statistics is None:
-        skipped = "the data of the last results is neither in DVC's cache nor at its remote"
-        return {
-            "new_rows": len(now.samples),
-            "lost_rows": 0,
-            "lost_share": 0.0,
-            "verdict": "none",
-            "skipped": [skipped],
-        }
-    known = known_rows.rows_of(samples, statistics)
-    limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
-    return examine(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)

@@ -123,7 +123,7 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
         Busy: The branches cannot be merged without a person.
     """
     git, remote = children.git, branches.remote
-    source, note = _newer(children, branches.branch, f"{remote}/{branches.branch}" if remote else "")
+    source, note = newest(children, branches)
     _make_tree(children, branches, source)
     git("reset", "--quiet", "--hard")
     git("clean", "--quiet", "-fd")  # what is ignored stays: outs, checkpoints, the configuration of dvc
@@ -173,8 +173,10 @@ def push(children: Children, branches: Followed) -> None:
     raise ServiceDown(f"The git remote does not answer. {facts} The same command goes on from here.")
 
 
-def _newer(children: Children, branch: str, at_remote: str) -> tuple[str, str]:
-    """Return the commit of the followed branch: the newer of ours and the remote's, and what to say about it."""
+def newest(children: Children, branches: Followed) -> tuple[str, str]:
+    """Return the newer of our commit and the remote's of the followed branch, and what to say about it."""
+    branch = branches.branch
+    at_remote = f"{branches.remote}/{branch}" if branches.remote else ""
     ours, theirs = _commit(children, branch), _commit(children, at_remote) if at_remote else ""
     if not ours and not theirs:
         raise WronglyCalled(

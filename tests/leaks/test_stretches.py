@@ -109,6 +109,20 @@ def test_what_series_do_again_and_again_is_no_copy(name):
     assert [] == copied_stretches(*stretched(*HABITS[name]), shortest=24)
 
 
+def test_a_copy_that_was_pasted_twice_into_test_is_refused_twice():
+    """The series holds it three times then, and all the same it is no habit: train has it once."""
+    meter = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    meter[1400:1500] = meter[1700:1800] = meter[300:400]
+    found = copied_stretches(*stretched(meter), shortest=24)
+    assert [Stretch(1400, 300, 100), Stretch(1700, 300, 100)] == found
+
+
+def test_noise_that_was_tiled_across_the_boundary_is_refused():
+    """A thousand steps, four times: train has them twice, and is judged by the same."""
+    tiled = np.tile(np.random.default_rng(0).normal(size=1000), 4)
+    assert copied_stretches(*stretched(tiled), shortest=24)
+
+
 def test_counters_among_other_series_are_no_copies():
     """Two counters beside eight walks: a rise of one is rare there, and still says nothing after another rise."""
     counters = [np.arange(later, later + 2000) * 1.0 for later in (0, 800)]

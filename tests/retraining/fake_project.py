@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from pipeline.artifacts import file_digest
+from pipeline.paths import tracking_uri
 from pipeline.retraining.children import Answer, ChildFailed, Children
 from pipeline.retraining.settings import load_settings
 
@@ -46,7 +47,7 @@ def make_project(folder):
         "pipeline/code.py": "pass\n",
         "data/source.json": source(100),
         "retrain.yaml": (HERE / "retrain.yaml").read_text(),
-        ".gitignore": "/.millrace/\n/data/*\n!/data/source.json\n/reports/register/\n",
+        ".gitignore": "/.millrace/\n/data/*\n!/data/source.json\n/reports/register/\n/*.db\n",
         ".dvc/config": "",
         ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
     }
@@ -136,6 +137,7 @@ class FakeChildren(Children):
         reports.mkdir(parents=True, exist_ok=True)
         (reports / "decision.json").write_text(json.dumps(decision))
         (self.tree / ".millrace").mkdir(exist_ok=True)
+        Path(tracking_uri(self.project).removeprefix("sqlite:///")).touch()
         last_run = {"model": {"name": "m", "version": 1}}
         (self.tree / ".millrace/last_run.json").write_text(json.dumps(last_run))
 

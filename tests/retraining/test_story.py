@@ -28,7 +28,7 @@ def looked(monkeypatch):
         return {**found, "verdict": children.verdict_of_drift, "skipped": [], "findings": []}
 
     FakeChildren.verdict_of_drift = "none"
-    monkeypatch.setattr("pipeline.retraining.work._examined", examined)
+    monkeypatch.setattr("pipeline.retraining.work.examined", examined)
 
 
 @pytest.fixture

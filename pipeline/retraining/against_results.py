@@ -1,0 +1,52 @@
+"""The data of today against that of the committed results, which DVC's cache or its remote holds."""
+
+from typing import Any
+
+from pipeline import paths
+from pipeline.drift import Bounds
+from pipeline.retraining import dvc_places
+from pipeline.retraining.children import Children
+from pipeline.retraining.settings import DriftBounds
+
+NO_RESULTS = "no results yet to compare with"
+
+
+def examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
+    """Bring `validate` up to date and compare the new rows with those of the committed results.
+
+    Returns:
+        See `examine`. The verdict is `unknown` where there are results whose data nobody has any more.
+
+    Raises:
+        ChildFailed: `validate` does not pass the data.
+    """
+    # Only a night with other data needs pandas.
+    from pipeline.retraining import known_rows
+    from pipeline.retraining.examine import examine
+
+    recorded = known_rows.recorded_files(children.tree)
+    if not recorded:
+        nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
+        return {**nothing, "skipped": [NO_RESULTS]}
+    here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
+    if not here and dvc_places.has_remote(children.tree):
+        children.dvc("fetch", *map(str, recorded))
+    known_paths = {path: dvc_places.cached(children.tree, md5) for path, md5 in recorded.items()}
+    children.repro("validate")
+    tree = children.tree
+    now = known_rows.rows_of(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)
+    samples, statistics = (
+        known_paths.get(path) for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
+    )
+    if samples is None or statistics is None:
+        skipped = "the data of the last results is neither in DVC's cache nor at its remote"
+        return {
+            "new_rows": len(now.samples),
+            "lost_rows": 0,
+            "lost_share": 0.0,
+            "verdict": "unknown",
+            "skipped": [skipped],
+        }
+    known = known_rows.rows_of(samples, statistics)
+    limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
+    return examine(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)
