@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pipeline import runtime
-from pipeline.config import load_params
+from pipeline import config, runtime
 
 HELP = "hash everything again: DVC's cache, outs, packages, source, registered models"
 RECORDED = False
@@ -21,7 +20,7 @@ def run(_options: argparse.Namespace) -> None:
     Raises:
         StorageFailed: Something does not fit or could not be looked at; all of it at once.
     """
-    params = load_params()
+    params = config.load_params()
     console = runtime.terminal()
     problems: list[str] = []
     for title, check in _checks(params.register.model_name, list(params.candidates)):
