@@ -1,20 +1,18 @@
 """Who was judged on the test set so far: each look makes it a little less a test.
 
-`.millrace/test_ledger.jsonl` gets a line per use, fsynced, and is never rewritten; a line that a crash tore is
-passed over. It is no output of a stage: two clones that judge the same model write the same reports, whatever
-was judged before. What this machine knows and what the registry knows are put together by the register stage
-(`pipeline.tracking.test_uses`), so that the count survives a fresh clone and another machine.
+`.millrace/test_ledger.jsonl` gets a line per use (`pipeline.json_lines`). It is no output of a stage: two clones
+that judge the same model write the same reports, whatever was judged before. What this machine knows and what the
+registry knows are put together by the register stage (`pipeline.tracking.test_uses`), so that the count survives a
+fresh clone and another machine.
 
 One model counts once, and so does one decision: the other candidates and the baselines are judged in the same
 look, and none of their scores chooses anything. A test set that grew a little is not a new one: looks at all
 that share at least half of their rows (of the smaller one) count together.
 """
 
-import fcntl
 import hashlib
 import heapq
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.artifacts import fsync_dir
+from pipeline.json_lines import append_lines, damaged, parsed_lines, read_lines
 
 LEDGER = paths.STATE_DIR / "test_ledger.jsonl"
 SKETCH_SIZE = 64
@@ -114,28 +112,23 @@ def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
 
     Raises:
         OSError: They could not be written.
+        StorageFailed: A line of the ledger is damaged, so that it would count too few.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        content = file.read()
-        known = {_key(use) for use in _parsed(content)}
-        new = {_key(use): use for use in found if _key(use) not in known}
-        if not new:
-            return
-        # A line that a crash left without its end must not swallow the next one.
-        start = b"" if not content or content.endswith(b"\n") else b"\n"
-        lines = [json.dumps(use.as_json(), sort_keys=True).encode() + b"\n" for use in new.values()]
-        file.write(start + b"".join(lines))
-        file.flush()
-        os.fsync(file.fileno())
-    fsync_dir(path.parent)
+
+    def new(content: bytes) -> list[dict[str, Any]]:
+        known = {_key(use) for use in _parsed(parsed_lines(content, path), path)}
+        return [use.as_json() for use in {_key(use): use for use in found if _key(use) not in known}.values()]
+
+    append_lines(path, new)
 
 
 def all_uses(path: Path = LEDGER) -> list[Use]:
-    """Return every use this machine knows of, in the order of the lines."""
-    return _parsed(path.read_bytes()) if path.is_file() else []
+    """Return every use this machine knows of, in the order of the lines.
+
+    Raises:
+        StorageFailed: A line is damaged.
+    """
+    return _parsed(read_lines(path), path)
 
 
 def uses(judges: Judges, path: Path = LEDGER) -> list[Use]:
@@ -169,11 +162,11 @@ def _key(use: Use) -> tuple[str, str]:
     return use.judges.digest, use.model_sha256
 
 
-def _parsed(content: bytes) -> list[Use]:
+def _parsed(records: list[dict[str, Any]], path: Path) -> list[Use]:
     found = []
-    for line in content.split(b"\n"):
+    for number, record in enumerate(records, 1):
         try:
-            found.append(use_of(json.loads(line)))
-        except (ValueError, KeyError, TypeError):  # empty, torn, or of a later version
-            continue
+            found.append(use_of(record))
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(path, number, json.dumps(record).encode()) from error
     return found

@@ -24,6 +24,7 @@ FRAME = {
     "report",
     "epoch_progress",
     "test_ledger",
+    "json_lines",
 }
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.runtime import StorageFailed
 from pipeline.test_ledger import LEDGER, Judges, Use, add_uses, all_uses, note_use, sentence, uses
 from pipeline.tracking.test_uses import TEST_USES, share_uses
 
@@ -64,31 +65,40 @@ def test_the_estimate_of_shared_rows_is_near_the_truth():
         assert abs(judges(0, 5000).shared_with(other) - shared) < 0.2
 
 
-def test_a_torn_last_line_is_passed_over_and_swallows_nothing():
+def test_a_torn_last_line_is_cut_off_and_swallows_nothing():
     """A crash in the middle of a line loses that line alone."""
     note("m1", "2026-11-01T00:00:00+00:00")
     with LEDGER.open("ab") as file:
         file.write(b'{"judges": {"dig')
     note("m2", "2026-11-02T00:00:00+00:00")
     assert ["m1", "m2"] == [use.model_sha256 for use in all_uses()]
+
+
+@pytest.mark.parametrize("line", [b"\xff\x00 42", b"[1]", b'{"judges": 1}', b'{"by": "evaluate"}', b""])
+def test_a_damaged_line_keeps_the_test_set_closed(line):
+    """A line that was passed over would make the test set look less used than it is."""
+    note("m1", "2026-11-01T00:00:00+00:00")
     with LEDGER.open("ab") as file:
-        file.write(b"\xff\x00 42\n[1]\n")
-    note("m3", "2026-11-03T00:00:00+00:00")
-    assert ["m1", "m2", "m3"] == [use.model_sha256 for use in uses(judges())]
+        file.write(line + b"\n")
+    before = LEDGER.read_bytes()
+    for look in (lambda: uses(judges()), lambda: note_use(judges(), "m2", "evaluate")):
+        with pytest.raises(StorageFailed, match=r"test_ledger\.jsonl is damaged at line 2"):
+            look()
+    assert before == LEDGER.read_bytes()
 
 
 def test_a_use_is_on_the_disk_before_the_test_set_is_opened(monkeypatch):
     """File and folder are synced; where that fails the error is not swallowed."""
     synced = []
-    monkeypatch.setattr("pipeline.test_ledger.os.fsync", lambda number: synced.append(number))
-    monkeypatch.setattr("pipeline.test_ledger.fsync_dir", lambda folder: synced.append(folder))
+    monkeypatch.setattr("pipeline.json_lines.os.fsync", lambda number: synced.append(number))
+    monkeypatch.setattr("pipeline.json_lines.fsync_dir", lambda folder: synced.append(folder))
     note_use(judges(), "m1", "evaluate")
     assert LEDGER.parent == synced[1]
 
     def full(_number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.test_ledger.os.fsync", full)
+    monkeypatch.setattr("pipeline.json_lines.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         note_use(judges(), "m2", "evaluate")
 

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from pipeline.json_lines import read_lines
     from pipeline.retraining import chronicle, journal
-    from pipeline.retraining.lines import read_lines
     from pipeline.retraining.places import HISTORY, HISTORY_HTML, JOURNAL
 
     if options.limit < 0:

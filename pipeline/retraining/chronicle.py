@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import write_text
-from pipeline.retraining.lines import append_line, read_lines
+from pipeline.json_lines import append_line, read_lines
 from pipeline.retraining.places import HISTORY, HISTORY_HTML
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import clock
-from pipeline.retraining.lines import append_line, read_lines
+from pipeline.json_lines import append_line, read_lines
 
 Facts = dict[str, Any]
 

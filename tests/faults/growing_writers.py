@@ -53,13 +53,13 @@ def _last_of(found: list[int]) -> int:
 
 
 def _lines_write(number: int) -> None:
-    from pipeline.retraining.lines import append_line
+    from pipeline.json_lines import append_line
 
     append_line(Path(".millrace/retrain/history.jsonl"), {"number": number, "why": "w" * 300})
 
 
 def _lines_read() -> int:
-    from pipeline.retraining.lines import read_lines
+    from pipeline.json_lines import read_lines
 
     return _last_of([record["number"] for record in read_lines(Path(".millrace/retrain/history.jsonl"))])
 

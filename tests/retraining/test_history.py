@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
+from pipeline.json_lines import read_lines
 from pipeline.retraining import chronicle
-from pipeline.retraining.lines import read_lines
 
 ENTRY = {
     "run": "20260301T023000Z",

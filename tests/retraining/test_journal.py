@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from pipeline.json_lines import append_line, read_lines
 from pipeline.retraining.journal import begin, unfinished
-from pipeline.retraining.lines import append_line, read_lines
+from pipeline.runtime import StorageFailed
 
 
 @pytest.fixture
@@ -79,14 +80,14 @@ def test_a_crash_at_any_byte_loses_at_most_the_last_line(path):
 def test_a_damaged_line_in_the_middle_is_not_passed_over(path):
     """That is no crash but damage; the message says where."""
     path.write_text('{"a": 1}\nnonsense\n{"a": 2}\n')
-    with pytest.raises(ValueError, match="line 2"):
+    with pytest.raises(StorageFailed, match="line 2"):
         read_lines(path)
 
 
 def test_a_line_is_on_the_disk_before_the_step_counts(path, monkeypatch):
     """Each line is flushed to the disk, or a power cut would forget a finished step."""
     synced = []
-    monkeypatch.setattr("pipeline.retraining.lines.os.fsync", lambda number: synced.append(path.read_bytes()))
+    monkeypatch.setattr("pipeline.json_lines.os.fsync", lambda number: synced.append(path.read_bytes()))
     append_line(path, {"step": 1})
     append_line(path, {"step": 2})
     # The folder of a new file is flushed too, in between.

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
+from pipeline.json_lines import read_lines
 from pipeline.retraining import journal, story
-from pipeline.retraining.lines import read_lines
 from pipeline.retraining.places import HISTORY, JOURNAL
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import Terminated, UserError

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from pipeline.json_lines import read_lines
 from pipeline.retraining import journal, story
-from pipeline.retraining.lines import read_lines
 from pipeline.retraining.places import HISTORY, JOURNAL, TREE
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import Busy, DataRefused, ServiceDown, Terminated, UserError

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from pipeline import paths
+from pipeline.json_lines import read_lines
 from pipeline.retraining import story
-from pipeline.retraining.lines import read_lines
 from pipeline.retraining.places import HISTORY
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import DataRefused
