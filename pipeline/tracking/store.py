@@ -27,6 +27,7 @@ from pipeline.paths import SQLITE, tracking_uri
 from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import store_lock
 
+DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
 
@@ -130,7 +131,7 @@ def service_errors(uri: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, requests.RequestException, sqlalchemy.exc.OperationalError) as error:
+    except (MlflowException, requests.RequestException, *DATABASE_FAILED) as error:
         if not is_outage(error):
             raise
         # MLflow's own message quotes the address as it was given.
@@ -146,7 +147,7 @@ def is_outage(error: Exception) -> bool:
     """Return whether an error of MLflow means that the store failed, rather than that something is not there."""
     if isinstance(error, MlflowException):
         return bool(error.get_http_status_code() >= 500)
-    return isinstance(error, requests.RequestException | sqlalchemy.exc.OperationalError)
+    return isinstance(error, (requests.RequestException, *DATABASE_FAILED))
 
 
 def without_password(uri: str) -> str:
