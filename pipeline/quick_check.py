@@ -10,6 +10,7 @@ from pipeline import paths
 from pipeline.artifacts import file_digest, write_bytes
 from pipeline.installed import differing_packages
 from pipeline.rebuild import data_places
+from pipeline.runtime import InputMissing
 from pipeline.source_file import Location, read_source
 from pipeline.strict_yaml import read_yaml
 from pipeline.version_origin import Origin, file_at
@@ -61,6 +62,8 @@ def _code(origin: Origin) -> Finding:
         for dep in stage.get("deps", [])
         if dep["path"].startswith("pipeline/") or dep["path"] == "requirements.lock"
     }
+    if not recorded:
+        return Finding("code", MISSING, "not checked: dvc.lock records no code that a stage read")
     other = [path for path, md5 in sorted(recorded.items()) if _md5_at(origin.commit, path) != md5]
     told = f"{len(recorded)} files are those that the stages read"
     return (
@@ -77,6 +80,8 @@ def _params(origin: Origin, folder: Path) -> Finding:
         for stage in origin.stages.values()
         for key, value in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items()
     }
+    if not recorded:
+        return Finding("params", MISSING, "not checked: dvc.lock records no parameter that a stage read")
     other = [key for key, value in sorted(recorded.items()) if _value(now, key) != value]
     told = f"{len(recorded)} recorded values are those of the commit"
     if other:
@@ -107,8 +112,13 @@ def _data(origin: Origin, folder: Path) -> Finding:
 
 
 def _environment(origin: Origin) -> Finding:
-    lock = file_at(origin.commit, "requirements.lock") or b""
-    differing = differing_packages(lock.decode())
+    lock = file_at(origin.commit, "requirements.lock")
+    if lock is None:
+        return Finding("environment", MISSING, "the commit has no requirements.lock to compare with")
+    try:
+        differing = differing_packages(lock.decode())
+    except InputMissing as error:
+        return Finding("environment", MISSING, f"not checked: {error}")
     if differing:
         told = f"{_told('other packages are installed', differing)}; a rebuild would install the locked ones"
         return Finding("environment", DIFFERS, told)

@@ -4,7 +4,6 @@ Nothing here trusts a time stamp or an earlier answer: DVC hands out a cache obj
 modification time, and MLflow calls a version without files READY.
 """
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -14,7 +13,9 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import file_digest, path_digest
+from pipeline.installed import differing_packages
 from pipeline.origin import REQUIREMENTS_LOCK, locked_stages
+from pipeline.runtime import InputMissing
 from pipeline.source_file import read_source
 from pipeline.strict_yaml import read_yaml
 
@@ -129,29 +130,12 @@ def _object_path(cache: Path, md5: str) -> Path:
 
 def environment_problems(lock: Path = REQUIREMENTS_LOCK) -> Iterator[str]:
     """Yield which packages are not installed in the version that requirements.lock pins."""
-    from packaging.requirements import Requirement
-
     try:
-        lines = lock.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        yield f"{lock}: {UNCHECKED}: {error}. Run `make lock`."
+        differing = differing_packages(lock.read_text(encoding="utf-8"))
+    except (OSError, InputMissing) as error:
+        yield f"{lock}: {UNCHECKED}: {error}"
         return
-    pinned = [Requirement(line.removesuffix("\\").strip()) for line in lines if line and line[0] not in " #-"]
-    if not pinned:
-        yield f"{lock}: {UNCHECKED}: it pins nothing. Run `make lock`."
-    for requirement in pinned:
-        if requirement.marker is not None and not requirement.marker.evaluate():
-            continue
-        try:
-            installed = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            yield f"{requirement.name}: expected {requirement.specifier} ({lock}). Received: none. Run `make setup`."
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            yield (
-                f"{requirement.name}: expected {requirement.specifier} ({lock}). Received: {installed}. "
-                "Run `make setup`."
-            )
+    yield from (f"{line}. Expected what {lock} pins. Run `make setup`." for line in differing)
 
 
 def source_problems() -> Iterator[str]:

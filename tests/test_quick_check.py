@@ -10,6 +10,7 @@ import pytest
 from pipeline import cli, config, paths, version_origin, way_back
 from pipeline import quick_check as module
 from pipeline.commands import reproduce
+from pipeline.installed import differing_packages
 from pipeline.quick_check import quick_check
 from pipeline.source_file import stored_tar
 from pipeline.tracking import existing_store
@@ -117,3 +118,20 @@ def test_other_packages_are_found(made, monkeypatch):
 def test_a_version_without_a_lock_cannot_be_compared(made):
     """Nothing recorded is no pass."""
     assert codes(quick_check(replace(made, stages={})))["stages"] == 66
+
+
+@pytest.mark.parametrize("lock", [None, b"# nothing\n"])
+def test_a_commit_that_locks_no_package_is_no_pass(made, monkeypatch, lock):
+    """Nothing to compare with is exit code 66, not a word that the locked ones are installed."""
+    monkeypatch.setattr(module, "differing_packages", differing_packages)
+    real = module.file_at
+    monkeypatch.setattr(
+        module, "file_at", lambda commit, path: lock if path == "requirements.lock" else real(commit, path)
+    )
+    assert ("environment", 66) == quick_check(made)[-1][:2]
+
+
+def test_stages_that_recorded_nothing_are_no_pass(made):
+    """A lock without dependencies and parameters compares nothing: exit code 66 for code and for parameters."""
+    found = codes(quick_check(replace(made, stages={"train": {"cmd": "x"}})))
+    assert (66, 66) == (found["code"], found["params"])

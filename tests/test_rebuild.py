@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import sys
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -111,7 +112,7 @@ def test_a_rebuild_never_meets_the_registry_of_the_project(tmp_path, monkeypatch
     """Stages get a store of the worktree, and nothing of a stage that may be running around us."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://registry.example")
     monkeypatch.setenv("DVC_ROOT", "/elsewhere")
-    write(tmp_path, {"requirements.lock": ""})
+    write(tmp_path, {"requirements.lock": f"numpy=={version('numpy')}\n"})
     made = environment(tmp_path, CONSOLE)
     assert (f"sqlite:///{tmp_path}/mlflow.db", sys.prefix) == (
         made["MLFLOW_TRACKING_URI"],

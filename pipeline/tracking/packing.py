@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.installed import pinned
 from pipeline.runtime import NotPermitted
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
 
@@ -76,19 +77,13 @@ def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str
         FileNotFoundError: There is no lock file.
         ValueError: It lacks one of them.
     """
-    from packaging.requirements import Requirement
-
-    found = {}
-    for line in lock.read_text(encoding="utf-8").splitlines():
-        if not line or line[0] in " #-":
-            continue
-        requirement = Requirement(line.removesuffix("\\").strip())
-        environment = {"python_full_version": ".".join(map(str, python_version)) + ".0"}
-        environment["python_version"] = ".".join(map(str, python_version))
-        if requirement.name in PINNED and (
-            requirement.marker is None or requirement.marker.evaluate(environment)
-        ):
-            found[requirement.name] = f"{requirement.name}{requirement.specifier}"
+    version = ".".join(map(str, python_version))
+    environment = {"python_full_version": f"{version}.0", "python_version": version}
+    found = {
+        requirement.name: f"{requirement.name}{requirement.specifier}"
+        for requirement in pinned(lock.read_text(encoding="utf-8"), environment)
+        if requirement.name in PINNED
+    }
     missing = sorted(set(PINNED) - found.keys())
     if missing:
         raise ValueError(
