@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,18 @@ def feature_state() -> dict:
     return {"classes": CLASSES, "class_counts": [30, 30, 30], "image": image, "handmade": {"names": []}}
 
 
+def make_ready_project(root: Path) -> Path:
+    """Make the project with an empty store of its own, and start TensorFlow for what loads its models."""
+    from pipeline import runtime
+    from pipeline.tracking.store import create_sqlite
+
+    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
+        runtime.prepare_tensorflow(2, 7)
+    make_registration_project(root)
+    create_sqlite(root / "mlflow.db")
+    return root
+
+
 def put_best(root: Path, made) -> str:
     """Make a model the chosen one, and return the sha256 of its file."""
     from pipeline import training
@@ -116,10 +128,3 @@ def save(folder: Path, made, family: str) -> None:
     save_model(made, folder / "model.keras")
     settings = {"family": family, "model": {}, "training": {"test_time_flip": False}, "seed": 7, "threads": 2}
     write_json(folder / "settings.json", settings)
-
-
-def all_rows_are_new(monkeypatch) -> None:
-    """Let no model have seen a test row: the toy models were never trained."""
-    from pipeline import contenders
-
-    monkeypatch.setattr(contenders, "unseen_positions", lambda test, _folders: np.arange(len(test)))

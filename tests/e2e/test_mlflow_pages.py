@@ -16,7 +16,7 @@ from pipeline.gate import Rules
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
 from tests.e2e.services import MlflowServer
-from tests.registration import all_rows_are_new, make_registration_project
+from tests.registration import make_registration_project
 from tests.synthetic_project import write_live_log
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -46,7 +46,6 @@ def recorded(tmp_path_factory):
     write_live_log(root, "linear", "live-1")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        all_rows_are_new(patch)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(register.report, "print_report", lambda *_a, **_k: None)
         register.register(

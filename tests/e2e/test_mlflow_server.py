@@ -14,7 +14,7 @@ from pipeline.metric_names import primary_called
 from pipeline.tracking import record, registry
 from pipeline.tracking.store import open_store
 from tests.e2e.services import MlflowServer, postgres
-from tests.registration import all_rows_are_new, make_registration_project, model, put_best
+from tests.registration import make_registration_project, model, put_best
 from tests.synthetic_project import HISTORY, write_live_log
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
@@ -45,7 +45,6 @@ def project(tmp_path, monkeypatch, server):
     root = make_registration_project(tmp_path / "project")
     monkeypatch.chdir(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    all_rows_are_new(monkeypatch)
     return root
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from pipeline.metric_names import primary_called
 from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import arrival, registry
-from pipeline.tracking.store import create_sqlite, open_store
-from tests.registration import all_rows_are_new, feature_state, make_registration_project, model, put_best
+from pipeline.tracking.store import open_store
+from tests.registration import feature_state, make_ready_project, model, put_best
 from tests.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
@@ -37,13 +36,7 @@ RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, r
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory):
     """Make the project and an empty store once."""
-    from pipeline import runtime
-
-    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
-    root = make_registration_project(tmp_path_factory.mktemp("ready") / "project")
-    create_sqlite(root / "mlflow.db")
-    return root
+    return make_ready_project(tmp_path_factory.mktemp("ready") / "project")
 
 
 @pytest.fixture
@@ -53,7 +46,6 @@ def project(ready, tmp_path, monkeypatch):
     shutil.copytree(ready, root)
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    all_rows_are_new(monkeypatch)
     return root
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -10,16 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import contenders
-from pipeline.contenders import NotComparable, unseen_positions
+from pipeline.contenders import NotComparable
 from pipeline.decision_page import decision_page
 from pipeline.gate import Rules
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
 from pipeline.promotion import LATENCY_MS
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.tracking.store import open_store
 from pipeline.trained_on import TRAINED_ON, write_trained_on
-from tests.registration import NUM_ROWS, all_rows_are_new, make_registration_project, model, put_best
+from tests.registration import NUM_ROWS, make_ready_project, model, put_best
 
 pytestmark = pytest.mark.timeout(180)
 TEST_ROWS = NUM_ROWS // 2
@@ -28,13 +27,7 @@ TEST_ROWS = NUM_ROWS // 2
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory):
     """Make the project and an empty store once."""
-    from pipeline import runtime
-
-    with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
-    root = make_registration_project(tmp_path_factory.mktemp("ready") / "project")
-    create_sqlite(root / "mlflow.db")
-    return root
+    return make_ready_project(tmp_path_factory.mktemp("ready") / "project")
 
 
 @pytest.fixture
@@ -42,7 +35,6 @@ def clone(ready, tmp_path, monkeypatch):
     """Return a function that stands in a new copy of it."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    all_rows_are_new(monkeypatch)
 
     def make(name="project"):
         shutil.copytree(ready, tmp_path / name)
@@ -152,7 +144,6 @@ def test_rows_in_the_papers_of_the_registered_champion_do_not_judge(
     project, monkeypatch, swapped, verdict, rows, left_out
 ):
     """Another split moves training rows of then into today's test: nothing faked, by way of the registry."""
-    monkeypatch.setattr(contenders, "unseen_positions", unseen_positions)
     then = ["test" if row % 2 == 0 else "train" for row in range(NUM_ROWS)]
     put_best(project, model(9.0, confused=12.0))
     put_split(project, then)

@@ -18,7 +18,6 @@ from pipeline.tracking.store import create_sqlite
 from tests.registration import (
     NUM_ROWS,
     SIDE,
-    all_rows_are_new,
     feature_state,
     make_registration_project,
     put_best,
@@ -78,7 +77,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    all_rows_are_new(monkeypatch)
     monkeypatch.setattr(register.report, "print_report", lambda *_a, **_k: None)
     return root
 
