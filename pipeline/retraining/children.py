@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.artifacts import read_json
@@ -36,6 +38,20 @@ class ChildFailed(UserError):
         super().__init__(message)
 
 
+class Answer(NamedTuple):
+    """How a program ended.
+
+    Attributes:
+        code: Exit code, negative for a signal.
+        out: Standard output, where it was captured.
+        err: Standard error, where it was captured.
+    """
+
+    code: int
+    out: str
+    err: str
+
+
 class Children:
     """Starts programs in the working tree of a retrain.
 
@@ -50,20 +66,20 @@ class Children:
         self.tree = tree
         self.deadline = deadline
 
-    def git(self, *arguments: str, check: bool = True, folder: Path | None = None) -> "Answer":
+    def git(self, *arguments: str, check: bool = True, folder: Path | None = None) -> Answer:
         """Run git in the tree (or another folder) and return what it answered.
 
         Raises:
             ChildFailed: It failed and `check` is set.
         """
-        command = ["git", *self._identity(), *arguments]
+        command = ["git", *self._identity, *arguments]
         answer = self._run(command, folder or self.tree, capture=True)
         if check and answer.code:
             message = f"`git {' '.join(arguments)}` failed in {folder or self.tree}: {answer.err.strip()}"
             raise ChildFailed(message, 74, "input/output error")
         return answer
 
-    def dvc(self, *arguments: str) -> "Answer":
+    def dvc(self, *arguments: str) -> Answer:
         """Run dvc in the tree; what it prints goes where ours goes."""
         (self.tree / paths.STATE_DIR / "status.json").unlink(missing_ok=True)
         return self._run([sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], self.tree)
@@ -118,18 +134,17 @@ class Children:
             }
         )
 
+    @cached_property
     def _identity(self) -> list[str]:
         """Return options that name a committer where none is set up, as on a server."""
-        if getattr(self, "_named", None) is None:
-            asked = subprocess.run(
-                ["git", "config", "user.email"], cwd=self.project, capture_output=True, check=False
-            )
-            self._named = asked.returncode == 0
-        return (
-            [] if self._named else ["-c", "user.name=millrace retrain", "-c", "user.email=millrace@localhost"]
+        asked = subprocess.run(
+            ["git", "config", "user.email"], cwd=self.project, capture_output=True, check=False
         )
+        if asked.returncode == 0:
+            return []
+        return ["-c", "user.name=millrace retrain", "-c", "user.email=millrace@localhost"]
 
-    def _run(self, command: Sequence[str], folder: Path, *, capture: bool = False) -> "Answer":
+    def _run(self, command: Sequence[str], folder: Path, *, capture: bool = False) -> Answer:
         pipe = subprocess.PIPE if capture else None
         process = subprocess.Popen(
             command,
@@ -157,19 +172,6 @@ class Children:
 
     def _seconds_left(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-
-
-class Answer:
-    """How a program ended.
-
-    Args:
-        code: Exit code, negative for a signal.
-        out: Standard output, where it was captured.
-        err: Standard error, where it was captured.
-    """
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
 
 
 def end_group(process: subprocess.Popen[str], grace_seconds: float = GRACE_SECONDS) -> None:
