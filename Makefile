@@ -26,12 +26,13 @@ test-slow: $(READY)  ## random kills, two clones, four pipelines at once, a serv
 mutants: $(READY)  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
 	.venv/bin/python -m tests.mutants
 
-check: $(READY)  ## style, types, layers, spelling
+check: $(READY)  ## style, types, layers, spelling, the README's file tree
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/codespell
+	.venv/bin/python -m pytest -q -n 0 tests/test_readme.py
 
 format: $(READY)
 	.venv/bin/ruff format .
