@@ -18,6 +18,8 @@ from pipeline.strict_yaml import read_yaml, yaml_content
 NOTHING = "none"
 """What a tag says where there is no git, no commit or no such file."""
 REQUIREMENTS_LOCK = Path("requirements.lock")
+JUDGED = "millrace.judged"
+"""Tag of a version: `judged_digest` of the last state whose model it was when a decision about it was carried out."""
 RESULTS = (":!dvc.lock", ":!reports")
 """Not looked at by `git.dirty`: they change with every run, and have digests of their own."""
 SHOWN_CHANGES = 5
@@ -51,6 +53,15 @@ def relevant_stages(stages: Mapping[str, Any], candidates: Mapping[str, Any] | l
         for name, content in stages.items()
         if name != "register" and ("@" not in name or name.partition("@")[2] in candidates)
     }
+
+
+def judged_digest(stages: Mapping[str, Any]) -> str:
+    """Return the sha256 (hex) over what a decision about a model rests on: `reduce` is no part of it.
+
+    Args:
+        stages: See `relevant_stages`.
+    """
+    return content_key({name: content for name, content in stages.items() if name != "reduce"})
 
 
 def locked_stages(candidates: list[str]) -> dict[str, Any]:

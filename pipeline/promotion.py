@@ -31,6 +31,7 @@ from pipeline.tracking.registry import (
     champion_version,
     fetch_model,
     recorded_decision,
+    version_numbered,
 )
 from pipeline.tracking.revocation import in_words, revocation
 from pipeline.tracking.store import Store
@@ -89,7 +90,8 @@ def decide(
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
         return recorded
     if version.model_sha256 == champion_sha256:
-        promoted = applied_promotion(version) or {}
+        # By another machine perhaps, since the version was read.
+        promoted = applied_promotion(version_numbered(store, model_name, version.number)) or {}
         return content(unchanged(candidate, promoted.get("reasons", ())), num_rows=0, rows_left_out=0)
     note_use(judges, version.model_sha256, "register")
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:

@@ -43,11 +43,11 @@ def ensure_version(
     """
     from pipeline.keras_files import load_model
     from pipeline.tracking.packing import pack_model, pinned_requirements
-    from pipeline.tracking.registry import create_version, fetch_model, find_version, set_tags
+    from pipeline.tracking.registry import create_version, fetch_model, set_tags, the_version
 
     model_path = paths.BEST_DIR / "model.keras"
     tags = sealed_tags(card["candidate"], state)
-    found = find_version(store, model_name, file_digest(model_path, "sha256"))
+    found = the_version(store, model_name, file_digest(model_path, "sha256"))
     if found is not None:
         # Made long ago perhaps: nothing becomes champion whose files are not all there and whole.
         with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.runtime import InputMissing, WronglyCalled
 from pipeline.strict_yaml import yaml_content
-from pipeline.tracking.champions import aliases, champions
+from pipeline.tracking.champions import REVOKED, aliases, champions
 from pipeline.tracking.registry import (
     DECISION,
     FILES,
@@ -21,7 +21,6 @@ from pipeline.tracking.registry import (
     version_numbered,
     versions,
 )
-from pipeline.tracking.revocation import REVOKED
 from pipeline.tracking.store import Store
 
 SHORTEST_HASH = 8

@@ -7,9 +7,10 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.runtime import Busy, StorageFailed
 from pipeline.tracking import champions, registry
+from pipeline.tracking.revocation import revoke
 from pipeline.tracking.store import create_sqlite
 from tests.racing import race
-from tests.registered import make_champion, register, store_in
+from tests.registered import decision, make_champion, register, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -106,6 +107,51 @@ def test_what_a_crash_leaves_is_finished_by_the_next_look(root, monkeypatch, ste
     make_champion(store, second, first.model_sha256)
     assert [1, 2] == [item.version for item in champions.champions(store, "digits")]
     assert {"champion": 2, "previous": 1} == champions.aliases(store, "digits")
+
+
+def test_a_version_that_was_taken_back_while_it_was_judged_stays_out(root):
+    """Judged against the first, promoted and revoked by others meanwhile: the first reigns again, and goes on to."""
+    store = store_in(root)
+    first, second = register(store, root, b"first"), register(store, root, b"second")
+    make_champion(store, first)
+    judged = decision(second, first.model_sha256)
+    make_champion(store, second, first.model_sha256)
+    revoke(store, "digits", second, reason="wrong labels", when="2026-11-01", by="a person")
+    reigning = champions.settle(store, "digits")
+    champions.promote(
+        store, "digits", expected=reigning, version=first.number, model_sha256=first.model_sha256
+    )
+    with pytest.raises(Busy, match="took that version back"):
+        registry.apply_decision(store, "digits", second, judged)
+    assert [1, 2, 1] == [item.version for item in champions.champions(store, "digits")]
+    assert 1 == champions.aliases(store, "digits")["champion"]
+
+
+def test_who_slept_after_writing_does_not_move_the_aliases_back(root, monkeypatch):
+    """Written as champion 2, and asleep until somebody else is champion 3: the alias is that one's."""
+    store = store_in(root)
+    first, second, third = (register(store, root, name) for name in (b"first", b"second", b"third"))
+    make_champion(store, first)
+    append = champions._append
+
+    set_alias, moved = MlflowClient.set_registered_model_alias, []
+
+    def sleep_after_writing(store, name, listed, entry):
+        written = append(store, name, listed, entry)
+        monkeypatch.setattr(champions, "_append", append)
+        make_champion(store, third, second.model_sha256)
+        monkeypatch.setattr(
+            MlflowClient,
+            "set_registered_model_alias",
+            lambda self, *arguments: moved.append(arguments[1:]) or set_alias(self, *arguments),
+        )
+        return written
+
+    monkeypatch.setattr(champions, "_append", sleep_after_writing)
+    make_champion(store, second, first.model_sha256)
+    assert [1, 2, 3] == [item.version for item in champions.champions(store, "digits")]
+    assert {"champion": 3, "previous": 2} == champions.aliases(store, "digits")
+    assert {("champion", "3"), ("previous", "2")} >= set(moved)
 
 
 def test_alias_moved_by_hand_is_respected_and_noted(root):

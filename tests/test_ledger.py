@@ -139,6 +139,10 @@ class Registry:
     def search_model_versions(self, _filter):
         return list(self.versions.values())
 
+    def known(self, number):
+        """Return what all machines noted at a version, as one text."""
+        return " ".join(text for tag, text in self.versions[number].tags.items() if tag.startswith(TEST_USES))
+
     def set_model_version_tag(self, _name, number, key, value):
         self.versions[int(number)].tags[key] = value
 
@@ -154,10 +158,24 @@ def test_the_ledger_survives_a_fresh_clone_by_way_of_the_registry():
     share_uses(store, "digits", second, judges())
     assert ["m1", "m2"] == [use.model_sha256 for use in uses(judges())]
     before = {number: dict(version.tags) for number, version in store.versions.items()}
-    assert "m9" not in before[1][TEST_USES]
-    assert "m1" not in before[2][TEST_USES]
+    assert "m9" not in store.known(1)
+    assert "m1" not in store.known(2)
     share_uses(store, "digits", second, judges())
     assert before == {number: dict(version.tags) for number, version in store.versions.items()}
+
+
+def test_machines_that_register_one_version_do_not_overwrite_each_other(monkeypatch):
+    """Each has a tag of its own, whatever the version looked like when it was read."""
+    store, version = Registry(1), SimpleNamespace(number=1)
+    for host, model in (("a", "m1"), ("b", "m2")):
+        monkeypatch.setattr("pipeline.tracking.test_uses.host_name", lambda host=host: host)
+        LEDGER.unlink(missing_ok=True)
+        note(model, "2026-11-01T00:00:00+00:00")
+        # Both read it before either wrote.
+        monkeypatch.setattr(store, "search_model_versions", lambda _: [SimpleNamespace(version="1", tags={})])
+        share_uses(store, "digits", version, judges())
+    assert "m1" in store.known(1)
+    assert "m2" in store.known(1)
 
 
 def test_a_tag_that_somebody_edited_is_passed_over():
@@ -167,7 +185,7 @@ def test_a_tag_that_somebody_edited_is_passed_over():
     note("m1", "2026-11-01T00:00:00+00:00")
     share_uses(store, "digits", SimpleNamespace(number=1), judges())
     assert ["m1"] == [use.model_sha256 for use in uses(judges())]
-    assert "m1" in store.versions[1].tags[TEST_USES]
+    assert "m1" in store.known(1)
 
 
 def test_a_tag_stays_shorter_than_the_registry_takes():
@@ -177,6 +195,6 @@ def test_a_tag_stays_shorter_than_the_registry_takes():
     add_uses(many)
     for number in (1, 2):
         share_uses(store, "digits", SimpleNamespace(number=number), judges())
-    texts = [store.versions[number].tags[TEST_USES] for number in (1, 2)]
+    texts = [store.known(number) for number in (1, 2)]
     assert all(len(text) <= 100_000 for text in texts)
     assert 150 == sum(text.count("model_sha256") for text in texts)

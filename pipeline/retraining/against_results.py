@@ -29,7 +29,9 @@ def examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
         nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
         return {**nothing, "skipped": [NO_RESULTS]}
     here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
-    if not here and dvc_places.has_remote(children.tree):
+    asks_remote = not here and dvc_places.has_remote(children.tree)
+    if asks_remote:
+        # Its exit code is 0 also where the remote is down: what is there afterwards tells.
         children.dvc("fetch", *map(str, recorded))
     known_paths = {path: dvc_places.cached(children.tree, md5) for path, md5 in recorded.items()}
     children.repro("validate")
@@ -39,13 +41,16 @@ def examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
         known_paths.get(path) for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
     )
     if samples is None or statistics is None:
-        skipped = "the data of the last results is neither in DVC's cache nor at its remote"
+        where = (
+            "came neither from DVC's cache nor from its remote" if asks_remote else "is not in DVC's cache"
+        )
         return {
             "new_rows": len(now.samples),
             "lost_rows": 0,
             "lost_share": 0.0,
             "verdict": "unknown",
-            "skipped": [skipped],
+            "skipped": [f"the data of the last results {where}"],
+            "asked_remote": asks_remote,
         }
     known = known_rows.rows_of(samples, statistics)
     limits = Bounds(bounds.significance, bounds.report, bounds.refuse)

@@ -85,12 +85,14 @@ class Children:
         return self._run([sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], self.tree)
 
     def repro(self, target: str) -> None:
-        """Bring a stage and all before it up to date.
+        """Bring a stage and all before it up to date, also where an earlier kill tore dvc.lock.
 
         Raises:
             ChildFailed: With the exit code and message of the stage that failed.
         """
         answer = self.dvc("repro", target)
+        if answer.code and self._run([sys.executable, "-m", "pipeline.torn_lock"], self.tree).code == 0:
+            answer = self.dvc("repro", target)
         if answer.code:
             raise self.failure(f"dvc repro {target}")
 

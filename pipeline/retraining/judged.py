@@ -1,51 +1,64 @@
-"""Which committed results were judged, and in which registry: known without MLflow, in no time.
+"""Whether the committed results were judged: the registry says it, and is asked every time.
 
-A model whose `register` failed, or that a fresh clone found in git, must not be taken for one that was judged.
+A note of this machine could be of a registry that was emptied since, and would not know what other machines judged.
 """
 
-import hashlib
-import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.artifacts import read_json, write_json
+from pipeline.origin import JUDGED, judged_digest, relevant_stages
 from pipeline.retraining.children import Children
-from pipeline.retraining.places import JUDGED
-from pipeline.retraining.triggers import LEFT_OUT
+from pipeline.runtime import ServiceDown
 from pipeline.strict_yaml import read_yaml
 
 
-def write_down(children: Children) -> None:
-    """Remember that `register` judged the results in the tree."""
-    write_json(children.project / JUDGED, _facts(children))
-
-
 def why_not(children: Children) -> str:
-    """Return why the results in the tree count as not judged, "" if they were judged or there are none."""
-    facts = _facts(children)
-    if not facts["results"]:
-        return ""
-    judged_path = children.project / JUDGED
-    known = read_json(judged_path) if judged_path.is_file() else None
-    if known is None:
-        return "no retrain of this project has brought a model to the registry yet"
-    if known["results"] != facts["results"]:
-        return "the committed results were never brought to the registry"
-    if known["registry"] != facts["registry"]:
-        return "MLFLOW_TRACKING_URI names another registry than the one that judged the committed results"
-    uri = paths.tracking_uri(children.project)
-    if uri.startswith(paths.SQLITE) and not Path(uri.removeprefix(paths.SQLITE)).is_file():
-        return "the registry that judged the committed results is gone"
-    return ""
+    """Return why the results in the tree count as not judged; "" if they were judged, or there are none.
 
-
-def _facts(children: Children) -> dict[str, str]:
+    Where the registry does not answer, nothing could be judged either: that counts as judged until it does.
+    """
     lock_path = children.tree / paths.DVC_LOCK
+    params = read_yaml(children.tree / paths.PARAMS_YAML)
     stages = read_yaml(lock_path).get("stages", {}) if lock_path.is_file() else {}
-    made = {name: content for name, content in stages.items() if name not in LEFT_OUT}
-    text = json.dumps(made, sort_keys=True, default=str)
-    return {
-        "results": hashlib.sha256(text.encode()).hexdigest() if made else "",
-        # Only a digest: the URI may hold a password.
-        "registry": hashlib.sha256(paths.tracking_uri(children.project).encode()).hexdigest(),
-    }
+    made = relevant_stages(stages, params.get("candidates", {}))
+    if not made:
+        return ""
+    model = params.get("register", {}).get("model_name", "")
+    uri = paths.tracking_uri(children.project)
+    try:
+        found = _is_judged(uri, model, judged_digest(made))
+    except ServiceDown as error:
+        print(f"Whether the committed results were judged is not known: {error}")
+        return ""
+    return "" if found else "the committed results were never brought to this registry"
+
+
+def _is_judged(uri: str, model: str, digest: str) -> bool:
+    """Return whether a version of the model was the one that a decision about these results was about.
+
+    Raises:
+        ServiceDown: The registry does not answer.
+    """
+    if uri.startswith(paths.SQLITE):
+        return _in_database(Path(uri.removeprefix(paths.SQLITE)), (model, JUDGED, digest))
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.tracking.store import service_errors
+
+    with service_errors(uri):
+        wanted = f"name = '{model}' and tags.`{JUDGED}` = '{digest}'"
+        return bool(MlflowClient(uri).search_model_versions(wanted))
+
+
+def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:
+    """Look into MLflow's own tables: importing MLflow takes longer than everything else on a quiet night."""
+    if not path.is_file():
+        return False
+    query = "SELECT 1 FROM model_version_tags WHERE name = ? AND key = ? AND value = ? LIMIT 1"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            return connection.execute(query, wanted).fetchone() is not None
+        except sqlite3.OperationalError:  # a database without MLflow's tables
+            return False

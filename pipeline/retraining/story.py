@@ -70,17 +70,16 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
     branches = worktree.followed(children, settings.branch)
     worktree.forget_locks(children, branches)
     _start_over_if_moved(children, branches, run)
-    while True:
+    for _ in range(settings.push_attempts):
         try:
             return _one_round(children, branches, settings, wishes, run)
         except worktree.Moved as error:
-            if run.rounds + 1 >= settings.push_attempts:
-                raise runtime.Busy(
-                    f"Somebody else pushed to {branches.results} each time. Expected to be first within "
-                    f"{settings.push_attempts} attempts (push_attempts). Received: {error}. Run the command later."
-                ) from error
             print(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
             run.begin_again(str(error))
+    raise runtime.Busy(
+        f"Somebody else pushed to {branches.results} each time. Expected to be first within {settings.push_attempts} "
+        "attempts (push_attempts). The next call begins anew, on top of what is there then."
+    )
 
 
 def _start_over_if_moved(children: Children, branches: worktree.Followed, run: Run) -> None:
@@ -92,9 +91,13 @@ def _start_over_if_moved(children: Children, branches: worktree.Followed, run: R
     except runtime.ServiceDown:
         print("The git remote does not answer; going on with what is known here.")
     source, _ = worktree.newest(children, branches)
-    if source != run.facts["prepare"]["source"]:
-        print(f"{branches.branch} has moved to {source[:10]} meanwhile: beginning anew on it.")
-        run.start_over(f"{branches.branch} has moved to {source}")
+    moved = branches.branch if source != run.facts["prepare"]["source"] else ""
+    if not moved and worktree.superseded(children, branches):
+        # A model of results that others went past must not be judged, let alone win, after theirs.
+        moved = branches.results
+    if moved:
+        print(f"{moved} has moved meanwhile: beginning anew on it.")
+        run.start_over(f"{moved} has moved")
 
 
 def _one_round(

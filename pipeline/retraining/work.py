@@ -104,17 +104,24 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
 
     Raises:
         DataRefused: Too many known rows are gone, the new ones drifted too far, or nobody can tell.
+        ServiceDown: Nobody can tell, because the DVC remote did not give what is needed for that.
     """
     found = looked["drift"]
     if wishes.accept_drift:
         return {"accepted_drift": wishes.accept_drift}
     fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
     if found["verdict"] == "unknown":
-        raise DataRefused(
+        unknown = (
             "Whether the source lost rows or drifted is unknown. Expected the data of the last results to compare "
-            f"with. Received: {'; '.join(found['skipped'])}. Bring it back with `dvc fetch` or `dvc push` from where "
-            f"it is. {fix}"
+            f"with. Received: {'; '.join(found['skipped'])}. "
         )
+        if found.get("asked_remote"):
+            raise ServiceDown(
+                f"{unknown}If the remote is down, the next retrain asks it again; if it was never given that data, "
+                "`dvc push` from where it is. The champion is as it was. Only if it is lost for good go on without "
+                "that comparison: `millrace retrain --accept-drift REASON`."
+            )
+        raise DataRefused(f"{unknown}Bring it back with `dvc push` and `dvc fetch` from where it is. {fix}")
     if found.get("lost_share", 0.0) > bounds.max_lost_share:
         raise DataRefused(
             f"The source lost {found['lost_rows']:,} known rows. Expected a share of at most "
@@ -199,7 +206,6 @@ def register(children: Children) -> Facts:
     children.repro("register")
     decision = read_json(children.tree / paths.REGISTER_DECISION)
     last_run = read_json(children.tree / paths.STATE_DIR / "last_run.json")
-    judged.write_down(children)
     return {
         "outcome": decision["decision"],
         "reasons": decision["reasons"],

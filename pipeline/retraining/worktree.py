@@ -6,6 +6,7 @@ the index of the user are never touched.
 """
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
 """What a retrain commits."""
 MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
 """How git says that somebody else pushed first, before or while we did."""
+LOCK_LEFT_SECONDS = 60.0
+"""Git holds the lock of a branch for milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,15 @@ def fetch(children: Children, branches: Followed) -> None:
     """
     if not branches.remote:
         return
-    answer = children.git("fetch", "--quiet", branches.remote, check=False, folder=children.project)
+    # A clone of a single branch would not ask for the other one. The star lets a branch be missing.
+    wanted = [
+        f"+refs/heads/{name}*:refs/remotes/{branches.remote}/{name}*"
+        for name in (branches.branch, branches.results)
+    ]
+    command = ("fetch", "--quiet", branches.remote, *wanted)
+    answer = children.git(*command, check=False, folder=children.project)
+    if answer.code and _forget_old_locks(children, branches):
+        answer = children.git(*command, check=False, folder=children.project)
     if answer.code:
         raise ServiceDown(
             f"The git remote does not answer. Expected `git fetch {branches.remote}` to work. "
@@ -113,6 +124,30 @@ def forget_locks(children: Children, branches: Followed) -> None:
             Path(answer.out.strip()).unlink(missing_ok=True)
 
 
+def _forget_old_locks(children: Children, branches: Followed) -> bool:
+    """Remove the lock files that a killed `git fetch` left in the project; return whether there were any.
+
+    People fetch there too, so only what is far older than any fetch holds one is taken for left behind.
+    """
+    refs = [f"refs/remotes/{branches.remote}/{name}.lock" for name in (branches.branch, branches.results)]
+    removed = False
+    for name in (*refs, "packed-refs.lock", "shallow.lock"):
+        path = children.git(
+            "rev-parse", "--path-format=absolute", "--git-path", name, folder=children.project
+        )
+        lock = Path(path.out.strip())
+        if lock.is_file() and time.time() - lock.stat().st_mtime > LOCK_LEFT_SECONDS:
+            lock.unlink(missing_ok=True)
+            removed = True
+    return removed
+
+
+def superseded(children: Children, branches: Followed) -> bool:
+    """Return whether the remote's branch of results holds something that the tree does not stand on."""
+    theirs = f"{branches.remote}/{branches.results}"
+    return bool(branches.remote and _commit(children, theirs) and not _is_ancestor(children, theirs, "HEAD"))
+
+
 def prepare(children: Children, branches: Followed) -> dict[str, str]:
     """Bring the tree to the last results with everything that is committed to the followed branch.
 
@@ -127,10 +162,9 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
     _make_tree(children, branches, source)
     git("reset", "--quiet", "--hard")
     git("clean", "--quiet", "-fd")  # what is ignored stays: outs, checkpoints, the configuration of dvc
-    theirs = f"{remote}/{branches.results}"
-    if remote and _commit(children, theirs) and not _is_ancestor(children, theirs, "HEAD"):
+    if superseded(children, branches):
         # Ours only ever hold results: what they were made of is kept in DVC's cache, and theirs were first.
-        git("reset", "--quiet", "--hard", theirs)
+        git("reset", "--quiet", "--hard", f"{remote}/{branches.results}")
     before = git("rev-parse", "HEAD").out.strip()
     _merge(children, source)
     write_text(children.tree / dvc_places.LOCAL, dvc_places.settings_for(children.project, children.tree))

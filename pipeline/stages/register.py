@@ -25,6 +25,7 @@ from pipeline.gate import Rules
 from pipeline.held import HELD, held_or_let_pass
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
+from pipeline.origin import JUDGED, judged_digest, locked_stages
 from pipeline.run_report import run_report
 from pipeline.sealed_version import ensure_version
 from pipeline.settled import write_settled
@@ -114,7 +115,7 @@ def register(
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.owners import sweep
     from pipeline.tracking.record import attach, describe, record_pipeline
-    from pipeline.tracking.registry import apply_decision, champion_version, record_decision
+    from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.store import open_store, service_errors, without_password
     from pipeline.tracking.test_uses import share_uses
 
@@ -140,6 +141,7 @@ def register(
         decision = held_or_let_pass(decision, state.committed, uncommitted, reigns=reigns)
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
+        set_tags(store, model_name, version, {JUDGED: judged_digest(locked_stages(candidates))})
         judges = judges_of(load_test_rows())
         share_uses(store, model_name, version, judges)
         looks = sentence(judges, version.model_sha256)

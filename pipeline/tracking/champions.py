@@ -26,6 +26,8 @@ CHAMPION, PREVIOUS = "champion", "previous"
 LIST_RUN = "millrace.champions"
 """Tag of a registered model: the id of the run that holds its list."""
 MODEL = "millrace.champions_of"
+REVOKED = "millrace.revoked"
+"""Tag of a version, and with a digest appended of the registered model: content that never becomes champion again."""
 EXPERIMENT = "millrace-champions"
 BY_HAND = "by hand"
 ATTEMPTS = 8
@@ -98,7 +100,7 @@ def settle(store: Store, name: str) -> Champion | None:
                 _note_mirrored(store, name, last)
             return last if last and last.version else None
         if last and not last.mirrored:
-            _mirror(store, name, last)
+            _mirror(store, name)
             continue
         # Nobody of ours was in the middle of anything: a person moved or removed the alias.
         _append(store, name, listed, _taken_over(store, name, shown, last))
@@ -125,17 +127,21 @@ def promote(
         reason: Why.
 
     Raises:
-        Busy: Somebody else was faster; nothing was moved.
+        Busy: Somebody else was faster, or took the version back; nothing was moved.
     """
     listed = champions(store, name)
     last = listed[-1] if listed else None
     if (last.number if last and last.version else 0) != (expected.number if expected else 0):
         raise _moved(name, f"version {version} was compared")
+    # Whoever takes a model back marks it before the list goes on, and the list was read before this.
+    model = _registered_model(store, name)
+    if model and f"{REVOKED}.{model_sha256}" in model.tags:
+        raise _moved(name, f"version {version} was compared, and took that version back")
     before = last.version if last else 0
     entry = Champion(len(listed) + 1, version, model_sha256, before, host_name(), reason, uuid.uuid4().hex)
     if not _append(store, name, listed, entry):
         raise _moved(name, f"version {version} was compared")
-    _mirror(store, name, entry)
+    _mirror(store, name)
     return entry
 
 
@@ -171,9 +177,11 @@ def _append(store: Store, name: str, listed: list[Champion], entry: Champion) ->
     return _read(store, name, run_id)[len(listed)].nonce == entry.nonce
 
 
-def _mirror(store: Store, name: str, entry: Champion) -> None:
+def _mirror(store: Store, name: str) -> None:
     """Let the aliases follow the list: `previous` first, so that a crash leaves a champion and the way back."""
     for _ in range(ATTEMPTS):
+        # Who slept since writing the entry must not move the aliases of those who went on meanwhile.
+        entry = champions(store, name)[-1]
         if entry.before and entry.before != entry.version:
             store.client.set_registered_model_alias(name, PREVIOUS, str(entry.before))
         if entry.version:
@@ -181,11 +189,9 @@ def _mirror(store: Store, name: str, entry: Champion) -> None:
         else:
             store.client.delete_registered_model_alias(name, CHAMPION)
         # Somebody faster may have gone on meanwhile; then this alias is of the past, and follows again.
-        last = champions(store, name)[-1]
-        if last.number == entry.number:
+        if champions(store, name)[-1].number == entry.number:
             _note_mirrored(store, name, entry)
             return
-        entry = last
     raise _moved(name, "settled")
 
 

@@ -7,6 +7,7 @@ business of `pipeline.tracking.champions`.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pipeline.artifacts import file_digest
 from pipeline.runtime import Busy, InputMissing, StorageFailed
 from pipeline.tracking.arrival import check_in_fresh_process, file_digests, require_same_files
 from pipeline.tracking.champions import CHAMPION, PREVIOUS, aliases, ensure_model, promote, settle
+from pipeline.tracking.owners import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
 from pipeline.tracking.store import Store, is_outage
 
 __all__ = ["CHAMPION", "PREVIOUS", "Version", "aliases"]
@@ -58,6 +60,21 @@ class Version:
 def find_version(store: Store, name: str, model_sha256: str) -> Version | None:
     """Return the oldest version of this very model, or None."""
     return next(iter(find_versions(store, name, model_sha256)), None)
+
+
+def the_version(store: Store, name: str, model_sha256: str) -> Version | None:
+    """Return the oldest version of this very model, or None; those that lost a race against it are removed.
+
+    Two machines, which no lock of ours reaches both, may make a version of one model at the same moment. The
+    database numbers them; everybody takes the first, so nobody ever decided about another or gave it an alias.
+    """
+    found = find_versions(store, name, model_sha256)
+    named = aliases(store, name).values() if len(found) > 1 else ()
+    for version in found[1:]:
+        if version.number not in named and DECISION not in version.tags:
+            store.client.delete_model_version(name, str(version.number))
+            store.client.delete_logged_model(version.model_id)
+    return found[0] if found else None
 
 
 def find_versions(store: Store, name: str, model_sha256: str) -> list[Version]:
@@ -122,6 +139,9 @@ def create_version(
         check_in_fresh_process(arrived)
     store.client.finalize_logged_model(model_id, "READY")
     ensure_model(store, name)
+    if (faster := the_version(store, name, digest)) is not None:
+        store.client.delete_logged_model(model_id)
+        return faster
     # A server resolves `models:/<id>` only if the id is given as well; sqlite does not mind.
     made = store.client.create_model_version(
         name,
@@ -131,7 +151,7 @@ def create_version(
         description=description,
         model_id=model_id,
     )
-    return find_version(store, name, digest) or _version(made)
+    return the_version(store, name, digest) or _version(made)
 
 
 def set_tags(store: Store, name: str, version: Version, tags: Mapping[str, str]) -> Version:
@@ -215,7 +235,9 @@ def record_decision(store: Store, name: str, version: Version, decision: Mapping
     That it was held or is unchanged does not take the place of a promotion that was carried out: what the version
     became champion by stays on record.
     """
-    if decision["decision"] in ("held", "unchanged") and applied_promotion(version):
+    # Another machine may have promoted it since the version was read.
+    now = version_numbered(store, name, version.number)
+    if decision["decision"] in ("held", "unchanged") and applied_promotion(now):
         return
     tags = {APPLIED: "false", DECISION: json.dumps(decision, sort_keys=True)}
     if "uncommitted" in decision:
@@ -250,13 +272,25 @@ def apply_decision(store: Store, name: str, version: Version, decision: Mapping[
 
 
 def _logged_model_id(store: Store, name: str, digest: str, run_id: str) -> str:
-    """Return a logged model for this file: the one that an interrupted attempt left, or a new one."""
-    left = store.client.search_logged_models([store.experiment_id], f"tags.`{MODEL_SHA256}` = '{digest}'")
+    """Return a logged model for this file: the one that an interrupted attempt of ours left, or a new one.
+
+    One that another process works on is never shared: of two uploads the later one counts, and a version would
+    promise the digests of the earlier one.
+    """
+    left = store.client.search_logged_models(
+        [store.experiment_id], f"tags.`{MODEL_SHA256}` = '{digest}' and tags.`{HOST}` = '{host_name()}'"
+    )
     for model in left:
-        if model.name == name and model.status != "FAILED":
+        pid = int(model.tags[PROCESS])
+        alive = pid != os.getpid() and process_started(pid) == model.tags[STARTED]
+        if model.name == name and model.status != "FAILED" and not alive:
+            store.client.set_logged_model_tags(model.model_id, owner_tags(os.getpid()))
             return str(model.model_id)
     made = store.client.create_logged_model(
-        store.experiment_id, name=name, source_run_id=run_id, tags={MODEL_SHA256: digest}
+        store.experiment_id,
+        name=name,
+        source_run_id=run_id,
+        tags={MODEL_SHA256: digest, **owner_tags(os.getpid())},
     )
     return str(made.model_id)
 

@@ -5,11 +5,9 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
+from pipeline.tracking.champions import REVOKED
 from pipeline.tracking.registry import MODEL_SHA256, Version, find_versions
 from pipeline.tracking.store import Store
-
-REVOKED = "millrace.revoked"
-"""Tag of a version, and with the digest appended of the registered model: the version may be deleted."""
 
 
 def revoke(store: Store, name: str, version: Version, *, reason: str, when: str, by: str) -> None:

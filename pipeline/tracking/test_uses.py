@@ -1,16 +1,18 @@
-"""The ledger of the test set in the registry: every version carries what its machine knew when it was registered.
+"""The ledger of the test set in the registry: every version carries what each machine knew that registered it.
 
-A version's tag is written by one run and never by another, so that nothing is lost when two machines register
-at once; the union of all versions is the ledger.
+Each machine has a tag of its own and writes no other's, so that nothing is lost when several register one version
+at once; the union of all is the ledger.
 """
 
 import json
 
 from pipeline.test_ledger import SAME_SHARE, Judges, Use, add_uses, all_uses, use_of
+from pipeline.tracking.owners import host_name
 from pipeline.tracking.registry import Version
 from pipeline.tracking.store import Store
 
 TEST_USES = "millrace.test_uses"
+"""Tags of versions: this, and the name of a machine appended."""
 LONGEST = 90_000
 """Characters of a tag; MLflow takes 100,000. What does not fit goes with a later version."""
 
@@ -26,11 +28,13 @@ def share_uses(store: Store, name: str, version: Version, judges: Judges) -> Non
     """
     recorded: dict[tuple[str, str], Use] = {}
     own: list[Use] = []
+    own_tag = f"{TEST_USES}.{host_name()}"
     for item in store.client.search_model_versions(f"name = '{name}'"):
-        found = _uses_of(item.tags.get(TEST_USES, "[]"))
-        recorded |= {(use.judges.digest, use.model_sha256): use for use in found}
-        if int(item.version) == version.number:
-            own = found
+        for tag in [tag for tag in item.tags if tag.startswith(TEST_USES)]:
+            found = _uses_of(item.tags[tag])
+            recorded |= {(use.judges.digest, use.model_sha256): use for use in found}
+            if (int(item.version), tag) == (version.number, own_tag):
+                own = found
     add_uses(recorded.values())
     kept: list[Use] = list(own)
     for use in all_uses():
@@ -38,7 +42,7 @@ def share_uses(store: Store, name: str, version: Version, judges: Judges) -> Non
         if is_new and judges.shared_with(use.judges) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
             kept.append(use)
     if len(kept) > len(own):
-        store.client.set_model_version_tag(name, str(version.number), TEST_USES, _text(kept))
+        store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))
 
 
 def _text(found: list[Use]) -> str:

@@ -5,10 +5,13 @@ git is real; what dvc and the stages would do is written by `FakeChildren`.
 
 import hashlib
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 from pipeline.artifacts import file_digest
+from pipeline.origin import JUDGED, judged_digest
 from pipeline.paths import tracking_uri
 from pipeline.retraining.children import Answer, ChildFailed, Children
 from pipeline.retraining.settings import load_settings
@@ -76,6 +79,7 @@ class FakeChildren(Children):
         calls: What was run, in order.
         fail: What to raise instead of running: `refresh`, `validate`, `evaluate`, `register` or `push`.
         verdict: What register decides.
+        verdict_of_drift: What `examined_by_count` says.
         meanwhile: Called right before the git push.
     """
 
@@ -85,6 +89,7 @@ class FakeChildren(Children):
         self.calls = []
         self.fail = {}
         self.verdict = "promoted"
+        self.verdict_of_drift = "none"
         self.meanwhile = lambda: None
 
     def git(self, *arguments, check=True, folder=None):
@@ -137,9 +142,31 @@ class FakeChildren(Children):
         reports.mkdir(parents=True, exist_ok=True)
         (reports / "decision.json").write_text(json.dumps(decision))
         (self.tree / ".millrace").mkdir(exist_ok=True)
-        Path(tracking_uri(self.project).removeprefix("sqlite:///")).touch()
+        self._tag_as_judged()
         last_run = {"model": {"name": "m", "version": 1}}
         (self.tree / ".millrace/last_run.json").write_text(json.dumps(last_run))
+
+    def _tag_as_judged(self):
+        """As `register` does it, in MLflow's table."""
+        stages = json.loads((self.tree / "dvc.lock").read_text())["stages"]
+        path = Path(tracking_uri(self.project).removeprefix("sqlite:///"))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(
+                "create table if not exists model_version_tags (name text, version int, key text, value text)"
+            )
+            connection.execute(
+                "insert into model_version_tags values ('', 1, ?, ?)", (JUDGED, judged_digest(stages))
+            )
+            connection.commit()
+
+
+def examined_by_count(children, _bounds):
+    """Compare rows by how many there are: what `examined` does with real ones has tests of its own."""
+    before = json.loads(git(children.tree, "show", "HEAD:data/source.json"))["count"]
+    children.repro("validate")
+    lost = max(0, before - children.rows)
+    found = {"new_rows": max(0, children.rows - before), "lost_rows": lost, "lost_share": lost / before}
+    return {**found, "verdict": children.verdict_of_drift, "skipped": [], "findings": []}
 
 
 def failing(code, message="no"):

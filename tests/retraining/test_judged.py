@@ -1,14 +1,19 @@
 """A model that was trained is judged, whatever came in between; one that was judged is left alone."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 
+from pipeline.origin import JUDGED
 from pipeline.paths import tracking_uri
 from pipeline.retraining import story
+from pipeline.retraining.judged import _is_judged
 from pipeline.retraining.places import RETRAIN_DIR
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import UserError
+from tests.registered import store_in
 from tests.retraining.fake_project import FakeChildren, failing, git, make_project, settings
 
 BRINGS_BACK = ["refresh", "dvc checkout", "evaluate", "register"]
@@ -75,16 +80,47 @@ def test_a_fresh_clone_makes_its_champion_of_the_committed_results(children, tmp
     assert retrain(fresh)["outcome"] == "nothing_to_do"
 
 
-@pytest.mark.parametrize("lost", ["the registry", "the folder of retrains", "the registry moved"])
+@pytest.mark.parametrize("lost", ["deleted", "emptied", "another"])
 def test_a_lost_registry_gets_its_champion_back(children, monkeypatch, lost):
-    """Whoever deletes it, or names another one, finds the committed results in it the next morning."""
+    """Whoever deletes or empties it, or names another one, finds the committed results in it the next morning."""
     retrain(children)
-    if lost == "the registry":
-        (children.project / "mlflow.db").unlink()
-    elif lost == "the folder of retrains":
-        shutil.rmtree(children.project / RETRAIN_DIR)
+    database = children.project / "mlflow.db"
+    if lost == "deleted":
+        database.unlink()
+    elif lost == "emptied":
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("delete from model_version_tags")
+            connection.commit()
     else:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
         assert tracking_uri(children.project).endswith("other.db")
     assert fired(retrain(children)) == ["not_judged"]
     assert retrain(children)["outcome"] == "nothing_to_do"
+
+
+def test_a_lost_folder_of_retrains_loses_no_judgement(children):
+    """The registry says what was judged, not a note beside the history."""
+    retrain(children)
+    git(children.project, "worktree", "remove", "--force", str(children.tree))
+    shutil.rmtree(children.project / RETRAIN_DIR, ignore_errors=True)
+    assert retrain(children)["outcome"] == "nothing_to_do"
+
+
+def test_a_registry_that_does_not_answer_is_asked_again_tomorrow(children, monkeypatch, capsys):
+    """Without new rows there is nothing to do tonight: that nobody could be asked is said, and stops nothing."""
+    retrain(children)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert retrain(children)["outcome"] == "nothing_to_do"
+    assert "is not known: The MLflow store does not answer" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(240)
+def test_the_registry_of_mlflow_is_read_as_it_is(tmp_path):
+    """The table that is read without MLflow is the one that MLflow writes."""
+    store = store_in(tmp_path)
+    store.client.create_registered_model("digits")
+    store.client.create_model_version("digits", str(tmp_path), tags={JUDGED: "abc"})
+    assert _is_judged(store.uri, "digits", "abc")
+    assert not _is_judged(store.uri, "digits", "abd")
+    assert not _is_judged(store.uri, "digit", "abc")

@@ -1,6 +1,5 @@
 """A retrain from beginning to end: what it decides, what it leaves behind, and how it goes on after a stop."""
 
-import json
 import subprocess
 
 import pytest
@@ -10,7 +9,15 @@ from pipeline.retraining import journal, story
 from pipeline.retraining.places import HISTORY, JOURNAL, TREE
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import Busy, DataRefused, ServiceDown, Terminated, UserError
-from tests.retraining.fake_project import STEPS, FakeChildren, failing, git, make_project, settings
+from tests.retraining.fake_project import (
+    STEPS,
+    FakeChildren,
+    examined_by_count,
+    failing,
+    git,
+    make_project,
+    settings,
+)
 
 RESULTS = "retrain/main"
 
@@ -19,16 +26,7 @@ RESULTS = "retrain/main"
 def looked(monkeypatch):
     """Stand in for the comparison of rows, which has tests of its own; the row counts are those of the source."""
     monkeypatch.delenv("MILLRACE_HOME", raising=False)
-
-    def examined(children, _bounds):
-        before = json.loads(git(children.tree, "show", "HEAD:data/source.json"))["count"]
-        children.repro("validate")
-        lost = max(0, before - children.rows)
-        found = {"new_rows": max(0, children.rows - before), "lost_rows": lost, "lost_share": lost / before}
-        return {**found, "verdict": children.verdict_of_drift, "skipped": [], "findings": []}
-
-    FakeChildren.verdict_of_drift = "none"
-    monkeypatch.setattr("pipeline.retraining.work.examined", examined)
+    monkeypatch.setattr("pipeline.retraining.work.examined", examined_by_count)
 
 
 @pytest.fixture

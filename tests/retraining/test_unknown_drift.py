@@ -10,8 +10,8 @@ from pipeline.json_lines import read_lines
 from pipeline.retraining import story
 from pipeline.retraining.places import HISTORY
 from pipeline.retraining.work import Wishes
-from pipeline.runtime import DataRefused
-from tests.retraining.fake_project import FakeChildren, make_project, settings
+from pipeline.runtime import DataRefused, ServiceDown
+from tests.retraining.fake_project import FakeChildren, git, make_project, settings
 
 FILES = (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
 
@@ -51,13 +51,25 @@ def test_data_that_cannot_be_compared_is_refused_unless_accepted_with_a_reason(c
     """Ten rows of a hundred are left, and the hundred are gone from the cache: exit code 65, said why and what to do."""
     assert story.retrain(children, settings(), Wishes())["outcome"] == "promoted"
     children.rows = 10
-    with pytest.raises(DataRefused, match=r"neither in DVC's cache.*--accept-drift") as error:
+    with pytest.raises(DataRefused, match=r"is not in DVC's cache.*--accept-drift") as error:
         story.retrain(children, settings(), Wishes())
     assert error.value.exit_code == 65
     entry = read_lines(HISTORY)[-1]
     assert (entry["outcome"], entry["drift"]["verdict"]) == ("data_refused", "unknown")
     accepted = story.retrain(children, settings(), Wishes(accept_drift="the disk of the cache died"))
     assert (accepted["outcome"], accepted["accepted_drift"]) == ("promoted", "the disk of the cache died")
+
+
+def test_a_dvc_remote_that_does_not_give_the_data_is_a_service_that_is_down(children):
+    """dvc fetch ends with 0 also where nobody answers: exit code 69, asked again tomorrow, and no advice to look away."""
+    config = "[core]\n    remote = r\n['remote \"r\"']\n    url = http://127.0.0.1:9/x\n"
+    (children.project / ".dvc/config").write_text(config)
+    git(children.project, "commit", "-qam", "a remote")
+    assert story.retrain(children, settings(), Wishes())["outcome"] == "promoted"
+    children.rows = 10
+    with pytest.raises(ServiceDown, match=r"nor from its remote.*If the remote is down"):
+        story.retrain(children, settings(), Wishes())
+    assert "dvc fetch" in children.calls
 
 
 def test_a_first_training_has_nothing_to_be_compared_with(children, capsys):
