@@ -43,13 +43,9 @@ def _is_judged(uri: str, model: str, digest: str) -> bool:
     """
     if uri.startswith(paths.SQLITE):
         return _in_database(Path(uri.removeprefix(paths.SQLITE)), (model, JUDGED, digest))
-    from mlflow.tracking import MlflowClient
+    from pipeline.tracking.existing_store import has_tagged_version
 
-    from pipeline.tracking.store import service_errors
-
-    with service_errors(uri):
-        wanted = f"name = '{model}' and tags.`{JUDGED}` = '{digest}'"
-        return bool(MlflowClient(uri).search_model_versions(wanted))
+    return has_tagged_version(uri, model, JUDGED, digest)
 
 
 def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:

@@ -6,7 +6,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.paths import SQLITE, home_dir, tracking_uri
 from pipeline.runtime import InputMissing
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, service_errors
 
 
 def open_existing_store(root: Path) -> Store:
@@ -25,3 +25,13 @@ def open_existing_store(root: Path) -> Store:
             "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`."
         )
     return Store(MlflowClient(uri), uri, "", "")
+
+
+def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
+    """Return whether the registered model has a version with that tag.
+
+    Raises:
+        ServiceDown: The store does not answer.
+    """
+    with service_errors(uri):
+        return bool(MlflowClient(uri).search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'"))

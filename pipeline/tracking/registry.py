@@ -57,11 +57,6 @@ class Version:
     tags: dict[str, str]
 
 
-def find_version(store: Store, name: str, model_sha256: str) -> Version | None:
-    """Return the oldest version of this very model, or None."""
-    return next(iter(find_versions(store, name, model_sha256)), None)
-
-
 def the_version(store: Store, name: str, model_sha256: str) -> Version | None:
     """Return the oldest version of this very model, or None; those that lost a race against it are removed.
 

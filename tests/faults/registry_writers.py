@@ -67,7 +67,7 @@ def _version_write(number: int) -> None:
     if not folder.exists():
         packed(folder, content, {"train": ["one"]})
     with _store() as store:
-        if registry.find_version(store, "digits", hashlib.sha256(content).hexdigest()) is None:
+        if registry.the_version(store, "digits", hashlib.sha256(content).hexdigest()) is None:
             run = store.client.create_run(store.experiment_id)
             run_id = run.info.run_id
             registry.create_version(store, "digits", folder, run_id=run_id, tags={}, description="")

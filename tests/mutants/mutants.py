@@ -1,6 +1,6 @@
 """All mutants."""
 
-from tests.mutants import data, files, gate, models, registry, stages
+from tests.mutants import data, files, gate, models, nights, registry, stages
 
 MUTANTS = (
     *files.MUTANTS,
@@ -9,4 +9,5 @@ MUTANTS = (
     *data.MUTANTS,
     *gate.MUTANTS,
     *registry.MUTANTS,
+    *nights.MUTANTS,
 )

@@ -57,8 +57,29 @@ MUTANTS = (
     Mutant(
         "the version that is there already",
         "pipeline/tracking/registry.py",
-        "    return next(iter(find_versions(store, name, model_sha256)), None)\n",
+        "    return found[0] if found else None\n",
         "    return None\n",
         (f"{REGISTER}::test_registering_again_changes_nothing",),
+    ),
+    Mutant(
+        "an upload of one's own",
+        "pipeline/tracking/registry.py",
+        'model.status != "FAILED" and not alive:',
+        'model.status != "FAILED":',
+        ("tests/test_version_races.py",),
+    ),
+    Mutant(
+        "one version of a model",
+        "pipeline/tracking/registry.py",
+        "        if version.number not in named and DECISION not in version.tags:",
+        "        if version.number in named:",
+        ("tests/test_version_races.py",),
+    ),
+    Mutant(
+        "a revocation while it was judged",
+        "pipeline/tracking/champions.py",
+        "    if model and f",
+        "    if not model and f",
+        ("tests/test_champions.py::test_a_version_that_was_taken_back_while_it_was_judged_stays_out",),
     ),
 )

@@ -73,7 +73,7 @@ def test_the_same_model_twice(store):
     """
     one, two = version_of(store, "a" * 64), version_of(store, "a" * 64)
     assert one.version != two.version
-    assert registry.find_version(store, "m", "a" * 64).number == int(one.version)
+    assert registry.the_version(store, "m", "a" * 64).number == int(one.version)
 
 
 def test_eight_promotions_at_once(store):
@@ -95,7 +95,7 @@ def test_eight_promotions_at_once(store):
     decision = {"decision": "promoted", "champion_before": f"{0:064d}"}
     outcomes = []
     for challenger in challengers:
-        version = registry.find_version(store, "m", challenger.tags[registry.MODEL_SHA256])
+        version = registry.the_version(store, "m", challenger.tags[registry.MODEL_SHA256])
         try:
             registry.apply_decision(store, "m", version, decision)
             outcomes.append("moved")

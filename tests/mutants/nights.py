@@ -1,0 +1,50 @@
+"""What keeps retrains of several machines apart, and on what others did."""
+
+from tests.mutants.mutant import Mutant
+
+MACHINES = "tests/retraining/test_other_machines.py"
+
+MUTANTS = (
+    Mutant(
+        "beginning anew after the last lost race",
+        "pipeline/retraining/story.py",
+        "            run.begin_again(str(error))\n",
+        "",
+        (f"{MACHINES}::test_who_lost_every_race_of_a_night_begins_anew_the_next_night",),
+    ),
+    Mutant(
+        "results that others went past",
+        "pipeline/retraining/story.py",
+        "    if not moved and worktree.superseded(children, branches):",
+        "    if moved and worktree.superseded(children, branches):",
+        (f"{MACHINES}::test_results_that_others_went_past_are_not_judged_any_more",),
+    ),
+    Mutant(
+        "the branch that a small clone does not fetch",
+        "pipeline/retraining/worktree.py",
+        '    command = ("fetch", "--quiet", branches.remote, *wanted)',
+        '    command = ("fetch", "--quiet", branches.remote)',
+        (f"{MACHINES}::test_a_clone_of_one_branch_learns_what_others_pushed",),
+    ),
+    Mutant(
+        "the registry's word on what was judged",
+        "pipeline/retraining/judged.py",
+        '    return "" if found else',
+        '    return "" if made else',
+        ("tests/retraining/test_judged.py",),
+    ),
+    Mutant(
+        "a DVC remote that gives nothing",
+        "pipeline/retraining/work.py",
+        '        if found.get("asked_remote"):',
+        '        if found.get("nobody"):',
+        ("tests/retraining/test_unknown_drift.py",),
+    ),
+    Mutant(
+        "a torn dvc.lock",
+        "pipeline/torn_lock.py",
+        "    except DvcException:\n        return True\n",
+        "    except DvcException:\n        return False\n",
+        ("tests/test_torn_lock.py",),
+    ),
+)
