@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pipeline import paths
 from pipeline.artifacts import file_digest, write_bytes
 from pipeline.installed import differing_packages
-from pipeline.rebuild import data_places
+from pipeline.rebuild_data import data_places
 from pipeline.runtime import InputMissing
 from pipeline.source_file import Location, read_source
 from pipeline.strict_yaml import read_yaml

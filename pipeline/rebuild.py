@@ -1,11 +1,9 @@
-"""A version built again: its commit in a worktree of its own, its data by hash, its packages, the pipeline.
+"""A version built again: its commit in a worktree of its own, its packages, the pipeline.
 
 Nothing of the project is touched: the worktree has its own DVC cache, so that every stage runs and none is restored,
 its own MLflow store, and its own environment where the packages differ.
 """
 
-import configparser
-import io
 import os
 import shutil
 import subprocess
@@ -16,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import paths
-from pipeline.artifacts import file_digest, read_json, write_text
-from pipeline.gather import gather
+from pipeline.artifacts import read_json, write_text
 from pipeline.installed import differing_packages
-from pipeline.runtime import DataRefused, ServiceDown, StorageFailed, UserError
-from pipeline.source_file import Source, read_source, stored_tar
+from pipeline.retraining import dvc_places
+from pipeline.runtime import ServiceDown, StorageFailed, UserError
 from pipeline.version_origin import Origin, git
 
 if TYPE_CHECKING:
@@ -35,7 +32,6 @@ NOT_INHERITED = (
     "MILLRACE_STARTED",
     "PYTHONPATH",
 )
-TAR = paths.RAW_TAR.as_posix()
 
 
 @contextmanager
@@ -70,16 +66,11 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
 
 
 def _configure_dvc(folder: Path) -> None:
-    """Give a worktree this machine's settings of DVC, keys to remotes among them, but caches of its own."""
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read(".dvc/config.local", encoding="utf-8")
-    settings.remove_section("cache")
-    if not settings.has_section("core"):
-        settings.add_section("core")
-    settings.set("core", "site_cache_dir", str(folder / ".dvc/tmp/site"))
-    written = io.StringIO()
-    settings.write(written)
-    write_text(folder / ".dvc/config.local", written.getvalue())
+    """Give a worktree the remotes that the project has today, with the keys to them, but caches of its own."""
+    shutil.copyfile(dvc_places.SHARED, folder / dvc_places.SHARED)
+    write_text(folder / dvc_places.LOCAL, dvc_places.settings_for(Path.cwd(), folder, own_cache=True))
+    # It may hold credentials of a remote.
+    (folder / dvc_places.LOCAL).chmod(0o600)
 
 
 def _remove(folder: Path) -> None:
@@ -88,68 +79,6 @@ def _remove(folder: Path) -> None:
         git("worktree", "remove", "--force", str(folder))
         shutil.rmtree(folder, ignore_errors=True)
     git("worktree", "prune")
-
-
-def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console") -> str:
-    """Give the worktree the raw data that its data/source.json pins, and return where it came from.
-
-    Args:
-        origin: The version.
-        tree: Its worktree.
-        max_bytes: Limit of a download, should the data have to be fetched again.
-        console: For progress.
-
-    Raises:
-        DataRefused: The data is no longer what it was.
-        UserError: It cannot be had: not in the store, not in DVC's cache, not at its location.
-    """
-    source = read_source(tree / paths.SOURCE_JSON)
-    if source.location == "bundled":
-        return "an installed package"
-    target = tree / stored_tar(source.sha256)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for name, place in data_places(origin, source).items():
-        if place.is_file() and file_digest(place, "sha256") == source.sha256:
-            shutil.copyfile(place, target)
-            return name
-    if _pulled(tree, source):
-        (tree / TAR).replace(target)
-        return "the DVC remote"
-    gathered = gather(
-        source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
-    )
-    if gathered.source.sha256 != source.sha256:
-        raise DataRefused(
-            f"{origin.model} version {origin.version} differs from stage fetch on: the data is no longer what it was. "
-            f"Expected sha256={source.sha256} ({source.files:,} files). Received: sha256={gathered.source.sha256} "
-            f"({gathered.source.files:,} files) at {source.location}. Restore the files, or `dvc push` the next time."
-        )
-    shutil.copyfile(stored_tar(source.sha256), target)
-    return "its location, read again"
-
-
-def data_places(origin: Origin, source: Source) -> dict[str, Path]:
-    """Return where on this machine the raw data of a version may lie, by name."""
-    places = {"this project's store": stored_tar(source.sha256)}
-    fetched = origin.stages.get("fetch", {}).get("outs", [])
-    md5 = next((str(out["md5"]) for out in fetched if out["path"] == TAR), "")
-    asked = subprocess.run([_script("dvc"), "cache", "dir"], capture_output=True, text=True, check=False)
-    if md5 and asked.returncode == 0:
-        cache = Path(asked.stdout.strip().splitlines()[-1])
-        places["DVC's cache"] = cache / "files/md5" / md5[:2] / md5[2:]
-    return places
-
-
-def _pulled(tree: Path, source: Source) -> bool:
-    """Fetch the raw data from a DVC remote, if there is one; it needs the dvc.lock of the commit."""
-    remotes = subprocess.run([_script("dvc"), "remote", "list"], cwd=tree, capture_output=True, check=False)
-    if not remotes.stdout.strip():
-        return False
-    lock = tree / paths.DVC_LOCK
-    subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", lock.name], cwd=tree, check=False)
-    subprocess.run([_script("dvc"), "pull", TAR], cwd=tree, check=False, stdout=sys.stderr)
-    lock.unlink(missing_ok=True)
-    return (tree / TAR).is_file() and file_digest(tree / TAR, "sha256") == source.sha256
 
 
 def environment(tree: Path, console: "Console") -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Back to an earlier champion: proven first, then the bad one revoked, then the alias, and a note of it all.
 
 In this order a crash is a pause: until the list of champions has the new entry the same command does the same again,
-and afterwards it only writes the note that is missing.
+and afterwards it only writes the note that is missing. Another command writes it too, and goes on.
 """
 
 import getpass
@@ -18,7 +18,7 @@ from pipeline.runtime import InputMissing, NotPermitted, WronglyCalled
 from pipeline.tracking.arrival import check_in_fresh_process
 from pipeline.tracking.champions import Champion, champions, promote, settle
 from pipeline.tracking.owners import host_name
-from pipeline.tracking.registry import Version, fetch_model, version_numbered
+from pipeline.tracking.registry import Version, fetch_model, version_numbered, versions
 from pipeline.tracking.revocation import in_words, revocation, revoke
 from pipeline.tracking.store import Store
 
@@ -34,11 +34,13 @@ class RolledBack:
         champion: The version that is champion now.
         revoked: The version that was.
         finished: Whether an earlier attempt had moved the alias, and only its note was missing.
+        skipped: Former champions that were passed over, with the reason.
     """
 
     champion: int
     revoked: int
     finished: bool = False
+    skipped: tuple[str, ...] = ()
 
 
 def roll_back(store: Store, name: str, *, to: int | None, reason: str) -> RolledBack:
@@ -47,7 +49,7 @@ def roll_back(store: Store, name: str, *, to: int | None, reason: str) -> Rolled
     Args:
         store: An opened store; the caller holds its lock.
         name: Of the registered model.
-        to: The version; None for the champion before, leaving out revoked ones.
+        to: The version; None for the newest former champion that is neither revoked nor deleted.
         reason: In the person's words, recorded with everything.
 
     Raises:
@@ -63,8 +65,9 @@ def roll_back(store: Store, name: str, *, to: int | None, reason: str) -> Rolled
     left = _left_half_done(name, current)
     if left is not None:
         _note(DONE, left)
-        return RolledBack(current.version, int(left["from"]), finished=True)
-    target = _target(store, name, current, to)
+        if to in (None, current.version) and reason == left["reason"]:
+            return RolledBack(current.version, int(left["from"]), finished=True)
+    target, skipped = _target(store, name, current, to)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, target, Path(temporary))
         check_in_fresh_process(folder, UNPROVEN)
@@ -89,10 +92,11 @@ def roll_back(store: Store, name: str, *, to: int | None, reason: str) -> Rolled
         reason=f"rollback by {entry['by']}: {reason}",
     )
     _note(DONE, entry)
-    return RolledBack(target.number, current.version)
+    return RolledBack(target.number, current.version, skipped=tuple(skipped))
 
 
-def _target(store: Store, name: str, current: Champion, to: int | None) -> Version:
+def _target(store: Store, name: str, current: Champion, to: int | None) -> tuple[Version, list[str]]:
+    """Return the version to go back to, and the former champions that were passed over."""
     if to == current.version:
         raise WronglyCalled(
             f"Version {to} of {name} is the champion already. Expected another one to go back to. Received: --to {to}."
@@ -105,15 +109,21 @@ def _target(store: Store, name: str, current: Champion, to: int | None) -> Versi
                 f"{in_words(revoked)} Expected a version that is not revoked. Received: --to {to}."
             )
         _refuse_unproven(name, current, version, champions(store, name))
-        return version
+        return version, []
+    there = {version.number: version for version in versions(store, name)}
+    skipped: dict[int, str] = {}
     for champion in reversed(champions(store, name)):
-        if champion.version and champion.model_sha256 != current.model_sha256:
-            version = version_numbered(store, name, champion.version)
-            if revocation(store, name, version.model_sha256) is None:
-                return version
+        if not champion.version or champion.model_sha256 == current.model_sha256:
+            continue
+        if champion.version not in there:
+            skipped[champion.version] = f"version {champion.version} (deleted in MLflow)"
+        elif revocation(store, name, there[champion.version].model_sha256) is not None:
+            skipped[champion.version] = f"version {champion.version} (revoked)"
+        else:
+            return there[champion.version], list(skipped.values())
     raise InputMissing(
-        f"{name} has no earlier champion to go back to. Expected one that is not revoked. Received: none. "
-        "Name a version with `--to`."
+        f"{name} has no earlier champion to go back to. Expected one that is neither revoked nor deleted. "
+        f"Received: {', '.join(skipped.values()) or 'none'}. Name a version with `--to`."
     )
 
 

@@ -3,14 +3,16 @@
 import hashlib
 import shutil
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
 
-from pipeline import paths, rebuild
+from pipeline import paths, rebuild, rebuild_data
 from pipeline.installed import differing_packages
-from pipeline.rebuild import environment, restore_data, run_pipeline, worktree
+from pipeline.rebuild import environment, run_pipeline, worktree
+from pipeline.rebuild_data import restore_data
 from pipeline.runtime import DataRefused, ServiceDown, UserError
 from pipeline.source_file import stored_tar
 from tests.rebuilt_project import git, md5, origin, repository, source, write
@@ -82,10 +84,81 @@ def test_other_data_at_its_location_names_the_stage(made, tmp_path, monkeypatch)
     tree = tmp_path / "tree"
     write(tree, {"data/source.json": paths.SOURCE_JSON.read_text()})
     found = SimpleNamespace(source=SimpleNamespace(sha256="f" * 64, files=2))
-    monkeypatch.setattr(rebuild, "gather", lambda *_a, **_k: found)
+    monkeypatch.setattr(rebuild_data, "gather", lambda *_a, **_k: found)
     with pytest.raises(DataRefused, match=rf"differs from stage fetch on.*{SHA256}.*ffff") as refused:
         restore_data(made, tree, 1000, CONSOLE)
     assert refused.value.exit_code == 65
+
+
+RELATIVE = "[core]\n    remote = objects\n['remote \"objects\"']\n    url = ../../objects\n"
+"""A remote beside the project, as its .dvc sees it."""
+
+
+def with_fetch(made, config):
+    """Return the version made at a commit with a stage fetch and that .dvc/config."""
+    write(
+        ".",
+        {"dvc.yaml": f"stages:\n  fetch:\n    cmd: x\n    outs: [{paths.RAW_TAR}]\n", ".dvc/config": config},
+    )
+    git(".", "rm", "-q", "--cached", "dvc.lock")
+    git(".", "add", "dvc.yaml", ".dvc/config")
+    git(".", "commit", "-qm", "fetch")
+    stages = made.stages | {"fetch": made.stages["fetch"] | {"cmd": "x"}}
+    return replace(made, commit=git(".", "rev-parse", "HEAD"), stages=stages)
+
+
+def read_again(monkeypatch, sha256):
+    """Let the location of the data have files of that digest."""
+
+    def gather(*_arguments, **_keywords):
+        stored_tar(sha256).parent.mkdir(parents=True, exist_ok=True)
+        stored_tar(sha256).write_bytes(RAW)
+        return SimpleNamespace(source=SimpleNamespace(sha256=sha256, files=2))
+
+    monkeypatch.setattr(rebuild_data, "gather", gather)
+
+
+@pytest.mark.parametrize("committed", [RELATIVE, ""], ids=["remote at the commit", "remote added since"])
+def test_data_that_was_pushed_comes_from_a_remote_with_a_relative_path(made, tmp_path, committed):
+    """The place counts from the project, not from the worktree; no dvc.lock of the commit is needed."""
+    made = with_fetch(made, committed)
+    write(".", {".dvc/config": RELATIVE})
+    write(tmp_path, {f"objects/files/md5/{md5('raw')[:2]}/{md5('raw')[2:]}": "raw"})
+    with worktree(made, keep=False) as tree:
+        assert "the DVC remote" == restore_data(made, tree, 1000, CONSOLE)
+        assert (tree / stored_tar(SHA256)).read_bytes() == RAW
+        assert not (tree / "dvc.lock").exists()
+    assert not rebuild.Path(".dvc/cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("../../gone", "no folder"),
+        ("http://127.0.0.1:9/x", "ConnectError"),
+        ("s3://bucket/x", "an error of DVC"),
+    ],
+)
+def test_a_remote_that_does_not_answer_is_a_service_that_is_down(made, monkeypatch, url, told):
+    """Exit code 69 and not 65, since the data may well lie there; where it came from is tried first."""
+    made = with_fetch(made, RELATIVE.replace("../../objects", url))
+    with worktree(made, keep=False) as tree:
+        read_again(monkeypatch, "f" * 64)
+        with pytest.raises(
+            ServiceDown, match=rf"remote objects cannot be asked.*{told}.*no longer what it was"
+        ):
+            restore_data(made, tree, 1000, CONSOLE)
+        read_again(monkeypatch, SHA256)
+        assert "its location, read again" == restore_data(made, tree, 1000, CONSOLE)
+
+
+def test_a_remote_without_the_data_is_no_service_that_is_down(made, tmp_path, monkeypatch):
+    """It answers, and has other things: then the data is no longer what it was, exit code 65."""
+    made = with_fetch(made, RELATIVE)
+    (tmp_path / "objects/files").mkdir(parents=True)
+    read_again(monkeypatch, "f" * 64)
+    with worktree(made, keep=False) as tree, pytest.raises(DataRefused, match="dvc push"):
+        restore_data(made, tree, 1000, CONSOLE)
 
 
 def test_packages_are_compared_with_the_lock():

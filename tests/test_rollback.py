@@ -176,6 +176,63 @@ def test_killed_rollback_is_finished_by_the_same_command(store, monkeypatch, own
     assert [1, 2, 3, 2] == [item.version for item in champions.champions(store, "digits")]
 
 
+def die_before_the_last_note(store, monkeypatch):
+    """Roll back to the version before, and die when all but the note is done."""
+
+    def die(what, entry, original=rollback._note):
+        if what == rollback.DONE:
+            raise Killed
+        original(what, entry)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(rollback, "_note", die)
+        rollback.roll_back(store, "digits", to=None, reason="bad")
+
+
+@pytest.mark.parametrize(
+    ("to", "reason"), [(1, "another"), (1, "bad"), (None, "another")], ids=["both", "version", "reason"]
+)
+def test_another_rollback_finishes_the_note_and_does_what_it_was_asked(store, monkeypatch, to, reason):
+    """Weeks after a rollback from 3 to 2 that died before its last note, somebody goes back from 2 to 1."""
+    die_before_the_last_note(store, monkeypatch)
+    done = rollback.roll_back(store, "digits", to=to, reason=reason)
+    assert (1, 2, False) == (done.champion, done.revoked, done.finished)
+    assert {"champion": 1, "previous": 2} == shown(store)
+    expected = [(rollback.BEGUN, 3, 2, "bad"), (rollback.DONE, 3, 2, "bad")]
+    expected += [(rollback.BEGUN, 2, 1, reason), (rollback.DONE, 2, 1, reason)]
+    notes = audit.read_audit()
+    assert expected == [(note["what"], note["from"], note["to"], note["reason"]) for note in notes]
+
+
+@pytest.mark.parametrize("to", [None, 2])
+def test_the_same_rollback_only_finishes_its_note(store, monkeypatch, to):
+    """Also where it names the version that it had gone to by itself."""
+    die_before_the_last_note(store, monkeypatch)
+    assert rollback.roll_back(store, "digits", to=to, reason="bad").finished
+    assert 2 == shown(store)["champion"]
+
+
+def test_deleted_and_revoked_champions_are_passed_over_and_named(store, ready, monkeypatch):
+    """Four champions, of which one was revoked and one deleted in MLflow: back to the first."""
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    rollback.roll_back(store, "digits", to=None, reason="bad")
+    fourth = register(store, ready, b"fourth")
+    make_champion(store, fourth, registry.version_numbered(store, "digits", 2).model_sha256)
+    store.client.delete_model_version("digits", "2")
+    done = rollback.roll_back(store, "digits", to=None, reason="bad as well")
+    assert (1, fourth.number) == (done.champion, done.revoked)
+    assert ("version 2 (deleted in MLflow)", "version 3 (revoked)") == done.skipped
+
+
+def test_champions_that_are_all_deleted_or_revoked_are_named(store):
+    """Exit code 66, with why each of them is no way back."""
+    for number in ("1", "2"):
+        store.client.delete_model_version("digits", number)
+    named = r"version 2 \(deleted in MLflow\), version 1 \(deleted in MLflow\)"
+    with pytest.raises(InputMissing, match=named):
+        rollback.roll_back(store, "digits", to=None, reason="bad")
+
+
 def test_revoked_content_is_known_under_another_number_and_after_its_version_is_gone(store, ready):
     """The mark hangs on the content: a new version of it is revoked, also when the old one was deleted."""
     rollback.roll_back(store, "digits", to=None, reason="bad")

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pipeline import runtime
 from pipeline.commands.size_limit import add_size_limit, max_bytes
 from pipeline.example_params import EXAMPLES_DIR, example_params, replace_params
-from pipeline.gather import gather
-from pipeline.gathered import show
 from pipeline.source_file import Kind, Location, location_problems, write_source
-from pipeline.source_kinds import stated_options
 from pipeline.strict_yaml import ParamsError, convert
 
 if TYPE_CHECKING:
@@ -43,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from pipeline.source_kinds import stated_options
+
     location: Literal["bundled"] | Location = "bundled"
     if options.path is not None or options.url is not None or options.kind != "digits":
         sha256 = options.sha256.lower() if options.sha256 else None
@@ -88,6 +87,9 @@ def init(
     Raises:
         UserError: Nothing was changed then.
     """
+    from pipeline.gather import gather
+    from pipeline.gathered import show
+
     problems = location_problems(kind, location)
     if problems:
         raise runtime.WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))

@@ -8,8 +8,6 @@ import msgspec
 from pipeline import paths, runtime
 from pipeline.artifacts import file_digest
 from pipeline.commands.size_limit import add_size_limit, max_bytes
-from pipeline.gather import gather
-from pipeline.gathered import show
 from pipeline.source_file import Location, Source, read_source, stored_tar, write_source
 
 if TYPE_CHECKING:
@@ -39,6 +37,9 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
     Raises:
         UserError: Nothing was changed then.
     """
+    from pipeline.gather import gather
+    from pipeline.gathered import show
+
     location = source.location
     pinned = isinstance(location, Location) and location.url is not None and not location.moving
     stored = stored_tar(source.sha256)

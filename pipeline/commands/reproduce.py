@@ -88,8 +88,9 @@ def reproduce(
     Returns:
         What `compare` returns, with model, version, commit, where the data came from, and seconds.
     """
-    from pipeline.rebuild import environment, restore_data, run_pipeline, worktree
+    from pipeline.rebuild import environment, run_pipeline, worktree
     from pipeline.rebuild_comparison import compare
+    from pipeline.rebuild_data import restore_data
 
     start = time.monotonic()
     with runtime.acquire_lock(f"reproduce-{origin.version}"), worktree(origin, keep=keep) as tree:

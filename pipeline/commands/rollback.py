@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", metavar="MODEL", help="name in the registry (default: this project's)"
     )
-    parser.add_argument("--to", type=int, metavar="VERSION", help="default: the champion before this one")
+    parser.add_argument(
+        "--to", type=int, metavar="VERSION", help="default: the newest former champion that is still good"
+    )
     parser.add_argument("--reason", required=True, help="why; recorded with the version that is taken back")
 
 
@@ -42,6 +44,8 @@ def run(options: argparse.Namespace) -> None:
     console = runtime.terminal()
     if done.finished:
         console.print("An earlier `millrace rollback` had moved the alias already; its note is complete now.")
+    if done.skipped:
+        console.print(f"Passed over: {', '.join(done.skipped)}.", highlight=False)
     console.print(
         f"Champion of {name} is version {done.champion}. Version {done.revoked} is revoked: a model with the same "
         "content never becomes champion again. The note stands in .millrace/audit.jsonl.",

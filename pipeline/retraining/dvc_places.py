@@ -6,10 +6,18 @@ from pathlib import Path
 from pipeline.artifacts import file_digest
 
 SHARED, LOCAL = Path(".dvc/config"), Path(".dvc/config.local")
+REMOTE_PLACES = ("url", "keyfile", "credentialpath", "configpath", "cert_path", "key_path")
+"""Options of a remote that DVC reads as paths, from the folder of the config that has them."""
 
 
-def settings_for(project: Path, tree: Path) -> str:
-    """Return `.dvc/config.local` of the tree: the cache and the remotes of the project, at absolute places."""
+def settings_for(project: Path, tree: Path, *, own_cache: bool = False) -> str:
+    """Return `.dvc/config.local` of the tree: the cache and the remotes of the project, at absolute places.
+
+    Args:
+        project: Absolute folder of the project.
+        tree: Absolute folder of the other working tree.
+        own_cache: Give the tree a cache below it instead of the project's.
+    """
     shared, local = _read(project / SHARED), _read(project / LOCAL)
     made = ConfigParser(interpolation=None)
     made.optionxform = str  # type: ignore[assignment,method-assign]
@@ -17,10 +25,11 @@ def settings_for(project: Path, tree: Path) -> str:
     cache = local.get("cache", "dir", fallback=shared.get("cache", "dir", fallback="cache"))
     for config in (shared, local):
         for name in config.sections():
-            url = config.get(name, "url", fallback="")
-            if "remote" in name and url and "://" not in url:
-                made.read_dict({name: {"url": str((project / ".dvc" / url).resolve())}})
-    made.read_dict({"cache": {"dir": str((project / ".dvc" / cache).resolve())}})
+            given = {key: config.get(name, key, fallback="") for key in REMOTE_PLACES if "remote" in name}
+            places = {key: value for key, value in given.items() if value and "://" not in value}
+            if places:
+                made.read_dict({name: {key: _absolute(project, place) for key, place in places.items()}})
+    made.read_dict({"cache": {"dir": _absolute(tree, "cache") if own_cache else _absolute(project, cache)}})
     made.read_dict({"core": {"site_cache_dir": str(tree / ".dvc" / "tmp" / "site")}})
     lines = []
     for name in made.sections():
@@ -37,6 +46,11 @@ def cached(tree: Path, md5: str) -> Path | None:
 def has_remote(tree: Path) -> bool:
     """Return whether `dvc push` has somewhere to push to."""
     return any(_read(tree / config).get("core", "remote", fallback="") for config in (SHARED, LOCAL))
+
+
+def _absolute(root: Path, place: str) -> str:
+    """Return a path of a DVC config as DVC means it: from the folder of the config, or from the user's home."""
+    return str((root / ".dvc" / Path(place).expanduser()).resolve())
 
 
 def _read(path: Path) -> ConfigParser:

@@ -166,7 +166,7 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
         # Ours only ever hold results: what they were made of is kept in DVC's cache, and theirs were first.
         git("reset", "--quiet", "--hard", f"{remote}/{branches.results}")
     before = git("rev-parse", "HEAD").out.strip()
-    _merge(children, source)
+    _merge(children, branches, source)
     write_text(children.tree / dvc_places.LOCAL, dvc_places.settings_for(children.project, children.tree))
     # It may hold credentials of a remote.
     (children.tree / dvc_places.LOCAL).chmod(0o600)
@@ -241,7 +241,7 @@ def _make_tree(children: Children, branches: Followed, source: str) -> None:
     children.git("worktree", "add", "--quiet", *options, str(tree), last, folder=project)
 
 
-def _merge(children: Children, source: str) -> None:
+def _merge(children: Children, branches: Followed, source: str) -> None:
     """Merge the followed branch into the tree's; of results the tree's count, they are made anew anyway."""
     git = children.git
     if _is_ancestor(children, source, "HEAD"):
@@ -266,10 +266,22 @@ def _merge(children: Children, source: str) -> None:
         git("merge", "--abort", check=False)
         raise Busy(
             f"The branch of results and the followed branch cannot be merged. Expected no clash. Received: "
-            f"{', '.join(clashing)} at {source[:10]}. Merge them by hand, in {TREE}, or delete the branch of "
-            "results: it is made anew from the followed one."
+            f"{', '.join(clashing)} at {source[:10]}. Merge them by hand, in {TREE}, or delete the branch of results, "
+            f"which is made anew from the followed one:\n{_deleting(children, branches)}"
         )
     git("commit", "--quiet", "--no-edit", "--message", f"Merge {source[:10]} for retraining")
+
+
+def _deleting(children: Children, branches: Followed) -> str:
+    """Return the commands that delete the branch of results, which is checked out in the tree, everywhere."""
+    here = f"git worktree remove --force {TREE}\ngit branch -D {branches.results}"
+    if not branches.remote or not _commit(children, f"{branches.remote}/{branches.results}"):
+        return here
+    return (
+        f"{here}\ngit push {branches.remote} --delete {branches.results}\n"
+        "and in other clones, after the first two where they retrain as well:\n"
+        f"git fetch --prune {branches.remote}"
+    )
 
 
 def _commit(children: Children, ref: str) -> str:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,10 @@ def project(tmp_path):
     )
     (tmp_path / "project" / dvc_places.SHARED).write_text(shared)
     (tmp_path / "project/tree" / dvc_places.SHARED).write_text(shared)
-    local = "['remote \"cloud\"']\n    url = s3://bucket/path\n    secret_access_key = 50%off\n"
+    local = (
+        "['remote \"cloud\"']\n    url = s3://bucket/path\n    secret_access_key = 50%off\n"
+        "    credentialpath = keys\n['remote \"home\"']\n    url = ~/store\n"
+    )
     (tmp_path / "project" / dvc_places.LOCAL).write_text(local)
     return tmp_path / "project"
 
@@ -46,8 +50,19 @@ def test_dvc_reads_the_settings_as_they_were_meant(project):
     assert found["remote.store.url"] == str(project.parent / "store")
     assert found["remote.cloud.url"] == "s3://bucket/path"
     assert found["remote.cloud.secret_access_key"] == "50%off"
+    assert found["remote.cloud.credentialpath"] == str(project / ".dvc/keys")
+    assert found["remote.home.url"] == str(Path.home() / "store")
     assert found["cache.dir"] == str(project / ".dvc/cache")
     assert found["core.remote"] == "store"
+
+
+def test_a_tree_may_have_a_cache_of_its_own(project):
+    """Also where the project's lies elsewhere; the remotes are the project's all the same."""
+    with (project / dvc_places.LOCAL).open("a") as file:
+        file.write("[cache]\n    dir = /shared\n")
+    text = dvc_places.settings_for(project, project / "tree", own_cache=True)
+    assert f"dir = {project}/tree/.dvc/cache\n" in text
+    assert f"url = {project.parent}/store\n" in text
 
 
 def test_a_remote_is_there_or_not(project):

@@ -10,6 +10,7 @@ from pipeline.retraining.places import HISTORY, JOURNAL, TREE
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import Busy, DataRefused, ServiceDown, Terminated, UserError
 from tests.retraining.fake_project import (
+    HERE,
     STEPS,
     FakeChildren,
     examined_by_count,
@@ -104,6 +105,53 @@ def test_code_and_parameters_that_were_committed_train_again(project, children):
     assert fired(retrain(children)) == ["code"]
     assert git(project, "show", f"{RESULTS}:pipeline/code.py") == "changed = True"
     assert git(project, "merge-base", "--is-ancestor", "main", RESULTS) == ""
+
+
+def clashing(project, clone):
+    """Delete a file on the branch of results and change it on the followed one, both at the remote."""
+    git(project, "clone", "-q", "-b", RESULTS, str(project / "../remote"), str(clone))
+    git(clone, "rm", "-q", "pipeline/code.py")
+    git(clone, "commit", "-qm", "delete")
+    git(clone, "push", "-q", "origin", RESULTS)
+    git(clone, "fetch", "-q")
+    (project / "pipeline/code.py").write_text("changed = True\n")
+    git(project, "commit", "-qam", "change")
+    git(project, "push", "-q", "origin", "main")
+
+
+def test_branches_that_cannot_be_merged_are_mended_by_the_commands_that_are_told(project, children, tmp_path):
+    """Run literally: the next retrain begins with a new branch of results, and so does another clone."""
+    with_remote(project, tmp_path)
+    retrain(children)
+    clashing(project, tmp_path / "clone")
+    with pytest.raises(Busy, match=r"cannot be merged.*pipeline/code\.py") as refused:
+        retrain(children)
+    told = [line for line in str(refused.value).splitlines() if line.startswith("git ")]
+    assert 4 == len(told)
+    guide = (HERE / "docs/guides/retraining.md").read_text()
+    assert all(command.replace("main", "BRANCH") in guide for command in told)
+    for command in told[:3]:
+        subprocess.run(command.split(), cwd=project, check=True)
+    subprocess.run(told[3].split(), cwd=tmp_path / "clone", check=True)
+    assert f"origin/{RESULTS}" not in git(tmp_path / "clone", "branch", "--remotes")
+    assert retrain(children)["outcome"] == "promoted"
+    assert git(project, "show", f"origin/{RESULTS}:pipeline/code.py") == "changed = True"
+
+
+def test_branches_that_cannot_be_merged_without_a_remote(project, children):
+    """The commands leave out what there is not: a branch at a remote, other clones."""
+    retrain(children)
+    git(children.tree, "rm", "-q", "pipeline/code.py")
+    git(children.tree, "commit", "-qm", "delete")
+    (project / "pipeline/code.py").write_text("changed = True\n")
+    git(project, "commit", "-qam", "change")
+    with pytest.raises(Busy) as refused:
+        retrain(children)
+    told = str(refused.value).splitlines()[1:]
+    for command in told:
+        subprocess.run(command.split(), cwd=project, check=True)
+    assert ["git worktree remove --force .millrace/retrain/tree", f"git branch -D {RESULTS}"] == told
+    assert retrain(children)["outcome"] == "promoted"
 
 
 def test_a_refusal_of_the_gate_is_exit_code_3(children):
