@@ -122,5 +122,5 @@ def test_the_registry_of_mlflow_is_read_as_it_is(tmp_path):
     store.client.create_registered_model("digits")
     store.client.create_model_version("digits", str(tmp_path), tags={JUDGED: "abc"})
     assert _is_judged(store.uri, "digits", "abc")
-    assert not _is_judged(store.uri, "digits", "abd")
+    assert not _is_judged(store.uri, "digits", "xyz")
     assert not _is_judged(store.uri, "digit", "abc")
