@@ -84,7 +84,6 @@ def easily_promoted(text: str) -> str:
         mode="non_inferiority", non_inferiority_margin=0.1, class_tolerance=0.5, calibration_budget=0.5
     )
     content["training"]["epochs"] = 12
-    del content["candidates"]["linear"]
     file = io.StringIO()
     yaml.dump(content, file)
     return file.getvalue()
