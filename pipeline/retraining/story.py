@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline import clock, runtime
-from pipeline.retraining import chronicle, journal, notify, work, worktree
+from pipeline.retraining import chronicle, journal, notify, remote, work, worktree
 from pipeline.retraining.children import Children
 from pipeline.retraining.journal import Facts, Run
 from pipeline.retraining.places import JOURNAL
@@ -73,7 +73,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
     for _ in range(settings.push_attempts):
         try:
             return _one_round(children, branches, settings, wishes, run)
-        except worktree.Moved as error:
+        except remote.Moved as error:
             print(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
             run.begin_again(str(error))
     raise runtime.Busy(
@@ -87,7 +87,7 @@ def _start_over_if_moved(children: Children, branches: worktree.Followed, run: R
     if "prepare" not in run.facts:
         return
     try:
-        worktree.fetch(children, branches)
+        remote.fetch(children, branches)
     except runtime.ServiceDown:
         print("The git remote does not answer; going on with what is known here.")
     source, _ = worktree.newest(children, branches)
@@ -121,7 +121,7 @@ def _one_round(
 
 
 def _prepared(children: Children, branches: worktree.Followed) -> Facts:
-    worktree.fetch(children, branches)
+    remote.fetch(children, branches)
     prepared = worktree.prepare(children, branches)
     if prepared["note"]:
         print(prepared["note"])

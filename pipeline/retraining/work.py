@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import clock, paths
 from pipeline.artifacts import read_json
-from pipeline.retraining import chronicle, dvc_places, judged, triggers, worktree
+from pipeline.retraining import chronicle, dvc_places, judged, remote, triggers, worktree
 from pipeline.retraining.against_results import NO_RESULTS, examined
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
@@ -191,7 +191,7 @@ def push(children: Children, branches: worktree.Followed) -> Facts:
     """
     if not branches.remote:
         return {"git_push": "no git remote"}
-    worktree.push(children, branches)
+    remote.push(children, branches)
     return {"git_push": f"{branches.remote}/{branches.results}"}
 
 

@@ -6,7 +6,6 @@ the index of the user are never touched.
 """
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +14,10 @@ from pipeline.artifacts import write_text
 from pipeline.retraining import dvc_places
 from pipeline.retraining.children import Children
 from pipeline.retraining.places import TREE
-from pipeline.runtime import Busy, InputMissing, ServiceDown, WronglyCalled
+from pipeline.runtime import Busy, InputMissing, WronglyCalled
 
 RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
 """What a retrain commits."""
-MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
-"""How git says that somebody else pushed first, before or while we did."""
-LOCK_LEFT_SECONDS = 60.0
-"""Git holds the lock of a branch for milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +36,6 @@ class Followed:
     def results(self) -> str:
         """The branch that gets the results."""
         return f"retrain/{self.branch}"
-
-
-class Moved(Exception):
-    """Somebody else pushed to the branch of results meanwhile."""
 
 
 def followed(children: Children, wanted: str | None) -> Followed:
@@ -90,30 +81,6 @@ def uncommitted(children: Children) -> list[str]:
     return [line[3:] for line in answer.out.splitlines()]
 
 
-def fetch(children: Children, branches: Followed) -> None:
-    """Learn what others pushed.
-
-    Raises:
-        ServiceDown: The remote does not answer.
-    """
-    if not branches.remote:
-        return
-    # A clone of a single branch would not ask for the other one. The star lets a branch be missing.
-    wanted = [
-        f"+refs/heads/{name}*:refs/remotes/{branches.remote}/{name}*"
-        for name in (branches.branch, branches.results)
-    ]
-    command = ("fetch", "--quiet", branches.remote, *wanted)
-    answer = children.git(*command, check=False, folder=children.project)
-    if answer.code and _forget_old_locks(children, branches):
-        answer = children.git(*command, check=False, folder=children.project)
-    if answer.code:
-        raise ServiceDown(
-            f"The git remote does not answer. Expected `git fetch {branches.remote}` to work. "
-            f"Received: {answer.err.strip()}. Nothing was changed; the same command works once it does."
-        )
-
-
 def forget_locks(children: Children, branches: Followed) -> None:
     """Remove the lock files that a killed git left in the tree; only the holder of our lock works there."""
     if not (children.tree / ".git").is_file():
@@ -122,24 +89,6 @@ def forget_locks(children: Children, branches: Followed) -> None:
         answer = children.git("rev-parse", "--path-format=absolute", "--git-path", name, check=False)
         if answer.code == 0:
             Path(answer.out.strip()).unlink(missing_ok=True)
-
-
-def _forget_old_locks(children: Children, branches: Followed) -> bool:
-    """Remove the lock files that a killed `git fetch` left in the project; return whether there were any.
-
-    People fetch there too, so only what is far older than any fetch holds one is taken for left behind.
-    """
-    refs = [f"refs/remotes/{branches.remote}/{name}.lock" for name in (branches.branch, branches.results)]
-    removed = False
-    for name in (*refs, "packed-refs.lock", "shallow.lock"):
-        path = children.git(
-            "rev-parse", "--path-format=absolute", "--git-path", name, folder=children.project
-        )
-        lock = Path(path.out.strip())
-        if lock.is_file() and time.time() - lock.stat().st_mtime > LOCK_LEFT_SECONDS:
-            lock.unlink(missing_ok=True)
-            removed = True
-    return removed
 
 
 def superseded(children: Children, branches: Followed) -> bool:
@@ -180,31 +129,6 @@ def commit(children: Children, message: str) -> str:
     if children.git("diff", "--cached", "--quiet", check=False).code:
         children.git("commit", "--quiet", "--message", message)
     return children.git("rev-parse", "HEAD").out.strip()
-
-
-def push(children: Children, branches: Followed) -> None:
-    """Push the branch of results.
-
-    Raises:
-        Moved: Somebody else pushed meanwhile.
-        Busy: The remote declined.
-        ServiceDown: It does not answer.
-    """
-    refspec = f"{branches.results}:refs/heads/{branches.results}"
-    answer = children.git("push", "--porcelain", branches.remote, refspec, check=False)
-    if not answer.code:
-        return
-    said = f"{answer.out}\n{answer.err}".strip()
-    refused = [line for line in answer.out.splitlines() if line.startswith("!")]
-    if any(words in line for line in refused for words in MOVED):
-        raise Moved(said)
-    facts = f"Expected `git push {branches.remote} {branches.results}` to work. Received: {said}."
-    if refused:
-        raise Busy(
-            f"The git remote declined the results. {facts} The results are committed here and the champion is as "
-            "it was; the same command goes on once the remote takes them."
-        )
-    raise ServiceDown(f"The git remote does not answer. {facts} The same command goes on from here.")
 
 
 def newest(children: Children, branches: Followed) -> tuple[str, str]:

@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     Mutant(
         "the branch that a small clone does not fetch",
-        "pipeline/retraining/worktree.py",
+        "pipeline/retraining/remote.py",
         '    command = ("fetch", "--quiet", branches.remote, *wanted)',
         '    command = ("fetch", "--quiet", branches.remote)',
         (f"{MACHINES}::test_a_clone_of_one_branch_learns_what_others_pushed",),
