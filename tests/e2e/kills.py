@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import sys
 import time
 
 from tests.e2e.clones import environment, processes_of
@@ -41,6 +42,7 @@ def kill_once(folder, moments, longest_seconds):
 
 def start(folder, *arguments):
     """Start dvc in a clone."""
+    mend(folder)
     return subprocess.Popen(
         ["dvc", "--wait-for-lock", *arguments],
         cwd=folder,
@@ -48,6 +50,11 @@ def start(folder, *arguments):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def mend(folder):
+    """Do what `make run` does where a kill tore dvc.lock."""
+    subprocess.run([sys.executable, "-m", "pipeline.torn_lock"], cwd=folder, env=environment(), check=False)
 
 
 def orphans(folder):

@@ -13,7 +13,7 @@ from pipeline.config import load_params
 from pipeline.tracking import champions, registry
 from pipeline.tracking.existing_store import open_existing_store
 from tests.e2e.clones import clone, dvc, lock_of, model_files
-from tests.e2e.kills import half_files, kill_once, orphans
+from tests.e2e.kills import half_files, kill_once, mend, orphans
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "10"))
 
@@ -57,6 +57,7 @@ def killed(undisturbed, tmp_path_factory):
         print(f"killed {killed}" if killed else "done before the kill", flush=True)
         assert [] == orphans(folder), f"after {killed}"
         delivered += bool(killed)
+    mend(folder)
     dvc(folder, "repro")
     return folder
 
