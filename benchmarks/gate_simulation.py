@@ -1,25 +1,26 @@
 """How often the gate promotes what it should not, and what it should: pairs with a known true difference.
 
-    python benchmarks/gate_simulation.py [--repetitions 1000]
+    python benchmarks/gate_simulation.py [--repetitions 1000] [--only WORD]
 
 Each line is one true difference: how many of the pairs were promoted, with a Wilson interval. Where the true
 difference is 0 (refreshes: minus the margin), at most (1 - confidence) / 2 = 2.5 % should be. All checks of a
-classification are on: classes, calibration.
+classification are on: classes, calibration. `--only groups` shows rows that come in groups.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
 from scipy import stats
 
-from pipeline import intervals
+from pipeline import intervals, resamples
 from pipeline.gate import Contender, Question, Rules, decide
 from pipeline.metric_names import primary_called
 from pipeline.metrics import accuracy_score, expected_calibration_error
-from pipeline.resamples import Blocks, bootstrap_weights
+from pipeline.resamples import DrawnTogether, Groups, bootstrap_weights
 from pipeline.value_metrics import mean_absolute_error
 
 NUM_CLASSES = 4
@@ -53,6 +54,10 @@ class Scenario:
             champion's.
         rules: Of the gate.
         level: Share that may be promoted; None where promotions are right.
+        groups: How many persons, say, the rows are of; 0: each is of its own.
+        correlation: Within a group, [0, 1]; 1: all its rows are right, or wrong, together.
+        uneven: Deviation of the logarithm of the sizes of groups; 0: all are as large.
+        known: Whether the gate is told who is of which group.
     """
 
     kind: str
@@ -60,10 +65,25 @@ class Scenario:
     difference: float
     rules: Rules
     level: float | None
+    groups: int = 0
+    correlation: float = 0.0
+    uneven: float = 0.0
+    known: bool = True
 
     def __str__(self) -> str:
         """Return it as a line of the table begins."""
-        return f"{self.rules.mode:15} {self.kind:8} {self.rows:5} rows {self.difference:+.3f}"
+        line = f"{self.rules.mode:15} {self.kind:8} {self.rows:5} rows {self.difference:+.3f}"
+        if self.groups:
+            sizes = "uneven" if self.uneven else "equal"
+            line += f" {self.groups:3} {sizes} groups, correlation {self.correlation:.1f}"
+        return line if self.known else f"{line}, taken for rows"
+
+    def members(self) -> np.ndarray:
+        """Return the group of each row, shape (rows,): sizes are quantiles of a lognormal variable."""
+        quantiles = stats.norm.ppf((np.arange(self.groups) + 0.5) / self.groups)
+        ends = np.cumsum(np.exp(self.uneven * quantiles))
+        places = np.searchsorted(ends / ends[-1], (np.arange(self.rows) + 0.5) / self.rows)
+        return np.unique(places, return_inverse=True)[1]  # the smallest may have no row
 
 
 def not_worse(rules: Rules, margin: float) -> Rules:
@@ -76,6 +96,7 @@ def scenarios() -> list[Scenario]:
     nulls = [
         *(Scenario("accuracy", rows, 0.0, CLASSES, 0.025) for rows in (40, 200, 1000)),
         *(Scenario("error", rows, 0.0, VALUES, 0.025) for rows in (40, 200, 1000)),
+        *(Scenario("accuracy", rows, -0.05, not_worse(CLASSES, 0.05), 0.025) for rows in (30, 100)),
         Scenario("accuracy", 1000, -0.02, not_worse(CLASSES, 0.02), 0.025),
         Scenario("error", 1000, -0.05, not_worse(VALUES, 0.05), 0.025),
     ]
@@ -88,27 +109,66 @@ def scenarios() -> list[Scenario]:
         ),
         *(Scenario("error", 1000, difference, not_worse(VALUES, 0.05), None) for difference in (0.0, 0.02)),
     ]
-    return nulls + powers
+    return nulls + grouped() + powers
+
+
+def grouped() -> list[Scenario]:
+    """Return rows that come in groups of ten: what the gate does with them, and what it did before it knew."""
+    together = Scenario("accuracy", 400, 0.0, CLASSES, 0.025, groups=40, correlation=1.0)
+    return [
+        replace(together, known=False),
+        *(
+            replace(scenario, rows=10 * groups, groups=groups, correlation=correlation)
+            for scenario in (together, replace(together, kind="error", rules=VALUES))
+            for correlation in (1.0, 0.3)
+            for groups in (12, 20, 30, 40)
+        ),
+        *(replace(together, correlation=correlation, uneven=1.0) for correlation in (1.0, 0.3)),
+        *(
+            replace(
+                together, rows=10 * groups, groups=groups, rules=not_worse(CLASSES, 0.05), difference=-0.05
+            )
+            for groups in (20, 30, 40)
+        ),
+        replace(together, difference=0.1, level=None, correlation=0.3),
+    ]
 
 
 def promoted(scenario: Scenario, repetitions: int, seed: int = 0) -> int:
     """Return how many of so many pairs the gate promotes."""
     generator = np.random.default_rng([seed, scenario.rows, round(1000 * (scenario.difference + 1))])
     make = _classifiers if scenario.kind == "accuracy" else _regressors
+    members = scenario.members() if scenario.groups else None
+    blocks = Groups(tuple(members.tolist())) if members is not None and scenario.known else None
     count = 0
     for repetition in range(repetitions):
-        question = make(generator, scenario.rows, scenario.difference)
+        question = make(generator, scenario, members)
+        question = replace(question, blocks=blocks)
         rules = replace(scenario.rules, seed=repetition % SEEDS)
         count += decide(question, rules).verdict == "promoted"
     return count
 
 
-def _classifiers(generator: np.random.Generator, rows: int, difference: float) -> Question:
+def _drawn(
+    draw: Callable[[int], np.ndarray],
+    generator: np.random.Generator,
+    scenario: Scenario,
+    members: np.ndarray | None,
+) -> np.ndarray:
+    """Return a value per row. In groups some rows have that of their group: of each pair the share `correlation`."""
+    if members is None:
+        return draw(scenario.rows)
+    alike = generator.random(scenario.rows) < np.sqrt(scenario.correlation)
+    return np.where(alike, draw(scenario.groups)[members], draw(scenario.rows))
+
+
+def _classifiers(generator: np.random.Generator, scenario: Scenario, members: np.ndarray | None) -> Question:
     """Return two classifiers that are right together more often than by chance."""
+    rows, difference = scenario.rows, scenario.difference
     only_one = (DISCORDANT + difference) / 2
     only_other = (DISCORDANT - difference) / 2
     shares = np.cumsum([CHAMPION_RIGHT - only_other, only_one, only_other])
-    kind = np.searchsorted(shares, generator.random(rows))
+    kind = np.searchsorted(shares, _drawn(generator.random, generator, scenario, members))
     truth = generator.integers(0, NUM_CLASSES, rows)
     wrong = (truth + generator.integers(1, NUM_CLASSES, rows)) % NUM_CLASSES
     right = {"challenger": kind <= 1, "champion": (kind == 0) | (kind == 2)}
@@ -116,6 +176,8 @@ def _classifiers(generator: np.random.Generator, rows: int, difference: float) -
     said["baseline"] = np.zeros(rows, dtype=int)
     sure = generator.uniform(0.75, 0.95, rows)
     models = {name: _classifier(name, answers, sure) for name, answers in said.items()}
+    # Two trainings never answer alike to the last bit, which alone would be a refusal.
+    models["challenger"] = _classifier("challenger", said["challenger"], sure - 1e-6)
     return Question(truth, models["challenger"], models["champion"], [models["baseline"]])
 
 
@@ -126,14 +188,16 @@ def _classifier(name: str, said: np.ndarray, sure: np.ndarray) -> Contender:
     return Contender(name, name, classes, range(len(said)), probabilities, accuracy_score, CALIBRATION)
 
 
-def _regressors(generator: np.random.Generator, rows: int, difference: float) -> Question:
+def _regressors(generator: np.random.Generator, scenario: Scenario, members: np.ndarray | None) -> Question:
     """Return two regressors for which the same examples are hard: errors with long tails, correlated."""
+    rows = scenario.rows
     truth = generator.normal(size=(rows, 1))
-    hardness = generator.lognormal(sigma=0.7, size=rows)
-    shared = generator.normal(size=rows)
+    hardness = _drawn(partial(generator.lognormal, 0.0, 0.7), generator, scenario, members)
+    shared = _drawn(generator.standard_normal, generator, scenario, members)
     errors = {}
-    for name, scale in (("challenger", 1 - difference), ("champion", 1.0)):
-        errors[name] = scale * hardness * (0.7 * shared + np.sqrt(0.51) * generator.normal(size=rows))
+    for name, scale in (("challenger", 1 - scenario.difference), ("champion", 1.0)):
+        own = _drawn(generator.standard_normal, generator, scenario, members)
+        errors[name] = scale * hardness * (0.7 * shared + np.sqrt(0.51) * own)
     errors["baseline"] = np.full(rows, 100.0)
     models = {
         name: Contender(name, name, (), range(rows), truth + error[:, None], mean_absolute_error)
@@ -144,7 +208,7 @@ def _regressors(generator: np.random.Generator, rows: int, difference: float) ->
 
 @lru_cache(maxsize=SEEDS)
 def _kept_weights(
-    num_examples: int, resamples: int, seed: int, blocks: Blocks | None = None
+    num_examples: int, resamples: int, seed: int, blocks: DrawnTogether | None = None
 ) -> tuple[np.ndarray, ...]:
     return tuple(bootstrap_weights(num_examples, resamples, seed, blocks))
 
@@ -153,10 +217,15 @@ def main() -> None:
     """Print a line per scenario."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=1000)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--only", default="", help="scenarios whose line holds this word")
+    given = parser.parse_args()
+    repetitions = given.repetitions
     intervals.bootstrap_weights = _kept_weights
+    resamples.SMALLEST_NUMBER_OF_GROUPS = 1  # to see what the gate would do where it refuses
     print(f"{repetitions} pairs each; promoted (95 % Wilson interval)")
     for scenario in scenarios():
+        if given.only not in str(scenario):
+            continue
         start = time.monotonic()
         count = promoted(scenario, repetitions)
         interval = stats.binomtest(count, repetitions).proportion_ci(0.95, method="wilson")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pipeline.binary_metrics import (
     USUAL_THRESHOLD,
+    BoolArray,
     average_precision_score,
     best_threshold,
     positive_f1_score,
@@ -18,7 +19,7 @@ from pipeline.intervals import COUNTS_OF_RIGHT_ANSWERS
 from pipeline.judged_rows import JudgedRows
 from pipeline.metrics import METRICS, Metric, expected_calibration_error, short_name
 from pipeline.probabilities import IntArray, checked
-from pipeline.resamples import Blocks
+from pipeline.resamples import Groups, groups_of
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 
@@ -32,14 +33,14 @@ class ClassMeasures:
         classes: Names.
         positive: Of two classes the index of the one that is looked for; else None.
         num_bins: Of the calibration error.
-        blocks: None: rows are drawn one by one.
+        blocks: Groups of rows that are drawn together; None: rows are drawn one by one.
     """
 
     y_true: IntArray
     classes: tuple[str, ...]
     positive: int | None
     num_bins: int
-    blocks: Blocks | None = None
+    blocks: Groups | None = None
 
     @classmethod
     def of(
@@ -51,15 +52,22 @@ class ClassMeasures:
             ValueError: A label, or the positive class, is not among the classes.
         """
         y_true = rows.class_indices(spec.classes)
-        return cls(y_true, spec.classes, positive_index(spec, positive_class), num_bins)
+        blocks = groups_of(rows.groups)
+        return cls(y_true, spec.classes, positive_index(spec, positive_class), num_bins, blocks)
 
     @property
     def trials(self) -> dict[str, int]:
-        """Return how many answers could have been wrong; of F1 of the positive class, how many such there are."""
-        counts = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, len(self.y_true))
+        """Return how many answers could have been wrong; of F1 of the positive class, how many such there are.
+
+        Groups count, not their rows: what is right for one row of a person tends to be right for all.
+        """
+        counts = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, self._independent(np.ones(len(self.y_true), bool)))
         if self.positive is not None:
-            counts["positive_f1"] = max(1, int(np.sum(self.y_true == self.positive)))
+            counts["positive_f1"] = max(1, self._independent(self.y_true == self.positive))
         return counts
+
+    def _independent(self, inside: BoolArray) -> int:
+        return int(np.sum(inside) if self.blocks is None else self.blocks.effective_number(inside))
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
         """Return the positive class and the threshold chosen for its F1; nothing where there are more classes."""

@@ -13,6 +13,7 @@ from pipeline.judgement import Bootstrap
 from pipeline.keras_files import load_model
 from pipeline.measures import Predictions
 from pipeline.metrics import accuracy_score
+from pipeline.resamples import DrawnTogether
 from pipeline.train_data import TrainData
 
 Rows = npt.NDArray[np.int64]
@@ -60,6 +61,7 @@ def compare_codes(
     test_rows: Rows,
     y_test: Rows,
     bootstrap: Bootstrap,
+    blocks: DrawnTogether | None = None,
 ) -> CodesComparison:
     """Measure an autoencoder against PCA on the test images.
 
@@ -69,6 +71,7 @@ def compare_codes(
         test_rows: Rows that judge.
         y_test: Their class indices.
         bootstrap: How intervals are made; its seed is also that of PCA.
+        blocks: Test rows that are drawn together.
 
     Raises:
         TypeError: The data is no images with labels.
@@ -106,7 +109,7 @@ def compare_codes(
             "autoencoder": reducers.mean_squared_error(pixels, images.reshape(pixels.shape)),
             "pca": reducers.mean_squared_error(pixels, from_pca),
         },
-        probes={name: _accuracy(y_test, answers, bootstrap) for name, answers in probes.items()},
+        probes={name: _accuracy(y_test, answers, bootstrap, blocks) for name, answers in probes.items()},
         reconstructions={
             "input": pixels[shown].reshape(shape),
             "autoencoder": images[shown],
@@ -117,12 +120,8 @@ def compare_codes(
     )
 
 
-def _accuracy(y_true: Rows, probabilities: Predictions, bootstrap: Bootstrap) -> Interval:
-    return metric_intervals(
-        {"accuracy": accuracy_score},
-        y_true,
-        probabilities,
-        resamples=bootstrap.resamples,
-        confidence=bootstrap.confidence,
-        seed=bootstrap.seed,
-    )["accuracy"]
+def _accuracy(
+    y_true: Rows, probabilities: Predictions, bootstrap: Bootstrap, blocks: DrawnTogether | None
+) -> Interval:
+    metrics = {"accuracy": accuracy_score}
+    return metric_intervals(metrics, y_true, probabilities, **bootstrap.over(blocks))["accuracy"]

@@ -2,7 +2,8 @@
 
 A part falls if the upper end of the difference lies below minus its tolerance. All parts are asked together,
 so each has only its share of the chance of a false alarm (Bonferroni): whether any falls is then decided
-exactly as by Holm's method, whose first step it is.
+exactly as by Holm's method, whose first step it is. Where examples come in groups, groups are what is counted;
+only a slice that is a group is about its own examples.
 """
 
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.gate_question import BoolArray, Check, Contender, Question, Rules, met
+from pipeline.gate_opponents import gains
+from pipeline.gate_question import GROUP, BoolArray, Check, Contender, Question, Rules, met
 from pipeline.intervals import Interval
 from pipeline.metric_names import shown
-from pipeline.paired_shares import difference_bounds
-from pipeline.resamples import bootstrap_weights
+from pipeline.paired_difference import students_reach
+from pipeline.paired_shares import difference_bounds, grouped_difference_bounds
+from pipeline.resamples import DrawnTogether, Groups, bootstrap_weights
 
 MOST_SHOWN = 20
 """Rows of classes and slices in a decision, the worst; the rest is counted. A registry takes no longer texts."""
@@ -30,11 +33,20 @@ class Part:
         name: `class cat`, `slice season=winter`.
         tolerance: How much may be lost on them.
         inside: Which examples, shape (num_examples,).
+        blocks: What of all examples is drawn together; None: each alone.
     """
 
     name: str
     tolerance: float
     inside: BoolArray
+    blocks: DrawnTogether | None
+
+    @property
+    def support(self) -> float:
+        """Return how many examples, or groups of them, it rests on."""
+        if isinstance(self.blocks, Groups):
+            return self.blocks.effective_number(self.inside)
+        return int(self.inside.sum())
 
 
 def falls(question: Question, rules: Rules) -> Iterator[Check]:
@@ -43,7 +55,7 @@ def falls(question: Question, rules: Rules) -> Iterator[Check]:
     if champion is None:
         return
     parts = _parts(question, rules)
-    large = [part for part in parts if part.inside.sum() >= rules.min_support]
+    large = [part for part in parts if part.support >= rules.min_support]
     checks = list(_judged(question, champion, large, rules))
     # The failed first, then by how near the upper end is to a fall.
     checks.sort(key=lambda pair: (pair[0].verdict != "failed", pair[1]))
@@ -53,10 +65,11 @@ def falls(question: Question, rules: Rules) -> Iterator[Check]:
     if held or fallen > 0:
         received = f"{len(held)} more held, {max(fallen, 0)} more fell"
         yield Check("other classes and slices", met(fallen <= 0), "none falls", received)
-    small = [part for part in parts if part.inside.sum() < rules.min_support]
+    small = [part for part in parts if part.support < rules.min_support]
     if small:
         names = ", ".join(part.name for part in small[:MOST_SHOWN])
-        expected = f"at least {rules.min_support} examples each"
+        noun = "groups" if isinstance(question.blocks, Groups) else "examples"
+        expected = f"at least {rules.min_support} {noun} each"
         yield Check("too small to be judged", "told", expected, f"{len(small)}: {names}")
 
 
@@ -64,10 +77,13 @@ def _parts(question: Question, rules: Rules) -> list[Part]:
     parts = []
     if rules.class_tolerance is not None:
         for index, name in enumerate(question.challenger.classes):
-            parts.append(Part(f"class {name}", rules.class_tolerance, question.y_true == index))
+            inside = question.y_true == index
+            parts.append(Part(f"class {name}", rules.class_tolerance, inside, question.blocks))
     if rules.slice_tolerance is not None:
         for name, inside in question.slices.items():
-            parts.append(Part(f"slice {name}", rules.slice_tolerance, inside))
+            alone = isinstance(question.blocks, Groups) and name.startswith(f"{GROUP}=")
+            blocks = None if alone else question.blocks
+            parts.append(Part(f"slice {name}", rules.slice_tolerance, inside, blocks))
     return parts
 
 
@@ -79,19 +95,29 @@ def _judged(
     if question.challenger.classes:
         for part in parts:
             yield _right_answers(question, champion, part, tail)
-    elif parts:
-        errors = _standard_errors(question, champion, parts, rules)
-        for part, error in zip(parts, errors, strict=True):
-            reach = float(stats.norm.ppf(1 - tail)) * error
-            yield _values(question, champion, part, reach, rules)
+        return
+    for blocks in dict.fromkeys(part.blocks for part in parts):
+        drawn = [part for part in parts if part.blocks == blocks]
+        errors = _standard_errors(question, champion, drawn, rules, blocks)
+        for part, error in zip(drawn, errors, strict=True):
+            yield _values(question, champion, part, _reach(part, error, tail), rules)
+
+
+def _reach(part: Part, error: float, tail: float) -> float:
+    if isinstance(part.blocks, Groups):  # few, unlike examples
+        return students_reach(error, 1 - 2 * tail, part.support)
+    return float(stats.norm.ppf(1 - tail)) * error
 
 
 def _right_answers(question: Question, champion: Contender, part: Part, tail: float) -> tuple[Check, float]:
     """Judge by the share of right answers, which of a class is its recall."""
     y_true, count = question.y_true[part.inside], int(part.inside.sum())
     right, before = ((model.said[part.inside] == y_true) for model in (question.challenger, champion))
-    ours, theirs = int(np.sum(right & ~before)), int(np.sum(before & ~right))
-    found = difference_bounds(ours, theirs, count, tail)
+    if isinstance(part.blocks, Groups):
+        found = grouped_difference_bounds(gains(question, champion), part.blocks, part.inside, tail)
+    else:
+        ours, theirs = int(np.sum(right & ~before)), int(np.sum(before & ~right))
+        found = difference_bounds(ours, theirs, count, tail)
     expected = f"right answers fall by no more than {shown(part.tolerance)}"
     received = f"from {shown(before.mean())} to {shown(right.mean())} on {count} examples"
     return _check(part.name, expected, received, found, part.tolerance)
@@ -121,13 +147,15 @@ def _check(name: str, expected: str, received: str, found: Interval, tolerance: 
     return Check(name, met(room >= 0), expected, received, found), room
 
 
-def _standard_errors(question: Question, champion: Contender, parts: list[Part], rules: Rules) -> list[float]:
+def _standard_errors(
+    question: Question, champion: Contender, parts: list[Part], rules: Rules, blocks: DrawnTogether | None
+) -> list[float]:
     """Return the bootstrap standard error of the difference on each part.
 
     Not percentiles: a share of the chance among many parts lies beyond what a thousand resamples show.
     """
     drawn: list[list[npt.NDArray[np.floating]]] = [[] for _part in parts]
-    chunks = bootstrap_weights(len(question.y_true), rules.resamples, rules.seed, question.blocks)
+    chunks = bootstrap_weights(len(question.y_true), rules.resamples, rules.seed, blocks)
     for weights in chunks:
         for values, part in zip(drawn, parts, strict=True):
             inside = weights * part.inside[:, None]

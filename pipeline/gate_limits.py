@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pipeline.gate_question import Check, Question, Rules, met
 from pipeline.intervals import Interval, difference_interval, metric_intervals
 from pipeline.metric_names import primary_called, shown
-from pipeline.paired_difference import honest_confidence, num_units
+from pipeline.paired_difference import honest_confidence
+from pipeline.resamples import Groups, num_units
 
 CALIBRATION = "expected_calibration_error"
 MIB = 1 << 20
@@ -40,13 +41,16 @@ def calibration(question: Question, rules: Rules) -> Iterator[Check]:
     if any(CALIBRATION not in model.metrics for model in (question.challenger, champion)):
         yield Check(title, "failed", expected, "no such value for these examples")
         return
+    confidence = rules.confidence
+    if isinstance(question.blocks, Groups):  # few, unlike rows
+        confidence = honest_confidence(confidence, num_units(len(question.y_true), question.blocks))
     rise = difference_interval(
         question.challenger.metrics[CALIBRATION],
         question.y_true,
         question.challenger.predictions,
         champion.predictions,
         resamples=rules.resamples,
-        confidence=rules.confidence,
+        confidence=confidence,
         seed=rules.seed,
         blocks=question.blocks,
         metric_other=champion.metrics[CALIBRATION],

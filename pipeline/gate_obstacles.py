@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.gate_question import Contender, Question, Rules, Truth
 from pipeline.probabilities import check_probabilities
+from pipeline.resamples import few_groups
 from pipeline.value_metrics import check_finite
 
 
@@ -15,6 +16,8 @@ def obstacles(question: Question, rules: Rules) -> list[str]:
     problems = []
     if len(y_true) < rules.rows:
         problems.append(f"{len(y_true)} examples are too few to judge by; at least {rules.rows} are needed.")
+    if few := few_groups(question.blocks):
+        problems.append(few)
     if not question.baselines:
         problems.append("There is no baseline to compare with, so nothing shows that it learned.")
     for model in (challenger, *question.opponents):

@@ -1,6 +1,6 @@
 """Whether the challenger is better than each opponent: paired bootstrap, and McNemar as a second opinion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from pipeline.intervals import Interval
 from pipeline.metric_names import shown
 from pipeline.metrics import Metric
 from pipeline.paired_difference import paired_difference
-from pipeline.probabilities import FloatArray
+from pipeline.paired_shares import randomization_p_value, surely_not_below
+from pipeline.probabilities import FloatArray, IntArray
+from pipeline.resamples import Groups, num_units
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,20 @@ def mcnemar(question: Question, rules: Rules, improvement: Improvement) -> tuple
     """Return McNemar's exact test against the champion, and a sentence where it sees things otherwise; else "".
 
     Only examples that one of the two answers right count; if both are equally good, each is as likely the
-    one that does (McNemar 1947). It compares right answers, whatever the primary metric.
+    one that does (McNemar 1947). It compares right answers, whatever the primary metric. Of groups all examples
+    change sides together.
     """
     champion = question.champion
     if champion is None:
         raise ValueError("McNemar's test compares with a champion. Expected one. Received: None.")
     ours, theirs = discordant(question, champion)
-    p_value = mcnemar_p_value(ours, theirs)
-    received = (
-        f"{ours} only by {question.challenger.name}, {theirs} only by {champion.name}, p = {p_value:.3g}"
-    )
+    counted = f"{ours} only by {question.challenger.name}, {theirs} only by {champion.name}"
+    if isinstance(question.blocks, Groups):
+        p_value = randomization_p_value(question.blocks.sums(gains(question, champion)))
+        received = f"{counted}, p = {p_value:.3g} by whole groups"
+    else:
+        p_value = mcnemar_p_value(ours, theirs)
+        received = f"{counted}, p = {p_value:.3g}"
     significant = p_value <= 1 - rules.confidence
     better, worse = significant and ours > theirs, significant and ours < theirs
     check = Check("McNemar's test", "told", "a second opinion on right answers", received)
@@ -76,8 +82,15 @@ def mcnemar(question: Question, rules: Rules, improvement: Improvement) -> tuple
 
 def discordant(question: Question, champion: Contender) -> tuple[int, int]:
     """Return how many examples only the challenger, and only the champion, answers right."""
+    found = gains(question, champion)
+    return int(np.sum(found > 0)), int(np.sum(found < 0))
+
+
+def gains(question: Question, champion: Contender) -> IntArray:
+    """Return per example 1 where only the challenger is right, -1 where only the champion is, else 0."""
     right, other = (model.said == question.y_true for model in (question.challenger, champion))
-    return int(np.sum(right & ~other)), int(np.sum(other & ~right))
+    found: IntArray = right.astype(np.int64) - other.astype(np.int64)
+    return found
 
 
 def mcnemar_p_value(ours: int, theirs: int) -> float:
@@ -91,6 +104,10 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
     not_worse = opponent is question.champion and rules.mode == "non_inferiority"
     margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
     interval, needed = _improvement(question, opponent, rules, margin)
+    if not_worse and rules.primary.name == "accuracy":
+        units = num_units(len(question.y_true), question.blocks)
+        low = surely_not_below(gains(question, opponent), units, (1 - rules.confidence) / 2)
+        interval = replace(interval, low=min(interval.low, low))
     beaten = interval.low > needed
     words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
     name, challenger = opponent.name, question.challenger.name
@@ -99,6 +116,8 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
         f"{words} {shown(interval.value, sign='+')}, {rules.confidence:.0%} interval "
         f"{shown(interval.low, sign='+')} to {shown(interval.high, sign='+')}"
     )
+    if isinstance(question.blocks, Groups):
+        found += f" over {len(question.blocks)} groups"
     bound = f"above {shown(needed, sign='+')}"
     return Improvement(
         name,

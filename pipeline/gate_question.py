@@ -10,12 +10,14 @@ import numpy.typing as npt
 from pipeline.intervals import Interval
 from pipeline.metric_names import Primary
 from pipeline.metrics import Metric
-from pipeline.resamples import Blocks
+from pipeline.resamples import DrawnTogether
 
 Truth = npt.NDArray[Any]
 Mode = Literal["superiority", "non_inferiority"]
 BoolArray = npt.NDArray[np.bool_]
 
+GROUP = "group"
+"""Slices of this column are groups of examples, see `gate_slices`."""
 SMALLEST_NUMBER_OF_ROWS = 30
 """Below this a bootstrap interval is too narrow to be believed (its coverage falls short by several %)."""
 SMALLEST_SUPPORT = 10
@@ -67,7 +69,7 @@ class Rules:
         confidence: Of the two-sided interval, [0.9, 1).
         resamples: Bootstrap resamples.
         seed: Of the resamples.
-        rows: Fewest examples a comparison may rest on.
+        rows: Fewest examples a comparison may rest on; of groups see `SMALLEST_NUMBER_OF_GROUPS` too.
         mode: `superiority`: better than the champion by more than `margin`; `non_inferiority`: not worse
             than it by `non_inferiority_margin`. Baselines are always to be beaten by more than `margin`.
         non_inferiority_margin: In the units of `margin`; None in the other mode.
@@ -76,7 +78,7 @@ class Rules:
         slices: Names of the columns that cut the test rows.
         slice_tolerance: How much worse a slice may be, in the units of `margin`, classes counting right
             answers.
-        min_support: Fewest examples by which a class or slice is judged.
+        min_support: Fewest examples, or groups of them, by which a class or slice is judged.
         calibration_budget: By how much the expected calibration error may rise.
         max_size_mib: Largest model file.
         max_latency_ms: Longest single prediction, median.
@@ -125,7 +127,7 @@ class Question:
     challenger: Contender
     champion: Contender | None
     baselines: Sequence[Contender]
-    blocks: Blocks | None = None
+    blocks: DrawnTogether | None = None
     slices: Mapping[str, BoolArray] = field(default_factory=dict)
     trials: Mapping[str, int] = field(default_factory=dict)
     size_bytes: int | None = None

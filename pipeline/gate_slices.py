@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pipeline import paths
+from pipeline.gate_question import GROUP
 from pipeline.judged_rows import JudgedRows
 from pipeline.runtime import InputMissing
 
-GROUP = "group"
 SIDE_PREFIX = "side."
 BINS = 4
 """Of numbers, with as many test rows each; a column of no more different numbers is taken value by value."""

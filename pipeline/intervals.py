@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.metrics import Metric
 from pipeline.probabilities import FloatArray
-from pipeline.resamples import LARGEST_UNDEFINED_SHARE, Blocks, bootstrap_weights
+from pipeline.resamples import LARGEST_UNDEFINED_SHARE, DrawnTogether, bootstrap_weights, num_units
 
 DIGITS = 6
 """Of what is written down: a test set tells no more, and the last bits of a sum may differ by machine."""
@@ -56,7 +56,7 @@ def bootstrap_values(
     *,
     resamples: int,
     seed: int,
-    blocks: Blocks | None = None,
+    blocks: DrawnTogether | None = None,
 ) -> list[FloatArray]:
     """Return each metric on every resample.
 
@@ -86,7 +86,7 @@ def metric_intervals(
     resamples: int,
     confidence: float,
     seed: int,
-    blocks: Blocks | None = None,
+    blocks: DrawnTogether | None = None,
     trials: Mapping[str, int] | None = None,
 ) -> dict[str, Interval]:
     """Return every metric with its percentile interval.
@@ -99,9 +99,8 @@ def metric_intervals(
         confidence: Share of resamples inside the interval, (0.5, 1).
         seed: Of the resamples.
         blocks: What is drawn together; None: each example alone.
-
         trials: Name of a metric that is 1 exactly when nothing went wrong to how often it could have; None:
-            `COUNTS_OF_RIGHT_ANSWERS`, once per example.
+            `COUNTS_OF_RIGHT_ANSWERS`, once per example or group.
 
     Raises:
         ValueError: A metric does not exist for these examples (ROC AUC of one class), or for too many
@@ -116,7 +115,7 @@ def metric_intervals(
         for (name, metric), values in zip(metrics.items(), drawn, strict=True)
     }
     if trials is None:
-        trials = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, len(np.asarray(y_true)))
+        trials = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, int(num_units(len(np.asarray(y_true)), blocks)))
     for name in intervals.keys() & trials.keys():
         if intervals[name] == Interval(1.0, 1.0, 1.0):
             intervals[name] = Interval(1.0, lowest_share_without_error(trials[name], confidence), 1.0)
@@ -140,7 +139,7 @@ def class_intervals(
     resamples: int,
     confidence: float,
     seed: int,
-    blocks: Blocks | None = None,
+    blocks: DrawnTogether | None = None,
 ) -> list[Interval | None]:
     """Return an interval per class; None for a class the metric does not exist for (no such example).
 
@@ -163,7 +162,7 @@ def difference_interval(
     resamples: int,
     confidence: float,
     seed: int,
-    blocks: Blocks | None = None,
+    blocks: DrawnTogether | None = None,
     metric_other: Metric | None = None,
 ) -> Interval:
     """Return by how much `y_pred` scores above `y_pred_other` on the same examples, with its interval.

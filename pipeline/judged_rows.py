@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 
 from pipeline import paths
 from pipeline.artifacts import read_json
 from pipeline.input_specs import output_spec
 from pipeline.metrics import mean_of_defined
 from pipeline.probabilities import FloatArray, IntArray
+from pipeline.runtime import InputMissing
 from pipeline.sample_rows import read_sample_rows
 from pipeline.split_rows import read_split
 from pipeline.timeline import Timeline, labelled_intervals
@@ -29,6 +31,7 @@ class JudgedRows:
         targets: Values, shape (num_rows, num_targets), or (num_rows, horizon, num_targets) in forecasting.
         timeline: Where the windows stand; None where a row is a sample of its own.
         naive_errors: Of the seasonal naive forecast on train, shape (num_rows, num_targets); forecasting.
+        groups: Whom or what each row is of, "" for nobody else; () where the data names none, and of windows.
     """
 
     sample_ids: tuple[str, ...]
@@ -37,6 +40,7 @@ class JudgedRows:
     targets: FloatArray | None = None
     timeline: Timeline | None = None
     naive_errors: FloatArray | None = None
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -51,6 +55,7 @@ class JudgedRows:
             None if self.targets is None else self.targets[positions],
             None if self.timeline is None else self.timeline.take(positions),
             None if self.naive_errors is None else self.naive_errors[positions],
+            tuple(self.groups[position] for position in positions) if self.groups else (),
         )
 
     def class_indices(self, classes: Sequence[str]) -> IntArray:
@@ -82,7 +87,9 @@ def load_rows(split: str, season: int | None = None) -> JudgedRows:
     found = load_split_rows(split, "cnn")
     targets = None if found.targets is None else found.targets.astype(np.float64)
     if found.series is None or found.steps is None:
-        return JudgedRows(found.sample_ids, found.rows, found.labels, targets)
+        return JudgedRows(
+            found.sample_ids, found.rows, found.labels, targets, groups=_groups_of_rows(found.rows)
+        )
     spec, windows = output_spec(state), state["windows"]
     timeline = Timeline(
         found.sample_ids,
@@ -96,6 +103,18 @@ def load_rows(split: str, season: int | None = None) -> JudgedRows:
     if season is not None and spec.task != "anomaly":
         naive_errors = _naive_errors(spec.target_channels, season, found.series)
     return JudgedRows(timeline.ids, found.rows, (), targets, timeline, naive_errors)
+
+
+def _groups_of_rows(rows: IntArray) -> tuple[str, ...]:
+    """Return the group of samples, given by row; () where none of them has one."""
+    if "group" not in pq.read_schema(paths.SAMPLES_PARQUET).names:
+        raise InputMissing(
+            f"{paths.SAMPLES_PARQUET} was written by another version. Expected a column group. Received: none. "
+            "Run `dvc repro ingest`."
+        )
+    table = pq.read_table(paths.SAMPLES_PARQUET, columns=["row", "group"]).sort_by("row")
+    groups = table["group"].take(rows).to_pylist()
+    return tuple(groups) if any(groups) else ()
 
 
 def _naive_errors(channels: Sequence[int], season: int, series: IntArray) -> FloatArray | None:

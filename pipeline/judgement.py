@@ -14,7 +14,9 @@ from pipeline.judged_rows import JudgedRows
 from pipeline.measures import Measures, OperatingPoint, Predictions
 from pipeline.metric_names import Primary
 from pipeline.metrics import f1_per_class, precision_per_class, recall_per_class
+from pipeline.paired_difference import honest_confidence
 from pipeline.probabilities import IntArray
+from pipeline.resamples import DrawnTogether, Groups
 from pipeline.selection import Choice
 from pipeline.specs import OutputSpec
 
@@ -62,6 +64,27 @@ class Bootstrap:
     resamples: int
     confidence: float
     seed: int
+
+    def over(self, blocks: DrawnTogether | None) -> dict[str, Any]:
+        """Return how `pipeline.intervals` draws, by the names of its arguments.
+
+        Groups are few, so their percentiles are taken further out. One group alone says nothing of others: there
+        its rows are drawn, and the interval is about that group.
+
+        Args:
+            blocks: What is drawn together; None: each row alone.
+        """
+        confidence = self.confidence
+        if isinstance(blocks, Groups) and len(blocks) == 1:
+            blocks = None
+        if isinstance(blocks, Groups):
+            confidence = honest_confidence(confidence, blocks.effective_number())
+        return {
+            "resamples": self.resamples,
+            "confidence": confidence,
+            "seed": self.seed,
+            "blocks": blocks,
+        }
 
 
 @dataclass(frozen=True)
@@ -177,28 +200,18 @@ def judge(
             {key: metric for key, metric in measures.metrics(points[name]).items() if key in existing},
             measures.y_true,
             measures.judged(given, points[name]),
-            resamples=bootstrap.resamples,
-            confidence=bootstrap.confidence,
-            seed=bootstrap.seed,
-            blocks=measures.blocks,
             trials=measures.trials,
+            **bootstrap.over(measures.blocks),
         )
     return answer
 
 
 def judge_classes(
-    y_true: IntArray, probabilities: Predictions, bootstrap: Bootstrap
+    y_true: IntArray, probabilities: Predictions, bootstrap: Bootstrap, blocks: DrawnTogether | None = None
 ) -> dict[str, list[Interval | None]]:
     """Return precision, recall and F1 of one candidate, each a list with an interval per class."""
     metrics = {"precision": precision_per_class, "recall": recall_per_class, "f1": f1_per_class}
     return {
-        name: class_intervals(
-            metric,
-            y_true,
-            probabilities,
-            resamples=bootstrap.resamples,
-            confidence=bootstrap.confidence,
-            seed=bootstrap.seed,
-        )
+        name: class_intervals(metric, y_true, probabilities, **bootstrap.over(blocks))
         for name, metric in metrics.items()
     }

@@ -12,6 +12,7 @@ from pipeline.artifacts import write_json
 from pipeline.class_tables import write_class_tables
 from pipeline.intervals import DIGITS, Interval, rounded
 from pipeline.judgement import Candidate, Judgement
+from pipeline.resamples import Groups
 from pipeline.tables import write_csv
 from pipeline.value_tables import write_value_tables
 
@@ -80,7 +81,9 @@ def card(judgement: Judgement, confidence: float) -> dict[str, Any]:
         judgement: Of the evaluation that chose it.
         confidence: Of its intervals.
     """
-    return {
+    blocks = judgement.measures.blocks
+    groups = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
+    return groups | {
         "baseline_operating_points": {
             name: dict(judgement.candidates[name].point) for name in judgement.baselines
         },

@@ -17,7 +17,7 @@ from pipeline.anomaly_metrics import AlarmRules
 from pipeline.class_measures import ClassMeasures
 from pipeline.judged_rows import JudgedRows
 from pipeline.metrics import Metric
-from pipeline.resamples import Blocks
+from pipeline.resamples import DrawnTogether
 from pipeline.specs import OutputSpec
 from pipeline.value_measures import ValueMeasures
 
@@ -33,7 +33,7 @@ class Measures(Protocol):
         """Return what is true of each row, as the metrics take it."""
 
     @property
-    def blocks(self) -> Blocks | None:
+    def blocks(self) -> DrawnTogether | None:
         """Return which rows are drawn together in a bootstrap."""
 
     @property

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pipeline.intervals import Interval, bootstrap_values, interval_of
 from pipeline.metrics import Metric
-from pipeline.resamples import LARGEST_UNDEFINED_SHARE, Blocks
+from pipeline.resamples import LARGEST_UNDEFINED_SHARE, DrawnTogether, num_units
 
 
 def paired_difference(
@@ -24,7 +24,7 @@ def paired_difference(
     resamples: int,
     confidence: float,
     seed: int,
-    blocks: Blocks | None = None,
+    blocks: DrawnTogether | None = None,
 ) -> Interval:
     """Return by how much `y_pred` scores above `y_pred_other` on the same examples.
 
@@ -54,11 +54,11 @@ def paired_difference(
     tail = (1 - honest_confidence(confidence, units)) / 2
     # (B + 1) times the tail is the rank that keeps the level with B resamples (Davison and Hinkley 1997, 4.2).
     low, high = np.quantile(drawn, [tail, 1 - tail], method="weibull")
-    reach = _students_reach(float(drawn.std(ddof=1)), confidence, units)
+    reach = students_reach(float(drawn.std(ddof=1)), confidence, units)
     return Interval(value, min(float(low), value - reach), max(float(high), value + reach))
 
 
-def honest_confidence(confidence: float, units: int) -> float:
+def honest_confidence(confidence: float, units: float) -> float:
     """Return the confidence to ask of percentiles so that few examples do not make them too sure.
 
     Bootstrap percentiles are too narrow by the factor sqrt((n - 1) / n) and follow the normal distribution
@@ -67,17 +67,12 @@ def honest_confidence(confidence: float, units: int) -> float:
 
     Args:
         confidence: What is wanted, (0.5, 1).
-        units: Examples, or blocks of them that are drawn together.
+        units: Examples, or blocks or groups of them that are drawn together, see `num_units`.
     """
-    return float(1 - 2 * stats.norm.cdf(-_students_reach(1.0, confidence, units)))
+    return float(1 - 2 * stats.norm.cdf(-students_reach(1.0, confidence, units)))
 
 
-def num_units(num_examples: int, blocks: Blocks | None) -> int:
-    """Return how many things are drawn independently of each other in a bootstrap."""
-    return num_examples // blocks.length if blocks else num_examples
-
-
-def _students_reach(standard_error: float, confidence: float, units: int) -> float:
+def students_reach(standard_error: float, confidence: float, units: float) -> float:
     """Return how far Student's interval reaches to each side, from the bootstrap's standard error."""
     units = max(units, 2)
     widened = standard_error * np.sqrt(units / (units - 1))

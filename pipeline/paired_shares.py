@@ -1,4 +1,4 @@
-"""Two shares of right answers on the same examples: how sure their difference is.
+"""Two shares of right answers on the same examples, or on the same groups of them: how sure their difference is.
 
 Tango (1998), "Equivalence test and confidence interval for the difference in proportions for the paired-sample
 design": a score test, which holds its level with a dozen examples, where the usual interval is far too narrow.
@@ -8,12 +8,19 @@ Without a tolerance it is McNemar's test.
 import math
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 from scipy import optimize, stats
 
 from pipeline.intervals import Interval
+from pipeline.paired_difference import students_reach
+from pipeline.probabilities import FloatArray, IntArray
+from pipeline.resamples import Groups
+
+BoolArray = npt.NDArray[np.bool_]
 
 
-def score_statistic(ours: int, theirs: int, num_examples: int, difference: float) -> float:
+def score_statistic(ours: float, theirs: float, num_examples: float, difference: float) -> float:
     """Return how many standard errors the observed difference lies above a supposed one.
 
     Args:
@@ -34,7 +41,7 @@ def score_statistic(ours: int, theirs: int, num_examples: int, difference: float
     return distance / math.sqrt(variance)
 
 
-def difference_bounds(ours: int, theirs: int, num_examples: int, tail: float) -> Interval:
+def difference_bounds(ours: float, theirs: float, num_examples: float, tail: float) -> Interval:
     """Return the difference of the shares with the range that leaves `tail` to each side.
 
     Args:
@@ -53,6 +60,62 @@ def difference_bounds(ours: int, theirs: int, num_examples: int, tail: float) ->
     low = -1.0 if above(-edge) <= wanted else _root(lambda d: above(d) - wanted, -edge, value)
     high = 1.0 if above(edge) >= -wanted else _root(lambda d: above(d) + wanted, value, edge)
     return Interval(value, low, high)
+
+
+def surely_not_below(gains: IntArray, units: float, tail: float) -> float:
+    """Return what the difference of the shares is not below, also where the examples hold no loss at all.
+
+    A bootstrap of examples without a loss has none either, and is sure of what it never saw: with 30 examples a
+    model that is worse by 0.05 passed as not worse in 7 % of the cases (benchmarks/gate_simulation.py).
+
+    Args:
+        gains: Per example 1 where only the first model is right, -1 where only the second is, else 0.
+        units: Examples, or blocks or groups of them, see `num_units`; each counts as one example, as if its
+            examples were all alike, which is the worst case.
+        tail: Chance of the true difference to lie below, (0, 0.5).
+    """
+    share = units / len(gains)
+    ours, theirs = share * int(np.sum(gains > 0)), share * int(np.sum(gains < 0))
+    return difference_bounds(ours, theirs, units, tail).low
+
+
+def grouped_difference_bounds(gains: IntArray, groups: Groups, inside: BoolArray, tail: float) -> Interval:
+    """Return the difference of the shares on some examples, with a range that knows that groups are alike.
+
+    Obuchowski (1998), "On the comparison of correlated proportions for clustered data": the variance of a ratio
+    of sums over groups; Student's distribution instead of the normal one, since groups are few.
+
+    Args:
+        gains: Per example 1 where only the first model is right, -1 where only the second is, else 0.
+        groups: Of all examples.
+        inside: Which examples are meant, shape (num_examples,).
+        tail: Chance of the true difference to lie beyond either end, (0, 0.5).
+    """
+    sizes, sums = groups.sums(inside), groups.sums(gains * inside)
+    value = float(sums.sum() / sizes.sum())
+    error = float(np.sqrt(np.sum((sums - value * sizes) ** 2)) / sizes.sum())
+    reach = students_reach(error, 1 - 2 * tail, groups.effective_number(inside))
+    return Interval(value, value - reach, value + reach)
+
+
+def randomization_p_value(gains: FloatArray) -> float:
+    """Return the chance of a sum as far from 0 as this one, if each group might as well have the other sign.
+
+    Exact, since a sum of coins is: with one example in each group it is McNemar's test. Whole groups change
+    sides as in Gail et al. (1996), "On design considerations and randomization-based inference for community
+    intervention trials".
+
+    Args:
+        gains: Of each group how many more examples the first model answers right than the second; whole numbers.
+    """
+    found, counts = np.unique(np.abs(gains[gains != 0]).astype(int), return_counts=True)
+    chances = np.ones(1)  # of the sum of what has the sign +
+    for gain, count in zip(found.tolist(), counts.tolist(), strict=True):
+        coins = np.zeros(gain * count + 1)
+        coins[::gain] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = np.convolve(chances, coins)
+    sums = 2 * np.arange(len(chances)) - (len(chances) - 1)
+    return min(1.0, float(chances[np.abs(sums) >= abs(gains.sum())].sum()))
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

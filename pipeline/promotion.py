@@ -71,6 +71,8 @@ def decide(
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
     judged_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
+    if test.groups:
+        judged_by["groups"] = content_key(test.groups)
     judges = judges_of(test)
     key = decision_key(version.model_sha256, judges.digest, rules, opponents, judged_by)
     content = partial(

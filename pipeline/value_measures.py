@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.judged_rows import JudgedRows
 from pipeline.metrics import Metric, short_name
 from pipeline.probabilities import FloatArray
-from pipeline.resamples import Blocks, blocks_of
+from pipeline.resamples import DrawnTogether, blocks_of, groups_of
 from pipeline.specs import OutputSpec
 from pipeline.value_metrics import (
     VALUE_METRICS,
@@ -29,13 +29,13 @@ class ValueMeasures:
         y_true: Shape (num_rows, num_targets) or (num_rows, horizon, num_targets).
         deviation: Of each target on train.
         naive_errors: See `JudgedRows`; None leaves MASE out.
-        blocks: Windows that are drawn together.
+        blocks: Windows, or groups of rows, that are drawn together.
     """
 
     y_true: FloatArray
     deviation: tuple[float, ...]
     naive_errors: FloatArray | None = None
-    blocks: Blocks | None = None
+    blocks: DrawnTogether | None = None
 
     @classmethod
     def of(cls, rows: JudgedRows, spec: OutputSpec) -> "ValueMeasures":
@@ -46,7 +46,7 @@ class ValueMeasures:
         """
         if rows.targets is None:
             raise ValueError(f"Task {spec.task} needs rows with targets. Run `dvc repro split`.")
-        blocks = None
+        blocks: DrawnTogether | None = groups_of(rows.groups)
         if rows.timeline is not None:
             overlapping = -(-spec.horizon // rows.timeline.stride)
             blocks = blocks_of(rows.timeline.segments, overlapping)

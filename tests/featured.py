@@ -49,7 +49,7 @@ def write_samples(root, payload, lengths, *, channels=(), side=None, kinds=None,
         side: Side columns.
         kinds: `number` or `category` per side column.
         anomalies: Whether the last column of the payload marks steps.
-        columns: Values of other columns (`time`, `step_seconds`, `sample_id`).
+        columns: Values of other columns (`group`, `time`, `step_seconds`, `sample_id`).
     """
     count = len(lengths)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
@@ -62,6 +62,7 @@ def write_samples(root, payload, lengths, *, channels=(), side=None, kinds=None,
         ],
         "start": starts,
         "length": np.array(lengths, np.int64),
+        "group": [""] * count,
         "time": [""] * count,
         "step_seconds": np.zeros(count),
         **columns,

@@ -5,13 +5,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.binary_metrics import positive_f1_score
 from pipeline.decisions import decision_key
 from pipeline.gate import Contender, Rules
 from pipeline.metric_names import primary_called
 from pipeline.metrics import roc_auc_score
-from pipeline.resamples import Blocks
+from pipeline.resamples import Blocks, Groups
 from tests.gate_pairs import answers, contender, first_champion, forecaster, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=500, seed=0)
@@ -224,3 +225,67 @@ def test_other_rules_of_judging_ask_another_question():
         for factor in (1.0, 3.0)
     }
     assert 2 == len(keys)
+
+
+def alike(count: int, size: int = 10) -> Groups:
+    """Return groups of consecutive examples."""
+    return Groups(tuple(np.repeat(range(count), size).tolist()))
+
+
+def test_groups_make_the_gate_stricter() -> None:
+    """Six points better, won with two persons of forty: that convinces row by row, but not person by person."""
+    y_true = np.arange(400) % 3
+    wrong = (y_true + 1) % 3
+    champion = contender("champion", np.where(np.arange(400) >= 60, y_true, wrong))
+    lucky = contender("lucky", np.where(np.arange(400) >= 36, y_true, wrong))
+    assert next_champion(y_true, lucky, champion, RULES).verdict == "promoted"
+    decision = next_champion(y_true, lucky, champion, RULES, blocks=alike(40))
+    assert decision.verdict == "refused"
+    assert "lucky does not beat champion" in decision.reasons[0]
+    assert "over 40 groups" in decision.reasons[0]
+
+
+def test_the_difference_over_equal_groups_is_at_least_students() -> None:
+    """SciPy's paired t interval of the shares right of 40 persons lies within the gate's, and nearly fills it."""
+    y_true = np.arange(400) % 3
+    generator = np.random.default_rng(7)
+    shares = [np.repeat(generator.beta(a, 2, 40), 10) for a in (9, 7)]
+    said = [np.where(generator.random(400) < share, y_true, (y_true + 1) % 3) for share in shares]
+    one, other = contender("one", said[0]), contender("other", said[1])
+    found = next_champion(y_true, one, other, RULES, blocks=alike(40)).differences["other"]
+    means = [(model.said == y_true).reshape(40, 10).mean(axis=1) for model in (one, other)]
+    student = stats.ttest_rel(*means).confidence_interval(0.95)
+    assert found.value == pytest.approx(np.mean(means[0] - means[1]))
+    assert found.low <= student.low + 0.005
+    assert found.high >= student.high - 0.005
+    assert found.high - found.low < 1.2 * (student.high - student.low)
+
+
+@pytest.mark.parametrize(
+    ("groups", "received"),
+    [
+        (alike(12, 25), "groups=12, which say as much as 12.0"),
+        (Groups((0,) * 300), "groups=1, which say as much as 1.0"),
+        (Groups((*range(50), *[50] * 250)), "groups=51, which say as much as 1.4"),
+    ],
+)
+def test_too_few_groups_are_refused_however_many_rows(y_true, good, poor, groups, received) -> None:
+    """300 rows of 12 persons, of one, or nearly all of one: the clear winner is not promoted, and why."""
+    decision = next_champion(y_true, good, poor, RULES, blocks=groups)
+    assert decision.verdict == "refused"
+    assert "Expected: at least 30 groups of equal size" in decision.reasons[0]
+    assert f"Received: {received}" in decision.reasons[0]
+    assert "raise split.test_share" in decision.reasons[0]
+
+
+def test_a_better_model_is_promoted_over_groups(y_true, good, poor) -> None:
+    """30 points better with 30 persons alike."""
+    decision = next_champion(y_true, good, poor, RULES, blocks=alike(30))
+    assert decision.verdict == "promoted"
+
+
+def test_groups_of_other_examples_are_refused(y_true, good, poor) -> None:
+    """Groups that do not hold every row once could not be drawn."""
+    decision = next_champion(y_true, good, poor, RULES, blocks=alike(30, 9))
+    assert decision.verdict == "refused"
+    assert "must hold every example once" in decision.reasons[0]

@@ -16,7 +16,7 @@ from pipeline.gate_limits import MIB
 from pipeline.gate_opponents import mcnemar_p_value
 from pipeline.metric_names import primary_called
 from pipeline.paired_difference import honest_confidence
-from pipeline.resamples import Blocks
+from pipeline.resamples import Blocks, Groups, bootstrap_weights
 from tests.gate_pairs import answers, contender, first_champion, forecaster, ignorant, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=400, seed=0)
@@ -329,3 +329,142 @@ def test_percentiles_of_few_examples_are_taken_further_out(num_units):
     found = honest_confidence(0.95, num_units)
     reach = stats.norm.ppf(1 - (1 - found) / 2) * np.sqrt((num_units - 1) / num_units)
     assert stats.t.ppf(0.975, num_units - 1) == pytest.approx(reach)
+
+
+PERSONS = Groups(tuple(np.repeat(range(60), 10).tolist()))
+"""Ten rows each."""
+PERSON = np.arange(ROWS) // 10
+
+
+def test_mcnemar_turns_whole_groups(y_true):
+    """Right on all rows of four persons more, wrong on those of two: p = 0.69 of 6 coins, not 0.01 of 60."""
+    champion = contender("champion", np.where(PERSON < 10, (y_true + 1) % 3, y_true))
+    said = np.where((PERSON >= 4) & (PERSON < 10) | (PERSON >= 58), (y_true + 1) % 3, y_true)
+    challenger = contender("challenger", said)
+    by_rows = next_champion(y_true, challenger, champion, RULES)
+    by_persons = next_champion(y_true, challenger, champion, RULES, blocks=PERSONS)
+    counted = "40 only by challenger, 20 only by champion, p = "
+    rows, persons = (stats.binomtest(*pair).pvalue for pair in ((40, 60), (4, 6)))
+    assert f"{counted}{rows:.3g}" == check(by_rows, "McNemar's test").received
+    assert f"{counted}{persons:.3g} by whole groups" == check(by_persons, "McNemar's test").received
+
+
+def test_a_class_that_falls_with_few_persons_is_within_chance(y_true, good):
+    """Class 2 lost with 5 of 60 persons refuses row by row; with 40 of them it refuses either way."""
+    rules = replace(RULES, class_tolerance=0.0)
+    champion = contender("champion", np.where((y_true == 1) & (PERSON % 2 == 0), 0, y_true))
+    for persons, verdicts in ((5, ("failed", "met")), (40, ("failed", "failed"))):
+        challenger = contender("challenger", np.where((y_true == 2) & (PERSON < persons), 0, y_true))
+        found = tuple(
+            check(next_champion(y_true, challenger, champion, rules, blocks=blocks), "class 2").verdict
+            for blocks in (None, PERSONS)
+        )
+        assert verdicts == found
+
+
+def test_support_counts_groups(y_true, good, poor):
+    """200 rows of class 2 are of 8 persons: too few to be judged; the others are of 26 each."""
+    slices = {"room=north": PERSON < 8, "group=7": PERSON == 7}
+    rules = replace(RULES, slice_tolerance=0.1)
+    decision = next_champion(y_true, good, poor, rules, slices=slices, blocks=PERSONS)
+    small = check(decision, "too small to be judged")
+    assert ("at least 10 groups each", "1: slice room=north") == (small.expected, small.received)
+
+
+@pytest.mark.parametrize("task", ["classes", "values"])
+def test_a_slice_that_is_a_group_is_judged_by_its_rows(task):
+    """What is asked there is how this one person fares, so her 60 rows are the evidence."""
+    generator = np.random.default_rng(0)
+    ann = np.arange(ROWS) < 60
+    groups = Groups((*[0] * 60, *np.repeat(range(1, 55), 10).tolist()))
+    if task == "classes":
+        truth, rules = np.arange(ROWS) % 3, RULES
+        champion = contender("champion", answers(generator, truth, 0.8))
+        said = np.where(ann & (np.arange(ROWS) % 2 == 0), (truth + 1) % 3, truth)
+        challenger = contender("challenger", said)
+    else:
+        truth, rules = np.zeros((ROWS, 1)), VALUES
+        champion = forecaster("champion", truth, 1.0, 1)
+        challenger = replace(forecaster("challenger", truth, 1.0, 2))
+        factors = np.where(ann, 3.0, 0.4)[:, None]
+        challenger = replace(challenger, predictions=challenger.predictions * factors)
+    slices = {"group=ann": ann, "room=south": ~ann}
+    rules = replace(rules, slice_tolerance=0.05)
+    found = next_champion(truth, challenger, champion, rules, slices=slices, blocks=groups)
+    verdicts = [check(found, f"slice {name}") for name in slices]
+    assert ["failed", "met"] == [item.verdict for item in verdicts]
+    assert all(item.interval.high > item.interval.low for item in verdicts)
+
+
+def test_a_slice_of_values_that_falls_with_few_persons_is_within_chance():
+    """Thrice the error at night, all of it with four of 60 persons: refused row by row only."""
+    truth = np.zeros((ROWS, 1))
+    night = np.arange(ROWS) % 2 == 0
+    champion = forecaster("champion", truth, 1.0, 1)
+    factors = np.where(night & (PERSON < 4), 4.0, np.where(night, 1.0, 0.3))[:, None]
+    challenger = replace(champion, name="c", model_sha256="c", predictions=champion.predictions * factors)
+    rules = replace(VALUES, slice_tolerance=0.0)
+    verdicts = [
+        check(
+            next_champion(truth, challenger, champion, rules, slices={"hour=night": night}, blocks=blocks),
+            "slice hour=night",
+        ).verdict
+        for blocks in (None, PERSONS)
+    ]
+    assert ["failed", "met"] == verdicts
+
+
+def test_a_slice_of_values_over_few_groups_is_as_sure_as_student():
+    """A slice of twelve persons: SciPy's interval of twelve mean differences, up to the noise of resamples."""
+    truth = np.zeros((ROWS, 1))
+    champion, challenger = (forecaster(name, truth, 1.0, seed) for name, seed in (("b", 1), ("a", 2)))
+    north = PERSON < 12
+    rules = replace(VALUES, slice_tolerance=0.1, resamples=4000)
+    decision = next_champion(truth, challenger, champion, rules, slices={"room=north": north}, blocks=PERSONS)
+    found = check(decision, "slice room=north").interval
+    errors = [
+        np.abs(model.predictions)[north].reshape(12, 10).mean(axis=1) for model in (champion, challenger)
+    ]
+    student = stats.ttest_rel(*errors).confidence_interval(0.95)
+    assert (student.low, student.high) == pytest.approx((found.low, found.high), abs=0.02)
+    assert student.high - student.low == pytest.approx(found.high - found.low, rel=0.06)
+
+
+def test_a_floor_is_held_by_groups(y_true):
+    """90 % right, the wrong ones all of six persons: 0.85 is shown by rows taken alone, not by persons."""
+    model = contender("model", np.where(PERSON < 6, (y_true + 1) % 3, y_true))
+    rules = replace(RULES, floors={"accuracy": 0.85})
+    verdicts = [
+        check(
+            first_champion(y_true, model, [ignorant(model, y_true)], rules, blocks=blocks),
+            "floor of accuracy",
+        )
+        for blocks in (None, PERSONS)
+    ]
+    assert ["met", "failed"] == [item.verdict for item in verdicts]
+
+
+def test_calibration_that_rises_with_few_persons_is_within_chance(y_true):
+    """Sure and wrong with four of 60 persons: the rise is beyond the budget by rows, not by persons."""
+    champion = contender("champion", np.where(PERSON % 10 == 0, (y_true + 1) % 3, y_true), sure=0.9)
+    said = np.where(PERSON < 6, (y_true + 1) % 3, y_true)
+    challenger = contender("challenger", said, sure=0.98)
+    rules = replace(RULES, calibration_budget=0.04)
+    found = [
+        check(next_champion(y_true, challenger, champion, rules, blocks=blocks), "calibration")
+        for blocks in (None, PERSONS)
+    ]
+    assert ["failed", "met"] == [item.verdict for item in found]
+    metrics = [model.metrics["expected_calibration_error"] for model in (challenger, champion)]
+    drawn = [
+        np.concatenate(
+            [
+                metric(y_true, model.predictions, weights)
+                for weights in bootstrap_weights(ROWS, 400, 0, PERSONS)
+            ]
+        )
+        for metric, model in zip(metrics, (challenger, champion), strict=True)
+    ]
+    tail = stats.norm.cdf(-stats.t.ppf(0.975, 59) * np.sqrt(60 / 59))
+    low, high = np.quantile(drawn[0] - drawn[1], [tail, 1 - tail])
+    assert (low, high) == pytest.approx((found[1].interval.low, found[1].interval.high))

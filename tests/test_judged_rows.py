@@ -1,9 +1,12 @@
 """The rows that judge: names, truth in the units of the data, where windows stand, the naive error of train."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline import paths
 from pipeline.judged_rows import JudgedRows, load_rows
+from pipeline.runtime import InputMissing
 from pipeline.value_metrics import seasonal_naive_error
 from tests.featured import SERIES, SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
 
@@ -18,6 +21,27 @@ def test_texts_have_labels(project) -> None:
     assert (("002", "003"), [2, 3], ("x", "y")) == (rows.sample_ids, rows.rows.tolist(), rows.labels)
     assert rows.timeline is None
     assert [0, 1] == rows.class_indices(["x", "y"]).tolist()
+
+
+def test_rows_know_whose_they_are(project) -> None:
+    """The group of each test row, also of some of them; () where no sample has one."""
+    splits, labels = ["train", "test", "test", "test"], ["x", "x", "x", "x"]
+    write_texts(project, ["a b", "b c", "c d", "d e"], splits, labels, group=["ann", "bob", "", "bob"])
+    run_features(text=TEXT)
+    rows = load_rows("test")
+    assert ("bob", "", "bob") == rows.groups
+    assert ("", "bob") == rows.take(np.array([1, 2])).groups
+    write_texts(project, ["a b", "b c", "c d", "d e"], splits, labels)
+    assert () == load_rows("test").groups
+
+
+def test_samples_without_a_column_of_groups_are_refused(project) -> None:
+    """Nobody would know which rows are alike."""
+    write_texts(project, ["a b", "b c"], ["train", "test"], ["x", "x"])
+    run_features(text=TEXT)
+    pq.write_table(pq.read_table(paths.SAMPLES_PARQUET).drop_columns("group"), paths.SAMPLES_PARQUET)
+    with pytest.raises(InputMissing, match="Expected a column group"):
+        load_rows("test")
 
 
 def test_labels_that_nobody_knows_are_refused() -> None:

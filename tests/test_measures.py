@@ -1,5 +1,7 @@
 """What answers are measured by, task by task: operating points, what exists, and how sure it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -12,7 +14,9 @@ from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Bootstrap, judge
 from pipeline.measures import Yardstick, measures_of
 from pipeline.metric_names import primary_called
+from pipeline.paired_difference import honest_confidence
 from pipeline.promotion import _contender
+from pipeline.resamples import Groups
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 from pipeline.timeline import Timeline
@@ -167,3 +171,36 @@ def test_without_a_threshold_the_most_probable_class_is_said() -> None:
     """More than two classes, or an operating point of nothing: None, and the gate takes the largest."""
     assert said_at(("a", "b", "c"), np.eye(3), {}) is None
     assert said_at(("ham", "spam"), np.eye(2), {}) is None
+
+
+def of_persons(labels: list[str], groups: list[str]) -> JudgedRows:
+    """Return rows of these classes and persons."""
+    return replace(labelled(labels), groups=tuple(groups))
+
+
+def test_rows_of_one_person_are_drawn_together() -> None:
+    """Classes and values alike; a row without a person is drawn alone."""
+    persons = ["ann", "ann", "", "bob"]
+    rows = of_persons(["ham", "ham", "spam", "spam"], persons)
+    assert measures_of(rows, TWO, Yardstick()).blocks == Groups((0, 0, 1, 2))
+    values = replace(rows, targets=np.zeros((4, 1)))
+    regression = OutputSpec((), (), "regression", ("load",), (0.0,), (2.0,))
+    assert measures_of(values, regression, Yardstick()).blocks == Groups((0, 0, 1, 2))
+    assert measures_of(labelled(["ham"]), TWO, Yardstick()).blocks is None
+
+
+def test_flawless_answers_are_no_surer_than_the_persons_allow() -> None:
+    """300 of 300 right, but of 20 persons of whom four have spam: the bounds of 20 and 4, by SciPy."""
+    persons = np.arange(300) // 15
+    truth = (persons < 4).astype(int)
+    rows = of_persons([TWO.classes[label] for label in truth], [f"p{person}" for person in persons])
+    found = judge(
+        measures_of(rows, TWO, Yardstick()),
+        {"cnn": np.eye(2, dtype=np.float32)[truth]},
+        {"cnn": {"threshold": 0.5}},
+        Bootstrap(200, 0.95, 0),
+    )["cnn"]
+    confidence = honest_confidence(0.95, 20)
+    for name, persons_right in (("accuracy", 20), ("positive_f1", 4)):
+        expected = binomtest(persons_right, persons_right).proportion_ci(confidence).low
+        assert found[name].low == pytest.approx(expected)

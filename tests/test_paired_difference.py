@@ -6,8 +6,8 @@ from scipy import stats
 
 from pipeline.intervals import bootstrap_values
 from pipeline.metrics import roc_auc_score
-from pipeline.paired_difference import honest_confidence, num_units, paired_difference
-from pipeline.resamples import Blocks
+from pipeline.paired_difference import honest_confidence, paired_difference
+from pipeline.resamples import Blocks, num_units
 from pipeline.value_metrics import mean_absolute_error
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 1}

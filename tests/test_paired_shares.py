@@ -1,10 +1,20 @@
 """The difference of two paired shares, against published numbers and a search for the most likely table."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from pipeline.paired_shares import difference_bounds, score_statistic
+from pipeline.gate_opponents import mcnemar_p_value
+from pipeline.paired_shares import (
+    difference_bounds,
+    grouped_difference_bounds,
+    randomization_p_value,
+    score_statistic,
+    surely_not_below,
+)
+from pipeline.resamples import Groups
 
 
 def test_without_a_tolerance_it_is_mcnemars_statistic():
@@ -69,3 +79,71 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     tables = generator.multinomial(25, [0.05, 0.15, 0.8], size=2000)
     missed = sum(difference_bounds(ours, theirs, 25, 0.025).high < -0.1 for ours, theirs, _rest in tables)
     assert missed <= stats.binom.ppf(0.999, 2000, 0.035)
+
+
+def test_variance_over_groups_by_hand():
+    """Sums 2, -1, 0 of groups of 2, 2, 1: mean 0.2, residuals 1.6, -1.4, -0.2, error sqrt(4.56) / 5."""
+    groups, gains = Groups((0, 0, 1, 1, 2)), np.array([1, 1, -1, 0, 0])
+    found = grouped_difference_bounds(gains, groups, np.ones(5, bool), 0.025)
+    units = 25 / 9
+    reach = stats.t.ppf(0.975, units - 1) * np.sqrt(units / (units - 1)) * np.sqrt(4.56) / 5
+    assert (0.2, 0.2 - reach, 0.2 + reach) == pytest.approx((found.value, found.low, found.high))
+
+
+def test_of_equal_groups_it_is_students_interval_of_their_means():
+    """12 groups of 5, of which only some examples are meant: SciPy's interval of twelve means."""
+    gains = np.random.default_rng(3).integers(-1, 2, 120)
+    groups, inside = Groups(tuple(np.repeat(range(12), 10))), np.arange(120) % 2 == 0
+    found = grouped_difference_bounds(gains, groups, inside, 0.01)
+    means = gains[inside].reshape(12, 5).mean(axis=1)
+    expected = stats.ttest_1samp(means, 0).confidence_interval(0.98)
+    assert (expected.low, expected.high) == pytest.approx((found.low, found.high))
+
+
+def test_groups_hold_the_truth_as_often_as_they_say():
+    """Of 2,000 samples of 20 groups that are right or wrong together at most 2.5 % see a fall that is none."""
+    generator = np.random.default_rng(5)
+    groups, everything = Groups(tuple(np.repeat(range(20), 10))), np.ones(200, bool)
+    alarms = 0
+    for _ in range(2000):
+        gains = np.repeat(generator.choice([-1, 0, 1], 20, p=[0.15, 0.7, 0.15]), 10)
+        alarms += grouped_difference_bounds(gains, groups, everything, 0.025).high < 0
+    assert alarms <= stats.binom.ppf(0.999, 2000, 0.025)
+
+
+def test_signs_of_groups_by_hand():
+    """3 against 1: of eight equally likely sums (2, 1 and -1 turned at will) four are as far out as 2."""
+    assert randomization_p_value(np.array([2, 1, -1, 0])) == pytest.approx(6 / 8)
+    assert randomization_p_value(np.array([3.0, 3.0, 3.0])) == pytest.approx(2 / 8)
+    assert randomization_p_value(np.zeros(4)) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_signs_of_groups_equal_all_of_them_tried(seed):
+    """Every way to turn ten groups, counted."""
+    gains = np.random.default_rng(seed).integers(-4, 6, 10)
+    sums = np.array([np.dot(signs, gains) for signs in product([-1, 1], repeat=10)])
+    expected = np.mean(np.abs(sums) >= abs(gains.sum()))
+    assert expected == pytest.approx(randomization_p_value(gains))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(9, 1), (5, 5), (30, 12), (0, 3)])
+def test_signs_of_single_examples_are_mcnemars_test(ours, theirs):
+    """Each example a group of its own: SciPy's binomial test."""
+    gains = np.repeat([1, -1, 0], [ours, theirs, 7])
+    assert mcnemar_p_value(ours, theirs) == pytest.approx(randomization_p_value(gains))
+
+
+@pytest.mark.parametrize("units", [30, 100])
+def test_examples_without_a_loss_are_not_proof_that_there_is_none(units):
+    """By hand: without a discordant pair the score interval begins at -z^2 / (n + z^2)."""
+    z = stats.norm.ppf(0.975)
+    assert -(z**2) / (units + z**2) == pytest.approx(surely_not_below(np.zeros(units, int), units, 0.025))
+
+
+def test_examples_that_are_alike_count_once():
+    """Ten copies of each of 40 examples say as much as the 40 do."""
+    alone = np.repeat([1, -1, 0], [3, 5, 32])
+    assert surely_not_below(alone, 40, 0.025) == pytest.approx(
+        surely_not_below(np.repeat(alone, 10), 40, 0.025)
+    )

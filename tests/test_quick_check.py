@@ -107,6 +107,16 @@ def test_data_that_was_not_hashed_is_no_pass(made, tmp_path, capsys):
     assert "missing  data: not checked" in capsys.readouterr().out
 
 
+def test_what_is_known_to_differ_says_more_than_what_is_missing(made):
+    """Other code, and data that is nowhere: exit code 3, not 66."""
+    stored_tar(SHA256).unlink()
+    write(".", {"pipeline/stages/train.py": "print('other')\n"})
+    git(".", "commit", "-qam", "other code")
+    with pytest.raises(SystemExit) as ended:
+        reproduce._show_quick(replace(made, commit=git(".", "rev-parse", "HEAD")), as_json=True)
+    assert ended.value.code == 3
+
+
 def test_other_packages_are_found(made, monkeypatch):
     """Exit code 3, and that a rebuild would install the locked ones."""
     monkeypatch.setattr(module, "differing_packages", lambda _lock: ["numpy: 2 locked, 1 installed"])

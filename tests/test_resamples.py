@@ -1,13 +1,23 @@
-"""Block bootstrap: blocks stay inside their series, every window is as likely, intervals cover."""
+"""Bootstrap of blocks and of groups: each stays together, every example is as likely, intervals cover."""
 
 import numpy as np
 import pytest
 
 from pipeline import intervals, value_metrics
-from pipeline.resamples import Blocks, blocks_of, bootstrap_weights
+from pipeline.judgement import Bootstrap
+from pipeline.resamples import (
+    Blocks,
+    DrawnTogether,
+    Groups,
+    blocks_of,
+    bootstrap_weights,
+    few_groups,
+    groups_of,
+    num_units,
+)
 
 
-def weights_of(num_examples: int, resamples: int, blocks: Blocks | None, seed: int = 0) -> np.ndarray:
+def weights_of(num_examples: int, resamples: int, blocks: DrawnTogether | None, seed: int = 0) -> np.ndarray:
     """Return all weights, shape (num_examples, resamples)."""
     return np.concatenate(list(bootstrap_weights(num_examples, resamples, seed, blocks)), axis=1)
 
@@ -84,3 +94,76 @@ def test_weights_of_a_million_examples_come_in_small_chunks() -> None:
     assert [8, 2] == [columns for _, columns in chunks]
     totals = [chunk.sum(axis=0) for chunk in bootstrap_weights(100_000, 90, 0)]
     assert np.array_equal(np.full(90, 100_000.0), np.concatenate(totals))
+
+
+def test_groups_are_named_in_order_and_who_has_none_is_alone() -> None:
+    """Two rows without a group are two; a data set without groups has nothing to draw together."""
+    assert groups_of(["ann", "", "bob", "ann", ""]) == Groups((0, 1, 2, 0, 3))
+    assert groups_of(["", ""]) is groups_of([]) is None
+
+
+def test_weights_of_groups_equal_whole_groups_laid_out_one_by_one() -> None:
+    """As many groups as there are, drawn with the same generator, each with all its examples wherever they stand."""
+    members = (0, 1, 1, 2, 0, 2, 2)
+    found = weights_of(7, 150, Groups(members), seed=3)
+    expected = np.zeros((7, 150))
+    generator = np.random.default_rng(3)
+    for first in (0, 100):  # in chunks
+        drawn = generator.integers(0, 3, size=(3, min(100, 150 - first)))
+        for (_, column), group in np.ndenumerate(drawn):
+            for example, member in enumerate(members):
+                expected[example, first + column] += member == group
+    assert np.array_equal(expected, found)
+
+
+def test_groups_of_one_are_the_plain_bootstrap() -> None:
+    """Who names each row a group of its own changes no bit."""
+    assert np.array_equal(weights_of(30, 150, None), weights_of(30, 150, Groups(tuple(range(30)))))
+
+
+def test_groups_that_miss_examples_are_refused() -> None:
+    """Weights of examples that belong to no group would be wrong silently."""
+    with pytest.raises(ValueError, match=r"Expected sum: 14\. Received: 3"):
+        list(bootstrap_weights(14, 10, 0, Groups((0, 1, 1))))
+
+
+def test_unequal_groups_count_as_fewer() -> None:
+    """By hand: sizes 3 and 1 are 16 / 10 groups; 40 equal ones are 40; of ten rows of one group one."""
+    assert num_units(4, Groups((0, 0, 0, 1))) == pytest.approx(1.6)
+    equal = Groups(tuple(np.repeat(range(40), 10)))
+    assert num_units(400, equal) == 40
+    assert equal.effective_number(np.arange(400) < 10) == 1
+    assert equal.effective_number(np.zeros(400, bool)) == 0
+
+
+def test_few_groups_are_told_with_what_was_expected() -> None:
+    """29 groups are too few, 30 are not, and 40 of which one has nearly every row are too few again."""
+    assert "at least 30 groups of equal size" in few_groups(Groups(tuple(range(29))))
+    assert few_groups(Groups(tuple(range(30)))) == few_groups(None) == few_groups(Blocks(2, (4,))) == ""
+    assert "Received: groups=40, which say as much as 1.2" in few_groups(Groups((*range(39), *[39] * 361)))
+
+
+def covered_by_groups(blocks: Groups | None) -> float:
+    """Return how often the interval of a mean error holds the truth, of 300 samples of 25 persons of 8 rows."""
+    generator = np.random.default_rng(9)
+    inside = 0
+    for _ in range(300):
+        errors = np.abs(generator.normal(size=25)[:, None] + 0.3 * generator.normal(size=(25, 8))).ravel()
+        truth = np.sqrt(1.09 * 2 / np.pi)
+        found = intervals.metric_intervals(
+            {"mean_absolute_error": value_metrics.mean_absolute_error}, np.zeros(200), errors,
+            **Bootstrap(200, 0.95, 1).over(blocks),
+        )["mean_absolute_error"]  # fmt: skip
+        inside += found.low <= truth <= found.high
+    return inside / 300
+
+
+def test_intervals_of_rows_of_persons_cover_with_groups_only() -> None:
+    """Eight rows of a person are nearly one: row by row half of the intervals miss the truth."""
+    assert covered_by_groups(Groups(tuple(np.repeat(range(25), 8)))) > 0.88
+    assert covered_by_groups(None) < 0.65
+
+
+def test_one_group_is_drawn_by_its_rows() -> None:
+    """There is no other group to draw; an interval of no width would claim certainty."""
+    assert Bootstrap(200, 0.95, 1).over(Groups((0, 0, 0))) == Bootstrap(200, 0.95, 1).over(None)

@@ -152,7 +152,7 @@ def in_words(answer: dict[str, Any]) -> str:
 
 
 def _show_quick(origin: "Origin", *, as_json: bool) -> None:
-    """Print what the hashes say; the worst finding is the exit code."""
+    """Print what the hashes say; what differs is the exit code, or else what is missing."""
     from pipeline.quick_check import MISSING, OK, quick_check
 
     found = quick_check(origin)
@@ -167,6 +167,7 @@ def _show_quick(origin: "Origin", *, as_json: bool) -> None:
         for item in found:
             word = {OK: "ok", MISSING: "missing"}.get(item.code, "differs")
             print(f"{word:7}  {item.what}: {item.told}")
-    code = max(item.code for item in found)
+    # What is known to differ says more than what could not be looked at.
+    code = max(found, key=lambda item: (item.code not in (OK, MISSING), item.code)).code
     if code:
         raise SystemExit(code)

@@ -25,6 +25,7 @@ from pipeline.leak_findings import SignOff
 from pipeline.leak_fitted import refuse_unless_fitted_on_train
 from pipeline.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.metric_names import primary_called, shown
+from pipeline.resamples import few_groups
 from pipeline.specs import OutputSpec
 from pipeline.test_ledger import note_use
 from pipeline.train_data import load_train_data
@@ -62,6 +63,8 @@ def main() -> None:
             season=settings.season,
         )
         words, score = judgement.primary.words, judgement.test[judgement.choice.chosen][settings.select_by]
+        if few := few_groups(judgement.measures.blocks):
+            stage.console.print(f"Warning: {few}", highlight=False)
         stage.console.print(judgement.choice.reason, highlight=False)
         stage.console.print(
             f"test {words} {shown(score.value)} ({shown(score.low)} to {shown(score.high)})", highlight=False
@@ -131,13 +134,22 @@ def evaluate(
         measures=on_test,
         predictions=predictions,
         test=judge(on_test, predictions, points, bootstrap),
-        per_class=judge_classes(on_test.y_true, predictions[choice.chosen], bootstrap) if classes else {},
+        per_class=judge_classes(on_test.y_true, predictions[choice.chosen], bootstrap, on_test.blocks)
+        if classes
+        else {},
     )
     autoencoder = _best_autoencoder(choice, candidates)
     codes = None
     if autoencoder is not None and classes and getattr(data.inputs, "ndim", 0) == IMAGE_AXES:
         path = autoencoder.folder / "autoencoder.keras"
-        codes = compare_codes(path, data, test_rows=test.rows, y_test=on_test.y_true, bootstrap=bootstrap)
+        codes = compare_codes(
+            path,
+            data,
+            test_rows=test.rows,
+            y_test=on_test.y_true,
+            bootstrap=bootstrap,
+            blocks=on_test.blocks,
+        )
 
     content = summary(judgement, codes)
     finite(content, "reports/evaluate/metrics.json")

@@ -27,6 +27,20 @@ MUTANTS = (
         ("tests/test_gate.py::test_too_few_rows_are_refused",),
     ),
     Mutant(
+        "whole groups in a resample",
+        "pipeline/class_measures.py",
+        "        blocks = groups_of(rows.groups)\n",
+        "        blocks = None\n",
+        ("tests/test_measures.py::test_rows_of_one_person_are_drawn_together",),
+    ),
+    Mutant(
+        "the fewest groups of a comparison",
+        "pipeline/gate_obstacles.py",
+        "few_groups(question.blocks)",
+        "few_groups(None)",
+        ("tests/test_gate.py::test_too_few_groups_are_refused_however_many_rows",),
+    ),
+    Mutant(
         "the same examples for both",
         "pipeline/gate_obstacles.py",
         "        if list(model.sample_ids) != list(challenger.sample_ids):",

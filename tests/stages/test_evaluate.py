@@ -413,7 +413,10 @@ def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
 
 
 def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
-    """`python -m pipeline.stages.evaluate` judges the candidates of params.yaml and says what it chose."""
+    """`python -m pipeline.stages.evaluate` judges the candidates of params.yaml, and says what it chose.
+
+    Of 20 persons, which is few, and it says that too.
+    """
     copy_project(project)
     yaml = YAML()
     params = yaml.load(paths.PARAMS_YAML)
@@ -421,11 +424,37 @@ def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
         del params["candidates"][name]
     yaml.dump(params, paths.PARAMS_YAML)
     make_honest(project)
+    samples = pq.read_table(paths.SAMPLES_PARQUET).drop_columns("group")
+    persons = [f"p{row // 5}" for row in range(500)]
+    pq.write_table(samples.append_column("group", pa.array(persons)), paths.SAMPLES_PARQUET)
     answer = subprocess.run(
         [sys.executable, "-m", "pipeline.stages.evaluate"],
         capture_output=True, text=True, env=stage_environment, check=False, timeout=300,
     )  # fmt: skip
     assert (answer.returncode, answer.stderr) == (0, "")
     accuracy = content(project, paths.EVALUATE_METRICS)["test"]["accuracy"]
+    assert "Warning: The 100 examples are of too few groups" in answer.stdout
     assert "dense has the best validation accuracy" in answer.stdout
     assert f"test accuracy {accuracy:.4f}" in answer.stdout
+
+
+def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) -> None:
+    """100 test rows, sorted by whether they are right, of 34 persons: the same values, wider intervals."""
+    predictions = np.load(evaluated / paths.BEST_DIR / "test_predictions.npy")
+    classes = np.array(content(evaluated, paths.FEATURES_STATE)["classes"])
+    right = classes[predictions.argmax(axis=1)] == labels_of_test()
+    samples = pq.read_table(paths.SAMPLES_PARQUET)
+    persons = np.array([""] * 500, dtype=object)
+    persons[400 + np.argsort(right, kind="stable")] = [f"p{place // 3}" for place in range(100)]
+    samples = samples.drop_columns("group").append_column("group", pa.array(persons.tolist()))
+    pq.write_table(samples, paths.SAMPLES_PARQUET)
+    stage.evaluate(FAMILIES, **SETTINGS)
+    rows, grouped = (content(root, paths.BEST_DIR / "card.json") for root in (evaluated, project))
+    assert (rows["candidate"], 34) == (grouped["candidate"], grouped["test_groups"])
+    assert "test_groups" not in rows
+    before, after = rows["test"]["accuracy"], grouped["test"]["accuracy"]
+    assert before["value"] == after["value"]
+    assert after["high"] - after["low"] > 1.3 * (before["high"] - before["low"])
+    for name in ("codes.json", "per_class.csv"):
+        written = [(root / paths.EVALUATE_TABLES_DIR / name).read_text() for root in (evaluated, project)]
+        assert written[0] != written[1]

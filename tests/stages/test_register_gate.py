@@ -75,14 +75,19 @@ def version_of(project, number):
 
 def put_groups(project, groups):
     """Give every sample a group."""
+    put_column(project, "group", groups)
+
+
+def put_column(project, name, values):
+    """Give every sample a value in a column of the table."""
     path = project / "data/interim/samples.parquet"
     table = pq.read_table(path)
     if "row" not in table.schema.names:
         table = table.append_column("row", pa.array(range(NUM_ROWS)))
     table = table.sort_by("row")
-    if "group" in table.schema.names:
-        table = table.drop_columns("group")
-    pq.write_table(table.append_column("group", pa.array(groups)), path)
+    if name in table.schema.names:
+        table = table.drop_columns(name)
+    pq.write_table(table.append_column(name, pa.array(values)), path)
 
 
 def seen(monkeypatch, *positions):
@@ -187,21 +192,42 @@ def test_a_class_that_the_model_does_not_know_is_refused(project):
 
 def test_a_slice_that_does_not_exist_is_refused(project):
     """A misspelt column could not be checked, so nothing is promoted."""
-    put_groups(project, ["a", "b"] * TEST_ROWS)
+    put_column(project, "side.light", ["a", "b"] * TEST_ROWS)
     decision = run_register(slices=("camera",), slice_tolerance=0.1)
     assert "refused" == decision["decision"]
     assert "register.slices names columns that the samples do not have" in decision["reasons"][0]
 
 
 def test_a_declared_slice_is_judged_against_the_champion(project):
-    """Rows of class a in a group of their own, which the challenger confuses: the slice falls."""
-    put_groups(project, ["dark" if row % 3 == 0 else "bright" for row in range(NUM_ROWS)])
-    rules = {"slices": ("group",), "slice_tolerance": 0.1}
+    """Rows of class a in a light of their own, which the challenger confuses: the slice falls."""
+    put_column(project, "side.light", ["dark" if row % 3 == 0 else "bright" for row in range(NUM_ROWS)])
+    rules = {"slices": ("light",), "slice_tolerance": 0.1}
     run_register(**rules)
     put_best(project, model(9.0, confused=12.0))
     decision = run_register(**rules)
     verdicts = {check["name"]: check["verdict"] for check in decision["checks"]}
-    assert ("failed", "met") == (verdicts["slice group=dark"], verdicts["slice group=bright"])
+    assert ("failed", "met") == (verdicts["slice light=dark"], verdicts["slice light=bright"])
+
+
+def test_rows_of_few_persons_promote_nobody(project):
+    """90 test rows of ten persons are refused; of 45 they promote, and the decision says over how many."""
+    put_groups(project, [f"p{row // 18}" for row in range(NUM_ROWS)])
+    decision = run_register()
+    assert "refused" == decision["decision"]
+    assert "Received: groups=10, which say as much as 10.0" in decision["reasons"][0]
+    put_groups(project, [f"p{row // 4}" for row in range(NUM_ROWS)])
+    decision = run_register()
+    assert "promoted" == decision["decision"]
+    assert "over 45 groups" in decision["reasons"][0]
+
+
+def test_persons_of_whom_rows_are_left_out_do_not_count(project, monkeypatch):
+    """Of 45 persons 20 were trained on: 25 are left, and too few."""
+    put_groups(project, [f"p{row // 4}" for row in range(NUM_ROWS)])
+    seen(monkeypatch, *range(40))
+    decision = run_register()
+    assert ("refused", 50) == (decision["decision"], decision["test_rows"])
+    assert "Received: groups=25" in decision["reasons"][0]
 
 
 def test_two_clones_write_equal_decisions_though_their_clocks_differ(clone):
