@@ -2,9 +2,8 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.artifacts import file_digest, write_bytes
@@ -12,7 +11,7 @@ from pipeline.installed import differing_packages
 from pipeline.rebuild_data import data_places
 from pipeline.runtime import InputMissing
 from pipeline.source_file import Location, read_source
-from pipeline.strict_yaml import read_yaml
+from pipeline.strict_yaml import read_yaml, value_at
 from pipeline.version_origin import Origin, file_at
 
 OK, DIFFERS, DATA_DIFFERS, MISSING = 0, 3, 65, 66
@@ -82,7 +81,7 @@ def _params(origin: Origin, folder: Path) -> Finding:
     }
     if not recorded:
         return Finding("params", MISSING, "not checked: dvc.lock records no parameter that a stage read")
-    other = [key for key, value in sorted(recorded.items()) if _value(now, key) != value]
+    other = [key for key, value in sorted(recorded.items()) if value_at(now, key, None) != value]
     told = f"{len(recorded)} recorded values are those of the commit"
     if other:
         return Finding("params", DIFFERS, _told("the commit has another value of", other))
@@ -128,14 +127,6 @@ def _environment(origin: Origin) -> Finding:
 def _md5_at(commit: str, path: str) -> str:
     content = file_at(commit, path)
     return "" if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _value(params: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key, or None."""
-    found: Any = params
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 def _told(what: str, names: list[str]) -> str:

@@ -24,6 +24,7 @@ from msgspec.inspect import (
 from pipeline.settings.families import Candidate
 from pipeline.settings.search import Choice, FloatRange, IntRange
 from pipeline.settings.training import Training
+from pipeline.strict_yaml import value_at
 
 FIXED = {
     "training.epochs": "halving itself decides how many epochs a trial gets",
@@ -107,14 +108,6 @@ def sampled_of(settings: Mapping[str, Any], space: Mapping[str, Mapping[str, Any
                 return None
             sampled[key] = single
     return sampled
-
-
-def value_at(settings: Mapping[str, Any], key: str) -> Any:
-    """Return the value at a dotted key of nested plain values."""
-    value: Any = settings
-    for part in key.split("."):
-        value = value[part]
-    return value
 
 
 def _like(current: object, value: Any) -> Any:

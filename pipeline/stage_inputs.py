@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import path_digest
-from pipeline.strict_yaml import read_yaml
+from pipeline.strict_yaml import read_yaml, value_at
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Snapshot:
             for dependency, stamp in self.stamps.items()
             if _stamp(Path(dependency)) != stamp and _digest_or_gone(dependency) != self.digests[dependency]
         ]
-        now = _values(list(self.params), missing=None)
+        now = _values(list(self.params), default=None)
         return moved + [f"params.yaml:{key}" for key, value in self.params.items() if now[key] != value]
 
     def differing_from_lock(self) -> list[str]:
@@ -134,23 +134,14 @@ def _exists(name: str) -> bool:
     return base in read_yaml(paths.DVC_YAML)["stages"] and (not candidate or candidate in candidates)
 
 
-_RAISE = object()
-
-
-def _values(keys: list[str], missing: object = _RAISE) -> dict[str, Any]:
+def _values(keys: list[str], **default: object) -> dict[str, Any]:
     content = read_yaml(paths.PARAMS_YAML) if keys else {}
-    values = {}
-    for key in keys:
-        value: Any = content
-        for part in key.split("."):
-            if isinstance(value, dict) and part in value:
-                value = value[part]
-            elif missing is _RAISE:
-                raise KeyError(f"params.yaml has no key {key}, which dvc.yaml declares as an input.")
-            else:
-                value = missing
-        values[key] = value
-    return values
+    try:
+        return {key: value_at(content, key, **default) for key in keys}
+    except KeyError as error:
+        raise KeyError(
+            f"params.yaml has no key {error.args[0]}, which dvc.yaml declares as an input."
+        ) from error
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int, int]]:

@@ -19,6 +19,7 @@ from ruamel.yaml.events import AliasEvent
 
 T = TypeVar("T", bound=msgspec.Struct)
 Place = tuple[str, ...]
+_RAISE = object()
 PLAIN_NAMES = {
     int: "a whole number",
     float: "a number",
@@ -74,6 +75,23 @@ def yaml_content(text: str, path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ParamsError([f"{path}: expected a mapping of parameters. Received: {type(content).__name__}."])
     return content
+
+
+def value_at(content: Mapping[str, Any], key: str, default: Any = _RAISE) -> Any:
+    """Return the value at a dotted key such as `training.epochs`, as DVC names parameters.
+
+    Raises:
+        KeyError: There is none, and no default.
+    """
+    value: Any = content
+    for part in key.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif default is _RAISE:
+            raise KeyError(key)
+        else:
+            return default
+    return value
 
 
 def convert(value: object, struct: type[T], where: str) -> T:

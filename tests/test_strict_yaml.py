@@ -4,7 +4,7 @@ import pytest
 from dvc.utils.serialize import load_yaml
 
 from pipeline.config import Params, load_params
-from pipeline.strict_yaml import ParamsError, convert, read_yaml
+from pipeline.strict_yaml import ParamsError, convert, read_yaml, value_at
 
 
 def write(path, text):
@@ -130,3 +130,13 @@ def test_a_message_says_what_may_stand_there_in_words(project, old, new, expecte
     with pytest.raises(ParamsError) as caught:
         load_params(path)
     assert expected in str(caught.value)
+
+
+def test_a_value_is_found_by_its_dotted_key():
+    """As DVC names parameters; a name inside a value that is no block is not there."""
+    content = {"training": {"epochs": 3, "stop": None}}
+    assert value_at(content, "training.epochs") == 3
+    assert value_at(content, "training.stop", "none") is None
+    assert value_at(content, "training.epochs.x", "none") == "none"
+    with pytest.raises(KeyError, match=r"training\.rate"):
+        value_at(content, "training.rate")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import path_digest
-from pipeline.strict_yaml import read_yaml
+from pipeline.strict_yaml import read_yaml, value_at
 
 MOST_NAMED = 5
 LEFT_OUT = ("reduce", "register")
@@ -73,7 +73,11 @@ def moved_inputs(tree: Path) -> Moved:
         data=paths.SOURCE_JSON.as_posix() in files,
         code=tuple(sorted(path for path in files if path != paths.SOURCE_JSON.as_posix())),
         params=tuple(
-            sorted(key for key, values in keys.items() if any(_value(params, key) != one for one in values))
+            sorted(
+                key
+                for key, values in keys.items()
+                if any(value_at(params, key, None) != one for one in values)
+            )
         ),
         never=tuple(sorted(stages - set(recorded))),
     )
@@ -143,13 +147,6 @@ def _within(path: str, outs: set[str]) -> bool:
 
 def _digest(path: Path) -> str:
     return path_digest(path) if path.exists() else "gone"
-
-
-def _value(params: Mapping[str, Any], key: str) -> Any:
-    value: Any = params
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _named(names: Sequence[str], what: str) -> str:

@@ -21,7 +21,8 @@ import msgspec
 from pipeline import paths, runtime, trial_report
 from pipeline.artifacts import read_json, write_bytes, write_json
 from pipeline.config import load_params, training_of, tune_of
-from pipeline.search_space import sampled_of, value_at, with_sampled
+from pipeline.search_space import sampled_of, with_sampled
+from pipeline.strict_yaml import value_at
 from pipeline.trial_training import baseline_metrics, open_training
 from pipeline.trial_workers import TrialWorkers
 from pipeline.trials import FILES, RememberedRungs, Rung, trial_folder
