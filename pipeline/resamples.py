@@ -21,7 +21,7 @@ LARGEST_CHUNK_CELLS = 8_000_000
 LARGEST_UNDEFINED_SHARE = 0.05
 """An interval over fewer than 95 % of the resamples would be about another population."""
 SMALLEST_NUMBER_OF_GROUPS = 30
-"""As many as rows at least: with 20 a refresh that is worse by the margin passes in 11 % (docs/decisions/0015)."""
+"""As many as rows at least (docs/decisions/0015)."""
 
 
 @dataclass(frozen=True)
