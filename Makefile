@@ -20,7 +20,7 @@ run: $(READY)  ## the whole pipeline; a second time only what changed
 test: $(READY)  ## the default tests
 	.venv/bin/python -m pytest $(TESTS)
 
-test-slow: $(READY)  ## random kills, two clones, four pipelines at once, a server that goes away: about half an hour
+test-slow: $(READY)  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: more than an hour
 	.venv/bin/python -m pytest -m slow -n 0 --timeout 3600 $(TESTS)
 
 mutants: $(READY)  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
