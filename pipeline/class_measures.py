@@ -67,7 +67,10 @@ class ClassMeasures:
         return counts
 
     def _independent(self, inside: BoolArray) -> int:
-        return int(np.sum(inside) if self.blocks is None else self.blocks.effective_number(inside))
+        # One group alone says nothing of others: its rows count, see `Bootstrap.over`.
+        if self.blocks is None or len(self.blocks) == 1:
+            return int(np.sum(inside))
+        return int(self.blocks.effective_number(inside))
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
         """Return the positive class and the threshold chosen for its F1; nothing where there are more classes."""

@@ -93,6 +93,14 @@ def gains(question: Question, champion: Contender) -> IntArray:
     return found
 
 
+def _gains_in_accuracy(question: Question, opponent: Contender) -> IntArray:
+    """Return the same for the most probable class, which is what accuracy counts, whatever the threshold."""
+    models = (question.challenger, opponent)
+    right, other = (np.argmax(model.predictions, axis=1) == question.y_true for model in models)
+    found: IntArray = right.astype(np.int64) - other.astype(np.int64)
+    return found
+
+
 def mcnemar_p_value(ours: int, theirs: int) -> float:
     """Return the exact two-sided p value of McNemar's test; 1 where no example tells the two apart."""
     if ours + theirs == 0:
@@ -106,7 +114,7 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
     interval, needed = _improvement(question, opponent, rules, margin)
     if not_worse and rules.primary.name == "accuracy":
         units = num_units(len(question.y_true), question.blocks)
-        low = surely_not_below(gains(question, opponent), units, (1 - rules.confidence) / 2)
+        low = surely_not_below(_gains_in_accuracy(question, opponent), units, (1 - rules.confidence) / 2)
         interval = replace(interval, low=min(interval.low, low))
     beaten = interval.low > needed
     words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"

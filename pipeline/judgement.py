@@ -1,7 +1,7 @@
 """Candidates judged on validation and on test: predictions in, numbers with intervals out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from pipeline.metric_names import Primary
 from pipeline.metrics import f1_per_class, precision_per_class, recall_per_class
 from pipeline.paired_difference import honest_confidence
 from pipeline.probabilities import IntArray
-from pipeline.resamples import DrawnTogether, Groups
+from pipeline.resamples import LARGEST_UNDEFINED_SHARE_OF_GROUPS, DrawnTogether, Groups
+from pipeline.runtime import DataRefused
 from pipeline.selection import Choice
 from pipeline.specs import OutputSpec
 
@@ -79,6 +80,8 @@ class Bootstrap:
             blocks = None
         if isinstance(blocks, Groups):
             confidence = honest_confidence(confidence, blocks.effective_number())
+            # A class of one or two groups is missed by many resamples; the interval is about those that have it.
+            blocks = replace(blocks, largest_undefined_share=LARGEST_UNDEFINED_SHARE_OF_GROUPS)
         return {
             "resamples": self.resamples,
             "confidence": confidence,
@@ -191,18 +194,22 @@ def judge(
         bootstrap: How intervals are made.
 
     Raises:
-        ValueError: A metric exists on these rows, but not on too many of their resamples.
+        DataRefused: A metric exists on these rows, but not on too many of their resamples.
     """
     answer = {}
     for name, given in predictions.items():
         existing = measures.values(given, points[name])
-        answer[name] = metric_intervals(
-            {key: metric for key, metric in measures.metrics(points[name]).items() if key in existing},
-            measures.y_true,
-            measures.judged(given, points[name]),
-            trials=measures.trials,
-            **bootstrap.over(measures.blocks),
-        )
+        metrics = {key: metric for key, metric in measures.metrics(points[name]).items() if key in existing}
+        judged = measures.judged(given, points[name])
+        try:
+            answer[name] = metric_intervals(
+                metrics, measures.y_true, judged, trials=measures.trials, **bootstrap.over(measures.blocks)
+            )
+        except ValueError as error:
+            raise DataRefused(
+                f"The test set is too small to say how sure a metric is: {error} Where samples name groups, "
+                "more groups with every class are needed."
+            ) from error
     return answer
 
 

@@ -20,6 +20,8 @@ LARGEST_CHUNK_CELLS = 8_000_000
 """Weights held at once, 64 MB: beyond 80,000 examples a chunk has fewer resamples, so that memory does not grow."""
 LARGEST_UNDEFINED_SHARE = 0.05
 """An interval over fewer than 95 % of the resamples would be about another population."""
+LARGEST_UNDEFINED_SHARE_OF_GROUPS = 0.5
+"""Where groups are drawn to tell how sure a metric is, nothing being decided by it."""
 SMALLEST_NUMBER_OF_GROUPS = 30
 """As many as rows at least (docs/decisions/0015)."""
 

@@ -61,8 +61,10 @@ class Snapshot:
             for dependency, stamp in self.stamps.items()
             if _stamp(Path(dependency)) != stamp and _digest_or_gone(dependency) != self.digests[dependency]
         ]
-        now = _values(list(self.params), default=None)
-        return moved + [f"params.yaml:{key}" for key, value in self.params.items() if now[key] != value]
+        now = read_yaml(paths.PARAMS_YAML) if self.params else {}
+        return moved + [
+            f"params.yaml:{key}" for key, value in self.params.items() if value_at(now, key, None) != value
+        ]
 
     def differing_from_lock(self) -> list[str]:
         """Return the dependencies whose bytes are not those that dvc.lock says their stage wrote."""
@@ -134,10 +136,10 @@ def _exists(name: str) -> bool:
     return base in read_yaml(paths.DVC_YAML)["stages"] and (not candidate or candidate in candidates)
 
 
-def _values(keys: list[str], **default: object) -> dict[str, Any]:
+def _values(keys: list[str]) -> dict[str, Any]:
     content = read_yaml(paths.PARAMS_YAML) if keys else {}
     try:
-        return {key: value_at(content, key, **default) for key in keys}
+        return {key: value_at(content, key) for key in keys}
     except KeyError as error:
         raise KeyError(
             f"params.yaml has no key {error.args[0]}, which dvc.yaml declares as an input."

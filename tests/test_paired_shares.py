@@ -112,7 +112,7 @@ def test_groups_hold_the_truth_as_often_as_they_say():
 
 
 def test_signs_of_groups_by_hand():
-    """3 against 1: of eight equally likely sums (2, 1 and -1 turned at will) four are as far out as 2."""
+    """3 against 1: of eight equally likely sums (2, 1 and -1 turned at will) six are as far out as 2."""
     assert randomization_p_value(np.array([2, 1, -1, 0])) == pytest.approx(6 / 8)
     assert randomization_p_value(np.array([3.0, 3.0, 3.0])) == pytest.approx(2 / 8)
     assert randomization_p_value(np.zeros(4)) == 1.0

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline import intervals, value_metrics
-from pipeline.judgement import Bootstrap
+from pipeline.class_measures import ClassMeasures
+from pipeline.judgement import Bootstrap, judge
 from pipeline.resamples import (
     Blocks,
     DrawnTogether,
@@ -15,6 +16,7 @@ from pipeline.resamples import (
     groups_of,
     num_units,
 )
+from pipeline.runtime import DataRefused
 
 
 def weights_of(num_examples: int, resamples: int, blocks: DrawnTogether | None, seed: int = 0) -> np.ndarray:
@@ -167,3 +169,37 @@ def test_intervals_of_rows_of_persons_cover_with_groups_only() -> None:
 def test_one_group_is_drawn_by_its_rows() -> None:
     """There is no other group to draw; an interval of no width would claim certainty."""
     assert Bootstrap(200, 0.95, 1).over(Groups((0, 0, 0))) == Bootstrap(200, 0.95, 1).over(None)
+
+
+def two_classes(labels_of_groups: list[int], rows: int) -> tuple[ClassMeasures, np.ndarray]:
+    """Return measures of groups that each have one label, and answers that are always right."""
+    y_true = np.repeat(labels_of_groups, rows)
+    groups = Groups(tuple(np.repeat(range(len(labels_of_groups)), rows).tolist()))
+    return ClassMeasures(y_true, ("a", "b"), 1, 10, groups), np.eye(2)[y_true] * 0.8 + 0.1
+
+
+def judged(measures: ClassMeasures, predictions: np.ndarray):
+    """Return the intervals of one candidate."""
+    points = {"only": {"positive_class": "b", "threshold": 0.5}}
+    return judge(measures, {"only": predictions}, points, Bootstrap(400, 0.95, 1))["only"]
+
+
+def test_flawless_answers_for_one_group_are_as_sure_as_its_rows() -> None:
+    """100 right answers of 100: the exact bound is that of 100 trials, not of one."""
+    y_true = np.arange(100) % 2
+    measures = ClassMeasures(y_true, ("a", "b"), 1, 10, Groups((0,) * 100))
+    found = judged(measures, np.eye(2)[y_true] * 0.8 + 0.1)["accuracy"]
+    assert found.low == pytest.approx(0.025 ** (1 / 100))
+
+
+def test_a_class_of_two_groups_has_intervals_over_the_resamples_that_have_it() -> None:
+    """An eighth of the resamples of 40 groups misses both: ROC AUC does not exist there, and is told all the same."""
+    measures, predictions = two_classes([1, 1, *[0] * 38], 5)
+    assert judged(measures, predictions)["roc_auc"].value == pytest.approx(1.0)
+
+
+def test_a_metric_that_hardly_any_resample_has_is_refused_with_the_way_out() -> None:
+    """Two groups of one class each: half of the resamples have one class only; exit code 65, not a traceback."""
+    measures, predictions = two_classes([1, 0], 50)
+    with pytest.raises(DataRefused, match="more groups with every class"):
+        judged(measures, predictions)

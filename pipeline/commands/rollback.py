@@ -43,7 +43,10 @@ def run(options: argparse.Namespace) -> None:
         done = roll_back(store, name, to=options.to, reason=reason)
     console = runtime.terminal()
     if done.finished:
-        console.print("An earlier `millrace rollback` had moved the alias already; its note is complete now.")
+        console.print(
+            "An earlier `millrace rollback` had moved the alias already; its note is complete now. "
+            "To go further back, run it again."
+        )
     if done.skipped:
         console.print(f"Passed over: {', '.join(done.skipped)}.", highlight=False)
     console.print(

@@ -23,9 +23,12 @@ def settings_for(project: Path, tree: Path, *, own_cache: bool = False) -> str:
     made.optionxform = str  # type: ignore[assignment,method-assign]
     made.read_dict({name: dict(local[name]) for name in local.sections()})
     cache = local.get("cache", "dir", fallback=shared.get("cache", "dir", fallback="cache"))
-    for config in (shared, local):
-        for name in config.sections():
-            given = {key: config.get(name, key, fallback="") for key in REMOTE_PLACES if "remote" in name}
+    for name in {*shared.sections(), *local.sections()}:
+        if "remote" in name:
+            given = {
+                key: local.get(name, key, fallback=shared.get(name, key, fallback=""))
+                for key in REMOTE_PLACES
+            }
             places = {key: value for key, value in given.items() if value and "://" not in value}
             if places:
                 made.read_dict({name: {key: _absolute(project, place) for key, place in places.items()}})

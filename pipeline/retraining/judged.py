@@ -53,8 +53,12 @@ def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:
     if not path.is_file():
         return False
     query = "SELECT 1 FROM model_version_tags WHERE name = ? AND key = ? AND value = ? LIMIT 1"
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        try:
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute(query, wanted).fetchone() is not None
-        except sqlite3.OperationalError:  # a database without MLflow's tables
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
             return False
+        raise ServiceDown(
+            f"{path} cannot be read. Expected a database of MLflow. Received: {error}."
+        ) from error

@@ -9,7 +9,8 @@ business of `pipeline.tracking.champions`.
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,25 @@ def the_version(store: Store, name: str, model_sha256: str) -> Version | None:
     """
     found = find_versions(store, name, model_sha256)
     named = aliases(store, name).values() if len(found) > 1 else ()
-    for version in found[1:]:
-        if version.number not in named and DECISION not in version.tags:
+    losers = [item for item in found[1:] if item.number not in named and DECISION not in item.tags]
+    needed = {item.model_id for item in found if item not in losers}
+    for version in losers:
+        with _others_may_be_faster():
+            if version.model_id not in needed:
+                store.client.delete_logged_model(version.model_id)
+        with _others_may_be_faster():
             store.client.delete_model_version(name, str(version.number))
-            store.client.delete_logged_model(version.model_id)
     return found[0] if found else None
+
+
+@contextmanager
+def _others_may_be_faster() -> Iterator[None]:
+    """Pass over that somebody else removed the same thing a moment ago."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 def find_versions(store: Store, name: str, model_sha256: str) -> list[Version]:
@@ -135,7 +150,8 @@ def create_version(
     store.client.finalize_logged_model(model_id, "READY")
     ensure_model(store, name)
     if (faster := the_version(store, name, digest)) is not None:
-        store.client.delete_logged_model(model_id)
+        if faster.model_id != model_id:
+            store.client.delete_logged_model(model_id)
         return faster
     # A server resolves `models:/<id>` only if the id is given as well; sqlite does not mind.
     made = store.client.create_model_version(

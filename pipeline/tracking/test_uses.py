@@ -30,8 +30,8 @@ def share_uses(store: Store, name: str, version: Version, judges: Judges) -> Non
     own: list[Use] = []
     own_tag = f"{TEST_USES}.{host_name()}"
     for item in store.client.search_model_versions(f"name = '{name}'"):
-        for tag in [tag for tag in item.tags if tag.startswith(TEST_USES)]:
-            found = _uses_of(item.tags[tag])
+        for tag, text in item.tags.items():
+            found = _uses_of(text) if tag.startswith(TEST_USES) else []
             recorded |= {(use.judges.digest, use.model_sha256): use for use in found}
             if (int(item.version), tag) == (version.number, own_tag):
                 own = found

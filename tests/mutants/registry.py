@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant(
         "one version of a model",
         "pipeline/tracking/registry.py",
-        "        if version.number not in named and DECISION not in version.tags:",
-        "        if version.number in named:",
+        "item.number not in named and DECISION not in item.tags]",
+        "item.number in named]",
         ("tests/test_version_races.py",),
     ),
     Mutant(

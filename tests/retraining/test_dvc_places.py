@@ -56,6 +56,14 @@ def test_dvc_reads_the_settings_as_they_were_meant(project):
     assert found["core.remote"] == "store"
 
 
+def test_this_machine_s_word_on_a_remote_counts_more_than_the_team_s(project):
+    """The team's remote is a folder, this machine reaches it by S3: the folder must not come back."""
+    with (project / dvc_places.LOCAL).open("a") as local:
+        local.write("['remote \"store\"']\n    url = s3://bucket/store\n")
+    assert "url = s3://bucket/store" in dvc_places.settings_for(project, project / "tree")
+    assert str(project.parent / "store") not in dvc_places.settings_for(project, project / "tree")
+
+
 def test_a_tree_may_have_a_cache_of_its_own(project):
     """Also where the project's lies elsewhere; the remotes are the project's all the same."""
     with (project / dvc_places.LOCAL).open("a") as file:

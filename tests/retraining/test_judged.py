@@ -12,7 +12,7 @@ from pipeline.retraining import story
 from pipeline.retraining.judged import _is_judged
 from pipeline.retraining.places import RETRAIN_DIR
 from pipeline.retraining.work import Wishes
-from pipeline.runtime import UserError
+from pipeline.runtime import ServiceDown, UserError
 from tests.registered import store_in
 from tests.retraining.fake_project import FakeChildren, failing, git, make_project, settings
 
@@ -124,3 +124,25 @@ def test_the_registry_of_mlflow_is_read_as_it_is(tmp_path):
     assert _is_judged(store.uri, "digits", "abc")
     assert not _is_judged(store.uri, "digits", "xyz")
     assert not _is_judged(store.uri, "digit", "abc")
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b"])
+def test_a_folder_with_any_name_is_read(tmp_path, name):
+    """Such characters mean something in a URI."""
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / "mlflow.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table model_version_tags (name text, version int, key text, value text)")
+        connection.execute("insert into model_version_tags values ('m', 1, ?, 'abc')", (JUDGED,))
+        connection.commit()
+    assert _is_judged(f"sqlite:///{path}", "m", "abc")
+
+
+def test_a_database_that_cannot_be_read_is_a_registry_that_does_not_answer(tmp_path):
+    """Nobody concludes from it that nothing was judged; an empty one says so."""
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"no database, though of the right length" * 200)
+    with pytest.raises(ServiceDown, match="cannot be read"):
+        _is_judged(f"sqlite:///{path}", "m", "abc")
+    path.write_bytes(b"")
+    assert not _is_judged(f"sqlite:///{path}", "m", "abc")
