@@ -1,6 +1,7 @@
 """What DVC records and restores although it is not so; the frame around every stage refuses it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.retraining import dvc_places
+from pipeline.retraining.children import Children
+from pipeline.retraining.settings import load_settings
+from pipeline.retraining.work import Wishes, judge_drift
+from pipeline.runtime import ServiceDown
+from pipeline.strict_yaml import read_yaml
 from tests.test_runtime import BODY
 
 PLAIN_STAGES = """stages:
@@ -149,3 +156,28 @@ def test_a_cache_object_with_other_bytes(plain, inputs):
         del os.environ["DVC_STAGE"]
     assert done.returncode == 74
     assert "samples.parquet differ" in done.stderr
+
+
+def test_a_remote_that_does_not_answer(plain):
+    """What a retrain compares new data with lies at a DVC remote that is down.
+
+    Plain: `dvc fetch` says that files are missing, as if nobody had ever pushed them, and ends with exit code 0.
+    Millrace: looks at what arrived, ends with exit code 69 and asks again; nothing is taken for free of drift.
+    """
+    run(plain, "dvc", "repro", "-q")
+    run(plain, "dvc", "remote", "add", "-q", "--default", "down", "http://127.0.0.1:9/objects")
+    shutil.rmtree(plain / ".dvc/cache")
+    (plain / "out.txt").unlink()
+    run(plain, "dvc", "fetch")  # would raise for any other exit code
+    tree = plain / "tree"
+    shutil.copytree(plain / ".dvc", tree / ".dvc")
+    for name in ("dvc.yaml", "dvc.lock", "in.txt"):
+        shutil.copy(plain / name, tree / name)
+    (tree / dvc_places.LOCAL).write_text(dvc_places.settings_for(plain, tree))
+    children = Children(plain, tree)
+    children.dvc("fetch", "out.txt")
+    (md5,) = [out["md5"] for out in read_yaml(tree / "dvc.lock")["stages"]["make"]["outs"]]
+    assert dvc_places.cached(tree, md5) is None
+    looked = {"drift": {"verdict": "unknown", "skipped": ["nothing came"], "asked_remote": True}}
+    with pytest.raises(ServiceDown, match="the next retrain asks it again"):
+        judge_drift(looked, load_settings().drift, Wishes())
