@@ -1,5 +1,6 @@
-"""A dvc.lock that a kill cut off: seen, mended, and never a whole one touched."""
+"""What a kill of DVC cut off: seen, mended, and nothing whole touched."""
 
+import json
 import subprocess
 import sys
 
@@ -68,3 +69,23 @@ def test_a_retrain_goes_on_over_a_torn_lock(folder):
     paths.DVC_LOCK.write_bytes(b"")
     Children(folder, folder).repro("two")
     assert "two" in paths.DVC_LOCK.read_text()
+
+
+@pytest.mark.parametrize("size", [0, 1, 20])
+def test_a_torn_list_of_who_is_at_work_stops_dvc_until_it_is_mended(folder, size):
+    """DVC reads it before every stage, and ends with 255 for ever; a retrain mends it by itself."""
+    whole = json.dumps({"write": {}, "read": {str(folder / "one.txt"): [{"pid": 1, "cmd": "dvc repro"}]}})
+    torn_lock.AT_WORK.write_text(whole[:size])
+    (folder / "one.txt").unlink()
+    stopped = subprocess.run(["dvc", "repro"], capture_output=True, text=True, check=False)
+    assert "JSON structure is corrupted" in stopped.stderr
+    Children(folder, folder).repro("two")
+    assert (folder / "one.txt").read_text() == "1\n"
+
+
+def test_a_whole_list_of_who_is_at_work_is_left_alone(folder):
+    """Other runs of DVC may stand in it."""
+    whole = json.dumps({"write": {}, "read": {str(folder / "one.txt"): [{"pid": 1, "cmd": "dvc repro"}]}})
+    torn_lock.AT_WORK.write_text(whole)
+    assert torn_lock.mend() == []
+    assert torn_lock.AT_WORK.read_text() == whole

@@ -112,12 +112,6 @@ PLAN = (
     killed("commit", 0.1),
     killed("git push", 6.0),
     Night("somebody edits params.yaml", lambda world: world.edit(), codes=(75,), outcomes=("paused",)),
-    Night(
-        "and commits it: longer training",
-        lambda world: world.commit_edit(),
-        codes=(0,),
-        outcomes=("promoted",),
-        fired="params",
-    ),
+    Night("and commits it", lambda world: world.commit_edit(), fired="params"),
     Night("8 days later, 5 rows more", both(grown(5), lambda world: world.sleep(8)), fired="age"),
 )
