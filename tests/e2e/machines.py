@@ -55,13 +55,15 @@ class Machines:
         """Let the source have more pictures."""
         self.source.files |= pictures(len(self.source.files), count, noise=NOISE)
 
-    def start(self, folder: Path) -> subprocess.Popen:
-        """Call `millrace retrain` on a machine and do not wait; locks in temporary folders are its own."""
+    def start(self, folder: Path, *arguments: str) -> subprocess.Popen:
+        """Call a command, `retrain` for none, on a machine and do not wait; locks in temporary folders are its own."""
         settings = environment(
             PYTHONPATH=str(folder), MLFLOW_TRACKING_URI=self.registry, TMPDIR=str(folder / ".millrace/tmp")
         )
         with self.log(folder).open("ab") as log:
-            return subprocess.Popen(command("retrain"), cwd=folder, env=settings, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command(*(arguments or ("retrain",))), cwd=folder, env=settings, stdout=log, stderr=log
+            )
 
     def log(self, folder: Path) -> Path:
         """Return where the output of a machine goes."""
