@@ -1,6 +1,7 @@
 """Two machines, which no lock reaches both, register one model at the same moment."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_both_end_with_one_version_whose_files_are_whole(root, monkeypatch, mome
     registry.fetch_model(store, only, root / "fetched")
     ready = store.client.search_logged_models([store.experiment_id])
     assert [only.model_id] == [model.model_id for model in ready]
+
+
+@pytest.mark.parametrize(("owner", "shared"), [("alive", False), ("dead", True)])
+def test_an_upload_is_taken_over_only_from_a_process_that_is_gone(root, owner, shared):
+    """Of this machine, but behind no lock of ours: another user, or another place for temporary files."""
+    store = store_in(root)
+    tags = owners.owner_tags(os.getppid())
+    if owner == "dead":
+        tags[owners.STARTED] = "of another boot"
+    sha256 = hashlib.sha256(b"the model").hexdigest()
+    left = store.client.create_logged_model(
+        store.experiment_id, name="digits", tags={registry.MODEL_SHA256: sha256, **tags}
+    )
+    assert shared == (upload(store, root, "a").model_id == left.model_id)
 
 
 def test_what_a_crash_left_beside_the_first_version_is_removed_by_the_next_look(root):

@@ -6,11 +6,11 @@ MACHINES = "tests/retraining/test_other_machines.py"
 
 MUTANTS = (
     Mutant(
-        "beginning anew after the last lost race",
+        "beginning anew after a lost race",
         "pipeline/retraining/story.py",
         "            run.begin_again(str(error))\n",
         "",
-        (f"{MACHINES}::test_who_lost_every_race_of_a_night_begins_anew_the_next_night",),
+        ("tests/retraining/test_story.py::test_somebody_else_was_first_and_all_is_judged_anew",),
     ),
     Mutant(
         "results that others went past",
