@@ -88,16 +88,17 @@ def discordant(question: Question, champion: Contender) -> tuple[int, int]:
 
 def gains(question: Question, champion: Contender) -> IntArray:
     """Return per example 1 where only the challenger is right, -1 where only the champion is, else 0."""
-    right, other = (model.said == question.y_true for model in (question.challenger, champion))
-    found: IntArray = right.astype(np.int64) - other.astype(np.int64)
-    return found
+    return _difference(question.challenger.said, champion.said, question.y_true)
 
 
 def _gains_in_accuracy(question: Question, opponent: Contender) -> IntArray:
     """Return the same for the most probable class, which is what accuracy counts, whatever the threshold."""
-    models = (question.challenger, opponent)
-    right, other = (np.argmax(model.predictions, axis=1) == question.y_true for model in models)
-    found: IntArray = right.astype(np.int64) - other.astype(np.int64)
+    ours, theirs = (np.argmax(model.predictions, axis=1) for model in (question.challenger, opponent))
+    return _difference(ours, theirs, question.y_true)
+
+
+def _difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], y_true: npt.NDArray[Any]) -> IntArray:
+    found: IntArray = (ours == y_true).astype(np.int64) - (theirs == y_true)
     return found
 
 

@@ -14,25 +14,24 @@ from pipeline.runtime import ServiceDown
 from pipeline.strict_yaml import read_yaml
 
 
-def why_not(children: Children) -> str:
-    """Return why the results in the tree count as not judged; "" if they were judged, or there are none.
+def look(children: Children) -> tuple[bool, str]:
+    """Return whether the results in the tree are still to be judged, and what the registry says of it.
 
-    Where the registry does not answer, nothing could be judged either: that counts as judged until it does.
+    Where it does not answer, nothing could be judged either: no reason to retrain tonight, and said as it is.
     """
     lock_path = children.tree / paths.DVC_LOCK
     params = read_yaml(children.tree / paths.PARAMS_YAML)
     stages = read_yaml(lock_path).get("stages", {}) if lock_path.is_file() else {}
     made = relevant_stages(stages, params.get("candidates", {}))
     if not made:
-        return ""
+        return False, "no results yet"
     model = params.get("register", {}).get("model_name", "")
     uri = paths.tracking_uri(children.project)
     try:
         found = _is_judged(uri, model, judged_digest(made))
     except ServiceDown as error:
-        print(f"Whether the committed results were judged is not known: {error}")
-        return ""
-    return "" if found else "the committed results were never brought to this registry"
+        return False, f"whether the committed results were judged is not known: {error}"
+    return not found, f"the committed results were {'judged' if found else 'never brought to this registry'}"
 
 
 def _is_judged(uri: str, model: str, digest: str) -> bool:

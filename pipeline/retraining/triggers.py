@@ -92,7 +92,7 @@ def look(
     max_age_days: float,
     drift: str,
     force: bool,
-    unjudged: str,
+    not_judged: tuple[bool, str],
 ) -> list[Trigger]:
     """Return every trigger with its figures.
 
@@ -104,7 +104,7 @@ def look(
         max_age_days: From when on fewer rows are enough.
         drift: `none`, `report`, `refuse` or `unknown`.
         force: Whether the user wants it anyway.
-        unjudged: Why the committed results count as not judged, "" if they were.
+        not_judged: Whether the committed results are still to be judged, and what is known of it, see `judged.look`.
     """
     old = age_days is not None and age_days >= max_age_days
     age = "no retrain yet" if age_days is None else f"{age_days:.1f} days since the last retrain"
@@ -112,7 +112,7 @@ def look(
         age += "; the data is the same, so the same model would come out"
     return [
         Trigger("never_trained", bool(moved.never), _named(moved.never, "stages without a result")),
-        Trigger("not_judged", bool(unjudged), unjudged or "the committed results were judged"),
+        Trigger("not_judged", *not_judged),
         Trigger(
             "new_rows",
             new_rows >= min_new_rows and moved.data,

@@ -80,7 +80,7 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     """
     # An earlier call may have been stopped after a stage wrote what it made into the lock.
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
-    moved, unjudged = triggers.moved_inputs(children.tree), judged.why_not(children)
+    moved = triggers.moved_inputs(children.tree)
     found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
     if not (children.tree / paths.DVC_LOCK).is_file():
         found["skipped"] = [NO_RESULTS]
@@ -94,7 +94,7 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
         max_age_days=settings.max_age_days,
         drift=found["verdict"],
         force=wishes.force,
-        unjudged=unjudged,
+        not_judged=judged.look(children),
     )
     return {"triggers": triggers.as_facts(fired), "drift": found}
 

@@ -29,8 +29,8 @@ MUTANTS = (
     Mutant(
         "the registry's word on what was judged",
         "pipeline/retraining/judged.py",
-        '    return "" if found else',
-        '    return "" if made else',
+        "    return not found, f",
+        "    return not made, f",
         ("tests/retraining/test_judged.py",),
     ),
     Mutant(

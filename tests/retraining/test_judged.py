@@ -111,8 +111,11 @@ def test_a_registry_that_does_not_answer_is_asked_again_tomorrow(children, monke
     retrain(children)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert retrain(children)["outcome"] == "nothing_to_do"
-    assert "is not known: The MLflow store does not answer" in capsys.readouterr().out
+    entry = retrain(children)
+    assert entry["outcome"] == "nothing_to_do"
+    (said,) = [item["figures"] for item in entry["triggers"] if item["name"] == "not_judged"]
+    assert "is not known: The MLflow store does not answer" in said
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.timeout(240)

@@ -14,7 +14,7 @@ CALM = {
     "max_age_days": 7.0,
     "drift": "none",
     "force": False,
-    "unjudged": "",
+    "not_judged": (False, "the committed results were judged"),
 }
 NOTHING = Moved(data=False, code=(), params=(), never=())
 DATA = Moved(data=True, code=(), params=(), never=())
@@ -39,7 +39,7 @@ def fired(moved=NOTHING, **changes):
         (Moved(data=False, code=(), params=("seed",), never=()), {}, ["params"]),
         (Moved(data=False, code=(), params=(), never=("evaluate",)), {}, ["never_trained"]),
         (NOTHING, {"force": True}, ["force"]),
-        (NOTHING, {"unjudged": "nobody judged it"}, ["not_judged"]),
+        (NOTHING, {"not_judged": (True, "nobody judged it")}, ["not_judged"]),
     ],
 )
 def test_what_fires_a_trigger(moved, changes, expected):
