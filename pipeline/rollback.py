@@ -1,7 +1,7 @@
 """Back to an earlier champion: proven first, then the bad one revoked, then the alias, and a note of it all.
 
 In this order a crash is a pause: until the list of champions has the new entry the same command does the same again,
-and afterwards it only writes the note that is missing. Another command writes it too, and goes on.
+and afterwards it only writes the note that is missing. With another `--to` it goes on after that.
 """
 
 import getpass
