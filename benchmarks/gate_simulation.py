@@ -17,9 +17,10 @@ import numpy as np
 from scipy import stats
 
 from pipeline import intervals, resamples
+from pipeline.binary_metrics import positive_f1_score
 from pipeline.gate import Contender, Question, Rules, decide
 from pipeline.metric_names import primary_called
-from pipeline.metrics import accuracy_score, expected_calibration_error
+from pipeline.metrics import accuracy_score, balanced_accuracy_score, expected_calibration_error
 from pipeline.resamples import DrawnTogether, Groups, bootstrap_weights
 from pipeline.value_metrics import mean_absolute_error
 
@@ -28,6 +29,9 @@ SEEDS = 10
 """Sets of resamples that the pairs take in turn; `main` keeps them, since drawing them is most of the work."""
 CHAMPION_RIGHT, DISCORDANT = 0.85, 0.12
 """Share of right answers of the champion, and of examples that only one of the two answers right."""
+FOUND, FALSE_ALARMS = 0.9, 0.02
+"""Shares of the positive, and of the other examples, that a champion which looks for a class says are positive."""
+FINDERS = {"F1": positive_f1_score, "balanced": balanced_accuracy_score}
 CALIBRATION = {"expected_calibration_error": partial(expected_calibration_error, num_bins=15)}
 CLASSES = Rules(
     primary=primary_called("accuracy"),
@@ -41,6 +45,10 @@ CLASSES = Rules(
 VALUES = replace(
     CLASSES, primary=primary_called("mean_absolute_error"), class_tolerance=None, calibration_budget=None
 )
+F1, BALANCED = (
+    replace(VALUES, primary=primary_called(name)) for name in ("positive_f1", "balanced_accuracy")
+)
+"""The interval alone: a fall of the positive class would be refused by the check of classes too."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Scenario:
     """Pairs of models of one kind.
 
     Attributes:
-        kind: `accuracy` or `error`.
+        kind: `accuracy`, `error`, or what a positive class is looked for by: `F1` or `balanced`.
         rows: Test rows of each pair.
         difference: True advantage of the challenger: of accuracy so much, of an error a share of the
             champion's.
@@ -58,6 +66,7 @@ class Scenario:
         correlation: Within a group, [0, 1]; 1: all its rows are right, or wrong, together.
         uneven: Deviation of the logarithm of the sizes of groups; 0: all are as large.
         known: Whether the gate is told who is of which group.
+        positive: Share of positive examples, where some are looked for.
     """
 
     kind: str
@@ -69,10 +78,13 @@ class Scenario:
     correlation: float = 0.0
     uneven: float = 0.0
     known: bool = True
+    positive: float = 0.5
 
     def __str__(self) -> str:
         """Return it as a line of the table begins."""
         line = f"{self.rules.mode:15} {self.kind:8} {self.rows:5} rows {self.difference:+.3f}"
+        if self.kind in FINDERS:
+            line += f", {self.positive:.0%} positive"
         if self.groups:
             sizes = "uneven" if self.uneven else "equal"
             line += f" {self.groups:3} {sizes} groups, correlation {self.correlation:.1f}"
@@ -109,7 +121,7 @@ def scenarios() -> list[Scenario]:
         ),
         *(Scenario("error", 1000, difference, not_worse(VALUES, 0.05), None) for difference in (0.0, 0.02)),
     ]
-    return nulls + grouped() + powers
+    return nulls + grouped() + looking() + powers
 
 
 def grouped() -> list[Scenario]:
@@ -134,10 +146,25 @@ def grouped() -> list[Scenario]:
     ]
 
 
+def looking() -> list[Scenario]:
+    """Return refreshes that find fewer of what is looked for: worse by their margin, then as good."""
+    lost = [
+        Scenario(kind, rows, -0.05, not_worse(rules, 0.05), 0.025, positive=positive)
+        for kind, rules in (("F1", F1), ("balanced", BALANCED))
+        for positive in (0.13, 0.5)
+        for rows in (30, 100, 300, 1000)
+    ]
+    return [
+        *lost,
+        *(replace(lost[0], rows=10 * groups, groups=groups, correlation=1.0) for groups in (40, 100)),
+        *(replace(scenario, difference=0.0, level=None) for scenario in lost if scenario.rows >= 300),
+    ]
+
+
 def promoted(scenario: Scenario, repetitions: int, seed: int = 0) -> int:
     """Return how many of so many pairs the gate promotes."""
     generator = np.random.default_rng([seed, scenario.rows, round(1000 * (scenario.difference + 1))])
-    make = _classifiers if scenario.kind == "accuracy" else _regressors
+    make = {"accuracy": _classifiers, "error": _regressors}.get(scenario.kind, _finders)
     members = scenario.members() if scenario.groups else None
     blocks = Groups(tuple(members.tolist())) if members is not None and scenario.known else None
     count = 0
@@ -181,10 +208,51 @@ def _classifiers(generator: np.random.Generator, scenario: Scenario, members: np
     return Question(truth, models["challenger"], models["champion"], [models["baseline"]])
 
 
-def _classifier(name: str, said: np.ndarray, sure: np.ndarray) -> Contender:
-    probabilities = np.repeat(((1 - sure) / (NUM_CLASSES - 1))[:, None], NUM_CLASSES, axis=1)
+def _finders(generator: np.random.Generator, scenario: Scenario, members: np.ndarray | None) -> Question:
+    """Return two classifiers that look for a class.
+
+    The worse one never finds what the champion does not: every example that tells them apart is a loss, which
+    is the worst case for a bootstrap. Where both are as good, 2 % of the positive examples are found by the
+    one alone and 2 % by the other.
+    """
+
+    def drawn() -> np.ndarray:
+        return _drawn(generator.random, generator, scenario, members)
+
+    truth, luck = drawn() < scenario.positive, drawn()
+    champion = luck < np.where(truth, FOUND, FALSE_ALARMS)
+    if scenario.difference:
+        challenger = luck < np.where(truth, _found_if_worse(scenario), FALSE_ALARMS)
+    else:
+        turned = drawn() < np.where(champion, 0.02 / FOUND, 0.02 / (1 - FOUND))
+        challenger = champion ^ (truth & turned)
+    sure = generator.uniform(0.75, 0.95, scenario.rows)
+    said = {"challenger": challenger, "champion": champion, "baseline": np.zeros_like(truth)}
+    models = {
+        name: replace(
+            _classifier(name, answers.astype(int), sure - 1e-6 * (name == "challenger"), 2),
+            metric=FINDERS[scenario.kind],
+        )
+        for name, answers in said.items()
+    }
+    return Question(truth.astype(int), models["challenger"], models["champion"], [models["baseline"]])
+
+
+def _found_if_worse(scenario: Scenario) -> float:
+    """Return the share of the positive examples that is found by a challenger worse by so much."""
+    if scenario.kind == "balanced":
+        return FOUND + 2 * scenario.difference
+    # With p positive and r of them found, F1 is 2 p r / (p + p r + false alarms), for many examples.
+    share = scenario.positive
+    others = share + (1 - share) * FALSE_ALARMS
+    f1 = 2 * share * FOUND / (others + share * FOUND) + scenario.difference
+    return f1 * others / (share * (2 - f1))
+
+
+def _classifier(name: str, said: np.ndarray, sure: np.ndarray, num_classes: int = NUM_CLASSES) -> Contender:
+    probabilities = np.repeat(((1 - sure) / (num_classes - 1))[:, None], num_classes, axis=1)
     probabilities[np.arange(len(said)), said] = sure
-    classes = [f"class {index}" for index in range(NUM_CLASSES)]
+    classes = [f"class {index}" for index in range(num_classes)]
     return Contender(name, name, classes, range(len(said)), probabilities, accuracy_score, CALIBRATION)
 
 

@@ -15,6 +15,7 @@ from pipeline.paired_difference import paired_difference
 from pipeline.paired_shares import randomization_p_value, surely_not_below
 from pipeline.probabilities import FloatArray, IntArray
 from pipeline.resamples import Groups, num_units
+from pipeline.unseen_losses import Answered, with_one_loss
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,15 @@ def mcnemar_p_value(ours: int, theirs: int) -> float:
 
 
 def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvement:
+    challenger = question.challenger
     not_worse = opponent is question.champion and rules.mode == "non_inferiority"
     margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
     interval, needed = _improvement(question, opponent, rules, margin)
-    if not_worse and rules.primary.name == "accuracy":
-        units = num_units(len(question.y_true), question.blocks)
-        low = surely_not_below(_gains_in_accuracy(question, opponent), units, (1 - rules.confidence) / 2)
-        interval = replace(interval, low=min(interval.low, low))
+    if not_worse and challenger.classes and rules.primary.higher_is_better:
+        interval = replace(interval, low=min(interval.low, _low_if_unseen(question, opponent, rules)))
     beaten = interval.low > needed
     words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
-    name, challenger = opponent.name, question.challenger.name
+    name = opponent.name
     verb = ("is not worse than", "may be worse than") if not_worse else ("beats", "does not beat")
     found = (
         f"{words} {shown(interval.value, sign='+')}, {rules.confidence:.0%} interval "
@@ -134,7 +134,7 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
         needed,
         beaten,
         Check(f"{verb[0]} {name}", met(beaten), f"lower end {bound}", found, interval),
-        f"{challenger} {verb[0] if beaten else verb[1]} {name}: {found}; needed {bound}.",
+        f"{challenger.name} {verb[0] if beaten else verb[1]} {name}: {found}; needed {bound}.",
     )
 
 
@@ -147,21 +147,38 @@ def _improvement(
     resample: taken as known, it would make the interval too narrow.
     """
     challenger = question.challenger
-    bootstrap: dict[str, Any] = {
-        "resamples": rules.resamples,
-        "confidence": rules.confidence,
-        "seed": rules.seed,
-        "blocks": question.blocks,
-    }
     y_true, ours, theirs = question.y_true, challenger.predictions, opponent.predictions
+    drawn = {**_bootstrap(rules), "blocks": question.blocks}
     if rules.primary.higher_is_better:
-        return paired_difference(
-            challenger.metric, opponent.metric, y_true, ours, theirs, **bootstrap
-        ), margin
+        return paired_difference(challenger.metric, opponent.metric, y_true, ours, theirs, **drawn), margin
     bar = _times(opponent.metric, 1 - margin)
-    beyond = paired_difference(bar, challenger.metric, y_true, theirs, ours, **bootstrap)
+    beyond = paired_difference(bar, challenger.metric, y_true, theirs, ours, **drawn)
     needed = margin * float(opponent.metric(y_true, theirs, None))
     return Interval(beyond.value + needed, beyond.low + needed, beyond.high + needed), needed
+
+
+def _low_if_unseen(question: Question, opponent: Contender, rules: Rules) -> float:
+    """Return the lower end for a classifier that may have lost examples such as none here shows."""
+    if rules.primary.name == "accuracy":
+        units = num_units(len(question.y_true), question.blocks)
+        return surely_not_below(_gains_in_accuracy(question, opponent), units, rules.tail)
+    challenger = question.challenger
+    answered = Answered(question.y_true, challenger.predictions, opponent.predictions, question.blocks)
+    lost = with_one_loss(answered, challenger.metric, opponent.metric)
+    return paired_difference(
+        challenger.metric,
+        opponent.metric,
+        lost.y_true,
+        lost.ours,
+        lost.theirs,
+        **_bootstrap(rules),
+        blocks=lost.blocks,
+    ).low
+
+
+def _bootstrap(rules: Rules) -> dict[str, Any]:
+    """Return how resamples are drawn, but for what is drawn together."""
+    return {"resamples": rules.resamples, "confidence": rules.confidence, "seed": rules.seed}
 
 
 def _times(metric: Metric, factor: float) -> Metric:

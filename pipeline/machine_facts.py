@@ -6,6 +6,8 @@ For tags and artifacts only: nothing here may reach an out of DVC, or two machin
 import importlib.metadata
 import os
 import platform
+import re
+from collections import Counter
 from pathlib import Path
 
 from pipeline.artifacts import content_key
@@ -20,12 +22,15 @@ ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def machine_facts() -> dict[str, str]:
-    """Return processor, its instruction sets that matter, switches, versions and operating system."""
+    """Return processors, their instruction sets that matter, switches, versions and operating system."""
     model, flags = _processor(Path("/proc/cpuinfo"))
+    gpus, driver = _gpus(Path("/proc/driver/nvidia"))
     return {
         "cpu": model,
         "cpu_flags": " ".join(flag for flag in CPU_FLAGS if flag in flags),
         "cpus": str(os.cpu_count()),
+        "gpu_driver": driver,
+        "gpus": gpus,
         "gpus_visible": os.environ.get("CUDA_VISIBLE_DEVICES", "all"),
         "libc": " ".join(platform.libc_ver()),
         "machine": platform.machine(),
@@ -47,14 +52,32 @@ def environment_digest() -> str:
 
 def _processor(path: Path) -> tuple[str, set[str]]:
     """Return the processor's name and flags; of an ARM processor Linux tells no name."""
-    if not path.is_file():
+    text = _text(path)
+    if not text:
         return platform.processor() or platform.machine(), set()
     first: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         name, _, value = line.partition(":")
         first.setdefault(name.strip(), value.strip())
     model = first.get("model name") or first.get("CPU part") or platform.machine()
     return model, set((first.get("flags") or first.get("Features") or "").split())
+
+
+def _gpus(folder: Path) -> tuple[str, str]:
+    """Return the graphics processors that NVIDIA's driver knows, and its version; "none" where there is no driver.
+
+    TensorFlow would have to be imported to tell which of them it uses.
+    """
+    texts = [_text(path) for path in folder.glob("gpus/*/information")]
+    found = Counter(name.strip() for text in texts for name in re.findall("^Model:(.*)$", text, re.MULTILINE))
+    gpus = ", ".join(f"{count} x {name}" for name, count in sorted(found.items()))
+    driver = re.search(r"\d+\.\d+(\.\d+)?", _text(folder / "version"))
+    return gpus or "none", driver[0] if driver else "none"
+
+
+def _text(path: Path) -> str:
+    """Return what a file of the kernel says, "" where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _os_name() -> str:

@@ -104,7 +104,7 @@ def note_use(judges: Judges, model_sha256: str, by: str, path: Path = LEDGER) ->
     Raises:
         OSError: It could not be written, so the test set must stay closed.
     """
-    add_uses([Use(judges, model_sha256, by, datetime.now(UTC).isoformat(timespec="seconds"))], path)
+    add_uses([Use(judges, model_sha256, by, datetime.now(UTC).isoformat(timespec="microseconds"))], path)
 
 
 def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:

@@ -8,15 +8,19 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from benchmarks.gate_simulation import CLASSES, VALUES, Scenario, not_worse, promoted
+from benchmarks.gate_simulation import BALANCED, CLASSES, F1, VALUES, Scenario, not_worse, promoted
 
 PAIRS = 200
-FAST_CLASSES, FAST_VALUES = (replace(rules, resamples=200) for rules in (CLASSES, VALUES))
+FAST_CLASSES, FAST_VALUES, FAST_F1, FAST_BALANCED = (
+    replace(rules, resamples=200) for rules in (CLASSES, VALUES, F1, BALANCED)
+)
 NULLS = [
     Scenario("accuracy", 120, 0.0, FAST_CLASSES, 0.025),
     Scenario("error", 120, 0.0, FAST_VALUES, 0.025),
     Scenario("accuracy", 300, -0.05, not_worse(FAST_CLASSES, 0.05), 0.025),
     Scenario("error", 120, -0.1, not_worse(FAST_VALUES, 0.1), 0.025),
+    Scenario("F1", 300, -0.05, not_worse(FAST_F1, 0.05), 0.025, positive=0.13),
+    Scenario("balanced", 120, -0.05, not_worse(FAST_BALANCED, 0.05), 0.025, positive=0.13),
 ]
 TOGETHER = Scenario("accuracy", 400, 0.0, FAST_CLASSES, 0.025, groups=40, correlation=1.0)
 GROUPED = [
@@ -40,6 +44,8 @@ def test_what_is_not_better_passes_no_oftener_than_stated(scenario):
         Scenario("accuracy", 300, 0.1, FAST_CLASSES, None),
         Scenario("error", 300, 0.3, FAST_VALUES, None),
         Scenario("accuracy", 300, 0.05, not_worse(FAST_CLASSES, 0.05), None),
+        Scenario("F1", 1000, 0.0, not_worse(FAST_F1, 0.05), None, positive=0.13),
+        Scenario("balanced", 300, 0.0, not_worse(FAST_BALANCED, 0.05), None),
         replace(TOGETHER, difference=0.1, level=None, correlation=0.3),
     ],
     ids=str,

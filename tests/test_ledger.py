@@ -48,6 +48,15 @@ def test_the_sentence_counts_the_models_before():
     assert "had judged 12 models before this one (the 13th);" in sentence(judges(), "new")
 
 
+def test_two_looks_within_a_second_keep_their_order():
+    """A clone learns the earlier one from the registry, after it wrote its own down: the line comes later."""
+    note_use(judges(), "m1", "evaluate")
+    note_use(judges(), "m2", "evaluate")
+    first, second = LEDGER.read_text().splitlines()
+    LEDGER.write_text(f"{second}\n{first}\n")
+    assert ["m1", "m2"] == [use.model_sha256 for use in uses(judges())]
+
+
 @pytest.mark.parametrize(
     ("first", "count", "together"),
     [(0, 100, True), (0, 300, True), (10, 100, True), (0, 5, True), (90, 100, False), (500, 100, False)],

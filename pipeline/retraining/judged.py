@@ -11,18 +11,19 @@ from pipeline import paths
 from pipeline.origin import JUDGED, judged_digest, relevant_stages
 from pipeline.retraining.children import Children
 from pipeline.runtime import ServiceDown
-from pipeline.strict_yaml import read_yaml
+from pipeline.strict_yaml import read_yaml, yaml_content
 
 
 def look(children: Children) -> tuple[bool, str]:
-    """Return whether the results in the tree are still to be judged, and what the registry says of it.
+    """Return whether the committed results are still to be judged, and what the registry says of it.
 
-    Where it does not answer, nothing could be judged either: no reason to retrain tonight, and said as it is.
+    The dvc.lock in the tree may be ahead of them: `validate` writes what it read tonight into it. Where the
+    registry does not answer, nothing could be judged either: no reason to retrain tonight, and said as it is.
     """
-    lock_path = children.tree / paths.DVC_LOCK
+    committed = children.git("show", f"HEAD:./{paths.DVC_LOCK.as_posix()}", check=False)
     params = read_yaml(children.tree / paths.PARAMS_YAML)
-    stages = read_yaml(lock_path).get("stages", {}) if lock_path.is_file() else {}
-    made = relevant_stages(stages, params.get("candidates", {}))
+    lock = {} if committed.code else yaml_content(committed.out, "the committed dvc.lock")
+    made = relevant_stages(lock.get("stages", {}), params.get("candidates", {}))
     if not made:
         return False, "no results yet"
     model = params.get("register", {}).get("model_name", "")

@@ -13,6 +13,13 @@ MUTANTS = (
         ("tests/test_gate_simulation.py::test_what_is_not_better_passes_no_oftener_than_stated",),
     ),
     Mutant(
+        "the loss that no example shows",
+        "pipeline/gate_opponents.py",
+        "replace(interval, low=min(interval.low, _low_if_unseen(question, opponent, rules)))",
+        "replace(interval)",
+        ("tests/test_gate_simulation.py::test_what_is_not_better_passes_no_oftener_than_stated",),
+    ),
+    Mutant(
         "every baseline in the gate",
         "pipeline/gate.py",
         "all(item.beaten for item in compared)",

@@ -109,7 +109,9 @@ class FakeChildren(Children):
         """Write what the stages would."""
         self.calls.append(target)
         self._raise(target)
-        if target == "evaluate":
+        if target == "validate":
+            self._validate()
+        elif target == "evaluate":
             self._evaluate()
         elif target == "register":
             self._register()
@@ -124,11 +126,21 @@ class FakeChildren(Children):
         if what in self.fail:
             raise self.fail[what]
 
+    def _validate(self):
+        """As dvc does it, in the lock."""
+        lock = self.tree / "dvc.lock"
+        stages = json.loads(lock.read_text())["stages"] if lock.exists() else {}
+        read = {"path": "data/source.json", "md5": file_digest(self.tree / "data/source.json")}
+        lock.write_text(json.dumps({"stages": stages | {"validate": {"deps": [read]}}}))
+
     def _evaluate(self):
+        self._validate()
         names = ("data/source.json", "pipeline/code.py")
         dependencies = [{"path": name, "md5": file_digest(self.tree / name)} for name in names]
         stage = {"deps": dependencies, "params": {"params.yaml": {"seed": 7}}}
-        (self.tree / "dvc.lock").write_text(json.dumps({"stages": {"evaluate": stage}}))
+        lock = self.tree / "dvc.lock"
+        stages = json.loads(lock.read_text())["stages"]
+        lock.write_text(json.dumps({"stages": stages | {"evaluate": stage}}))
 
     def _register(self):
         content = (self.tree / "dvc.lock").read_bytes()

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import msgspec
 import pytest
 
 from pipeline.json_lines import read_lines
@@ -95,6 +96,16 @@ def test_new_rows_train_again(children):
     entry = retrain(children)
     assert fired(entry) == ["new_rows"]
     assert (entry["rows_before"], entry["rows_after"], entry["new_rows"]) == (100, 160, 60)
+
+
+def test_fewer_new_rows_than_are_worth_it_are_left_for_another_night(children):
+    """`validate` has them in the tree's dvc.lock by then; the committed results are judged all the same."""
+    retrain(children)
+    children.rows = 105
+    children.calls.clear()
+    entry = story.retrain(children, msgspec.structs.replace(settings(), min_new_rows=10), Wishes())
+    assert (entry["outcome"], fired(entry)) == ("nothing_to_do", [])
+    assert children.calls == ["refresh", "validate"]
 
 
 def test_code_and_parameters_that_were_committed_train_again(project, children):
