@@ -14,13 +14,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from pipeline import intervals, resamples
-from pipeline.binary_metrics import positive_f1_score
+from pipeline.binary_metrics import average_precision_score, positive_f1_score
 from pipeline.gate import Contender, Question, Rules, decide
 from pipeline.metric_names import primary_called
-from pipeline.metrics import accuracy_score, balanced_accuracy_score, expected_calibration_error
+from pipeline.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    expected_calibration_error,
+    roc_auc_score,
+)
 from pipeline.resamples import DrawnTogether, Groups, bootstrap_weights
 from pipeline.value_metrics import mean_absolute_error
 
@@ -32,6 +37,9 @@ CHAMPION_RIGHT, DISCORDANT = 0.85, 0.12
 FOUND, FALSE_ALARMS = 0.9, 0.02
 """Shares of the positive, and of the other examples, that a champion which looks for a class says are positive."""
 FINDERS = {"F1": positive_f1_score, "balanced": balanced_accuracy_score}
+RANKERS = {"precision": average_precision_score, "AUC": roc_auc_score}
+SEPARATION = 2.5
+"""Between the means of what a ranking champion says of positive and other examples, in standard deviations."""
 CALIBRATION = {"expected_calibration_error": partial(expected_calibration_error, num_bins=15)}
 CLASSES = Rules(
     primary=primary_called("accuracy"),
@@ -45,8 +53,9 @@ CLASSES = Rules(
 VALUES = replace(
     CLASSES, primary=primary_called("mean_absolute_error"), class_tolerance=None, calibration_budget=None
 )
-F1, BALANCED = (
-    replace(VALUES, primary=primary_called(name)) for name in ("positive_f1", "balanced_accuracy")
+F1, BALANCED, PRECISION, AUC = (
+    replace(VALUES, primary=primary_called(name))
+    for name in ("positive_f1", "balanced_accuracy", "average_precision", "roc_auc")
 )
 """The interval alone: a fall of the positive class would be refused by the check of classes too."""
 
@@ -56,7 +65,8 @@ class Scenario:
     """Pairs of models of one kind.
 
     Attributes:
-        kind: `accuracy`, `error`, or what a positive class is looked for by: `F1` or `balanced`.
+        kind: `accuracy`, `error`, or what a positive class is looked for by: `F1` or `balanced`, or by their
+            ranks `precision` or `AUC`.
         rows: Test rows of each pair.
         difference: True advantage of the challenger: of accuracy so much, of an error a share of the
             champion's.
@@ -83,7 +93,7 @@ class Scenario:
     def __str__(self) -> str:
         """Return it as a line of the table begins."""
         line = f"{self.rules.mode:15} {self.kind:8} {self.rows:5} rows {self.difference:+.3f}"
-        if self.kind in FINDERS:
+        if self.kind in FINDERS | RANKERS:
             line += f", {self.positive:.0%} positive"
         if self.groups:
             sizes = "uneven" if self.uneven else "equal"
@@ -150,7 +160,7 @@ def looking() -> list[Scenario]:
     """Return refreshes that find fewer of what is looked for: worse by their margin, then as good."""
     lost = [
         Scenario(kind, rows, -0.05, not_worse(rules, 0.05), 0.025, positive=positive)
-        for kind, rules in (("F1", F1), ("balanced", BALANCED))
+        for kind, rules in (("F1", F1), ("balanced", BALANCED), ("precision", PRECISION), ("AUC", AUC))
         for positive in (0.13, 0.5)
         for rows in (30, 100, 300, 1000)
     ]
@@ -164,7 +174,8 @@ def looking() -> list[Scenario]:
 def promoted(scenario: Scenario, repetitions: int, seed: int = 0) -> int:
     """Return how many of so many pairs the gate promotes."""
     generator = np.random.default_rng([seed, scenario.rows, round(1000 * (scenario.difference + 1))])
-    make = {"accuracy": _classifiers, "error": _regressors}.get(scenario.kind, _finders)
+    make = _rankers if scenario.kind in RANKERS else _finders
+    make = {"accuracy": _classifiers, "error": _regressors}.get(scenario.kind, make)
     members = scenario.members() if scenario.groups else None
     blocks = Groups(tuple(members.tolist())) if members is not None and scenario.known else None
     count = 0
@@ -236,6 +247,49 @@ def _finders(generator: np.random.Generator, scenario: Scenario, members: np.nda
         for name, answers in said.items()
     }
     return Question(truth.astype(int), models["challenger"], models["champion"], [models["baseline"]])
+
+
+def _rankers(generator: np.random.Generator, scenario: Scenario, _members: np.ndarray | None) -> Question:
+    """Return two classifiers that rank: the worse one gives some positive examples any rank that others have."""
+    truth, scores = _ranked(generator, scenario.rows, scenario.positive)
+    challenger = scores + generator.normal(scale=0.3, size=scenario.rows)
+    if scenario.difference:
+        lost = truth & (generator.random(scenario.rows) < _share_lost(scenario))
+        challenger = np.where(lost, generator.normal(size=scenario.rows), scores)
+    said = {"challenger": challenger, "champion": scores, "baseline": np.zeros(scenario.rows)}
+    models = {
+        name: Contender(
+            name, name, ("no", "yes"), range(scenario.rows), _probabilities(found), RANKERS[scenario.kind]
+        )
+        for name, found in said.items()
+    }
+    return Question(truth.astype(int), models["challenger"], models["champion"], [models["baseline"]])
+
+
+def _ranked(generator: np.random.Generator, rows: int, positive: float) -> tuple[np.ndarray, np.ndarray]:
+    truth = generator.random(rows) < positive
+    return truth, generator.normal(size=rows) + SEPARATION * truth
+
+
+def _probabilities(scores: np.ndarray) -> np.ndarray:
+    found = 1 / (1 + np.exp(SEPARATION / 2 - scores))
+    return np.column_stack([1 - found, found])
+
+
+@lru_cache
+def _share_lost(scenario: Scenario) -> float:
+    """Return the share of positive examples to lose for the true difference, from 200,000 rows."""
+    generator = np.random.default_rng(0)
+    truth, scores = _ranked(generator, 200_000, scenario.positive)
+    luck, other = generator.random(len(truth)), generator.normal(size=len(truth))
+    metric = RANKERS[scenario.kind]
+    champion = float(metric(truth.astype(int), _probabilities(scores)))
+
+    def difference(share: float) -> float:
+        worse = np.where(truth & (luck < share), other, scores)
+        return float(metric(truth.astype(int), _probabilities(worse))) - champion
+
+    return float(optimize.brentq(lambda share: difference(share) - scenario.difference, 0, 0.9, xtol=1e-3))
 
 
 def _found_if_worse(scenario: Scenario) -> float:

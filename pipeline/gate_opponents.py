@@ -1,6 +1,6 @@
 """Whether the challenger is better than each opponent: paired bootstrap, and McNemar as a second opinion."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from pipeline.intervals import Interval
 from pipeline.metric_names import shown
 from pipeline.metrics import Metric
 from pipeline.paired_difference import paired_difference
-from pipeline.paired_shares import randomization_p_value, surely_not_below
+from pipeline.paired_shares import randomization_p_value
 from pipeline.probabilities import FloatArray, IntArray
-from pipeline.resamples import Groups, num_units
-from pipeline.unseen_losses import Answered, with_one_loss
+from pipeline.resamples import Groups
+from pipeline.unseen_losses import Loss, unseen_loss
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,8 @@ def discordant(question: Question, champion: Contender) -> tuple[int, int]:
 
 def gains(question: Question, champion: Contender) -> IntArray:
     """Return per example 1 where only the challenger is right, -1 where only the champion is, else 0."""
-    return _difference(question.challenger.said, champion.said, question.y_true)
-
-
-def _gains_in_accuracy(question: Question, opponent: Contender) -> IntArray:
-    """Return the same for the most probable class, which is what accuracy counts, whatever the threshold."""
-    ours, theirs = (np.argmax(model.predictions, axis=1) for model in (question.challenger, opponent))
-    return _difference(ours, theirs, question.y_true)
-
-
-def _difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], y_true: npt.NDArray[Any]) -> IntArray:
-    found: IntArray = (ours == y_true).astype(np.int64) - (theirs == y_true)
+    ours, theirs = (model.said == question.y_true for model in (question.challenger, champion))
+    found: IntArray = ours.astype(np.int64) - theirs
     return found
 
 
@@ -114,9 +105,8 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
     challenger = question.challenger
     not_worse = opponent is question.champion and rules.mode == "non_inferiority"
     margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
-    interval, needed = _improvement(question, opponent, rules, margin)
-    if not_worse and challenger.classes and rules.primary.higher_is_better:
-        interval = replace(interval, low=min(interval.low, _low_if_unseen(question, opponent, rules)))
+    loss = _unseen_loss(question) if not_worse and rules.primary.higher_is_better else None
+    interval, needed = _improvement(question, opponent, rules, margin, loss)
     beaten = interval.low > needed
     words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
     name = opponent.name
@@ -127,6 +117,11 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
     )
     if isinstance(question.blocks, Groups):
         found += f" over {len(question.blocks)} groups"
+    if loss:
+        found += (
+            f", which allows for losses that no row shows (one of class {challenger.classes[loss.true_class]} "
+            f"costs {shown(loss.cost)})"
+        )
     bound = f"above {shown(needed, sign='+')}"
     return Improvement(
         name,
@@ -138,8 +133,16 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
     )
 
 
+def _unseen_loss(question: Question) -> Loss | None:
+    """Return what a loss that no example shows would cost a classifier; None for other tasks."""
+    model = question.challenger
+    if not model.classes:
+        return None
+    return unseen_loss(question.y_true, model.predictions, model.metric, question.blocks)
+
+
 def _improvement(
-    question: Question, opponent: Contender, rules: Rules, margin: float
+    question: Question, opponent: Contender, rules: Rules, margin: float, loss: Loss | None
 ) -> tuple[Interval, float]:
     """Return by how much the challenger is better, and what that must lie above.
 
@@ -147,38 +150,22 @@ def _improvement(
     resample: taken as known, it would make the interval too narrow.
     """
     challenger = question.challenger
+    bootstrap: dict[str, Any] = {
+        "resamples": rules.resamples,
+        "confidence": rules.confidence,
+        "seed": rules.seed,
+        "blocks": question.blocks,
+        "unseen_loss": loss.cost if loss else 0.0,
+    }
     y_true, ours, theirs = question.y_true, challenger.predictions, opponent.predictions
-    drawn = {**_bootstrap(rules), "blocks": question.blocks}
     if rules.primary.higher_is_better:
-        return paired_difference(challenger.metric, opponent.metric, y_true, ours, theirs, **drawn), margin
+        return paired_difference(
+            challenger.metric, opponent.metric, y_true, ours, theirs, **bootstrap
+        ), margin
     bar = _times(opponent.metric, 1 - margin)
-    beyond = paired_difference(bar, challenger.metric, y_true, theirs, ours, **drawn)
+    beyond = paired_difference(bar, challenger.metric, y_true, theirs, ours, **bootstrap)
     needed = margin * float(opponent.metric(y_true, theirs, None))
     return Interval(beyond.value + needed, beyond.low + needed, beyond.high + needed), needed
-
-
-def _low_if_unseen(question: Question, opponent: Contender, rules: Rules) -> float:
-    """Return the lower end for a classifier that may have lost examples such as none here shows."""
-    if rules.primary.name == "accuracy":
-        units = num_units(len(question.y_true), question.blocks)
-        return surely_not_below(_gains_in_accuracy(question, opponent), units, rules.tail)
-    challenger = question.challenger
-    answered = Answered(question.y_true, challenger.predictions, opponent.predictions, question.blocks)
-    lost = with_one_loss(answered, challenger.metric, opponent.metric)
-    return paired_difference(
-        challenger.metric,
-        opponent.metric,
-        lost.y_true,
-        lost.ours,
-        lost.theirs,
-        **_bootstrap(rules),
-        blocks=lost.blocks,
-    ).low
-
-
-def _bootstrap(rules: Rules) -> dict[str, Any]:
-    """Return how resamples are drawn, but for what is drawn together."""
-    return {"resamples": rules.resamples, "confidence": rules.confidence, "seed": rules.seed}
 
 
 def _times(metric: Metric, factor: float) -> Metric:

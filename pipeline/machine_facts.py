@@ -64,9 +64,9 @@ def _processor(path: Path) -> tuple[str, set[str]]:
 
 
 def _gpus(folder: Path) -> tuple[str, str]:
-    """Return the graphics processors that NVIDIA's driver knows, and its version; "none" where there is no driver.
+    """Return the graphics processors that NVIDIA's driver knows, and its version; "none" where it tells none.
 
-    TensorFlow would have to be imported to tell which of them it uses.
+    TensorFlow would have to be imported to tell which of them it uses, and those that only it sees.
     """
     texts = [_text(path) for path in folder.glob("gpus/*/information")]
     found = Counter(name.strip() for text in texts for name in re.findall("^Model:(.*)$", text, re.MULTILINE))
@@ -76,8 +76,11 @@ def _gpus(folder: Path) -> tuple[str, str]:
 
 
 def _text(path: Path) -> str:
-    """Return what a file of the kernel says, "" where there is none."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    """Return what a file of the kernel says, "" where there is none or it says nothing."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _os_name() -> str:

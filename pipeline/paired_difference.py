@@ -7,10 +7,11 @@ percentiles, taken further out for few examples, and Student's around the value.
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from pipeline.few_examples import honest_confidence, students_reach
 from pipeline.intervals import Interval, bootstrap_values, interval_of
 from pipeline.metrics import Metric
+from pipeline.paired_shares import allowing_for_losses
 from pipeline.resamples import LARGEST_UNDEFINED_SHARE, DrawnTogether, num_units
 
 
@@ -25,6 +26,7 @@ def paired_difference(
     confidence: float,
     seed: int,
     blocks: DrawnTogether | None = None,
+    unseen_loss: float = 0.0,
 ) -> Interval:
     """Return by how much `y_pred` scores above `y_pred_other` on the same examples.
 
@@ -38,6 +40,8 @@ def paired_difference(
         confidence: Of the two-sided interval, (0.5, 1).
         seed: Of the resamples.
         blocks: What is drawn together; None: each example alone.
+        unseen_loss: What one lost example costs, where the lower end shall allow for losses that no example
+            shows, see `allowing_for_losses`; 0 where it need not.
 
     Raises:
         ValueError: A metric does not exist for these examples, or for too many of the resamples.
@@ -54,26 +58,8 @@ def paired_difference(
     tail = (1 - honest_confidence(confidence, units)) / 2
     # (B + 1) times the tail is the rank that keeps the level with B resamples (Davison and Hinkley 1997, 4.2).
     low, high = np.quantile(drawn, [tail, 1 - tail], method="weibull")
-    reach = students_reach(float(drawn.std(ddof=1)), confidence, units)
+    error = float(drawn.std(ddof=1))
+    reach = students_reach(error, confidence, units)
+    if unseen_loss:
+        low = min(low, allowing_for_losses(value, error, unseen_loss, confidence))
     return Interval(value, min(float(low), value - reach), max(float(high), value + reach))
-
-
-def honest_confidence(confidence: float, units: float) -> float:
-    """Return the confidence to ask of percentiles so that few examples do not make them too sure.
-
-    Bootstrap percentiles are too narrow by the factor sqrt((n - 1) / n) and follow the normal distribution
-    where Student's is right; this asks for the percentiles that make up for both, after Hesterberg (2015),
-    "What teachers should know about the bootstrap", the expanded percentile interval.
-
-    Args:
-        confidence: What is wanted, (0.5, 1).
-        units: Examples, or blocks or groups of them that are drawn together, see `num_units`.
-    """
-    return float(1 - 2 * stats.norm.cdf(-students_reach(1.0, confidence, units)))
-
-
-def students_reach(standard_error: float, confidence: float, units: float) -> float:
-    """Return how far Student's interval reaches to each side, from the bootstrap's standard error."""
-    units = max(units, 2)
-    widened = standard_error * np.sqrt(units / (units - 1))
-    return float(stats.t.ppf((1 + confidence) / 2, units - 1) * widened)

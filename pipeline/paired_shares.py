@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from pipeline.few_examples import students_reach
 from pipeline.intervals import Interval
-from pipeline.paired_difference import students_reach
 from pipeline.probabilities import FloatArray, IntArray
 from pipeline.resamples import Groups
 
@@ -62,21 +62,24 @@ def difference_bounds(ours: float, theirs: float, num_examples: float, tail: flo
     return Interval(value, low, high)
 
 
-def surely_not_below(gains: IntArray, units: float, tail: float) -> float:
-    """Return what the difference of the shares is not below, also where the examples hold no loss at all.
+def allowing_for_losses(value: float, standard_error: float, cost: float, confidence: float) -> float:
+    """Return the lower end of a difference of scores that may hide losses such as no example shows.
 
-    A bootstrap of examples without a loss has none either, and is sure of what it never saw: with 30 examples a
-    model that is worse by 0.05 passed as not worse in 7 % of the cases (benchmarks/gate_simulation.py).
+    Without a lost example the standard error is 0, and every interval from it is sure of what it never saw. If a
+    lost or won example moves the score by d, the difference is that of two shares of 1 / d examples:
+    d (won - lost), with the variance d^2 (won + lost) - d value^2. So those numbers follow from value and standard
+    error, and Tango's interval for them holds. For accuracy, where d = 1 / n, it is Tango's interval itself.
 
     Args:
-        gains: Per example 1 where only the first model is right, -1 where only the second is, else 0.
-        units: Examples, or blocks or groups of them, see `num_units`; each counts as one example, as if its
-            examples were all alike, which is the worst case.
-        tail: Chance of the true difference to lie below, (0, 0.5).
+        value: By how much the first model is better.
+        standard_error: Of that, from a bootstrap.
+        cost: d, what one lost example costs, in (0, 1]; of several kinds the most.
+        confidence: Of the two-sided interval, (0.5, 1).
     """
-    share = units / len(gains)
-    ours, theirs = share * int(np.sum(gains > 0)), share * int(np.sum(gains < 0))
-    return difference_bounds(ours, theirs, units, tail).low
+    either = (standard_error**2 / cost + value**2) / cost
+    more = value / cost
+    ours, theirs = (max(0.0, (either + sign * more) / 2) for sign in (1, -1))
+    return difference_bounds(ours, theirs, 1 / cost, (1 - confidence) / 2).low
 
 
 def grouped_difference_bounds(gains: IntArray, groups: Groups, inside: BoolArray, tail: float) -> Interval:

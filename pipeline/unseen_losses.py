@@ -1,88 +1,61 @@
-"""A refresh judged on few examples: the loss that none of them shows.
+"""A refresh judged on few examples: what a loss costs that none of them shows.
 
 A bootstrap draws what is there. Where no example is lost to the champion, no resample has a loss, and the model
 seems surely not worse: with 100 examples, 13 % of them positive, 31 % of models whose F1 is worse by a margin of
-0.05 passed as not worse (benchmarks/gate_simulation.py). So one lost example is imagined where it costs most, as
-Laplace's rule of succession and Agresti and Coull (1998), "Approximate is better than exact for interval
-estimation of binomial proportions", add answers that nobody gave.
+0.05 passed as not worse (benchmarks/gate_simulation.py). `allowing_for_losses` makes the interval as wide as that
+cost demands.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.metrics import Metric
-from pipeline.probabilities import FloatArray
-from pipeline.resamples import Blocks, DrawnTogether, Groups, num_units
+from pipeline.resamples import DrawnTogether, num_units
 
 
-@dataclass(frozen=True)
-class Answered:
-    """What two classifiers answered on the same examples.
+class Loss(NamedTuple):
+    """A lost example, as it would cost most.
 
     Attributes:
-        y_true: Class index per example, shape (num_examples,).
-        ours: Probabilities of the challenger, shape (num_examples, num_classes).
-        theirs: Those of its opponent, same shape.
-        blocks: What is drawn together; None: each example alone.
+        true_class: Index of its class, the rarest: of a mean over classes, of F1 of what is looked for and of a
+            ranking its examples are the largest parts.
+        cost: By how much the score falls; where examples are drawn together, if as many are lost as say as much
+            as one.
     """
 
-    y_true: npt.NDArray[Any]
-    ours: npt.NDArray[np.floating]
-    theirs: npt.NDArray[np.floating]
-    blocks: DrawnTogether | None
-
-    def and_lost(self, true_class: int, said: int, times: int = 1) -> "Answered":
-        """Return it with an example more that the opponent is sure and right about, the challenger sure and wrong.
-
-        Args:
-            true_class: Its class.
-            said: What the challenger says.
-            times: How many such examples, drawn together.
-        """
-        surely = np.eye(self.ours.shape[1])
-        return Answered(
-            np.concatenate([self.y_true, np.full(times, true_class)]),
-            np.concatenate([self.ours, np.repeat(surely[said : said + 1], times, axis=0)]),
-            np.concatenate([self.theirs, np.repeat(surely[true_class : true_class + 1], times, axis=0)]),
-            _and_one_more(self.blocks, times),
-        )
+    true_class: int
+    cost: float
 
 
-def with_one_loss(answered: Answered, metric: Metric, metric_other: Metric) -> Answered:
-    """Return the answers with one lost example more.
+def unseen_loss(
+    y_true: npt.NDArray[Any],
+    probabilities: npt.NDArray[np.floating],
+    metric: Metric,
+    blocks: DrawnTogether | None = None,
+) -> Loss:
+    """Return what one more lost example would cost.
 
-    It is of the class where that costs most, with the wrong answer that then costs most. Where examples are
-    drawn together it is a block of them, or a group of the usual size: all alike, which is the worst case.
+    Of the rarest class in `y_true` the example that is surest to be right is given to the next rarest instead,
+    as surely as can be: it is confused, or comes last in the ranking.
 
     Args:
-        answered: What both said.
-        metric: Judges `ours`.
-        metric_other: Judges `theirs`.
+        y_true: Class index per example, shape (num_examples,).
+        probabilities: The model's, shape (num_examples, num_classes).
+        metric: A score that judges them.
+        blocks: What is drawn together; None: each example alone.
+
+    Returns:
+        A cost of 0 where the score does not exist, or does not fall.
     """
-    num_examples, num_classes = answered.ours.shape
-
-    def left(true_class: int, said: int) -> float:
-        return _difference(answered.and_lost(true_class, said), metric, metric_other)
-
-    true_class = min(range(num_classes), key=lambda index: left(index, (index + 1) % num_classes))
-    said = min({*range(num_classes)} - {true_class}, key=lambda index: left(true_class, index))
-    return answered.and_lost(true_class, said, round(num_examples / num_units(num_examples, answered.blocks)))
-
-
-def _difference(answered: Answered, metric: Metric, metric_other: Metric) -> float:
-    """Return by how much `ours` is better, or infinity where that does not exist."""
-    ours: FloatArray = metric(answered.y_true, answered.ours, None)
-    theirs: FloatArray = metric_other(answered.y_true, answered.theirs, None)
-    return float(np.nan_to_num(ours - theirs, nan=np.inf, posinf=np.inf))
-
-
-def _and_one_more(blocks: DrawnTogether | None, size: int) -> DrawnTogether | None:
-    """Return what is drawn together when a block, or a group, of so many examples comes last."""
-    if isinstance(blocks, Groups):
-        return replace(blocks, members=(*blocks.members, *[len(blocks)] * size))
-    if isinstance(blocks, Blocks):
-        return replace(blocks, segments=(*blocks.segments, size))
-    return None
+    num_examples, num_classes = probabilities.shape
+    counts = np.bincount(y_true, minlength=num_classes)
+    # Classes that do not occur come last: what would be lost of them, these examples do not judge.
+    rarest, wrong = np.argsort(np.where(counts, counts, np.inf), kind="stable")[:2]
+    surest = np.where(y_true == rarest, probabilities[:, rarest], -np.inf).argmax()
+    lost = np.array(probabilities, dtype=float)
+    lost[surest] = np.eye(num_classes)[wrong]
+    fall = float(metric(y_true, probabilities, None)) - float(metric(y_true, lost, None))
+    share = num_examples / num_units(num_examples, blocks)
+    return Loss(int(rarest), max(0.0, float(np.nan_to_num(fall))) * share)

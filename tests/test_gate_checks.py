@@ -10,13 +10,12 @@ from sklearn.metrics import recall_score
 
 from pipeline.binary_metrics import positive_f1_score
 from pipeline.class_measures import said_at
+from pipeline.few_examples import honest_confidence
 from pipeline.gate import Question, Rules, decide
 from pipeline.gate_falls import MOST_SHOWN
 from pipeline.gate_limits import MIB
 from pipeline.gate_opponents import mcnemar_p_value
 from pipeline.metric_names import primary_called
-from pipeline.paired_difference import honest_confidence
-from pipeline.paired_shares import surely_not_below
 from pipeline.resamples import Blocks, Groups, bootstrap_weights
 from tests.gate_pairs import answers, contender, first_champion, forecaster, ignorant, next_champion
 
@@ -469,23 +468,3 @@ def test_calibration_that_rises_with_few_persons_is_within_chance(y_true):
     tail = stats.norm.cdf(-stats.t.ppf(0.975, 59) * np.sqrt(60 / 59))
     low, high = np.quantile(drawn[0] - drawn[1], [tail, 1 - tail])
     assert (low, high) == pytest.approx((found[1].interval.low, found[1].interval.high))
-
-
-def test_a_refresh_by_accuracy_looks_at_the_most_probable_class_whatever_the_threshold():
-    """Two classes, the same answers on 400 rows, told by thresholds of 0.2 and 0.5: no row is lost in accuracy."""
-    generator = np.random.default_rng(3)
-    y_true = (generator.random(400) < 0.5).astype(int)
-    champion = contender("champion", np.where(generator.random(400) < 0.9, y_true, 1 - y_true), 2, sure=0.7)
-    shifted = champion.predictions * 0.999 + 0.0005
-    strict = replace(
-        champion,
-        name="challenger",
-        model_sha256="other",
-        predictions=shifted,
-        classes_said=(shifted[:, 1] > 0.2).astype(int),
-    )
-    rules = replace(RULES, mode="non_inferiority", non_inferiority_margin=0.05)
-    decision = next_champion(y_true, strict, champion, rules)
-    (check,) = [check for check in decision.checks if "champion" in check.name and check.interval]
-    assert check.interval.low == pytest.approx(surely_not_below(np.zeros(400, int), 400, 0.025))
-    assert check.interval.low > -0.05

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.few_examples import honest_confidence
 from pipeline.intervals import bootstrap_values
 from pipeline.metrics import roc_auc_score
-from pipeline.paired_difference import honest_confidence, paired_difference
+from pipeline.paired_difference import paired_difference
 from pipeline.resamples import Blocks, num_units
 from pipeline.value_metrics import mean_absolute_error
 

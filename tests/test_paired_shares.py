@@ -8,11 +8,11 @@ from scipy import optimize, stats
 
 from pipeline.gate_opponents import mcnemar_p_value
 from pipeline.paired_shares import (
+    allowing_for_losses,
     difference_bounds,
     grouped_difference_bounds,
     randomization_p_value,
     score_statistic,
-    surely_not_below,
 )
 from pipeline.resamples import Groups
 
@@ -138,12 +138,19 @@ def test_signs_of_single_examples_are_mcnemars_test(ours, theirs):
 def test_examples_without_a_loss_are_not_proof_that_there_is_none(units):
     """By hand: without a discordant pair the score interval begins at -z^2 / (n + z^2)."""
     z = stats.norm.ppf(0.975)
-    assert -(z**2) / (units + z**2) == pytest.approx(surely_not_below(np.zeros(units, int), units, 0.025))
+    assert -(z**2) / (units + z**2) == pytest.approx(allowing_for_losses(0.0, 0.0, 1 / units, 0.95))
 
 
-def test_examples_that_are_alike_count_once():
-    """Ten copies of each of 40 examples say as much as the 40 do."""
-    alone = np.repeat([1, -1, 0], [3, 5, 32])
-    assert surely_not_below(alone, 40, 0.025) == pytest.approx(
-        surely_not_below(np.repeat(alone, 10), 40, 0.025)
-    )
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 0), (7, 0), (0, 3), (12, 9), (40, 41)])
+def test_of_accuracy_it_is_tangos_interval(ours, theirs):
+    """Value and standard error of a mean of 1, -1 and 0, by NumPy; each example is a share of 1 / 120."""
+    gains = np.repeat([1.0, -1.0, 0.0], [ours, theirs, 120 - ours - theirs])
+    error = gains.std() / np.sqrt(120)
+    expected = difference_bounds(ours, theirs, 120, 0.025).low
+    assert expected == pytest.approx(allowing_for_losses(gains.mean(), error, 1 / 120, 0.95))
+
+
+def test_many_losses_that_were_seen_leave_the_usual_interval():
+    """Of 100,000 examples: value minus z standard errors, to one in a hundred of them."""
+    expected = -0.01 - stats.norm.ppf(0.975) * 0.002
+    assert expected == pytest.approx(allowing_for_losses(-0.01, 0.002, 1e-5, 0.95), abs=2e-5)

@@ -1,21 +1,23 @@
-"""A refresh on few examples: one lost example more, where it costs most, is in the interval."""
+"""A refresh on few examples: the interval allows for losses that none of them shows."""
 
 from dataclasses import replace
 from functools import partial
-from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score as sklearn_precision
 from sklearn.metrics import balanced_accuracy_score as sklearn_balanced
 from sklearn.metrics import f1_score as sklearn_f1
+from sklearn.metrics import roc_auc_score as sklearn_auc
 
-from pipeline.binary_metrics import positive_f1_score
+from pipeline.binary_metrics import average_precision_score, positive_f1_score
 from pipeline.gate import Rules
 from pipeline.metric_names import primary_called
-from pipeline.metrics import balanced_accuracy_score, macro_f1_score
+from pipeline.metrics import accuracy_score, balanced_accuracy_score, macro_f1_score, roc_auc_score
 from pipeline.paired_difference import paired_difference
-from pipeline.resamples import Blocks, Groups
-from pipeline.unseen_losses import Answered, with_one_loss
+from pipeline.resamples import Groups
+from pipeline.unseen_losses import unseen_loss
 from tests.gate_pairs import contender, next_champion
 
 RULES = Rules(
@@ -27,117 +29,135 @@ RULES = Rules(
     mode="non_inferiority",
     non_inferiority_margin=0.05,
 )
-SCORES = {
-    "balanced accuracy": (balanced_accuracy_score, sklearn_balanced),
-    "macro F1": (macro_f1_score, partial(sklearn_f1, average="macro")),
-    "F1 of the second": (partial(positive_f1_score, positive=1), partial(sklearn_f1, pos_label=1)),
-}
-
-TWO_BALANCED = (balanced_accuracy_score, balanced_accuracy_score)
+UNEVEN = np.repeat([0, 1, 2], [60, 9, 21])
+"""The rarest class is 1, the next rarest 2."""
 
 
-def models(ours, theirs, num_classes, metric):
-    """Return the challenger and the champion that answered so."""
-    return [
-        replace(contender(name, np.array(said), num_classes), metric=metric)
-        for name, said in (("challenger", ours), ("champion", theirs))
-    ]
+def said(y_true, seed=0, num_classes=3):
+    """Return probabilities of a model that is right in most cases."""
+    generator = np.random.default_rng(seed)
+    scores = generator.normal(size=(len(y_true), num_classes)) + 2.5 * np.eye(num_classes)[y_true]
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 
 
-def answered(y_true, challenger, champion, blocks=None):
-    """Return what both said."""
-    return Answered(np.array(y_true), challenger.predictions, champion.predictions, blocks)
+def with_the_surest_lost(y_true, probabilities, true_class, wrong):
+    """Return the probabilities with one example of a class given to another."""
+    of_class = np.flatnonzero(y_true == true_class)
+    lost = probabilities.copy()
+    lost[of_class[probabilities[of_class, true_class].argmax()]] = np.eye(probabilities.shape[1])[wrong]
+    return lost
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("metric", "reference"),
+    [(balanced_accuracy_score, sklearn_balanced), (macro_f1_score, partial(sklearn_f1, average="macro"))],
+)
+def test_an_example_of_the_rarest_class_is_given_to_the_next(metric, reference, seed):
+    """What scikit-learn says before, less what it says after."""
+    probabilities = said(UNEVEN, seed)
+    lost = with_the_surest_lost(UNEVEN, probabilities, 1, 2)
+    expected = reference(UNEVEN, probabilities.argmax(axis=1)) - reference(UNEVEN, lost.argmax(axis=1))
+    found = unseen_loss(UNEVEN, probabilities, metric)
+    assert (1, pytest.approx(expected)) == found
+    assert expected > 0
 
 
 @pytest.mark.parametrize(
-    ("score", "num_classes"), [("balanced accuracy", 3), ("macro F1", 2), ("F1 of the second", 2)]
+    ("metric", "reference"),
+    [
+        (partial(positive_f1_score, threshold=0.3), lambda truth, p: sklearn_f1(truth, p >= 0.3)),
+        (average_precision_score, sklearn_precision),
+        (roc_auc_score, sklearn_auc),
+    ],
 )
-@pytest.mark.parametrize("seed", range(5))
-def test_the_imagined_example_is_the_one_that_costs_most(score, num_classes, seed):
-    """Every true class with every wrong answer, scored by scikit-learn."""
-    generator = np.random.default_rng(seed)
-    y_true = np.concatenate([range(num_classes), generator.choice(num_classes, 40, p=_uneven(num_classes))])
-    ours, theirs = (
-        np.where(generator.random(len(y_true)) < 0.8, y_true, generator.integers(0, num_classes, len(y_true)))
-        for _ in range(2)
-    )
-    metric, reference = SCORES[score]
-    challenger, champion = models(ours, theirs, num_classes, metric)
-    lost = with_one_loss(answered(y_true, challenger, champion), metric, metric)
-
-    def left(true_class, said):
-        truth = np.append(y_true, true_class)
-        return reference(truth, np.append(ours, said)) - reference(truth, np.append(theirs, true_class))
-
-    assert len(y_true) + 1 == len(lost.y_true) == len(lost.ours) == len(lost.theirs)
-    assert lost.y_true[-1] == lost.theirs[-1].argmax() != lost.ours[-1].argmax()
-    found = left(lost.y_true[-1], lost.ours[-1].argmax())
-    assert min(left(*pair) for pair in permutations(range(num_classes), 2)) == pytest.approx(found)
+def test_what_is_looked_for_is_missed(metric, reference):
+    """Two classes, a fifth positive: one positive example comes last."""
+    y_true = (np.arange(100) % 5 == 0).astype(int)
+    probabilities = said(y_true, 1, 2)
+    lost = with_the_surest_lost(y_true, probabilities, 1, 0)
+    expected = reference(y_true, probabilities[:, 1]) - reference(y_true, lost[:, 1])
+    assert (1, pytest.approx(expected)) == unseen_loss(y_true, probabilities, metric)
 
 
-def _uneven(num_classes):
-    shares = np.arange(1, num_classes + 1)[::-1]
-    return shares / shares.sum()
+def test_of_many_classes_the_cost_is_that_of_one_row():
+    """By hand: one of two rows of the rarest of ten classes is a twentieth of balanced accuracy."""
+    y_true = np.repeat(np.arange(10), [5, 5, 5, 2, 5, 5, 5, 5, 5, 5])
+    assert (3, pytest.approx(0.05)) == unseen_loss(y_true, np.eye(10)[y_true], balanced_accuracy_score)
 
 
-def test_of_persons_a_whole_one_is_imagined():
-    """Ten persons of six rows: the eleventh has six too, all lost."""
-    y_true, persons = np.tile([0, 0, 1], 20), Groups(tuple(np.arange(60) // 6))
-    challenger, champion = models(y_true, y_true, 2, balanced_accuracy_score)
-    lost = with_one_loss(answered(y_true, challenger, champion, persons), *TWO_BALANCED)
-    assert Groups((*persons.members, *[10] * 6)) == lost.blocks
-    assert [1] * 6 == lost.y_true[60:].tolist()
-    assert [0] * 6 == lost.ours[60:].argmax(axis=1).tolist()
+def test_classes_without_a_row_are_not_judged_and_not_lost():
+    """Class 2 of four does not occur: the mean is over three, the rarest of which is 3."""
+    y_true = np.repeat([0, 1, 3], [10, 10, 4])
+    assert (3, pytest.approx(1 / 12)) == unseen_loss(y_true, np.eye(4)[y_true], balanced_accuracy_score)
 
 
-def test_of_windows_a_block_of_another_series_is_imagined():
-    """Two series of 30 windows, drawn by fives."""
-    y_true = np.tile([0, 0, 1], 20)
-    challenger, champion = models(y_true, y_true, 2, balanced_accuracy_score)
-    lost = with_one_loss(answered(y_true, challenger, champion, Blocks(5, (30, 30))), *TWO_BALANCED)
-    assert Blocks(5, (30, 30, 5)) == lost.blocks
-    assert len(lost.y_true) == 65
+def test_rows_of_one_person_are_lost_together():
+    """Of 60 rows 1 / 60 each; by tens of one person, 1 / 6."""
+    y_true, persons = np.tile([0, 0, 1], 20), Groups(tuple(np.arange(60) // 10))
+    probabilities = np.eye(2)[y_true]
+    assert (1, pytest.approx(1 / 60)) == unseen_loss(y_true, probabilities, accuracy_score)
+    assert (1, pytest.approx(1 / 6)) == unseen_loss(y_true, probabilities, accuracy_score, persons)
 
 
-@pytest.mark.parametrize(("rows", "verdict"), [(100, "refused"), (400, "refused"), (2000, "promoted")])
+def test_a_score_that_does_not_exist_costs_nothing():
+    """ROC AUC of a single class: the gate refuses it with its own words."""
+    assert 0.0 == unseen_loss(np.zeros(9, int), np.eye(2)[np.zeros(9, int)], roc_auc_score).cost
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(100, "refused"), (400, "promoted")])
 def test_a_refresh_without_a_lost_row_needs_enough_of_the_rarer_class(rows, verdict):
-    """One in ten is of the rarer class, and both models answer all rows alike.
+    """One in ten is of it, and both models answer all rows alike.
 
-    By hand: a loss more among n of the rarer class costs 1 / (2 (n + 1)) in balanced accuracy, some three times
-    that is the lower end: 0.14 of 10, 0.04 of 40 but for Student's interval and the class itself being drawn,
-    and 0.01 of 200.
+    By hand: one of n such rows is 1 / (2 n) of balanced accuracy, as if there were 2 n rows, and without a loss
+    the interval begins at -z^2 / (2 n + z^2): -0.16 with 10, -0.046 with 40.
     """
     y_true = (np.arange(rows) % 10 == 0).astype(int)
     champion = replace(contender("champion", y_true, 2), metric=balanced_accuracy_score)
     refreshed = replace(contender("refreshed", y_true, 2, sure=0.81), metric=balanced_accuracy_score)
-    margin = 0.05 if rows != 400 else 0.03
-    rules = replace(RULES, non_inferiority_margin=margin)
-    decision = next_champion(y_true, refreshed, champion, rules)
+    decision = next_champion(y_true, refreshed, champion, RULES)
     assert verdict == decision.verdict
-    (found,) = [item.interval for item in decision.checks if "champion" in item.name and item.interval]
-    lost = [np.append(y_true, 1), np.append(y_true, 0), np.append(y_true, 1)]
-    by_hand = paired_difference(
-        balanced_accuracy_score,
-        balanced_accuracy_score,
-        lost[0],
-        *(np.eye(2)[said] for said in lost[1:]),
-        resamples=400,
-        confidence=0.95,
-        seed=0,
+    z = stats.norm.ppf(0.975)
+    (check,) = [item for item in decision.checks if "champion" in item.name and item.interval]
+    assert -(z**2) / (rows / 5 + z**2) == pytest.approx(check.interval.low)
+    assert (0.0, 0.0) == (check.interval.value, check.interval.high)
+    assert f"losses that no row shows (one of class 1 costs {5 / rows:.4f})" in check.received
+
+
+def test_a_threshold_that_is_not_accuracys_tells_no_rows_apart():
+    """Two classes, the same most probable classes on 400 rows, told by thresholds of 0.2 and 0.5."""
+    generator = np.random.default_rng(3)
+    y_true = (generator.random(400) < 0.5).astype(int)
+    champion = contender("champion", np.where(generator.random(400) < 0.9, y_true, 1 - y_true), 2, sure=0.7)
+    shifted = champion.predictions * 0.999 + 0.0005
+    strict = replace(
+        champion,
+        name="challenger",
+        model_sha256="other",
+        predictions=shifted,
+        classes_said=(shifted[:, 1] > 0.2).astype(int),
     )
-    assert by_hand.low == pytest.approx(found.low, abs=0.1 / rows)
-    assert found.value == 0.0
+    rules = replace(RULES, primary=primary_called("accuracy"))
+    (check,) = [
+        item
+        for item in next_champion(y_true, strict, champion, rules).checks
+        if "champion" in item.name and item.interval
+    ]
+    z = stats.norm.ppf(0.975)
+    assert -(z**2) / (400 + z**2) == pytest.approx(check.interval.low)
 
 
 def test_who_must_be_better_is_asked_nothing_of_the_kind():
-    """Superiority has its own proof: the same answers on 60 rows more than suffice to see a gain."""
+    """Superiority has its own proof: the bootstrap of the rows as they are."""
     y_true = np.arange(60) % 2
-    said = np.where(np.arange(60) < 12, 1 - y_true, y_true)
-    champion = replace(contender("champion", said, 2), metric=balanced_accuracy_score)
-    better = replace(contender("better", y_true, 2), metric=balanced_accuracy_score)
+    wrong = np.where(np.arange(60) < 12, 1 - y_true, y_true)
+    champion, better = (
+        replace(contender(name, answers, 2), metric=balanced_accuracy_score)
+        for name, answers in (("champion", wrong), ("better", y_true))
+    )
     rules = replace(RULES, mode="superiority", non_inferiority_margin=None)
-    (found,) = [
-        item.interval
+    (check,) = [
+        item
         for item in next_champion(y_true, better, champion, rules).checks
         if "champion" in item.name and item.interval
     ]
@@ -151,4 +171,5 @@ def test_who_must_be_better_is_asked_nothing_of_the_kind():
         confidence=0.95,
         seed=0,
     )
-    assert alone == found
+    assert alone == check.interval
+    assert "no row shows" not in check.received

@@ -155,7 +155,8 @@ class Children:
             stdin=subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509  # one thread only
         )

@@ -20,6 +20,7 @@ from pipeline.drift import (
     verdict,
 )
 from pipeline.retraining.known_rows import Rows
+from pipeline.sample_table import SIDE_PREFIX
 
 MOST_ROWS = 2000
 """Of each kind that the linear autoencoder sees: its error is well known from so many."""
@@ -28,6 +29,8 @@ MIN_FITTED = 40
 MOST_VALUES = 1024
 """Of one image; larger ones are thinned out."""
 IDENTITY = ("sample_id", "row")
+DESCRIPTION = ("label", "target", "group", "given_split", "time")
+"""What may be said otherwise of a sample whose content is the same; side columns too."""
 
 
 def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows: int) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows
         min_rows: New rows below which nothing is compared.
 
     Returns:
-        `new_rows`, `lost_rows`, `lost_share`; `verdict` of the drift, or why there is none in `skipped`;
+        `new_rows`, `lost_rows`, `lost_share`; `changed_rows`: of the same content, with another label, target, group,
+        time or side column; `verdict` of the drift, or why there is none in `skipped`;
         `findings`, the largest first.
     """
     before, after = Counter(known.samples["content_sha256"]), Counter(now.samples["content_sha256"])
@@ -51,8 +55,10 @@ def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows
         now.samples["sample_id"]
     )
     lost = int((~kept).sum())
+    new = (after - before).total()
     counted = {
-        "new_rows": (after - before).total(),
+        "new_rows": new,
+        "changed_rows": _differing(known.samples, now.samples) - new,
         "lost_rows": lost,
         "lost_share": round(lost / max(1, len(known.samples)), 6),
     }
@@ -121,6 +127,20 @@ def in_words(found: dict[str, Any], most: int = 3) -> list[str]:
         + (f", PSI {item['stability']:.2f})" if item["stability"] is not None else ")")
         for item in found.get("findings", [])[:most]
     ]
+
+
+def _differing(known: pd.DataFrame, now: pd.DataFrame) -> int:
+    """Return how many rows of today are not, with all that is said of them, among the known ones."""
+    described = [
+        name
+        for name in known.columns.intersection(now.columns)
+        if name in DESCRIPTION or name.startswith(SIDE_PREFIX)
+    ]
+    before, after = (
+        Counter(side[["content_sha256", *described]].astype(str).itertuples(index=False, name=None))
+        for side in (known, now)
+    )
+    return (after - before).total()
 
 
 def _counts(labels: pd.Series) -> dict[Hashable, int]:

@@ -112,9 +112,9 @@ def _one_round(
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
-    run.once("train", lambda: work.train(children, looked))
+    trained = run.once("train", lambda: work.train(children, looked))
     run.once("dvc push", lambda: work.push_data(children))
-    run.once("commit", lambda: work.commit(children, looked, refreshed))
+    run.once("commit", lambda: work.commit(children, looked, refreshed, trained))
     run.once("git push", lambda: work.push(children, branches))
     registered = run.once("register", lambda: work.register(children))
     return {**registered, "exit_code": 3 if registered["outcome"] in ("refused", "held") else 0}
@@ -161,6 +161,7 @@ def _close(run: Run, settings: Retrain, outcome: Facts) -> Facts:
 def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
     looked, refreshed = run.facts.get("look", {}), run.facts.get("refresh", {})
     drift = looked.get("drift", {})
+    after = run.facts.get("train", {}).get("rows", refreshed.get("rows_after"))
     return {
         "run": run.run_id,
         "ended": clock.now().isoformat(),
@@ -172,7 +173,7 @@ def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
         "accepted_drift": run.facts.get("drift", {}).get("accepted_drift", ""),
         "ignored_edits": run.facts.get("edits", {}).get("ignored_edits", []),
         "rows_before": refreshed.get("rows_before"),
-        "rows_after": refreshed.get("rows_after"),
+        "rows_after": after,
         "new_rows": drift.get("new_rows"),
         "lost_rows": drift.get("lost_rows"),
         "seconds": dict(run.seconds),

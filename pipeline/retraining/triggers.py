@@ -87,6 +87,8 @@ def look(
     moved: Moved,
     *,
     new_rows: int,
+    changed_rows: int,
+    lost_rows: int,
     min_new_rows: int,
     age_days: float | None,
     max_age_days: float,
@@ -99,7 +101,9 @@ def look(
     Args:
         moved: See `moved_inputs`.
         new_rows: Rows that were not among those of the committed results.
-        min_new_rows: How many are enough.
+        changed_rows: Rows of the same content with another label, say.
+        lost_rows: Rows of the committed results that are gone.
+        min_new_rows: How many of them all are enough.
         age_days: How long ago the last retrain ended, in days; None if there was none.
         max_age_days: From when on fewer rows are enough.
         drift: `none`, `report`, `refuse` or `unknown`.
@@ -110,14 +114,13 @@ def look(
     age = "no retrain yet" if age_days is None else f"{age_days:.1f} days since the last retrain"
     if old and not moved.data:
         age += "; the data is the same, so the same model would come out"
+    others = ((changed_rows, "changed"), (lost_rows, "gone"))
+    rows = ", ".join([f"{new_rows:,} new rows", *(f"{count:,} {word}" for count, word in others if count)])
+    enough = new_rows + changed_rows + lost_rows >= min_new_rows
     return [
         Trigger("never_trained", bool(moved.never), _named(moved.never, "stages without a result")),
         Trigger("not_judged", *not_judged),
-        Trigger(
-            "new_rows",
-            new_rows >= min_new_rows and moved.data,
-            f"{new_rows:,} new rows, {min_new_rows:,} are enough",
-        ),
+        Trigger("new_rows", enough and moved.data, f"{rows}, {min_new_rows:,} are enough"),
         Trigger("age", old and moved.data, f"{age}, {max_age_days:g} are allowed"),
         Trigger("drift", drift in ("report", "refuse"), f"drift: {drift}"),
         Trigger("code", bool(moved.code), _named(moved.code, "files changed")),

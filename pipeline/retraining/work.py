@@ -89,6 +89,8 @@ def look(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     fired = triggers.look(
         moved,
         new_rows=found["new_rows"],
+        changed_rows=found.get("changed_rows", 0),
+        lost_rows=found["lost_rows"],
         min_new_rows=settings.min_new_rows,
         age_days=_results_age_days(children),
         max_age_days=settings.max_age_days,
@@ -140,6 +142,9 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
 def train(children: Children, looked: Facts) -> Facts:
     """Bring the model up to date; where only its judgement is missing, that is the one of the committed results.
 
+    Returns:
+        Of how many rows it is.
+
     Raises:
         ChildFailed: With the exit code and message of the stage that failed.
     """
@@ -153,7 +158,7 @@ def train(children: Children, looked: Facts) -> Facts:
         # What neither the cache nor a remote has is made anew below.
         children.dvc("checkout")
     children.repro("evaluate")
-    return {}
+    return {"rows": read_json(children.tree / paths.SOURCE_JSON)["count"]}
 
 
 def push_data(children: Children) -> Facts:
@@ -172,10 +177,10 @@ def push_data(children: Children) -> Facts:
     return {"dvc_push": "pushed"}
 
 
-def commit(children: Children, looked: Facts, refreshed: Facts) -> Facts:
+def commit(children: Children, looked: Facts, refreshed: Facts, trained: Facts) -> Facts:
     """Commit the results to the branch of results."""
     why = ", ".join(item["name"] for item in looked["triggers"] if item["fired"])
-    rows = f"{refreshed['rows_before'] or 0:,} to {refreshed['rows_after']:,} rows"
+    rows = f"{refreshed['rows_before'] or 0:,} to {trained.get('rows', refreshed['rows_after']):,} rows"
     details = "\n".join(
         f"- {item['name']}: {item['figures']}" for item in looked["triggers"] if item["fired"]
     )

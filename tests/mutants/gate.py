@@ -15,8 +15,8 @@ MUTANTS = (
     Mutant(
         "the loss that no example shows",
         "pipeline/gate_opponents.py",
-        "replace(interval, low=min(interval.low, _low_if_unseen(question, opponent, rules)))",
-        "replace(interval)",
+        '"unseen_loss": loss.cost if loss else 0.0,',
+        '"unseen_loss": 0.0,',
         ("tests/test_gate_simulation.py::test_what_is_not_better_passes_no_oftener_than_stated",),
     ),
     Mutant(

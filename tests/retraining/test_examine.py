@@ -106,6 +106,31 @@ def test_rows_that_are_gone_are_counted(examined):
     assert (found["new_rows"], found["lost_rows"], found["lost_share"]) == (0, 100, 0.25)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("label", "b"), ("target", 2.5), ("group", "p9"), ("time", "2026-01-02"), ("side.age", None)],
+)
+def test_what_is_said_of_a_row_may_change(examined, column, value):
+    """Seven of 400 known rows, in a table that has such columns; their content is the same."""
+    known, pictures = rows(0, 400, labels="a")
+    described = {"target": 1.0, "group": "p1", "time": "2026-01-01", "side.age": 30.0}
+    known = Rows(known.samples.assign(**described), known.statistics)
+    now = known.samples.copy()
+    now.loc[3:9, column] = value
+    found = examined((Rows(now, known.statistics), pictures), known=known)
+    assert (found["new_rows"], found["changed_rows"], found["lost_rows"]) == (0, 7, 0)
+
+
+def test_new_rows_are_not_changed_ones(examined):
+    """Fifty more, one of them a second copy of a known row, and one known row with another label."""
+    known, pictures = rows(0, 400)
+    relabelled = known.samples.copy()
+    relabelled.loc[0, "label"] = "b"
+    copy = (Rows(known.samples[1:2], known.statistics[1:2]), pictures[1:2])
+    found = examined((Rows(relabelled, known.statistics), pictures), rows(400, 49), copy)
+    assert (found["new_rows"], found["changed_rows"]) == (50, 1)
+
+
 def test_series_that_grew_are_not_gone(examined):
     """Their content is new and their names are not: nothing is lost, all of them are new."""
     table, pictures = rows(0, 40)

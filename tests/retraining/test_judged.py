@@ -63,7 +63,9 @@ def test_the_results_are_judged_and_not_a_few_rows_that_came_later(children, mon
     monkeypatch.setattr("pipeline.retraining.work.examined", lambda *_: few)
     children.fail, children.rows = {}, 101
     results = git(children.project, "rev-parse", "retrain/main")
-    assert fired(retrain(children)) == ["not_judged"]
+    entry = retrain(children)
+    assert fired(entry) == ["not_judged"]
+    assert (entry["rows_before"], entry["rows_after"]) == (100, 100)
     assert git(children.project, "rev-parse", "retrain/main") == results
 
 

@@ -290,13 +290,15 @@ def test_drift_beyond_the_bound_is_refused_unless_accepted_with_a_reason(childre
 
 
 def test_a_source_that_lost_too_many_rows_is_refused(children):
-    """A complete file may still be half of the data: 11 of 100 rows are gone, 10 may be."""
+    """A complete file may still be half of the data: 11 of 100 rows are gone; 10 may be, and are forgotten."""
     retrain(children)
     children.rows = 89
     with pytest.raises(DataRefused, match="lost 11 known rows"):
         retrain(children)
     children.rows = 90
-    assert retrain(children)["outcome"] == "nothing_to_do"
+    entry = retrain(children)
+    assert (entry["outcome"], fired(entry)) == ("promoted", ["new_rows"])
+    assert "0 new rows, 10 gone, 1 are enough" in [item["figures"] for item in entry["triggers"]]
 
 
 def test_results_are_pushed(project, children, tmp_path):

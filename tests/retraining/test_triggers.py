@@ -9,6 +9,8 @@ from pipeline.retraining.triggers import Moved, look, moved_inputs
 
 CALM = {
     "new_rows": 0,
+    "changed_rows": 0,
+    "lost_rows": 0,
     "min_new_rows": 10,
     "age_days": 1.0,
     "max_age_days": 7.0,
@@ -31,6 +33,10 @@ def fired(moved=NOTHING, **changes):
         (NOTHING, {}, []),
         (DATA, {"new_rows": 9}, []),
         (DATA, {"new_rows": 10}, ["new_rows"]),
+        (DATA, {"changed_rows": 10}, ["new_rows"]),
+        (DATA, {"lost_rows": 10}, ["new_rows"]),
+        (DATA, {"new_rows": 3, "changed_rows": 3, "lost_rows": 3}, []),
+        (DATA, {"new_rows": 3, "changed_rows": 3, "lost_rows": 4}, ["new_rows"]),
         (DATA, {"new_rows": 1, "age_days": 7.0}, ["age"]),
         (DATA, {"new_rows": 1, "age_days": None}, []),
         (NOTHING, {"age_days": 99.0}, []),
@@ -51,6 +57,8 @@ def test_every_trigger_tells_its_figures():
     """Also those that did not fire."""
     said = {trigger.name: trigger.figures for trigger in look(DATA, **(CALM | {"new_rows": 3}))}
     assert said["new_rows"] == "3 new rows, 10 are enough"
+    changed = look(DATA, **(CALM | {"new_rows": 3, "changed_rows": 2, "lost_rows": 1}))
+    assert "3 new rows, 2 changed, 1 gone, 10 are enough" in {trigger.figures for trigger in changed}
     assert said["age"] == "1.0 days since the last retrain, 7 are allowed"
 
 
