@@ -78,7 +78,8 @@ def allowing_for_losses(value: float, standard_error: float, cost: float, confid
     """
     either = (standard_error**2 / cost + value**2) / cost
     more = value / cost
-    ours, theirs = (max(0.0, (either + sign * more) / 2) for sign in (1, -1))
+    ours = max(0.0, more, (either + more) / 2)  # losses that cost less than d may imply fewer than none won
+    theirs = ours - more
     return difference_bounds(ours, theirs, 1 / cost, (1 - confidence) / 2).low
 
 

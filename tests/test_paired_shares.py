@@ -154,3 +154,11 @@ def test_many_losses_that_were_seen_leave_the_usual_interval():
     """Of 100,000 examples: value minus z standard errors, to one in a hundred of them."""
     expected = -0.01 - stats.norm.ppf(0.975) * 0.002
     assert expected == pytest.approx(allowing_for_losses(-0.01, 0.002, 1e-5, 0.95), abs=2e-5)
+
+
+def test_losses_that_cost_less_than_the_worst_keep_the_value():
+    """Sixteen of 400 that cost half of d each: at least eight whole ones, and none won."""
+    error = np.sqrt(16 * 0.5**2) / 400
+    expected = difference_bounds(0, 8, 400, 0.025)
+    assert expected.value == pytest.approx(-8 / 400)
+    assert expected.low == pytest.approx(allowing_for_losses(-8 / 400, error, 1 / 400, 0.95))

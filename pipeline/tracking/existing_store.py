@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import sqlalchemy
 from mlflow.tracking import MlflowClient
 
 from pipeline.paths import SQLITE, home_dir, tracking_uri
 from pipeline.runtime import InputMissing
-from pipeline.tracking.store import Store, service_errors
+from pipeline.tracking.store import Store, opening, service_errors, without_password
 
 
 def open_existing_store(root: Path) -> Store:
@@ -24,7 +25,14 @@ def open_existing_store(root: Path) -> Store:
             f"There is no model registry. Expected {uri.removeprefix(SQLITE)}. Received: no such file. Set "
             "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`."
         )
-    return Store(MlflowClient(uri), uri, "", "")
+    with service_errors(uri):
+        client = _existing_client(uri)
+    if client is None:
+        raise InputMissing(
+            f"There is no model registry. Expected tables of MLflow in {without_password(uri)}. Received: none. Set "
+            "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`, which makes them."
+        )
+    return Store(client, uri, "", "")
 
 
 def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
@@ -34,4 +42,16 @@ def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
         ServiceDown: The store does not answer.
     """
     with service_errors(uri):
-        return bool(MlflowClient(uri).search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'"))
+        client = _existing_client(uri)
+        return client is not None and bool(
+            client.search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'")
+        )
+
+
+def _existing_client(uri: str) -> MlflowClient | None:
+    """Return a client, or None where a database has no tables of MLflow, which a client would begin to make."""
+    if uri.startswith(("http", SQLITE)):
+        return MlflowClient(uri)
+    with opening(uri):
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        return MlflowClient(uri) if sqlalchemy.inspect(engine).has_table("alembic_version") else None

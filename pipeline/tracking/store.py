@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+import sqlalchemy
 import sqlalchemy.exc
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
@@ -28,6 +29,7 @@ from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import store_lock
 
 DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
+ADVISORY_LOCK = int.from_bytes(b"millrace")
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
 
@@ -73,15 +75,34 @@ def open_store(root: Path, experiment: str) -> Store:
         if uri.startswith("http"):
             client = MlflowClient(uri)
             return Store(client, uri, experiment, _experiment_id(client, experiment, None))
-        # The first opening creates some fifty tables in many steps. Four processes that do it at once
-        # leave a file that no MLflow can open again, so only the holder of the lock may look at it.
-        with store_lock(uri, "open"):
+        with opening(uri):
             if uri.startswith(SQLITE):
                 create_sqlite(Path(uri.removeprefix(SQLITE)))
             client = MlflowClient(uri)
             return Store(
                 client, uri, experiment, _experiment_id(client, experiment, artifact_root(uri, root))
             )
+
+
+@contextmanager
+def opening(uri: str) -> Iterator[None]:
+    """Hold the locks under which a database is opened for the first time.
+
+    That creates some fifty tables in many steps. Four processes that do it at once leave a file that no MLflow can
+    open again, or fail in PostgreSQL; there the processes of other machines wait as well.
+
+    Raises:
+        Busy: Another process of this machine held the lock all the time.
+    """
+    with store_lock(uri, "open"):
+        if not uri.startswith("postgresql"):
+            yield
+            return
+        engine = sqlalchemy.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            # The end of the connection lets go, also where the process dies.
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+            yield
 
 
 def create_sqlite(path: Path) -> None:

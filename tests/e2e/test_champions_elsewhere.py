@@ -1,8 +1,14 @@
 """Promotion by several machines on one PostgreSQL database, directly and through an MLflow server."""
 
+import subprocess
+import sys
+
 import pytest
 
+from pipeline.runtime import InputMissing
 from pipeline.tracking import champions, registry
+from pipeline.tracking.existing_store import has_tagged_version, open_existing_store
+from tests.e2e.clones import environment
 from tests.e2e.services import MlflowServer, postgres
 from tests.racing import race
 from tests.registered import make_champion, register, store_in
@@ -42,3 +48,49 @@ def test_of_machines_that_promote_at_once_exactly_one_wins(root):
     (winner,) = [number for number, said in outcome.items() if said == "won"]
     assert [1, winner] == [item.version for item in champions.champions(store, "digits")]
     assert {"champion": winner, "previous": 1} == champions.aliases(store, "digits")
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from pipeline.tracking.existing_store import has_tagged_version
+from pipeline.tracking.store import open_store
+if sys.argv[1] == "look":
+    print(has_tagged_version(sys.argv[2], "pictures", "millrace.judged", "0"))
+else:
+    print(open_store(Path.cwd(), "pictures").experiment)
+"""
+
+
+def test_machines_that_open_an_empty_database_at_once_make_its_tables_once(tmp_path):
+    """Four that look what was judged and four that record, each with temporary folders, and locks, of its own."""
+    with postgres() as uri:
+        started = []
+        for number in range(8):
+            folder = tmp_path / str(number)
+            (folder / "tmp").mkdir(parents=True)
+            settings = environment(MLFLOW_TRACKING_URI=uri, TMPDIR=str(folder / "tmp"))
+            command = [sys.executable, "-c", LOOK, ("look", "record")[number % 2], uri]
+            started.append(
+                subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=settings,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+        said = [process.communicate()[0] for process in started]
+        assert [0] * 8 == [process.returncode for process in started], "\n".join(said)
+        assert ["False", "pictures"] * 4 == [text.split()[-1] for text in said]
+
+
+def test_looking_into_an_empty_database_makes_no_tables(tmp_path, monkeypatch):
+    """Neither for what was judged nor for a model."""
+    with postgres() as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert not has_tagged_version(uri, "pictures", "millrace.judged", "0")
+        for _ in range(2):
+            with pytest.raises(InputMissing, match="Expected tables of MLflow in postgresql"):
+                open_existing_store(tmp_path)

@@ -34,6 +34,13 @@ MUTANTS = (
         ("tests/retraining/test_judged.py",),
     ),
     Mutant(
+        "rows that changed or are gone",
+        "pipeline/retraining/triggers.py",
+        "    enough = new_rows + changed_rows + lost_rows >= min_new_rows\n",
+        "    enough = new_rows >= min_new_rows\n",
+        ("tests/retraining/test_triggers.py::test_what_fires_a_trigger",),
+    ),
+    Mutant(
         "a DVC remote that gives nothing",
         "pipeline/retraining/work.py",
         '        if found.get("asked_remote"):',
