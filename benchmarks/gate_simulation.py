@@ -254,7 +254,8 @@ def _rankers(generator: np.random.Generator, scenario: Scenario, _members: np.nd
     truth, scores = _ranked(generator, scenario.rows, scenario.positive)
     challenger = scores + generator.normal(scale=0.3, size=scenario.rows)
     if scenario.difference:
-        lost = truth & (generator.random(scenario.rows) < _share_lost(scenario))
+        share = _share_lost(scenario.kind, scenario.positive, scenario.difference)
+        lost = truth & (generator.random(scenario.rows) < share)
         challenger = np.where(lost, generator.normal(size=scenario.rows), scores)
     said = {"challenger": challenger, "champion": scores, "baseline": np.zeros(scenario.rows)}
     models = {
@@ -277,19 +278,19 @@ def _probabilities(scores: np.ndarray) -> np.ndarray:
 
 
 @lru_cache
-def _share_lost(scenario: Scenario) -> float:
-    """Return the share of positive examples to lose for the true difference, from 200,000 rows."""
+def _share_lost(kind: str, positive: float, wanted: float) -> float:
+    """Return the share of positive examples to lose for the true difference, from two million rows."""
     generator = np.random.default_rng(0)
-    truth, scores = _ranked(generator, 200_000, scenario.positive)
+    truth, scores = _ranked(generator, 2_000_000, positive)
     luck, other = generator.random(len(truth)), generator.normal(size=len(truth))
-    metric = RANKERS[scenario.kind]
+    metric = RANKERS[kind]
     champion = float(metric(truth.astype(int), _probabilities(scores)))
 
     def difference(share: float) -> float:
         worse = np.where(truth & (luck < share), other, scores)
         return float(metric(truth.astype(int), _probabilities(worse))) - champion
 
-    return float(optimize.brentq(lambda share: difference(share) - scenario.difference, 0, 0.9, xtol=1e-3))
+    return float(optimize.brentq(lambda share: difference(share) - wanted, 0, 0.9, xtol=1e-4))
 
 
 def _found_if_worse(scenario: Scenario) -> float:

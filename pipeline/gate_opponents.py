@@ -138,7 +138,7 @@ def _unseen_loss(question: Question) -> Loss | None:
     model = question.challenger
     if not model.classes:
         return None
-    return unseen_loss(question.y_true, model.predictions, model.metric, question.blocks)
+    return unseen_loss(question.y_true, len(model.classes), model.metric, question.blocks)
 
 
 def _improvement(

@@ -16,13 +16,12 @@ from pipeline.resamples import DrawnTogether, num_units
 
 
 class Loss(NamedTuple):
-    """A lost example, as it would cost most.
+    """A lost example.
 
     Attributes:
-        true_class: Index of its class, the rarest: of a mean over classes, of F1 of what is looked for and of a
-            ranking its examples are the largest parts.
-        cost: By how much the score falls; where examples are drawn together, if as many are lost as say as much
-            as one.
+        true_class: Index of its class.
+        cost: By how much the score falls, above 0; where examples are drawn together, if as many are lost as say
+            as much as one.
     """
 
     true_class: int
@@ -30,32 +29,30 @@ class Loss(NamedTuple):
 
 
 def unseen_loss(
-    y_true: npt.NDArray[Any],
-    probabilities: npt.NDArray[np.floating],
-    metric: Metric,
-    blocks: DrawnTogether | None = None,
+    y_true: npt.NDArray[Any], num_classes: int, metric: Metric, blocks: DrawnTogether | None = None
 ) -> Loss:
-    """Return what one more lost example would cost.
+    """Return what one lost example costs a model that answers all others right.
 
-    Of the rarest class in `y_true` the example that is surest to be right is given to the next rarest instead,
-    as surely as can be: it is confused, or comes last in the ranking.
+    It is of the rarest class in `y_true`, whose examples are the largest parts of a mean over classes, of F1 of
+    what is looked for and of a ranking; the next rarest is said instead, as surely as can be. No answer of a real
+    model is looked at: one that never says the rarest class has nothing left to lose there, but elsewhere.
 
     Args:
         y_true: Class index per example, shape (num_examples,).
-        probabilities: The model's, shape (num_examples, num_classes).
-        metric: A score that judges them.
+        num_classes: How many there are, at least 2.
+        metric: A score of classes.
         blocks: What is drawn together; None: each example alone.
 
     Returns:
-        A cost of 0 where the score does not exist, or does not fall.
+        At least what it is of accuracy, also where the score does not fall, or does not exist.
     """
-    num_examples, num_classes = probabilities.shape
+    num_examples = len(y_true)
     counts = np.bincount(y_true, minlength=num_classes)
     # Classes that do not occur come last: what would be lost of them, these examples do not judge.
     rarest, wrong = np.argsort(np.where(counts, counts, np.inf), kind="stable")[:2]
-    surest = np.where(y_true == rarest, probabilities[:, rarest], -np.inf).argmax()
-    lost = np.array(probabilities, dtype=float)
-    lost[surest] = np.eye(num_classes)[wrong]
-    fall = float(metric(y_true, probabilities, None)) - float(metric(y_true, lost, None))
-    share = num_examples / num_units(num_examples, blocks)
-    return Loss(int(rarest), max(0.0, float(np.nan_to_num(fall))) * share)
+    right = np.eye(num_classes)[y_true]
+    lost = right.copy()
+    lost[np.argmax(y_true == rarest)] = np.eye(num_classes)[wrong]
+    fall = float(metric(y_true, right, None)) - float(metric(y_true, lost, None))
+    cost = max(float(np.nan_to_num(fall)), 1 / num_examples)
+    return Loss(int(rarest), cost * num_examples / num_units(num_examples, blocks))

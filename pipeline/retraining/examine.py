@@ -44,23 +44,27 @@ def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows
         min_rows: New rows below which nothing is compared.
 
     Returns:
-        `new_rows`, `lost_rows`, `lost_share`; `changed_rows`: of the same content, with another label, target, group,
-        time or side column; `verdict` of the drift, or why there is none in `skipped`;
+        `new_rows`, `lost_rows`, `lost_share`; `changed_rows` and `changed_share`: of the same content, with another
+        label, target, group, given split, time or side column that both have; `verdict` of the drift, or why there is
+        none in `skipped`;
         `findings`, the largest first.
     """
     before, after = Counter(known.samples["content_sha256"]), Counter(now.samples["content_sha256"])
     is_new = ~now.samples["content_sha256"].isin(before)
-    # A series that grew has other content under its old name: it is not gone.
-    kept = known.samples["content_sha256"].isin(after) | known.samples["sample_id"].isin(
-        now.samples["sample_id"]
-    )
-    lost = int((~kept).sum())
+    # A series that grew has other content under its old name: it is not gone. A number of a line is no such name:
+    # another known row has moved there.
+    grown = now.samples.loc[is_new, "sample_id"]
+    missing = before - after
+    replaced = known.samples["content_sha256"].isin(missing) & known.samples["sample_id"].isin(grown)
+    lost = missing.total() - int(replaced.sum())
     new = (after - before).total()
+    changed = _differing(known.samples, now.samples) - new
     counted = {
         "new_rows": new,
-        "changed_rows": _differing(known.samples, now.samples) - new,
+        "changed_rows": changed,
         "lost_rows": lost,
         "lost_share": round(lost / max(1, len(known.samples)), 6),
+        "changed_share": round(changed / max(1, len(known.samples)), 6),
     }
     if is_new.sum() < min_rows:
         few = f"{is_new.sum()} rows with new content, {min_rows} are needed to compare"

@@ -175,6 +175,7 @@ def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
         "rows_before": refreshed.get("rows_before"),
         "rows_after": after,
         "new_rows": drift.get("new_rows"),
+        "changed_rows": drift.get("changed_rows"),
         "lost_rows": drift.get("lost_rows"),
         "seconds": dict(run.seconds),
         "commit": run.facts.get("commit", {}).get("commit", ""),

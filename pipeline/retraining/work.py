@@ -105,7 +105,7 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
     """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
 
     Raises:
-        DataRefused: Too many known rows are gone, the new ones drifted too far, or nobody can tell.
+        DataRefused: Too many known rows are gone or changed, the new ones drifted too far, or nobody can tell.
         ServiceDown: Nobody can tell, because the DVC remote did not give what is needed for that.
     """
     found = looked["drift"]
@@ -124,10 +124,12 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
                 "that comparison: `millrace retrain --accept-drift REASON`."
             )
         raise DataRefused(f"{unknown}Bring it back with `dvc push` and `dvc fetch` from where it is. {fix}")
-    if found.get("lost_share", 0.0) > bounds.max_lost_share:
+    lost_share, changed_share = found.get("lost_share", 0.0), found.get("changed_share", 0.0)
+    if lost_share + changed_share > bounds.max_lost_share:
+        changed = f" and says other things of {found['changed_rows']:,}" if changed_share else ""
         raise DataRefused(
-            f"The source lost {found['lost_rows']:,} known rows. Expected a share of at most "
-            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {found['lost_share']:.3f}. {fix}"
+            f"The source lost {found['lost_rows']:,} known rows{changed}. Expected a share of at most "
+            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {lost_share + changed_share:.3f}. {fix}"
         )
     if found["verdict"] == "refuse":
         from pipeline.retraining.examine import in_words

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-import sqlalchemy
 from mlflow.tracking import MlflowClient
 
 from pipeline.paths import SQLITE, home_dir, tracking_uri
 from pipeline.runtime import InputMissing
-from pipeline.tracking.store import Store, opening, service_errors, without_password
+from pipeline.tracking.store import Store, has_tables, opening, service_errors, without_password
+
+DATABASES = ("postgresql", "mysql", "mssql")
 
 
 def open_existing_store(root: Path) -> Store:
@@ -50,8 +51,7 @@ def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
 
 def _existing_client(uri: str) -> MlflowClient | None:
     """Return a client, or None where a database has no tables of MLflow, which a client would begin to make."""
-    if uri.startswith(("http", SQLITE)):
+    if not uri.startswith(DATABASES):
         return MlflowClient(uri)
     with opening(uri):
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-        return MlflowClient(uri) if sqlalchemy.inspect(engine).has_table("alembic_version") else None
+        return MlflowClient(uri) if has_tables(uri) else None

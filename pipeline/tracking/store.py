@@ -25,8 +25,8 @@ from pipeline import paths
 from pipeline.artifacts import fsync_dir, remove_leftovers
 from pipeline.config import load_params
 from pipeline.paths import SQLITE, tracking_uri
-from pipeline.runtime import NotPermitted, ServiceDown, StorageFailed, UserError
-from pipeline.tracking.locks import store_lock
+from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed, UserError
+from pipeline.tracking.locks import LOCK_TIMEOUT_SECONDS, store_lock
 
 DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
 ADVISORY_LOCK = int.from_bytes(b"millrace")
@@ -92,17 +92,33 @@ def opening(uri: str) -> Iterator[None]:
     open again, or fail in PostgreSQL; there the processes of other machines wait as well.
 
     Raises:
-        Busy: Another process of this machine held the lock all the time.
+        Busy: Another process held a lock all the time.
     """
     with store_lock(uri, "open"):
-        if not uri.startswith("postgresql"):
+        if not uri.startswith("postgresql") or has_tables(uri):
             yield
             return
-        engine = sqlalchemy.create_engine(uri, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
-        with engine.connect() as connection:
-            # The end of the connection lets go, also where the process dies.
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS:.0f}s'"))
+            try:
+                # The end of the transaction lets go, also where the process dies.
+                key = {"key": ADVISORY_LOCK}
+                connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), key)
+            except sqlalchemy.exc.OperationalError as error:
+                if "lock timeout" not in str(error):
+                    raise
+                raise Busy(
+                    f"Another machine has been making the tables of MLflow in {without_password(uri)} for "
+                    f"{LOCK_TIMEOUT_SECONDS:.0f} s. Expected it to be done by now. Run the command again."
+                ) from None
             yield
+
+
+def has_tables(uri: str) -> bool:
+    """Return whether a database was made by MLflow, to the end: in PostgreSQL its last step shows them all at once."""
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    return bool(sqlalchemy.inspect(engine).has_table("alembic_version"))
 
 
 def create_sqlite(path: Path) -> None:
@@ -149,9 +165,17 @@ def service_errors(uri: str) -> Iterator[None]:
 
     Raises:
         ServiceDown: The store did not answer, or answered with an error of its own.
+        NotPermitted: The database does not let this user make or read tables.
     """
     try:
         yield
+    except sqlalchemy.exc.ProgrammingError as error:
+        if "permission denied" not in str(error):
+            raise
+        raise NotPermitted(
+            f"The database at {without_password(uri)} does not let this user do what MLflow needs. Received: "
+            f"{str(error.orig).splitlines()[0]}. As its owner: GRANT CREATE, USAGE ON SCHEMA public TO the user."
+        ) from error
     except (MlflowException, requests.RequestException, *DATABASE_FAILED) as error:
         if not is_outage(error):
             raise

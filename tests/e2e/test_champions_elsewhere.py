@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy
 
-from pipeline.runtime import InputMissing
+from pipeline.runtime import Busy, InputMissing, NotPermitted
 from pipeline.tracking import champions, registry
+from pipeline.tracking import store as stores
 from pipeline.tracking.existing_store import has_tagged_version, open_existing_store
 from tests.e2e.clones import environment
 from tests.e2e.services import MlflowServer, postgres
@@ -94,3 +96,24 @@ def test_looking_into_an_empty_database_makes_no_tables(tmp_path, monkeypatch):
         for _ in range(2):
             with pytest.raises(InputMissing, match="Expected tables of MLflow in postgresql"):
                 open_existing_store(tmp_path)
+
+
+def test_a_machine_that_never_ends_making_tables_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    """It was suspended, say, with the lock in its hands."""
+    monkeypatch.setattr(stores, "LOCK_TIMEOUT_SECONDS", 1.0)
+    with postgres() as uri, sqlalchemy.create_engine(uri).begin() as other:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        other.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": stores.ADVISORY_LOCK})
+        with pytest.raises(Busy, match="Another machine has been making the tables of MLflow"):
+            stores.open_store(tmp_path, "pictures")
+
+
+def test_a_user_who_may_not_make_tables_is_told_what_is_missing(tmp_path, monkeypatch):
+    """PostgreSQL's own default for everybody but the owner."""
+    with postgres() as uri:
+        with sqlalchemy.create_engine(uri).begin() as owner:
+            owner.execute(sqlalchemy.text("CREATE USER guest"))
+            owner.execute(sqlalchemy.text("REVOKE CREATE ON SCHEMA public FROM public"))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("mlflow@", "guest@"))
+        with pytest.raises(NotPermitted, match="GRANT CREATE, USAGE ON SCHEMA public"):
+            stores.open_store(tmp_path, "pictures")

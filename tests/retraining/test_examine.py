@@ -100,6 +100,24 @@ def test_rows_are_told_apart_by_content_not_by_name(examined):
     assert (found["new_rows"], found["lost_rows"]) == (1, 0)
 
 
+@pytest.mark.parametrize(("gone", "copies"), [((150,), 0), (range(100), 0), (range(0, 400, 2), 0), ((), 3)])
+def test_rows_after_one_that_is_gone_move_up(examined, gone, copies):
+    """Names are numbers of lines: the next row has the name of the one that is gone. Copies are rows too."""
+    known, pictures = rows(0, 400)
+    again = Rows(known.samples[:copies], known.statistics[:copies])
+    known, pictures = joined((known, pictures), (again, pictures[:copies]))
+    known.samples["sample_id"] = known.statistics["sample_id"] = [
+        f"line {row}" for row in range(len(pictures))
+    ]
+    left = ~np.isin(np.arange(len(pictures)), [*gone, *range(400, 400 + copies)])
+    now = known.only(pd.Series(left))
+    now.samples["sample_id"] = now.statistics["sample_id"] = known.samples["sample_id"][
+        : left.sum()
+    ].to_numpy()
+    found = examined((now, pictures[left]), known=known)
+    assert (found["new_rows"], found["changed_rows"], found["lost_rows"]) == (0, 0, len(gone) + copies)
+
+
 def test_rows_that_are_gone_are_counted(examined):
     """A quarter of them."""
     found = examined(rows(100, 300))

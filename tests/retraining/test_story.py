@@ -301,6 +301,21 @@ def test_a_source_that_lost_too_many_rows_is_refused(children):
     assert "0 new rows, 10 gone, 1 are enough" in [item["figures"] for item in entry["triggers"]]
 
 
+def test_too_many_rows_with_other_labels_are_refused(children, monkeypatch):
+    """A column that moved gives half of the data other labels: 8 of 100 are gone and 3 changed, 10 together may."""
+    retrain(children)
+    found = {"new_rows": 0, "lost_rows": 8, "lost_share": 0.08, "changed_rows": 3, "changed_share": 0.03}
+    monkeypatch.setattr(
+        "pipeline.retraining.work.examined", lambda *_: {**found, "verdict": "none", "skipped": []}
+    )
+    children.rows = 99
+    with pytest.raises(
+        DataRefused, match=r"lost 8 known rows and says other things of 3\..*Received: 0\.110"
+    ):
+        retrain(children)
+    assert 3 == entries()[-1]["changed_rows"]
+
+
 def test_results_are_pushed(project, children, tmp_path):
     """To a branch of the same name at the remote."""
     remote = with_remote(project, tmp_path)
