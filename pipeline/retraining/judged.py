@@ -19,10 +19,15 @@ def look(children: Children) -> tuple[bool, str]:
 
     The dvc.lock in the tree may be ahead of them: `validate` writes what it read tonight into it. Where the
     registry does not answer, nothing could be judged either: no reason to retrain tonight, and said as it is.
+
+    Raises:
+        ChildFailed: git cannot read the committed dvc.lock; that is not the same as none.
     """
-    committed = children.git("show", f"HEAD:./{paths.DVC_LOCK.as_posix()}", check=False)
+    name = paths.DVC_LOCK.as_posix()
+    committed = children.git("ls-tree", "--name-only", "HEAD", "--", name).out.strip()
+    text = children.git("show", f"HEAD:./{name}").out if committed else ""
     params = read_yaml(children.tree / paths.PARAMS_YAML)
-    lock = {} if committed.code else yaml_content(committed.out, "the committed dvc.lock")
+    lock = yaml_content(text, "the committed dvc.lock") if committed else {}
     made = relevant_stages(lock.get("stages", {}), params.get("candidates", {}))
     if not made:
         return False, "no results yet"

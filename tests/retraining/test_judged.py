@@ -9,7 +9,8 @@ import pytest
 from pipeline.origin import JUDGED
 from pipeline.paths import tracking_uri
 from pipeline.retraining import story
-from pipeline.retraining.judged import _is_judged
+from pipeline.retraining.children import ChildFailed
+from pipeline.retraining.judged import _is_judged, look
 from pipeline.retraining.places import RETRAIN_DIR
 from pipeline.retraining.work import Wishes
 from pipeline.runtime import ServiceDown, UserError
@@ -106,6 +107,15 @@ def test_a_lost_folder_of_retrains_loses_no_judgement(children):
     git(children.project, "worktree", "remove", "--force", str(children.tree))
     shutil.rmtree(children.project / RETRAIN_DIR, ignore_errors=True)
     assert retrain(children)["outcome"] == "nothing_to_do"
+
+
+def test_a_committed_lock_that_git_cannot_read_is_not_taken_for_none(children):
+    """Its object is gone from the repository: nobody can say what was judged."""
+    retrain(children)
+    digest = git(children.tree, "rev-parse", "HEAD:dvc.lock")
+    (children.project / ".git/objects" / digest[:2] / digest[2:]).unlink()
+    with pytest.raises(ChildFailed, match=r"git show HEAD:\./dvc\.lock"):
+        look(children)
 
 
 def test_a_registry_that_does_not_answer_is_asked_again_tomorrow(children, monkeypatch, capsys):
