@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.settings.data import Data, Features, Leaks, Split, Validate
-from pipeline.settings.families import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Candidate
+from pipeline.settings.families import Candidate
 from pipeline.settings.register import Register
 from pipeline.settings.search import Tune
 from pipeline.settings.section import Activation, Count, Natural, Positive, Section
@@ -20,9 +20,6 @@ from pipeline.settings.training import Training
 from pipeline.strict_yaml import ParamsError, Place, convert, read_yaml
 
 __all__ = [
-    "BASELINES",
-    "BASELINE_FAMILIES",
-    "UNTRAINED_FAMILIES",
     "Params",
     "ParamsError",
     "load_params",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from pipeline.config import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Params, training_of, tune_of
+from pipeline.config import Params, training_of, tune_of
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
 from pipeline.register_rules import (
@@ -19,7 +19,13 @@ from pipeline.register_rules import (
     tolerances_fit_the_task,
 )
 from pipeline.search_space import space_problems
-from pipeline.settings.families import AutoencoderCandidate, CnnCandidate
+from pipeline.settings.families import (
+    BASELINE_FAMILIES,
+    BASELINES,
+    UNTRAINED_FAMILIES,
+    AutoencoderCandidate,
+    CnnCandidate,
+)
 from pipeline.source_file import Source
 from pipeline.task_rules import (
     PAYLOADS,

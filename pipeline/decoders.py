@@ -15,7 +15,7 @@ from keras import layers
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.encoders import KERNEL_SIZE, STRIDES, dense_stack
 from pipeline.model_blocks import dense_block, initializer, l2_penalty
-from pipeline.models.rnn import CELLS
+from pipeline.recurrent_layers import CELLS
 from pipeline.specs import InputSpec
 
 

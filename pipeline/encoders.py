@@ -14,7 +14,7 @@ from pipeline.model_blocks import (
     only_present,
 )
 from pipeline.model_starts import Start
-from pipeline.models.rnn import recurrent
+from pipeline.recurrent_layers import recurrent
 
 KERNEL_SIZE = 3
 STRIDES = 2

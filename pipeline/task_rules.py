@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.combinations import NEED_HISTORY, supports, what_works
-from pipeline.config import UNTRAINED_FAMILIES, Params, training_of
+from pipeline.config import Params, training_of
 from pipeline.settings.data import CLASS_BOUNDS
-from pipeline.settings.families import AutoencoderCandidate
+from pipeline.settings.families import UNTRAINED_FAMILIES, AutoencoderCandidate
 from pipeline.source_file import Source
 
 PAYLOADS = {

@@ -5,66 +5,78 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import path_digest
 from pipeline.stage_inputs import declared_inputs
 from pipeline.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) if path.stem != "__init__"]
 
-# Code that frames, names or shows results and cannot move one: paths, locks, messages, parameter types
-# (docs/decisions/0004), the ledger of the test set, the MLflow record (an outcome of what the other stages computed).
-FRAME = {
-    "__init__",
-    "config",
-    "paths",
-    "stage_inputs",
-    "strict_yaml",
-    "live_log",
-    "follow",
-    "report",
-    "epoch_progress",
-    "test_ledger",
-    "json_lines",
+CANNOT_MOVE_A_RESULT = {
+    "__init__": "holds a docstring",
+    "paths": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
+    "stage_inputs": "compares hashes and stops a stage, computes nothing",
+    "strict_yaml": "reads values or refuses them; tests/test_strict_yaml.py compares them with DVC's own reading, "
+    "and dvc.lock holds them as the parameters of the stage",
+    "live_log": "is written to while training runs, and read by people and the dashboard",
+    "epoch_progress": "draws a bar on a terminal",
 }
+"""Module to the reason why no stage depends on it. What is not here is a dependency wherever it is reached."""
+PARAMETERS = ("config", "settings")
+"""Types and ranges of params.yaml, without a default that moves a number (docs/decisions/0004); the values stand in
+dvc.lock as parameters. A stage that takes more from them than the loader and the types depends on them."""
+TAKEN_FREELY = {"load_params"}
 
 
-def imported_modules(path):
-    """Return the files of `pipeline` that a file imports, anywhere in it."""
-    names = set()
+def imported_names(path):
+    """Yield (file of `pipeline`, the name taken from it; None: all of it) for each import anywhere in a file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            taken = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    files = set()
-    for name in names:
-        if name.startswith("pipeline."):
-            file = ROOT / (name.replace(".", "/") + ".py")
-            package = ROOT / name.replace(".", "/") / "__init__.py"
-            files |= {found for found in (file, package) if found.is_file()}
-    if 'f"pipeline.models.{' in path.read_text():  # looked up by name: the families, and what they import
-        files |= {
-            needed
-            for family in (ROOT / "pipeline/models").glob("*.py")
-            for needed in imported_modules(family)
-        }
-    return files
+            taken = [(node.module, alias.name) for alias in node.names]
+            taken += [(f"{node.module}.{alias.name}", None) for alias in node.names]
+        else:
+            continue
+        for module, name in taken:
+            if module.split(".")[0] == "pipeline":
+                place = ROOT / module.replace(".", "/")
+                for file in (place.with_suffix(".py"), place / "__init__.py"):
+                    if file.is_file():
+                        yield file, name
+    if (
+        'f"pipeline.models.{' in path.read_text()
+    ):  # looked up by name: `${item.family}` in dvc.yaml is the family,
+        for family in sorted((ROOT / "pipeline/models").glob("*.py")):  # and this is what any of them imports
+            yield from imported_names(family)
+
+
+def moves_results(file, name):
+    """Tell whether what is taken from a file can move a result: all of it but the frame and the types of params."""
+    place = file.relative_to(ROOT / "pipeline")
+    if place.stem in CANNOT_MOVE_A_RESULT:
+        return False
+    if place.with_suffix("").parts[0] not in PARAMETERS:
+        return True
+    types = set(TAKEN_FREELY)
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            types.add(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(
+            node.value, ast.Subscript
+        ):  # Annotated[...], Literal[...]
+            types |= {target.id for target in node.targets}
+    return name not in types
 
 
 def code_behind(path):
-    """Return every file of `pipeline` that a file needs, without the frame."""
+    """Return every file of `pipeline` that a file runs and that can move a result."""
     found, waiting = set(), [path]
     while waiting:
-        file = waiting.pop()
-        for needed in imported_modules(file) - found:
-            if (
-                needed.stem in FRAME
-                or "tracking" in needed.parts
-                or {"models", "settings"} & set(needed.parts)
-            ):
-                continue
-            found.add(needed)
-            waiting.append(needed)
+        for needed, name in imported_names(waiting.pop()):
+            if needed not in found and moves_results(needed, name):
+                found.add(needed)
+                waiting.append(needed)
     return {file.relative_to(ROOT).as_posix() for file in found | {path}}
 
 
@@ -121,3 +133,107 @@ def test_ignore_patterns_are_anchored():
         check=False,
     ).stdout.split()
     assert ignored == ["models/best/model.keras"]
+
+
+def everything_imported(path):
+    """Return every file of `pipeline` that a file imports, through all others, whatever it takes from them."""
+    found, waiting = set(), [path]
+    while waiting:
+        new = {file for file, _ in imported_names(waiting.pop())} - found
+        found |= new
+        waiting += new
+    return {file.relative_to(ROOT).as_posix() for file in found | {path}}
+
+
+def lock_what_is_there(project):
+    """Let dvc.lock hold every dependency as it is now, as if all stages had just run."""
+    import yaml
+
+    lock = read_yaml(project / "dvc.lock")
+    for name, entry in lock["stages"].items():
+        kept = {dep["path"]: dep for dep in entry["deps"]}
+        entry["deps"] = [
+            {**kept.get(path, {"path": path, "hash": "md5"}), "md5": path_digest(project / path)}
+            for path in declared_inputs(name).dependencies
+            if (project / path).exists() and path != "params.yaml"
+        ]
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+
+
+def changed_dependencies():
+    """Return stage to the dependencies that `dvc status` calls modified."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return {
+            stage: {
+                path
+                for entry in entries
+                if isinstance(entry, dict)
+                for path, state in entry.get("changed deps", {}).items()
+                if state == "modified"
+            }
+            for stage, entries in repo.status().items()
+        }
+
+
+@pytest.fixture
+def recorded_project(project):
+    """A copy of the project under DVC, whose dvc.lock holds the code as it is."""
+    import subprocess
+
+    subprocess.run(["git", "init", "-q"], check=True)
+    (project / ".dvc/config.local").write_text(
+        "[core]\n    no_scm = true\n    site_cache_dir = .dvc/tmp/site\n"
+    )
+    lock_what_is_there(project)
+    return project
+
+
+def covers(dependency, file):
+    """Tell whether a dependency of dvc.yaml is a file or holds it."""
+    return file == dependency or file.startswith(f"{dependency}/")
+
+
+def test_dvc_status_names_every_stage_that_imports_an_edited_file(recorded_project):
+    """An edit of any module, anywhere behind a stage, is seen, or the module stands in the list with its reason."""
+    names = [stage for stage in read_yaml(Path("dvc.lock"))["stages"] if stage.partition("@")[0] in STAGES]
+    declared = {name: declared_inputs(name).dependencies for name in names}
+    needed = {name: code_behind(ROOT / f"pipeline/stages/{name.partition('@')[0]}.py") for name in names}
+    behind = {
+        name: everything_imported(ROOT / f"pipeline/stages/{name.partition('@')[0]}.py") for name in names
+    }
+    for file in {Path(file) for name in names for file in behind[name] - needed[name]}:
+        assert file.stem in CANNOT_MOVE_A_RESULT or file.with_suffix("").parts[1] in PARAMETERS
+    assert not any(changed_dependencies().values())
+
+    # One edited file at a time below each dependency, so that a folder that is named is named for that file.
+    waiting = {}
+    for file in sorted(set().union(*needed.values())):
+        shortest = min(
+            (dep for deps in declared.values() for dep in deps if covers(dep, file)), key=len, default=file
+        )
+        waiting.setdefault(shortest, []).append(file)
+    while waiting:
+        edited = {files.pop() for files in waiting.values()}
+        waiting = {dep: files for dep, files in waiting.items() if files}
+        before = {file: Path(file).read_bytes() for file in edited}
+        for file, content in before.items():
+            Path(file).write_bytes(content + b"\nEDITED = True\n")
+        told = changed_dependencies()
+        for name in names:
+            for file in edited & needed[name]:
+                assert any(covers(dep, file) for dep in told.get(name, ())), f"{file} is not told of {name}"
+        for file, content in before.items():
+            Path(file).write_bytes(content)
+
+
+def test_an_edited_family_concerns_its_own_candidates_alone(recorded_project):
+    """After an edit of models/rnn.py only candidates of that family are trained and tuned again."""
+    candidates = read_yaml(Path("params.yaml"))["candidates"]
+    with Path("pipeline/models/rnn.py").open("a") as file:
+        file.write("EDITED = True\n")
+    told = {stage for stage, changed in changed_dependencies().items() if "pipeline/models/rnn.py" in changed}
+    own = {name for name, block in candidates.items() if block["family"] == "rnn"}
+    assert own
+    assert told == {f"{stage}@{name}" for stage in ("train", "tune") for name in own}
