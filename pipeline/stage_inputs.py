@@ -45,13 +45,16 @@ class Snapshot:
         return cls(name, digests, _values(declared.params), stamps)
 
     def edited_since(self, moment: float) -> list[str]:
-        """Return the code files written after `moment` (seconds since 1970): Python may have read older ones."""
+        """Return the code files written after `moment` (seconds since 1970): Python may have read older ones.
+
+        A dependency may be such a file or a folder that holds them.
+        """
         now = time.time()
         return [
-            dependency
-            for dependency, stamp in self.stamps.items()
-            if dependency.endswith(".py")
-            and any(moment < changed_ns / 1e9 <= now for *_, changed_ns in stamp)
+            file
+            for stamp in self.stamps.values()
+            for file, *_, changed_ns in stamp
+            if file.endswith(".py") and moment < changed_ns / 1e9 <= now
         ]
 
     def changed(self) -> list[str]:
@@ -147,7 +150,9 @@ def _values(keys: list[str]) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int, int]]:
-    files = [path] if not path.is_dir() else sorted(file for file in path.rglob("*") if file.is_file())
+    # Python writes its compiled files beside the code while a stage runs; DVC is told to pass over them, too.
+    inside = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
+    files = [path] if not path.is_dir() else sorted(file for file in inside if file.is_file())
     stamps = []
     for file in files:
         try:
