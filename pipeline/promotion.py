@@ -83,27 +83,57 @@ def decide(
         opponent_sha256=champion_sha256,
         rules=rules,
     )
-    revoked = revocation(store, model_name, version.model_sha256)
-    if revoked is not None:
-        words = f"{in_words(revoked)} It never becomes champion again."
-        return content(refusal(words), num_rows=0, rows_left_out=0)
-    recorded = recorded_decision(version)
-    applied = version.tags.get(APPLIED) == "true"
-    if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
-        return recorded
-    if version.model_sha256 == champion_sha256:
-        # By another machine perhaps, since the version was read.
-        promoted = applied_promotion(version_numbered(store, model_name, version.number)) or {}
-        return content(unchanged(candidate, promoted.get("reasons", ())), num_rows=0, rows_left_out=0)
+    known = _known_already(
+        store, model_name, version, champion_sha256=champion_sha256, key=key, candidate=candidate
+    )
+    if isinstance(known, Decision):
+        return content(known, num_rows=0, rows_left_out=0)
+    if known is not None:
+        return known
     note_use(judges, version.model_sha256, "register")
+    num_rows = 0
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary)) if champion else None
         latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
         contest = _Contest(candidate, tuple(baselines), card, rules, yardstick, folder, latency_ms)
-        decision, num_rows = _ask(contest, test)
+        try:
+            # Those that no model was made with.
+            details = [paths.BEST_DIR, *([folder / EXTRA_DIR] if folder else [])]
+            unseen = test.take(contenders.unseen_positions(test, details))
+            num_rows = len(unseen)
+            if num_rows < rules.rows:
+                decision = refusal(
+                    f"{num_rows} of {len(test)} test rows are left that no model was trained on or chosen by; at "
+                    f"least {rules.rows} are needed. Add new data, or split anew."
+                )
+            else:
+                decision = ask_the_gate(_question(contest, unseen), rules)
+        except NotComparable as error:
+            advice = " Register it under another register.model_name." if champion else ""
+            decision = refusal(f"{error}{advice}")
+        except ValueError as error:  # no such metric, class, slice or finite answer: it could not be checked
+            decision = refusal(str(error))
     if latency_ms is not None:
         store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
+
+
+def _known_already(
+    store: Store, model_name: str, version: Version, *, champion_sha256: str, key: str, candidate: str
+) -> Decision | dict[str, Any] | None:
+    """Return what needs no test rows: a revoked model, the champion itself, or a recorded decision that holds."""
+    revoked = revocation(store, model_name, version.model_sha256)
+    if revoked is not None:
+        return refusal(f"{in_words(revoked)} It never becomes champion again.")
+    recorded = recorded_decision(version)
+    applied = version.tags.get(APPLIED) == "true"
+    if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
+        return recorded
+    if version.model_sha256 != champion_sha256:
+        return None
+    # By another machine perhaps, since the version was read.
+    promoted = applied_promotion(version_numbered(store, model_name, version.number)) or {}
+    return unchanged(candidate, promoted.get("reasons", ()))
 
 
 @dataclass(frozen=True)
@@ -127,27 +157,6 @@ class _Contest:
     yardstick: Yardstick
     champion: Path | None
     latency_ms: float | None
-
-
-def _ask(contest: _Contest, test: JudgedRows) -> tuple[Decision, int]:
-    """Return the gate's answer, and on how many rows it rests: those that no model was made with."""
-    rules, champion = contest.rules, contest.champion
-    folders = [paths.BEST_DIR, *([champion / EXTRA_DIR] if champion else [])]
-    num_rows = 0
-    try:
-        unseen = test.take(contenders.unseen_positions(test, folders))
-        num_rows = len(unseen)
-        if num_rows < rules.rows:
-            return refusal(
-                f"{num_rows} of {len(test)} test rows are left that no model was trained on or chosen by; at "
-                f"least {rules.rows} are needed. Add new data, or split anew."
-            ), num_rows
-        return ask_the_gate(_question(contest, unseen), rules), num_rows
-    except NotComparable as error:
-        advice = " Register it under another register.model_name." if champion else ""
-        return refusal(f"{error}{advice}"), num_rows
-    except ValueError as error:  # no such metric, class, slice or finite answer: it could not be checked
-        return refusal(str(error)), num_rows
 
 
 def _question(contest: _Contest, test: JudgedRows) -> Question:
