@@ -19,9 +19,8 @@ from pipeline.anomaly_metrics import (
     point_average_precision_score,
     point_roc_auc_score,
 )
-from pipeline.binary_metrics import BoolArray
-from pipeline.metrics import Metric, short_name
-from pipeline.resamples import Blocks, blocks_of
+from pipeline.intervals import Blocks, blocks_of
+from pipeline.metrics import BoolArray, Metric, short_name
 from pipeline.timeline import Timeline
 
 

@@ -13,9 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.binary_metrics import BoolArray, average_precision
-from pipeline.metrics import area_under_roc_curve, ratio
-from pipeline.probabilities import FloatArray, checked_weight
+from pipeline.metrics import (
+    BoolArray,
+    FloatArray,
+    area_under_roc_curve,
+    average_precision,
+    checked_weight,
+    ratio,
+)
 from pipeline.timeline import Timeline
 from pipeline.value_metrics import check_finite
 

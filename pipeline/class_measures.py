@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.binary_metrics import (
+from pipeline.intervals import COUNTS_OF_RIGHT_ANSWERS, Groups, groups_of
+from pipeline.judged_rows import JudgedRows
+from pipeline.metrics import (
+    METRICS,
     USUAL_THRESHOLD,
     BoolArray,
+    IntArray,
+    Metric,
     average_precision_score,
     best_threshold,
+    checked,
+    expected_calibration_error,
     positive_f1_score,
+    short_name,
 )
-from pipeline.intervals import COUNTS_OF_RIGHT_ANSWERS
-from pipeline.judged_rows import JudgedRows
-from pipeline.metrics import METRICS, Metric, expected_calibration_error, short_name
-from pipeline.probabilities import IntArray, checked
-from pipeline.resamples import Groups, groups_of
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 

@@ -1,7 +1,9 @@
 """Parameters that are valid one by one and impossible together.
 
 Each rule is a generator of messages; `contradictions` runs them all, so that a user meets every problem
-in the first two seconds instead of one per run. Nothing here imports TensorFlow.
+in the first two seconds instead of one per run. Settings that the task or the kind of data does not look at are
+no contradiction, for the run does what it would do without them; they are told, because a bound that is ignored
+protects nobody. Nothing here imports TensorFlow.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,22 +13,21 @@ import msgspec
 from pipeline.config import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Params, training_of, tune_of
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
-from pipeline.register_rules import (
-    floors_can_be_held,
-    intervals_can_decide,
-    mode_has_its_margin,
-    slices_can_exist,
-    tolerances_fit_the_task,
-)
 from pipeline.search_space import space_problems
 from pipeline.settings.families import AutoencoderCandidate, CnnCandidate
+from pipeline.settings.sections import CLASS_BOUNDS
 from pipeline.source_file import Source
 from pipeline.task_rules import (
     PAYLOADS,
     families_fit_the_data,
+    floors_can_be_held,
+    intervals_can_decide,
     metrics_fit_the_task,
+    mode_has_its_margin,
+    slices_can_exist,
     split_fits_the_data,
     task_fits_the_data,
+    tolerances_fit_the_task,
 )
 
 BUNDLED_MODEL = "digits"
@@ -232,3 +233,52 @@ def _model_has_a_name_of_its_own(params: Params, source: Source) -> Iterator[str
 
 def _family(candidate: msgspec.Struct) -> str:
     return str(candidate.__struct_config__.tag)
+
+
+OF_PAYLOAD = {
+    "image": (
+        *("data.image_size", "data.channels", "data.resize", "data.policy"),
+        *("validate.near_hash_distance", "validate.near_pixel_difference"),
+        *("features.edge_cell_px", "features.colour_bins", "training.augment"),
+    ),
+    "text": ("features.text", "validate.near_text_similarity"),
+    "series": ("features.series", "validate.near_series_distance"),
+}
+"""Kind of sample to the settings that only such samples need."""
+PLURALS = {"image": "images", "text": "texts", "series": "series"}
+
+
+def idle_settings(params: Params, source: Source) -> list[str]:
+    """Return one line that names every setting without effect and why it has none; [] if there is none.
+
+    Args:
+        params: Values that do not contradict each other.
+        source: What data/source.json says about the data.
+    """
+    idle = [f"{name} ({why})" for name, why in _idle(params, source) if _value(params, name) is not None]
+    if not idle:
+        return []
+    return [
+        f"params.yaml: these settings have no effect here: {', '.join(idle)}. Remove them, or set them to null."
+    ]
+
+
+def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
+    payload = PAYLOADS[source.kind]
+    if params.data.task != "classification":
+        for name in CLASS_BOUNDS:
+            yield f"validate.{name}", "there are no classes"
+        yield "data.positive_class", "there are no classes"
+    for kind, names in OF_PAYLOAD.items():
+        if kind != payload:
+            for name in names:
+                yield name, f"samples are {PLURALS[payload]}"
+    if params.data.windows is not None and params.split.method == "time":
+        yield "validate.near_series_distance", "series that are cut by time are not compared as a whole"
+    if params.data.task != "anomaly":
+        yield "evaluate.anomaly", f"the task is {params.data.task}"
+
+
+def _value(params: Params, name: str) -> object:
+    section, key = name.split(".")
+    return getattr(getattr(params, section), key)

@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.anomaly_metrics import EVENT_METRICS
-from pipeline.binary_metrics import BINARY_METRICS
 from pipeline.intervals import SMALL
-from pipeline.metrics import METRICS, higher_is_better, short_name
+from pipeline.metrics import BINARY_METRICS, METRICS, higher_is_better, short_name
 from pipeline.value_metrics import FORECAST_METRICS
 
 HIGHER_IS_BETTER = {

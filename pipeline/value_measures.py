@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.intervals import DrawnTogether, blocks_of, groups_of
 from pipeline.judged_rows import JudgedRows
-from pipeline.metrics import Metric, short_name
-from pipeline.probabilities import FloatArray
-from pipeline.resamples import DrawnTogether, blocks_of, groups_of
+from pipeline.metrics import FloatArray, Metric, short_name
 from pipeline.specs import OutputSpec
 from pipeline.value_metrics import (
     VALUE_METRICS,

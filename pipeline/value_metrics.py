@@ -9,8 +9,7 @@ does not exist as in `pipeline.metrics`.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics import Metric, mean_of_defined, ratio, times
-from pipeline.probabilities import FloatArray, checked_weight
+from pipeline.metrics import FloatArray, Metric, checked_weight, mean_of_defined, ratio, times
 
 
 def root_mean_squared_error(

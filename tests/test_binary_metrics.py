@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics as reference
 from scipy import stats
 
-from pipeline import binary_metrics
+from pipeline import metrics as binary_metrics
 
 
 def answers(seed: int, num_examples: int = 120, digits: int = 9) -> tuple[np.ndarray, np.ndarray]:

@@ -6,21 +6,20 @@ import msgspec
 import pytest
 
 from pipeline.anomaly_metrics import EVENT_METRICS
-from pipeline.binary_metrics import BINARY_METRICS
 from pipeline.config import load_params
 from pipeline.gate_question import SMALLEST_NUMBER_OF_ROWS, SMALLEST_SUPPORT, Rules
 from pipeline.metric_names import HIGHER_IS_BETTER
-from pipeline.metrics import METRICS, short_name
-from pipeline.register_rules import (
+from pipeline.metrics import BINARY_METRICS, METRICS, short_name
+from pipeline.settings.sections import Register
+from pipeline.source_file import Location, read_source
+from pipeline.stages.register import _rules
+from pipeline.task_rules import (
     ERRORS,
     FLOOR_METRICS,
     floors_can_be_held,
     slices_can_exist,
     tolerances_fit_the_task,
 )
-from pipeline.settings.register import Register
-from pipeline.source_file import Location, read_source
-from pipeline.stages.register import _rules
 from pipeline.value_metrics import VALUE_METRICS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,7 @@ import pytest
 
 from pipeline import task_rules
 from pipeline.config import load_params
-from pipeline.contradictions import contradictions
-from pipeline.idle_settings import idle_settings
+from pipeline.contradictions import contradictions, idle_settings
 from pipeline.source_file import Source
 from pipeline.source_kinds import SOURCES
 

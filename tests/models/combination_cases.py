@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 
-from pipeline.combinations import Combination
+from pipeline.settings.families import Combination
 from pipeline.specs import PAD, InputSpec, OutputSpec
 
 SIDE = {"num_side": 2, "categories": (3, 4)}
