@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from pipeline.settings.families import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Candidate
+from pipeline.settings.families import Candidate
 from pipeline.settings.sections import (
     Count,
     Data,
@@ -29,9 +29,6 @@ from pipeline.settings.sections import (
 from pipeline.strict_yaml import ParamsError, Place, convert, read_yaml
 
 __all__ = [
-    "BASELINES",
-    "BASELINE_FAMILIES",
-    "UNTRAINED_FAMILIES",
     "Params",
     "ParamsError",
     "load_params",

@@ -8,17 +8,22 @@ protects nobody. Nothing here imports TensorFlow.
 
 from collections.abc import Callable, Iterator
 
-import msgspec
-
-from pipeline.config import BASELINE_FAMILIES, BASELINES, UNTRAINED_FAMILIES, Params, training_of, tune_of
+from pipeline.config import Params, training_of, tune_of
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
 from pipeline.search_space import space_problems
-from pipeline.settings.families import AutoencoderCandidate, CnnCandidate
+from pipeline.settings.families import (
+    BASELINE_FAMILIES,
+    BASELINES,
+    UNTRAINED_FAMILIES,
+    Autoencoder,
+    Cnn,
+    family_of,
+    input_kind,
+)
 from pipeline.settings.sections import CLASS_BOUNDS
-from pipeline.source_file import Source
+from pipeline.source_file import KINDS, Source
 from pipeline.task_rules import (
-    PAYLOADS,
     families_fit_the_data,
     floors_can_be_held,
     intervals_can_decide,
@@ -93,12 +98,16 @@ def _given_split_exists(params: Params, source: Source) -> Iterator[str]:
 
 
 def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
-    if PAYLOADS[source.kind] != "image":
+    if KINDS[source.kind] != "image":
         return
-    dense = [name for name, candidate in params.candidates.items() if _family(candidate) == "dense"]
-    if dense and not params.features.groups:
+    readers = [
+        (name, family_of(candidate))
+        for name, candidate in params.candidates.items()
+        if input_kind(family_of(candidate), "image") == "vector"
+    ]
+    if readers and not params.features.groups:
         yield (
-            f"features.groups must name at least one group for candidate {dense[0]} of family dense. "
+            f"features.groups must name at least one group for candidate {readers[0][0]} of family {readers[0][1]}. "
             "Received: groups=[]. Add colour, texture or edges, or remove the candidate."
         )
     size = _image_size(params, source)
@@ -110,7 +119,7 @@ def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
 
 
 def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
-    families = {_family(candidate) for candidate in params.candidates.values()}
+    families = {family_of(candidate) for candidate in params.candidates.values()}
     for family in BASELINES[params.data.task]:
         if family not in families:
             yield (
@@ -136,9 +145,9 @@ def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
                 f"candidates.{name}: batch_size must not exceed the training set of about {num_train} samples. "
                 f"Received: batch_size={training.batch_size}. Lower training.batch_size."
             )
-        if training.epochs == 0 and _family(candidate) not in UNTRAINED_FAMILIES:
+        if training.epochs == 0 and family_of(candidate) not in UNTRAINED_FAMILIES:
             yield (
-                f"candidates.{name}: epochs must be at least 1 for family {_family(candidate)}. Received: epochs=0. "
+                f"candidates.{name}: epochs must be at least 1 for family {family_of(candidate)}. Received: epochs=0. "
                 f"Only families {', '.join(UNTRAINED_FAMILIES)} learn nothing step by step."
             )
 
@@ -174,8 +183,8 @@ def _convolutions_fit_the_image(params: Params, source: Source) -> Iterator[str]
     if size is None:
         return
     for name, candidate in params.candidates.items():
-        if isinstance(candidate, CnnCandidate):
-            model = candidate.model
+        model = candidate.model
+        if isinstance(model, Cnn):
             sizes = conv_output_sizes(
                 size,
                 model.filters,
@@ -195,12 +204,12 @@ def _convolutions_fit_the_image(params: Params, source: Source) -> Iterator[str]
                         "Take fewer filters entries, padding: same, or less pooling."
                     )
                     break
-        elif isinstance(candidate, AutoencoderCandidate) and candidate.model.kind == "conv":
-            blocks = len(candidate.model.filters)
+        elif isinstance(model, Autoencoder) and model.kind == "conv":
+            blocks = len(model.filters)
             if min(size) < 2**blocks:
                 yield (
                     f"candidates.{name}.model: {blocks} halvings shrink the image of {size[0]}x{size[1]} below 1x1 "
-                    f"pixel. Received: filters={list(candidate.model.filters)}. Take fewer filters entries."
+                    f"pixel. Received: filters={list(model.filters)}. Take fewer filters entries."
                 )
 
 
@@ -229,10 +238,6 @@ def _model_has_a_name_of_its_own(params: Params, source: Source) -> Iterator[str
             f"be compared with models of digits. Received: kind={source.kind!r} in data/source.json. "
             "Give register.model_name and register.experiment names of your own."
         )
-
-
-def _family(candidate: msgspec.Struct) -> str:
-    return str(candidate.__struct_config__.tag)
 
 
 OF_PAYLOAD = {
@@ -264,7 +269,7 @@ def idle_settings(params: Params, source: Source) -> list[str]:
 
 
 def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
-    payload = PAYLOADS[source.kind]
+    payload = KINDS[source.kind]
     if params.data.task != "classification":
         for name in CLASS_BOUNDS:
             yield f"validate.{name}", "there are no classes"

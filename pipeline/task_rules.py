@@ -9,24 +9,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pipeline.config import UNTRAINED_FAMILIES, Params, training_of
-from pipeline.settings.families import NEED_HISTORY, AutoencoderCandidate, supports, what_works
+from pipeline.config import Params, training_of
+from pipeline.settings.families import FAMILIES, Autoencoder, family_of, supports, what_works
 from pipeline.settings.sections import CLASS_BOUNDS
-from pipeline.source_file import Source
+from pipeline.source_file import KINDS, Source
 
-PAYLOADS = {
-    "digits": "image",
-    "idx": "image",
-    "image_folder": "image",
-    "text_table": "text",
-    "text_lines": "text",
-    "series_archive": "series",
-    "series_files": "series",
-    "series_table": "series",
-}
-"""Kind of source to what its samples are."""
-
-READ_TOKENS = ("cnn", "rnn", "autoencoder")
 VALUE_METRICS = ("root_mean_squared_error", "mean_absolute_error", "r2", "scaled_mean_squared_error")
 SELECT_BY = {
     "classification": (
@@ -52,7 +39,7 @@ LOSSES = {
 
 def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
     """Yield what the task needs of windows, features and the section evaluate."""
-    task, payload, windows = params.data.task, PAYLOADS[source.kind], params.data.windows
+    task, payload, windows = params.data.task, KINDS[source.kind], params.data.windows
     if task in ("forecasting", "anomaly") and (payload != "series" or windows is None):
         yield (
             f"data.task={task} needs windows over series. Expected a source of series with time and a block "
@@ -192,10 +179,10 @@ def metrics_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
 
 def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
     """Yield candidates whose family does not work with this data and task, or has wrong settings for it."""
-    task, payload = params.data.task, PAYLOADS[source.kind]
+    task, payload = params.data.task, KINDS[source.kind]
     windowed = params.data.windows is not None
     for name, candidate in params.candidates.items():
-        family = str(candidate.__struct_config__.tag)
+        family = family_of(candidate)
         where = f"candidates.{name}"
         if not supports(family, payload, task, windowed=windowed):
             yield (
@@ -204,25 +191,25 @@ def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
             )
             continue
         epochs = training_of(params, name).epochs
-        if family in UNTRAINED_FAMILIES and epochs:
+        if not FAMILIES[family].trained and epochs:
             yield (
                 f"{where}: family {family} learns nothing step by step. Expected epochs: 0. Received: {epochs}."
             )
         windows = params.data.windows
-        if family in NEED_HISTORY and windows is not None and windows.length == 0:
+        if FAMILIES[family].needs_history and windows is not None and windows.length == 0:
             yield (
                 f"{where}: family {family} reads the past. Expected data.windows.length >= 1. Received: length=0. "
                 "Raise it, or take family dense or linear."
             )
         yield from _embedding_problems(where, family, candidate.model, text=payload == "text")
         yield from _forecast_problems(where, candidate.model, params)
-        if isinstance(candidate, AutoencoderCandidate):
+        if isinstance(candidate.model, Autoencoder):
             yield from _autoencoder_problems(where, candidate.model, anomaly=task == "anomaly")
 
 
 def _embedding_problems(where: str, family: str, model: msgspec.Struct, *, text: bool) -> Iterator[str]:
     given = getattr(model, "embedding_units", None)
-    if text and given is None and family in READ_TOKENS:
+    if text and given is None and FAMILIES[family].text == "tokens":
         yield f"{where}.model.embedding_units is missing: texts need the width of a word vector, 64 say."
     if not text and given is not None:
         yield f"{where}.model.embedding_units has an effect on texts only. Remove it."

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.source_file import KINDS
 from pipeline.stage_inputs import declared_inputs
 from pipeline.strict_yaml import read_yaml
 
@@ -42,6 +43,8 @@ def imported_modules(path):
             file = ROOT / (name.replace(".", "/") + ".py")
             package = ROOT / name.replace(".", "/") / "__init__.py"
             files |= {found for found in (file, package) if found.is_file()}
+    if 'f"pipeline.sources.{' in path.read_text():  # looked up by name: the kinds of sources
+        files |= {ROOT / f"pipeline/sources/{kind}.py" for kind in KINDS}
     if 'f"pipeline.models.{' in path.read_text():  # looked up by name: the families, and what they import
         files |= {
             needed

@@ -3,12 +3,12 @@
 import argparse
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import paths, runtime
 from pipeline.artifacts import write_bytes
 from pipeline.commands.size_limit import add_size_limit, max_bytes
-from pipeline.source_file import Kind, Location, location_problems, write_source
+from pipeline.source_file import KINDS, Kind, Location, location_problems, write_source
 from pipeline.strict_yaml import ParamsError, convert
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HELP = "say what the data is; writes data/source.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--kind", required=True, choices=get_args(Kind), help="how the files are laid out")
+    parser.add_argument("--kind", required=True, choices=KINDS, help="how the files are laid out")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--path", help="folder, .zip/.tar(.gz) archive, or single file, on this machine")
     place.add_argument("--url", help="http(s) address of an archive or a single file")

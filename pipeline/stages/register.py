@@ -19,7 +19,7 @@ import msgspec
 from pipeline import lineage, paths, report, run_page, runtime
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import read_json, write_json, write_text
-from pipeline.config import BASELINE_FAMILIES, Params, load_params
+from pipeline.config import Params, load_params
 from pipeline.decision_page import decision_page
 from pipeline.gate import Rules
 from pipeline.held import HELD, held_or_let_pass
@@ -28,6 +28,7 @@ from pipeline.metric_names import primary_called
 from pipeline.origin import JUDGED, judged_digest, locked_stages
 from pipeline.run_report import run_report
 from pipeline.sealed_version import ensure_version
+from pipeline.settings.families import BASELINE_FAMILIES
 from pipeline.settled import write_settled
 from pipeline.test_ledger import sentence
 

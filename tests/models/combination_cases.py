@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 
+from pipeline.settings.families import UNTRAINED_FAMILIES as UNTRAINED
 from pipeline.settings.families import Combination
 from pipeline.specs import PAD, InputSpec, OutputSpec
 
@@ -23,7 +24,6 @@ SETTINGS = {
     "pca": {"codes": 8},
     "naive": {"season": 2},
 }
-UNTRAINED = ("majority", "naive", "nearest", "pca")
 
 
 def input_spec(row: Combination, *, side: bool = False) -> InputSpec:
