@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics import FloatArray, Metric
+from pipeline.metrics import METRICS, FloatArray, Metric
 
 CHUNK = 100
 """Resamples per call of a metric: the weights of 10,000 examples then take 8 MB, near a cache's size."""
@@ -178,8 +178,12 @@ def _spread(begins: npt.NDArray[np.int64], blocks: Blocks) -> npt.NDArray[np.int
 DIGITS = 6
 """Of what is written down: a test set tells no more, and the last bits of a sum may differ by machine."""
 SMALL = 0.001
-COUNTS_OF_RIGHT_ANSWERS = {"accuracy", "balanced_accuracy", "macro_f1"}
-"""Metrics that are 1 exactly when no answer is wrong."""
+COUNTS_OF_RIGHT_ANSWERS = {
+    metric.name
+    for metric in METRICS
+    if metric.one_without_error and "classification" in metric.tasks and not metric.settings
+}
+"""Metrics of classification that are 1 exactly when no answer is wrong."""
 
 
 @dataclass(frozen=True)

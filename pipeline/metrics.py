@@ -9,7 +9,10 @@ never a guess. A model full of NaN can look healthy (argmax of NaN is class 0), 
 unchecked.
 """
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Metric = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None], FloatArray]
+Function = TypeVar("Function", bound=Callable[..., FloatArray])
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Log loss counts a smaller probability as this one: a 0 from a float32 softmax means 'below this'."""
@@ -28,6 +32,84 @@ THRESHOLD_RESAMPLES = 200
 """Enough that the mean threshold moves by less than 0.01 with another draw (docs/decisions/0013)."""
 
 
+@dataclass(frozen=True)
+class NamedMetric:
+    """A metric under the name it has in parameters and reports, and what it may be used for; see `metric_of`.
+
+    Attributes:
+        name: `accuracy` for `accuracy_score`.
+        function: The metric.
+        tasks: Those it is a metric of.
+        higher_is_better: Its direction, read off the function's name.
+        selects: Whether `evaluate.select_by` may name it; every metric may be a floor.
+        one_without_error: Whether it is 1 exactly when nothing went wrong, where its interval needs an exact bound.
+        settings: Its arguments beside truth, predictions and weights.
+    """
+
+    name: str
+    function: Callable[..., FloatArray]
+    tasks: tuple[str, ...]
+    higher_is_better: bool
+    selects: bool
+    one_without_error: bool
+    settings: tuple[str, ...]
+
+
+METRICS: list[NamedMetric] = []
+"""Filled by `metric_of`, in the order of reports; `pipeline.metric_names` has those of all tasks."""
+
+
+def metric_of(
+    *tasks: str, name: str = "", selects: bool = True, one_without_error: bool = False
+) -> Callable[[Function], Function]:
+    """Return a decorator that makes a function a metric of these tasks: reports, floors and choice know it then.
+
+    Its further arguments are bound by name to what the task offers, see `metric_names.bound_metrics`. The other
+    arguments are those of `NamedMetric`.
+
+    Raises:
+        ValueError: The function's name does not tell the direction.
+    """
+
+    def declare(function: Function) -> Function:
+        METRICS.append(
+            NamedMetric(
+                name or short_name(function),
+                function,
+                tasks,
+                higher_is_better(function),
+                selects,
+                one_without_error,
+                tuple(inspect.signature(function).parameters)[3:],
+            )
+        )
+        return function
+
+    return declare
+
+
+def short_name(metric: Callable[..., FloatArray]) -> str:
+    """Return the name a metric has in parameters and reports: `accuracy` for `accuracy_score`."""
+    return metric.__name__.removesuffix("_score")
+
+
+def higher_is_better(metric: Callable[..., FloatArray]) -> bool:
+    """Return the direction of a metric, read off its name.
+
+    Raises:
+        ValueError: The name says neither.
+    """
+    if metric.__name__.endswith("_score"):
+        return True
+    if metric.__name__.endswith(("_loss", "_error")):
+        return False
+    raise ValueError(
+        "A metric's name must tell its direction. Expected a name that ends in _score, _loss or _error. "
+        f"Received: {metric.__name__}. Rename the function."
+    )
+
+
+@metric_of("classification", one_without_error=True)
 def accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -50,6 +132,7 @@ def accuracy_score(
     return np.asarray(weight[correct].sum(axis=0) / weight.sum(axis=0))
 
 
+@metric_of("classification", one_without_error=True)
 def balanced_accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -60,6 +143,7 @@ def balanced_accuracy_score(
     return np.asarray(mean_of_defined(recall_per_class(y_true, y_pred, sample_weight)))
 
 
+@metric_of("classification", one_without_error=True)
 def macro_f1_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -70,6 +154,7 @@ def macro_f1_score(
     return np.asarray(mean_of_defined(f1_per_class(y_true, y_pred, sample_weight)))
 
 
+@metric_of("classification")
 def log_loss(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -85,6 +170,7 @@ def log_loss(
     return np.asarray(times(losses, weight).sum(axis=0) / weight.sum(axis=0))
 
 
+@metric_of("classification")
 def roc_auc_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -100,6 +186,7 @@ def roc_auc_score(
     return np.asarray(mean_of_defined(np.stack(areas)))
 
 
+@metric_of("classification", selects=False)
 def expected_calibration_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -127,38 +214,6 @@ def expected_calibration_error(
     bins = confidence_bins(confidence, num_bins)
     distances = np.abs(_sum_per_group(bins, num_bins, times(excess, weight)))
     return np.asarray(distances.sum(axis=0) / weight.sum(axis=0))
-
-
-METRICS: tuple[Metric, ...] = (
-    accuracy_score,
-    balanced_accuracy_score,
-    macro_f1_score,
-    log_loss,
-    roc_auc_score,
-    expected_calibration_error,
-)
-"""Everything a classifier is judged by; a new metric is a function above and a line here."""
-
-
-def short_name(metric: Metric) -> str:
-    """Return the name a metric has in parameters and reports: `accuracy` for `accuracy_score`."""
-    return metric.__name__.removesuffix("_score")
-
-
-def higher_is_better(metric: Metric) -> bool:
-    """Return the direction of a metric, read off its name.
-
-    Raises:
-        ValueError: The name says neither.
-    """
-    if metric.__name__.endswith("_score"):
-        return True
-    if metric.__name__.endswith(("_loss", "_error")):
-        return False
-    raise ValueError(
-        "A metric's name must tell its direction. Expected a name that ends in _score, _loss or _error. "
-        f"Received: {metric.__name__}. Rename the function."
-    )
 
 
 def recall_per_class(
@@ -329,6 +384,7 @@ def checked_weight(sample_weight: npt.ArrayLike | None, num_examples: int) -> Fl
     return weight
 
 
+@metric_of("classification", one_without_error=True)
 def positive_f1_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -354,6 +410,7 @@ def positive_f1_score(
     return ratio(np.asarray(2 * hits), np.asarray(weight[actual].sum(axis=0) + weight[said].sum(axis=0)))
 
 
+@metric_of("classification")
 def average_precision_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -366,10 +423,6 @@ def average_precision_score(
     """
     truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
     return average_precision(truth == positive, probabilities[:, positive], weight)
-
-
-BINARY_METRICS: tuple[Metric, ...] = (positive_f1_score, average_precision_score)
-"""What two classes are judged by beside `pipeline.metrics.METRICS`."""
 
 
 def average_precision(positive: BoolArray, scores: FloatArray, weight: FloatArray) -> FloatArray:

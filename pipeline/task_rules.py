@@ -10,25 +10,11 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.config import Params, training_of
+from pipeline.metric_names import HIGHER_IS_BETTER, metrics_of
 from pipeline.settings.families import FAMILIES, Autoencoder, family_of, supports, what_works
 from pipeline.settings.sections import CLASS_BOUNDS
 from pipeline.source_file import KINDS, Source
 
-VALUE_METRICS = ("root_mean_squared_error", "mean_absolute_error", "r2", "scaled_mean_squared_error")
-SELECT_BY = {
-    "classification": (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "log_loss",
-        "positive_f1",
-        "roc_auc",
-        "average_precision",
-    ),
-    "regression": VALUE_METRICS,
-    "forecasting": VALUE_METRICS,
-    "anomaly": ("event_f1", "roc_auc", "average_precision"),
-}
 LOSSES = {
     "classification": ("auto", "cross_entropy", "focal"),
     "regression": ("auto", "mse", "mae", "huber"),
@@ -153,9 +139,10 @@ def split_fits_the_data(params: Params, _source: Source) -> Iterator[str]:
 def metrics_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
     """Yield where choice, monitor and loss are those of another task."""
     task = params.data.task
-    if params.evaluate.select_by not in SELECT_BY[task]:
+    known = [metric.name for metric in metrics_of(task) if metric.selects]
+    if params.evaluate.select_by not in known:
         yield (
-            f"evaluate.select_by is no metric of task {task}. Expected one of {', '.join(SELECT_BY[task])}. "
+            f"evaluate.select_by is no metric of task {task}. Expected one of {', '.join(known)}. "
             f"Received: select_by={params.evaluate.select_by}."
         )
     for name in params.candidates:
@@ -251,26 +238,8 @@ LEAST_CONFIDENCE = 0.9
 """Below it more than one in twenty models that are no better would be promoted."""
 RESAMPLES_BEYOND = 5
 """Resamples that must lie beyond an end of an interval for the end to mean something."""
-FLOOR_METRICS = {
-    "classification": (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "log_loss",
-        "roc_auc",
-        "expected_calibration_error",
-        "positive_f1",
-        "average_precision",
-    ),
-    "regression": VALUE_METRICS,
-    "forecasting": VALUE_METRICS,
-    "anomaly": ("event_f1", "event_precision", "event_recall", "roc_auc", "average_precision"),
-}
-"""What a task is judged by on test."""
 WITHOUT_COLUMNS = ("digits", "idx")
 """Kinds of source whose samples have neither groups nor side columns."""
-ERRORS = ("_error", "_loss")
-"""Endings of the names of metrics that a floor holds down: lower is better."""
 
 
 def intervals_can_decide(params: Params, _source: Source) -> Iterator[str]:
@@ -311,14 +280,13 @@ def mode_has_its_margin(params: Params, _source: Source) -> Iterator[str]:
 def floors_can_be_held(params: Params, _source: Source) -> Iterator[str]:
     """Yield floors of metrics that the task does not have, or that demand nothing."""
     task, floors = params.data.task, params.register.floors or {}
-    known = FLOOR_METRICS[task]
-    if task in ("regression", "forecasting") and params.evaluate.season:
-        known = (*known, "mean_absolute_scaled_error")
+    season = params.evaluate.season
+    known = [metric.name for metric in metrics_of(task) if season or "naive_errors" not in metric.settings]
     for name, bound in floors.items():
         if name not in known:
             yield (
                 f"register.floors names a metric that task {task} does not have. Expected some of "
-                f"{', '.join(dict.fromkeys(known))}. Received: {name}={bound}."
+                f"{', '.join(known)}. Received: {name}={bound}."
             )
         elif not math.isfinite(bound) or not _demands_something(name, bound):
             range_ = _range(name)
@@ -367,11 +335,11 @@ def tolerances_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
 
 
 def _demands_something(name: str, bound: float) -> bool:
-    if name.endswith(ERRORS):
+    if not HIGHER_IS_BETTER[name]:
         return bound > 0 and not (name == "expected_calibration_error" and bound >= 1)
     return 0 < bound < 1
 
 
 def _range(name: str) -> str:
-    unbounded = name.endswith(ERRORS) and name != "expected_calibration_error"
+    unbounded = not HIGHER_IS_BETTER[name] and name != "expected_calibration_error"
     return "above 0" if unbounded else "between 0 and 1"

@@ -282,21 +282,9 @@ class Reduce(Section, frozen=True):
 class Evaluate(Section, frozen=True):
     """How the chosen model is judged."""
 
-    select_by: Literal[
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "log_loss",
-        "positive_f1",
-        "root_mean_squared_error",
-        "mean_absolute_error",
-        "r2",
-        "scaled_mean_squared_error",
-        "event_f1",
-        "roc_auc",
-        "average_precision",
-    ]
-    # `register_rules` demands more of both, by name and with the reason: [0.9, 1), and 10 / (1 - confidence).
+    select_by: Name
+    """A metric of the task, see `metric_names.metrics_of`."""
+    # `task_rules` demands more of both, by name and with the reason: [0.9, 1), and 10 / (1 - confidence).
     bootstrap_resamples: Annotated[int, Meta(ge=100)]
     confidence: Annotated[float, Meta(gt=0.5, lt=1)]
     calibration_bins: Annotated[int, Meta(ge=2)]
