@@ -21,6 +21,12 @@ LOSSES = {
     "forecasting": ("auto", "mse", "mae", "huber"),
     "anomaly": ("auto", "mse"),
 }
+LEAST_CONFIDENCE = 0.9
+"""Below it more than one in twenty models that are no better would be promoted."""
+RESAMPLES_BEYOND = 5
+"""Resamples that must lie beyond an end of an interval for the end to mean something."""
+WITHOUT_COLUMNS = ("digits", "idx")
+"""Kinds of source whose samples have neither groups nor side columns."""
 
 
 def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
@@ -232,14 +238,6 @@ def _autoencoder_problems(where: str, model: msgspec.Struct, *, anomaly: bool) -
     missing = [name for name in second_step if name not in given]
     if not anomaly and missing:
         yield f"{where}.model: {', '.join(missing)} must be given. Copy them from examples/digits.yaml."
-
-
-LEAST_CONFIDENCE = 0.9
-"""Below it more than one in twenty models that are no better would be promoted."""
-RESAMPLES_BEYOND = 5
-"""Resamples that must lie beyond an end of an interval for the end to mean something."""
-WITHOUT_COLUMNS = ("digits", "idx")
-"""Kinds of source whose samples have neither groups nor side columns."""
 
 
 def intervals_can_decide(params: Params, _source: Source) -> Iterator[str]:

@@ -48,7 +48,7 @@ def build(input_spec, output_spec, *, units=5):
     hidden = layers.Dense(units, activation="tanh", name="hidden")(flat)
     return answer("shallow", start, joined(hidden, start), output_spec, l2=0.0)
 '''
-FAMILY_SETTINGS = '''class Shallow(_Family, frozen=True, kw_only=True):
+FAMILY_SETTINGS = '''class Shallow(_Settings, frozen=True, kw_only=True):
     """Settings of family `shallow`."""
 
     units: Count

@@ -26,16 +26,15 @@ from pipeline.settings.sections import (
     TuneOverride,
 )
 
-InputKind = Literal["image", "vector", "tokens", "bag", "series"]
 Question = tuple[str, str, bool]
 
 
-class _Family(Section, frozen=True, kw_only=True, omit_defaults=True):
+class _Settings(Section, frozen=True, kw_only=True, omit_defaults=True):
     output_activation: Literal["linear", "tanh"] = "linear"
     """Of regression and forecasting."""
 
 
-class _Fused(_Family, frozen=True, kw_only=True):
+class _Fused(_Settings, frozen=True, kw_only=True):
     fusion_units: tuple[Count, ...] = ()
     """Dense layers after side features are joined."""
     embedding_units: Count | None = None
@@ -119,7 +118,7 @@ class Dense(_Fused, frozen=True, kw_only=True):
     l2: NotNegative
 
 
-class Linear(_Family, frozen=True, kw_only=True):
+class Linear(_Settings, frozen=True, kw_only=True):
     """Settings of family `linear`: softmax or linear regression, a baseline every model must beat."""
 
     last_value_residual: bool = False
@@ -263,11 +262,11 @@ class Combination(NamedTuple):
     payload: str
     task: str
     windowed: bool
-    reads: InputKind
+    reads: str
     side: bool
 
 
-def input_kind(family: str, payload: str) -> InputKind:
+def input_kind(family: str, payload: str) -> str:
     """Return which kind of input a family reads on a kind of data.
 
     Args:
