@@ -16,17 +16,18 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy import optimize, stats
 
-from pipeline import intervals, resamples
-from pipeline.binary_metrics import average_precision_score, positive_f1_score
+from pipeline import intervals
 from pipeline.gate import Contender, Question, Rules, decide
+from pipeline.intervals import DrawnTogether, Groups, bootstrap_weights
 from pipeline.metric_names import primary_called
 from pipeline.metrics import (
     accuracy_score,
+    average_precision_score,
     balanced_accuracy_score,
     expected_calibration_error,
+    positive_f1_score,
     roc_auc_score,
 )
-from pipeline.resamples import DrawnTogether, Groups, bootstrap_weights
 from pipeline.value_metrics import mean_absolute_error
 
 NUM_CLASSES = 4
@@ -344,7 +345,7 @@ def main() -> None:
     given = parser.parse_args()
     repetitions = given.repetitions
     intervals.bootstrap_weights = _kept_weights
-    resamples.SMALLEST_NUMBER_OF_GROUPS = 1  # to see what the gate would do where it refuses
+    intervals.SMALLEST_NUMBER_OF_GROUPS = 1  # to see what the gate would do where it refuses
     print(f"{repetitions} pairs each; promoted (95 % Wilson interval)")
     for scenario in scenarios():
         if given.only not in str(scenario):

@@ -1,27 +1,23 @@
 """What detectors of anomalies are measured by: their alarms against labelled anomalies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.anomaly_metrics import (
-    EVENT_METRICS,
     AlarmRules,
     Events,
     alarm_scores,
     alarm_thresholds,
     checked_scores,
     find_events,
-    point_average_precision_score,
-    point_roc_auc_score,
 )
-from pipeline.binary_metrics import BoolArray
-from pipeline.metrics import Metric, short_name
-from pipeline.resamples import Blocks, blocks_of
+from pipeline.intervals import Blocks, blocks_of
+from pipeline.metric_names import bound_metrics, metrics_of
+from pipeline.metrics import BoolArray, Metric
 from pipeline.timeline import Timeline
 
 
@@ -52,7 +48,7 @@ class AnomalyMeasures:
     def trials(self) -> dict[str, int]:
         """Return how many anomalies could have been missed."""
         count = max(1, len(self.timeline.touched()))
-        return {"event_f1": count, "event_recall": count}
+        return {metric.name: count for metric in metrics_of("anomaly") if metric.one_without_error}
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
         """Return the alarm threshold of each series, from errors on its normal windows."""
@@ -70,11 +66,8 @@ class AnomalyMeasures:
         """Return every metric of scores; none where nothing is labelled."""
         if not self.timeline.touched():
             return {}
-        bound: dict[str, Callable[..., Any]] = {
-            short_name(metric): partial(metric, timeline=self.timeline, merge_steps=self.rules.merge_steps)
-            for metric in EVENT_METRICS
-        }
-        return bound | {"roc_auc": point_roc_auc_score, "average_precision": point_average_precision_score}
+        offered = {"timeline": self.timeline, "merge_steps": self.rules.merge_steps}
+        return bound_metrics("anomaly", offered)
 
     def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
         """Return every metric that exists for these windows, and the mean error on the normal ones."""

@@ -7,15 +7,21 @@ Metrics are functions of (labelled windows, scores, weights) as in `pipeline.met
 the timeline bound to them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.binary_metrics import BoolArray, average_precision
-from pipeline.metrics import area_under_roc_curve, ratio
-from pipeline.probabilities import FloatArray, checked_weight
+from pipeline.metrics import (
+    BoolArray,
+    FloatArray,
+    area_under_roc_curve,
+    average_precision,
+    checked_weight,
+    metric_of,
+    ratio,
+)
 from pipeline.timeline import Timeline
 from pipeline.value_metrics import check_finite
 
@@ -134,6 +140,24 @@ def find_events(scores: npt.ArrayLike, timeline: Timeline, merge_steps: int) -> 
     )
 
 
+@metric_of("anomaly", one_without_error=True)
+def event_f1_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    *,
+    timeline: Timeline,
+    merge_steps: int,
+) -> FloatArray:
+    """Return F1 of events; NaN where there was nothing to find and nothing raised.
+
+    Arguments as `event_precision_score`.
+    """
+    found, missed, false = _event_weights(y_true, y_pred, sample_weight, timeline, merge_steps)
+    return ratio(2 * found, 2 * found + missed + false)
+
+
+@metric_of("anomaly", selects=False)
 def event_precision_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -156,6 +180,7 @@ def event_precision_score(
     return ratio(found, found + false)
 
 
+@metric_of("anomaly", selects=False, one_without_error=True)
 def event_recall_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -169,22 +194,7 @@ def event_recall_score(
     return ratio(found, found + missed)
 
 
-def event_f1_score(
-    y_true: npt.ArrayLike,
-    y_pred: npt.ArrayLike,
-    sample_weight: npt.ArrayLike | None = None,
-    *,
-    timeline: Timeline,
-    merge_steps: int,
-) -> FloatArray:
-    """Return F1 of events; NaN where there was nothing to find and nothing raised.
-
-    Arguments as `event_precision_score`.
-    """
-    found, missed, false = _event_weights(y_true, y_pred, sample_weight, timeline, merge_steps)
-    return ratio(2 * found, 2 * found + missed + false)
-
-
+@metric_of("anomaly", name="roc_auc")
 def point_roc_auc_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -193,19 +203,12 @@ def point_roc_auc_score(
     return area_under_roc_curve(truth, scores, weight)
 
 
+@metric_of("anomaly", name="average_precision")
 def point_average_precision_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
     """Return the mean precision over the recall of labelled windows; NaN where there is none."""
     return average_precision(*checked_scores(y_true, y_pred, sample_weight))
-
-
-EVENT_METRICS: tuple[Callable[..., FloatArray], ...] = (
-    event_f1_score,
-    event_precision_score,
-    event_recall_score,
-)
-"""What alarms are judged by; see `anomaly_measures` for what is bound to them."""
 
 
 def checked_scores(

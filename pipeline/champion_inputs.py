@@ -16,7 +16,7 @@ from pipeline.artifacts import reserve
 from pipeline.bags import bag_of
 from pipeline.calendar_features import has_offset, seconds_of
 from pipeline.input_files import mapped
-from pipeline.input_specs import BAG_FAMILIES, side_shape
+from pipeline.input_specs import side_shape
 from pipeline.judged_rows import JudgedRows
 from pipeline.model_inputs import (
     ModelInputs,
@@ -28,6 +28,7 @@ from pipeline.model_inputs import (
 )
 from pipeline.sample_rows import SampleRows, read_sample_rows
 from pipeline.series_features import padded, scaler_of, steps_of, write_series
+from pipeline.settings.families import input_kind
 from pipeline.side_features import SideFeatures, side_features_of
 from pipeline.text_features import texts_of
 from pipeline.tokens import tokenizer_of
@@ -72,7 +73,7 @@ def rebuilt_inputs(state: State, family: str, test: JudgedRows, scratch: Path) -
 def _images(
     state: State, family: str, _samples: SampleRows, payload: np.ndarray, rows: np.ndarray
 ) -> Readers:
-    if family != "dense":
+    if input_kind(family, "image") == "image":
         return {"inputs": lambda chosen: np.asarray(payload[rows[chosen]])}
     from pipeline.features import image_features  # scikit-image, which other families do without
 
@@ -87,7 +88,7 @@ def _texts(state: State, family: str, samples: SampleRows, payload: np.ndarray, 
     def texts(chosen: np.ndarray) -> list[str]:
         return list(texts_of(payload, samples.starts, samples.lengths, rows[chosen]))
 
-    if family not in BAG_FAMILIES:
+    if input_kind(family, "text") == "tokens":
         tokenizer = tokenizer_of(state["text"]["tokens"])
         return {"inputs": lambda chosen: tokenizer.transform(texts(chosen))}
     bag = bag_of(state["text"]["bag"])

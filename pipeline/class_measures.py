@@ -1,25 +1,23 @@
 """What classifiers are measured by; with two classes also with a decision threshold chosen on validation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.binary_metrics import (
+from pipeline.intervals import Groups, groups_of
+from pipeline.judged_rows import JudgedRows
+from pipeline.metric_names import bound_metrics, metrics_of
+from pipeline.metrics import (
     USUAL_THRESHOLD,
     BoolArray,
-    average_precision_score,
+    IntArray,
+    Metric,
     best_threshold,
-    positive_f1_score,
+    checked,
 )
-from pipeline.intervals import COUNTS_OF_RIGHT_ANSWERS
-from pipeline.judged_rows import JudgedRows
-from pipeline.metrics import METRICS, Metric, expected_calibration_error, short_name
-from pipeline.probabilities import IntArray, checked
-from pipeline.resamples import Groups, groups_of
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 
@@ -61,9 +59,12 @@ class ClassMeasures:
 
         Groups count, not their rows: what is right for one row of a person tends to be right for all.
         """
-        counts = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, self._independent(np.ones(len(self.y_true), bool)))
+        counting = [metric for metric in metrics_of("classification") if metric.one_without_error]
+        answers = self._independent(np.ones(len(self.y_true), bool))
+        counts = {metric.name: answers for metric in counting if "positive" not in metric.settings}
         if self.positive is not None:
-            counts["positive_f1"] = max(1, self._independent(self.y_true == self.positive))
+            positives = max(1, self._independent(self.y_true == self.positive))
+            counts |= {metric.name: positives for metric in counting if "positive" in metric.settings}
         return counts
 
     def _independent(self, inside: BoolArray) -> int:
@@ -89,17 +90,12 @@ class ClassMeasures:
 
     def metrics(self, point: Mapping[str, Any]) -> dict[str, Metric]:
         """Return every metric; those of the positive class at the threshold of `point`."""
-        metrics: dict[str, Metric] = {short_name(metric): metric for metric in METRICS}
-        calibration: Callable[..., Any] = partial(expected_calibration_error, num_bins=self.num_bins)
-        metrics |= {short_name(expected_calibration_error): calibration}
-        if self.positive is not None:
-            threshold = point.get("threshold", USUAL_THRESHOLD)
-            bound: dict[str, Callable[..., Any]] = {
-                "positive_f1": partial(positive_f1_score, positive=self.positive, threshold=threshold),
-                "average_precision": partial(average_precision_score, positive=self.positive),
-            }
-            metrics |= bound
-        return metrics
+        offered = {
+            "num_bins": self.num_bins,
+            "positive": self.positive,
+            "threshold": point.get("threshold", USUAL_THRESHOLD),
+        }
+        return bound_metrics("classification", offered)
 
     def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
         """Return every metric of these predictions; NaN where it does not exist for these rows."""

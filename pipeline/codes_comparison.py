@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import reducers, training
-from pipeline.intervals import Interval, metric_intervals
+from pipeline.intervals import DrawnTogether, Interval, metric_intervals
 from pipeline.judgement import Bootstrap
 from pipeline.keras_files import load_model
 from pipeline.measures import Predictions
 from pipeline.metrics import accuracy_score
-from pipeline.resamples import DrawnTogether
 from pipeline.train_data import TrainData
 
 Rows = npt.NDArray[np.int64]

@@ -6,17 +6,26 @@ The comments in `params.yaml` explain each key to its user; the types and ranges
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from pipeline.settings.data import Data, Features, Leaks, Split, Validate
 from pipeline.settings.families import Candidate
-from pipeline.settings.register import Register
-from pipeline.settings.search import Tune
-from pipeline.settings.section import Activation, Count, Natural, Positive, Section
-from pipeline.settings.training import Training
+from pipeline.settings.sections import (
+    Count,
+    Data,
+    Evaluate,
+    Features,
+    Leaks,
+    Reduce,
+    Register,
+    Section,
+    Split,
+    Training,
+    Tune,
+    Validate,
+)
 from pipeline.strict_yaml import ParamsError, Place, convert, read_yaml
 
 __all__ = [
@@ -31,63 +40,6 @@ __all__ = [
 ]
 
 CandidateName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
-
-
-class Anomaly(Section, frozen=True):
-    """From reconstruction errors to alarms."""
-
-    quantile: Annotated[float, Meta(gt=0.5, le=1)]
-    """Of the errors on normal validation windows; above it is an alarm."""
-    factor: Positive
-    """The threshold is this many times the quantile."""
-    smoothing_steps: Count
-    """Errors are averaged over so many windows; 1 for none."""
-    merge_steps: Natural
-    """Alarms closer than this are one event."""
-
-
-class Reduce(Section, frozen=True):
-    """What the `reduce` stage compares: codes of autoencoders, PCA, SVD and t-SNE."""
-
-    dimensions: Annotated[tuple[Count, ...], Meta(min_length=1)]
-    export: Count
-    """Which of the dimensions goes to data/reduce/codes.parquet."""
-    units: tuple[Count, ...]
-    """Layers of the encoder; the decoder mirrors them."""
-    activation: Activation
-    epochs: Count
-    batch_size: Count
-    learning_rate: Positive
-    max_rows: Annotated[int, Meta(ge=50)]
-    """Test samples that are compared by neighbourhoods and drawn."""
-    neighbours: Count
-    tsne: bool
-
-
-class Evaluate(Section, frozen=True):
-    """How the chosen model is judged."""
-
-    select_by: Literal[
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "log_loss",
-        "positive_f1",
-        "root_mean_squared_error",
-        "mean_absolute_error",
-        "r2",
-        "scaled_mean_squared_error",
-        "event_f1",
-        "roc_auc",
-        "average_precision",
-    ]
-    # `register_rules` demands more of both, by name and with the reason: [0.9, 1), and 10 / (1 - confidence).
-    bootstrap_resamples: Annotated[int, Meta(ge=100)]
-    confidence: Annotated[float, Meta(gt=0.5, lt=1)]
-    calibration_bins: Annotated[int, Meta(ge=2)]
-    anomaly: Anomaly | None = None
-    season: Count | None = None
-    """Forecasting and regression: steps of the seasonal naive forecast in MASE; None leaves MASE out."""
 
 
 class Params(Section, frozen=True, kw_only=True):

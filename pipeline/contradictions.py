@@ -1,38 +1,38 @@
 """Parameters that are valid one by one and impossible together.
 
 Each rule is a generator of messages; `contradictions` runs them all, so that a user meets every problem
-in the first two seconds instead of one per run. Nothing here imports TensorFlow.
+in the first two seconds instead of one per run. Settings that the task or the kind of data does not look at are
+no contradiction, for the run does what it would do without them; they are told, because a bound that is ignored
+protects nobody. Nothing here imports TensorFlow.
 """
 
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from pipeline.config import Params, training_of, tune_of
 from pipeline.conv_shapes import conv_output_sizes
 from pipeline.feature_rules import feature_problems
-from pipeline.register_rules import (
-    floors_can_be_held,
-    intervals_can_decide,
-    mode_has_its_margin,
-    slices_can_exist,
-    tolerances_fit_the_task,
-)
 from pipeline.search_space import space_problems
 from pipeline.settings.families import (
     BASELINE_FAMILIES,
     BASELINES,
     UNTRAINED_FAMILIES,
-    AutoencoderCandidate,
-    CnnCandidate,
+    Autoencoder,
+    Cnn,
+    family_of,
+    input_kind,
 )
-from pipeline.source_file import Source
+from pipeline.settings.sections import CLASS_BOUNDS
+from pipeline.source_file import KINDS, Source
 from pipeline.task_rules import (
-    PAYLOADS,
     families_fit_the_data,
+    floors_can_be_held,
+    intervals_can_decide,
     metrics_fit_the_task,
+    mode_has_its_margin,
+    slices_can_exist,
     split_fits_the_data,
     task_fits_the_data,
+    tolerances_fit_the_task,
 )
 
 BUNDLED_MODEL = "digits"
@@ -98,12 +98,16 @@ def _given_split_exists(params: Params, source: Source) -> Iterator[str]:
 
 
 def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
-    if PAYLOADS[source.kind] != "image":
+    if KINDS[source.kind] != "image":
         return
-    dense = [name for name, candidate in params.candidates.items() if _family(candidate) == "dense"]
-    if dense and not params.features.groups:
+    readers = [
+        (name, family_of(candidate))
+        for name, candidate in params.candidates.items()
+        if input_kind(family_of(candidate), "image") == "vector"
+    ]
+    if readers and not params.features.groups:
         yield (
-            f"features.groups must name at least one group for candidate {dense[0]} of family dense. "
+            f"features.groups must name at least one group for candidate {readers[0][0]} of family {readers[0][1]}. "
             "Received: groups=[]. Add colour, texture or edges, or remove the candidate."
         )
     size = _image_size(params, source)
@@ -115,7 +119,7 @@ def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
 
 
 def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
-    families = {_family(candidate) for candidate in params.candidates.values()}
+    families = {family_of(candidate) for candidate in params.candidates.values()}
     for family in BASELINES[params.data.task]:
         if family not in families:
             yield (
@@ -141,9 +145,9 @@ def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
                 f"candidates.{name}: batch_size must not exceed the training set of about {num_train} samples. "
                 f"Received: batch_size={training.batch_size}. Lower training.batch_size."
             )
-        if training.epochs == 0 and _family(candidate) not in UNTRAINED_FAMILIES:
+        if training.epochs == 0 and family_of(candidate) not in UNTRAINED_FAMILIES:
             yield (
-                f"candidates.{name}: epochs must be at least 1 for family {_family(candidate)}. Received: epochs=0. "
+                f"candidates.{name}: epochs must be at least 1 for family {family_of(candidate)}. Received: epochs=0. "
                 f"Only families {', '.join(UNTRAINED_FAMILIES)} learn nothing step by step."
             )
 
@@ -179,8 +183,8 @@ def _convolutions_fit_the_image(params: Params, source: Source) -> Iterator[str]
     if size is None:
         return
     for name, candidate in params.candidates.items():
-        if isinstance(candidate, CnnCandidate):
-            model = candidate.model
+        model = candidate.model
+        if isinstance(model, Cnn):
             sizes = conv_output_sizes(
                 size,
                 model.filters,
@@ -200,12 +204,12 @@ def _convolutions_fit_the_image(params: Params, source: Source) -> Iterator[str]
                         "Take fewer filters entries, padding: same, or less pooling."
                     )
                     break
-        elif isinstance(candidate, AutoencoderCandidate) and candidate.model.kind == "conv":
-            blocks = len(candidate.model.filters)
+        elif isinstance(model, Autoencoder) and model.kind == "conv":
+            blocks = len(model.filters)
             if min(size) < 2**blocks:
                 yield (
                     f"candidates.{name}.model: {blocks} halvings shrink the image of {size[0]}x{size[1]} below 1x1 "
-                    f"pixel. Received: filters={list(candidate.model.filters)}. Take fewer filters entries."
+                    f"pixel. Received: filters={list(model.filters)}. Take fewer filters entries."
                 )
 
 
@@ -236,5 +240,50 @@ def _model_has_a_name_of_its_own(params: Params, source: Source) -> Iterator[str
         )
 
 
-def _family(candidate: msgspec.Struct) -> str:
-    return str(candidate.__struct_config__.tag)
+OF_PAYLOAD = {
+    "image": (
+        *("data.image_size", "data.channels", "data.resize", "data.policy"),
+        *("validate.near_hash_distance", "validate.near_pixel_difference"),
+        *("features.edge_cell_px", "features.colour_bins", "training.augment"),
+    ),
+    "text": ("features.text", "validate.near_text_similarity"),
+    "series": ("features.series", "validate.near_series_distance"),
+}
+"""Kind of sample to the settings that only such samples need."""
+PLURALS = {"image": "images", "text": "texts", "series": "series"}
+
+
+def idle_settings(params: Params, source: Source) -> list[str]:
+    """Return one line that names every setting without effect and why it has none; [] if there is none.
+
+    Args:
+        params: Values that do not contradict each other.
+        source: What data/source.json says about the data.
+    """
+    idle = [f"{name} ({why})" for name, why in _idle(params, source) if _value(params, name) is not None]
+    if not idle:
+        return []
+    return [
+        f"params.yaml: these settings have no effect here: {', '.join(idle)}. Remove them, or set them to null."
+    ]
+
+
+def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
+    payload = KINDS[source.kind]
+    if params.data.task != "classification":
+        for name in CLASS_BOUNDS:
+            yield f"validate.{name}", "there are no classes"
+        yield "data.positive_class", "there are no classes"
+    for kind, names in OF_PAYLOAD.items():
+        if kind != payload:
+            for name in names:
+                yield name, f"samples are {PLURALS[payload]}"
+    if params.data.windows is not None and params.split.method == "time":
+        yield "validate.near_series_distance", "series that are cut by time are not compared as a whole"
+    if params.data.task != "anomaly":
+        yield "evaluate.anomaly", f"the task is {params.data.task}"
+
+
+def _value(params: Params, name: str) -> object:
+    section, key = name.split(".")
+    return getattr(getattr(params, section), key)

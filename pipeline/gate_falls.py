@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.few_examples import students_reach
 from pipeline.gate_opponents import gains
 from pipeline.gate_question import GROUP, BoolArray, Check, Contender, Question, Rules, met
-from pipeline.intervals import Interval
+from pipeline.intervals import DrawnTogether, Groups, Interval, bootstrap_weights
 from pipeline.metric_names import shown
-from pipeline.paired_shares import difference_bounds, grouped_difference_bounds
-from pipeline.resamples import DrawnTogether, Groups, bootstrap_weights
+from pipeline.paired_difference import difference_bounds, grouped_difference_bounds, students_reach
 
 MOST_SHOWN = 20
 """Rows of classes and slices in a decision, the worst; the rest is counted. A registry takes no longer texts."""

@@ -6,11 +6,10 @@ harm must be shown too: the calibration fails where even the lower end of its ri
 
 from collections.abc import Iterator
 
-from pipeline.few_examples import honest_confidence
 from pipeline.gate_question import Check, Question, Rules, met
-from pipeline.intervals import Interval, difference_interval, metric_intervals
+from pipeline.intervals import Groups, Interval, difference_interval, metric_intervals, num_units
 from pipeline.metric_names import primary_called, shown
-from pipeline.resamples import Groups, num_units
+from pipeline.paired_difference import honest_confidence
 
 CALIBRATION = "expected_calibration_error"
 MIB = 1 << 20

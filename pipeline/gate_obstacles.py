@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.gate_question import Contender, Question, Rules, Truth
-from pipeline.probabilities import check_probabilities
-from pipeline.resamples import few_groups
+from pipeline.intervals import few_groups
+from pipeline.metrics import check_probabilities
 from pipeline.value_metrics import check_finite
 
 

@@ -8,14 +8,10 @@ import numpy.typing as npt
 from scipy import stats
 
 from pipeline.gate_question import Check, Contender, Question, Rules, met
-from pipeline.intervals import Interval
+from pipeline.intervals import Groups, Interval
 from pipeline.metric_names import shown
-from pipeline.metrics import Metric
-from pipeline.paired_difference import paired_difference
-from pipeline.paired_shares import randomization_p_value
-from pipeline.probabilities import FloatArray, IntArray
-from pipeline.resamples import Groups
-from pipeline.unseen_losses import Loss, unseen_loss
+from pipeline.metrics import FloatArray, IntArray, Metric
+from pipeline.paired_difference import Loss, paired_difference, randomization_p_value, unseen_loss
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.intervals import Interval
+from pipeline.intervals import DrawnTogether, Interval
 from pipeline.metric_names import Primary
 from pipeline.metrics import Metric
-from pipeline.resamples import DrawnTogether
 
 Truth = npt.NDArray[Any]
 Mode = Literal["superiority", "non_inferiority"]

@@ -23,8 +23,8 @@ from pipeline.archives import is_archive, list_files, unpack, write_tar
 from pipeline.artifacts import file_digest, fsync_dir
 from pipeline.download import Limits, download
 from pipeline.runtime import DataRefused, InputMissing
-from pipeline.source_file import Kind, Location, Source, stored_tar
-from pipeline.source_kinds import SOURCES, options_of, plain_options
+from pipeline.source_file import KINDS, Kind, Location, Source, stored_tar
+from pipeline.source_kinds import options_of, plain_options, source_of
 from pipeline.sources import digits
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ def _files(
         folder = incoming / "download" / _file_name(location.url)
     elif not folder.exists():
         raise InputMissing(
-            f"There is nothing at the given path. Expected {SOURCES[kind].LAYOUT}. "
+            f"There is nothing at the given path. Expected {source_of(kind).LAYOUT}. "
             f"Received: path={location.path}. Correct --path, or run `millrace init` again."
         )
-    if folder.is_file() and SOURCES[kind].PAYLOAD != "image" and not is_archive(folder):
+    if folder.is_file() and KINDS[kind] != "image" and not is_archive(folder):
         folder, names = folder.parent, [folder.name]
     elif folder.is_file():
         unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
@@ -124,7 +124,7 @@ def _files(
         names = list_files(folder)
     else:
         names = list_files(folder)
-    chosen = SOURCES[kind].select(names, options)
+    chosen = source_of(kind).select(names, options)
     return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
 
 
@@ -141,9 +141,9 @@ def _read_all(
     counts: Counter[tuple[str, str]] = Counter()
     sizes: set[tuple[int, int] | None] = set()
     with tarfile.open(tar_path, "r:") as archive:
-        described = SOURCES[kind].describe(archive, options)
+        described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in SOURCES[kind].read(archive, options):
+        for sample in source_of(kind).read(archive, options):
             counts[sample.split or "", sample.label] += 1
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
@@ -155,12 +155,10 @@ def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
     classes = sorted({label for _, label in counts})
     # Which task the data is for stands in params.yaml, which `ingest` knows: a series may be of the one class
     # "normal", and texts and series may have a target instead of a class.
-    needs_classes = SOURCES[kind].PAYLOAD != "series" and (
-        classes != [""] or SOURCES[kind].PAYLOAD == "image"
-    )
+    needs_classes = KINDS[kind] != "series" and (classes != [""] or KINDS[kind] == "image")
     if not counts or (len(classes) < 2 and needs_classes):
         raise DataRefused(
-            f"A classifier needs at least 2 classes. Expected {SOURCES[kind].LAYOUT}. "
+            f"A classifier needs at least 2 classes. Expected {source_of(kind).LAYOUT}. "
             f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
         )
 

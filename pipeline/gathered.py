@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.gather import Gathered
-from pipeline.source_kinds import SOURCES
+from pipeline.source_file import KINDS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ def show(gathered: Gathered, console: "Console") -> None:
     source = gathered.source
     classes = sorted({label for _, label in gathered.counts})
     of_classes = "" if classes == [""] else f" of {len(classes)} classes"
-    console.print(f"{source.kind}: {source.count:,} samples ({SOURCES[source.kind].PAYLOAD}){of_classes}")
+    console.print(f"{source.kind}: {source.count:,} samples ({KINDS[source.kind]}){of_classes}")
     for line in _grouped(gathered.described):
         console.print(line, markup=False, highlight=False)
     if len(gathered.counts) > 1:

@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.settings.families import input_kind
 from pipeline.specs import InputSpec, OutputSpec
-
-BAG_FAMILIES = ("dense", "linear", "majority")
-"""Families that read texts as bags of n-grams; all others read the tokens in their order."""
 
 
 def input_spec(state: Mapping[str, Any], family: str) -> InputSpec:
     """Return what goes into a model.
 
-    Images: hand-made features for family `dense`, raw pixels for all others. Texts: a bag of n-grams for
-    `BAG_FAMILIES`, tokens for all others. Series: series for all. Windows without a history: a vector of what
-    is known about the step to predict.
+    Images: raw pixels, or hand-made features; texts: tokens, or a bag of n-grams; as the family reads them, see
+    `pipeline.settings.families`. Series: series for all. Windows without a history: a vector of what is known about
+    the step to predict.
 
     Args:
         state: Content of `data/features/state.json`.
@@ -81,7 +79,7 @@ def output_spec(state: Mapping[str, Any]) -> OutputSpec:
 def _image_spec(
     state: Mapping[str, Any], family: str, num_side: int, categories: tuple[int, ...]
 ) -> InputSpec:
-    if family != "dense":
+    if input_kind(family, "image") == "image":
         kind, measured, shape = "image", state["image"], tuple(state["image"]["shape"])
     else:
         kind, measured = "vector", state["handmade"]
@@ -102,7 +100,7 @@ def _image_spec(
 
 
 def _text_spec(text: Mapping[str, Any], family: str, num_side: int, categories: tuple[int, ...]) -> InputSpec:
-    if family in BAG_FAMILIES:
+    if input_kind(family, "text") == "bag":
         return InputSpec(
             "bag",
             (text["bag"]["max_bag"],),

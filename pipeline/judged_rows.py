@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 from pipeline import paths
 from pipeline.artifacts import read_json
 from pipeline.input_specs import output_spec
-from pipeline.metrics import mean_of_defined
-from pipeline.probabilities import FloatArray, IntArray
+from pipeline.metrics import FloatArray, IntArray, mean_of_defined
 from pipeline.runtime import InputMissing
 from pipeline.sample_rows import read_sample_rows
 from pipeline.split_rows import read_split

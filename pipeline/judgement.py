@@ -9,14 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.artifacts import read_json
-from pipeline.few_examples import honest_confidence
-from pipeline.intervals import Interval, class_intervals, metric_intervals
+from pipeline.intervals import (
+    LARGEST_UNDEFINED_SHARE_OF_GROUPS,
+    DrawnTogether,
+    Groups,
+    Interval,
+    class_intervals,
+    metric_intervals,
+)
 from pipeline.judged_rows import JudgedRows
 from pipeline.measures import Measures, OperatingPoint, Predictions
 from pipeline.metric_names import Primary
-from pipeline.metrics import f1_per_class, precision_per_class, recall_per_class
-from pipeline.probabilities import IntArray
-from pipeline.resamples import LARGEST_UNDEFINED_SHARE_OF_GROUPS, DrawnTogether, Groups
+from pipeline.metrics import IntArray, f1_per_class, precision_per_class, recall_per_class
+from pipeline.paired_difference import honest_confidence
 from pipeline.runtime import DataRefused
 from pipeline.selection import Choice
 from pipeline.specs import OutputSpec

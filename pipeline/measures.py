@@ -15,9 +15,9 @@ import numpy.typing as npt
 from pipeline.anomaly_measures import AnomalyMeasures
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.class_measures import ClassMeasures
+from pipeline.intervals import DrawnTogether
 from pipeline.judged_rows import JudgedRows
 from pipeline.metrics import Metric
-from pipeline.resamples import DrawnTogether
 from pipeline.specs import OutputSpec
 from pipeline.value_measures import ValueMeasures
 

@@ -1,20 +1,21 @@
 """Every metric a model may be chosen and judged by, under the name it has in params.yaml and reports."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from pipeline.anomaly_metrics import EVENT_METRICS
-from pipeline.binary_metrics import BINARY_METRICS
+from pipeline import anomaly_metrics, metrics, value_metrics
 from pipeline.intervals import SMALL
-from pipeline.metrics import METRICS, higher_is_better, short_name
-from pipeline.value_metrics import FORECAST_METRICS
+from pipeline.metrics import METRICS, Metric, NamedMetric
 
-HIGHER_IS_BETTER = {
-    short_name(metric): higher_is_better(metric)
-    for metric in (*METRICS, *BINARY_METRICS, *FORECAST_METRICS, *EVENT_METRICS)
-} | {"reconstruction_error": False}
+HIGHER_IS_BETTER = {metric.name: metric.higher_is_better for metric in METRICS} | {
+    "reconstruction_error": False
+}
 """Name of a metric to its direction."""
 
+DECLARED_IN = (metrics, value_metrics, anomaly_metrics)
+"""Importing them fills `METRICS`: a new metric is a function in one of them."""
 ABBREVIATIONS = {"auc": "AUC", "f1": "F1", "r2": "R2", "roc": "ROC"}
 
 
@@ -54,6 +55,26 @@ def primary_called(name: str) -> Primary:
     if name not in HIGHER_IS_BETTER:
         raise ValueError(f"Unknown metric. Expected one of {sorted(HIGHER_IS_BETTER)}. Received: {name}.")
     return Primary(name, HIGHER_IS_BETTER[name])
+
+
+def metrics_of(task: str) -> list[NamedMetric]:
+    """Return the metrics of a task, as in data.task, in the order of reports."""
+    return [metric for metric in METRICS if task in metric.tasks]
+
+
+def bound_metrics(task: str, offered: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the metrics of a task by their names, as functions of truth, predictions and weights.
+
+    Args:
+        task: As in data.task.
+        offered: What their further arguments are; a metric is left out where one of them is None.
+    """
+    bound: dict[str, Metric] = {}
+    for metric in metrics_of(task):
+        settings = {name: offered[name] for name in metric.settings if name in offered}
+        if all(value is not None for value in settings.values()):
+            bound[metric.name] = partial(metric.function, **settings) if settings else metric.function
+    return bound
 
 
 def in_words(name: str) -> str:

@@ -1,26 +1,115 @@
-"""Classification metrics as plain functions `f(y_true, y_pred, sample_weight=None)`, in NumPy.
+"""Classification metrics as plain functions `f(y_true, y_pred, sample_weight=None)`, in NumPy, and what they rely on.
 
 `y_true` holds class indices, shape (num_examples,); `y_pred` probabilities, (num_examples, num_classes).
 The name tells the direction: `*_score` higher is better, `*_loss` and `*_error` lower is better.
 `sample_weight` may have a second axis, shape (num_examples, num_resamples): the metric then comes back
 once per column, which is what makes bootstrap intervals cheap. The predicted class is the most probable
 one; ties go to the lower class index. A value that does not exist (ROC AUC of one class only) is NaN,
-never a guess.
+never a guess. A model full of NaN can look healthy (argmax of NaN is class 0), so nothing here accepts a number
+unchecked.
 """
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.probabilities import FloatArray, IntArray, checked
-
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 Metric = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None], FloatArray]
+Function = TypeVar("Function", bound=Callable[..., FloatArray])
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Log loss counts a smaller probability as this one: a 0 from a float32 softmax means 'below this'."""
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities of an example may be from adding up to 1 (float32 sums over many classes)."""
+USUAL_THRESHOLD = 0.5
+THRESHOLD_RESAMPLES = 200
+"""Enough that the mean threshold moves by less than 0.01 with another draw (docs/decisions/0013)."""
 
 
+@dataclass(frozen=True)
+class NamedMetric:
+    """A metric under the name it has in parameters and reports, and what it may be used for; see `metric_of`.
+
+    Attributes:
+        name: `accuracy` for `accuracy_score`.
+        function: The metric.
+        tasks: Those it is a metric of.
+        higher_is_better: Its direction, read off the function's name.
+        selects: Whether `evaluate.select_by` may name it; every metric may be a floor.
+        one_without_error: Whether it is 1 exactly when nothing went wrong, where its interval needs an exact bound.
+        settings: Its arguments beside truth, predictions and weights.
+    """
+
+    name: str
+    function: Callable[..., FloatArray]
+    tasks: tuple[str, ...]
+    higher_is_better: bool
+    selects: bool
+    one_without_error: bool
+    settings: tuple[str, ...]
+
+
+METRICS: list[NamedMetric] = []
+"""Filled by `metric_of`, in the order of reports; `pipeline.metric_names` has those of all tasks."""
+
+
+def metric_of(
+    *tasks: str, name: str = "", selects: bool = True, one_without_error: bool = False
+) -> Callable[[Function], Function]:
+    """Return a decorator that makes a function a metric of these tasks: reports, floors and choice know it then.
+
+    Its further arguments are bound by name to what the task offers, see `metric_names.bound_metrics`. The other
+    arguments are those of `NamedMetric`.
+
+    Raises:
+        ValueError: The function's name does not tell the direction.
+    """
+
+    def declare(function: Function) -> Function:
+        METRICS.append(
+            NamedMetric(
+                name or short_name(function),
+                function,
+                tasks,
+                higher_is_better(function),
+                selects,
+                one_without_error,
+                tuple(inspect.signature(function).parameters)[3:],
+            )
+        )
+        return function
+
+    return declare
+
+
+def short_name(metric: Callable[..., FloatArray]) -> str:
+    """Return the name a metric has in parameters and reports: `accuracy` for `accuracy_score`."""
+    return metric.__name__.removesuffix("_score")
+
+
+def higher_is_better(metric: Callable[..., FloatArray]) -> bool:
+    """Return the direction of a metric, read off its name.
+
+    Raises:
+        ValueError: The name says neither.
+    """
+    if metric.__name__.endswith("_score"):
+        return True
+    if metric.__name__.endswith(("_loss", "_error")):
+        return False
+    raise ValueError(
+        "A metric's name must tell its direction. Expected a name that ends in _score, _loss or _error. "
+        f"Received: {metric.__name__}. Rename the function."
+    )
+
+
+@metric_of("classification", one_without_error=True)
 def accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -43,6 +132,7 @@ def accuracy_score(
     return np.asarray(weight[correct].sum(axis=0) / weight.sum(axis=0))
 
 
+@metric_of("classification", one_without_error=True)
 def balanced_accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -53,6 +143,7 @@ def balanced_accuracy_score(
     return np.asarray(mean_of_defined(recall_per_class(y_true, y_pred, sample_weight)))
 
 
+@metric_of("classification", one_without_error=True)
 def macro_f1_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -63,6 +154,7 @@ def macro_f1_score(
     return np.asarray(mean_of_defined(f1_per_class(y_true, y_pred, sample_weight)))
 
 
+@metric_of("classification")
 def log_loss(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -78,6 +170,7 @@ def log_loss(
     return np.asarray(times(losses, weight).sum(axis=0) / weight.sum(axis=0))
 
 
+@metric_of("classification")
 def roc_auc_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -93,6 +186,7 @@ def roc_auc_score(
     return np.asarray(mean_of_defined(np.stack(areas)))
 
 
+@metric_of("classification", selects=False)
 def expected_calibration_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -120,38 +214,6 @@ def expected_calibration_error(
     bins = confidence_bins(confidence, num_bins)
     distances = np.abs(_sum_per_group(bins, num_bins, times(excess, weight)))
     return np.asarray(distances.sum(axis=0) / weight.sum(axis=0))
-
-
-METRICS: tuple[Metric, ...] = (
-    accuracy_score,
-    balanced_accuracy_score,
-    macro_f1_score,
-    log_loss,
-    roc_auc_score,
-    expected_calibration_error,
-)
-"""Everything a classifier is judged by; a new metric is a function above and a line here."""
-
-
-def short_name(metric: Metric) -> str:
-    """Return the name a metric has in parameters and reports: `accuracy` for `accuracy_score`."""
-    return metric.__name__.removesuffix("_score")
-
-
-def higher_is_better(metric: Metric) -> bool:
-    """Return the direction of a metric, read off its name.
-
-    Raises:
-        ValueError: The name says neither.
-    """
-    if metric.__name__.endswith("_score"):
-        return True
-    if metric.__name__.endswith(("_loss", "_error")):
-        return False
-    raise ValueError(
-        "A metric's name must tell its direction. Expected a name that ends in _score, _loss or _error. "
-        f"Received: {metric.__name__}. Rename the function."
-    )
 
 
 def recall_per_class(
@@ -243,3 +305,194 @@ def mean_of_defined(values: FloatArray) -> FloatArray:
     """Return the mean over the first axis of what is not NaN; NaN where nothing is."""
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0.0).sum(axis=0), defined.sum(axis=0).astype(float))
+
+
+def checked(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Return the arguments of a metric as arrays that can be trusted; weights of None become ones.
+
+    Raises:
+        ValueError: Shapes disagree, a number is not finite, a class index or a weight is out of range, or
+            probabilities do not add up to 1.
+    """
+    truth, probabilities = np.asarray(y_true), np.asarray(y_pred, dtype=float)
+    if truth.ndim != 1 or not len(truth) or not np.issubdtype(truth.dtype, np.integer):
+        raise ValueError(
+            "y_true must be class indices. Expected: whole numbers of shape (num_examples,), at least one. "
+            f"Received: dtype={truth.dtype}, shape={truth.shape}."
+        )
+    if probabilities.ndim != 2 or len(probabilities) != len(truth) or probabilities.shape[1] < 2:
+        raise ValueError(
+            f"y_pred must hold a probability per class. Expected shape: ({len(truth)}, num_classes >= 2). "
+            f"Received: shape={probabilities.shape}."
+        )
+    if truth.min() < 0 or truth.max() >= probabilities.shape[1]:
+        raise ValueError(
+            f"y_true names a class that y_pred does not have. Expected: 0 to {probabilities.shape[1] - 1}. "
+            f"Received: {truth.min()} to {truth.max()}."
+        )
+    check_probabilities(probabilities)
+    return truth.astype(np.int64), probabilities, checked_weight(sample_weight, len(truth))
+
+
+def check_probabilities(probabilities: npt.NDArray[np.floating], name: str = "y_pred") -> None:
+    """Check that every row is a probability distribution.
+
+    Args:
+        probabilities: Shape (num_examples, num_classes).
+        name: How the message calls them.
+
+    Raises:
+        ValueError: Names the first row with a NaN, an infinite or a negative number, or another sum than 1.
+    """
+    if not np.isfinite(probabilities).all():
+        row = int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0])
+        raise ValueError(
+            f"{name} is not finite. Expected: probabilities. Received: {name}[{row}]={probabilities[row]}."
+        )
+    wrong = (np.abs(probabilities.sum(axis=1) - 1) > SUM_TOLERANCE) | (probabilities < 0).any(axis=1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{name} must be probabilities. Expected: none below 0, each row adding up to 1. "
+            f"Received: {name}[{row}]={probabilities[row]}."
+        )
+
+
+def checked_weight(sample_weight: npt.ArrayLike | None, num_examples: int) -> FloatArray:
+    """Return weights of examples as an array that can be trusted; None becomes ones.
+
+    Raises:
+        ValueError: A row is missing, a weight is negative or not finite, or all are 0.
+    """
+    if sample_weight is None:
+        return np.ones(num_examples)
+    weight = np.asarray(sample_weight, dtype=float)
+    if weight.ndim not in (1, 2) or len(weight) != num_examples:
+        raise ValueError(
+            f"sample_weight must have a row per example. Expected shape: ({num_examples},) or "
+            f"({num_examples}, num_resamples). Received: shape={weight.shape}."
+        )
+    # The sum is NaN or infinite if any weight is, so one pass checks both.
+    sums = weight.sum(axis=0)
+    if not np.isfinite(sums).all() or (sums <= 0).any() or weight.min() < 0:
+        raise ValueError(
+            "sample_weight must be finite and >= 0 with a sum above 0. "
+            f"Received: smallest={weight.min()}, smallest sum={np.min(sums)}."
+        )
+    return weight
+
+
+@metric_of("classification", one_without_error=True)
+def positive_f1_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    positive: int = 1,
+    threshold: float = USUAL_THRESHOLD,
+) -> FloatArray:
+    """Return F1 of the positive class, which is said where its probability reaches the threshold.
+
+    Args:
+        y_true: Class index per example, shape (num_examples,).
+        y_pred: Probabilities, shape (num_examples, num_classes).
+        sample_weight: Weights, shape (num_examples,) or (num_examples, num_resamples), or None.
+        positive: Index of the positive class.
+        threshold: In [0, 1], see `best_threshold`.
+
+    Returns:
+        In [0, 1]; NaN where the class neither occurs nor is said.
+    """
+    truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
+    actual, said = truth == positive, probabilities[:, positive] >= threshold
+    hits = weight[actual & said].sum(axis=0)
+    return ratio(np.asarray(2 * hits), np.asarray(weight[actual].sum(axis=0) + weight[said].sum(axis=0)))
+
+
+@metric_of("classification")
+def average_precision_score(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    positive: int = 1,
+) -> FloatArray:
+    """Return the mean precision over the recall of the positive class, as scikit-learn; NaN without an example.
+
+    Arguments as `positive_f1_score`.
+    """
+    truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
+    return average_precision(truth == positive, probabilities[:, positive], weight)
+
+
+def average_precision(positive: BoolArray, scores: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return the sum of precision times gain in recall over all distinct scores, from the highest down.
+
+    Args:
+        positive: Which examples are, shape (num_examples,).
+        scores: The higher, the surer, same shape.
+        weight: Shape (num_examples,) or (num_examples, num_resamples).
+    """
+    order = np.argsort(-scores, kind="stable")
+    weight = weight[order]
+    hits, said = np.cumsum(times(positive[order].astype(float), weight), axis=0), np.cumsum(weight, axis=0)
+    # Equal scores are said together: only the last of each group is a threshold.
+    last = np.flatnonzero(np.diff(scores[order], append=np.nan))
+    hits, said = hits[last], said[last]
+    gain = np.diff(hits, axis=0, prepend=np.zeros_like(hits[:1]))
+    precision = np.nan_to_num(ratio(hits, said))
+    return ratio(np.sum(gain * precision, axis=0), hits[-1])
+
+
+def best_threshold(
+    positive: BoolArray, probability: npt.NDArray[np.floating], num_resamples: int = THRESHOLD_RESAMPLES
+) -> float:
+    """Return the mean of the thresholds with the highest F1 in samples drawn from the examples with replacement.
+
+    The single highest F1 of some hundred examples follows their noise; its mean over resamples (bagging) does
+    so less: docs/decisions/0013 has the figures. The order of the examples does not matter, and the draw is
+    the same every time. 0.5 where there is no positive example.
+
+    Args:
+        positive: Which validation examples are, shape (num_examples,).
+        probability: Of the positive class, same shape.
+        num_resamples: Samples drawn; those without a positive example have no say.
+    """
+    if not positive.any():
+        return USUAL_THRESHOLD
+    # Equal examples are one cell that is drawn several times: cells have an order that rows do not change.
+    cells, counts = np.unique(
+        np.column_stack([probability.astype(float), positive]), axis=0, return_counts=True
+    )
+    values, is_positive = cells[:, 0], cells[:, 1] == 1
+    generator = np.random.default_rng(0)
+    thresholds = []
+    for _ in range(num_resamples):
+        drawn = generator.multinomial(len(positive), counts / len(positive))
+        if drawn[is_positive].any():
+            thresholds.append(highest_f1_threshold(is_positive, values, drawn))
+    return float(np.mean(thresholds))
+
+
+def highest_f1_threshold(
+    positive: BoolArray,
+    probability: npt.NDArray[np.floating],
+    counts: npt.NDArray[np.integer] | None = None,
+) -> float:
+    """Return the threshold with the highest F1: in the middle between two neighbouring probabilities.
+
+    Of equal ones the threshold nearest to 0.5 is taken.
+
+    Args:
+        positive: Which examples are, shape (num_examples,).
+        probability: Of the positive class, same shape.
+        counts: How often each example is counted, same shape, some positive one at least once; None: once.
+    """
+    counts = np.ones(len(positive), np.int64) if counts is None else counts
+    values, group = np.unique(probability.astype(float), return_inverse=True)
+    hits = np.bincount(group, positive * counts, len(values))[::-1].cumsum()[::-1]
+    said = np.bincount(group, counts, len(values))[::-1].cumsum()[::-1]
+    f1 = 2 * hits / (hits[0] + said)
+    thresholds = (values + np.concatenate([[0.0], values[:-1]])) / 2
+    best = thresholds[f1 == f1.max()]
+    return float(best[np.argmin(np.abs(best - USUAL_THRESHOLD))])

@@ -8,7 +8,7 @@ asked may not differ, and what the model reads must still be there.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.input_specs import BAG_FAMILIES
+from pipeline.settings.families import input_kind
 from pipeline.side_features import Kind
 
 State = Mapping[str, Any]
@@ -40,8 +40,8 @@ def _inputs(state: State, family: str) -> dict[str, Any]:
     """Return what decides the arrays that a family reads."""
     described = {name: state[name] for name in ("series", "side", "windows") if name in state}
     if "text" in state:
-        described["text"] = state["text"]["bag" if family in BAG_FAMILIES else "tokens"]
-    if "handmade" in state and family == "dense":
+        described["text"] = state["text"][input_kind(family, "text")]
+    if "handmade" in state and input_kind(family, "image") == "vector":
         # A model carries the statistics of these inside itself.
         described["handmade"] = {
             name: value for name, value in state["handmade"].items() if name not in STATISTICS

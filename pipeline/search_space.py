@@ -22,8 +22,7 @@ from msgspec.inspect import (
 )
 
 from pipeline.settings.families import Candidate
-from pipeline.settings.search import Choice, FloatRange, IntRange
-from pipeline.settings.training import Training
+from pipeline.settings.sections import Choice, FloatRange, IntRange, Training
 from pipeline.strict_yaml import value_at
 
 FIXED = {

@@ -5,7 +5,7 @@ Written by `millrace init` and `millrace refresh` only, after a complete, verifi
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,16 +15,22 @@ from pipeline import paths
 from pipeline.artifacts import read_json, write_json
 from pipeline.strict_yaml import ParamsError, convert
 
-Kind = Literal[
-    "digits",
-    "idx",
-    "image_folder",
-    "text_table",
-    "text_lines",
-    "series_archive",
-    "series_files",
-    "series_table",
-]
+Payload = Literal["image", "text", "series"]
+KINDS: dict[str, Payload] = {
+    "digits": "image",
+    "idx": "image",
+    "image_folder": "image",
+    "text_table": "text",
+    "text_lines": "text",
+    "series_archive": "series",
+    "series_files": "series",
+    "series_table": "series",
+}
+"""Every kind of source to what its samples are; a new one is a file of that name in `pipeline/sources`, and a row."""
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(KINDS)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 IsoDate = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 

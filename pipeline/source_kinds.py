@@ -1,34 +1,21 @@
-"""The kinds of sources, by the name that `millrace init --kind` and data/source.json use.
-
-Imported here one by one, so that dvc.yaml's dependencies can be compared with the code behind a stage.
-"""
+"""The readers of sources and their options, by the name that `millrace init --kind` and data/source.json use."""
 
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args, get_origin
+from importlib import import_module
+from typing import Any, Literal, Protocol, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
 from pipeline.runtime import WronglyCalled
-from pipeline.sources import (
-    digits,
-    idx,
-    image_folder,
-    series_archive,
-    series_files,
-    series_table,
-    text_lines,
-    text_table,
-)
-from pipeline.sources.raw_sample import Payload, RawSample
+from pipeline.sources.raw_sample import RawSample
 
 
 class SourceModule(Protocol):
     """What a file under pipeline/sources offers; see `pipeline/sources/raw_sample.py`."""
 
     LAYOUT: str
-    PAYLOAD: Payload
     Options: type[Any]
 
     def select(self, names: Sequence[str], options: Any) -> dict[str, str]:
@@ -41,16 +28,13 @@ class SourceModule(Protocol):
         """Yield the samples, ordered by sample_id."""
 
 
-SOURCES: dict[str, SourceModule] = {
-    "digits": digits,
-    "idx": idx,
-    "image_folder": image_folder,
-    "text_table": text_table,
-    "text_lines": text_lines,
-    "series_archive": series_archive,
-    "series_files": series_files,
-    "series_table": series_table,
-}
+def source_of(kind: str) -> SourceModule:
+    """Return the file that reads a kind of source.
+
+    Args:
+        kind: One of `source_file.KINDS`.
+    """
+    return cast("SourceModule", import_module(f"pipeline.sources.{kind}"))
 
 
 def stated_options(kind: str, stated: Sequence[str]) -> dict[str, Any]:
@@ -86,7 +70,7 @@ def plain_options(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """
     # Not `to_builtins`: msgspec's `omit_defaults` keeps a default that was typed, since it is another object.
     made = msgspec.structs.asdict(options_of(kind, content))
-    defaults = msgspec.structs.asdict(SOURCES[kind].Options())
+    defaults = msgspec.structs.asdict(source_of(kind).Options())
     changed = {name: value for name, value in made.items() if defaults[name] != value}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
@@ -100,12 +84,12 @@ def options_of(kind: str, content: Mapping[str, Any]) -> Struct:
     problems = _option_problems(kind, content)
     if problems:
         raise WronglyCalled("\n".join(f"data/source.json: {problem}" for problem in problems))
-    made: Struct = msgspec.convert(dict(content), SOURCES[kind].Options, strict=False)
+    made: Struct = msgspec.convert(dict(content), source_of(kind).Options, strict=False)
     return made
 
 
 def _option_types(kind: str) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(SOURCES[kind].Options)}
+    return {field.name: field.type for field in msgspec.structs.fields(source_of(kind).Options)}
 
 
 def _option_problems(kind: str, content: Mapping[str, Any]) -> list[str]:

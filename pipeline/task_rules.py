@@ -1,57 +1,37 @@
-"""Rules between the task, the kind of data and everything that depends on them; no TensorFlow needed.
+"""Rules between the task, the kind of data, the terms of the gate and what depends on them; no TensorFlow needed.
 
-Each rule yields messages without the name of the file; `pipeline/contradictions.py` runs them.
+Each rule yields messages without the name of the file; `pipeline/contradictions.py` runs them. No rule may leave the
+gate with nothing to demand.
 """
 
+import math
 from collections.abc import Iterator
 
 import msgspec
 
-from pipeline.combinations import NEED_HISTORY, supports, what_works
 from pipeline.config import Params, training_of
-from pipeline.settings.data import CLASS_BOUNDS
-from pipeline.settings.families import UNTRAINED_FAMILIES, AutoencoderCandidate
-from pipeline.source_file import Source
+from pipeline.metric_names import HIGHER_IS_BETTER, metrics_of
+from pipeline.settings.families import FAMILIES, Autoencoder, family_of, supports, what_works
+from pipeline.settings.sections import CLASS_BOUNDS
+from pipeline.source_file import KINDS, Source
 
-PAYLOADS = {
-    "digits": "image",
-    "idx": "image",
-    "image_folder": "image",
-    "text_table": "text",
-    "text_lines": "text",
-    "series_archive": "series",
-    "series_files": "series",
-    "series_table": "series",
-}
-"""Kind of source to what its samples are."""
-
-READ_TOKENS = ("cnn", "rnn", "autoencoder")
-VALUE_METRICS = ("root_mean_squared_error", "mean_absolute_error", "r2", "scaled_mean_squared_error")
-SELECT_BY = {
-    "classification": (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "log_loss",
-        "positive_f1",
-        "roc_auc",
-        "average_precision",
-    ),
-    "regression": VALUE_METRICS,
-    "forecasting": VALUE_METRICS,
-    "anomaly": ("event_f1", "roc_auc", "average_precision"),
-}
 LOSSES = {
     "classification": ("auto", "cross_entropy", "focal"),
     "regression": ("auto", "mse", "mae", "huber"),
     "forecasting": ("auto", "mse", "mae", "huber"),
     "anomaly": ("auto", "mse"),
 }
+LEAST_CONFIDENCE = 0.9
+"""Below it more than one in twenty models that are no better would be promoted."""
+RESAMPLES_BEYOND = 5
+"""Resamples that must lie beyond an end of an interval for the end to mean something."""
+WITHOUT_COLUMNS = ("digits", "idx")
+"""Kinds of source whose samples have neither groups nor side columns."""
 
 
 def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
     """Yield what the task needs of windows, features and the section evaluate."""
-    task, payload, windows = params.data.task, PAYLOADS[source.kind], params.data.windows
+    task, payload, windows = params.data.task, KINDS[source.kind], params.data.windows
     if task in ("forecasting", "anomaly") and (payload != "series" or windows is None):
         yield (
             f"data.task={task} needs windows over series. Expected a source of series with time and a block "
@@ -165,9 +145,10 @@ def split_fits_the_data(params: Params, _source: Source) -> Iterator[str]:
 def metrics_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
     """Yield where choice, monitor and loss are those of another task."""
     task = params.data.task
-    if params.evaluate.select_by not in SELECT_BY[task]:
+    known = [metric.name for metric in metrics_of(task) if metric.selects]
+    if params.evaluate.select_by not in known:
         yield (
-            f"evaluate.select_by is no metric of task {task}. Expected one of {', '.join(SELECT_BY[task])}. "
+            f"evaluate.select_by is no metric of task {task}. Expected one of {', '.join(known)}. "
             f"Received: select_by={params.evaluate.select_by}."
         )
     for name in params.candidates:
@@ -191,10 +172,10 @@ def metrics_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
 
 def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
     """Yield candidates whose family does not work with this data and task, or has wrong settings for it."""
-    task, payload = params.data.task, PAYLOADS[source.kind]
+    task, payload = params.data.task, KINDS[source.kind]
     windowed = params.data.windows is not None
     for name, candidate in params.candidates.items():
-        family = str(candidate.__struct_config__.tag)
+        family = family_of(candidate)
         where = f"candidates.{name}"
         if not supports(family, payload, task, windowed=windowed):
             yield (
@@ -203,25 +184,25 @@ def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
             )
             continue
         epochs = training_of(params, name).epochs
-        if family in UNTRAINED_FAMILIES and epochs:
+        if not FAMILIES[family].trained and epochs:
             yield (
                 f"{where}: family {family} learns nothing step by step. Expected epochs: 0. Received: {epochs}."
             )
         windows = params.data.windows
-        if family in NEED_HISTORY and windows is not None and windows.length == 0:
+        if FAMILIES[family].needs_history and windows is not None and windows.length == 0:
             yield (
                 f"{where}: family {family} reads the past. Expected data.windows.length >= 1. Received: length=0. "
                 "Raise it, or take family dense or linear."
             )
         yield from _embedding_problems(where, family, candidate.model, text=payload == "text")
         yield from _forecast_problems(where, candidate.model, params)
-        if isinstance(candidate, AutoencoderCandidate):
+        if isinstance(candidate.model, Autoencoder):
             yield from _autoencoder_problems(where, candidate.model, anomaly=task == "anomaly")
 
 
 def _embedding_problems(where: str, family: str, model: msgspec.Struct, *, text: bool) -> Iterator[str]:
     given = getattr(model, "embedding_units", None)
-    if text and given is None and family in READ_TOKENS:
+    if text and given is None and FAMILIES[family].text == "tokens":
         yield f"{where}.model.embedding_units is missing: texts need the width of a word vector, 64 say."
     if not text and given is not None:
         yield f"{where}.model.embedding_units has an effect on texts only. Remove it."
@@ -257,3 +238,106 @@ def _autoencoder_problems(where: str, model: msgspec.Struct, *, anomaly: bool) -
     missing = [name for name in second_step if name not in given]
     if not anomaly and missing:
         yield f"{where}.model: {', '.join(missing)} must be given. Copy them from examples/digits.yaml."
+
+
+def intervals_can_decide(params: Params, _source: Source) -> Iterator[str]:
+    """Yield where the intervals of the evaluation are too loose, or rest on too few resamples, for the gate."""
+    confidence, resamples = params.evaluate.confidence, params.evaluate.bootstrap_resamples
+    if confidence < LEAST_CONFIDENCE:
+        yield (
+            f"evaluate.confidence must be at least {LEAST_CONFIDENCE}: the gate promotes by these intervals, and a "
+            f"model that is no better would pass in {(1 - confidence) / 2:.0%} of cases. "
+            f"Received: confidence={confidence}. Set it to 0.95."
+        )
+    # Rounded, because 200 * (1 - 0.95) / 2 is a little below 5.
+    beyond = round(resamples * (1 - confidence) / 2, 6)
+    if beyond < RESAMPLES_BEYOND:
+        needed = math.ceil(round(2 * RESAMPLES_BEYOND / (1 - confidence), 6))
+        yield (
+            f"evaluate.bootstrap_resamples are too few for confidence={confidence}: {beyond:g} lie beyond an end of "
+            f"an interval. Expected at least {needed}. Received: bootstrap_resamples={resamples}. Raise it."
+        )
+
+
+def mode_has_its_margin(params: Params, _source: Source) -> Iterator[str]:
+    """Yield a margin without its mode, or a mode without its margin."""
+    register = params.register
+    margin = register.non_inferiority_margin
+    if register.mode == "non_inferiority" and margin is None:
+        yield (
+            "register.non_inferiority_margin is missing: mode non_inferiority needs to know how much worse is not "
+            "worse. Expected a share in (0, 0.1], 0.01 say. Received: null."
+        )
+    if register.mode == "superiority" and margin is not None:
+        yield (
+            "register.non_inferiority_margin has an effect in mode non_inferiority only. "
+            f"Received: mode=superiority, non_inferiority_margin={margin}. Set it to null, or change the mode."
+        )
+
+
+def floors_can_be_held(params: Params, _source: Source) -> Iterator[str]:
+    """Yield floors of metrics that the task does not have, or that demand nothing."""
+    task, floors = params.data.task, params.register.floors or {}
+    season = params.evaluate.season
+    known = [metric.name for metric in metrics_of(task) if season or "naive_errors" not in metric.settings]
+    for name, bound in floors.items():
+        if name not in known:
+            yield (
+                f"register.floors names a metric that task {task} does not have. Expected some of "
+                f"{', '.join(known)}. Received: {name}={bound}."
+            )
+        elif not math.isfinite(bound) or not _demands_something(name, bound):
+            range_ = _range(name)
+            yield (
+                f"register.floors.{name}={bound} can never, or can always, be held. Expected a number {range_}. "
+                "Correct it, or remove it."
+            )
+
+
+def slices_can_exist(params: Params, source: Source) -> Iterator[str]:
+    """Yield slices that cannot be cut; which columns other sources have is known once they are read."""
+    slices, tolerance = params.register.slices, params.register.slice_tolerance
+    if (slices is None) != (tolerance is None):
+        yield (
+            "register.slices and slice_tolerance belong together. Expected both or none. Received: "
+            f"slices={slices}, slice_tolerance={tolerance}."
+        )
+    if slices is None:
+        return
+    if len(set(slices)) < len(slices):
+        yield f"register.slices names a column twice. Received: {list(slices)}. Remove one."
+    if params.data.task == "anomaly":
+        yield (
+            "register.slices cannot be judged for task anomaly, whose events go through many windows. "
+            f"Received: slices={list(slices)}. Set slices and slice_tolerance to null."
+        )
+    if source.kind in WITHOUT_COLUMNS:
+        yield (
+            f"register.slices needs samples with columns. Received: slices={list(slices)}, kind={source.kind} in "
+            "data/source.json. Set slices and slice_tolerance to null."
+        )
+
+
+def tolerances_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
+    """Yield tolerances that are missing, or that would be ignored."""
+    register, task = params.register, params.data.task
+    of_classes = {
+        "class_tolerance": register.class_tolerance,
+        "calibration_budget": register.calibration_budget,
+    }
+    for name, value in of_classes.items():
+        if task == "classification" and value is None:
+            yield f"register.{name} is missing: classification needs it. Expected a share in [0, 0.5], 0.05 say."
+        if task != "classification" and value is not None:
+            yield f"register.{name} is for classification. Received: task={task}, {name}={value}. Set it to null."
+
+
+def _demands_something(name: str, bound: float) -> bool:
+    if not HIGHER_IS_BETTER[name]:
+        return bound > 0 and not (name == "expected_calibration_error" and bound >= 1)
+    return 0 < bound < 1
+
+
+def _range(name: str) -> str:
+    unbounded = not HIGHER_IS_BETTER[name] and name != "expected_calibration_error"
+    return "above 0" if unbounded else "between 0 and 1"

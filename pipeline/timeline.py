@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.probabilities import IntArray
+from pipeline.metrics import IntArray
 
 BoolArray = npt.NDArray[np.bool_]
 

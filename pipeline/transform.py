@@ -24,9 +24,9 @@ import numpy as np
 
 from pipeline.bags import bag_of
 from pipeline.calendar_features import has_offset, seconds_of
-from pipeline.input_specs import BAG_FAMILIES
 from pipeline.runtime import DataRefused
 from pipeline.series_features import Scale, SeriesScaler, padded, scaler_of
+from pipeline.settings.families import input_kind
 from pipeline.side_features import side_features_of
 from pipeline.tokens import tokenizer_of
 from pipeline.window_features import window_side_of
@@ -83,7 +83,7 @@ def _image_step(state: Mapping[str, Any], family: str) -> Step:
         if pixels.shape != shape or not _are_pixels(pixels):
             raise _refused("image", f"whole numbers 0 to 255, shape {shape}", f"shape {pixels.shape}")
         pixels = pixels.astype(np.uint8)
-        if family != "dense":
+        if input_kind(family, "image") == "image":
             return {"inputs": pixels[None]}
         from pipeline.features import image_features
 
@@ -105,7 +105,7 @@ def _text_step(state: Mapping[str, Any], family: str) -> Step:
             raise _refused("text", "a string", f"{type(text).__name__} {text!r}")
         return text
 
-    if family in BAG_FAMILIES:
+    if input_kind(family, "text") == "bag":
         bag = bag_of(state["text"]["bag"])
 
         def bag_step(record: Record) -> Arrays:

@@ -1,23 +1,19 @@
 """What regressions and forecasts are measured by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.intervals import DrawnTogether, blocks_of, groups_of
 from pipeline.judged_rows import JudgedRows
-from pipeline.metrics import Metric, short_name
-from pipeline.probabilities import FloatArray
-from pipeline.resamples import DrawnTogether, blocks_of, groups_of
+from pipeline.metric_names import bound_metrics
+from pipeline.metrics import FloatArray, Metric
 from pipeline.specs import OutputSpec
 from pipeline.value_metrics import (
-    VALUE_METRICS,
     checked_values,
-    mean_absolute_scaled_error,
-    scaled_mean_squared_error,
 )
 
 
@@ -70,12 +66,7 @@ class ValueMeasures:
 
     def metrics(self, _point: Mapping[str, Any]) -> dict[str, Metric]:
         """Return every metric by its name."""
-        metrics: dict[str, Metric] = {short_name(metric): metric for metric in VALUE_METRICS}
-        scaled: Callable[..., Any] = partial(scaled_mean_squared_error, scale=self.deviation)
-        metrics |= {short_name(scaled_mean_squared_error): scaled}
-        if self.naive_errors is not None:
-            mase: Callable[..., Any] = partial(mean_absolute_scaled_error, scale=self.naive_errors)
-            metrics |= {short_name(mean_absolute_scaled_error): mase}
+        metrics = bound_metrics("regression", {"scale": self.deviation, "naive_errors": self.naive_errors})
         if not np.ptp(self.y_true.reshape(-1, len(self.deviation)), axis=0).any():
             del metrics["r2"]  # there is no variance to explain
         return metrics

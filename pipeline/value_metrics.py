@@ -9,10 +9,10 @@ does not exist as in `pipeline.metrics`.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics import Metric, mean_of_defined, ratio, times
-from pipeline.probabilities import FloatArray, checked_weight
+from pipeline.metrics import FloatArray, checked_weight, mean_of_defined, metric_of, ratio, times
 
 
+@metric_of("regression", "forecasting")
 def root_mean_squared_error(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -35,6 +35,7 @@ def root_mean_squared_error(
     return np.asarray(np.sqrt(_mean_per_target(squares, weight)).mean(axis=0))
 
 
+@metric_of("regression", "forecasting")
 def mean_absolute_error(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -44,6 +45,7 @@ def mean_absolute_error(
     return np.asarray(_mean_per_target(distances, weight).mean(axis=0))
 
 
+@metric_of("regression", "forecasting")
 def r2_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -62,6 +64,7 @@ def r2_score(
     return np.asarray(mean_of_defined(1 - ratio(residual, total)))
 
 
+@metric_of("regression", "forecasting")
 def scaled_mean_squared_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -84,11 +87,12 @@ def scaled_mean_squared_error(
     return np.asarray(_mean_per_target(squares, weight).mean(axis=0))
 
 
+@metric_of("regression", "forecasting", selects=False)
 def mean_absolute_scaled_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
     sample_weight: npt.ArrayLike | None = None,
-    scale: npt.ArrayLike = 1.0,
+    naive_errors: npt.ArrayLike = 1.0,
 ) -> FloatArray:
     """Return the mean distance in units of the naive forecast's: below 1 is better than repeating the past.
 
@@ -99,23 +103,12 @@ def mean_absolute_scaled_error(
         y_true: True values.
         y_pred: Predicted values.
         sample_weight: Weights, or None.
-        scale: From `seasonal_naive_error` of the training series: one number, one per target, or shape
+        naive_errors: From `seasonal_naive_error` of the training series: one number, one per target, or shape
             (num_examples, num_targets) where examples are of different series; above 0.
     """
     truth, predicted, weight = checked_values(y_true, y_pred, sample_weight)
-    distances = np.mean(np.abs(predicted - truth), axis=1) / _checked_scale(scale, truth)
+    distances = np.mean(np.abs(predicted - truth), axis=1) / _checked_scale(naive_errors, truth)
     return np.asarray(_mean_per_target(distances, weight).mean(axis=0))
-
-
-VALUE_METRICS: tuple[Metric, ...] = (
-    root_mean_squared_error,
-    mean_absolute_error,
-    r2_score,
-    scaled_mean_squared_error,
-)
-"""Everything a regression is judged by."""
-FORECAST_METRICS: tuple[Metric, ...] = (*VALUE_METRICS, mean_absolute_scaled_error)
-"""Everything a forecast is judged by."""
 
 
 def seasonal_naive_error(series: npt.ArrayLike, season: int) -> FloatArray:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.judgement import Judgement
+from pipeline.metrics import FloatArray
 from pipeline.plots import values as charts
 from pipeline.plots.style import save
-from pipeline.probabilities import FloatArray
 from pipeline.timeline import Timeline
 from pipeline.value_metrics import by_target, errors_by_step
 

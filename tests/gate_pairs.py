@@ -1,18 +1,16 @@
 """Models whose answers are set by hand, and questions about them with baselines that know nothing."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from pipeline.gate import Contender, Decision, Question, Rules, decide
-from pipeline.metrics import METRICS, accuracy_score, expected_calibration_error, short_name
-from pipeline.value_metrics import VALUE_METRICS, mean_absolute_error
+from pipeline.metric_names import bound_metrics
+from pipeline.metrics import accuracy_score
+from pipeline.value_metrics import mean_absolute_error
 
-CLASS_METRICS = {short_name(metric): metric for metric in METRICS} | {
-    "expected_calibration_error": partial(expected_calibration_error, num_bins=15)
-}
-MODEL_METRICS = {short_name(metric): metric for metric in VALUE_METRICS}
+CLASS_METRICS = bound_metrics("classification", {"num_bins": 15, "positive": None})
+MODEL_METRICS = bound_metrics("regression", {"naive_errors": None})
 
 
 def contender(name: str, said: np.ndarray, num_classes: int = 3, sure: float = 0.8) -> Contender:

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.binary_metrics import positive_f1_score
 from pipeline.decisions import decision_key
 from pipeline.gate import Contender, Rules
+from pipeline.intervals import Blocks, Groups
 from pipeline.metric_names import primary_called
-from pipeline.metrics import roc_auc_score
-from pipeline.resamples import Blocks, Groups
+from pipeline.metrics import positive_f1_score, roc_auc_score
 from tests.gate_pairs import answers, contender, first_champion, forecaster, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=500, seed=0)

@@ -8,15 +8,15 @@ import pytest
 from scipy import stats
 from sklearn.metrics import recall_score
 
-from pipeline.binary_metrics import positive_f1_score
 from pipeline.class_measures import said_at
-from pipeline.few_examples import honest_confidence
 from pipeline.gate import Question, Rules, decide
 from pipeline.gate_falls import MOST_SHOWN
 from pipeline.gate_limits import MIB
 from pipeline.gate_opponents import mcnemar_p_value
+from pipeline.intervals import Blocks, Groups, bootstrap_weights
 from pipeline.metric_names import primary_called
-from pipeline.resamples import Blocks, Groups, bootstrap_weights
+from pipeline.metrics import positive_f1_score
+from pipeline.paired_difference import honest_confidence
 from tests.gate_pairs import answers, contender, first_champion, forecaster, ignorant, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=400, seed=0)

@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from pipeline import intervals, metrics, resamples
+from pipeline import intervals, metrics
+from pipeline.metric_names import bound_metrics
 
 SETTINGS = {"resamples": 400, "confidence": 0.95, "seed": 0}
 
@@ -22,7 +23,7 @@ def answers(
 
 def test_weights_are_draws_with_replacement() -> None:
     """Every resample draws as many examples as there are, each with mean and variance of a multinomial."""
-    weights = np.concatenate(list(resamples.bootstrap_weights(50, 2_000, seed=1)), axis=1)
+    weights = np.concatenate(list(intervals.bootstrap_weights(50, 2_000, seed=1)), axis=1)
     assert weights.shape == (50, 2_000)
     assert {50.0} == set(weights.sum(axis=0).tolist())
     assert pytest.approx(1.0) == weights.mean()
@@ -31,7 +32,7 @@ def test_weights_are_draws_with_replacement() -> None:
 
 def test_equal_seeds_draw_equal_resamples() -> None:
     """The same seed gives the same weights, another seed others; a chunk's size is not a limit."""
-    first, again, other = (next(resamples.bootstrap_weights(20, 150, seed)) for seed in (3, 3, 4))
+    first, again, other = (next(intervals.bootstrap_weights(20, 150, seed)) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -41,7 +42,7 @@ def test_interval_equals_a_plain_bootstrap() -> None:
     y_true, y_pred = answers(np.random.default_rng(0), 90, 0.8)
     values = [
         float(np.mean(y_true[rows] == y_pred[rows].argmax(axis=1)))
-        for weights in resamples.bootstrap_weights(90, 400, seed=0)
+        for weights in intervals.bootstrap_weights(90, 400, seed=0)
         for rows in (np.repeat(np.arange(90), column.astype(int)) for column in weights.T)
     ]
     found = intervals.metric_intervals({"accuracy": metrics.accuracy_score}, y_true, y_pred, **SETTINGS)[
@@ -116,7 +117,7 @@ def test_six_metrics_on_ten_thousand_examples_are_fast() -> None:
     y_true = generator.integers(0, 10, 10_000)
     start = time.process_time()
     found = intervals.metric_intervals(
-        {metrics.short_name(metric): metric for metric in metrics.METRICS},
+        bound_metrics("classification", {"positive": None}),
         y_true,
         y_pred,
         resamples=1000,

@@ -13,9 +13,9 @@ prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
 
-from pipeline.combinations import COMBINATIONS  # noqa: E402
 from pipeline.keras_config import ACTIVATIONS, CLASSES, MAX_DEPTH, parse_config  # noqa: E402
 from pipeline.keras_files import save_model  # noqa: E402
+from pipeline.settings.families import COMBINATIONS  # noqa: E402
 from tests.models.combination_cases import SETTINGS, built  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,14 +9,14 @@ from scipy.stats import binomtest
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.class_measures import positive_index, said_at
 from pipeline.contenders import Answers
-from pipeline.few_examples import honest_confidence
 from pipeline.gate import Rules
+from pipeline.intervals import Groups
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Bootstrap, judge
 from pipeline.measures import Yardstick, measures_of
 from pipeline.metric_names import primary_called
+from pipeline.paired_difference import honest_confidence
 from pipeline.promotion import _contender
-from pipeline.resamples import Groups
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
 from pipeline.timeline import Timeline

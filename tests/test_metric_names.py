@@ -2,14 +2,62 @@
 
 import pytest
 
-from pipeline.metric_names import HIGHER_IS_BETTER, in_words, primary_called, shown
-from pipeline.task_rules import SELECT_BY
+from pipeline.intervals import COUNTS_OF_RIGHT_ANSWERS
+from pipeline.metric_names import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    bound_metrics,
+    in_words,
+    metrics_of,
+    primary_called,
+    shown,
+)
+
+VALUES = ["root_mean_squared_error", "mean_absolute_error", "r2", "scaled_mean_squared_error"]
+CHOOSING = {
+    "classification": [
+        "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc", "positive_f1", "average_precision"
+    ],
+    "regression": VALUES,
+    "forecasting": VALUES,
+    "anomaly": ["event_f1", "roc_auc", "average_precision"],
+}  # fmt: skip
+FLOORS_ONLY = {
+    "classification": {"expected_calibration_error"},
+    "regression": {"mean_absolute_scaled_error"},
+    "forecasting": {"mean_absolute_scaled_error"},
+    "anomaly": {"event_precision", "event_recall"},
+}
 
 
-@pytest.mark.parametrize("name", sorted({name for names in SELECT_BY.values() for name in names}))
-def test_every_metric_that_may_choose_has_a_direction(name: str) -> None:
+@pytest.mark.parametrize("task", CHOOSING)
+def test_a_task_has_these_metrics_and_these_of_them_may_choose(task: str) -> None:
+    """Written out once more: parameters and reports of users name them."""
+    choosing = [metric.name for metric in metrics_of(task) if metric.selects]
+    assert CHOOSING[task] == [name for name in choosing if name in CHOOSING[task]]
+    assert FLOORS_ONLY[task] <= {metric.name for metric in metrics_of(task) if not metric.selects}
+
+
+def test_these_metrics_are_one_exactly_when_nothing_went_wrong() -> None:
+    """Their intervals get an exact bound where no answer was wrong."""
+    counting = {metric.name for metric in METRICS if metric.one_without_error}
+    answers = {"accuracy", "balanced_accuracy", "macro_f1"}
+    assert answers | {"positive_f1", "event_f1", "event_recall"} <= counting
+    assert answers <= COUNTS_OF_RIGHT_ANSWERS
+    assert not {"log_loss", "roc_auc", "event_precision", "r2"} & counting
+
+
+@pytest.mark.parametrize("name", sorted(metric.name for metric in METRICS))
+def test_every_metric_has_its_direction(name: str) -> None:
     """Errors and losses are better when lower, everything else when higher."""
     assert primary_called(name).higher_is_better == (not name.endswith(("_error", "_loss")))
+
+
+def test_further_arguments_are_bound_to_what_the_task_offers() -> None:
+    """What a metric needs and nobody can say leaves it out."""
+    assert "positive_f1" not in bound_metrics("classification", {"positive": None})
+    found = bound_metrics("classification", {"positive": 0, "threshold": 0.7})["positive_f1"]
+    assert 1.0 == float(found([0, 1], [[0.8, 0.2], [0.6, 0.4]], None))
 
 
 def test_unknown_metrics_are_refused_with_those_that_exist() -> None:

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.few_examples import honest_confidence
-from pipeline.intervals import bootstrap_values
+from pipeline.intervals import Blocks, bootstrap_values, num_units
 from pipeline.metrics import roc_auc_score
-from pipeline.paired_difference import paired_difference
-from pipeline.resamples import Blocks, num_units
+from pipeline.paired_difference import honest_confidence, paired_difference
 from pipeline.value_metrics import mean_absolute_error
 
 SETTINGS = {"resamples": 2000, "confidence": 0.95, "seed": 1}

@@ -7,14 +7,14 @@ import pytest
 from scipy import optimize, stats
 
 from pipeline.gate_opponents import mcnemar_p_value
-from pipeline.paired_shares import (
+from pipeline.intervals import Groups
+from pipeline.paired_difference import (
     allowing_for_losses,
     difference_bounds,
     grouped_difference_bounds,
     randomization_p_value,
     score_statistic,
 )
-from pipeline.resamples import Groups
 
 
 def test_without_a_tolerance_it_is_mcnemars_statistic():

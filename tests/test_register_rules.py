@@ -5,23 +5,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.anomaly_metrics import EVENT_METRICS
-from pipeline.binary_metrics import BINARY_METRICS
 from pipeline.config import load_params
 from pipeline.gate_question import SMALLEST_NUMBER_OF_ROWS, SMALLEST_SUPPORT, Rules
-from pipeline.metric_names import HIGHER_IS_BETTER
-from pipeline.metrics import METRICS, short_name
-from pipeline.register_rules import (
-    ERRORS,
-    FLOOR_METRICS,
+from pipeline.settings.sections import Register
+from pipeline.source_file import Location, read_source
+from pipeline.stages.register import _rules
+from pipeline.task_rules import (
     floors_can_be_held,
     slices_can_exist,
     tolerances_fit_the_task,
 )
-from pipeline.settings.register import Register
-from pipeline.source_file import Location, read_source
-from pipeline.stages.register import _rules
-from pipeline.value_metrics import VALUE_METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,19 +30,6 @@ def source(monkeypatch):
     """Return a source of a kind."""
     monkeypatch.chdir(ROOT)
     return lambda kind: msgspec.structs.replace(read_source(), kind=kind, location=Location(path="x"))
-
-
-def test_floors_are_of_the_metrics_that_a_task_is_judged_by():
-    """The names here, written out so that the check stays cheap, are those of the functions."""
-    values = {short_name(metric) for metric in VALUE_METRICS}
-    assert {short_name(metric) for metric in (*METRICS, *BINARY_METRICS)} == set(
-        FLOOR_METRICS["classification"]
-    )
-    assert values == set(FLOOR_METRICS["regression"]) == set(FLOOR_METRICS["forecasting"])
-    events = {short_name(metric) for metric in EVENT_METRICS}
-    assert events | {"roc_auc", "average_precision"} == set(FLOOR_METRICS["anomaly"])
-    for name in set().union(*FLOOR_METRICS.values()):
-        assert HIGHER_IS_BETTER[name] == (not name.endswith(ERRORS))
 
 
 def test_a_season_makes_its_error_a_floor(source):

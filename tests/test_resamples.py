@@ -5,8 +5,7 @@ import pytest
 
 from pipeline import intervals, value_metrics
 from pipeline.class_measures import ClassMeasures
-from pipeline.judgement import Bootstrap, judge
-from pipeline.resamples import (
+from pipeline.intervals import (
     Blocks,
     DrawnTogether,
     Groups,
@@ -16,6 +15,7 @@ from pipeline.resamples import (
     groups_of,
     num_units,
 )
+from pipeline.judgement import Bootstrap, judge
 from pipeline.runtime import DataRefused
 
 

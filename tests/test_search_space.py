@@ -8,7 +8,7 @@ import pytest
 from pipeline.config import load_params, training_of
 from pipeline.search_space import sampled_of, space_problems, with_sampled
 from pipeline.settings.families import Candidate
-from pipeline.settings.search import Space
+from pipeline.settings.sections import Space
 
 
 def candidate(space: dict[str, Any], family: str = "cnn", **others: Any) -> Candidate:

@@ -7,10 +7,8 @@ import pytest
 
 from pipeline import task_rules
 from pipeline.config import load_params
-from pipeline.contradictions import contradictions
-from pipeline.idle_settings import idle_settings
+from pipeline.contradictions import contradictions, idle_settings
 from pipeline.source_file import Source
-from pipeline.source_kinds import SOURCES
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 KIND_OF = {
@@ -191,11 +189,6 @@ def test_texts_and_windows_are_not_reduced(name):
     params = msgspec.structs.replace(example(name), reduce=wanted)
     problems = contradictions(params, source(KIND_OF[name]))
     assert any("reduce works on images and whole series" in problem for problem in problems)
-
-
-def test_kinds_are_of_the_payload_that_their_source_says():
-    """The table here, which imports no reader, agrees with the readers."""
-    assert {kind: module.PAYLOAD for kind, module in SOURCES.items()} == task_rules.PAYLOADS
 
 
 def test_targets_are_not_known_in_advance():

@@ -11,13 +11,18 @@ from sklearn.metrics import balanced_accuracy_score as sklearn_balanced
 from sklearn.metrics import f1_score as sklearn_f1
 from sklearn.metrics import roc_auc_score as sklearn_auc
 
-from pipeline.binary_metrics import average_precision_score, positive_f1_score
 from pipeline.gate import Rules
+from pipeline.intervals import Groups
 from pipeline.metric_names import primary_called
-from pipeline.metrics import accuracy_score, balanced_accuracy_score, macro_f1_score, roc_auc_score
-from pipeline.paired_difference import paired_difference
-from pipeline.resamples import Groups
-from pipeline.unseen_losses import unseen_loss
+from pipeline.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    macro_f1_score,
+    positive_f1_score,
+    roc_auc_score,
+)
+from pipeline.paired_difference import paired_difference, unseen_loss
 from tests.gate_pairs import contender, next_champion
 
 RULES = Rules(

@@ -5,8 +5,9 @@ import pytest
 import sklearn.metrics as reference
 
 from pipeline import value_metrics
-from pipeline.metrics import Metric, higher_is_better, short_name
+from pipeline.metrics import METRICS, Metric, higher_is_better, short_name
 
+FORECASTS = [metric.function for metric in METRICS if "forecasting" in metric.tasks]
 SHAPES = [(60,), (60, 1), (60, 3), (60, 5, 2)]
 
 
@@ -33,7 +34,7 @@ def by_scikit_learn(name: str, y_true: np.ndarray, y_pred: np.ndarray, weight: n
     return float(score(*flat, sample_weight=repeated))
 
 
-@pytest.mark.parametrize("metric", value_metrics.FORECAST_METRICS, ids=short_name)
+@pytest.mark.parametrize("metric", FORECASTS, ids=short_name)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_scikit_learn(metric: Metric, shape: tuple[int, ...]) -> None:
     """Each metric (scale 1) equals scikit-learn's uniform average over targets, with and without weights."""
@@ -44,7 +45,7 @@ def test_equals_scikit_learn(metric: Metric, shape: tuple[int, ...]) -> None:
         assert expected == pytest.approx(float(metric(y_true, y_pred, given)))
 
 
-@pytest.mark.parametrize("metric", value_metrics.FORECAST_METRICS, ids=short_name)
+@pytest.mark.parametrize("metric", FORECASTS, ids=short_name)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_matrix_of_weights_is_one_value_per_column(metric: Metric, shape: tuple[int, ...]) -> None:
     """Weights of shape (examples, resamples) give what each column gives alone."""
@@ -54,7 +55,7 @@ def test_matrix_of_weights_is_one_value_per_column(metric: Metric, shape: tuple[
     assert expected == pytest.approx(metric(y_true, y_pred, weights))
 
 
-@pytest.mark.parametrize("metric", value_metrics.FORECAST_METRICS, ids=short_name)
+@pytest.mark.parametrize("metric", FORECASTS, ids=short_name)
 def test_perfect_answers_reach_the_bound(metric: Metric) -> None:
     """The truth itself has error 0 and R2 1, in the direction that the name tells."""
     y_true, _ = values((20, 2))
@@ -80,12 +81,14 @@ def test_scaled_errors_of_one_target_are_in_units_of_the_scale() -> None:
     """Errors of 1 and 3 at a scale of 2: mean of squares (1 + 9) / 2 / 4, mean of distances 2 / 2."""
     truth, predicted = [0.0, 0.0], [1.0, 3.0]
     assert float(value_metrics.scaled_mean_squared_error(truth, predicted, scale=2.0)) == 1.25
-    assert float(value_metrics.mean_absolute_scaled_error(truth, predicted, scale=2.0)) == 1.0
+    assert float(value_metrics.mean_absolute_scaled_error(truth, predicted, naive_errors=2.0)) == 1.0
 
 
 def test_a_scale_per_example_and_target_is_used_as_such() -> None:
     """Windows of two series, each in units of its own naive error: (1/2 + 6/3) / 2."""
-    found = value_metrics.mean_absolute_scaled_error([[0.0], [0.0]], [[1.0], [6.0]], scale=[[2.0], [3.0]])
+    found = value_metrics.mean_absolute_scaled_error(
+        [[0.0], [0.0]], [[1.0], [6.0]], naive_errors=[[2.0], [3.0]]
+    )
     assert float(found) == 1.25
 
 
@@ -100,7 +103,7 @@ def test_the_seasonal_naive_forecast_has_a_scaled_error_of_one_on_train() -> Non
     """By definition (Hyndman and Koehler 2006), when the forecast is judged on the steps that gave the scale."""
     series = np.random.default_rng(4).normal(size=(100, 2)).cumsum(axis=0)
     scale = value_metrics.seasonal_naive_error(series, 7)
-    found = value_metrics.mean_absolute_scaled_error(series[7:], series[:-7], scale=scale)
+    found = value_metrics.mean_absolute_scaled_error(series[7:], series[:-7], naive_errors=scale)
     assert float(found) == pytest.approx(1.0)
 
 
@@ -130,7 +133,7 @@ def test_errors_by_step_grow_where_the_forecast_worsens() -> None:
     assert np.allclose([1.0, 2.0, 3.0], value_metrics.errors_by_step(truth, predicted, (1.0, 10.0)))
 
 
-@pytest.mark.parametrize("metric", value_metrics.FORECAST_METRICS, ids=short_name)
+@pytest.mark.parametrize("metric", FORECASTS, ids=short_name)
 @pytest.mark.parametrize(
     ("y_true", "y_pred", "weight", "message"),
     [
@@ -153,4 +156,4 @@ def test_broken_arguments_are_refused(
 def test_a_scale_that_is_none_is_refused(scale: object) -> None:
     """0, negative, NaN and another number of targets."""
     with pytest.raises(ValueError, match="scale must"):
-        value_metrics.mean_absolute_scaled_error([[0.0, 1.0]], [[0.0, 1.0]], scale=scale)  # type: ignore[arg-type]
+        value_metrics.mean_absolute_scaled_error([[0.0, 1.0]], [[0.0, 1.0]], naive_errors=scale)  # type: ignore[arg-type]

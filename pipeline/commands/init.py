@@ -1,23 +1,26 @@
-"""`millrace init`: say what the data is."""
+"""`millrace init`: say what the data is, and take an example's parameters without losing what stands there."""
 
 import argparse
-from typing import TYPE_CHECKING, Any, Literal, get_args
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import runtime
+from pipeline import paths, runtime
+from pipeline.artifacts import write_bytes
 from pipeline.commands.size_limit import add_size_limit, max_bytes
-from pipeline.example_params import EXAMPLES_DIR, example_params, replace_params
-from pipeline.source_file import Kind, Location, location_problems, write_source
+from pipeline.source_file import KINDS, Kind, Location, location_problems, write_source
 from pipeline.strict_yaml import ParamsError, convert
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+EXAMPLES_DIR = Path("examples")
 HELP = "say what the data is; writes data/source.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--kind", required=True, choices=get_args(Kind), help="how the files are laid out")
+    parser.add_argument("--kind", required=True, choices=KINDS, help="how the files are laid out")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--path", help="folder, .zip/.tar(.gz) archive, or single file, on this machine")
     place.add_argument("--url", help="http(s) address of an archive or a single file")
@@ -104,3 +107,52 @@ def init(
     if kind != "digits" and params is None:
         console.print("In params.yaml give register.model_name and register.experiment names of your own.")
     console.print("Next: look at params.yaml, then run `make run` (or `dvc repro`).")
+
+
+def example_params(name: str, force: bool) -> bytes:
+    """Return an example's parameters, after making sure that no work in params.yaml is lost.
+
+    Args:
+        name: Path of the file below examples/, without `.yaml`.
+        force: Take them even if params.yaml holds work of its own.
+
+    Raises:
+        InputMissing: There is no such example.
+        NotPermitted: params.yaml holds changes that neither git nor an example has.
+    """
+    path = EXAMPLES_DIR / f"{name}.yaml"
+    known = {
+        file.relative_to(EXAMPLES_DIR).with_suffix("").as_posix(): file.read_bytes()
+        for file in sorted(EXAMPLES_DIR.rglob("*.yaml"))
+    }
+    if name not in known:
+        raise runtime.InputMissing(
+            f"There is no example {name}. Expected one of {', '.join(known)}. Received: --example {name}. "
+            f"Look into {EXAMPLES_DIR}/."
+        )
+    if not paths.PARAMS_YAML.is_file() or force:
+        return known[name]
+    present = paths.PARAMS_YAML.read_bytes()
+    if present not in known.values() and present != _committed(paths.PARAMS_YAML):
+        raise runtime.NotPermitted(
+            f"params.yaml holds changes that are not committed, and {path} would replace them. "
+            f"Expected a committed or untouched params.yaml. Received: --example {name}. "
+            "Commit it, or add --force, which keeps it as params.yaml.bak."
+        )
+    return known[name]
+
+
+def replace_params(content: bytes) -> None:
+    """Write params.yaml; what was there before is kept as params.yaml.bak."""
+    if paths.PARAMS_YAML.is_file() and paths.PARAMS_YAML.read_bytes() != content:
+        write_bytes(Path("params.yaml.bak"), paths.PARAMS_YAML.read_bytes())
+    write_bytes(paths.PARAMS_YAML, content)
+
+
+def _committed(path: Path) -> bytes | None:
+    """Return a file as git's last commit has it; None without git or without such a file."""
+    try:
+        done = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None

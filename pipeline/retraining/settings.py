@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pipeline.settings.section import Count, Name, Positive, Section, Share
+from pipeline.settings.sections import Count, Name, Positive, Section, Share
 from pipeline.strict_yaml import ParamsError, convert, read_yaml
 
 RETRAIN_YAML = Path("retrain.yaml")

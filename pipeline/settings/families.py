@@ -1,23 +1,40 @@
-"""Settings of every family of models, and the candidates that carry them.
+"""Every family of models: its settings, what it reads, and with which kind of data and task it works.
+
+The one table of families is `FAMILIES`; no TensorFlow is needed to ask it. `millrace check` refuses what is not in it,
+a test builds and trains every row, and `python -m pipeline.settings.families` writes docs/combinations.md.
 
 A setting that only some data or tasks know has a default that means "not used"; it is not handed to the
 family then, and `pipeline/contradictions.py` says where it is missing or of no effect.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from msgspec import Meta
+from msgspec import Meta, Struct, defstruct
 
-from pipeline.settings.search import TuneOverride
-from pipeline.settings.section import Activation, Count, Natural, NotNegative, Positive, Section, Share
+from pipeline.settings.sections import (
+    Activation,
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    TuneOverride,
+)
+
+Question = tuple[str, str, bool]
 
 
-class _Family(Section, frozen=True, kw_only=True, omit_defaults=True):
+class _Settings(Section, frozen=True, kw_only=True, omit_defaults=True):
     output_activation: Literal["linear", "tanh"] = "linear"
     """Of regression and forecasting."""
 
 
-class _Fused(_Family, frozen=True, kw_only=True):
+class _Fused(_Settings, frozen=True, kw_only=True):
     fusion_units: tuple[Count, ...] = ()
     """Dense layers after side features are joined."""
     embedding_units: Count | None = None
@@ -101,7 +118,7 @@ class Dense(_Fused, frozen=True, kw_only=True):
     l2: NotNegative
 
 
-class Linear(_Family, frozen=True, kw_only=True):
+class Linear(_Settings, frozen=True, kw_only=True):
     """Settings of family `linear`: softmax or linear regression, a baseline every model must beat."""
 
     last_value_residual: bool = False
@@ -132,81 +149,59 @@ class Pca(Section, frozen=True):
     codes: Count
 
 
-class _Candidate(Section, frozen=True, tag_field="family"):
-    training: dict[str, Any]
-    """Keys of the `training` section that this candidate sets differently."""
-    tune: TuneOverride
+class Family(NamedTuple):
+    """What parameters, and what makes a model's inputs, must know about a family beside `build` in its file.
+
+    Attributes:
+        settings: Of `candidates.<name>.model`.
+        answers: Of `QUESTIONS`, those it can be asked.
+        image: What it reads of images: pixels (`image`), or hand-made features (`vector`).
+        text: What it reads of texts: `tokens` in their order, or a `bag` of n-grams.
+        trained: Whether it learns by gradient steps; if not, its epochs must be 0.
+        baseline: Whether it serves as a measure and is never chosen.
+        needs_history: Whether it needs data.windows.length >= 1; others can answer from what is known about the step.
+        side: Whether side features change its answer; if not, it takes them and pays no attention.
+    """
+
+    settings: type[Section]
+    answers: tuple[Question, ...]
+    image: Literal["image", "vector"] = "image"
+    text: Literal["tokens", "bag"] = "tokens"
+    trained: bool = True
+    baseline: bool = False
+    needs_history: bool = False
+    side: bool = True
 
 
-class CnnCandidate(_Candidate, frozen=True, tag="cnn"):
-    """A candidate of family `cnn`."""
-
-    model: Cnn
-
-
-class RnnCandidate(_Candidate, frozen=True, tag="rnn"):
-    """A candidate of family `rnn`."""
-
-    model: Rnn
-
-
-class AutoencoderCandidate(_Candidate, frozen=True, tag="autoencoder"):
-    """A candidate of family `autoencoder`."""
-
-    model: Autoencoder
-
-
-class DenseCandidate(_Candidate, frozen=True, tag="dense"):
-    """A candidate of family `dense`."""
-
-    model: Dense
-
-
-class LinearCandidate(_Candidate, frozen=True, tag="linear"):
-    """A candidate of family `linear`."""
-
-    model: Linear
-
-
-class MajorityCandidate(_Candidate, frozen=True, tag="majority"):
-    """A candidate of family `majority`."""
-
-    model: Majority
-
-
-class NaiveCandidate(_Candidate, frozen=True, tag="naive"):
-    """A candidate of family `naive`."""
-
-    model: Naive
-
-
-class NearestCandidate(_Candidate, frozen=True, tag="nearest"):
-    """A candidate of family `nearest`."""
-
-    model: Nearest
-
-
-class PcaCandidate(_Candidate, frozen=True, tag="pca"):
-    """A candidate of family `pca`."""
-
-    model: Pca
-
-
-Candidate = (
-    CnnCandidate
-    | RnnCandidate
-    | AutoencoderCandidate
-    | DenseCandidate
-    | LinearCandidate
-    | MajorityCandidate
-    | NaiveCandidate
-    | NearestCandidate
-    | PcaCandidate
+QUESTIONS: tuple[Question, ...] = (
+    ("image", "classification", False),
+    ("text", "classification", False),
+    ("text", "regression", False),
+    ("series", "classification", False),
+    ("series", "regression", False),
+    ("series", "regression", True),
+    ("series", "forecasting", True),
+    ("series", "anomaly", True),
 )
-BASELINE_FAMILIES = ("majority", "linear", "naive", "nearest", "pca")
-"""They serve as a measure and are never chosen."""
-UNTRAINED_FAMILIES = ("majority", "naive", "nearest", "pca")
-"""Nothing in them is learned by gradient steps: epochs must be 0."""
+"""What a sample is, data.task, and whether samples are windows over series (data.windows)."""
+FORECASTING, ANOMALY = QUESTIONS[-2:]
+ALL_BUT_ANOMALY = QUESTIONS[:-1]
+FAMILIES = {
+    "cnn": Family(Cnn, ALL_BUT_ANOMALY, needs_history=True),
+    "rnn": Family(Rnn, ALL_BUT_ANOMALY, needs_history=True),
+    "autoencoder": Family(Autoencoder, QUESTIONS, needs_history=True),
+    "dense": Family(Dense, ALL_BUT_ANOMALY, image="vector", text="bag"),
+    "linear": Family(Linear, ALL_BUT_ANOMALY, text="bag", baseline=True),
+    "majority": Family(Majority, ALL_BUT_ANOMALY, text="bag", trained=False, baseline=True, side=False),
+    "naive": Family(Naive, (FORECASTING,), trained=False, baseline=True, needs_history=True, side=False),
+    "nearest": Family(
+        Nearest, (("series", "classification", False),), trained=False, baseline=True, side=False
+    ),
+    "pca": Family(Pca, (ANOMALY,), trained=False, baseline=True, needs_history=True, side=False),
+}
+"""Every family there is, by the name of its file in `pipeline/models`: a new one has its settings above, and a row."""
+BASELINE_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.baseline)
+UNTRAINED_FAMILIES = tuple(name for name, family in FAMILIES.items() if not family.trained)
 BASELINES = {
     "classification": ("majority", "linear"),
     "regression": ("majority", "linear"),
@@ -214,3 +209,152 @@ BASELINES = {
     "anomaly": ("pca",),
 }
 """What must be among the candidates, by task: the gate compares every model with them."""
+
+
+class _Candidate(Section, frozen=True, tag_field="family"):
+    """A model to be trained, told by its family."""
+
+    training: dict[str, Any]
+    """Keys of the `training` section that this candidate sets differently."""
+    tune: TuneOverride
+    if TYPE_CHECKING:
+        model: Section
+
+
+if TYPE_CHECKING:
+    Candidate = _Candidate
+else:  # a struct for each family, told apart by its tag
+    Candidate = reduce(
+        or_,
+        (
+            defstruct(
+                f"{name.title()}Candidate",
+                [("model", family.settings)],
+                bases=(_Candidate,),
+                namespace={"__doc__": f"A candidate of family `{name}`."},
+                module=__name__,
+                frozen=True,
+                tag=name,
+            )
+            for name, family in FAMILIES.items()
+        ),
+    )
+
+
+def family_of(candidate: Struct) -> str:
+    """Return the name of a candidate's family."""
+    return str(candidate.__struct_config__.tag)
+
+
+class Combination(NamedTuple):
+    """One row: a family on one kind of data, for one task.
+
+    Attributes:
+        family: As in `candidates.<name>.family`.
+        payload: What a sample is: `image`, `text` or `series`.
+        task: As in data.task.
+        windowed: Whether samples are windows over series (data.windows).
+        reads: Which kind of input the family gets.
+        side: Whether side features change its answer; others take them and pay no attention.
+    """
+
+    family: str
+    payload: str
+    task: str
+    windowed: bool
+    reads: str
+    side: bool
+
+
+def input_kind(family: str, payload: str) -> str:
+    """Return which kind of input a family reads on a kind of data.
+
+    Args:
+        family: Name of the file in `pipeline/models`; of one that is gone (a champion's) the usual is said.
+        payload: `image`, `text` or `series`.
+    """
+    row = FAMILIES.get(family, FAMILIES["cnn"])
+    return row.image if payload == "image" else row.text if payload == "text" else "series"
+
+
+COMBINATIONS = tuple(
+    Combination(name, *question, input_kind(name, question[0]), family.side and question != ANOMALY)
+    for question in QUESTIONS
+    for name, family in FAMILIES.items()
+    if question in family.answers
+)
+"""Every row there is."""
+
+
+def supports(family: str, payload: str, task: str, *, windowed: bool) -> bool:
+    """Return whether a family works with a kind of data and a task.
+
+    Args:
+        family: As in `candidates.<name>.family`.
+        payload: `image`, `text` or `series`.
+        task: As in data.task.
+        windowed: Whether data.windows is set.
+    """
+    return family in _families((payload, task, windowed))
+
+
+def what_works(payload: str, task: str, *, windowed: bool) -> str:
+    """Return what to do instead, as the end of a message.
+
+    Args:
+        payload: `image`, `text` or `series`.
+        task: As in data.task.
+        windowed: Whether data.windows is set.
+    """
+    families = _families((payload, task, windowed))
+    if families:
+        return f"Expected one of {', '.join(families)}. Choose another family, or remove the candidate."
+    others = [
+        f"{possible}{' with data.windows' if windows else ''}"
+        for kind, possible, windows in QUESTIONS
+        if kind == payload
+    ]
+    return f"No family does. Expected for {payload}: {', '.join(others)}. Change data.task or data.windows."
+
+
+def _families(question: Question) -> list[str]:
+    return [name for name, family in FAMILIES.items() if question in family.answers]
+
+
+READS = {
+    "image": "pixels",
+    "vector": "hand-made features",
+    "tokens": "ids of words or characters, in order",
+    "bag": "weighted n-grams",
+    "series": "steps",
+}
+HEADINGS = ("data", "task", "family", "reads", "side features")
+INTRODUCTION = """# What works with what
+
+Every row is built, trained and saved by a test (tests/models/test_combinations.py). Made by
+`python -m pipeline.settings.families` from the table in pipeline/settings/families.py: change it there.
+
+Side features are numbers and categories beside the main input: columns of a table, calendar, values known in
+advance. `joined`: they meet the last layer (families dense and linear: the first). `not used`: the baseline
+answers from the main input alone, and the autoencoder reconstructs nothing else.
+"""
+
+
+def as_markdown(combinations: Sequence[Combination] = COMBINATIONS) -> str:
+    """Return the content of docs/combinations.md."""
+    rows = [
+        (
+            f"{row.payload}, windows" if row.windowed else row.payload,
+            row.task,
+            row.family,
+            READS[row.reads],
+            "joined" if row.side else "not used",
+        )
+        for row in combinations
+    ]
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *rows]
+    return INTRODUCTION + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path("docs/combinations.md").write_text(as_markdown(), encoding="utf-8")

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.runtime import DataRefused, InputMissing
-from pipeline.sources.raw_sample import NO_OPTIONS, NoOptions, Payload, RawSample
+from pipeline.sources.raw_sample import NO_OPTIONS, NoOptions, RawSample
 
 LAYOUT = "the digits come with scikit-learn and need no files"
-PAYLOAD: Payload = "image"
 Options = NoOptions
 MEMBER = "digits.csv"
 SIDE_PX = 8

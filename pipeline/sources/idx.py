@@ -19,13 +19,12 @@ from typing import IO
 import numpy as np
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, Payload, RawSample
+from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (
     "train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], with t10k-... for a given test set; or "
     "one pair images-idx3-ubyte[.gz] and labels-idx1-ubyte[.gz]; classes.txt (one name per line) is optional"
 )
-PAYLOAD: Payload = "image"
 Options = NoOptions
 UINT8 = 0x08
 CHUNK_ROWS = 1024

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, Payload, RawSample
+from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "
     "(train/hat/1.jpg)"
 )
-PAYLOAD: Payload = "image"
 Options = NoOptions
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]

@@ -1,15 +1,14 @@
 """What every source yields: the agreement between `pipeline/sources/<kind>.py` and the ingest stage.
 
-A source is a file with six names:
+A source is a file with five names:
 
 - `LAYOUT`: one sentence that says which files it understands, for messages.
-- `PAYLOAD`: what its samples are: `image`, `text` or `series`.
 - `Options`: a frozen struct of what `millrace init --set name=value` may say about the files.
 - `select(names, options)`: which of the given files belong to the data, as `{name in the archive: given name}`.
 - `describe(archive, options)`: how the files will be read, in words, where that was found out and not said.
 - `read(archive, options)`: the samples of `data/raw/source.tar`, ordered by `sample_id`, streaming.
 
-A new kind has its row in `pipeline/source_kinds.py` and its name in `pipeline/source_file.py`.
+It is found by its name; what its samples are (`image`, `text` or `series`) says its row in `source_file.KINDS`.
 """
 
 from collections.abc import Mapping
@@ -20,7 +19,6 @@ import numpy as np
 from msgspec import Struct
 
 GivenSplit = Literal["train", "val", "test"]
-Payload = Literal["image", "text", "series"]
 
 
 class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,14 +18,13 @@ from msgspec import Struct
 from pipeline.runtime import DataRefused
 from pipeline.sources import arff_format, label_first_format, ts_format
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import GivenSplit, Payload, RawSample
+from pipeline.sources.raw_sample import GivenSplit, RawSample
 from pipeline.sources.series_row import FIX, SeriesRow
 
 LAYOUT = (
     "NAME_TRAIN and NAME_TEST (the second may be missing) in one folder, as .ts, .arff, .tsv (class first) or "
     ".txt (class first, spaces or commas); if there are several data sets, --set name=NAME says which"
 )
-PAYLOAD: Payload = "series"
 NAME = re.compile(r"(?P<name>.+)_(?P<part>TRAIN|TEST)\.(?P<format>ts|arff|tsv|txt)", re.IGNORECASE)
 NO_LABEL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ufffd]")
 """Control characters, line ends of other systems, and what stands in for bytes that are no UTF-8."""

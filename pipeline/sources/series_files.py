@@ -20,18 +20,17 @@ from pipeline.sources.delimited import Dialect, in_words, read_table
 from pipeline.sources.dialects import dialect_of
 from pipeline.sources.joined_tables import TABLES_DIR, join_tables, opened, plain_names
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import GivenSplit, Payload, RawSample
+from pipeline.sources.raw_sample import GivenSplit, RawSample
 from pipeline.sources.series_facts import facts, side_kinds
 from pipeline.sources.series_files_options import Options, check_options, tables_of
 from pipeline.sources.table_values import Cell
 
-__all__ = ["LAYOUT", "PAYLOAD", "Options", "describe", "read", "select"]
+__all__ = ["LAYOUT", "Options", "describe", "read", "select"]
 
 LAYOUT = (
     "one CSV or TSV per series, one row per step, --set files=GLOB, and a table with an id and a class or target "
     "for each, --set targets=FILE (more tables: --set tables=A,B)"
 )
-PAYLOAD: Payload = "series"
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 SERIES_DIR = "series/"
 CELL_FIX = "Correct the file; a missing value is an empty cell."

@@ -19,7 +19,7 @@ from pipeline.sources.column_batches import batches, written_in_words
 from pipeline.sources.column_cells import NUMBER_FIX, TimeReader, name_cells, number_cells
 from pipeline.sources.file_names import stem_of
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import Payload, RawSample
+from pipeline.sources.raw_sample import RawSample
 from pipeline.sources.series_facts import facts, side_kinds
 from pipeline.sources.series_rows import OneSeries, SeriesRows
 from pipeline.sources.series_table_columns import Columns, choose_columns
@@ -27,13 +27,12 @@ from pipeline.sources.series_table_options import Options, check_options, policy
 from pipeline.sources.table_values import TIME_FIX, Cell, SideKind
 from pipeline.sources.time_grid import HOUR, Grid, Rows, on_grid
 
-__all__ = ["LAYOUT", "PAYLOAD", "Options", "describe", "read", "select"]
+__all__ = ["LAYOUT", "Options", "describe", "read", "select"]
 
 LAYOUT = (
     "tables (.csv, .tsv, .parquet) with a column of time stamps, --set time=, and columns of numbers; one series "
     "per file, or per value of the column that --set id= names"
 )
-PAYLOAD: Payload = "series"
 STATIC_FIX = (
     "Give a series one value in all its rows, or do not name the column as static, label, target or group."
 )

@@ -18,7 +18,7 @@ from msgspec import Struct
 from pipeline.runtime import DataRefused, WronglyCalled
 from pipeline.sources import file_names
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import Payload, RawSample
+from pipeline.sources.raw_sample import RawSample
 from pipeline.sources.table_values import refuse_twin_classes
 from pipeline.sources.text_file import (
     MAX_LINE_BYTES,
@@ -30,9 +30,8 @@ from pipeline.sources.text_file import (
 )
 from pipeline.sources.text_layouts import LAYOUT, Layout, check_places, layout_of, place, prefixes, unwrapped
 
-__all__ = ["LAYOUT", "PAYLOAD", "Options", "describe", "read", "select"]
+__all__ = ["LAYOUT", "Options", "describe", "read", "select"]
 
-PAYLOAD: Payload = "text"
 SEPARATORS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "colon": ":", "pipe": "|"}
 NOT_DATA = frozenset(["readme.txt", "license.txt", "licence.txt", "changelog.txt", "requirements.txt"])
 """Companions of data that end in .txt as well; `files` can still choose them."""

@@ -13,7 +13,7 @@ from typing import IO, Any
 from pipeline.runtime import DataRefused
 from pipeline.sources import file_names, table_files
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import GivenSplit, Payload, RawSample
+from pipeline.sources.raw_sample import GivenSplit, RawSample
 from pipeline.sources.table_files import FORMATS, read_rows
 from pipeline.sources.table_values import (
     Cell,
@@ -29,13 +29,12 @@ from pipeline.sources.table_values import (
 )
 from pipeline.sources.text_table_options import Options, check_options, writing_of
 
-__all__ = ["LAYOUT", "PAYLOAD", "Options", "describe", "read", "select", "side_kinds"]
+__all__ = ["LAYOUT", "Options", "describe", "read", "select", "side_kinds"]
 
 LAYOUT = (
     "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .parquet), all with the same "
     "columns; train, val and test in their names give the split"
 )
-PAYLOAD: Payload = "text"
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from pathlib import Path
 from pipeline import paths, runtime
 from pipeline.artifacts import write_json
 from pipeline.config import ParamsError, load_params, repaired_params
-from pipeline.contradictions import contradictions
-from pipeline.idle_settings import idle_settings
+from pipeline.contradictions import contradictions, idle_settings
 from pipeline.source_file import read_source
 
 FALLBACK_PARAMS = Path("examples/digits.yaml")

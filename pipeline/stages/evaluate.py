@@ -18,6 +18,7 @@ from pipeline import paths, runtime, selection
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import file_digest, finite, write_json
 from pipeline.config import load_params, window_columns
+from pipeline.intervals import few_groups
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.judgement import Bootstrap, Candidate, Judgement, judge, judge_classes, read_candidate
 from pipeline.leak_data import WindowColumns
@@ -25,7 +26,6 @@ from pipeline.leak_findings import SignOff
 from pipeline.leak_fitted import refuse_unless_fitted_on_train
 from pipeline.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.metric_names import primary_called, shown
-from pipeline.resamples import few_groups
 from pipeline.settings.families import BASELINE_FAMILIES
 from pipeline.specs import OutputSpec
 from pipeline.test_ledger import note_use

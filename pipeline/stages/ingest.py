@@ -29,8 +29,8 @@ from pipeline.images import (
 from pipeline.ingest_sequences import described, ingest_sequences
 from pipeline.ingest_tally import Tally, in_order
 from pipeline.sample_table import npy_writer, sample_writer
-from pipeline.source_file import read_source
-from pipeline.source_kinds import SOURCES, options_of
+from pipeline.source_file import KINDS, read_source
+from pipeline.source_kinds import options_of, source_of
 from pipeline.sources.raw_sample import RawSample
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ def main() -> None:
         if not paths.RAW_TAR.is_file():
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
-            module = SOURCES[source.kind]
-            read = module.read(archive, options_of(source.kind, source.options))
+            read = source_of(source.kind).read(archive, options_of(source.kind, source.options))
             samples = _watched(read, source.count, stage.console)
-            if module.PAYLOAD == "image" and data.policy is not None and data.resize is not None:
+            if KINDS[source.kind] == "image" and data.policy is not None and data.resize is not None:
                 summary = ingest(
                     samples,
                     num_samples=source.count,

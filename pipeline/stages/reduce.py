@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from pipeline import paths, runtime
 from pipeline.artifacts import atomic_path, read_json, write_json, write_text
-from pipeline.config import Reduce, load_params
+from pipeline.config import load_params
+from pipeline.settings.sections import Reduce
 
 SHOWN_IMAGES = 10
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline import paths, runtime, splits
 from pipeline.artifacts import atomic_path, read_json, write_json
 from pipeline.config import load_params
-from pipeline.settings.data import Windows
+from pipeline.settings.sections import Windows
 from pipeline.split_assignment import (
     Assigned,
     Columns,

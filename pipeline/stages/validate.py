@@ -30,7 +30,7 @@ from pipeline.expectations import judge
 from pipeline.payload_problems import channel_problems
 from pipeline.sample_facts import sample_facts
 from pipeline.sample_table import TableFacts, read_samples, table_facts
-from pipeline.settings.data import CLASS_BOUNDS
+from pipeline.settings.sections import CLASS_BOUNDS
 from pipeline.suite_file import Outcome, read_suites
 from pipeline.validation_report import validation_report
 from pipeline.validation_summary import failing_csv, refusal, summary_of

@@ -60,7 +60,7 @@ def _source(path: Path, number: int) -> None:
 
 
 def _params(path: Path, number: int) -> None:
-    from pipeline.example_params import replace_params
+    from pipeline.commands.init import replace_params
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.parent == Path():

@@ -4,7 +4,8 @@ import importlib
 
 import numpy as np
 
-from pipeline.combinations import Combination
+from pipeline.settings.families import UNTRAINED_FAMILIES as UNTRAINED
+from pipeline.settings.families import Combination
 from pipeline.specs import PAD, InputSpec, OutputSpec
 
 SIDE = {"num_side": 2, "categories": (3, 4)}
@@ -23,7 +24,6 @@ SETTINGS = {
     "pca": {"codes": 8},
     "naive": {"season": 2},
 }
-UNTRAINED = ("majority", "naive", "nearest", "pca")
 
 
 def input_spec(row: Combination, *, side: bool = False) -> InputSpec:

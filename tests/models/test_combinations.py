@@ -13,7 +13,7 @@ prepare_tensorflow(2, 7)
 import keras  # noqa: E402
 
 from pipeline import losses  # noqa: E402
-from pipeline.combinations import (  # noqa: E402
+from pipeline.settings.families import (  # noqa: E402
     COMBINATIONS,
     as_markdown,
     input_kind,
@@ -110,7 +110,7 @@ def test_every_family_stands_in_the_table():
 
 
 def test_the_table_in_the_docs_is_that_of_the_code():
-    """docs/combinations.md says what pipeline/combinations.py says."""
+    """docs/combinations.md says what pipeline/settings/families.py says."""
     assert as_markdown() == (ROOT / "docs/combinations.md").read_text(encoding="utf-8")
 
 

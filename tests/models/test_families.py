@@ -1,6 +1,7 @@
 """Every family keeps the same contract, and each does what its settings say."""
 
 import importlib
+import inspect
 import itertools
 
 import numpy as np
@@ -18,6 +19,7 @@ import keras  # noqa: E402
 from pipeline.conv_shapes import conv_output_sizes  # noqa: E402
 from pipeline.keras_files import load_model, save_model  # noqa: E402
 from pipeline.models import autoencoder, cnn, dense, linear, majority, rnn  # noqa: E402
+from pipeline.settings.families import FAMILIES  # noqa: E402
 from pipeline.specs import InputSpec, OutputSpec  # noqa: E402
 
 IMAGES = InputSpec("image", (8, 8, 1), (0.3,), (0.25,))
@@ -67,25 +69,29 @@ WALK = {
     # one mean grey value to 3 logits, none of it trainable
     "majority": ("majority", {}, 6),
 }
-LEARNING = {name: row for name, row in WALK.items() if row[0] != "majority"}
+LEARNING = {name: row for name, row in WALK.items() if FAMILIES[row[0]].trained}
 
 
 def built(family: str, **settings) -> keras.Model:
     keras.utils.set_random_seed(3)
     module = importlib.import_module(f"pipeline.models.{family}")
-    return module.build(VECTORS if family == "dense" else IMAGES, CLASSES, **settings)
+    return module.build(VECTORS if reads_features(family) else IMAGES, CLASSES, **settings)
+
+
+def reads_features(family: str) -> bool:
+    return FAMILIES[family].image == "vector"
 
 
 def batch(family: str, size: int = 8) -> np.ndarray:
     random = np.random.default_rng(1)
-    if family == "dense":
+    if reads_features(family):
         return random.normal(3, 2, (size, 5)).astype(np.float32)
     return random.integers(0, 256, (size, 8, 8, 1), dtype=np.uint8)
 
 
 def without_dropout(family: str, settings: dict) -> dict:
-    names = {"cnn": ["dropout", "block_dropout"], "linear": []}.get(family, ["dropout"])
-    return settings | dict.fromkeys(names, 0.0)
+    known = inspect.signature(importlib.import_module(f"pipeline.models.{family}").build).parameters
+    return settings | {name: 0.0 for name in ("dropout", "block_dropout") if name in known}
 
 
 def walk(rows=WALK):
@@ -100,7 +106,7 @@ def test_every_row_gets_probabilities_that_sum_to_one(family, settings, paramete
     assert probabilities.shape == (8, 3)
     assert np.ones(8) == pytest.approx(probabilities.sum(axis=1), abs=1e-6)
     assert model.inputs[0].name == "inputs"
-    assert ("float32" if family == "dense" else "uint8") == model.inputs[0].dtype
+    assert ("float32" if reads_features(family) else "uint8") == model.inputs[0].dtype
     assert [layer.name for layer in model.layers[-2:]] == ["logits", "probabilities"]
 
 

@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     Mutant(
         "finite probabilities",
-        "pipeline/probabilities.py",
+        "pipeline/metrics.py",
         "    if not np.isfinite(probabilities).all():",
         "    if np.isposinf(probabilities).any():",
         ("tests/test_metrics.py::test_broken_arguments_are_refused",),

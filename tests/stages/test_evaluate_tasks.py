@@ -15,10 +15,10 @@ import sklearn.metrics as reference
 from pipeline import candidate, paths
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import write_json
-from pipeline.binary_metrics import best_threshold
 from pipeline.golden import golden_answers
 from pipeline.judgement import Bootstrap, Judgement
 from pipeline.measures import Yardstick
+from pipeline.metrics import best_threshold
 from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import DataRefused
 from pipeline.stages import evaluate as stage

@@ -12,7 +12,7 @@ from pipeline.ingest_sequences import described, ingest_sequences
 from pipeline.payload import series_at, texts
 from pipeline.runtime import DataRefused
 from pipeline.sample_table import TableFacts, read_samples, table_facts
-from pipeline.source_kinds import SOURCES, options_of
+from pipeline.source_kinds import options_of, source_of
 from pipeline.sources.raw_sample import RawSample
 from tests.sources.archive_of import archive_of
 
@@ -230,7 +230,7 @@ def test_a_table_of_texts_goes_from_file_to_data_set():
         "test.csv": b"message,class,age,code\nbye,ham,3,07\n",
     }
     content = {"text": "message", "label": "class", "side": ["age", "code"], "categorical": ["code"]}
-    module, options = SOURCES["text_table"], options_of("text_table", content)
+    module, options = source_of("text_table"), options_of("text_table", content)
     with archive_of(files) as archive:
         _, table, payload = run(list(module.read(archive, options)))
     assert table["sample_id"].tolist() == ["test/00000000", "train/00000000", "train/00000001"]

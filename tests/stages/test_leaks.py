@@ -12,7 +12,7 @@ import pytest
 from pipeline import paths
 from pipeline.leak_findings import Finding, SignOff, refusal
 from pipeline.runtime import DataRefused, InputMissing
-from pipeline.settings.data import AcceptedFinding
+from pipeline.settings.sections import AcceptedFinding
 from tests.leaks.gate import run_gate, run_split, two_classes, write_texts
 
 PERSONS = "every person is known before the model is used"

@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.config import Reduce
 from pipeline.runtime import DataRefused
+from pipeline.settings.sections import Reduce
 from pipeline.stages.reduce import reduce
 from tests.train_project import write_train_project
 
