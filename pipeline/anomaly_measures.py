@@ -22,7 +22,7 @@ from pipeline.anomaly_metrics import (
 from pipeline.binary_metrics import BoolArray
 from pipeline.metrics import Metric, short_name
 from pipeline.resamples import Blocks, blocks_of
-from pipeline.timeline import Timeline
+from pipeline.windows import Timeline
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pipeline.binary_metrics import BoolArray, average_precision
 from pipeline.metrics import area_under_roc_curve, ratio
 from pipeline.probabilities import FloatArray, checked_weight
-from pipeline.timeline import Timeline
 from pipeline.value_metrics import check_finite
+from pipeline.windows import Timeline
 
 ALL_SERIES = ""
 """Name of the threshold for series without a normal validation window."""

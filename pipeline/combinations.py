@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.specs import InputKind
+from pipeline.specs import InputKind, input_kind
 
 
 class Combination(NamedTuple):
@@ -44,20 +44,6 @@ FAMILIES: dict[tuple[str, str, bool], tuple[str, ...]] = {
     ("series", "anomaly", True): ("autoencoder", "pca"),
 }
 """(payload, task, windowed) to the families that can be asked."""
-
-
-def input_kind(family: str, payload: str) -> InputKind:
-    """Return which kind of input a family reads on a kind of data.
-
-    Args:
-        family: Name of the file in `pipeline/models`.
-        payload: `image`, `text` or `series`.
-    """
-    if payload == "image":
-        return "vector" if family == "dense" else "image"
-    if payload == "text":
-        return "tokens" if family in ("cnn", "rnn", "autoencoder") else "bag"
-    return "series"
 
 
 COMBINATIONS = tuple(

@@ -8,8 +8,8 @@ asked may not differ, and what the model reads must still be there.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.input_specs import BAG_FAMILIES
-from pipeline.side_features import Kind
+from pipeline.sample_rows import Kind
+from pipeline.specs import input_kind
 
 State = Mapping[str, Any]
 STATISTICS = ("mean", "standard_deviation")
@@ -40,7 +40,7 @@ def _inputs(state: State, family: str) -> dict[str, Any]:
     """Return what decides the arrays that a family reads."""
     described = {name: state[name] for name in ("series", "side", "windows") if name in state}
     if "text" in state:
-        described["text"] = state["text"]["bag" if family in BAG_FAMILIES else "tokens"]
+        described["text"] = state["text"][input_kind(family, "text")]
     if "handmade" in state and family == "dense":
         # A model carries the statistics of these inside itself.
         described["handmade"] = {
