@@ -106,8 +106,9 @@ READS = {
 HEADINGS = ("data", "task", "family", "reads", "side features")
 INTRODUCTION = """# What works with what
 
-Every row is built, trained and saved by a test (tests/models/test_combinations.py). Made by
-`python -m pipeline.combinations` from the table in pipeline/combinations.py: change it there.
+Every row is built, trained and saved by a test (tests/models/test_combinations.py), and reads the same from files,
+fitted state and a single record (tests/test_inputs.py). Made by `python -m pipeline.combinations` from the table in
+pipeline/combinations.py: change it there.
 
 Side features are numbers and categories beside the main input: columns of a table, calendar, values known in
 advance. `joined`: they meet the last layer (families dense and linear: the first). `not used`: the baseline

@@ -211,21 +211,14 @@ class Bag:
 
     def _heaviest(self, text: str) -> list[tuple[float, int]]:
         """Return pairs of negative weight and id, heaviest first."""
-        counts = Counter(term for term in self._terms_of(text) if term in self._known)
+        alike = {"lowercase": self.lowercase, "digits_alike": self.digits_alike}
+        terms = terms_of(text, self.word_ngrams, self.char_ngrams, **alike)
+        counts = Counter(term for term in terms if term in self._known)
         weighted = []
         for term, count in counts.items():
             number, inverse_frequency = self._known[term]
             weighted.append((-(1 + math.log(count)) * inverse_frequency, number))
         return sorted(weighted)[: self.max_bag]
-
-    def _terms_of(self, text: str) -> list[str]:
-        return terms_of(
-            text,
-            self.word_ngrams,
-            self.char_ngrams,
-            lowercase=self.lowercase,
-            digits_alike=self.digits_alike,
-        )
 
     def state(self) -> dict[str, Any]:
         """Return the fields as JSON; `bag_of` reads them."""

@@ -167,6 +167,11 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
     spec = input_spec(state, row.family)
     assert (len(test), *spec.shape) == files["inputs"].shape
     assert length == 0 or row.reads == spec.kind
+    if row.windowed and mode:  # what is told about the series stands behind what is known about the step
+        own, told_at = np.load(paths.SIDE_NPY), files["side" if length else "inputs"]
+        np.testing.assert_array_equal(
+            own[test.timeline.series], told_at[:, told_at.shape[1] - own.shape[1] :]
+        )
     (tmp_path / "scratch").mkdir()
     rebuilt = rebuilt_inputs(state, row.family, test, tmp_path / "scratch")
     by_state = by_name(take(rebuilt, np.arange(len(test))))
