@@ -19,7 +19,7 @@ from pipeline.artifacts import write_bytes, write_json
 from pipeline.between_epochs import Logs, OnEpoch
 from pipeline.datasets import BatchedData
 from pipeline.keras_files import save_model
-from pipeline.model_inputs import MAIN_INPUT, take
+from pipeline.model_inputs import MAIN_INPUT, named, take
 from pipeline.train_data import TrainData
 from pipeline.training import FitResult
 from pipeline.validation_scores import validation_metrics
@@ -231,8 +231,7 @@ def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) ->
     """Let a family that learns without gradient steps set its weights from the training rows."""
     if not hasattr(module, "fit_closed_form"):
         return
-    inputs = take(data.inputs, data.train_rows)
-    main = inputs[MAIN_INPUT] if isinstance(inputs, dict) else inputs
+    main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
     targets = None if data.targets is None else data.targets[data.train_rows]
     module.fit_closed_form(model, main, targets)
 

@@ -19,7 +19,7 @@ from pipeline.judged_content import row_keys, rows_digest
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.keras_files import load_model
 from pipeline.measures import Predictions
-from pipeline.model_inputs import MAIN_INPUT, Inputs, take
+from pipeline.model_inputs import Inputs
 from pipeline.runtime import DataRefused
 from pipeline.same_question import obstacles, reads_alike
 from pipeline.sample_rows import read_sample_rows
@@ -142,9 +142,3 @@ def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
 def inputs_of(family: str, split: str) -> Inputs:
     """Return what models of a family read, for the rows of `load_rows(split)`."""
     return load_split_rows(split, family).inputs
-
-
-def taken_arrays(inputs: Inputs, rows: npt.NDArray[np.int64]) -> dict[str, np.ndarray]:
-    """Return some samples as arrays by the names of the model's inputs."""
-    taken = take(inputs, rows)
-    return taken if isinstance(taken, dict) else {MAIN_INPUT: taken}

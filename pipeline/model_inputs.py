@@ -80,13 +80,18 @@ def take(inputs: Inputs, rows: np.ndarray) -> Arrays:
     if isinstance(inputs, Mapping):
         return {name: array[rows] for name, array in inputs.items()}
     made = inputs.take(rows)
-    for name, array in made.items() if isinstance(made, dict) else [(MAIN_INPUT, made)]:
+    for name, array in named(made).items():
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise ValueError(
                 f"Input {name!r} holds a number that is not finite. Expected finite inputs. Received: samples "
                 f"{rows[:3].tolist()} and more. Run `dvc repro features`."
             )
     return made
+
+
+def named(arrays: Arrays) -> Named:
+    """Return samples as a model takes them by the names of the inputs, also where there is but one."""
+    return arrays if isinstance(arrays, dict) else {MAIN_INPUT: arrays}
 
 
 def take_targets(inputs: Inputs, targets: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
@@ -103,7 +108,7 @@ def take_targets(inputs: Inputs, targets: np.ndarray | None, rows: np.ndarray) -
 
 def reconstruction_targets(inputs: Arrays) -> np.ndarray:
     """Return what an autoencoder must bring back: the main input as float32; pixels in [0, 1]."""
-    main = inputs[MAIN_INPUT] if isinstance(inputs, dict) else inputs
+    main = named(inputs)[MAIN_INPUT]
     if main.dtype == np.uint8:
         return main.astype(np.float32) / np.float32(255)
     return main.astype(np.float32)

@@ -10,7 +10,7 @@ from pipeline import paths
 from pipeline.champion_inputs import rebuilt_inputs
 from pipeline.combinations import COMBINATIONS, NEED_HISTORY
 from pipeline.judged_rows import load_rows
-from pipeline.model_inputs import take
+from pipeline.model_inputs import named, take
 from pipeline.specs import input_spec
 from pipeline.stages.features import features
 from pipeline.train_data import load_split_rows, load_train_data
@@ -45,7 +45,7 @@ def rows_of_the_table():
     return cases + [(row, mode, 0) for row in able for mode in modes]
 
 
-def named(case):
+def called(case):
     row, mode, length = case
     windows = f" windows of {length}" if row.windowed else ""
     return f"{row.family} {row.payload} {row.task}{windows} {mode or 'alone'}"
@@ -129,11 +129,7 @@ def window_records(payload, length, horizon):
     return records
 
 
-def by_name(arrays):
-    return arrays if isinstance(arrays, dict) else {"inputs": arrays}
-
-
-@pytest.mark.parametrize("case", rows_of_the_table(), ids=named)
+@pytest.mark.parametrize("case", rows_of_the_table(), ids=called)
 def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch):
     """What training reads, an older champion makes from the payload, and serving from a JSON object."""
     monkeypatch.chdir(tmp_path)
@@ -163,7 +159,7 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
     assert bool(mode) == bool(state.get("side"))
 
     test, found = load_rows("test"), load_split_rows("test", row.family)
-    files = by_name(take(found.inputs, found.rows))
+    files = named(take(found.inputs, found.rows))
     spec = input_spec(state, row.family)
     assert (len(test), *spec.shape) == files["inputs"].shape
     assert length == 0 or row.reads == spec.kind
@@ -174,7 +170,7 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
         )
     (tmp_path / "scratch").mkdir()
     rebuilt = rebuilt_inputs(state, row.family, test, tmp_path / "scratch")
-    by_state = by_name(take(rebuilt, np.arange(len(test))))
+    by_state = named(take(rebuilt, np.arange(len(test))))
     transform = Transform(state, row.family)
     one_by_one = [transform(json.loads(json.dumps(record))) for record in records]
     by_record = {name: np.concatenate([made[name] for made in one_by_one]) for name in one_by_one[0]}
@@ -186,7 +182,7 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
 
     data = load_train_data(row.family)
     assert not set(data.train_rows.tolist()) & set(data.val_rows.tolist())
-    trained = by_name(take(data.inputs, data.train_rows))
+    trained = named(take(data.inputs, data.train_rows))
     assert {name: array.shape[1:] for name, array in files.items()} == {
         name: array.shape[1:] for name, array in trained.items()
     }
