@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pipeline import runtime
+from pipeline import backend
 from pipeline.config import load_params, training_of
 from pipeline.specs import InputSpec, OutputSpec
 
@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     params = load_params(Path("examples/fashion-mnist.yaml"))
-    runtime.prepare_tensorflow(params.threads, params.seed)
+    backend.prepare_tensorflow(params.threads, params.seed)
     print(f"{'family':12} {'plain Keras':>14} {'Millrace':>14} {'ratio':>6}   samples/s, median of epochs")
     for family in FAMILIES:
         name = next(

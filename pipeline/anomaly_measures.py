@@ -18,7 +18,7 @@ from pipeline.anomaly_metrics import (
 from pipeline.intervals import Blocks, blocks_of
 from pipeline.metric_names import bound_metrics, metrics_of
 from pipeline.metrics import BoolArray, Metric
-from pipeline.timeline import Timeline
+from pipeline.windows import Timeline
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from pipeline.metrics import (
     metric_of,
     ratio,
 )
-from pipeline.timeline import Timeline
 from pipeline.value_metrics import check_finite
+from pipeline.windows import Timeline
 
 ALL_SERIES = ""
 """Name of the threshold for series without a normal validation window."""

@@ -9,10 +9,11 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.artifacts import finite, read_json, write_bytes, write_json
-from pipeline.contenders import inputs_of, taken_arrays
+from pipeline.contenders import inputs_of
 from pipeline.golden import GOLDEN_ANSWERS, golden_answers
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Judgement
+from pipeline.model_inputs import named, take
 from pipeline.npz_files import write_npz
 from pipeline.trained_on import TRAINED_ON, write_trained_on
 
@@ -54,7 +55,7 @@ def _write_golden(folder: Path, family: str, test: JudgedRows) -> None:
     Predicted as the check will do it, these inputs alone in one batch: the last bits depend on the batch.
     """
     few = np.unique(np.linspace(0, len(test.rows) - 1, NUM_GOLDEN).astype(np.int64))
-    inputs = taken_arrays(inputs_of(family, "test"), test.rows[few])
+    inputs = named(take(inputs_of(family, "test"), test.rows[few]))
     answers = golden_answers(folder / "model.keras", folder, inputs)
     write_npz(folder / "golden.npz", {**inputs, GOLDEN_ANSWERS: answers})
 

@@ -1,6 +1,6 @@
 """The recipe by which one candidate becomes a trained model: what `train` and every trial of `tune` share.
 
-Import it after `runtime.prepare_tensorflow`.
+Import it after `backend.prepare_tensorflow`.
 """
 
 import importlib
@@ -14,11 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline import augment, losses, optimizers, schedules, training
+from pipeline import augment, losses, optimizers, prediction, schedules, training
 from pipeline.artifacts import write_bytes, write_json
 from pipeline.between_epochs import Logs, OnEpoch
-from pipeline.datasets import MAIN_INPUT, BatchedData, take
+from pipeline.datasets import BatchedData
 from pipeline.keras_files import save_model
+from pipeline.model_inputs import MAIN_INPUT, named, take
 from pipeline.train_data import TrainData
 from pipeline.training import FitResult
 from pipeline.validation_scores import validation_metrics
@@ -131,7 +132,7 @@ def write_candidate(
 
     Args:
         folder: Gets model.keras, autoencoder.keras (family `autoencoder`), history.json, metrics.json,
-            val_predictions.npy (what `training.answers` gives for the rows of val) and settings.json.
+            val_predictions.npy (what `prediction.answers` gives for the rows of val) and settings.json.
         trained: The candidate.
         data: What it was trained on.
         settings: All that shaped it: family, model, training, seed, threads.
@@ -139,7 +140,7 @@ def write_candidate(
     Raises:
         ValueError: A prediction is not a finite number.
     """
-    answers = training.answers(
+    answers = prediction.answers(
         trained.model, data.inputs, data.val_rows, settings["training"], data.output_spec
     )
     summary = {
@@ -230,8 +231,7 @@ def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) ->
     """Let a family that learns without gradient steps set its weights from the training rows."""
     if not hasattr(module, "fit_closed_form"):
         return
-    inputs = take(data.inputs, data.train_rows)
-    main = inputs[MAIN_INPUT] if isinstance(inputs, dict) else inputs
+    main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
     targets = None if data.targets is None else data.targets[data.train_rows]
     module.fit_closed_form(model, main, targets)
 

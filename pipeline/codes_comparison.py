@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import reducers, training
+from pipeline import prediction, reducers
 from pipeline.intervals import DrawnTogether, Interval, metric_intervals
 from pipeline.judgement import Bootstrap
 from pipeline.keras_files import load_model
@@ -80,9 +80,9 @@ def compare_codes(
         raise TypeError("Codes are compared on images with labels. Received: other inputs.")
     autoencoder = load_model(autoencoder_path)
     encoder = autoencoder.get_layer("encoder")
-    train_codes = training.predict(encoder, data.inputs, data.train_rows)
-    test_codes = training.predict(encoder, data.inputs, test_rows)
-    images = training.predict(autoencoder, data.inputs, test_rows)
+    train_codes = prediction.predict(encoder, data.inputs, data.train_rows)
+    test_codes = prediction.predict(encoder, data.inputs, test_rows)
+    images = prediction.predict(autoencoder, data.inputs, test_rows)
 
     pixels = reducers.flat_pixels(inputs, test_rows)
     train_pixels = reducers.flat_pixels(inputs, data.train_rows)

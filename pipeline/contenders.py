@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import paths, training
+from pipeline import paths, prediction
 from pipeline.artifacts import file_digest, read_json
 from pipeline.champion_inputs import NotReadable, rebuilt_inputs
-from pipeline.datasets import MAIN_INPUT, Inputs, take
-from pipeline.input_specs import output_spec
 from pipeline.judged_content import row_keys, rows_digest
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.keras_files import load_model
 from pipeline.measures import Predictions
+from pipeline.model_inputs import Inputs
 from pipeline.runtime import DataRefused
 from pipeline.same_question import obstacles, reads_alike
 from pipeline.sample_rows import read_sample_rows
+from pipeline.specs import output_spec
 from pipeline.test_ledger import Judges
 from pipeline.train_data import load_split_rows
 from pipeline.trained_on import TRAINED_ON, unseen
@@ -42,7 +42,7 @@ class Answers:
         model_sha256: Digest (hex) of its file.
         classes: Class names in the order of the columns of `predictions`; () for other tasks.
         sample_ids: Of the rows, in order.
-        predictions: As `training.answers` gives them.
+        predictions: As `prediction.answers` gives them.
     """
 
     name: str
@@ -112,7 +112,7 @@ def score(name: str, model_path: Path, details_dir: Path, test: JudgedRows) -> A
     if problems:
         raise _not_comparable(name, problems)
     spec = output_spec(state)
-    ask = partial(training.answers, load_model(model_path))
+    ask = partial(prediction.answers, load_model(model_path))
     if reads_alike(state, today, settings["family"]):
         predictions = ask(inputs_of(settings["family"], "test"), test.rows, settings["training"], spec)
     else:
@@ -142,9 +142,3 @@ def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
 def inputs_of(family: str, split: str) -> Inputs:
     """Return what models of a family read, for the rows of `load_rows(split)`."""
     return load_split_rows(split, family).inputs
-
-
-def taken_arrays(inputs: Inputs, rows: npt.NDArray[np.int64]) -> dict[str, np.ndarray]:
-    """Return some samples as arrays by the names of the model's inputs."""
-    taken = take(inputs, rows)
-    return taken if isinstance(taken, dict) else {MAIN_INPUT: taken}

@@ -5,36 +5,24 @@ kept in the state of an iterator is lost in a crash. A pure function has neither
 can be made again by hand.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pipeline.model_inputs import (
+    Arrays,
+    Inputs,
+    reconstruction_targets,
+    require_finite,
+    take,
+    take_targets,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 PREFETCHED_BATCHES = 2
-
-Arrays = np.ndarray | dict[str, np.ndarray]
-"""What a model takes at once: one array, or one per input, by the names of the inputs."""
-MAIN_INPUT = "inputs"
-
-
-class ModelInputs(Protocol):
-    """Samples that are made when they are asked for: padded series, windows, inputs beside inputs."""
-
-    def __len__(self) -> int:
-        """Return how many samples there are."""
-
-    def take(self, rows: np.ndarray) -> Arrays:
-        """Return some samples as a model takes them."""
-
-    def take_targets(self, rows: np.ndarray) -> np.ndarray:
-        """Return what is to be predicted for them, float32, scaled."""
-
-
-Inputs = np.ndarray | Mapping[str, np.ndarray] | ModelInputs
-
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -123,51 +111,6 @@ class BatchedData:
         return inputs, take_targets(self.inputs, self.targets, rows)
 
 
-def take(inputs: Inputs, rows: np.ndarray) -> Arrays:
-    """Return some samples as a model takes them.
-
-    Args:
-        inputs: All samples.
-        rows: Index array.
-
-    Raises:
-        ValueError: A number that was made on demand is not finite.
-    """
-    if isinstance(inputs, np.ndarray):
-        taken: np.ndarray = inputs[rows]
-        return taken
-    if isinstance(inputs, Mapping):
-        return {name: array[rows] for name, array in inputs.items()}
-    made = inputs.take(rows)
-    for name, array in made.items() if isinstance(made, dict) else [(MAIN_INPUT, made)]:
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise ValueError(
-                f"Input {name!r} holds a number that is not finite. Expected finite inputs. Received: samples "
-                f"{rows[:3].tolist()} and more. Run `dvc repro features`."
-            )
-    return made
-
-
-def take_targets(inputs: Inputs, targets: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
-    """Return what is to be predicted for some samples: from `targets`, or from inputs that know their own."""
-    if targets is not None:
-        taken: np.ndarray = targets[rows]
-        return taken
-    if isinstance(inputs, np.ndarray | Mapping):
-        raise TypeError(
-            "Targets are missing. Expected an array, or inputs that know their own. Received: None."
-        )
-    return inputs.take_targets(rows)
-
-
-def reconstruction_targets(inputs: Arrays) -> np.ndarray:
-    """Return what an autoencoder must bring back: the main input as float32; pixels in [0, 1]."""
-    main = inputs[MAIN_INPUT] if isinstance(inputs, dict) else inputs
-    if main.dtype == np.uint8:
-        return main.astype(np.float32) / np.float32(255)
-    return main.astype(np.float32)
-
-
 def tensorflow_dataset(data: BatchedData, current_epoch: Callable[[], int]) -> "tf.data.Dataset":
     """Return one epoch of `data` as a TensorFlow data set that prepares the next batches during a step.
 
@@ -196,24 +139,3 @@ def tensorflow_dataset(data: BatchedData, current_epoch: Callable[[], int]) -> "
         return tf.nest.pack_sequence_as(first, made)
 
     return tf.data.Dataset.range(data.num_batches).map(tensors).prefetch(PREFETCHED_BATCHES)
-
-
-def require_finite(inputs: Inputs, rows: np.ndarray, chunk_rows: int = 4096) -> None:
-    """Check that every number of the given rows is finite; what is made on demand is checked by `take`.
-
-    A network with ReLU answers NaN with healthy-looking probabilities, so nothing later would notice.
-
-    Raises:
-        ValueError: Names the first row that is not.
-    """
-    if not isinstance(inputs, np.ndarray) or not np.issubdtype(inputs.dtype, np.floating):
-        return
-    for start in range(0, len(rows), chunk_rows):
-        part = rows[start : start + chunk_rows]
-        bad = ~np.isfinite(inputs[part]).reshape(len(part), -1).all(axis=1)
-        if bad.any():
-            row = int(part[bad.argmax()])
-            raise ValueError(
-                f"Sample in row {row} holds a number that is not finite. Expected finite inputs. Received: "
-                f"{int(bad.sum())} such rows among the first {start + len(part)}. Run `dvc repro features`."
-            )

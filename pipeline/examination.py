@@ -10,8 +10,8 @@ from pipeline import runtime
 from pipeline.clusters import Duplicates, group_copies, no_near_pairs
 from pipeline.duplicates import find_duplicates
 from pipeline.exhibits import Show, image_exhibits, series_exhibits, text_exhibits
-from pipeline.payload import series_at, text_at
 from pipeline.payload_problems import image_problems, series_problems, text_problems
+from pipeline.sample_rows import series_at, text_at
 from pipeline.series_duplicates import find_series_duplicates
 from pipeline.series_statistics import ChannelSums, series_statistics
 from pipeline.statistics import image_statistics

@@ -1,4 +1,4 @@
-"""Hand-made features of images: colour, texture and edges, as numbers with names.
+"""Hand-made features of images: colour, texture and edges, as numbers with names; and what is fitted on images.
 
 The vector of an image depends on that image alone, so the result is the same whatever the number of
 worker processes. What is learned from data (means and deviations) lives in `pipeline.train_statistics`.
@@ -11,15 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from skimage.color import rgb2gray, rgb2hsv
 from skimage.feature import graycomatrix, graycoprops, hog, local_binary_pattern
 from skimage.filters import sobel
 
+from pipeline import paths
 from pipeline.artifacts import atomic_path, reserve
-from pipeline.feature_rules import cells_per_block
-from pipeline.runtime import die_with_parent
+from pipeline.feature_rules import cells_per_block, feature_problems
+from pipeline.runtime import DataRefused, die_with_parent
+from pipeline.split_rows import SplitTable
+from pipeline.train_statistics import feature_statistics, image_statistics
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 ORIENTATIONS = 9
 """Directions per cell; 9 over 180 degrees is the choice of Dalal and Triggs (2005)."""
@@ -35,6 +42,71 @@ POOL_ROWS = 8 * CHUNK_ROWS
 """Below so many images, starting worker processes costs more than they save."""
 
 Shape = tuple[int, int, int]
+
+
+def write_image_features(
+    images: np.ndarray,
+    split: SplitTable,
+    *,
+    groups: Sequence[str],
+    edge_cell_px: int | None,
+    colour_bins: int | None,
+    progress: "Progress",
+    workers: int,
+) -> dict[str, Any]:
+    """Write the hand-made features of all images, and measure pixels and features on train.
+
+    Args:
+        images: uint8 pixels, shape (num_images, height, width, channels).
+        split: Who trains.
+        groups: Any of `colour`, `texture`, `edges`.
+        edge_cell_px: Side of a cell in the histogram of oriented gradients, in pixels.
+        colour_bins: Bins of each colour histogram.
+        progress: Shows how far the images are.
+        workers: Processes side by side; the result does not depend on it.
+
+    Returns:
+        The parts `image` and `handmade` of the state.
+
+    Raises:
+        DataRefused: The features cannot be computed on these images.
+    """
+    if edge_cell_px is None or colour_bins is None:
+        raise DataRefused(
+            "features.edge_cell_px and features.colour_bins are missing in params.yaml. Expected both for images."
+        )
+    shape = images.shape[1:]
+    problems = feature_problems(shape, groups, edge_cell_px)
+    if problems:
+        raise DataRefused("\n".join(problems))
+    train_rows = split.rows_of("train")
+    task = progress.add_task("features", total=len(images))
+    write_features(
+        images,
+        paths.FEATURES_NPY,
+        groups=groups,
+        edge_cell_px=edge_cell_px,
+        colour_bins=colour_bins,
+        workers=workers,
+        on_rows=lambda rows: progress.advance(task, rows),
+    )
+    pixels = image_statistics(images, train_rows)
+    handmade = feature_statistics(np.load(paths.FEATURES_NPY, mmap_mode="r"), train_rows)
+    return {
+        "image": {
+            "shape": list(shape),
+            "mean": pixels.mean,
+            "standard_deviation": pixels.standard_deviation,
+        },
+        "handmade": {
+            "groups": list(groups),
+            "edge_cell_px": edge_cell_px,
+            "colour_bins": colour_bins,
+            "names": feature_names(shape, groups, edge_cell_px, colour_bins),
+            "mean": handmade.mean,
+            "standard_deviation": handmade.standard_deviation,
+        },
+    }
 
 
 def feature_names(shape: Shape, groups: Sequence[str], edge_cell_px: int, colour_bins: int) -> list[str]:

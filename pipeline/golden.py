@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import training
+from pipeline import prediction
 from pipeline.artifacts import read_json
-from pipeline.input_specs import output_spec
 from pipeline.keras_files import load_model
+from pipeline.specs import output_spec
 
 GOLDEN_ANSWERS = "predictions"
 """Name in golden.npz of what the model answers; all others are names of its inputs."""
@@ -26,4 +26,4 @@ def golden_answers(model_path: Path, details_dir: Path, inputs: Mapping[str, np.
     only = next(iter(inputs.values()))
     given = only if len(inputs) == 1 else dict(inputs)
     rows = np.arange(len(only))
-    return training.answers(load_model(model_path), given, rows, settings["training"], output_spec(state))
+    return prediction.answers(load_model(model_path), given, rows, settings["training"], output_spec(state))

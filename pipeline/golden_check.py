@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import runtime
+from pipeline import backend, runtime
 from pipeline.artifacts import read_json
 
 TOLERANCE = 1e-6
@@ -35,7 +35,7 @@ def golden_check(folder: Path) -> None:
     """
     details = folder / "millrace"
     settings = read_json(details / "settings.json")
-    runtime.prepare_tensorflow(settings["threads"], settings["seed"])
+    backend.prepare_tensorflow(settings["threads"], settings["seed"])
     from pipeline.golden import GOLDEN_ANSWERS, golden_answers
     from pipeline.npz_files import read_npz
 

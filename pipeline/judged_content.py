@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline import paths
 from pipeline.artifacts import content_key
-from pipeline.input_files import mapped
 from pipeline.judged_rows import JudgedRows
-from pipeline.sample_rows import SampleRows, read_sample_rows
+from pipeline.sample_rows import SampleRows, mapped, read_sample_rows
 from pipeline.series_features import CHUNK_STEPS
 
 

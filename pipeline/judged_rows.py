@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.input_specs import output_spec
 from pipeline.metrics import FloatArray, IntArray, mean_of_defined
 from pipeline.runtime import InputMissing
 from pipeline.sample_rows import read_sample_rows
+from pipeline.specs import output_spec
 from pipeline.split_rows import read_split
-from pipeline.timeline import Timeline, labelled_intervals
 from pipeline.train_data import load_split_rows
 from pipeline.value_metrics import seasonal_naive_error
+from pipeline.windows import Timeline, labelled_intervals
 
 
 @dataclass(frozen=True)

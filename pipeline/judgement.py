@@ -107,7 +107,7 @@ class Judgement:
         spec: What was asked of the models.
         rows: The test rows.
         measures: What answers for them are measured by.
-        predictions: Candidate to its predictions on test, as `training.answers` gives them.
+        predictions: Candidate to its predictions on test, as `prediction.answers` gives them.
         test: Candidate to its test metrics.
         per_class: Classification: `precision`, `recall` and `f1` of the chosen candidate per class; None
             where undefined.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets import Inputs, take
 from pipeline.keras_files import load_model
+from pipeline.model_inputs import Inputs, take
 
 WARM_UP = 5
 """The first call traces the graph; the next ones fill caches."""

@@ -13,12 +13,11 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.bags import FIRST_TERM_ID, fit_bag
 from pipeline.leak_data import LeakData, WindowColumns, read_leak_data
 from pipeline.leak_findings import Finding, SignOff, refusal, signed_in_vain
 from pipeline.runtime import DataRefused
 from pipeline.side_features import category_of, numbers_of
-from pipeline.tokens import FIRST_ID, fit_tokenizer, most_frequent
+from pipeline.tokens import FIRST_ID, FIRST_TERM_ID, fit_bag, fit_tokenizer, most_frequent
 from pipeline.train_statistics import SMALLEST_DEVIATION
 
 TOLERANCE = 1e-6

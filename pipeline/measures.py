@@ -1,7 +1,7 @@
 """What the answers for some rows are measured by: one small agreement, kept by a file per task.
 
 `operating_point` is what a model's answers on validation teach about using it: a decision threshold, alarm
-thresholds, or nothing. It travels with the model. `judged` turns predictions, as `training.answers` gives
+thresholds, or nothing. It travels with the model. `judged` turns predictions, as `prediction.answers` gives
 them, into what the metrics take; `metrics` are functions `f(y_true, judged, weight)`.
 """
 

@@ -71,7 +71,7 @@ def begin(
     if spec.kind not in kinds:
         raise ValueError(
             f"This family takes another kind of input. Expected {' or '.join(kinds)}. Received: kind={spec.kind}. "
-            "Build the spec with `pipeline.input_specs.input_spec` for the family at hand."
+            "Build the spec with `pipeline.specs.input_spec` for the family at hand."
         )
     inputs = declared_inputs(spec)
     main = inputs["inputs"]

@@ -17,10 +17,10 @@ from pipeline.decisions import decision_content, decision_key, still_holds
 from pipeline.gate import Contender, Decision, Question, Rules, refusal, unchanged
 from pipeline.gate import decide as ask_the_gate
 from pipeline.gate_slices import UnknownSlice, slice_masks
-from pipeline.input_specs import output_spec
 from pipeline.judged_rows import JudgedRows, load_rows
 from pipeline.latency import single_prediction_ms
 from pipeline.measures import Measures, OperatingPoint, Yardstick, measures_of
+from pipeline.specs import output_spec
 from pipeline.test_ledger import note_use
 from pipeline.tracking.registry import (
     APPLIED,

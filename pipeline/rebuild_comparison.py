@@ -127,10 +127,10 @@ def largest_differences(registered: Path, tree: Path) -> dict[str, Any]:
         `predictions`: largest absolute difference on the golden inputs, `scale`: the largest golden answer (at least
         1), `weights`: largest absolute difference; None where shapes differ.
     """
-    from pipeline import runtime
+    from pipeline import backend
 
     settings = read_json(registered / EXTRA_DIR / "settings.json")
-    runtime.prepare_tensorflow(settings["threads"], settings["seed"])
+    backend.prepare_tensorflow(settings["threads"], settings["seed"])
     from pipeline.golden import GOLDEN_ANSWERS, golden_answers
     from pipeline.keras_files import load_model
     from pipeline.npz_files import read_npz

@@ -1,6 +1,6 @@
 """Dimensionality reduction compared: the same rows through autoencoders, PCA and truncated SVD.
 
-Everything is fitted on train, and measured on test. Import it after `runtime.prepare_tensorflow`.
+Everything is fitted on train, and measured on test. Import it after `backend.prepare_tensorflow`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,9 +14,10 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA, TruncatedSVD
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
-from pipeline import losses, optimizers, reducers, schedules, training
-from pipeline.datasets import BatchedData, Inputs, reconstruction_targets, take
+from pipeline import losses, optimizers, prediction, reducers, schedules, training
+from pipeline.datasets import BatchedData
 from pipeline.metrics import accuracy_score
+from pipeline.model_inputs import Inputs, reconstruction_targets, take
 from pipeline.models.autoencoder import build_autoencoder
 from pipeline.neighbourhoods import neighbourhood_preservation, trustworthiness
 from pipeline.specs import PAD, InputSpec
@@ -169,12 +170,12 @@ def by_autoencoder(
     """
     encoder = model.get_layer("encoder")
     test = flat(data.inputs, test_rows)
-    restored = training.predict(model, data.inputs, test_rows).reshape(test.shape)
-    codes = training.predict(encoder, data.inputs, test_rows)
+    restored = prediction.predict(model, data.inputs, test_rows).reshape(test.shape)
+    codes = prediction.predict(encoder, data.inputs, test_rows)
     return Reduced(
         "autoencoder",
         codes.shape[1],
-        training.predict(encoder, data.inputs, data.train_rows),
+        prediction.predict(encoder, data.inputs, data.train_rows),
         codes,
         reducers.mean_squared_error(test, restored),
         _explained(test, restored),

@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline import paths
@@ -248,54 +247,6 @@ def terminal() -> "Console":
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 120)
-
-
-def prepare_tensorflow(threads: int, seed: int) -> None:
-    """Import TensorFlow so that the same inputs give the same bits, at two thirds of the usual cost.
-
-    Args:
-        threads: CPU threads of one operation; the bits of a convolution depend on it.
-        seed: For Python, NumPy and Keras.
-
-    The bits also depend on oneDNN, whose switch is pinned. Keras and TensorFlow import pandas,
-    scikit-learn, matplotlib and scipy where they find them, only to recognise their types; hiding the
-    ones nobody has imported yet saves a third of the start-up.
-    """
-    os.environ.update(TF_ENABLE_ONEDNN_OPTS="1", TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow")
-    hidden = [name for name in ("pandas", "sklearn", "matplotlib", "scipy") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not importable"
-    try:
-        with _quiet_stderr():
-            import keras
-            import tensorflow as tf
-    finally:
-        for name in hidden:
-            sys.modules.pop(name, None)
-    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    # One process builds several models here; TensorFlow's advice on retracing is about loops over one.
-    tf.get_logger().setLevel("ERROR")
-    # A ~/.keras/keras.json of this user must not change what a model is.
-    keras.config.set_floatx("float32")
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_epsilon(1e-7)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: TensorFlow's C++ greets before its log level is read."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 def _started() -> float:

@@ -8,8 +8,8 @@ asked may not differ, and what the model reads must still be there.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.sample_rows import Kind
 from pipeline.settings.families import input_kind
-from pipeline.side_features import Kind
 
 State = Mapping[str, Any]
 STATISTICS = ("mean", "standard_deviation")
@@ -41,7 +41,7 @@ def _inputs(state: State, family: str) -> dict[str, Any]:
     described = {name: state[name] for name in ("series", "side", "windows") if name in state}
     if "text" in state:
         described["text"] = state["text"][input_kind(family, "text")]
-    if "handmade" in state and input_kind(family, "image") == "vector":
+    if "handmade" in state and family == "dense":
         # A model carries the statistics of these inside itself.
         described["handmade"] = {
             name: value for name, value in state["handmade"].items() if name not in STATISTICS

@@ -1,8 +1,10 @@
-"""The table of samples as arrays in order of row: what features and training need of it, without pandas."""
+"""The data set that `ingest` wrote, for reading without pandas: the table by row, and single samples of the payload."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +12,14 @@ import pyarrow.parquet as pq
 
 from pipeline import paths
 from pipeline.runtime import InputMissing
-from pipeline.side_features import Kind, Value
 
+Kind = Literal["number", "category"]
+"""What a side column holds."""
+Value = str | float | None
+Values = Sequence[Value] | np.ndarray
+"""A column, one value per row."""
+MISSING = frozenset(["", "?", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None"])
+"""Spellings of a missing number, in every source and in a record. In a column of labels they are labels."""
 SIDE_PREFIX = "side."
 
 
@@ -85,3 +93,50 @@ def read_sample_rows() -> SampleRows:
 def _numbers(table: pa.Table, column: str) -> np.ndarray:
     numbers: np.ndarray = table[column].to_numpy()
     return numbers
+
+
+def mapped(path: Path, made_by: str) -> np.ndarray:
+    """Return the array of a `.npy` file, memory-mapped.
+
+    Raises:
+        InputMissing: The file is not there; says which stage makes it.
+    """
+    if not path.is_file():
+        raise InputMissing(f"{path} does not exist. Run `dvc repro {made_by}`.")
+    array: np.ndarray = np.load(path, mmap_mode="r")
+    return array
+
+
+def text_at(payload: np.ndarray, start: int, length: int) -> str:
+    """Return one text.
+
+    Args:
+        payload: UTF-8, uint8, shape (total_bytes,); may be a memmap.
+        start: Its first byte.
+        length: Bytes.
+    """
+    return bytes(payload[start : start + length]).decode()
+
+
+def texts(payload: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Iterator[str]:
+    """Yield texts one by one.
+
+    Args:
+        payload: As in `text_at`.
+        starts: First byte of each.
+        lengths: Bytes of each.
+    """
+    for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+        yield text_at(payload, start, length)
+
+
+def series_at(payload: np.ndarray, start: int, length: int) -> np.ndarray:
+    """Return one series, float32, shape (steps, channels); NaN where a value is missing.
+
+    Args:
+        payload: float32, shape (total_steps, channels); may be a memmap.
+        start: Its first step.
+        length: Steps.
+    """
+    steps: np.ndarray = payload[start : start + length]
+    return steps

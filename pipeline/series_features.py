@@ -158,26 +158,30 @@ def write_series(
     scaler: SeriesScaler,
     *,
     cut_by_time: bool,
+    columns: Sequence[int] | None = None,
 ) -> None:
-    """Write all series to scale as one `.npy`, all or nothing, each at the place it has in the payload.
+    """Write series to scale as one `.npy`, all or nothing, each at the place it has in the payload.
 
     Args:
-        path: The file; float32, shape (total_steps, channels).
+        path: The file; float32, shape (total_steps, channels). What is of no series stays a hole.
         payload: As ingested.
         series: Sample id, first row of the payload, row after the last.
         scaler: Fitted on train.
         cut_by_time: As in `fit_scaler`.
+        columns: Of the payload, one per channel; None: the first ones.
     """
+    chosen = slice(len(scaler.channels)) if columns is None else list(columns)
     shape = (len(payload), len(scaler.channels))
     with atomic_path(path) as temporary:
         written = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         reserve(temporary)
         for name, start, stop in series:
             if not cut_by_time:
-                written[start:stop] = scaler.transform_whole(np.asarray(payload[start:stop, : shape[1]]))
+                written[start:stop] = scaler.transform_whole(np.asarray(payload[start:stop])[:, chosen])
                 continue
             scale, before, first = scaler.scale(name), np.full(shape[1], np.nan, np.float32), start
-            for chunk in steps_of(payload, start, stop, shape[1]):
+            for whole in steps_of(payload, start, stop, payload.shape[1]):
+                chunk = whole[:, chosen]
                 written[first : first + len(chunk)] = scaler.transform(chunk, scale, before)
                 before, first = carry_forward(chunk, before)[-1], first + len(chunk)
         written.flush()

@@ -1,17 +1,26 @@
 """What the features stage fits on series and writes of them: whole series, or series that windows slide over."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline import paths
-from pipeline.calendar_features import has_offset, seconds_of
 from pipeline.runtime import DataRefused
 from pipeline.sample_rows import SampleRows
-from pipeline.series_features import Scaling, SeriesScaler, fit_scaler, write_series
+from pipeline.series_features import Scaling, SeriesScaler, fit_scaler, steps_of, write_series
+from pipeline.side_features import (
+    CategoryColumn,
+    NumberColumn,
+    SideFeatures,
+    WindowSide,
+    category_of,
+    has_offset,
+    seconds_of,
+)
 from pipeline.split_rows import SplitTable
-from pipeline.window_features import fit_window_side
+from pipeline.tokens import most_frequent
 from pipeline.windows import find_windows
 
 NAMED = 5
@@ -120,6 +129,51 @@ def _pooled(samples: SampleRows, scaler: SeriesScaler) -> dict[str, Any]:
 def predicted_columns(channels: Sequence[str], windows: Mapping[str, Any]) -> list[int]:
     """Return which columns of the payload a window must have values of: its targets, or all for anomalies."""
     return [list(channels).index(name) for name in windows["targets"] or channels]
+
+
+def fit_window_side(
+    payload: np.ndarray,
+    segments: Sequence[tuple[str, int, int]],
+    scaler: SeriesScaler,
+    *,
+    calendar: Sequence[str],
+    known: Sequence[str],
+    known_categorical: Sequence[str],
+    max_categories: int,
+) -> WindowSide:
+    """Measure known columns on the training steps.
+
+    Args:
+        payload: float32 (total_steps, columns), as ingested.
+        segments: Of train alone: sample id, first row of the payload, row after the last.
+        scaler: Fitted on the same steps; known numbers have its mean and deviation.
+        calendar: Parts of the calendar.
+        known: Names of columns of numbers.
+        known_categorical: Names of columns whose numbers name categories.
+        max_categories: Slots per column at most, unknown among them.
+    """
+    place = {name: number for number, name in enumerate(scaler.channels)}
+    numbers = [
+        NumberColumn(name, scaler.mean[place[name]], scaler.standard_deviation[place[name]])
+        for name in sorted(known)
+    ]
+    categories = []
+    for name in sorted(known_categorical):
+        counts: Counter[str] = Counter()
+        for values in _column(payload, segments, place[name]):
+            different, times = np.unique(values[~np.isnan(values)], return_counts=True)
+            for value, count in zip(different.tolist(), times.tolist(), strict=True):
+                counts[category_of(value)] += count
+        categories.append(CategoryColumn(name, most_frequent(counts, max_categories - 1, 1)))
+    return WindowSide(tuple(calendar), SideFeatures("one_hot", tuple(numbers), tuple(categories)))
+
+
+def _column(
+    payload: np.ndarray, segments: Sequence[tuple[str, int, int]], column: int
+) -> Iterator[np.ndarray]:
+    for _name, start, stop in segments:
+        for chunk in steps_of(payload, start, stop, column + 1):
+            yield chunk[:, column]
 
 
 def _targets(scaler: SeriesScaler, names: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,11 @@
-"""Texts as token ids and as bags of weighted n-grams: fitted on train only, written for all."""
+"""Texts as token ids and as bags of weighted n-grams: fitted on train only, written for all.
 
-from collections.abc import Iterator, Sequence
+Beside them word vectors from a local text file (GloVe, word2vec or fastText as text), laid out by token id, where
+params.yaml names one. They are written as one array; a model copies it into its first layer, trains on, and carries
+the result in its own file, so that nobody needs the text file again.
+"""
+
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,12 +14,13 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.artifacts import atomic_path, reserve
-from pipeline.bags import fit_bag
-from pipeline.runtime import DataRefused
-from pipeline.tokens import Unit, fit_tokenizer
-from pipeline.word_vectors import VECTORS_NPY, read_vectors
+from pipeline.runtime import DataRefused, InputMissing
+from pipeline.sample_rows import texts
+from pipeline.tokens import FIRST_ID, UNKNOWN_ID, Tokenizer, Unit, fit_bag, fit_tokenizer
 
 CHUNK_TEXTS = 2048
+VECTORS_NPY = paths.FEATURES_DIR / "vectors.npy"
+"""float32, (num_ids, dimensions): row = token id; padding is all 0."""
 
 
 def write_text_features(
@@ -49,7 +55,7 @@ def write_text_features(
         min_count: Of a token over all training texts; of a term, training texts that hold it.
         max_tokens: Ids per text.
         vectors: A text file of word vectors; None for none.
-        word_ngrams: See `bags.fit_bag`, as the next three.
+        word_ngrams: See `tokens.fit_bag`, as the next three.
         char_ngrams: None for none.
         bag_size: Ids at most.
         max_bag: Terms kept per text.
@@ -62,7 +68,7 @@ def write_text_features(
         InputMissing: There is no file of word vectors.
     """
     tokenizer = fit_tokenizer(
-        texts_of(payload, starts, lengths, train_rows),
+        texts(payload, starts[train_rows], lengths[train_rows]),
         unit=unit,
         lowercase=lowercase,
         digits_alike=digits_alike,
@@ -71,7 +77,7 @@ def write_text_features(
         max_tokens=max_tokens,
     )
     bag = fit_bag(
-        texts_of(payload, starts, lengths, train_rows),
+        texts(payload, starts[train_rows], lengths[train_rows]),
         lowercase=lowercase,
         digits_alike=digits_alike,
         word_ngrams=(word_ngrams[0], word_ngrams[1]),
@@ -99,25 +105,12 @@ def write_text_features(
         weights = _new_array(files, paths.BAG_WEIGHTS_NPY, (len(rows), max_bag), np.float32)
         for first in range(0, len(rows), CHUNK_TEXTS):
             part = rows[first : first + CHUNK_TEXTS]
-            texts = list(texts_of(payload, starts, lengths, part))
-            tokens[part] = tokenizer.transform(texts)
-            ids[part], weights[part] = bag.transform(texts)
+            chunk = list(texts(payload, starts[part], lengths[part]))
+            tokens[part] = tokenizer.transform(chunk)
+            ids[part], weights[part] = bag.transform(chunk)
         for array in (tokens, ids, weights):
             array.flush()
     return state
-
-
-def texts_of(payload: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Iterator[str]:
-    """Yield the texts of some rows.
-
-    Args:
-        payload: uint8, the UTF-8 bytes of all texts.
-        starts: First byte per text.
-        lengths: Bytes per text.
-        rows: Index array.
-    """
-    for row in rows:
-        yield payload[starts[row] : starts[row] + lengths[row]].tobytes().decode()
 
 
 def _new_array(files: ExitStack, path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
@@ -125,3 +118,72 @@ def _new_array(files: ExitStack, path: Path, shape: tuple[int, ...], dtype: type
     array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
     reserve(temporary)
     return array
+
+
+def read_vectors(path: Path, tokenizer: Tokenizer) -> tuple[np.ndarray, int]:
+    """Return one vector per token id, and how many of the vocabulary the file knows.
+
+    Args:
+        path: UTF-8 text; each line a word and its numbers, separated by single spaces. A first line of two
+            whole numbers (count and dimensions, as word2vec writes it) is passed over.
+        tokenizer: Whose vocabulary is looked up; other words cost no memory.
+
+    Returns:
+        float32, shape (num_ids, dimensions): words that the file does not know, and the unknown token, get
+        the mean of those found. And the number found.
+
+    Raises:
+        InputMissing: There is no such file.
+        DataRefused: A line has another number of values than the first, or none of the words is known.
+    """
+    if not path.is_file():
+        raise InputMissing(
+            f"{path} does not exist. Expected a text file of word vectors. Received: features.text.vectors={path}. "
+            "Put the file there, or set features.text.vectors to null."
+        )
+    wanted = {word: number for number, word in enumerate(tokenizer.vocabulary, start=FIRST_ID)}
+    found: dict[int, np.ndarray] = {}
+    dimensions = 0
+    # A word in another encoding is one that the texts do not have.
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            word, *values = line.rstrip().split(" ")
+            if number == 1 and len(values) == 1:
+                continue
+            dimensions = dimensions or len(values)
+            if len(values) != dimensions or not dimensions:
+                raise _refused(path, number, dimensions, f"{len(values)} values")
+            if word in wanted and wanted[word] not in found:
+                found[wanted[word]] = _numbers(path, number, values)
+    return _laid_out(path, found, dimensions, tokenizer.num_ids), len(found)
+
+
+def _numbers(path: Path, line: int, values: list[str]) -> np.ndarray:
+    try:
+        vector = np.array(values, dtype=np.float32)
+    except ValueError:
+        vector = np.array([np.nan], np.float32)
+    if not np.isfinite(vector).all():
+        raise _refused(path, line, len(values), "something that is no finite number")
+    return vector
+
+
+def _refused(path: Path, line: int, dimensions: int, received: str) -> DataRefused:
+    return DataRefused(
+        f"{path}, line {line}, is no word vector. Expected a word and {dimensions} numbers with single spaces "
+        f"between. Received: {received}. Mend the line, or set features.text.vectors to null."
+    )
+
+
+def _laid_out(path: Path, found: dict[int, np.ndarray], dimensions: int, num_ids: int) -> np.ndarray:
+    if not found:
+        raise DataRefused(
+            f"{path} knows no word of the training texts. Expected vectors of the same language and spelling. "
+            f"Received: features.text.vectors={path}. Check features.text.lowercase, or set vectors to null."
+        )
+    vectors = np.zeros((num_ids, dimensions), np.float32)
+    # In order of id, so that the mean does not depend on the order of lines in the file.
+    vectors[UNKNOWN_ID:] = np.mean([found[number] for number in sorted(found)], axis=0, dtype=np.float64)
+    for number, vector in found.items():
+        vectors[number] = vector
+    return vectors

@@ -1,6 +1,10 @@
-"""The data that models see: what trains and chooses, and apart from it what judges."""
+"""The data that models see: what trains and chooses, and apart from it what judges.
 
-from collections.abc import Mapping
+Read from the files of `data/features`, memory-mapped: they hold what `pipeline.champion_inputs` would make of each
+sample, made once.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +12,21 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.input_files import Inputs, WindowedInputs, mapped, whole_inputs, windowed_inputs
-from pipeline.input_specs import input_spec, output_spec
+from pipeline.model_inputs import (
+    MAIN_INPUT,
+    Inputs,
+    ModelInputs,
+    TargetReader,
+    padded_series,
+    stored,
+    window_reader,
+    window_targets,
+)
 from pipeline.runtime import DataRefused
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.sample_rows import SampleRows, mapped, read_sample_rows
+from pipeline.specs import InputSpec, OutputSpec, input_spec, output_spec, side_shape
 from pipeline.split_rows import SplitTable, read_split
+from pipeline.windows import WindowIndex, find_windows
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,34 @@ class TrainData:
 
 
 @dataclass(frozen=True)
+class WindowedInputs:
+    """Windows over series, of some splits.
+
+    Attributes:
+        inputs: Rows are window numbers.
+        index: Where each window stands.
+        counts: Split to its number of windows; those of the first split come first.
+        samples: The series.
+        truth: Reads what windows predict in the units of the data; None for anomalies.
+    """
+
+    inputs: ModelInputs
+    index: WindowIndex
+    counts: Mapping[str, int]
+    samples: SampleRows
+    truth: TargetReader | None
+
+    def numbers(self, split: str) -> np.ndarray:
+        """Return the window numbers of a split, ascending int64."""
+        first = 0
+        for name, count in self.counts.items():
+            if name == split:
+                return np.arange(first, first + count, dtype=np.int64)
+            first += count
+        return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
 class SplitRows:
     """The samples of one split, with the truth in the units of the data.
 
@@ -77,7 +119,7 @@ def load_train_data(family: str) -> TrainData:
     """Return the data of the project as a family needs it.
 
     Args:
-        family: Decides which inputs are read, see `pipeline.input_specs`.
+        family: Decides which inputs are read, see `pipeline.specs`.
 
     Raises:
         DataRefused: Every window that trains, or every one that chooses, holds a labelled anomaly.
@@ -116,6 +158,84 @@ def load_split_rows(name: str, family: str) -> SplitRows:
         tuple(split.labels.tolist()) if task == "classification" else (),
         split.targets[:, None].astype(np.float32) if task == "regression" else None,
     )
+
+
+def whole_inputs(state: Mapping[str, Any], family: str) -> Inputs:
+    """Return the inputs of a family where each sample is whole; nothing is read before it is asked for.
+
+    Args:
+        state: Content of `data/features/state.json`.
+        family: See `pipeline.settings.families.input_kind`.
+
+    Returns:
+        One memory-mapped array where images, vectors or tokens have nothing beside them, else `ModelInputs`.
+
+    Raises:
+        InputMissing: A file is not there.
+    """
+    spec, beside = input_spec(state, family), stored_side(state)
+    if spec.kind == "series":
+        samples, series = read_sample_rows(), mapped(paths.SERIES_NPY, "features")
+        read = padded_series(series, samples.starts, samples.lengths, spec.shape[0])
+        return ModelInputs(len(samples), [read, stored(beside)])
+    main = {name: mapped(*file) for name, file in _MAIN_FILES[spec.kind].items()}
+    array = main[MAIN_INPUT]
+    return array if len(main | beside) == 1 else ModelInputs(len(array), [stored(main | beside)])
+
+
+_MAIN_FILES = {
+    "image": {MAIN_INPUT: (paths.PAYLOAD_NPY, "ingest")},
+    "vector": {MAIN_INPUT: (paths.FEATURES_NPY, "features")},
+    "tokens": {MAIN_INPUT: (paths.TOKENS_NPY, "features")},
+    "bag": {MAIN_INPUT: (paths.BAG_IDS_NPY, "features"), "weights": (paths.BAG_WEIGHTS_NPY, "features")},
+}
+
+
+def stored_side(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the side features of all samples that the features stage wrote: `side`, `categories`, both or neither."""
+    side = state.get("side")
+    if not side:
+        return {}
+    found = {
+        "side": (paths.SIDE_NPY, side["names"]),
+        "categories": (paths.CATEGORIES_NPY, side_shape(state)[1]),
+    }
+    return {name: mapped(path, "features") for name, (path, width) in found.items() if width}
+
+
+def windowed_inputs(state: Mapping[str, Any], split: SplitTable, splits: Sequence[str]) -> WindowedInputs:
+    """Return the windows of some splits; they read the same for every family.
+
+    Args:
+        state: Content of `data/features/state.json`.
+        split: At least the rows of `splits`.
+        splits: In the order in which windows are numbered; train, val, test from the first on.
+
+    Raises:
+        InputMissing: A file is not there.
+    """
+    windows, target, channels = state["windows"], state["target"], state["series"]["channels"]
+    length, horizon = windows["length"], windows["horizon"]
+    payload, samples = mapped(paths.PAYLOAD_NPY, "ingest"), read_sample_rows()
+    columns = target["channels"] or list(range(len(channels)))
+    shape = {"length": length, "horizon": horizon, "stride": windows["stride"], "columns": columns}
+    indices = [find_windows(split.segments(samples, name), payload, **shape) for name in splits]
+    index = indices[0]
+    for following in indices[1:]:
+        index = index.followed_by(following)
+    counts = {name: len(own) for name, own in zip(splits, indices, strict=True)}
+
+    series = mapped(paths.SERIES_NPY, "features") if length else None
+    read = window_reader(windows, index, samples, payload, series=series, beside=stored_side(state))
+    if not horizon:
+        made = ModelInputs(len(index), [read], lambda rows: read(rows)[MAIN_INPUT])
+        return WindowedInputs(made, index, counts, samples, None)
+    scale = target["mean"], target["standard_deviation"]
+    flat = state["task"] == "regression"
+    targets = window_targets(payload, index, horizon, columns, scale, flat=flat)
+    ones = [0.0] * len(columns), [1.0] * len(columns)
+    truth = window_targets(payload, index, horizon, columns, ones, flat=flat)
+    return WindowedInputs(ModelInputs(len(index), [read], targets), index, counts, samples, truth)
 
 
 def _windows_to_learn(

@@ -27,11 +27,10 @@ import pyarrow.parquet as pq
 
 from pipeline import paths
 from pipeline.artifacts import atomic_path
-from pipeline.calendar_features import seconds_of
-from pipeline.input_files import mapped
 from pipeline.judged_content import content_of_rows
 from pipeline.judged_rows import JudgedRows
-from pipeline.sample_rows import SampleRows, read_sample_rows
+from pipeline.sample_rows import SampleRows, mapped, read_sample_rows
+from pipeline.side_features import seconds_of
 from pipeline.split_rows import SplitTable, read_split
 
 TRAINED_ON = "trained_on.parquet"

@@ -22,23 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bags import bag_of
-from pipeline.calendar_features import has_offset, seconds_of
+from pipeline.champion_inputs import from_samples, from_side
+from pipeline.model_inputs import Named, window_inputs
 from pipeline.runtime import DataRefused
-from pipeline.series_features import Scale, SeriesScaler, padded, scaler_of
-from pipeline.settings.families import input_kind
-from pipeline.side_features import side_features_of
-from pipeline.tokens import tokenizer_of
-from pipeline.window_features import window_side_of
+from pipeline.series_features import Scale, SeriesScaler, scaler_of
+from pipeline.side_features import has_offset, seconds_of, window_side_of
 
 Record = Mapping[str, Any]
-Arrays = dict[str, np.ndarray]
-Step = Callable[[Record], Arrays]
 NAMED = 10
 """Series that a message names."""
 
 
-def model_inputs_of(record: Record, state: Mapping[str, Any], family: str) -> Arrays:
+def model_inputs_of(record: Record, state: Mapping[str, Any], family: str) -> Named:
     """Return the inputs of a model for one record; see `Transform`, which is quicker for many."""
     return Transform(state, family)(record)
 
@@ -52,125 +47,86 @@ class Transform:
     """
 
     def __init__(self, state: Mapping[str, Any], family: str) -> None:
-        payload = state.get("payload", "image")
-        self._steps: list[Step] = [_MAKERS[payload](state, family)]
-        if payload != "series" and state.get("side"):
-            self._steps.append(_side_step(state))
+        self._beside = from_side(state)
+        self._main = _windows(state) if state.get("windows") else _whole(state, family)
 
-    def __call__(self, record: Record) -> Arrays:
+    def __call__(self, record: Record) -> Named:
         """Return name of input to array, first dimension 1.
 
         Raises:
             DataRefused: The record is not as the model's data was; names what and all of it.
         """
-        arrays: Arrays = {}
+        beside: Named = {}
+        made: Named = {}
         problems = []
-        for step in self._steps:
-            try:
-                arrays |= step(record)
-            except DataRefused as error:
-                problems.append(str(error))
+        try:
+            beside = self._beside(_columns(record, "side"), 1)
+        except DataRefused as error:
+            problems.append(str(error))
+        try:
+            made = self._main(record, beside)
+        except DataRefused as error:
+            problems.insert(0, str(error))
         if problems:
             raise DataRefused("\n".join(problems))
-        return arrays
+        return made
 
 
-def _image_step(state: Mapping[str, Any], family: str) -> Step:
+def _whole(state: Mapping[str, Any], family: str) -> Callable[[Record, Named], Named]:
+    read = {"image": _image, "text": _text, "series": _whole_series}[state.get("payload", "image")](state)
+    make = from_samples(state, family)
+    return lambda record, beside: make([read(record)]) | beside
+
+
+def _windows(state: Mapping[str, Any]) -> Callable[[Record, Named], Named]:
+    scaler, windows = scaler_of(state["series"]), state["windows"]
+    side, length = window_side_of(windows["side"]), windows["length"]
+    utc, pooled = windows.get("utc", False), state["series"].get("pooled", ())
+
+    def make(record: Record, beside: Named) -> Named:
+        seconds, known, steps = 0, {}, None
+        if side.calendar or side.columns:
+            # Known columns are float32 in the payload; so must their values be here.
+            known = {name: _float32(name, value) for name, value in _columns(record, "known").items()}
+            seconds = _seconds(record, utc=utc) if side.calendar else 0
+        if length:
+            values = _series(record, scaler.channels, length)
+            steps = scaler.transform(values, _scale(record, scaler, pooled))[None, -length:]
+        return window_inputs(side, steps, np.array([seconds]), known, beside)
+
+    return make
+
+
+def _image(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
     shape = tuple(state["image"]["shape"])
 
-    def step(record: Record) -> Arrays:
+    def read(record: Record) -> np.ndarray:
         pixels = np.asarray(_needed(record, "image"))
         if pixels.shape != shape or not _are_pixels(pixels):
             raise _refused("image", f"whole numbers 0 to 255, shape {shape}", f"shape {pixels.shape}")
-        pixels = pixels.astype(np.uint8)
-        if input_kind(family, "image") == "image":
-            return {"inputs": pixels[None]}
-        from pipeline.features import image_features
+        return pixels.astype(np.uint8)
 
-        made = state["handmade"]
-        vector = image_features(pixels, made["groups"], made["edge_cell_px"], made["colour_bins"])
-        return {"inputs": vector[None]}
-
-    return step
+    return read
 
 
 def _are_pixels(array: np.ndarray) -> bool:
     return array.dtype.kind in "iu" and bool(((array >= 0) & (array <= 255)).all())
 
 
-def _text_step(state: Mapping[str, Any], family: str) -> Step:
-    def text_of(record: Record) -> str:
+def _text(_state: Mapping[str, Any]) -> Callable[[Record], str]:
+    def read(record: Record) -> str:
         text = _needed(record, "text")
         if not isinstance(text, str):
             raise _refused("text", "a string", f"{type(text).__name__} {text!r}")
         return text
 
-    if input_kind(family, "text") == "bag":
-        bag = bag_of(state["text"]["bag"])
-
-        def bag_step(record: Record) -> Arrays:
-            ids, weights = bag.transform([text_of(record)])
-            return {"inputs": ids, "weights": weights}
-
-        return bag_step
-    tokenizer = tokenizer_of(state["text"]["tokens"])
-    return lambda record: {"inputs": tokenizer.transform([text_of(record)])}
+    return read
 
 
-def _side_step(state: Mapping[str, Any]) -> Step:
-    side = side_features_of(state["side"])
-
-    def step(record: Record) -> Arrays:
-        numbers, categories = side.transform(_columns(record, "side"), 1)
-        made = {"side": numbers, "categories": categories}
-        return {name: array for name, array in made.items() if array.shape[1]}
-
-    return step
-
-
-def _series_step(state: Mapping[str, Any], _family: str) -> Step:
-    if state.get("windows"):
-        return _window_step(state)
-    scaler, series = scaler_of(state["series"]), state["series"]
-    beside = _side_step(state) if state.get("side") else None
-
-    def step(record: Record) -> Arrays:
-        fewest = 1 if series["has_padding"] else series["max_length"]
-        values = _series(record, scaler.channels, fewest)
-        made = {"inputs": padded([scaler.transform_whole(values)], series["max_length"])}
-        return made | (beside(record) if beside else {})
-
-    return step
-
-
-def _window_step(state: Mapping[str, Any]) -> Step:
-    scaler, windows = scaler_of(state["series"]), state["windows"]
-    side, length = window_side_of(windows["side"]), windows["length"]
-    beside = _side_step(state) if state.get("side") else None
-    utc, pooled = windows.get("utc", False), state["series"].get("pooled", ())
-
-    def step(record: Record) -> Arrays:
-        made: Arrays = beside(record) if beside else {}
-        if side.calendar or side.columns:
-            # Known columns are float32 in the payload; so must their values be here.
-            known = {name: _float32(name, value) for name, value in _columns(record, "known").items()}
-            seconds = np.array([_seconds(record, utc=utc) if side.calendar else 0])
-            told = side.transform(seconds, known)
-            made["side"] = np.hstack([told, made["side"]]) if "side" in made else told
-        if not length:
-            return {"inputs": made.pop("side"), **made}
-        values = _series(record, scaler.channels, length)
-        scaled = scaler.transform(values, _scale(record, scaler, pooled))
-        return {"inputs": scaled[None, -length:], **made}
-
-    return step
-
-
-_MAKERS: dict[str, Callable[[Mapping[str, Any], str], Step]] = {
-    "image": _image_step,
-    "text": _text_step,
-    "series": _series_step,
-}
+def _whole_series(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
+    series = state["series"]
+    channels, fewest = tuple(series["channels"]), 1 if series["has_padding"] else series["max_length"]
+    return lambda record: _series(record, channels, fewest)
 
 
 def _series(record: Record, channels: tuple[str, ...], fewest: int) -> np.ndarray:

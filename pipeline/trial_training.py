@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import runtime
+from pipeline import backend
 from pipeline.train_data import load_train_data
 from pipeline.trial_workers import RunRung
 from pipeline.trials import FILES, Outcome, Rung
@@ -25,11 +25,11 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
         seed: The same for every trial and the baseline, so that only settings make a difference.
         threads: CPU threads of one operation.
     """
-    runtime.prepare_tensorflow(threads, seed)
+    backend.prepare_tensorflow(threads, seed)
     import keras
 
     from pipeline.candidate import train_candidate, write_candidate
-    from pipeline.training import answers
+    from pipeline.prediction import answers
 
     data = load_train_data(family)
 

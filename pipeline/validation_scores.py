@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import metrics
-from pipeline.datasets import take_targets
+from pipeline.model_inputs import take_targets
 from pipeline.specs import OutputSpec
 from pipeline.train_data import TrainData
 
@@ -18,7 +18,7 @@ def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dic
 
     Args:
         data: Of the candidate.
-        answers: What `training.answers` gave for `data.val_rows`.
+        answers: What `prediction.answers` gave for `data.val_rows`.
 
     Returns:
         Classification: `val_accuracy` and `val_loss` (log loss). Regression and forecasting: `val_loss` (mean

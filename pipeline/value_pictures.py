@@ -8,8 +8,8 @@ from pipeline.judgement import Judgement
 from pipeline.metrics import FloatArray
 from pipeline.plots import values as charts
 from pipeline.plots.style import save
-from pipeline.timeline import Timeline
 from pipeline.value_metrics import by_target, errors_by_step
+from pipeline.windows import Timeline
 
 STRETCH_STEPS = 240
 """Steps of a picture of one-step forecasts: ten days of hours."""

@@ -77,11 +77,11 @@ def feature_state() -> dict:
 
 def make_ready_project(root: Path) -> Path:
     """Make the project with an empty store of its own, and start TensorFlow for what loads its models."""
-    from pipeline import runtime
+    from pipeline import backend
     from pipeline.tracking.store import create_sqlite
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     make_registration_project(root)
     create_sqlite(root / "mlflow.db")
     return root
@@ -89,7 +89,7 @@ def make_ready_project(root: Path) -> Path:
 
 def put_best(root: Path, made) -> str:
     """Make a model the chosen one, and return the sha256 of its file."""
-    from pipeline import training
+    from pipeline import prediction
     from pipeline.artifacts import file_digest
     from pipeline.npz_files import write_npz
     from pipeline.trained_on import TRAINED_ON, write_trained_on
@@ -111,7 +111,7 @@ def put_best(root: Path, made) -> str:
     with chdir(root):
         write_trained_on(Path("models/best") / TRAINED_ON, windowed=False)
     inputs = images_and_labels()[0][:16]
-    answers = training.predict(made, inputs, np.arange(16))
+    answers = prediction.predict(made, inputs, np.arange(16))
     write_npz(best / "golden.npz", {"inputs": inputs, "predictions": answers})
     digest = file_digest(best / "model.keras", "sha256")
     lock = json.loads((root / "dvc.lock").read_text())

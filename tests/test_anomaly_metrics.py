@@ -6,7 +6,7 @@ import sklearn.metrics as reference
 
 from pipeline import anomaly_metrics
 from pipeline.anomaly_metrics import AlarmRules, alarm_scores, alarm_thresholds, find_events, smoothed
-from pipeline.timeline import Timeline, labelled_intervals
+from pipeline.windows import Timeline, labelled_intervals
 
 RULES = AlarmRules(quantile=0.5, factor=2.0, smoothing_steps=1, merge_steps=5)
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from pipeline.bags import CHARACTERS, WORDS, bag_of, fit_bag
-from pipeline.tokens import normalise, split_tokens
+from pipeline.tokens import CHARACTERS, WORDS, bag_of, fit_bag, normalise, split_tokens
 
 TEXTS = [
     "Free entry! Win a prize now",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline.calendar_features import calendar_features, calendar_names, seconds_of
+from pipeline.side_features import calendar_features, calendar_names, seconds_of
 
 PARTS = ["hour", "weekday", "month", "day_of_year"]
 START = datetime(1969, 12, 25, 3, 30)  # noqa: DTZ001  # the clock on the wall

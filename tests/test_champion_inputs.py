@@ -1,16 +1,15 @@
 """A model with a state of its own reads today's rows as it read them in its own time, kind by kind."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.progress import Progress
 
-from pipeline import champion_inputs, paths
+from pipeline import paths
 from pipeline.champion_inputs import NotReadable, rebuilt_inputs
-from pipeline.datasets import take
 from pipeline.judged_rows import load_rows
+from pipeline.model_inputs import take
 from pipeline.stages.features import features
 from pipeline.train_data import load_split_rows
 from pipeline.transform import Transform
@@ -74,7 +73,7 @@ def check_equal(expected, made):
     assert expected.keys() == made.keys()
     for name, array in expected.items():
         assert array.dtype == made[name].dtype
-        np.testing.assert_allclose(array, made[name], rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(array, made[name])
 
 
 def check_differ(one, other):
@@ -270,11 +269,3 @@ def test_a_series_shorter_than_a_model_without_padding_reads_is_refused(project)
     write_samples(project, np.ones((17, 1), np.float32), [3] * 5 + [2], channels=("x",))
     with pytest.raises(NotReadable, match="1 of 2 series have fewer than the 3 steps it reads"):
         rebuilt(own, "cnn", project)
-
-
-def test_columns_are_chosen_a_chunk_at_a_time(monkeypatch, tmp_path):
-    """Chunks of four steps give what one slice gives."""
-    monkeypatch.setattr("pipeline.series_features.CHUNK_STEPS", 4)
-    payload = np.arange(33, dtype=np.float32).reshape(11, 3)
-    made = champion_inputs._chosen_columns(payload, [2, 0], Path(tmp_path / "columns.npy"))
-    np.testing.assert_array_equal(payload[:, [2, 0]], made)

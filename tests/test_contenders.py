@@ -58,7 +58,7 @@ def scored(tmp_path, monkeypatch):
     """Return a function that scores a stand-in model made with one state on data that has another."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(contenders, "load_model", lambda path: path)
-    monkeypatch.setattr(contenders.training, "answers", lambda *_arguments: np.array([[0.2, 0.8]]))
+    monkeypatch.setattr(contenders.prediction, "answers", lambda *_arguments: np.array([[0.2, 0.8]]))
     monkeypatch.setattr(contenders, "inputs_of", lambda *_arguments: "stored")
     write_samples(tmp_path, np.zeros((1, 4, 4, 1), np.uint8), [1])
     for name in ("data/features", "model"):

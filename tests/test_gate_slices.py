@@ -9,7 +9,7 @@ from pipeline import paths
 from pipeline.gate_slices import UnknownSlice, slice_masks
 from pipeline.judged_rows import JudgedRows
 from pipeline.runtime import InputMissing
-from pipeline.timeline import Timeline
+from pipeline.windows import Timeline
 
 
 @pytest.fixture

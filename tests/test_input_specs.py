@@ -2,8 +2,7 @@
 
 import pytest
 
-from pipeline.input_specs import input_spec, output_spec
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.specs import InputSpec, OutputSpec, input_spec, output_spec
 
 STATE = {
     "classes": ["cat", "dog"],

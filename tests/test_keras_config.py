@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime import NotPermitted, StorageFailed, prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
+from pipeline.runtime import NotPermitted, StorageFailed
 
 prepare_tensorflow(2, 7)
 

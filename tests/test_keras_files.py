@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.runtime import NotPermitted, StorageFailed, prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
+from pipeline.runtime import NotPermitted, StorageFailed
 
 prepare_tensorflow(2, 7)
 
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAVE = """
 import sys
 from pathlib import Path
-from pipeline.runtime import prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
 prepare_tensorflow(1, 7)
 import keras
 from pipeline.keras_files import save_model
@@ -47,7 +48,7 @@ for name, build in {
 SAVE_ON_A_FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline.runtime import prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
 prepare_tensorflow(1, 7)
 import keras
 from pipeline.keras_files import save_model

@@ -19,7 +19,7 @@ from pipeline.paired_difference import honest_confidence
 from pipeline.promotion import _contender
 from pipeline.runtime import DataRefused
 from pipeline.specs import OutputSpec
-from pipeline.timeline import Timeline
+from pipeline.windows import Timeline
 
 TWO = OutputSpec(("ham", "spam"), (80, 20))
 FORECAST = OutputSpec((), (), "forecasting", ("load",), (0.0,), (2.0,), (0,), 3)

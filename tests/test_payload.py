@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.payload import series_at, text_at, texts
+from pipeline.sample_rows import series_at, text_at, texts
 
 WORDS = ["naïve", "", "日本\n語", "a"]
 

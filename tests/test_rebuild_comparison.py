@@ -77,10 +77,10 @@ def test_parameters_are_a_cause():
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """A registered version and a rebuilt one, with the same toy model."""
-    from pipeline import runtime
+    from pipeline import backend
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     from pipeline.golden import GOLDEN_ANSWERS, golden_answers
     from pipeline.keras_files import save_model
     from pipeline.npz_files import write_npz

@@ -267,7 +267,7 @@ def test_the_launcher_needs_no_activated_environment(inputs):
 def test_tensorflow_starts_lean_and_leaves_no_trace(stage_environment):
     """pandas, matplotlib and scikit-learn stay out of the import of TensorFlow and still work afterwards."""
     code = (
-        "import sys\nfrom pipeline.runtime import prepare_tensorflow\nprepare_tensorflow(1, 0)\n"
+        "import sys\nfrom pipeline.backend import prepare_tensorflow\nprepare_tensorflow(1, 0)\n"
         "print([name for name in ('pandas', 'sklearn', 'matplotlib') if name in sys.modules])\n"
         "import pandas, keras\nprint(pandas.DataFrame({'a': [1]}).a.sum(), keras.layers.Dense(2).units)\n"
     )

@@ -115,6 +115,19 @@ def test_the_file_holds_each_series_by_itself(cut_by_time, tmp_path, monkeypatch
     )
 
 
+@pytest.mark.parametrize("cut_by_time", [False, True])
+def test_columns_are_chosen_a_chunk_at_a_time(cut_by_time, tmp_path, monkeypatch):
+    """Columns of the payload in another order, chunks of four steps: what the chosen columns alone give."""
+    monkeypatch.setattr(series_features, "CHUNK_STEPS", 4)
+    values, series = gappy(steps=11), [("a", 0, 6), ("b", 6, 11)]
+    chosen = np.ascontiguousarray(values[:, [2, 0]])
+    scaler = fit_scaler(chosen, series, channels=["x", "y"], scaling="series", cut_by_time=cut_by_time)
+    kinds = {"cut_by_time": cut_by_time}
+    write_series(tmp_path / "expected.npy", chosen, series, scaler, **kinds)
+    write_series(tmp_path / "made.npy", values, series, scaler, columns=[2, 0], **kinds)
+    assert (tmp_path / "expected.npy").read_bytes() == (tmp_path / "made.npy").read_bytes()
+
+
 def test_shorter_series_are_padded_and_longer_ones_cut():
     """PAD behind the end; of a longer one the first steps."""
     made = padded([np.ones((1, 2), np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)], 3)

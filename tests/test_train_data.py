@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline import paths
-from pipeline.input_specs import input_spec, output_spec
 from pipeline.model_inputs import ModelInputs
 from pipeline.runtime import DataRefused, InputMissing
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.specs import InputSpec, OutputSpec, input_spec, output_spec
 from pipeline.train_data import load_split_rows, load_train_data
 from pipeline.validation_scores import validation_metrics
 from tests.featured import (

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline import checkpoint, losses, optimizers, training
+from pipeline import checkpoint, losses, optimizers, prediction, training
 from pipeline.between_epochs import TrainingDiverged
 from pipeline.datasets import BatchedData
 from tests.training_runs import images, run, small_network
@@ -103,7 +103,7 @@ def test_best_epoch_by_validation(tmp_path):
     losses_by_epoch = [logs["val_loss"] for logs in result.history]
     assert int(np.argmin(losses_by_epoch)) + 1 == result.best_epoch
     assert losses_by_epoch[-1] > 1.01 * min(losses_by_epoch), "or the test shows nothing"
-    probabilities = training.predict(model, images(90)[0], np.arange(70, 90))
+    probabilities = prediction.predict(model, images(90)[0], np.arange(70, 90))
     expected = -np.log(probabilities[np.arange(20), targets[70:]]).mean()
     assert result.best_logs["val_loss"] == pytest.approx(expected, rel=1e-4)
 
@@ -119,7 +119,7 @@ def test_validation_measures_the_averaged_weights(tmp_path):
     logits = averaged.layers[-2].kernel, plain.layers[-2].kernel
     assert not np.allclose(*map(np.asarray, logits), atol=0.01)
     inputs, targets = images(90)
-    probabilities = training.predict(averaged, inputs, np.arange(70, 90))
+    probabilities = prediction.predict(averaged, inputs, np.arange(70, 90))
     expected = -np.log(probabilities[np.arange(20), targets[70:]]).mean()
     assert result.best_logs["val_loss"] == pytest.approx(expected, rel=1e-4)
 
@@ -189,7 +189,7 @@ def test_predictions_of_a_broken_model_are_refused():
     broken = next(layer for layer in model.layers if layer.name.startswith("batch"))
     broken.moving_variance.assign(np.full(4, np.nan))
     with pytest.raises(ValueError, match="not finite"):
-        training.predict(model, images(4)[0], np.arange(4))
+        prediction.predict(model, images(4)[0], np.arange(4))
 
 
 def test_healthy_looking_predictions_of_broken_weights_are_refused():
@@ -201,7 +201,7 @@ def test_healthy_looking_predictions_of_broken_weights_are_refused():
     rows = np.ones((2, 2), np.float32)
     assert np.isfinite(model.predict_on_batch(rows)).all()
     with pytest.raises(ValueError, match="not finite"):
-        training.predict(model, rows, np.arange(2))
+        prediction.predict(model, rows, np.arange(2))
 
 
 def test_predictions_from_broken_inputs_are_refused():
@@ -209,7 +209,7 @@ def test_predictions_from_broken_inputs_are_refused():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(keras.layers.ReLU()(inputs)))
     with pytest.raises(ValueError, match="row 1"):
-        training.predict(model, np.array([[0, 1], [np.nan, 1]], np.float32), np.arange(2))
+        prediction.predict(model, np.array([[0, 1], [np.nan, 1]], np.float32), np.arange(2))
 
 
 def test_predict_in_chunks():
@@ -218,7 +218,7 @@ def test_predict_in_chunks():
     inputs, _ = images(10)
     rows = np.array([7, 1, 5, 2, 9])
     expected = np.asarray(model(inputs[rows]))
-    np.testing.assert_allclose(expected, training.predict(model, inputs, rows, batch_size=2), rtol=1e-5)
+    np.testing.assert_allclose(expected, prediction.predict(model, inputs, rows, batch_size=2), rtol=1e-5)
 
 
 def test_test_time_flip():
@@ -227,7 +227,7 @@ def test_test_time_flip():
     inputs, _ = images(6)
     expected = (np.asarray(model(inputs)) + np.asarray(model(inputs[:, :, ::-1]))) / 2
     np.testing.assert_allclose(
-        expected, training.predict(model, inputs, np.arange(6), test_time_flip=True), rtol=1e-5
+        expected, prediction.predict(model, inputs, np.arange(6), test_time_flip=True), rtol=1e-5
     )
 
 

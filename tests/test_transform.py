@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline import paths
-from pipeline.input_specs import input_spec
 from pipeline.runtime import DataRefused
+from pipeline.specs import input_spec
 from pipeline.train_data import load_train_data
 from pipeline.transform import Transform, model_inputs_of
 from tests.featured import (
@@ -49,7 +49,7 @@ def alike(family, rows, records):
         assert (1, *spec.shape) == made["inputs"].shape
         for name, array in made.items():
             assert written[name].dtype == array.dtype
-            np.testing.assert_allclose(written[name], array, rtol=0, atol=1e-6)
+            np.testing.assert_array_equal(written[name], array)
 
 
 @pytest.mark.parametrize("mode", ["one_hot", "embedded", None])
@@ -131,8 +131,8 @@ def test_windows(length, scaling, mode, project):
         side=SIDE | {"categories": mode or "one_hot"},
     )
     data = load_train_data("rnn")
-    from pipeline.input_files import windowed_inputs
     from pipeline.split_rows import read_split
+    from pipeline.train_data import windowed_inputs
 
     index = windowed_inputs(state(), read_split(), ("train", "val")).index
     rows = np.concatenate([data.train_rows, data.val_rows])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.runtime import DataRefused, InputMissing
+from pipeline.text_features import read_vectors
 from pipeline.tokens import Tokenizer
-from pipeline.word_vectors import read_vectors
 
 TOKENIZER = Tokenizer("words", True, False, 4, ("cat", "dog", "emu"))
 

@@ -15,9 +15,9 @@ def run(
     Call it in a process of its own: it settles threads and determinism of TensorFlow for good.
     A line is added to `<folder>/epochs` at the end of each epoch, before its checkpoint.
     """
-    from pipeline import runtime
+    from pipeline import backend
 
-    runtime.prepare_tensorflow(threads=2, seed=3)
+    backend.prepare_tensorflow(threads=2, seed=3)
     from pipeline import augment, losses, optimizers, schedules, training
     from pipeline.datasets import BatchedData
 

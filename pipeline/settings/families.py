@@ -266,7 +266,7 @@ class Combination(NamedTuple):
     side: bool
 
 
-def input_kind(family: str, payload: str) -> str:
+def input_kind(family: str, payload: str) -> Literal["image", "vector", "tokens", "bag", "series"]:
     """Return which kind of input a family reads on a kind of data.
 
     Args:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.sample_rows import MISSING
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-MISSING = frozenset(["", "?", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None"])
-"""Spellings of a missing number. In a column of labels they are labels."""
 LARGEST = float(np.finfo(np.float32).max)
 WRITTEN_AS_FLOAT = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?|[eE][+-]?\d+)", re.ASCII)
 EXACT_INTEGERS = 2.0**53

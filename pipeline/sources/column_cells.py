@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from pipeline.sources.cells import LARGEST, MISSING
+from pipeline.sample_rows import MISSING
+from pipeline.sources.cells import LARGEST
 from pipeline.sources.column_batch import Batch
 from pipeline.sources.problems import Problems, shown
 

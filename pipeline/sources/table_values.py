@@ -2,7 +2,7 @@
 
 Delimited files hold text only, so a number is what is written as one; JSON lines and Parquet say it
 themselves. A missing value is an empty cell or null; among numbers also the spellings of
-`pipeline.sources.cells.MISSING`, which in a column of words are words. `007` is a name, never 7.
+`pipeline.sample_rows.MISSING`, which in a column of words are words. `007` is a name, never 7.
 """
 
 import datetime as dt
@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.cells import LARGEST, MISSING, is_number
+from pipeline.sample_rows import MISSING
+from pipeline.sources.cells import LARGEST, is_number
 from pipeline.sources.problems import Problems, shown
 
 SideKind = Literal["number", "category"]

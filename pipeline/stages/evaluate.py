@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipeline import paths, runtime, selection
+from pipeline import backend, paths, runtime, selection
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import file_digest, finite, write_json
 from pipeline.config import load_params, window_columns
@@ -39,7 +39,7 @@ def main() -> None:
     """Run the stage from the command line."""
     with runtime.stage("evaluate") as stage:
         params = load_params()
-        runtime.prepare_tensorflow(params.threads, params.seed)
+        backend.prepare_tensorflow(params.threads, params.seed)
         settings, columns = params.evaluate, window_columns(params)
         # Before the test set is opened: nothing that models read may have seen it.
         in_vain = refuse_unless_fitted_on_train(
@@ -93,7 +93,7 @@ def evaluate(
         DataRefused: No candidate but baselines, no test rows, or no such metric for this data.
         ValueError: A prediction or a metric is not a finite number.
     """
-    # Here, because they import Keras, which must wait for `runtime.prepare_tensorflow`.
+    # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline.best_model import write_best
     from pipeline.codes_comparison import compare_codes
     from pipeline.judgement_pictures import draw_pictures

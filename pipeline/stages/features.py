@@ -87,7 +87,7 @@ def features(
     elif windows is None:
         state |= target_state(split)
     if kind == "image":
-        from pipeline.image_state import write_image_features
+        from pipeline.features import write_image_features
 
         state |= write_image_features(
             payload,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import paths, runtime
+from pipeline import backend, paths, runtime
 from pipeline.artifacts import atomic_path, read_json, write_json, write_text
 from pipeline.config import load_params
 from pipeline.settings.sections import Reduce
@@ -36,7 +36,7 @@ def main() -> None:
             write_json(paths.REDUCE_SUMMARY, {"compared": 0})
             stage.console.print("reduce: not asked for (no section `reduce` in params.yaml)")
             return
-        runtime.prepare_tensorflow(params.threads, params.seed)
+        backend.prepare_tensorflow(params.threads, params.seed)
         for sentence in reduce(params.reduce, params.seed, stage):
             stage.console.print(sentence, highlight=False)
 
@@ -55,7 +55,7 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
     Raises:
         DataRefused: The samples cannot be laid flat.
     """
-    # Here, because they import Keras, which must wait for `runtime.prepare_tensorflow`.
+    # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline import reduction
     from pipeline.epoch_progress import epoch_progress
     from pipeline.keras_files import save_model

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipeline import lineage, paths, report, run_page, runtime
+from pipeline import backend, lineage, paths, report, run_page, runtime
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import read_json, write_json, write_text
 from pipeline.config import Params, load_params
@@ -43,7 +43,7 @@ def main() -> None:
     """Register what models/best holds."""
     with runtime.stage("register"):
         params = load_params()
-        runtime.prepare_tensorflow(params.threads, params.seed)
+        backend.prepare_tensorflow(params.threads, params.seed)
         candidates: dict[str, Any] = msgspec.to_builtins(params.candidates)
         evaluate = params.evaluate
         register(

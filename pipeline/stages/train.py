@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline import live_log, paths, runtime
+from pipeline import backend, live_log, paths, runtime
 from pipeline.config import load_params, model_settings, training_of
 from pipeline.live_log import LiveLog, live_path
 
@@ -30,7 +30,7 @@ def main() -> None:
         settings = params.candidates[candidate]
         training = msgspec.to_builtins(training_of(params, candidate))
         with _live(candidate, stage.inputs_key, follow=training["epochs"] > 0) as live:
-            runtime.prepare_tensorflow(params.threads, params.seed)
+            backend.prepare_tensorflow(params.threads, params.seed)
             train(
                 candidate,
                 family=msgspec.to_builtins(settings)["family"],
@@ -66,7 +66,7 @@ def train(
         stage: The running stage.
         live: Gets each epoch.
     """
-    # Here, because they import Keras, which must wait for `runtime.prepare_tensorflow`.
+    # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline.candidate import train_candidate, write_candidate
     from pipeline.epoch_progress import epoch_progress
     from pipeline.train_data import load_train_data

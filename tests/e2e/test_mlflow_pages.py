@@ -37,11 +37,11 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """Record a pipeline in an sqlite store and serve it as `make ui` does; give the links it printed."""
-    from pipeline import runtime
+    from pipeline import backend
     from pipeline.stages import register
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path_factory.mktemp("pages") / "project")
     write_live_log(root, "linear", "live-1")
     with pytest.MonkeyPatch.context() as patch:

@@ -38,10 +38,10 @@ def server(database, tmp_path_factory):
 @pytest.fixture
 def project(tmp_path, monkeypatch, server):
     """Stand in a project that records on the server."""
-    from pipeline import runtime
+    from pipeline import backend
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path / "project")
     monkeypatch.chdir(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

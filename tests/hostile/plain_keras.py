@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline.runtime import prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
 from tests.hostile.corpus import FAMILIES, good_model, write_secret
 from tests.hostile.witness import witness
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from pipeline.runtime import NotPermitted, StorageFailed, prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
+from pipeline.runtime import NotPermitted, StorageFailed
 
 prepare_tensorflow(2, 7)
 

@@ -11,11 +11,10 @@ import pytest
 from pipeline import paths
 from pipeline.leak_fitted import refuse_unless_fitted_on_train
 from pipeline.runtime import DataRefused
-from pipeline.sample_rows import read_sample_rows
+from pipeline.sample_rows import read_sample_rows, texts
 from pipeline.series_features import fit_scaler
 from pipeline.split_rows import read_split
 from pipeline.target_state import class_state
-from pipeline.text_features import texts_of
 from tests.leaks.gate import days, run_gate, run_split, split_and_gate, two_classes, words, write_texts
 from tests.split_data import numbered_texts, write_data
 
@@ -90,14 +89,13 @@ def test_l1_2_a_column_scaled_before_the_split_is_refused():
 
 def text_state(splits):
     """Return vocabulary and bag as fitted on some splits, with room for the 200 most frequent."""
-    from pipeline.bags import fit_bag
-    from pipeline.tokens import fit_tokenizer
+    from pipeline.tokens import fit_bag, fit_tokenizer
 
     payload, samples, split = np.load(paths.PAYLOAD_NPY), read_sample_rows(), read_split()
     rows = np.concatenate([split.rows_of(name) for name in splits])
-    texts = list(texts_of(payload, samples.starts, samples.lengths, rows))
+    known = list(texts(payload, samples.starts[rows], samples.lengths[rows]))
     tokenizer = fit_tokenizer(
-        texts,
+        known,
         unit="words",
         lowercase=True,
         digits_alike=False,
@@ -106,7 +104,7 @@ def text_state(splits):
         max_tokens=10,
     )
     bag = fit_bag(
-        texts,
+        known,
         lowercase=True,
         digits_alike=False,
         word_ngrams=(1, 1),

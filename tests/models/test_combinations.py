@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.runtime import prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
 
 prepare_tensorflow(2, 7)
 
@@ -16,11 +16,11 @@ from pipeline import losses  # noqa: E402
 from pipeline.settings.families import (  # noqa: E402
     COMBINATIONS,
     as_markdown,
-    input_kind,
     supports,
     what_works,
 )
 from pipeline.keras_files import load_model, save_model  # noqa: E402
+from pipeline.settings.families import input_kind  # noqa: E402
 from tests.models.combination_cases import (  # noqa: E402
     UNTRAINED,
     as_fed,

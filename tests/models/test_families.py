@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.runtime import prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
 
 prepare_tensorflow(2, 7)
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline.runtime import prepare_tensorflow
+from pipeline.backend import prepare_tensorflow
 
 prepare_tensorflow(2, 7)
 

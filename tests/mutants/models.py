@@ -47,14 +47,14 @@ MUTANTS = (
     ),
     Mutant(
         "finite predictions and weights behind them",
-        "pipeline/training.py",
+        "pipeline/prediction.py",
         "for array in [predictions, *model.get_weights()]):",
         "for array in [predictions]):",
         ("tests/test_training.py::test_healthy_looking_predictions_of_broken_weights_are_refused",),
     ),
     Mutant(
         "finite inputs of predictions",
-        "pipeline/training.py",
+        "pipeline/prediction.py",
         "    require_finite(inputs, rows)\n    chunks",
         "    chunks",
         ("tests/test_training.py::test_predictions_from_broken_inputs_are_refused",),

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from pipeline.runtime import UserError
+from pipeline.sample_rows import MISSING
 from pipeline.sources import series_archive, series_files, series_table
-from pipeline.sources.cells import MISSING, label_text
+from pipeline.sources.cells import label_text
 from tests.sources.mutations import mutations
 from tests.sources.parquet_file import parquet
 from tests.sources.read_source import read_source

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from pipeline import paths, runtime
 from pipeline.artifacts import write_json
 from pipeline.features import feature_names, image_features
-from pipeline.input_specs import input_spec, output_spec
+from pipeline.specs import input_spec, output_spec
 from pipeline.stages.features import features
 from tests.featured import (
     SERIES,

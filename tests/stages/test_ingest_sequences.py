@@ -9,8 +9,8 @@ import pytest
 
 from pipeline import paths
 from pipeline.ingest_sequences import described, ingest_sequences
-from pipeline.payload import series_at, texts
 from pipeline.runtime import DataRefused
+from pipeline.sample_rows import series_at, texts
 from pipeline.sample_table import TableFacts, read_samples, table_facts
 from pipeline.source_kinds import options_of, source_of
 from pipeline.sources.raw_sample import RawSample

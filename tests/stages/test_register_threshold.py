@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import runtime
+from pipeline import backend
 from pipeline.artifacts import read_json, write_json
 from pipeline.gate import Rules
 from pipeline.measures import Yardstick
@@ -64,7 +64,7 @@ def put(root, made, threshold):
 def project(tmp_path, monkeypatch):
     """Two classes, a third of the rows each for test, train and val."""
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path / "project")
     create_sqlite(root / "mlflow.db")
     split = pq.read_table(root / "data/split/split.parquet").to_pydict()

@@ -25,10 +25,10 @@ IGNORED = "/mlflow.db*\n/mlartifacts\n/.millrace\n/models\n/data/*\n!/data/sourc
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Stand in a committed project of which only the register stage is left to run."""
-    from pipeline import runtime
+    from pipeline import backend
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path / "project")
     params = read_yaml(HERE / "examples/quick/digits.yaml")
     params["candidates"] = {name: params["candidates"][name] for name in NAMES}

@@ -6,13 +6,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline import runtime
+from pipeline import backend, runtime
 
-runtime.prepare_tensorflow(2, 7)
+backend.prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
 
-from pipeline import checkpoint, metrics, training  # noqa: E402
+from pipeline import checkpoint, metrics, prediction, training  # noqa: E402
 from pipeline.between_epochs import TrainingDiverged  # noqa: E402
 from pipeline.datasets import BatchedData  # noqa: E402
 from pipeline.judged_rows import JudgedRows  # noqa: E402
@@ -48,7 +48,7 @@ def test_inputs_of_nan_behind_a_relu():
     assert np.isfinite(plain).all()
     assert plain.sum() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="not finite"):
-        training.predict(network(), inputs, np.arange(1))
+        prediction.predict(network(), inputs, np.arange(1))
 
 
 def test_a_model_of_nan_on_a_test_set_of_one_class():

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import runtime
+from pipeline import backend, runtime
 from pipeline.runtime import Busy, StorageFailed
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite, open_store
@@ -26,7 +26,7 @@ sys.exit(3)
 def empty(tmp_path_factory):
     """One empty MLflow database; its tables take seconds."""
     with suppress(RuntimeError):
-        runtime.prepare_tensorflow(2, 7)
+        backend.prepare_tensorflow(2, 7)
     folder = tmp_path_factory.mktemp("empty")
     create_sqlite(folder / "mlflow.db")
     return folder
