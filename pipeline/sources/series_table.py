@@ -7,7 +7,6 @@ then brought to a regular grid (`pipeline/sources/time_grid.py`).
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -154,20 +153,19 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     _check_options(options)
     problems = Problems()
     members = _members(archive)
-    with ExitStack() as opened:
-        files = [opened.enter_context(open_member(archive, member)) for member in members]
-        tables = [
-            read_table(file, member, _writing(options, member), problems)
-            for member, file in zip(members, files, strict=True)
-        ]
-        problems.check()
-        headers = {member: table.columns or () for member, table in zip(members, tables, strict=True)}
-        columns = _choose_columns(headers, options, problems)
-        problems.check()
-        table = _Table(columns, options, problems)
-        for file in tables:
-            times = TimeReader(options.time_format)
-            for batch in file.batches(columns.names):
+    headers: dict[str, Sequence[str]] = {}
+    for member in members:
+        with open_member(archive, member) as file:
+            headers[member] = read_table(file, member, _writing(options, member), problems).columns or ()
+    problems.check()
+    columns = _choose_columns(headers, options, problems)
+    problems.check()
+    table = _Table(columns, options, problems)
+    for member in members:
+        times = TimeReader(options.time_format)
+        with open_member(archive, member) as file:
+            opened = read_table(file, member, _writing(options, member), problems)
+            for batch in opened.batches(columns.names):
                 table.append(batch, times)
     if not table.keys:
         problems.add(", ".join(members), "at least one row", "none", "Check the files.")
@@ -203,7 +201,7 @@ def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, prob
     """Return the columns to read, after comparing the headers of all files."""
     said = tuple(dict.fromkeys(filter(None, [options.label, options.target, options.group, *options.static])))
     keys = tuple(filter(None, [options.time, options.hour, options.id]))
-    channels = options.columns
+    channels, first = options.columns, next(iter(headers))
     for member, names in headers.items():
         rest = tuple(name for name in names if name not in (*keys, *said, *options.drop))
         channels = channels or rest
@@ -211,15 +209,11 @@ def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, prob
             problems.add(f"{member}, header", f"a column {missing!r}", shown(", ".join(names)), COLUMNS_FIX)
         if not options.columns:
             for name in set(rest) - set(channels):
-                expected = f"the columns of {next(iter(headers))}"
+                expected = f"the columns of {first}"
                 problems.add(f"{member}, header", expected, f"a column {name!r} too", COLUMNS_FIX)
     if not channels:
-        problems.add(
-            f"{next(iter(headers))}, header",
-            "at least one column of numbers for the series",
-            "none",
-            COLUMNS_FIX,
-        )
+        expected = "at least one column of numbers for the series"
+        problems.add(f"{first}, header", expected, "none", COLUMNS_FIX)
     return _Columns(channels, said, (*keys, *said, *channels))
 
 

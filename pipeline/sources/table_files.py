@@ -138,7 +138,7 @@ def _parquet_batches(
             numbers = range(first, first + len(rows))
             yield Batch(name, "row", numbers, {column: rows.column(column) for column in columns})
             first += len(rows)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:  # KeyError: one name twice
         raise _damaged(name, error) from error
 
 

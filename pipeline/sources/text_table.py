@@ -8,7 +8,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from msgspec import Struct
 
@@ -25,7 +25,7 @@ from pipeline.sources.column_cells import (
     as_time,
     refuse_twin_classes,
 )
-from pipeline.sources.delimited import Batch, DelimiterOption, QuotingOption, in_words
+from pipeline.sources.delimited import DelimiterOption, QuotingOption, Table, in_words
 from pipeline.sources.problems import Problems
 from pipeline.sources.raw_sample import GivenSplit, Payload, RawSample, choose_files, splits_of, stem_of
 from pipeline.sources.table_files import FORMATS, FormatOption, Writing, format_of, read_table
@@ -122,13 +122,15 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     labels: set[str] = set()
     for file in files:
         number = 0
-        for batch in _batches(archive, file, columns.wanted, options, problems):
-            for row, cells in enumerate(batch.rows(columns.wanted)):
-                sample = columns.sample(file, number + row, batch.place(row), cells, problems)
-                if sample is not None:
-                    labels.add(sample.label)
-                    yield sample
-            number += len(batch)
+        with open_member(archive, file.name) as opened:
+            table = _table(opened, file.name, columns.wanted, options, problems)
+            for batch in table.batches(columns.wanted):
+                for row, cells in enumerate(batch.rows(columns.wanted)):
+                    sample = columns.sample(file, number + row, batch.place(row), cells, problems)
+                    if sample is not None:
+                        labels.add(sample.label)
+                        yield sample
+                number += len(batch)
     problems.check()
     refuse_twin_classes(sorted(labels))
 
@@ -156,38 +158,28 @@ def _side_cells(
     wanted = _Columns(options, columns).wanted
     for file in files:
         # Rows that cannot be read are named by the second reading, together with all other problems.
-        for batch in _batches(archive, file, wanted, options, Problems()):
-            for row, cells in enumerate(batch.rows(options.side)):
-                for column, cell in zip(options.side, cells, strict=True):
-                    seen[column].see(batch.place(row), cell)
+        with open_member(archive, file.name) as opened:
+            for batch in _table(opened, file.name, wanted, options, Problems()).batches(wanted):
+                for row, cells in enumerate(batch.rows(options.side)):
+                    for column, cell in zip(options.side, cells, strict=True):
+                        seen[column].see(batch.place(row), cell)
     return seen
 
 
-def _batches(
-    archive: tarfile.TarFile, file: _File, wanted: Sequence[str], options: Options, problems: Problems
-) -> Iterator[Batch]:
-    """Yield the rows of a file with the wanted columns.
-
-    Raises:
-        DataRefused: A column is missing, or the file cannot be read.
-    """
-    with open_member(archive, file.name) as opened:
-        table = read_table(opened, file.name, _writing(options), problems)
-        if table.columns is not None:
-            written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
-            _check_columns(wanted, table.columns, file.name, written)
-        yield from table.batches(wanted)
-
-
-def _check_columns(wanted: Sequence[str], there: Sequence[str], name: str, written: str) -> None:
+def _table(file: IO[bytes], name: str, wanted: Sequence[str], options: Options, problems: Problems) -> Table:
+    """Return a file that has the wanted columns; of JSON lines every row is asked for them later."""
+    table = read_table(file, name, _writing(options), problems)
+    there = wanted if table.columns is None else table.columns
     missing = [column for column in dict.fromkeys(wanted) if column not in there]
     if missing:
         known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
+        written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
         raise DataRefused(
             f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
             f"Received: {', '.join(missing)}.{written} "
             "Name the right column (--set text=, label=, ...); a file whose first row is data needs --set header=false."
         )
+    return table
 
 
 class _Columns:
