@@ -17,7 +17,6 @@ PAD = -1e9
 """Stands in all channels of the steps after the end of a shorter series; no scaled number comes near it."""
 
 
-
 @dataclass(frozen=True)
 class InputSpec:
     """The inputs of a model: one that it is about, and side features joined to it late.

@@ -47,7 +47,9 @@ def imported_names(path):
                         yield file, name
     if 'f"pipeline.sources.{' in path.read_text():  # looked up by name
         yield from ((ROOT / f"pipeline/sources/{kind}.py", None) for kind in KINDS)
-    if 'f"pipeline.models.{' in path.read_text():  # dvc.yaml names the family itself; what any of them imports:
+    if (
+        'f"pipeline.models.{' in path.read_text()
+    ):  # dvc.yaml names the family itself; what any of them imports:
         for family in sorted((ROOT / "pipeline/models").glob("*.py")):
             yield from imported_names(family)
 

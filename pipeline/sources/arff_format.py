@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.sources.cells import label_text, numbers
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.series_row import FIX, SeriesRow, without_padding
+from pipeline.sources.problems import FIX, Problems, SeriesRow, shown, without_padding
 
 ATTRIBUTE = re.compile(r"@attribute\s+('[^']*'|\"[^\"]*\"|\S+)\s+(.*)", re.IGNORECASE)
 RELATIONAL = re.compile(r"\s*(['\"])(.*)\1\s*,(.*)", re.DOTALL)
@@ -135,4 +134,4 @@ def _channel(text: str, steps: int, place: str, problems: Problems) -> np.ndarra
         problems.add(where, "a number, or ? for a missing value", shown(cells[index]), FIX)
     if len(cells) != steps:
         problems.add(f"{place}, values", str(steps), str(len(cells)), FIX)
-    return values
+    return values.astype(np.float32)

@@ -32,7 +32,7 @@ def numbers(cells: Sequence[str], missing: frozenset[str] = MISSING) -> tuple[np
         missing: What stands for no value.
 
     Returns:
-        float32, shape (num_cells,), NaN where a value is missing or wrong; and the indices of the wrong ones.
+        float64, shape (num_cells,), NaN where a value is missing or wrong; and the indices of the wrong ones.
     """
     stripped = [cell.strip(" \t") for cell in cells]
     fast = _all_numbers(stripped)
@@ -44,18 +44,18 @@ def numbers(cells: Sequence[str], missing: frozenset[str] = MISSING) -> tuple[np
         math.nan if index in refused or cell in missing else float(cell)
         for index, cell in enumerate(stripped)
     ]
-    return np.array(values, dtype=np.float32), wrong
+    return np.array(values), wrong
 
 
 def _all_numbers(cells: list[str]) -> np.ndarray | None:
-    """Return the cells as float32 if there is nothing but plain numbers among them: the usual, fast case."""
+    """Return the cells as numbers if there is nothing but plain numbers among them: the usual, fast case."""
     if not DIGITS_AND_SIGNS.fullmatch("".join(cells)):
         return None
     try:
         values = np.array([float(cell) for cell in cells])
     except ValueError:
         return None
-    return values.astype(np.float32) if bool((np.abs(values) <= LARGEST).all()) else None
+    return values if bool((np.abs(values) <= LARGEST).all()) else None
 
 
 def label_text(cell: str) -> str:

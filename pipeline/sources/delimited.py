@@ -7,19 +7,47 @@ What is kept and what is refused:
   With `none` a quote is a character like any other, and no field holds the delimiter or a line break.
 - A row ends with LF or CR LF; a CR elsewhere outside quotes is refused.
 - Empty lines at the end of the file are passed over, others refused.
+
+A block of lines without anything odd is cut up by Arrow. From the first block that has more to it, such as a
+line break in quotes, rows are read one by one: what is kept and refused is said once, in `records`.
+
+How a file is written (`dialect_of`) is found out where nobody said it: the first MiB is read in every way that
+is left open, and the way with the fewest rows that do not fit wins. A wrong guess cannot pass in silence: the
+dialect is shown, and reading is strict.
 """
 
-from collections.abc import Iterator
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import chain
-from typing import IO, Literal, NamedTuple
+from pathlib import PurePosixPath
+from typing import IO, Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv
 
 from pipeline.runtime import DataRefused
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.text_file import MAX_LINE_BYTES, Encoding, Line, encoding_in_words, lines
+from pipeline.sources.text_file import (
+    BOM,
+    MAX_LINE_BYTES,
+    Encoding,
+    EncodingOption,
+    Line,
+    encoding_in_words,
+    encoding_of,
+    lines,
+)
 
 Quoting = Literal["minimal", "none"]
+DelimiterOption = Literal["auto", "comma", "tab", "semicolon", "pipe"]
+QuotingOption = Literal["auto", "minimal", "none"]
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+TAB_SUFFIXES = (".tsv", ".tab")
+SAMPLE_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 ALONE = "Write it in quotes, doubled inside them; or, where quotes are only characters, --set quoting=none."
 OTHER_DIALECT = "Repair these rows; if all are odd, state the dialect: --set delimiter=, --set quoting=."
 
@@ -45,24 +73,99 @@ class Dialect:
     detected: frozenset[str] = frozenset()
 
 
-class Record(NamedTuple):
-    """One row: the line it begins at, counted from 1, and its fields."""
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table, column by column, that know where in their file they stand.
 
-    line: int
-    fields: list[str]
+    Attributes:
+        name: The file.
+        unit: What is counted in messages: `line` of a text file, `row` of Parquet.
+        numbers: Of the rows, counted in that unit from 1, ascending.
+        columns: Cells by the column's name: an Arrow array, of strings where the file is delimited text; of JSON
+            lines a list.
+    """
+
+    name: str
+    unit: Literal["line", "row"]
+    numbers: Sequence[int]
+    columns: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.numbers)
+
+    def place(self, row: int, column: str = "") -> str:
+        """Return where a row of this batch stands, for messages."""
+        return f"{self.name}, {self.unit} {self.numbers[row]}" + (f", column {column!r}" if column else "")
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows, each with the cells of these columns, as Python has them."""
+        cells = [self.columns[column] for column in columns]
+        return zip(*(part if isinstance(part, list) else part.to_pylist() for part in cells), strict=True)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file of delimited text, opened.
+    """A file of rows, opened.
 
     Attributes:
-        columns: Names from the header, or "1", "2", ... without one.
-        rows: The rows below the header; each has as many fields as there are columns.
+        columns: Names from the header, or "1", "2", ... without one; None for JSON lines, where rows have them.
+        batches: Yields the rows below the header, some at a time, with the columns that it is given.
+        dialect: Of delimited text.
     """
 
-    columns: tuple[str, ...]
-    rows: Iterator[Record]
+    columns: tuple[str, ...] | None
+    batches: Callable[[Sequence[str]], Iterator[Batch]]
+    dialect: Dialect | None = None
+
+
+class Record(NamedTuple):
+    """One row: the line it begins at, counted from 1, its cells, and their characters."""
+
+    line: int
+    fields: list[Any]
+    size: int
+
+
+def dialect_of(
+    file: IO[bytes],
+    name: str,
+    *,
+    delimiter: DelimiterOption = "auto",
+    quoting: QuotingOption = "auto",
+    encoding: EncodingOption = "auto",
+    header: bool = True,
+) -> Dialect:
+    """Return the dialect of a file: what was stated, completed by what its first MiB says.
+
+    Args:
+        file: Opened at its start, seekable; it is at its start again afterwards.
+        name: Its name; the suffix decides between delimiters that fit equally well.
+        delimiter: `auto`, or a key of `DELIMITERS`.
+        quoting: `auto`, `minimal` or `none`.
+        encoding: `auto` reads the whole file.
+        header: Whether the first row names the columns; never guessed.
+
+    Raises:
+        DataRefused: The encoding cannot be told.
+    """
+    known, bom = encoding_of(file, name, encoding)
+    sample = file.read(SAMPLE_BYTES)
+    file.seek(0)
+    whole = len(sample) < SAMPLE_BYTES
+    if not whole:
+        sample = sample[: sample.rfind(b"\n") + 1] or sample
+    ways = [(mark, rule) for mark in _delimiters(name, delimiter) for rule in _rules(quoting)]
+    best = min(ways, key=lambda way: _misfit(sample, known, *way, whole=whole)) if len(ways) > 1 else ways[0]
+    stated = {"delimiter": delimiter, "quoting": quoting, "encoding": encoding}
+    return Dialect(
+        delimiter=best[0],
+        quoting=best[1],
+        encoding=known,
+        header=header,
+        bom=bom,
+        detected=frozenset(part for part, option in stated.items() if option == "auto"),
+    )
 
 
 def in_words(dialect: Dialect) -> str:
@@ -80,64 +183,203 @@ def in_words(dialect: Dialect) -> str:
     return ", ".join([*said, "first row names the columns" if dialect.header else "no header"])
 
 
-def read_table(file: IO[bytes], name: str, dialect: Dialect, problems: Problems) -> Table:
-    """Return the columns and, one at a time, the rows of a file.
+def read_delimited(
+    file: IO[bytes], name: str, dialect: Dialect, problems: Problems, *, plain_names: bool = False
+) -> Table:
+    """Return the columns of a file and, a batch at a time, its rows.
 
     Args:
-        file: Opened at its start.
+        file: Opened at its start, seekable.
         name: For messages.
-        dialect: Stated, or from `pipeline.sources.dialects.dialect_of`.
+        dialect: Stated, or from `dialect_of`.
         problems: Where rows that cannot be read are kept; the caller asks it at the end.
+        plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
 
     Raises:
         DataRefused: The file is empty, or its header has empty names or one name twice.
     """
-    rows = records(file, name, dialect, problems)
-    first = next(rows, None)
+    first = next(filter(None, records(file, name, dialect, problems)), None)
     if first is None:
         problems.check()
         raise DataRefused(
             f"{name} is empty. Expected {'a row of column names' if dialect.header else 'rows'}. "
             "Received: no row. Check the file."
         )
-    if not dialect.header:
-        columns = tuple(str(number) for number in range(1, len(first.fields) + 1))
-        return Table(columns, chain([first], rows))
-    _check_header(first.fields, name)
-    return Table(tuple(first.fields), rows)
+    columns = tuple(str(number) for number in range(1, len(first.fields) + 1))
+    if dialect.header:
+        columns = _stripped(first.fields) if plain_names else tuple(first.fields)
+        check_names(columns, f"{name}, line 1")
+    batches = partial(
+        _batches, file=file, name=name, dialect=dialect, problems=problems, columns=columns, first=first
+    )
+    return Table(columns, batches, dialect)
 
 
-def records(file: IO[bytes], name: str, dialect: Dialect, problems: Problems) -> Iterator[Record]:
-    """Yield all rows, the header's included; rows that cannot be read become problems and are left out.
+def check_names(names: Sequence[str], place: str) -> None:
+    """Refuse names of columns that do not tell them apart.
+
+    Raises:
+        DataRefused: A name is empty or blank, or there twice.
+    """
+    twice = sorted({column for column in names if names.count(column) > 1 or not column.strip()})
+    if twice:
+        raise DataRefused(
+            f"{place} does not name the columns. Expected a different name for each. Received: "
+            f"{', '.join(map(shown, twice))} empty or more than once. Correct the header, or --set header=false."
+        )
+
+
+def records(
+    file: IO[bytes], name: str, dialect: Dialect, problems: Problems, *, line: int = 1, expected: int = 0
+) -> Iterator[Record | None]:
+    """Yield all rows, the header's included; None where rows cannot be read, which become problems.
+
+    Args:
+        file: Opened at the start of a line.
+        name: For messages.
+        dialect: How it is written.
+        problems: Where problems are kept.
+        line: Number of the line.
+        expected: Number of fields; 0: as many as the first row has.
 
     Raises:
         DataRefused: Too many problems, or a row longer than 16 MiB.
     """
-    numbered = lines(file, name, dialect.encoding, problems)
-    expected = 0
+    numbered = lines(file, name, dialect.encoding, problems, first=line)
     empty: list[int] = []
-    for line in numbered:
-        if not line.text:
-            empty.append(line.number)
+    for row in numbered:
+        if not row.text:
+            empty.append(row.number)
             continue
         for number in empty:
             problems.add(
                 f"{name}, line {number}", "a row", "an empty line", "Remove empty lines between rows."
             )
         empty.clear()
-        fields = _fields(line, numbered, name, dialect, problems)
+        fields = _fields(row, numbered, name, dialect, problems)
+        expected = expected or len(fields or ())
         if fields is None:
-            continue
-        expected = expected or len(fields)
-        if len(fields) == expected:
-            yield Record(line.number, fields)
-            continue
-        problems.add(
-            f"{name}, line {line.number}",
-            f"{expected} field{'s' * (expected > 1)}, as in the first row",
-            f"{len(fields)} in {shown(line.text)}",
-            OTHER_DIALECT,
+            yield None
+        elif len(fields) == expected:
+            yield Record(row.number, fields, sum(map(len, fields)))
+        else:
+            problems.add(
+                f"{name}, line {row.number}",
+                f"{expected} field{'s' * (expected > 1)}, as in the first row",
+                f"{len(fields)} in {shown(row.text)}",
+                OTHER_DIALECT,
+            )
+            yield None
+
+
+def in_batches(
+    rows: Iterator[Record | None],
+    columns: Sequence[str],
+    made: Callable[[list[Any]], Any],
+    *,
+    name: str,
+    held: Problems,
+    problems: Problems,
+) -> Iterator[Batch]:
+    """Yield rows about a mebibyte at a time; at a problem what is before it, so that all are named in order.
+
+    Args:
+        rows: Whose fields are those of `columns`.
+        columns: Names of the fields.
+        made: Makes a column of its cells.
+        name: The file.
+        held: Where `rows` keeps problems.
+        problems: Where they belong once the rows before them were looked at.
+
+    Raises:
+        DataRefused: Too many problems.
+    """
+    ready: list[Record] = []
+    size = 0
+    for row in chain(rows, [None]):
+        if row is None or held.count or size > BLOCK_BYTES:
+            if ready:
+                numbers = [record.line for record in ready]
+                if numbers[-1] - numbers[0] < len(numbers):
+                    numbers = range(numbers[0], numbers[-1] + 1)  # type: ignore[assignment]  # needs no memory
+                cells = map(list, zip(*(record.fields for record in ready), strict=True))
+                yield Batch(name, "line", numbers, dict(zip(columns, map(made, cells), strict=True)))
+            ready, size = [], 0
+            held.pass_on(problems)
+        if row is not None:
+            ready.append(row)
+            size += row.size
+
+
+def _batches(
+    wanted: Sequence[str],
+    *,
+    file: IO[bytes],
+    name: str,
+    dialect: Dialect,
+    problems: Problems,
+    columns: Sequence[str],
+    first: Record,
+) -> Iterator[Batch]:
+    """Yield the rows below the first, and the first one where it is no header."""
+    wanted = list(dict.fromkeys(wanted))
+    places = [columns.index(column) for column in wanted]
+    text = partial(pa.array, type=pa.string())
+    line = first.line + 1 + sum(field.count("\n") for field in first.fields)
+    start = file.tell()
+    if not dialect.header:
+        cells = [text([first.fields[place]]) for place in places]
+        yield Batch(name, "line", [first.line], dict(zip(wanted, cells, strict=True)))
+    while block := file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES):
+        cut = _cut_up(block, dialect, len(columns), places)
+        if cut is None:
+            break
+        numbers = range(line, line + len(cut[0]))
+        yield Batch(name, "line", numbers, dict(zip(wanted, cut, strict=True)))
+        line, start = numbers.stop, file.tell()
+    file.seek(start)
+    held = Problems(limit=None)
+    found = records(file, name, dialect, held, line=line, expected=len(columns))
+    picked = (row and Record(row.line, [row.fields[place] for place in places], row.size) for row in found)
+    yield from in_batches(picked, wanted, text, name=name, held=held, problems=problems)
+
+
+def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[int]) -> list[pa.Array] | None:
+    """Return columns of whole lines, or None where anything is odd, or a field goes on in the next line."""
+    quotes = b'"' in block and dialect.quoting == "minimal"
+    if (
+        len(block) > MAX_LINE_BYTES
+        or b"\0" in block
+        or block.count(b"\r") != block.count(b"\r\n")
+        or block.startswith((b"\n", b"\r\n", BOM))  # Arrow takes the mark off
+        or b"\n\n" in block
+        or b"\n\r\n" in block
+        or (quotes and not _well_quoted(dialect.delimiter).fullmatch(block))
+    ):
+        return None
+    names = [str(number) for number in range(num_columns)]
+    try:
+        block = block.decode(dialect.encoding).encode()
+        found = pyarrow.csv.read_csv(
+            pa.BufferReader(block),
+            pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
+            pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, quote_char=quotes and '"'),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=[names[place] for place in places],
+            ),
         )
+    except (UnicodeDecodeError, pa.ArrowInvalid):
+        return None
+    return [cells.combine_chunks() for cells in found.columns]
+
+
+@cache
+def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
+    """Return what lines look like whose quotes enclose whole fields: Arrow takes `"1"2` for 12."""
+    mark = re.escape(delimiter)
+    field = rf'(?:"(?:[^"\r\n]++|"")*+"|[^"{mark}\r\n]*+)'
+    return re.compile(rf"(?:{field}(?:{mark}|\r?\n|\Z))*+".encode())
 
 
 def _fields(
@@ -240,10 +482,33 @@ def _plain(text: str, delimiter: str) -> list[str]:
     return text.split(delimiter)
 
 
-def _check_header(names: list[str], name: str) -> None:
-    twice = sorted({column for column in names if names.count(column) > 1 or not column.strip()})
-    if twice:
-        raise DataRefused(
-            f"{name}, line 1 does not name the columns. Expected a different name for each. Received: "
-            f"{', '.join(map(shown, twice))} empty or more than once. Correct the header, or --set header=false."
-        )
+def _stripped(names: Sequence[str]) -> tuple[str, ...]:
+    stripped = [name.strip(" \t") for name in names]
+    return (stripped[0].removeprefix("#").strip(" \t"), *stripped[1:])
+
+
+def _delimiters(name: str, option: DelimiterOption) -> list[str]:
+    """Return what may stand between fields, the likeliest first."""
+    if option != "auto":
+        return [DELIMITERS[option]]
+    tabs = PurePosixPath(name).suffix.lower() in TAB_SUFFIXES
+    return sorted(DELIMITERS.values(), key=lambda mark: (mark == "\t") != tabs)
+
+
+def _rules(option: QuotingOption) -> list[Quoting]:
+    return ["minimal", "none"] if option == "auto" else [option]
+
+
+def _misfit(
+    sample: bytes, encoding: Encoding, delimiter: str, quoting: Quoting, *, whole: bool
+) -> tuple[bool, int]:
+    """Return how badly a sample fits: whether it is a single column, then how many rows are odd."""
+    problems = Problems(limit=1_000)
+    columns = 0
+    try:
+        for record in records(io.BytesIO(sample), "", Dialect(delimiter, quoting, encoding), problems):
+            columns = len(record.fields) if record else columns
+    except DataRefused:
+        return columns < 2, problems.count
+    # The end of the sample may have cut through a field in quotes.
+    return columns < 2, max(0, problems.count - (not whole))

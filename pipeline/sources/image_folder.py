@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from pipeline.runtime import DataRefused
 from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
+from pipeline.sources.text_file import open_member
 
 LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "
@@ -70,11 +71,9 @@ def read(archive: tarfile.TarFile, options: NoOptions = NO_OPTIONS) -> Iterator[
     while (member := archive.next()) is not None:
         # tarfile remembers every member it has seen; a list of all files would grow with the data.
         archive.members.clear()  # type: ignore[attr-defined]  # missing in the stubs
-        file = archive.extractfile(member)
-        if file is None:
-            raise DataRefused(f"{member.name} is no regular file. Run `millrace init` on the original data.")
         split, label = place(member.name)
-        yield RawSample(sample_id=member.name, label=label, split=split, image=file.read())
+        image = open_member(archive, member).read()
+        yield RawSample(sample_id=member.name, label=label, split=split, image=image)
 
 
 def _has_wrapper(images: Sequence[str], depth: int) -> bool:

@@ -7,9 +7,10 @@ line fills up a shorter series and is taken off (H. A. Dau et al., "The UCR time
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from pipeline.sources.cells import label_text, numbers
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.series_row import FIX, SeriesRow, without_padding
+from pipeline.sources.problems import FIX, Problems, SeriesRow, shown, without_padding
 
 MISSING = frozenset(["NaN", "nan", "?"])
 SPACES = re.compile(r"[ \t]+")
@@ -49,7 +50,7 @@ def _rows(lines: Iterator[tuple[str, list[str]]], name: str, problems: Problems)
         for index in wrong:
             where = f"{place}, column {index + 2}"
             problems.add(where, "a number, or NaN for a missing value", shown(cells[index + 1]), FIX)
-        series = without_padding(values[:, None])
+        series = without_padding(values[:, None].astype(np.float32))
         if not len(series) and not wrong:
             problems.add(
                 place, "a class and at least one value", f"{len(cells)} columns without a value", FIX

@@ -9,16 +9,33 @@ A source is a file with five names:
 - `read(archive, options)`: the samples of `data/raw/source.tar`, ordered by `sample_id`, streaming.
 
 It is found by its name; what its samples are (`image`, `text` or `series`) says its row in `source_file.KINDS`.
+
+Names of files say which belong to the data, and which split they give: `train.csv`, `val/pos.txt`,
+`reviews_test.jsonl`, `test-00000-of-00002.parquet`.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
+from pipeline.runtime import DataRefused
+
 GivenSplit = Literal["train", "val", "test"]
+SPLITS: dict[str, GivenSplit] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+WORD = re.compile(rf"(?:.*[-_.])?({'|'.join(SPLITS)})(?:-\d+-of-\d+)?")
 
 
 class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,3 +79,95 @@ class RawSample:
     step_seconds: float = 0.0
     anomalies: np.ndarray | None = None
     side: Mapping[str, str | float | None] = field(default_factory=dict)
+
+
+def choose_files(
+    names: Sequence[str], suffixes: Collection[str], pattern: str, layout: str
+) -> dict[str, str]:
+    """Return the files of a data set, named from the folder that holds them all, as {that name: given name}.
+
+    A single file is taken whatever its suffix, since somebody pointed at it.
+
+    Args:
+        names: All given files, with `/`.
+        suffixes: In lower case, with the dot.
+        pattern: A glob for the whole name or its last part, instead of the suffixes; "" for none.
+        layout: What was expected, for the message.
+
+    Raises:
+        DataRefused: None is left.
+    """
+    chosen = [name for name in names if _fits(name, pattern, suffixes, alone=len(names) == 1)]
+    if not chosen:
+        wanted = f"--set files={pattern}" if pattern else f"the suffixes {' '.join(sorted(suffixes))}"
+        raise DataRefused(
+            f"No file of this kind found. Expected {layout}. Received: {len(names)} files, none for {wanted}"
+            f"{_some(names)}. Point --path at the right place, or name the files: --set files=."
+        )
+    depth = 0
+    while _in_one_folder(chosen, depth):
+        depth += 1
+    return {"/".join(name.split("/")[depth:]): name for name in chosen}
+
+
+def stem_of(name: str) -> str:
+    """Return a name without its suffix, folders included: `parts/train` for `parts/train.csv`."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def split_in(word: str) -> GivenSplit | None:
+    """Return the split that a file's stem or a folder's name gives: `train`, `20news-bydate-test`."""
+    match = WORD.fullmatch(word.casefold())
+    return SPLITS[match[1]] if match else None
+
+
+def splits_of(names: Iterable[str]) -> dict[str, GivenSplit | None]:
+    """Return the given split of each file: that of its stem, or else of the folder it is in.
+
+    A single file that is not for training gives none: `stress-test.csv` is a name, not a split.
+
+    Raises:
+        DataRefused: Some names give a split and others do not, or none is for training.
+    """
+    splits: dict[str, GivenSplit | None] = {}
+    for name in names:
+        path = PurePosixPath(stem_of(name))
+        splits[name] = split_in(path.name) or split_in(path.parent.name)
+    if len(splits) == 1 and "train" not in splits.values():
+        return dict.fromkeys(splits)
+    check_splits(splits)
+    return splits
+
+
+def check_splits(splits: Mapping[str, GivenSplit | None]) -> None:
+    """Refuse names of which some give a split and others do not, or of which none is for training.
+
+    Args:
+        splits: The given split by file or folder.
+
+    Raises:
+        DataRefused: Naming them.
+    """
+    given = set(splits.values())
+    if given != {None} and (None in given or "train" not in given):
+        raise DataRefused(
+            "The names say only in part what is for training. Expected train, and val or test, in each name or in "
+            f"none. Received: {', '.join(sorted(splits)[:20])}. Rename them, or choose some: --set files=."
+        )
+
+
+def _fits(name: str, pattern: str, suffixes: Collection[str], *, alone: bool) -> bool:
+    if pattern:
+        return fnmatchcase(name, pattern) or fnmatchcase(PurePosixPath(name).name, pattern)
+    return alone or PurePosixPath(name).suffix.lower() in suffixes
+
+
+def _in_one_folder(names: Iterable[str], depth: int) -> bool:
+    """Say whether all names share their folder at this depth, and it gives no split."""
+    folders = {"/".join(parts[depth : depth + 1]) for parts in (name.split("/")[:-1] for name in names)}
+    folder = folders.pop()
+    return not folders and folder != "" and folder.casefold() not in SPLITS
+
+
+def _some(names: Sequence[str]) -> str:
+    return f": {', '.join(sorted(names)[:10])}{', ...' if len(names) > 10 else ''}" if names else ""

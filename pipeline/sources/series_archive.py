@@ -17,9 +17,9 @@ from msgspec import Struct
 
 from pipeline.runtime import DataRefused
 from pipeline.sources import arff_format, label_first_format, ts_format
-from pipeline.sources.problems import Problems, shown
+from pipeline.sources.problems import FIX, Problems, SeriesRow, shown
 from pipeline.sources.raw_sample import GivenSplit, RawSample
-from pipeline.sources.series_row import FIX, SeriesRow
+from pipeline.sources.text_file import open_member
 
 LAYOUT = (
     "NAME_TRAIN and NAME_TEST (the second may be missing) in one folder, as .ts, .arff, .tsv (class first) or "
@@ -118,10 +118,8 @@ def _parts(names: Sequence[str]) -> dict[str, str]:
 
 
 def _rows(archive: tarfile.TarFile, member: str, problems: Problems) -> Iterator[SeriesRow]:
-    file = archive.extractfile(member)
-    if file is None:
-        raise DataRefused(f"{member} is no regular file. Run `millrace init` on the original data.")
     # Comments may be in any encoding; among values and in classes a character that is no UTF-8 is refused.
+    file = open_member(archive, member)
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         reader = READERS[PurePosixPath(member).suffix.lower().removeprefix(".")]
         yield from reader((line.rstrip("\r\n") for line in lines), member, problems)

@@ -1,10 +1,21 @@
-"""What tables say about a series as a whole: its class, target, group and side features."""
+"""What tables say about a series as a whole: its class, target, group and side features.
 
+Tables with one row per series are joined by an id: every wanted column from the one table that has it.
+"""
+
+import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
-from pipeline.sources.problems import Problems
-from pipeline.sources.table_values import Cell, SideCells, SideKind, as_name, as_number, is_missing
+from pipeline.sources.column_cells import Cell, SideCells, SideKind, as_name, as_side, as_target
+from pipeline.sources.problems import Problems, shown
+from pipeline.sources.table_files import Writing, read_table
+from pipeline.sources.text_file import open_member
+
+COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
+JOIN_FIX = (
+    "Correct the table, or choose the files that belong to it: --set files=GLOB, with * where the id stands."
+)
 
 
 class Facts(TypedDict):
@@ -58,9 +69,9 @@ def facts(
     """
     return {
         "label": _name(cells, label, problems),
-        "target": _target(cells[target], problems) if target else None,
+        "target": as_target(_stripped(cells[target]), problems) if target else None,
         "group": _name(cells, group, problems),
-        "side": {column: _side(kind, cells[column], problems) for column, kind in kinds.items()},
+        "side": {column: as_side(kind, _stripped(cells[column]), problems) for column, kind in kinds.items()},
     }
 
 
@@ -68,22 +79,95 @@ def _name(cells: Mapping[str, Cell], column: str, problems: Problems) -> str:
     return (as_name(_stripped(cells[column]), problems) or "") if column else ""
 
 
-def _target(cell: Cell, problems: Problems) -> float | None:
-    before = problems.count
-    number = as_number(cell, problems)
-    if number is None and problems.count == before:
-        problems.add(cell.place, "a number", "nothing", "Remove series without a target.")
-    return number
+def join_tables(
+    archive: tarfile.TarFile,
+    tables: Sequence[str],
+    ids: Sequence[str],
+    *,
+    id_column: str,
+    columns: Sequence[str],
+    writing: Writing,
+    problems: Problems,
+) -> dict[str, dict[str, Cell]]:
+    """Return the wanted cells of every sample, as {id: {column: cell}}.
+
+    Args:
+        archive: Holds the tables.
+        tables: Their names; the first must have no row without a sample.
+        ids: Of the samples; blanks around an id in a table do not matter, zeros before it do.
+        id_column: Its name in every table; "" for the first column.
+        columns: Which cells.
+        writing: Of all tables.
+        problems: Takes columns that are in none or several tables, ids that are there twice or have no partner.
+
+    Raises:
+        DataRefused: A table is empty, its encoding cannot be told, or there were too many problems.
+    """
+    found: dict[str, dict[str, Cell]] = {name: {} for name in ids}
+    homes: dict[str, list[str]] = {column: [] for column in columns}
+    for index, table in enumerate(tables):
+        rows = _rows(archive, table, id_column, columns, writing=writing, problems=problems)
+        strange = [name for name in rows.cells if name not in found] if index == 0 else []
+        absent = [name for name in ids if name not in rows.cells] if index == 0 or rows.columns else []
+        if strange:
+            problems.add(table, "only ids that a file of a series has", _some(strange), JOIN_FIX)
+        if absent:
+            problems.add(table, "a row for every file of a series", f"none for {_some(absent)}", JOIN_FIX)
+        for column in rows.columns:
+            homes[column].append(table)
+        for name, cells in rows.cells.items():
+            found.get(name, {}).update(cells)
+    for column, having in homes.items():
+        if len(having) != 1:
+            received = ", ".join(having) or "none of them"
+            problems.add("the tables", f"one that has a column {column!r}", received, COLUMNS_FIX)
+    problems.check()
+    return found
 
 
-def _side(kind: SideKind, cell: Cell, problems: Problems) -> str | float | None:
-    stripped = _stripped(cell)
-    if is_missing(stripped.value):
-        return None
-    return as_number(stripped, problems) if kind == "number" else as_name(stripped, problems)
+class _Rows(NamedTuple):
+    """Which of the wanted columns a table has, and their cells by id."""
+
+    columns: list[str]
+    cells: dict[str, dict[str, Cell]]
+
+
+def _rows(
+    archive: tarfile.TarFile,
+    table: str,
+    id_column: str,
+    columns: Sequence[str],
+    *,
+    writing: Writing,
+    problems: Problems,
+) -> _Rows:
+    with open_member(archive, table) as file:
+        opened = read_table(file, table, writing, problems)
+        names = opened.columns or ()
+        if id_column and id_column not in names:
+            problems.add(f"{table}, line 1", f"a column {id_column!r}", shown(", ".join(names)), COLUMNS_FIX)
+            return _Rows([], {})
+        wanted = [column for column in columns if column in names]
+        first: dict[str, str] = {}
+        cells: dict[str, dict[str, Cell]] = {}
+        for batch in opened.batches([id_column or names[0], *wanted]):
+            for row, (key, *fields) in enumerate(batch.rows([id_column or names[0], *wanted])):
+                name = key.strip(" \t")
+                if first.setdefault(name, batch.place(row)) != batch.place(row):
+                    received = f"{shown(name)} again, as in {first[name].removeprefix(f'{table}, ')}"
+                    problems.add(batch.place(row), "every id once", received, JOIN_FIX)
+                cells[name] = {
+                    column: Cell(batch.place(row, column), field)
+                    for column, field in zip(wanted, fields, strict=True)
+                }
+    return _Rows(wanted, cells)
 
 
 def _stripped(cell: Cell) -> Cell:
     """Return a cell without blanks around it: files of series often write `1, 2` for `1,2`."""
     value: Any = cell.value.strip(" \t") if isinstance(cell.value, str) else cell.value
     return Cell(cell.place, value)
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(map(repr, names[:5]))}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"

@@ -1,6 +1,6 @@
 """One file per series, and tables that say what is known about each: class or target, group, side features.
 
-Series and tables are joined by an id (`pipeline/sources/joined_tables.py`): the tables have it in a column, the
+Series and tables are joined by an id (`pipeline/sources/series_facts.py`): the tables have it in a column, the
 file in its name. Of a pattern such as `dataset/RSS_*.csv` that is the part `*` stands for; else it is the name
 without suffix.
 """
@@ -12,20 +12,17 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
+from msgspec import Struct
 
-from pipeline.runtime import DataRefused
-from pipeline.sources import file_names
-from pipeline.sources.cells import numbers
-from pipeline.sources.delimited import Dialect, in_words, read_table
-from pipeline.sources.dialects import dialect_of
-from pipeline.sources.joined_tables import TABLES_DIR, join_tables, opened, plain_names
+from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.sources import table_files
+from pipeline.sources.column_cells import Cell, number_cells
+from pipeline.sources.delimited import DelimiterOption, Dialect, dialect_of, read_delimited
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import GivenSplit, RawSample
-from pipeline.sources.series_facts import facts, side_kinds
-from pipeline.sources.series_files_options import Options, check_options, tables_of
-from pipeline.sources.table_values import Cell
-
-__all__ = ["LAYOUT", "Options", "describe", "read", "select"]
+from pipeline.sources.raw_sample import SPLITS, GivenSplit, RawSample, choose_files, stem_of
+from pipeline.sources.series_facts import facts, join_tables, side_kinds
+from pipeline.sources.table_files import Writing
+from pipeline.sources.text_file import EncodingOption, open_member
 
 LAYOUT = (
     "one CSV or TSV per series, one row per step, --set files=GLOB, and a table with an id and a class or target "
@@ -33,11 +30,48 @@ LAYOUT = (
 )
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 SERIES_DIR = "series/"
-CELL_FIX = "Correct the file; a missing value is an empty cell."
+TABLES_DIR = "tables/"
+"""Where in the archive they are."""
+STEP_FIX = "Correct the file; a missing value is an empty cell."
 COLUMNS_FIX = (
     "Choose columns that all files have: --set columns=A,B; without a first row of names: --set header=false."
 )
 SPLIT_FIX = "Write train, val or test."
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Which files and columns there are, and how they are written."""
+
+    files: str = ""
+    """Glob of the series, `*` where the id stands; "" for all tables that are not named below."""
+    targets: str = ""
+    """Table with one row per series; its name, with folders where needed."""
+    tables: tuple[str, ...] = ()
+    """Further tables with one row per series."""
+    id: str = ""
+    """Column of the tables that the series are found by; "": their first."""
+    label: str = ""
+    """Column with the class."""
+    target: str = ""
+    """Column with the number that regression predicts."""
+    group: str = ""
+    """Column with the person, machine or place that a split must not tear apart."""
+    split: str = ""
+    """Column that says train, val or test."""
+    side: tuple[str, ...] = ()
+    """Columns that become side features."""
+    categorical: tuple[str, ...] = ()
+    """Those of `side` that are categories although they look like numbers."""
+    columns: tuple[str, ...] = ()
+    """Columns of the series; (): all."""
+    drop: tuple[str, ...] = ()
+    """Columns of the series that are left out."""
+    header: bool = True
+    """Whether the series have a first row of names; if not, their columns are called 1, 2, 3."""
+    delimiter: DelimiterOption = "auto"
+    """Of all files: auto, comma, tab, semicolon or pipe."""
+    encoding: EncodingOption = "auto"
+    """Of all files: auto, utf-8, cp1252 or latin-1."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -47,9 +81,9 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
         DataRefused: No series, or a table that is not there, or there twice.
         WronglyCalled: The options contradict each other.
     """
-    check_options(options)
+    _check_options(options)
     chosen: dict[str, str] = {}
-    for wanted in tables_of(options):
+    for wanted in _tables(options):
         found = [name for name in names if f"/{name}".endswith(f"/{wanted}")]
         member = TABLES_DIR + PurePosixPath(wanted).name
         if len(found) != 1 or member in chosen:
@@ -59,9 +93,7 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
             )
         chosen[member] = found[0]
     tables = set(chosen.values())
-    series = file_names.choose(
-        [name for name in names if name not in tables], SUFFIXES, options.files, LAYOUT
-    )
+    series = choose_files([name for name in names if name not in tables], SUFFIXES, options.files, LAYOUT)
     return chosen | {SERIES_DIR + name: given for name, given in series.items()}
 
 
@@ -75,9 +107,8 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     tables = [name for name in names if name.startswith(TABLES_DIR)]
     found = []
     for name in [*tables, *_series(names)[:1]]:
-        with opened(archive, name) as file:
-            dialect = dialect_of(file, name, delimiter=options.delimiter, encoding=options.encoding)
-            found.append(f"{name}: {in_words(dialect)}")
+        with open_member(archive, name) as file:
+            found.append(table_files.describe(file, name, _writing(options)))
     return found
 
 
@@ -89,9 +120,9 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             problems together.
         WronglyCalled: The options contradict each other.
     """
-    check_options(options)
+    _check_options(options)
     problems = Problems()
-    members = sorted(_series(archive.getnames()), key=file_names.stem_of)
+    members = sorted(_series(archive.getnames()), key=stem_of)
     ids = {member: _id_of(member, options.files) for member in members}
     cells = _facts_of(archive, ids, options, problems)
     kinds = side_kinds(cells.values(), options.side, options.categorical)
@@ -110,7 +141,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
         series = files.read(member)
         # Nothing is passed on once something is wrong: the files are refused as a whole then.
         if not problems.count:
-            sample_id = file_names.stem_of(member.removeprefix(SERIES_DIR))
+            sample_id = stem_of(member.removeprefix(SERIES_DIR))
             yield RawSample(sample_id, split=split, series=series, channels=files.channels, **said)
     problems.check()
 
@@ -141,21 +172,20 @@ def _facts_of(
                 member, "an id of its own", f"{name}, as {members[name]}", "Rename one of the files."
             )
     wanted = [options.label, options.target, options.group, options.split, *options.side]
-    tables = [TABLES_DIR + PurePosixPath(table).name for table in tables_of(options)]
+    tables = [TABLES_DIR + PurePosixPath(table).name for table in _tables(options)]
     return join_tables(
         archive,
         tables,
         list(members),
         id_column=options.id,
         columns=list(dict.fromkeys(filter(None, wanted))),
-        delimiter=options.delimiter,
-        encoding=options.encoding,
+        writing=_writing(options),
         problems=problems,
     )
 
 
 def _split(cell: Cell, problems: Problems) -> GivenSplit | None:
-    split = file_names.SPLITS.get(str(cell.value).strip().casefold())
+    split = SPLITS.get(str(cell.value).strip().casefold())
     if split is None:
         problems.add(cell.place, "train, val or test", shown(cell.value), SPLIT_FIX)
     return split
@@ -177,7 +207,7 @@ class _SeriesFiles:
 
     def read(self, member: str) -> np.ndarray:
         """Return a series, float32, shape (steps, channels), NaN where a value is missing."""
-        with opened(self._archive, member) as file:
+        with open_member(self._archive, member) as file:
             if self._dialect is None:
                 found = dialect_of(
                     file,
@@ -187,27 +217,50 @@ class _SeriesFiles:
                     encoding=self._options.encoding,
                 )
                 self._dialect = replace(found, header=self._options.header)
-            table = read_table(file, member, self._dialect, self._problems)
-            places = self._places(table.columns, member)
-            rows = list(table.rows)
-        cells = [row.fields[place] for row in rows for place in places]
-        values, wrong = numbers(cells)
-        for index in wrong:
-            row, place = divmod(index, len(places))
-            where = f"{member}, line {rows[row].line}, column {self.channels[place]!r}"
-            self._problems.add(where, "a number below 3.4e38, or nothing", shown(cells[index]), CELL_FIX)
-        if not rows:
-            self._problems.add(member, "at least one step", "none", CELL_FIX)
-        return values.reshape(len(rows), len(places))
+            table = read_delimited(file, member, self._dialect, self._problems, plain_names=True)
+            columns = self._there(table.columns or (), member)
+            if not columns:
+                return np.empty((0, 0), np.float32)
+            batches = table.batches(columns)
+            parts = [number_cells(batch, columns, self._problems).astype(np.float32) for batch in batches]
+        if not parts:
+            self._problems.add(member, "at least one step", "none", STEP_FIX)
+            return np.empty((0, len(columns)), np.float32)
+        return np.concatenate(parts)
 
-    def _places(self, columns: Sequence[str], member: str) -> list[int]:
-        """Return where in a row the channels stand."""
-        names = plain_names(columns)
+    def _there(self, names: Sequence[str], member: str) -> list[str]:
+        """Return the channels that a file has."""
         rest = tuple(name for name in names if name not in self._options.drop)
         self.channels = self.channels or self._options.columns or rest
         missing = [name for name in (*self.channels, *self._options.drop) if name not in names]
         more = [] if self._options.columns else [name for name in rest if name not in self.channels]
-        if missing or more or len(set(names)) != len(names) or not self.channels:
+        if missing or more or not self.channels:
             expected = f"the columns {', '.join((*self.channels, *self._options.drop))}"
             self._problems.add(f"{member}, line 1", expected, shown(", ".join(names)), COLUMNS_FIX)
-        return [names.index(name) for name in self.channels if name in names]
+        return [name for name in self.channels if name in names]
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that contradict each other, naming all contradictions."""
+    problems = []
+    columns = [*filter(None, [options.label, options.target, options.group, options.split]), *options.side]
+    if columns and not _tables(options):
+        problems.append(f"no table is named that has {', '.join(columns)}. Expected --set targets=FILE")
+    strangers = [column for column in options.categorical if column not in options.side]
+    if strangers:
+        problems.append(f"categorical names {', '.join(strangers)}. Expected columns that side names too")
+    if problems:
+        raise WronglyCalled(
+            f"The options of kind series_files do not fit together: {'; '.join(problems)}. "
+            "Give them to `millrace init` again."
+        )
+
+
+def _tables(options: Options) -> list[str]:
+    """Return the tables by the names the user gave; that of the targets comes first."""
+    return [*filter(None, [options.targets]), *options.tables]
+
+
+def _writing(options: Options) -> Writing:
+    """Return how tables are read; a `.tsv` is no special case, and nothing else is in these folders."""
+    return Writing("csv", options.delimiter, encoding=options.encoding, plain_names=True)

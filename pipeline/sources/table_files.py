@@ -1,16 +1,37 @@
-"""A file of rows, whatever its format: which columns it has, and its rows with the cells that are asked for."""
+"""A file of rows, whatever its format: which columns it has, and its rows in batches of the columns asked for.
 
-from collections.abc import Iterator, Sequence
+CSV and TSV: `pipeline/sources/delimited.py`. JSON lines: UTF-8, one object per line; a key twice, `NaN` and half
+a surrogate pair are refused. Parquet: only the columns that are asked for are read. Millions of rows pass
+through without ever being in memory together.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.delimited import in_words, read_table
-from pipeline.sources.dialects import DelimiterOption, QuotingOption, dialect_of
-from pipeline.sources.problems import Problems
-from pipeline.sources.text_file import EncodingOption
-from pipeline.sources.typed_rows import json_rows, parquet_columns, parquet_rows
+from pipeline.sources.delimited import (
+    BLOCK_BYTES,
+    Batch,
+    DelimiterOption,
+    Dialect,
+    QuotingOption,
+    Record,
+    Table,
+    check_names,
+    dialect_of,
+    in_batches,
+    in_words,
+    read_delimited,
+)
+from pipeline.sources.problems import Problems, shown
+from pipeline.sources.text_file import EncodingOption, lines
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 FormatOption = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
@@ -23,34 +44,29 @@ FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+BATCH_ROWS = 4096
+JSON_FIX = "Write one JSON object per line, with every column in each (null where there is no value)."
 
 
 @dataclass(frozen=True)
 class Writing:
-    """What the user stated about how the files are written; `auto` where nothing."""
+    """What the user stated about how the files are written; `auto` where nothing.
+
+    Attributes:
+        plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
+    """
 
     format: FormatOption = "auto"
     delimiter: DelimiterOption = "auto"
     quoting: QuotingOption = "auto"
     encoding: EncodingOption = "auto"
     header: bool = True
-
-
-class Row(NamedTuple):
-    """One row: its line (Parquet: number), counted from 1, and the cells that were asked for."""
-
-    line: int
-    cells: Sequence[Any]
+    plain_names: bool = False
 
 
 def format_of(name: str, option: FormatOption) -> Format:
     """Return the format of a file: the stated one, or the one its suffix says; delimited text if none does."""
     return FORMATS.get(PurePosixPath(name).suffix.lower(), "csv") if option == "auto" else option
-
-
-def is_typed(name: str, writing: Writing) -> bool:
-    """Tell whether the cells of a file know themselves whether they are text or numbers."""
-    return format_of(name, writing.format) in ("jsonl", "parquet")
 
 
 def describe(file: IO[bytes], name: str, writing: Writing) -> str:
@@ -60,61 +76,131 @@ def describe(file: IO[bytes], name: str, writing: Writing) -> str:
         DataRefused: The encoding cannot be told.
     """
     form = format_of(name, writing.format)
-    if form == "parquet":
-        return f"{name}: Parquet"
-    if form == "jsonl":
-        return f"{name}: JSON lines, UTF-8"
-    return f"{name}: {in_words(dialect_of(file, name, **_stated(form, writing)))}"
+    words = {"parquet": "Parquet", "jsonl": "JSON lines, UTF-8"}.get(form)
+    return f"{name}: {words or in_words(_dialect(file, name, writing))}"
 
 
-def read_rows(
-    file: IO[bytes], name: str, columns: Sequence[str], writing: Writing, problems: Problems
-) -> Iterator[Row]:
-    """Yield the rows of a file, one at a time.
+def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems) -> Table:
+    """Return a file's columns and, in batches, its rows.
 
     Args:
-        file: Opened at its start, seekable.
+        file: Opened at its start, seekable; open as long as the table is read.
         name: For messages.
-        columns: Which cells, in this order.
         writing: What the user stated.
         problems: Where rows that cannot be read are kept; the caller asks it at the end.
 
     Raises:
-        DataRefused: A column is missing, the file is empty or damaged, or there are too many problems.
+        DataRefused: The file is empty or damaged, or its header does not name the columns. Reading a batch
+            raises it too, for damage inside and for too many problems.
     """
     form = format_of(name, writing.format)
     if form == "jsonl":
-        yield from (Row(*row) for row in json_rows(file, name, columns, problems))
-    elif form == "parquet":
-        _check_columns(columns, parquet_columns(file, name), name, "")
-        file.seek(0)
-        yield from (Row(*row) for row in parquet_rows(file, name, columns))
-    else:
-        dialect = dialect_of(file, name, **_stated(form, writing))
-        table = read_table(file, name, dialect, problems)
-        _check_columns(columns, table.columns, name, f" It was read as: {in_words(dialect)}.")
-        places = [table.columns.index(column) for column in columns]
-        for line, fields in table.rows:
-            yield Row(line, [fields[place] for place in places])
+        return Table(None, partial(_json_batches, file, name, problems))
+    if form == "parquet":
+        opened = _parquet(file, name)
+        columns = tuple(opened.schema_arrow.names)
+        if writing.plain_names:
+            check_names(columns, name)
+        return Table(columns, partial(_parquet_batches, opened, name))
+    dialect = _dialect(file, name, writing)
+    return read_delimited(file, name, dialect, problems, plain_names=writing.plain_names)
 
 
-def _stated(form: Format, writing: Writing) -> Any:
-    """Return the arguments of `dialect_of`: a `.tsv` file is delimited by tabs unless somebody says otherwise."""
-    tabs = form == "tsv" and writing.delimiter == "auto"
-    return {
-        "delimiter": "tab" if tabs else writing.delimiter,
-        "quoting": writing.quoting,
-        "encoding": writing.encoding,
-        "header": writing.header,
-    }
+def _dialect(file: IO[bytes], name: str, writing: Writing) -> Dialect:
+    """Return how a file is written: `.tsv` is delimited by tabs unless somebody says otherwise."""
+    tabs = format_of(name, writing.format) == "tsv" and writing.delimiter == "auto"
+    return dialect_of(
+        file,
+        name,
+        delimiter="tab" if tabs else writing.delimiter,
+        quoting=writing.quoting,
+        encoding=writing.encoding,
+        header=writing.header,
+    )
 
 
-def _check_columns(wanted: Sequence[str], there: Sequence[str], name: str, dialect: str) -> None:
-    missing = [column for column in dict.fromkeys(wanted) if column not in there]
-    if missing:
-        known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
-        raise DataRefused(
-            f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
-            f"Received: {', '.join(missing)}.{dialect} "
-            "Name the right column (--set text=, label=, ...); a file whose first row is data needs --set header=false."
-        )
+def _parquet(file: IO[bytes], name: str) -> pyarrow.parquet.ParquetFile:
+    try:
+        # A small buffer and no pre-buffering: a row group of ten million rows is read page by page.
+        return pyarrow.parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(name, error) from error
+
+
+def _parquet_batches(
+    opened: pyarrow.parquet.ParquetFile, name: str, wanted: Sequence[str]
+) -> Iterator[Batch]:
+    columns = list(dict.fromkeys(wanted))
+    first = 1
+    try:
+        for rows in opened.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
+            rows.validate(full=True)  # text that is no UTF-8 would only be found when somebody looks at it
+            numbers = range(first, first + len(rows))
+            yield Batch(name, "row", numbers, {column: rows.column(column) for column in columns})
+            first += len(rows)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:  # KeyError: one name twice
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> DataRefused:
+    reason = str(error).strip().split("\n")[0]
+    return DataRefused(
+        f"{name} cannot be read. Expected an intact Parquet file. Received: {reason}. Write or download it again."
+    )
+
+
+def _json_batches(file: IO[bytes], name: str, problems: Problems, wanted: Sequence[str]) -> Iterator[Batch]:
+    """Yield the objects of a JSON lines file; every one must have the wanted keys."""
+    held = Problems(limit=None)
+    columns = list(dict.fromkeys(wanted))
+    rows = _json_rows(file, name, columns, held)
+    yield from in_batches(rows, columns, list, name=name, held=held, problems=problems)
+
+
+def _json_rows(
+    file: IO[bytes], name: str, columns: Sequence[str], problems: Problems
+) -> Iterator[Record | None]:
+    """Yield objects as rows, None for lines that are none; empty lines at the end are passed over."""
+    empty: list[int] = []
+    for line in lines(file, name, "utf-8", problems):
+        if not line.text.strip(" \t\r"):
+            empty.append(line.number)
+            continue
+        for number in empty:
+            problems.add(f"{name}, line {number}", "a JSON object", "an empty line", JSON_FIX)
+        empty.clear()
+        place = f"{name}, line {line.number}"
+        row = _json_object(line.text, place, problems)
+        missing = [] if row is None else [column for column in columns if column not in row]
+        if row is not None and missing:
+            problems.add(place, f"the keys {', '.join(missing)}", f"only {shown(', '.join(row))}", JSON_FIX)
+        if row is None or missing:
+            yield None
+        else:
+            yield Record(line.number, [row[column] for column in columns], len(line.text))
+
+
+def _json_object(text: str, place: str, problems: Problems) -> Mapping[str, Any] | None:
+    try:
+        row = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        reason = "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
+        problems.add(place + column, "a JSON object", f"{shown(text)} ({reason})", JSON_FIX)
+        return None
+    if not isinstance(row, dict):
+        problems.add(place, "a JSON object", shown(text), JSON_FIX)
+        return None
+    return row
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} twice")
+    return row
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")

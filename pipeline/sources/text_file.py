@@ -1,4 +1,4 @@
-"""A file of text: which encoding it has (stated, or found out by one rule and shown), and its lines.
+"""A file of an archive, and of text: which encoding it has (stated, or found out by one rule and shown), and its lines.
 
 `auto` is UTF-8 where every byte fits; else cp1252 (Windows, Western Europe) where the bytes beyond ASCII
 do not look like damaged UTF-8 and cp1252 knows them all. Latin-1 must be stated: it accepts any byte, and
@@ -7,6 +7,7 @@ differs from cp1252 only in 80 to 9F (where 85 is NEL in the one and an ellipsis
 
 import codecs
 import re
+import tarfile
 from collections.abc import Iterator
 from typing import IO, Literal, NamedTuple
 
@@ -42,7 +43,22 @@ class Line(NamedTuple):
     end: str
 
 
-def lines(file: IO[bytes], name: str, encoding: Encoding, problems: Problems) -> Iterator[Line]:
+def open_member(archive: tarfile.TarFile, member: str | tarfile.TarInfo) -> IO[bytes]:
+    """Return a file of an archive, to be closed by the caller.
+
+    Raises:
+        DataRefused: It is no regular file.
+    """
+    file = archive.extractfile(member)
+    if file is None:
+        name = member if isinstance(member, str) else member.name
+        raise DataRefused(f"{name} is no regular file. Run `millrace init` on the original data.")
+    return file
+
+
+def lines(
+    file: IO[bytes], name: str, encoding: Encoding, problems: Problems, *, first: int = 1
+) -> Iterator[Line]:
     """Yield the lines of a file, one at a time.
 
     Only LF, with or without CR before it, ends a line: NEL, form feeds and the like stay in the text. A byte
@@ -50,15 +66,16 @@ def lines(file: IO[bytes], name: str, encoding: Encoding, problems: Problems) ->
     a line that has one is yielded with replacement characters, so that what follows is still understood.
 
     Args:
-        file: Opened at its start.
+        file: Opened at its start, or at that of a later line.
         name: For messages.
         encoding: See `encoding_of`.
         problems: Where problems are kept.
+        first: Number of the first line.
 
     Raises:
         DataRefused: A line longer than 16 MiB.
     """
-    number = 0
+    number = first - 1
     while raw := file.readline(MAX_LINE_BYTES + 2):
         number += 1
         if number == 1 and encoding == "utf-8":

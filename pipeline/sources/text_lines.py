@@ -16,10 +16,16 @@ from typing import IO, Literal
 from msgspec import Struct
 
 from pipeline.runtime import DataRefused, WronglyCalled
-from pipeline.sources import file_names
+from pipeline.sources.column_cells import refuse_twin_classes
 from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import RawSample
-from pipeline.sources.table_values import refuse_twin_classes
+from pipeline.sources.raw_sample import (
+    GivenSplit,
+    RawSample,
+    check_splits,
+    choose_files,
+    split_in,
+    splits_of,
+)
 from pipeline.sources.text_file import (
     MAX_LINE_BYTES,
     EncodingOption,
@@ -27,10 +33,14 @@ from pipeline.sources.text_file import (
     encoding_in_words,
     encoding_of,
     lines,
+    open_member,
 )
-from pipeline.sources.text_layouts import LAYOUT, Layout, check_places, layout_of, place, prefixes, unwrapped
 
-__all__ = ["LAYOUT", "Options", "describe", "read", "select"]
+Layout = Literal["labelled_lines", "class_files", "class_folders"]
+LAYOUT = (
+    "text files (.txt): one per class with a text per line (pos.txt), or one per text in class folders "
+    "(pos/1.txt), both also below train/, val/ and test/; or lines `LABEL<separator>text` with --set separator=tab"
+)
 
 SEPARATORS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "colon": ":", "pipe": "|"}
 NOT_DATA = frozenset(["readme.txt", "license.txt", "licence.txt", "changelog.txt", "requirements.txt"])
@@ -61,16 +71,16 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
     """
     _check_options(options)
     usual = [name for name in names if PurePosixPath(name).name.lower() not in NOT_DATA]
-    chosen = file_names.choose(names if options.files else usual, {".txt"}, options.files, LAYOUT)
+    chosen = choose_files(names if options.files else usual, {".txt"}, options.files, LAYOUT)
     inner = sorted(chosen)
     layout = "labelled_lines" if options.separator else options.layout
-    layout = layout_of(inner) if layout == "auto" else layout
+    layout = _layout_of(inner) if layout == "auto" else layout
     if layout == "labelled_lines":
-        file_names.splits_of(inner)
+        splits_of(inner)
     else:
-        check_places(inner, layout)
+        _check_places(inner, layout)
     if layout != "class_folders":
-        prefixes(inner, layout)
+        _prefixes(inner, layout)
     return {f"{layout}/{name}": given for name, given in chosen.items()}
 
 
@@ -81,7 +91,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
         DataRefused: An encoding cannot be told.
     """
     first = archive.next()
-    layout, _ = unwrapped(first.name if first else "")
+    layout, _ = _unwrapped(first.name if first else "")
     detected = " (detected)" if options.layout == "auto" else ""
     if layout == "class_folders":
         encoding = {"auto": "UTF-8 or else cp1252, detected per file"}.get(options.encoding, options.encoding)
@@ -93,8 +103,8 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     told = " (detected)" if options.encoding == "auto" else ""
     described = [said[layout] + detected]
     for name in sorted(archive.getnames()):
-        encoding, bom = encoding_of(_open(archive, name), name, options.encoding)
-        described.append(f"{unwrapped(name)[1]}: {encoding_in_words(encoding, bom=bom)}{told}")
+        encoding, bom = encoding_of(open_member(archive, name), name, options.encoding)
+        described.append(f"{_unwrapped(name)[1]}: {encoding_in_words(encoding, bom=bom)}{told}")
     return described
 
 
@@ -110,7 +120,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     _check_options(options)
     problems = Problems()
     first = archive.next()
-    layout, _ = unwrapped(first.name if first else "")
+    layout, _ = _unwrapped(first.name if first else "")
     if layout == "class_folders" and first is not None:
         yield from _documents(archive, first, options.encoding, problems)
     else:
@@ -126,11 +136,11 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
 def _lines_of_files(
     archive: tarfile.TarFile, layout: Layout, options: Options, problems: Problems
 ) -> Iterator[RawSample]:
-    members = {unwrapped(name)[1]: name for name in archive.getnames()}
-    splits = file_names.splits_of(members) if layout == "labelled_lines" else {}
+    members = {_unwrapped(name)[1]: name for name in archive.getnames()}
+    splits = splits_of(members) if layout == "labelled_lines" else {}
     labels: set[str] = set()
-    for prefix, name in sorted(prefixes(list(members), layout).items()):
-        split, label = (splits[name], "") if layout == "labelled_lines" else place(name, layout)
+    for prefix, name in sorted(_prefixes(list(members), layout).items()):
+        split, label = (splits[name], "") if layout == "labelled_lines" else _place(name, layout)
         for number, line in enumerate(_texts(archive, members[name], name, options.encoding, problems)):
             text = line.text
             if layout == "labelled_lines":
@@ -149,7 +159,7 @@ def _texts(
     archive: tarfile.TarFile, member: str, name: str, option: EncodingOption, problems: Problems
 ) -> Iterator[Line]:
     """Yield the lines of a file that hold a text."""
-    file = _open(archive, member)
+    file = open_member(archive, member)
     encoding, _ = encoding_of(file, name, option)
     empty: list[int] = []
     for line in lines(file, name, encoding, problems):
@@ -173,10 +183,10 @@ def _documents(
     while member is not None:
         # tarfile remembers every member it has seen; a list of all files would grow with the data.
         archive.members.clear()  # type: ignore[attr-defined]  # missing in the stubs
-        _, name = unwrapped(member.name)
+        _, name = _unwrapped(member.name)
         text = _document(archive.extractfile(member), member.size, name, option, problems)
         if text is not None:
-            split, label = place(name, "class_folders")
+            split, label = _place(name, "class_folders")
             yield RawSample(sample_id=name, label=label, split=split, text=text)
         member = archive.next()
 
@@ -200,18 +210,75 @@ def _document(
     return text if problems.count == before else None
 
 
-def _open(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    file = archive.extractfile(name)
-    if file is None:
-        raise DataRefused(
-            f"{name} is no regular file. Expected {LAYOUT}. Run `millrace init` on the original data."
-        )
-    return file
-
-
 def _check_options(options: Options) -> None:
     if (options.separator != "") != (options.layout == "labelled_lines") and options.layout != "auto":
         raise WronglyCalled(
             "layout=labelled_lines and separator belong together. Expected both, or neither. Received: "
             f"layout={options.layout}, separator={options.separator!r}. Add --set separator=tab, or leave it out."
         )
+
+
+def _layout_of(names: Sequence[str]) -> Layout:
+    """Return whether files look like one per class or one per text."""
+    folders = {tuple(name.split("/")[:-1]) for name in names}
+    splits_only = all(len(place) == 1 and split_in(place[0]) for place in folders)
+    return "class_files" if splits_only or () in folders else "class_folders"
+
+
+def _place(name: str, layout: Layout) -> tuple[GivenSplit | None, str]:
+    """Return given split and class of a file called `[split/]class.txt`, or `[split/]class/text.txt`."""
+    *folders, last = name.split("/")
+    parts = folders if layout == "class_folders" else [*folders, _without_txt(last)]
+    return (split_in(parts[0]) if len(parts) == 2 else None), parts[-1]
+
+
+def _prefixes(names: Sequence[str], layout: Layout) -> dict[str, str]:
+    """Return the files of lines by what the ids of their texts begin with: `train/pos/` for train/pos.txt."""
+    if layout == "labelled_lines" and len(names) == 1 and None in splits_of(names).values():
+        return {"": names[0]}
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(f"{_without_txt(name)}/", name)
+        if other != name:
+            raise DataRefused(
+                "Files differ by .txt only. Expected each once. "
+                f"Received: {other}, {name}. Remove one, or choose: --set files=."
+            )
+    return found
+
+
+def _check_places(names: Sequence[str], layout: Layout) -> None:
+    """Refuse files that a layout with classes in their names does not explain."""
+    inside = 1 if layout == "class_folders" else 0
+    depths = {name.count("/") for name in names}
+    tops = {name.split("/")[0]: split_in(name.split("/")[0]) for name in names}
+    if depths not in ({inside}, {inside + 1}) or (depths == {inside + 1} and None in tops.values()):
+        raise DataRefused(
+            f"The folders do not fit layout={layout}. Expected {LAYOUT}. Received: {len(names)} files, such as "
+            f"{', '.join(list(names)[:5])}. Move or remove files, choose some (--set files=), or --set layout=."
+        )
+    if depths == {inside + 1}:
+        check_splits(tops)
+    classes = sorted({_place(name, layout)[1] for name in names})
+    if len(classes) < 2:
+        raise DataRefused(
+            f"Fewer than two classes. Expected {LAYOUT}. Received: {', '.join(classes)}. Check the path, "
+            "or name the separator of labelled lines: --set separator=."
+        )
+    refuse_twin_classes(classes)
+
+
+def _without_txt(name: str) -> str:
+    return name[:-4] if name.lower().endswith(".txt") else name
+
+
+def _unwrapped(member: str) -> tuple[Layout, str]:
+    """Return the layout and the name inside it; see `select`."""
+    layout, _, name = member.partition("/")
+    for known in ("labelled_lines", "class_files", "class_folders"):
+        if layout == known and name:
+            return known, name
+    raise DataRefused(
+        f"The archive is not one of text_lines. Expected members such as class_files/pos.txt. Received: {member}. "
+        "Run `millrace init --kind text_lines` again."
+    )

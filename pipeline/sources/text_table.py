@@ -10,31 +10,64 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from pipeline.runtime import DataRefused
-from pipeline.sources import file_names, table_files
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import GivenSplit, RawSample
-from pipeline.sources.table_files import FORMATS, read_rows
-from pipeline.sources.table_values import (
+from msgspec import Struct
+
+from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.sources import table_files
+from pipeline.sources.column_cells import (
     Cell,
     SideCells,
     SideKind,
     as_name,
-    as_number,
+    as_side,
+    as_target,
     as_text,
     as_time,
-    is_missing,
-    plain_name,
     refuse_twin_classes,
 )
-from pipeline.sources.text_table_options import Options, check_options, writing_of
-
-__all__ = ["LAYOUT", "Options", "describe", "read", "select", "side_kinds"]
+from pipeline.sources.delimited import DelimiterOption, QuotingOption, Table, in_words
+from pipeline.sources.problems import Problems
+from pipeline.sources.raw_sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
+from pipeline.sources.table_files import FORMATS, FormatOption, Writing, format_of, read_table
+from pipeline.sources.text_file import EncodingOption, open_member
 
 LAYOUT = (
     "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .parquet), all with the same "
     "columns; train, val and test in their names give the split"
 )
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Which columns a table has, and how it is written."""
+
+    text: str = "text"
+    """Column of texts."""
+    label: str = ""
+    """Column of class names; every row must have one. `NA` is a class like any other."""
+    target: str = ""
+    """Column of numbers that regression predicts; every row must have one."""
+    group: str = ""
+    """Column of persons, machines or documents that a split must not tear apart."""
+    time: str = ""
+    """Column of times, ISO 8601."""
+    side: tuple[str, ...] = ()
+    """Columns of further facts about a text: numbers or categories, told apart by their cells."""
+    categorical: tuple[str, ...] = ()
+    """Those of `side` that are categories although they look like numbers."""
+    id: str = ""
+    """Column of names kept beside the features as a category, `007` as it stands."""
+    files: str = ""
+    """Glob that chooses files; "" for all with a known suffix."""
+    format: FormatOption = "auto"
+    """`auto` goes by the suffix."""
+    header: bool = True
+    """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
+    delimiter: DelimiterOption = "auto"
+    """Of CSV: auto, comma, tab, semicolon or pipe."""
+    quoting: QuotingOption = "auto"
+    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
+    encoding: EncodingOption = "auto"
+    """Of CSV and TSV: auto, utf-8, cp1252 or latin-1."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +86,8 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
         DataRefused: No table, two tables of one name but for the suffix, or names that give a split in part.
         WronglyCalled: The options contradict each other.
     """
-    check_options(options)
-    chosen = file_names.choose(names, FORMATS, options.files, LAYOUT)
+    _check_options(options)
+    chosen = choose_files(names, FORMATS, options.files, LAYOUT)
     _files(sorted(chosen))
     return chosen
 
@@ -65,10 +98,11 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     Raises:
         DataRefused: An encoding cannot be told.
     """
-    return [
-        table_files.describe(_open(archive, file.name), file.name, writing_of(options))
-        for file in _files(archive.getnames())
-    ]
+    described = []
+    for file in _files(archive.getnames()):
+        with open_member(archive, file.name) as opened:
+            described.append(table_files.describe(opened, file.name, _writing(options)))
+    return described
 
 
 def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
@@ -80,19 +114,22 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
         DataRefused: Rows that do not fit; all problems, up to 20, together, after the rows that do.
         WronglyCalled: The options contradict each other.
     """
-    check_options(options)
+    _check_options(options)
     problems = Problems()
     files = _files(archive.getnames())
     columns = _Columns(options, side_kinds(archive, options))
     labels: set[str] = set()
     for file in files:
-        opened = _open(archive, file.name)
-        rows = read_rows(opened, file.name, columns.wanted, writing_of(options), problems)
-        for number, (line, cells) in enumerate(rows):
-            sample = columns.sample(file, number, line, cells, problems)
-            if sample is not None:
-                labels.add(sample.label)
-                yield sample
+        number = 0
+        with open_member(archive, file.name) as opened:
+            table = _table(opened, file.name, columns.wanted, options, problems)
+            for batch in table.batches(columns.wanted):
+                for row, cells in enumerate(batch.rows(columns.wanted)):
+                    sample = columns.sample(file, number + row, batch.place(row), cells, problems)
+                    if sample is not None:
+                        labels.add(sample.label)
+                        yield sample
+                number += len(batch)
     problems.check()
     refuse_twin_classes(sorted(labels))
 
@@ -113,21 +150,35 @@ def _side_cells(
     archive: tarfile.TarFile, options: Options, columns: Mapping[str, SideKind]
 ) -> dict[str, SideCells]:
     """Return what the cells of the side columns are, in all files."""
-    files, writing = _files(archive.getnames()), writing_of(options)
-    seen = {
-        column: SideCells(column, typed=table_files.is_typed(files[0].name, writing))
-        for column in options.side
-    }
+    files = _files(archive.getnames())
+    typed = format_of(files[0].name, options.format) in ("jsonl", "parquet")
+    seen = {column: SideCells(column, typed=typed) for column in options.side}
     # All columns are asked for, so that one that is missing is named together with the others.
     wanted = _Columns(options, columns).wanted
-    places = {column: wanted.index(column) for column in options.side}
     for file in files:
         # Rows that cannot be read are named by the second reading, together with all other problems.
-        for line, cells in read_rows(_open(archive, file.name), file.name, wanted, writing, Problems()):
-            place = _place(file, line, options)
-            for column, index in places.items():
-                seen[column].see(place, cells[index])
+        with open_member(archive, file.name) as opened:
+            for batch in _table(opened, file.name, wanted, options, Problems()).batches(wanted):
+                for row, cells in enumerate(batch.rows(options.side)):
+                    for column, cell in zip(options.side, cells, strict=True):
+                        seen[column].see(batch.place(row), cell)
     return seen
+
+
+def _table(file: IO[bytes], name: str, wanted: Sequence[str], options: Options, problems: Problems) -> Table:
+    """Return a file that has the wanted columns; of JSON lines every row is asked for them later."""
+    table = read_table(file, name, _writing(options), problems)
+    there = wanted if table.columns is None else table.columns
+    missing = [column for column in dict.fromkeys(wanted) if column not in there]
+    if missing:
+        known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
+        written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
+        raise DataRefused(
+            f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
+            f"Received: {', '.join(missing)}.{written} "
+            "Name the right column (--set text=, label=, ...); a file whose first row is data needs --set header=false."
+        )
+    return table
 
 
 class _Columns:
@@ -140,13 +191,12 @@ class _Columns:
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
-        self, file: _File, number: int, line: int, cells: Sequence[Any], problems: Problems
+        self, file: _File, number: int, place: str, cells: Sequence[Any], problems: Problems
     ) -> RawSample | None:
         """Return the sample of a row, or None after it was kept as a problem."""
         before = problems.count
         options = self._options
         values = dict(zip(self.wanted, cells, strict=True))
-        place = _place(file, line, options)
 
         def cell(column: str) -> Cell:
             return Cell(f"{place}, column {column!r}", values[column])
@@ -159,43 +209,19 @@ class _Columns:
             label=name(options.label),
             split=file.split,
             text=as_text(cell(options.text), problems),
-            target=_target(cell(options.target), problems) if options.target else None,
+            target=as_target(cell(options.target), problems) if options.target else None,
             group=name(options.group),
             time=(as_time(cell(options.time), problems) or "") if options.time else "",
-            side={column: _side(kind, cell(column), problems) for column, kind in self._kinds.items()},
+            side={column: as_side(kind, cell(column), problems) for column, kind in self._kinds.items()},
         )
         return sample if problems.count == before else None
 
 
-def _target(cell: Cell, problems: Problems) -> float | None:
-    before = problems.count
-    target = as_number(cell, problems)
-    if target is None and problems.count == before:
-        problems.add(cell.place, "a number", shown(cell.value), "Remove rows without target.")
-    return target
-
-
-def _side(kind: SideKind, cell: Cell, problems: Problems) -> str | float | None:
-    if is_missing(cell.value):
-        return None
-    if kind == "number":
-        return as_number(cell, problems)
-    if isinstance(cell.value, float) and cell.value.is_integer():
-        # pandas writes whole numbers with gaps as floats.
-        return plain_name(int(cell.value))
-    return as_name(cell, problems)
-
-
-def _place(file: _File, line: int, options: Options) -> str:
-    unit = "row" if table_files.format_of(file.name, options.format) == "parquet" else "line"
-    return f"{file.name}, {unit} {line}"
-
-
 def _files(names: Sequence[str]) -> list[_File]:
     """Return the tables in the order of their samples."""
-    splits = file_names.splits_of(names)
+    splits = splits_of(names)
     alone = len(names) == 1 and None in splits.values()
-    files = [_File(name, "" if alone else f"{file_names.stem_of(name)}/", splits[name]) for name in names]
+    files = [_File(name, "" if alone else f"{stem_of(name)}/", splits[name]) for name in names]
     counts = Counter(file.prefix for file in files)
     twins = sorted(file.name for file in files if counts[file.prefix] > 1)
     if twins:
@@ -206,10 +232,30 @@ def _files(names: Sequence[str]) -> list[_File]:
     return sorted(files, key=lambda file: file.prefix)
 
 
-def _open(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    file = archive.extractfile(name)
-    if file is None:
-        raise DataRefused(
-            f"{name} is no regular file. Expected {LAYOUT}. Run `millrace init` on the original data."
+def _writing(options: Options) -> Writing:
+    return Writing(options.format, options.delimiter, options.quoting, options.encoding, options.header)
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that contradict each other, naming all contradictions."""
+    strangers = [column for column in options.categorical if column not in options.side]
+    taken = [column for column in options.side if column in (options.text, options.label, options.target)]
+    faults = {
+        "no text column is named. Expected --set text=COLUMN": not options.text,
+        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not (
+            options.label or options.target
+        ),
+        f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
+        f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
+    }
+    problems = [message for message, fault in faults.items() if fault]
+    if problems:
+        received = ", ".join(
+            f"{name}={value!r}"
+            for name in ("text", "label", "target", "side", "categorical")
+            if (value := getattr(options, name))
         )
-    return file
+        raise WronglyCalled(
+            f"The options of kind text_table do not fit together: {'; '.join(problems)}. Received: {received}. "
+            "Give them to `millrace init` again."
+        )

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.sources.cells import is_number, label_text, numbers
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.series_row import FIX, SeriesRow
+from pipeline.sources.problems import FIX, Problems, SeriesRow, shown
 
 ALIASES = {"dimension": "dimensions"}
 """Some files of the archive write it so."""
@@ -141,7 +140,7 @@ def _channels(fields: list[str], place: str, problems: Problems) -> list[np.ndar
     for channel, text in enumerate(fields, start=1):
         cells = text.split(",")
         found, wrong = numbers(cells, MISSING)
-        values.append(found)
+        values.append(found.astype(np.float32))
         for index in wrong:
             where = f"{place}, channel {channel}, value {index + 1}"
             problems.add(where, "a number, or ? for a missing value", shown(cells[index]), FIX)

@@ -17,7 +17,7 @@ def test_every_decimal_number_is_read(values):
     """What `decimal` writes is read to the nearest float32, with blanks around it or not."""
     expected = np.array([float(value) for value in values], dtype=np.float32)
     found, wrong = numbers([f" {value}\t" for value in values])
-    np.testing.assert_array_equal(expected, found)
+    np.testing.assert_array_equal(expected, found.astype(np.float32))
     assert [] == wrong
 
 

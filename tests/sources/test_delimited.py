@@ -1,7 +1,11 @@
-"""Delimited text is read strictly; expected fields are written by hand, or come from `csv` and pandas."""
+"""Delimited text is read strictly; expected fields are written by hand, or come from `csv` and pandas.
+
+How a file is written is found out by one rule and told in words; expected dialects are written by hand.
+"""
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runtime import DataRefused
-from pipeline.sources.delimited import Dialect, read_table, records
-from pipeline.sources.dialects import dialect_of
+from pipeline.sources import delimited
+from pipeline.sources.delimited import SAMPLE_BYTES, Dialect, dialect_of, in_words, read_delimited, records
 from pipeline.sources.problems import Problems
 from pipeline.sources.text_file import MAX_LINE_BYTES
+from tests.sources.mutations import mutations
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 COMMA = Dialect(",")
@@ -22,9 +27,17 @@ COMMA = Dialect(",")
 def fields(content, dialect=COMMA):
     """Return the fields of all rows, or raise with all problems."""
     problems = Problems()
-    rows = [row.fields for row in records(io.BytesIO(content), "a.csv", dialect, problems)]
+    _, rows = read(content, replace(dialect, header=False), problems)
     problems.check()
-    return rows
+    return [row for _, row in rows]
+
+
+def read(content, dialect, problems):
+    """Return the columns, and each row's line and fields."""
+    table = read_delimited(io.BytesIO(content), "a.csv", dialect, problems)
+    batches = list(table.batches(table.columns))
+    rows = [list(row) for batch in batches for row in batch.rows(table.columns)]
+    return table.columns, list(zip([line for batch in batches for line in batch.numbers], rows, strict=True))
 
 
 def refusal(content, dialect=COMMA):
@@ -130,22 +143,68 @@ def test_a_line_without_end_is_refused():
 
 def test_columns_come_from_the_header_or_are_numbered():
     """Without a header the columns are called 1, 2, 3 and the first row is data."""
-    problems = Problems()
-    table = read_table(io.BytesIO(b"a,b\n1,2\n"), "a.csv", COMMA, problems)
-    assert (("a", "b"), [(2, ["1", "2"])]) == (table.columns, [tuple(row) for row in table.rows])
-    table = read_table(io.BytesIO(b"a,b\n1,2\n"), "a.csv", Dialect(",", header=False), problems)
-    assert (("1", "2"), [["a", "b"], ["1", "2"]]) == (table.columns, [row.fields for row in table.rows])
+    assert (("a", "b"), [(2, ["1", "2"])]) == read(b"a,b\n1,2\n", COMMA, Problems())
+    assert (("1", "2"), [(1, ["a", "b"]), (2, ["1", "2"])]) == read(
+        b"a,b\n1,2\n", Dialect(",", header=False), Problems()
+    )
+
+
+def test_blanks_and_a_hash_may_be_no_part_of_the_names():
+    """Where a source says so; two columns that are called alike then are refused."""
+    content = io.BytesIO(b"# id , x\n1,2\n")
+    assert ("id", "x") == read_delimited(content, "a.csv", COMMA, Problems(), plain_names=True).columns
+    with pytest.raises(DataRefused, match="'x' empty or more than once"):
+        read_delimited(io.BytesIO(b"x, x\n1,2\n"), "a.csv", COMMA, Problems(), plain_names=True)
+
+
+PLAIN = b"a,b\n" + "1,x \u00e9\r\n".encode() + b",\n-2e3,NA\n" + b"4,\xc2\x85\n"
+QUOTED = b'a,b\n1,"x, ""y"""\r\n"",\n"-2e3",NA\n'
+
+
+@pytest.mark.parametrize("dialect", [COMMA, Dialect(",", "none"), Dialect(",", encoding="latin-1")])
+@pytest.mark.parametrize("block_bytes", [1, 16, 1 << 20])
+def test_blocks_that_are_cut_up_at_once_hold_what_reading_row_by_row_finds(monkeypatch, dialect, block_bytes):
+    """Rows, lines and problems do not depend on where a block ends or which of the two ways reads it."""
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
+    headless = replace(dialect, header=False)
+    for content in [PLAIN, QUOTED, *mutations(PLAIN * 2, 200, seed=5), *mutations(QUOTED * 2, 200, seed=6)]:
+        found, expected = [], []
+        for rows, read_all in ((found, row_by_row), (expected, at_once)):
+            problems = Problems()
+            try:
+                rows += read_all(content, headless, problems)
+                problems.check()
+            except DataRefused as refused:
+                rows.append(str(refused))
+        assert expected == found, content
+
+
+def row_by_row(content, dialect, problems):
+    """Return lines and fields as `records` has them."""
+    rows = list(filter(None, records(io.BytesIO(content), "a.csv", dialect, problems)))
+    if not rows and not problems.count:
+        raise DataRefused("a.csv is empty. Expected rows. Received: no row. Check the file.")
+    return [(row.line, row.fields) for row in rows] if not problems.count else []
+
+
+def at_once(content, dialect, problems):
+    """Return lines and fields as batches have them."""
+    rows = read(content, dialect, problems)[1]
+    return rows if not problems.count else []
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"a,a\n1,2\n", b"a,\n1,2\n", b"a, \n1,2\n"])
 def test_a_header_that_names_no_columns_is_refused(content):
     """An empty file, one name twice, and names that are empty or blank."""
     with pytest.raises(DataRefused, match=r"a\.csv"):
-        read_table(io.BytesIO(content), "a.csv", COMMA, Problems())
+        read(content, COMMA, Problems())
 
 
 @given(
-    st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=3, max_size=3))
+    st.lists(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=3, max_size=3),
+        min_size=1,
+    )
 )
 def test_what_csv_writes_is_read_back(rows):
     """Any table that Python's csv module writes comes back field by field."""
@@ -173,7 +232,8 @@ def test_real_files_equal_what_pandas_reads(name, stated, quoting, num_rows):
     with path.open("rb") as file:
         dialect = dialect_of(file, path.name, **stated)
         problems = Problems()
-        rows = [row.fields for row in read_table(file, path.name, dialect, problems).rows]
+        table = read_delimited(file, path.name, dialect, problems)
+        rows = [row for batch in table.batches(table.columns) for row in batch.rows(table.columns)]
         problems.check()
     expected = pd.read_csv(
         path,
@@ -186,3 +246,93 @@ def test_real_files_equal_what_pandas_reads(name, stated, quoting, num_rows):
     )
     assert num_rows == len(rows)
     np.testing.assert_array_equal(expected.to_numpy(dtype=object), np.array(rows, dtype=object))
+
+
+def detected(content, name="a.csv", **stated):
+    """Return the dialect that is found for a content."""
+    return dialect_of(io.BytesIO(content), name, **stated)
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter", "quoting"),
+    [
+        (b"a,b\n1,2\n", ",", "minimal"),
+        (b"a;b\n1,5;2\n", ";", "minimal"),
+        (b"a|b\n1|2\n", "|", "minimal"),
+        (b"a\tb, c, d\n1\t2, x\n", "\t", "minimal"),
+        (b'a\tb\n1\t"2" x\n', "\t", "none"),
+        (b'a,b\n"x;y\nz;",2\n', ",", "minimal"),
+        (b"a\n1\n", ",", "minimal"),
+        (b"a,b,c\n1,2,3\n1,2\n", ",", "minimal"),
+    ],
+)
+def test_the_dialect_is_the_one_with_the_fewest_odd_rows(content, delimiter, quoting):
+    """A single odd row changes nothing, one column is the last resort."""
+    found = detected(content)
+    assert (delimiter, quoting) == (found.delimiter, found.quoting)
+
+
+def test_the_suffix_decides_between_delimiters_that_fit():
+    """Both tab and comma divide these rows in two."""
+    content = b"a,x\tb\n1,y\t2\n"
+    assert [",", "\t"] == [detected(content, name).delimiter for name in ("a.csv", "a.tsv")]
+
+
+def test_a_stated_dialect_is_not_questioned():
+    """Each part that is stated stays, and only the others are called detected."""
+    found = detected(b"a,b;c\n", delimiter="semicolon", quoting="none", encoding="latin-1", header=False)
+    assert Dialect(";", "none", "latin-1", header=False) == found
+    assert {"quoting", "encoding"} == detected(b"a,b\n", delimiter="comma").detected
+
+
+def test_a_dialect_reads_like_a_sentence():
+    """People see how their file is read, and what of it was a guess."""
+    found = detected(b"\xef\xbb\xbfa,b\n1,2\n", delimiter="comma")
+    assert (
+        "comma between fields, fields may stand in double quotes (detected), "
+        "UTF-8 with byte order mark (detected), first row names the columns"
+    ) == in_words(found)
+    assert "tab between fields, quotes mean nothing, Latin-1, no header" == in_words(
+        Dialect("\t", "none", "latin-1", header=False)
+    )
+
+
+def test_a_field_cut_by_the_end_of_the_sample_does_not_count():
+    """A quoted field that begins before 1 MiB and ends after it is no reason to distrust quotes."""
+    row = b'"a ""quoted"" text",b\n'
+    content = row * (SAMPLE_BYTES // len(row) - 1) + b'"' + b"line\n" * 1000 + b'",b\n'
+    assert "minimal" == detected(content).quoting
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"plain\n", ("utf-8", False)),
+        ("\u00e9t\u00e9\n".encode(), ("utf-8", False)),
+        (b"\xef\xbb\xbfa\n", ("utf-8", True)),
+        ("\u00e9t\u00e9, na\u00efve \u2026\n".encode("cp1252"), ("cp1252", False)),
+        (b"a\x85b\n", ("cp1252", False)),
+        ("x\u00e9".encode()[:-1], ("cp1252", False)),
+        (b"x" * ((1 << 20) - 1) + "\u00e9".encode(), ("utf-8", False)),
+    ],
+    ids=["ASCII", "UTF-8", "BOM", "cp1252", "NEL", "one byte", "across a chunk"],
+)
+def test_the_encoding_is_utf_8_or_else_cp1252(content, expected):
+    """One rule, applied to the whole file."""
+    found = detected(content)
+    assert expected == (found.encoding, found.bom)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("\u00e9t\u00e9 na\u00efve\n".encode() + b"\xff\n", "damaged UTF-8"),
+        (b"a\x81b\n", "bytes that cp1252 does not know"),
+        ("a,b\n".encode("utf-16"), "UTF-16"),
+    ],
+    ids=["damaged", "undefined", "UTF-16"],
+)
+def test_an_encoding_that_cannot_be_told_is_refused(content, said):
+    """Damaged UTF-8 does not become cp1252, and UTF-16 is recognised by its mark."""
+    with pytest.raises(DataRefused, match=said):
+        detected(content)

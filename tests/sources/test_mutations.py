@@ -16,7 +16,7 @@ import pytest
 from pipeline.runtime import UserError
 from pipeline.sample_rows import MISSING
 from pipeline.sources import idx, series_archive, text_table
-from pipeline.sources.dialects import dialect_of
+from pipeline.sources.delimited import dialect_of
 from tests.sources.mutations import mutations
 from tests.sources.read_source import read_source
 

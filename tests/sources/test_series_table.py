@@ -195,11 +195,13 @@ GOOD = "time,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n"
         (GOOD + "2024-01-03,x,inf\nsoon,1,1e39\n", {},
          ["line 4, column 'x'", "'x'", "line 4, column 'y'", "'inf'", "line 5, column 'time'", "'soon'", "'1e39'"]),
         (GOOD + "2024-01-03,1\n2024-01-04,1,2,3\n2024-01-05,1,bad\n", {},
-         ["line 4: expected 3 cells; received 2", "line 5: expected 3 cells; received 4", "line 6, column 'y'"]),
+         ["line 4: expected 3 fields, as in the first row; received 2", "line 5: expected 3 fields", "received 4 in",
+          "line 6, column 'y'"]),
         (GOOD + "\n2024-01-03,1,2\n", {}, ["line 4: expected a row; received an empty line"]),
         (GOOD + '2024-01-03,"1,2\n2024-01-04,1,2\n', {}, ["line 4"]),
         (GOOD + '2024-01-03,"1"2,2\n', {}, ["line 4, column 15", "closing quote"]),
-        (GOOD + '2024-01-03,"1\n",2\n', {}, ["column 'x'", "a cell that ends in its line"]),
+        (GOOD + '2024-01-03,"1\n",2\n2024-01-04,q,2\n', {}, ["line 4, column 'x'", "'1\\n'", "line 6, column 'x'"]),
+        (GOOD + '2024-01-03,"a\nb",2\n', {"id": "x"}, ["line 4, column 'x'", "a cell that ends in its line"]),
         (GOOD + "2024-02-30,1,2\n,1,2\n", {}, ["'2024-02-30'", "line 5, column 'time'"]),
         (GOOD + "2024-01-03T00:00:00Z,1,2\n", {}, ["line 4", "wall clock, as above"]),
         (GOOD, {"time": "date", "drop": ["z"]}, ["a column 'date'", "a column 'z'"]),
@@ -211,7 +213,7 @@ GOOD = "time,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n"
         (GOOD.replace("1,2", ",2"), {"id": "x"}, ["line 2, column 'x'", "an id"]),
         (GOOD + "2024-01-02,5,6\n", {}, ["line 4", "one row per step"]),
         ("time,x,x\n2024-01-01,1,2\n", {}, ["line 1"]),
-        ("#time,x, x\n2024-01-01,1,2\n", {}, ["does not name its columns"]),
+        ("#time,x, x\n2024-01-01,1,2\n", {}, ["line 1 does not name the columns"]),
         ("time,x\n", {}, ["at least one row"]),
         ("", {}, ["empty"]),
         (b"time,x\n2024-01-01,\xff\xfe\xfa\n", {"encoding": "utf-8"}, ["t.csv"]),
@@ -237,7 +239,7 @@ def test_line_numbers_hold_across_batches():
     lines[100_000] = "100000"
     with pytest.raises(DataRefused) as refused:
         read("time,x\n" + "\n".join(lines), time_format="seconds")
-    for message in ("line 100002: expected 2 cells", "line 250002, column 'x'", "'oops'"):
+    for message in ("line 100002: expected 2 fields", "line 250002, column 'x'", "'oops'"):
         assert message in str(refused.value)
 
 
