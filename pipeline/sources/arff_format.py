@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.sources.cells import label_text, numbers
-from pipeline.sources.problems import FIX, Problems, SeriesRow, shown, without_padding
+from pipeline.sources.problems import ARCHIVE_FIX, Problems, SeriesRow, shown, without_padding
 
 ATTRIBUTE = re.compile(r"@attribute\s+('[^']*'|\"[^\"]*\"|\S+)\s+(.*)", re.IGNORECASE)
 RELATIONAL = re.compile(r"\s*(['\"])(.*)\1\s*,(.*)", re.DOTALL)
@@ -48,7 +48,7 @@ def rows(lines: Iterator[str], name: str, problems: Problems) -> Iterator[Series
         if row.series.shape[1] == channels:
             yield row
         else:
-            problems.add(f"{place}, channels", str(channels), str(row.series.shape[1]), FIX)
+            problems.add(f"{place}, channels", str(channels), str(row.series.shape[1]), ARCHIVE_FIX)
 
 
 def _read_header(numbered: Iterator[tuple[int, str]], name: str, problems: Problems) -> _Header | None:
@@ -65,9 +65,9 @@ def _read_header(numbered: Iterator[tuple[int, str]], name: str, problems: Probl
         kind = match[2].strip() if match else ""
         if kind.lower() not in (*NUMERIC, "relational") and not (kind.startswith("{") and kind.endswith("}")):
             expected = "@attribute NAME numeric, relational or {classes}; @end, @data or %"
-            problems.add(f"{name}, line {number}", expected, shown(text), FIX)
+            problems.add(f"{name}, line {number}", expected, shown(text), ARCHIVE_FIX)
         attributes.append(kind)
-    problems.add(name, "a line @data", "the end of the file", FIX)
+    problems.add(name, "a line @data", "the end of the file", ARCHIVE_FIX)
     return None
 
 
@@ -81,7 +81,7 @@ def _header(attributes: list[str], name: str, problems: Problems) -> _Header | N
         expected = (
             "one numeric attribute per step (all within one relational attribute, or none), then the classes"
         )
-        problems.add(f"{name}, attributes", expected, shown(", ".join(attributes)), FIX)
+        problems.add(f"{name}, attributes", expected, shown(", ".join(attributes)), ARCHIVE_FIX)
         return None
     return _Header(steps, relational, _nominal(attributes[-1]))
 
@@ -104,7 +104,7 @@ def _read_row(line: str, number: int, header: _Header, place: str, problems: Pro
     if header.relational:
         match = RELATIONAL.fullmatch(line)
         if match is None:
-            problems.add(place, "a quoted relational cell, a comma and a class", shown(line), FIX)
+            problems.add(place, "a quoted relational cell, a comma and a class", shown(line), ARCHIVE_FIX)
             return None
         channels, answer = match[2].split("\\n"), match[3]
     else:
@@ -112,7 +112,7 @@ def _read_row(line: str, number: int, header: _Header, place: str, problems: Pro
         channels = [values]
     label = label_text(_unquoted(answer))
     if label not in header.labels:
-        problems.add(f"{place}, class", f"one of {', '.join(header.labels)}", shown(answer), FIX)
+        problems.add(f"{place}, class", f"one of {', '.join(header.labels)}", shown(answer), ARCHIVE_FIX)
     columns = [
         _channel(text, header.steps, f"{place}, channel {index}", problems)
         for index, text in enumerate(channels, start=1)
@@ -121,7 +121,7 @@ def _read_row(line: str, number: int, header: _Header, place: str, problems: Pro
         return None
     series = without_padding(np.stack(columns, axis=1))
     if not len(series):
-        problems.add(place, "at least one value", "none", FIX)
+        problems.add(place, "at least one value", "none", ARCHIVE_FIX)
         return None
     return SeriesRow(number, series, label)
 
@@ -131,7 +131,7 @@ def _channel(text: str, steps: int, place: str, problems: Problems) -> np.ndarra
     values, wrong = numbers(cells, MISSING)
     for index in wrong:
         where = f"{place}, value {index + 1}"
-        problems.add(where, "a number, or ? for a missing value", shown(cells[index]), FIX)
+        problems.add(where, "a number, or ? for a missing value", shown(cells[index]), ARCHIVE_FIX)
     if len(cells) != steps:
-        problems.add(f"{place}, values", str(steps), str(len(cells)), FIX)
+        problems.add(f"{place}, values", str(steps), str(len(cells)), ARCHIVE_FIX)
     return values.astype(np.float32)

@@ -155,7 +155,8 @@ def dialect_of(
     whole = len(sample) < SAMPLE_BYTES
     if not whole:
         sample = sample[: sample.rfind(b"\n") + 1] or sample
-    ways = [(mark, rule) for mark in _delimiters(name, delimiter) for rule in _rules(quoting)]
+    rules: list[Quoting] = ["minimal", "none"] if quoting == "auto" else [quoting]
+    ways = [(mark, rule) for mark in _delimiters(name, delimiter) for rule in rules]
     best = min(ways, key=lambda way: _misfit(sample, known, *way, whole=whole)) if len(ways) > 1 else ways[0]
     stated = {"delimiter": delimiter, "quoting": quoting, "encoding": encoding}
     return Dialect(
@@ -385,24 +386,28 @@ def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
 def _fields(
     line: Line, more: Iterator[Line], name: str, dialect: Dialect, problems: Problems
 ) -> list[str] | None:
-    quotes = dialect.quoting == "minimal" and '"' in line.text
-    if not quotes and "\r" not in line.text:
-        return line.text.split(dialect.delimiter)  # nearly every line of nearly every file
     try:
-        return _Row(line, more, dialect).fields() if quotes else _plain(line.text, dialect.delimiter)
+        if dialect.quoting == "minimal" and '"' in line.text:
+            return _Row(line, more, dialect).fields()
     except _OddRow as odd:
-        problems.add(f"{name}, line {odd.line or line.number}, column {odd.column}", *odd.message)
+        problems.add(f"{name}, line {odd.line}, column {odd.column}", *odd.message)
         return None
+    column = line.text.find("\r") + 1
+    if column:
+        place = f"{name}, line {line.number}, column {column}"
+        problems.add(place, "LF or CR LF as line end", "CR alone", "Convert the line ends to LF.")
+        return None
+    return line.text.split(dialect.delimiter)
 
 
 class _OddRow(Exception):
     """A row that breaks a rule, with the line, the column (characters from 1) and the message's three parts."""
 
-    def __init__(self, column: int, expected: str, received: str, fix: str, line: int = 0) -> None:
+    def __init__(self, column: int, expected: str, received: str, line: int) -> None:
         super().__init__(received)
         self.line = line
         self.column = column
-        self.message = (expected, received, fix)
+        self.message = (expected, received, ALONE)
 
 
 class _Row:
@@ -472,14 +477,7 @@ class _Row:
         self._line = line
 
     def _odd(self, column: int, expected: str, received: str) -> _OddRow:
-        return _OddRow(column + 1, expected, received, ALONE, self._line.number)
-
-
-def _plain(text: str, delimiter: str) -> list[str]:
-    column = text.find("\r")
-    if column >= 0:
-        raise _OddRow(column + 1, "LF or CR LF as line end", "CR alone", "Convert the line ends to LF.")
-    return text.split(delimiter)
+        return _OddRow(column + 1, expected, received, self._line.number)
 
 
 def _stripped(names: Sequence[str]) -> tuple[str, ...]:
@@ -493,10 +491,6 @@ def _delimiters(name: str, option: DelimiterOption) -> list[str]:
         return [DELIMITERS[option]]
     tabs = PurePosixPath(name).suffix.lower() in TAB_SUFFIXES
     return sorted(DELIMITERS.values(), key=lambda mark: (mark == "\t") != tabs)
-
-
-def _rules(option: QuotingOption) -> list[Quoting]:
-    return ["minimal", "none"] if option == "auto" else [option]
 
 
 def _misfit(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.sources.cells import label_text, numbers
-from pipeline.sources.problems import FIX, Problems, SeriesRow, shown, without_padding
+from pipeline.sources.problems import ARCHIVE_FIX, Problems, SeriesRow, shown, without_padding
 
 MISSING = frozenset(["NaN", "nan", "?"])
 SPACES = re.compile(r"[ \t]+")
@@ -42,18 +42,18 @@ def _rows(lines: Iterator[tuple[str, list[str]]], name: str, problems: Problems)
         before = problems.count
         columns = len(cells) if columns is None else columns
         if len(cells) != columns:
-            problems.add(place, f"{columns} values, as in the first line", str(len(cells)), FIX)
+            problems.add(place, f"{columns} values, as in the first line", str(len(cells)), ARCHIVE_FIX)
         label = label_text(cells[0])
         if not label:
-            problems.add(f"{place}, column 1", "a class", shown(cells[0]), FIX)
+            problems.add(f"{place}, column 1", "a class", shown(cells[0]), ARCHIVE_FIX)
         values, wrong = numbers(cells[1:], MISSING)
         for index in wrong:
             where = f"{place}, column {index + 2}"
-            problems.add(where, "a number, or NaN for a missing value", shown(cells[index + 1]), FIX)
+            problems.add(where, "a number, or NaN for a missing value", shown(cells[index + 1]), ARCHIVE_FIX)
         series = without_padding(values[:, None].astype(np.float32))
         if not len(series) and not wrong:
             problems.add(
-                place, "a class and at least one value", f"{len(cells)} columns without a value", FIX
+                place, "a class and at least one value", f"{len(cells)} columns without a value", ARCHIVE_FIX
             )
         if problems.count == before:
             yield SeriesRow(number, series, label)

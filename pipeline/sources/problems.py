@@ -9,6 +9,8 @@ from pipeline.runtime import DataRefused
 LIMIT = 20
 """Reading stops here: a file with so many problems is read by the wrong rules, and says nothing new."""
 SHOWN_CHARACTERS = 60
+ARCHIVE_FIX = "Compare the file with the archive's copy, and download it again."
+"""What to do about a file that contradicts its own format."""
 
 
 class Problems:
@@ -81,10 +83,6 @@ def shown(value: object) -> str:
 
 def _counted(count: int) -> str:
     return "1 problem" if count == 1 else f"{count} problems"
-
-
-FIX = "Compare the file with the archive's copy, and download it again."
-"""What to do about a file that contradicts its own format."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pipeline.runtime import DataRefused
 from pipeline.sources import arff_format, label_first_format, ts_format
-from pipeline.sources.problems import FIX, Problems, SeriesRow, shown
+from pipeline.sources.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
 from pipeline.sources.raw_sample import GivenSplit, RawSample
 from pipeline.sources.text_file import open_member
 
@@ -107,7 +107,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             if not problems.count:
                 yield _sample(row, f"{split}/{count - 1:08d}" if split else f"{count - 1:08d}", split)
         if not count and not problems.count:
-            problems.add(member, "at least one series", "none", FIX)
+            problems.add(member, "at least one series", "none", ARCHIVE_FIX)
     problems.check()
 
 
@@ -127,9 +127,9 @@ def _rows(archive: tarfile.TarFile, member: str, problems: Problems) -> Iterator
 
 def _check(row: SeriesRow, place: str, channels: int, options: Options, problems: Problems) -> None:
     if row.series.shape[1] != channels:
-        problems.add(f"{place}, channels", f"{channels}, as before", str(row.series.shape[1]), FIX)
+        problems.add(f"{place}, channels", f"{channels}, as before", str(row.series.shape[1]), ARCHIVE_FIX)
     if NO_LABEL.search(row.label):
-        problems.add(f"{place}, class", "a class of printable UTF-8", shown(row.label), FIX)
+        problems.add(f"{place}, class", "a class of printable UTF-8", shown(row.label), ARCHIVE_FIX)
     missing = int(np.isnan(row.series).sum())
     if missing and options.missing == "fail":
         fix = "Fill them in, or run `millrace init` again with --set missing=keep."

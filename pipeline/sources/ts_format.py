@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.sources.cells import is_number, label_text, numbers
-from pipeline.sources.problems import FIX, Problems, SeriesRow, shown
+from pipeline.sources.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
 
 ALIASES = {"dimension": "dimensions"}
 """Some files of the archive write it so."""
@@ -74,14 +74,16 @@ def _read_header(numbered: Iterator[tuple[int, str]], name: str, problems: Probl
         key = ALIASES.get(tag[1:].lower(), tag[1:].lower())
         place = f"{name}, line {number}"
         if not tag.startswith("@") or key not in TAGS or key in seen:
-            problems.add(place, f"one of @{', @'.join(sorted(TAGS))}, each once, or #", shown(text), FIX)
+            problems.add(
+                place, f"one of @{', @'.join(sorted(TAGS))}, each once, or #", shown(text), ARCHIVE_FIX
+            )
         elif key == "data":
             _check_header(header, name, problems)
             return header
         else:
             _take(header, key, values, place, problems)
         seen.add(key)
-    problems.add(name, "a line @data", "the end of the file", FIX)
+    problems.add(name, "a line @data", "the end of the file", ARCHIVE_FIX)
     return None
 
 
@@ -92,10 +94,10 @@ def _take(header: _Header, key: str, values: list[str], place: str, problems: Pr
         if first.isascii() and first.isdigit() and int(first[:18]) > 0 and len(values) == 1:
             header.counts[key] = int(first[:18])
         else:
-            problems.add(place, "a whole number of at least 1", shown(" ".join(values)), FIX)
+            problems.add(place, "a whole number of at least 1", shown(" ".join(values)), ARCHIVE_FIX)
     elif key in FLAGS:
         if first not in ("true", "false"):
-            problems.add(place, "true or false", shown(" ".join(values)), FIX)
+            problems.add(place, "true or false", shown(" ".join(values)), ARCHIVE_FIX)
         header.flags[key] = first == "true"
         if key == "classlabel":
             header.labels = tuple(label_text(value) for value in values[1:])
@@ -108,10 +110,12 @@ def _check_header(header: _Header, name: str, problems: Problems) -> None:
             f"{name}, @timeStamps", "false", "true", "Use --kind series_table for series with time stamps."
         )
     if header.says("classlabel") and header.says("targetlabel"):
-        problems.add(f"{name}, header", "a class or a target", "@classLabel true and @targetLabel true", FIX)
+        problems.add(
+            f"{name}, header", "a class or a target", "@classLabel true and @targetLabel true", ARCHIVE_FIX
+        )
     if header.says("univariate") and header.counts.get("dimensions", 1) != 1:
         received = f"@dimensions {header.counts['dimensions']}"
-        problems.add(f"{name}, header", "one dimension (@univariate true)", received, FIX)
+        problems.add(f"{name}, header", "one dimension (@univariate true)", received, ARCHIVE_FIX)
 
 
 def _read_row(line: str, number: int, header: _Header, name: str, problems: Problems) -> SeriesRow | None:
@@ -124,10 +128,10 @@ def _read_row(line: str, number: int, header: _Header, name: str, problems: Prob
     values = _channels(fields, place, problems)
     label = label_text(answer)
     if has_target and not is_number(answer):
-        problems.add(f"{place}, target", "a number", shown(answer), FIX)
+        problems.add(f"{place}, target", "a number", shown(answer), ARCHIVE_FIX)
     if has_label and (not label or (header.labels and label not in header.labels)):
         expected = f"one of @classLabel {' '.join(header.labels)}"
-        problems.add(f"{place}, class", expected, shown(answer), FIX)
+        problems.add(f"{place}, class", expected, shown(answer), ARCHIVE_FIX)
     if problems.count > before:
         return None
     series = np.stack(values, axis=1)
@@ -143,11 +147,11 @@ def _channels(fields: list[str], place: str, problems: Problems) -> list[np.ndar
         values.append(found.astype(np.float32))
         for index in wrong:
             where = f"{place}, channel {channel}, value {index + 1}"
-            problems.add(where, "a number, or ? for a missing value", shown(cells[index]), FIX)
+            problems.add(where, "a number, or ? for a missing value", shown(cells[index]), ARCHIVE_FIX)
     lengths = [len(channel) for channel in values]
     if len(set(lengths)) != 1:
         received = ", ".join(map(str, lengths)) if lengths else "none"
-        problems.add(f"{place}, steps per channel", "channels of one length", received, FIX)
+        problems.add(f"{place}, steps per channel", "channels of one length", received, ARCHIVE_FIX)
     return values
 
 
@@ -158,9 +162,11 @@ def _fits(
     before = problems.count
     steps, found = row.series.shape
     if found != channels:
-        problems.add(f"{place}, channels", str(channels), str(found), FIX)
+        problems.add(f"{place}, channels", str(channels), str(found), ARCHIVE_FIX)
     if header.says("equallength") and steps != length:
-        problems.add(f"{place}, steps (@equalLength true)", str(length), str(steps), FIX)
+        problems.add(f"{place}, steps (@equalLength true)", str(length), str(steps), ARCHIVE_FIX)
     if not header.says("missing", otherwise=True) and bool(np.isnan(row.series).any()):
-        problems.add(f"{place}, values (@missing false)", "a number everywhere", "a missing value", FIX)
+        problems.add(
+            f"{place}, values (@missing false)", "a number everywhere", "a missing value", ARCHIVE_FIX
+        )
     return problems.count == before

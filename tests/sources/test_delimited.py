@@ -167,7 +167,13 @@ def test_blocks_that_are_cut_up_at_once_hold_what_reading_row_by_row_finds(monke
     """Rows, lines and problems do not depend on where a block ends or which of the two ways reads it."""
     monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
     headless = replace(dialect, header=False)
-    for content in [PLAIN, QUOTED, *mutations(PLAIN * 2, 200, seed=5), *mutations(QUOTED * 2, 200, seed=6)]:
+    for content in [
+        PLAIN,
+        QUOTED,
+        b"a,b\n\xef\xbb\xbfc,d\n",
+        *mutations(PLAIN * 2, 200, seed=5),
+        *mutations(QUOTED * 2, 200, seed=6),
+    ]:
         found, expected = [], []
         for rows, read_all in ((found, row_by_row), (expected, at_once)):
             problems = Problems()
