@@ -1,10 +1,10 @@
 """Parameters of an example in the place of params.yaml, without losing what stands there."""
 
-import subprocess
 from pathlib import Path
 
 from pipeline import paths, runtime
 from pipeline.artifacts import write_bytes
+from pipeline.repository import file_at
 
 EXAMPLES_DIR = Path("examples")
 
@@ -33,7 +33,7 @@ def example_params(name: str, force: bool) -> bytes:
     if not paths.PARAMS_YAML.is_file() or force:
         return known[name]
     present = paths.PARAMS_YAML.read_bytes()
-    if present not in known.values() and present != _committed(paths.PARAMS_YAML):
+    if present not in known.values() and present != file_at("HEAD", paths.PARAMS_YAML):
         raise runtime.NotPermitted(
             f"params.yaml holds changes that are not committed, and {path} would replace them. "
             f"Expected a committed or untouched params.yaml. Received: --example {name}. "
@@ -47,12 +47,3 @@ def replace_params(content: bytes) -> None:
     if paths.PARAMS_YAML.is_file() and paths.PARAMS_YAML.read_bytes() != content:
         write_bytes(Path("params.yaml.bak"), paths.PARAMS_YAML.read_bytes())
     write_bytes(paths.PARAMS_YAML, content)
-
-
-def _committed(path: Path) -> bytes | None:
-    """Return a file as git's last commit has it; None without git or without such a file."""
-    try:
-        done = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from pipeline import paths
 from pipeline.artifacts import read_json, write_text
 from pipeline.installed import differing_packages
-from pipeline.retraining import dvc_places
+from pipeline.repository import DVC_CONFIG, DVC_CONFIG_LOCAL, dvc_config_for, git
 from pipeline.runtime import ServiceDown, StorageFailed, UserError
-from pipeline.version_origin import Origin, git
+from pipeline.version_origin import Origin
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,10 +67,10 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
 
 def _configure_dvc(folder: Path) -> None:
     """Give a worktree the remotes that the project has today, with the keys to them, but caches of its own."""
-    shutil.copyfile(dvc_places.SHARED, folder / dvc_places.SHARED)
-    write_text(folder / dvc_places.LOCAL, dvc_places.settings_for(Path.cwd(), folder, own_cache=True))
+    shutil.copyfile(DVC_CONFIG, folder / DVC_CONFIG)
+    write_text(folder / DVC_CONFIG_LOCAL, dvc_config_for(Path.cwd(), folder, own_cache=True))
     # It may hold credentials of a remote.
-    (folder / dvc_places.LOCAL).chmod(0o600)
+    (folder / DVC_CONFIG_LOCAL).chmod(0o600)
 
 
 def _remove(folder: Path) -> None:

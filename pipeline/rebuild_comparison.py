@@ -9,9 +9,10 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.artifacts import file_digest, read_json
+from pipeline.repository import Stages, without_register
 from pipeline.strict_yaml import read_yaml
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
-from pipeline.version_origin import Origin, Stages, without_register
+from pipeline.version_origin import Origin
 
 IDENTICAL, TOLERABLE, DIFFERENT = "bit-identical", "equal within tolerance", "differs"
 ENVIRONMENT = ("requirements.lock",)

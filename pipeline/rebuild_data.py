@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import httpx
 from pipeline import paths
 from pipeline.artifacts import file_digest, write_json
 from pipeline.gather import gather
+from pipeline.repository import dvc_cache
 from pipeline.runtime import DataRefused, ServiceDown, UserError
 from pipeline.source_file import Source, read_source, stored_tar
 from pipeline.version_origin import Origin
@@ -81,10 +83,9 @@ def data_places(origin: Origin, source: Source) -> dict[str, Path]:
     places = {"this project's store": stored_tar(source.sha256)}
     fetched = origin.stages.get("fetch", {}).get("outs", [])
     md5 = next((str(out["md5"]) for out in fetched if out["path"] == TAR), "")
-    asked = subprocess.run([*DVC, "cache", "dir"], capture_output=True, text=True, check=False)
-    if md5 and asked.returncode == 0:
-        cache = Path(asked.stdout.strip().splitlines()[-1])
-        places["DVC's cache"] = cache / "files/md5" / md5[:2] / md5[2:]
+    if md5:
+        with suppress(OSError):
+            places["DVC's cache"] = dvc_cache() / "files/md5" / md5[:2] / md5[2:]
     return places
 
 

@@ -91,7 +91,7 @@ class Children:
             ChildFailed: With the exit code and message of the stage that failed.
         """
         answer = self.dvc("repro", target)
-        if answer.code and self._run([sys.executable, "-m", "pipeline.torn_lock"], self.tree).code == 0:
+        if answer.code and self._run([sys.executable, "-m", "pipeline.repository"], self.tree).code == 0:
             answer = self.dvc("repro", target)
         if answer.code:
             raise self.failure(f"dvc repro {target}")
