@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 
 from pipeline import paths
 from pipeline.artifacts import write_text
+from pipeline.processes import naming_us
 
 LIVE_DIR = paths.STATE_DIR / "live"
 
@@ -104,14 +105,13 @@ def start_follower(candidate: str) -> subprocess.Popen[bytes]:
     """
     output_path = live_path(candidate).with_suffix(".follower.log")
     output_path.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"MILLRACE_PARENT": str(os.getpid())}
     with output_path.open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "pipeline.follow", candidate],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=naming_us(),
         )
 
 

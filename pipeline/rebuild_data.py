@@ -1,7 +1,6 @@
 """The raw data that a version was made from, found again by its sha256: stored here, at a DVC remote, or read anew."""
 
 import shutil
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 from pipeline import paths
 from pipeline.artifacts import file_digest, write_json
 from pipeline.gather import gather
+from pipeline.processes import run
 from pipeline.repository import dvc_cache
 from pipeline.runtime import DataRefused, ServiceDown, UserError
 from pipeline.source_file import Source, read_source, stored_tar
@@ -101,12 +101,12 @@ def _pulled(origin: Origin, tree: Path, source: Source) -> bool:
     # Not the dvc.lock of the commit, which knows the run before.
     lock = tree / paths.DVC_LOCK
     write_json(lock, {"schema": "2.0", "stages": {"fetch": origin.stages["fetch"]}})
-    done = subprocess.run([*DVC, "pull", TAR], cwd=tree, check=False, stdout=sys.stderr)
+    done = run([*DVC, "pull", TAR], folder=tree, out=sys.stderr)
     lock.unlink(missing_ok=True)
     if (tree / TAR).is_file() and file_digest(tree / TAR, "sha256") == source.sha256:
         return True
     silent = _silence(_dvc_setting(tree, f"remote.{remote}.url"))
-    if silent or done.returncode == DVC_UNEXPECTED:
+    if silent or done.code == DVC_UNEXPECTED:
         raise ServiceDown(
             f"The DVC remote {remote} cannot be asked for the data. Expected `dvc pull {TAR}` to work. Received: "
             f"{silent or 'an error of DVC, which stands above'}. Run it again once the remote answers."
@@ -129,5 +129,4 @@ def _silence(url: str) -> str:
 
 def _dvc_setting(tree: Path, name: str) -> str:
     """Return a setting of DVC, wherever it is configured; "" if it is not."""
-    asked = subprocess.run([*DVC, "config", name], cwd=tree, capture_output=True, text=True, check=False)
-    return asked.stdout.strip()
+    return run([*DVC, "config", name], folder=tree).out.strip()

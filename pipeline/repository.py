@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import file_digest
+from pipeline.processes import run
 from pipeline.strict_yaml import read_yaml
 
 GIT_SECONDS = 120
@@ -140,12 +141,13 @@ def dvc_cache() -> Path:
     Raises:
         OSError: DVC does not say.
     """
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS)
-    except subprocess.SubprocessError as error:
+        answer = run([sys.executable, "-m", "dvc", "cache", "dir"], seconds=GIT_SECONDS)
+    except subprocess.TimeoutExpired as error:
         raise OSError(f"`dvc cache dir` failed: {error}") from error
-    return Path(answer.stdout.strip().splitlines()[-1])
+    if answer.code:
+        raise OSError(f"`dvc cache dir` failed: exit code {answer.code}")
+    return Path(answer.out.strip().splitlines()[-1])
 
 
 def mend() -> list[str]:

@@ -5,7 +5,6 @@ inputs that change while it runs (DVC hashes them only afterwards) and can be ha
 object. `stage` closes these three holes and turns exceptions into messages and exit codes.
 """
 
-import ctypes
 import fcntl
 import json
 import os
@@ -21,13 +20,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline import paths
 from pipeline.artifacts import content_key, write_json
+from pipeline.processes import end_with_parent
 from pipeline.stage_inputs import Snapshot
 from pipeline.strict_yaml import ParamsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PR_SET_PDEATHSIG = 1
 LOCK_WAIT_SECONDS = 5.0
 """How long to wait for a predecessor that was killed a moment ago and has not let go of its lock yet."""
 
@@ -212,7 +211,7 @@ def die_with_parent() -> None:
     if sys.platform != "linux":
         return
     parent = int(os.environ.pop("MILLRACE_PARENT", os.getppid()))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
     if os.getppid() != parent:
         raise Busy("The process that started this stage is gone. Run the command again.")
 

@@ -17,6 +17,7 @@ FRAME = {
     "__init__",
     "config",
     "paths",
+    "processes",
     "stage_inputs",
     "strict_yaml",
     "live_log",

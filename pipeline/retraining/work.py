@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import clock, paths
+from pipeline import paths, processes
 from pipeline.artifacts import read_json
 from pipeline.repository import has_remote
 from pipeline.retraining import chronicle, judged, remote, triggers, worktree
@@ -245,11 +245,11 @@ def _age_days(outcomes: tuple[str, ...]) -> float | None:
     return (
         None
         if entry is None
-        else (clock.now() - dt.datetime.fromisoformat(entry["ended"])).total_seconds() / 86400
+        else (processes.now() - dt.datetime.fromisoformat(entry["ended"])).total_seconds() / 86400
     )
 
 
 def _results_age_days(children: Children) -> float | None:
     """Return how long ago results were committed; git knows it also where the history was lost."""
     said = children.git("log", "-1", "--format=%cI", "--", paths.DVC_LOCK.as_posix()).out.strip()
-    return (clock.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
+    return (processes.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None

@@ -12,9 +12,9 @@ MUTANTS = (
     ),
     Mutant(
         "death with the parent",
-        "pipeline/runtime.py",
-        "    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)\n",
-        "",
+        "pipeline/processes.py",
+        "        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)\n",
+        "        return\n",
         ("tests/test_runtime.py::test_a_stage_dies_with_the_process_that_started_it",),
     ),
     Mutant(
