@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline import augment, losses, optimizers, schedules, training
 from pipeline.artifacts import write_bytes, write_json
-from pipeline.between_epochs import Logs, OnEpoch
 from pipeline.datasets import MAIN_INPUT, BatchedData, take
 from pipeline.keras_files import save_model
+from pipeline.live_log import Logs, OnEpoch
 from pipeline.train_data import TrainData
 from pipeline.training import FitResult
 from pipeline.validation_scores import validation_metrics

@@ -10,8 +10,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import content_key, read_json
-from pipeline.history import Epoch, LiveTrace, history_epochs, live_trace, same_values
-from pipeline.live_log import live_path
+from pipeline.live_log import Epoch, LiveTrace, history_epochs, live_path, live_trace, same_values
 from pipeline.origin import Committed, committed_state, origin_tags
 from pipeline.repository import locked_stages, output_md5
 from pipeline.strict_yaml import read_yaml

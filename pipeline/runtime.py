@@ -5,7 +5,6 @@ inputs that change while it runs (DVC hashes them only afterwards) and can be ha
 object. `stage` closes these three holes and turns exceptions into messages and exit codes.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -222,24 +221,22 @@ def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
     Raises:
         Busy: Another process holds it.
     """
+    from filelock import lock_descriptor
+
     path = paths.STATE_DIR / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
     deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.1)
-                continue
+    while not lock_descriptor(file.fileno(), blocking=False):
+        if time.monotonic() >= deadline:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        return file
+            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.")
+        time.sleep(0.1)
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
 
 
 def terminal() -> "Console":

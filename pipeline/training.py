@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.between_epochs import BetweenEpochs, Logs, OnEpoch
+from pipeline.between_epochs import BetweenEpochs
 from pipeline.datasets import (
     Arrays,
     BatchedData,
@@ -21,6 +21,7 @@ from pipeline.datasets import (
     take,
     tensorflow_dataset,
 )
+from pipeline.live_log import Logs, OnEpoch
 from pipeline.losses import Loss
 from pipeline.specs import PAD, OutputSpec
 

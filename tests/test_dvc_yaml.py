@@ -23,7 +23,6 @@ FRAME = {
     "live_log",
     "follow",
     "report",
-    "epoch_progress",
     "test_ledger",
     "json_lines",
 }
