@@ -6,10 +6,10 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-
-import jinja2
+from typing import Any
 
 from pipeline.artifacts import write_text
+from pipeline.html import render
 from pipeline.processes import run
 from pipeline.runtime import InputMissing, StorageFailed
 
@@ -26,16 +26,11 @@ def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str,
         at: Hour and minute; of the machine's clock (systemd, cron), UTC elsewhere.
         minutes: Time limit of one retrain.
     """
-    environment = jinja2.Environment(  # noqa: S701  # plain text and YAML
-        loader=jinja2.PackageLoader("pipeline"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters.update(
-        word=_unit_word,
-        percent=lambda text: text.replace("%", "%%"),
-        shell=shlex.quote,
-        cron=lambda text: text.replace("%", r"\%"),
-    )
-    facts = {
+    facts: dict[str, Any] = {
+        "word": _unit_word,
+        "percent": lambda text: text.replace("%", "%%"),
+        # cron hands the line to a shell, and takes % for a new line.
+        "crontab": lambda text: shlex.quote(text).replace("%", r"\%"),
         "root": str(root),
         "python": sys.executable,
         "hour": at[0],
@@ -49,10 +44,7 @@ def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str,
         "github": {"retrain.yml": "github"},
         "kubernetes": {"cronjob.yaml": "kubernetes"},
     }[kind]
-    return {
-        name: environment.get_template(f"schedule.{template}.j2").render(facts)
-        for name, template in names.items()
-    }
+    return {name: render(f"schedule.{template}.j2", **facts) + "\n" for name, template in names.items()}
 
 
 def unit_name(root: Path) -> str:

@@ -25,7 +25,7 @@ def _json(path: Path, number: int) -> None:
 
 
 def _csv(path: Path, number: int) -> None:
-    from pipeline.tables import write_csv
+    from pipeline.artifacts import write_csv
 
     write_csv(path, ["number", "square"], [(row, row * number) for row in range(3000)])
 
