@@ -132,9 +132,8 @@ def largest_differences(registered: Path, tree: Path) -> dict[str, Any]:
 
     settings = read_json(registered / EXTRA_DIR / "settings.json")
     runtime.prepare_tensorflow(settings["threads"], settings["seed"])
-    from pipeline.golden import GOLDEN_ANSWERS, golden_answers
+    from pipeline.golden import GOLDEN_ANSWERS, golden_answers, read_npz
     from pipeline.keras_files import load_model
-    from pipeline.npz_files import read_npz
 
     arrays = read_npz(registered / EXTRA_DIR / "golden.npz")
     expected = arrays.pop(GOLDEN_ANSWERS)

@@ -41,7 +41,7 @@ def check_in_fresh_process(
         StorageFailed: It does not load, answers otherwise, or takes too much time or memory.
     """
     try:
-        command = [sys.executable, "-m", "pipeline.golden_check", str(folder)]
+        command = [sys.executable, "-m", "pipeline.golden", str(folder)]
         answer = run(command, environment=naming_us(), seconds=CHECK_TIMEOUT_SECONDS)
     except TimeoutExpired as error:
         raise StorageFailed(
