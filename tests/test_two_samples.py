@@ -81,3 +81,5 @@ def test_members_of_few_groups_are_few_draws():
     first, second = Counter(a=100), Counter(b=100)
     assert chi_square_test(first, second, draws=(100, 100), pool_rare=False)[1] < 1e-6
     assert chi_square_test(first, second, draws=(1, 1), pool_rare=False)[1] > 0.1
+    assert ks_test(np.zeros(100), np.ones(100))[1] < 1e-6
+    assert ks_test(np.zeros(100), np.ones(100), draws=(1, 1))[1] > 0.1
