@@ -9,9 +9,9 @@ import numpy as np
 
 from pipeline.anomaly_measures import AnomalyMeasures
 from pipeline.anomaly_metrics import ALL_SERIES
+from pipeline.artifacts import write_csv
 from pipeline.intervals import DIGITS
 from pipeline.judgement import Judgement
-from pipeline.tables import write_csv
 
 
 @dataclass(frozen=True)

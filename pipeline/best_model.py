@@ -10,11 +10,10 @@ import numpy as np
 from pipeline import paths
 from pipeline.artifacts import finite, read_json, write_bytes, write_json
 from pipeline.contenders import inputs_of
-from pipeline.golden import GOLDEN_ANSWERS, golden_answers
+from pipeline.golden import GOLDEN_ANSWERS, golden_answers, write_npz
 from pipeline.judged_rows import JudgedRows
 from pipeline.judgement import Judgement
 from pipeline.model_inputs import named, take
-from pipeline.npz_files import write_npz
 from pipeline.trained_on import TRAINED_ON, write_trained_on
 
 NUM_GOLDEN = 16

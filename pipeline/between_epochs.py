@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,13 +10,10 @@ import numpy as np
 
 from pipeline import checkpoint
 from pipeline.checkpoint import DamagedCheckpoint
+from pipeline.live_log import Logs, OnEpoch
 from pipeline.runtime import UserError
 
 logger = logging.getLogger(__name__)
-
-Logs = dict[str, float]
-OnEpoch = Callable[[int, Logs], None]
-"""Called at the end of each epoch with its number, from 1, and its metrics as Keras names them."""
 
 
 class TrainingDiverged(UserError):

@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline import augment, losses, optimizers, prediction, schedules, training
 from pipeline.artifacts import write_bytes, write_json
-from pipeline.between_epochs import Logs, OnEpoch
 from pipeline.datasets import BatchedData
 from pipeline.keras_files import save_model
+from pipeline.live_log import Logs, OnEpoch
 from pipeline.model_inputs import MAIN_INPUT, named, take
 from pipeline.train_data import TrainData
 from pipeline.training import FitResult

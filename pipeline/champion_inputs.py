@@ -10,7 +10,7 @@ of scaled series.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from pipeline.settings.families import input_kind
 from pipeline.side_features import has_offset, side_features_of, window_side_of
 from pipeline.tokens import bag_of, tokenizer_of
 from pipeline.windows import Timeline, WindowIndex
-
-if TYPE_CHECKING:
-    from pipeline.judged_rows import JudgedRows
 
 State = Mapping[str, Any]
 FromSamples = Callable[[Sequence[Any]], Named]
@@ -85,13 +82,16 @@ def from_side(state: State) -> FromSide:
     return make
 
 
-def rebuilt_inputs(state: State, family: str, test: "JudgedRows", scratch: Path) -> ModelInputs:
-    """Return what a model reads of some of today's rows; row 0 is the first of `test`.
+def rebuilt_inputs(
+    state: State, family: str, rows: np.ndarray, timeline: Timeline | None, scratch: Path
+) -> ModelInputs:
+    """Return what a model reads of some of today's rows; row 0 is the first of `rows`.
 
     Args:
         state: Content of the `state.json` that travels with the model.
         family: Name of its family.
-        test: The rows.
+        rows: Their numbers among the samples, int64, shape (num_rows,); of windows only their count matters.
+        timeline: Where the windows stand; None where a row is a sample of its own.
         scratch: An empty folder for arrays that are memory-mapped, needed for as long as the inputs are used.
 
     Raises:
@@ -108,10 +108,10 @@ def rebuilt_inputs(state: State, family: str, test: "JudgedRows", scratch: Path)
 
     if state.get("windows"):
         return ModelInputs(
-            len(test), [_windows(state, test.timeline, samples, payload, beside=beside, scratch=scratch)]
+            len(rows), [_windows(state, timeline, samples, payload, beside=beside, scratch=scratch)]
         )
-    rows, make, raw = test.rows, from_samples(state, family), _raw(state, samples, payload, test.rows)
-    return ModelInputs(len(test), [lambda chosen: make(raw(rows[chosen])) | beside(rows[chosen])])
+    make, raw = from_samples(state, family), _raw(state, samples, payload, rows)
+    return ModelInputs(len(rows), [lambda chosen: make(raw(rows[chosen])) | beside(rows[chosen])])
 
 
 def _raw(

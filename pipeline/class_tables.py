@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts import write_csv
 from pipeline.intervals import DIGITS
 from pipeline.judgement import Judgement
-from pipeline.tables import write_csv
 
 
 def write_class_tables(folder: Path, judgement: Judgement) -> None:

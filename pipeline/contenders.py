@@ -118,7 +118,7 @@ def score(name: str, model_path: Path, details_dir: Path, test: JudgedRows) -> A
     else:
         with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
             try:
-                inputs = rebuilt_inputs(state, settings["family"], test, Path(scratch))
+                inputs = rebuilt_inputs(state, settings["family"], test.rows, test.timeline, Path(scratch))
                 predictions = ask(inputs, np.arange(len(test)), settings["training"], spec)
             except (NotReadable, DataRefused) as error:
                 raise _not_comparable(name, [str(error)]) from error

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
+from pipeline.html import Tiles, render
 from pipeline.metric_names import in_words, shown
 from pipeline.run_page import VERDICTS
 
@@ -17,12 +16,10 @@ def decision_page(decision: Mapping[str, Any]) -> str:
     Args:
         decision: The content of reports/register/decision.json.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     checks = sorted(decision["checks"], key=lambda check: ORDER[check["verdict"]])
     return (
-        environment.get_template("decision_page.html.j2").render(
+        render(
+            "decision_page.html.j2",
             title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
             decision=decision,
             tiles=_tiles(decision),
@@ -34,7 +31,7 @@ def decision_page(decision: Mapping[str, Any]) -> str:
     )
 
 
-def _tiles(decision: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _tiles(decision: Mapping[str, Any]) -> Tiles:
     verdicts = [check["verdict"] for check in decision["checks"]]
     return [
         (str(verdicts.count("met")), "checks met"),

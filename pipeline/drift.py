@@ -7,14 +7,14 @@ at once, so p-values are adjusted (Holm); with many rows a difference too small 
 a finding counts only if its effect is also above a bound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-MIN_EXPECTED = 5.0
-"""Classes of which fewer are expected among the new rows are counted together: chi-square fails on them."""
+from pipeline.two_samples import chi_square_test, ks_test
+
 PSI_BINS = 10
 PSI_FLOOR = 1e-4
 """Stands for an empty bin, whose logarithm would be infinite."""
@@ -53,26 +53,6 @@ class Bounds:
     refuse: float
 
 
-def ks_test(reference: np.ndarray, new: np.ndarray) -> tuple[float, float]:
-    """Return the Kolmogorov-Smirnov distance of two samples and its p-value.
-
-    Args:
-        reference: Finite numbers, shape (num_reference,), at least one.
-        new: Finite numbers, shape (num_new,), at least one.
-
-    Returns:
-        The largest difference between the two distribution functions, and the asymptotic two-sided p-value.
-        With ties the p-value is too large, never too small.
-    """
-    from scipy.special import kolmogorov
-
-    points = np.concatenate([reference, new])
-    below = [np.searchsorted(np.sort(side), points, side="right") / len(side) for side in (reference, new)]
-    distance = float(np.abs(below[0] - below[1]).max())
-    size = len(reference) * len(new) / (len(reference) + len(new))
-    return distance, float(kolmogorov(np.sqrt(size) * distance))
-
-
 def population_stability_index(reference: np.ndarray, new: np.ndarray) -> float:
     """Return the population stability index over the deciles of the reference; 0 for equal shares.
 
@@ -87,27 +67,6 @@ def population_stability_index(reference: np.ndarray, new: np.ndarray) -> float:
     ]
     before, after = (np.maximum(share, PSI_FLOOR) for share in shares)
     return float(((after - before) * np.log(after / before)).sum())
-
-
-def chi_square_test(reference: Mapping[Any, int], new: Mapping[Any, int]) -> tuple[float, float]:
-    """Return the total variation distance of two counts of classes, and the p-value of chi-square.
-
-    Args:
-        reference: Class to count, at least one row.
-        new: Class to count, at least one row; other classes than in `reference` are allowed.
-    """
-    from scipy.special import chdtrc
-
-    classes = sorted({*reference, *new}, key=str)
-    counts = np.array([[side.get(name, 0) for name in classes] for side in (reference, new)], dtype=float)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
-    counts = _without_rare(counts)
-    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
-    degrees = counts.shape[1] - 1
-    if degrees == 0:
-        return distance, 1.0
-    return distance, float(chdtrc(degrees, ((counts - expected) ** 2 / expected).sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -187,12 +146,3 @@ def verdict(findings: Sequence[Finding], bounds: Bounds) -> Verdict:
     if any(effect >= bounds.refuse for effect in effects):
         return "refuse"
     return "report" if any(effect >= bounds.report for effect in effects) else "none"
-
-
-def _without_rare(counts: np.ndarray) -> np.ndarray:
-    """Count classes together of which too few are expected in the smaller of the two samples."""
-    expected = counts.sum(axis=0) * counts.sum(axis=1).min() / counts.sum()
-    rare = expected < MIN_EXPECTED
-    if rare.sum() < 2:
-        return counts
-    return np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)])

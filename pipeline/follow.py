@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from pipeline.history import LiveTrace, live_trace
+from pipeline.live_log import LiveTrace, live_trace
 
 POLL_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 1.0

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from msgspec import Struct, structs
 
-from pipeline import clock, paths
+from pipeline import paths, processes
 from pipeline.archives import is_archive, list_files, unpack, write_tar
 from pipeline.artifacts import file_digest, fsync_dir
 from pipeline.download import Limits, download
@@ -87,7 +87,7 @@ def gather(
             count=sum(counts.values()),
             options=plain_options(kind, options or {}),
             image_size=image_size,
-            seen=None if location == "bundled" else clock.now().date().isoformat(),
+            seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
     return Gathered(source, counts, ignored, tuple(described))

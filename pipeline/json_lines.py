@@ -6,12 +6,14 @@ count too few.
 """
 
 import errno
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from pipeline.artifacts import fsync_dir
 from pipeline.runtime import StorageFailed
@@ -42,12 +44,12 @@ def append_lines(path: Path, choose: Callable[[bytes], Iterable[Record]]) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_descriptor(descriptor, poll_interval=0.01)
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.ftruncate(descriptor, whole)
-        lines = b"".join(_line(record) for record in choose(content[:whole]))
+        lines = as_lines(choose(content[:whole]))
         if not lines:
             return
         written = os.write(descriptor, lines)
@@ -73,8 +75,24 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def parsed_lines(content: bytes, path: Path) -> list[dict[str, Any]]:
     """Return the complete lines of a file's content; as `read_lines`."""
-    complete, _, _torn = content.rpartition(b"\n")
-    return [_record(line, number, path) for number, line in enumerate(complete.split(b"\n"), 1) if complete]
+    return list(_records(content, path))
+
+
+def lines_before_damage(path: Path) -> list[dict[str, Any]]:
+    """Return the complete lines up to the first damaged one: of a file that only shows what is also kept elsewhere."""
+    found: list[dict[str, Any]] = []
+    if path.is_file():
+        with suppress(StorageFailed):
+            found.extend(_records(path.read_bytes(), path))
+    return found
+
+
+def as_lines(records: Iterable[Record]) -> bytes:
+    """Return records as the lines of a file."""
+    return b"".join(
+        json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        for record in records
+    )
 
 
 def damaged(path: Path, number: int, line: bytes) -> StorageFailed:
@@ -85,15 +103,12 @@ def damaged(path: Path, number: int, line: bytes) -> StorageFailed:
     )
 
 
-def _record(line: bytes, number: int, path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise damaged(path, number, line) from error
-    if not isinstance(record, dict):
-        raise damaged(path, number, line)
-    return record
-
-
-def _line(record: Record) -> bytes:
-    return json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+def _records(content: bytes, path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise damaged(path, number, line) from error
+        if not isinstance(record, dict):
+            raise damaged(path, number, line)
+        yield record

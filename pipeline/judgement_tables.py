@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.anomaly_tables import write_anomaly_tables
-from pipeline.artifacts import write_json
+from pipeline.artifacts import write_csv, write_json
 from pipeline.class_tables import write_class_tables
 from pipeline.intervals import DIGITS, Groups, Interval, rounded
 from pipeline.judgement import Candidate, Judgement
-from pipeline.tables import write_csv
 from pipeline.value_tables import write_value_tables
 
 if TYPE_CHECKING:  # it imports Keras, which nothing here needs

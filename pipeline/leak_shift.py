@@ -4,7 +4,7 @@ A test set of easy cases, of one hospital or of one class more than the others j
 the model's work. What a split by time brings with it is no such bias: the future is meant to be other.
 """
 
-import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.leak_data import LeakData
 from pipeline.leak_findings import Finding
 from pipeline.single_score import Values, as_numbers
+from pipeline.two_samples import chi_square_test, ks_test
 
 MAX_SHIFT = 0.25
 """Largest distance of two distributions (of 1): total variation of categories, Kolmogorov-Smirnov of numbers.
@@ -42,15 +43,25 @@ def shift_findings(data: LeakData) -> list[Finding]:
     draws = len(np.unique(units[train])), len(np.unique(units[test]))
     found = []
     for name, what, values, category in _columns(data):
-        shift = category_shift if category else number_shift
-        distance, chance = shift(_pick(values, train), _pick(values, test), draws)
+        first, second = ([values[row] for row in rows.tolist()] for rows in (train, test))
+        distance, chance = (
+            chi_square_test(_counts(first), _counts(second), draws=draws, pool_rare=False)
+            if category
+            else ks_test(_numbers(first), _numbers(second), draws=draws)
+        )
         if distance > MAX_SHIFT and chance < MAX_CHANCE:
             found.append(_shift_finding(name, what, distance))
     return found
 
 
-def _pick(values: Values, rows: np.ndarray) -> Values:
-    return [values[row] for row in rows.tolist()]
+def _counts(values: Values) -> Counter[str]:
+    return Counter("" if value is None else str(value) for value in values)
+
+
+def _numbers(values: Values) -> np.ndarray:
+    """Return numbers; missing ones (None or NaN) count as the smallest."""
+    numbers = as_numbers(values)
+    return np.where(np.isnan(numbers), -np.inf, numbers)
 
 
 def _shift_finding(name: str, what: str, distance: float) -> Finding:
@@ -60,49 +71,6 @@ def _shift_finding(name: str, what: str, distance: float) -> Finding:
     )
     fix = "Draw test from where train comes from, as split.method: stratified does."
     return Finding(f"test-differs:{name}", "L3.3", problem, fix, score=distance)
-
-
-def category_shift(first: Values, second: Values, draws: tuple[int, int]) -> tuple[float, float]:
-    """Return the total variation distance of two samples of categories, and how often chance makes as much.
-
-    Args:
-        first: One category per row.
-        second: The same of the other sample.
-        draws: Independent draws behind each, for the chi-square test.
-    """
-    from scipy.special import chdtrc
-
-    names = [["" if value is None else str(value) for value in values] for values in (first, second)]
-    known = sorted(set(names[0]) | set(names[1]))
-    place = {name: number for number, name in enumerate(known)}
-    shares = [
-        np.bincount([place[name] for name in part], minlength=len(known)) / max(len(part), 1)
-        for part in names
-    ]
-    distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
-    pooled = (shares[0] * draws[0] + shares[1] * draws[1]) / sum(draws)
-    statistic = sum(
-        (count * (share - pooled) ** 2 / np.maximum(pooled, 1e-300)).sum()
-        for share, count in zip(shares, draws, strict=True)
-    )
-    return distance, float(chdtrc(max(len(known) - 1, 1), statistic))
-
-
-def number_shift(first: Values, second: Values, draws: tuple[int, int]) -> tuple[float, float]:
-    """Return the Kolmogorov-Smirnov distance of two samples of numbers, and how often chance makes as much.
-
-    Args:
-        first: Numbers; missing values (None or NaN) count as the smallest.
-        second: The same of the other sample.
-        draws: Independent draws behind each; the chance is the bound of Dvoretzky, Kiefer and Wolfowitz.
-    """
-    numbers = [as_numbers(values) for values in (first, second)]
-    parts = [np.sort(np.where(np.isnan(values), -np.inf, values)) for values in numbers]
-    places = np.concatenate(parts)
-    below = [np.searchsorted(part, places, side="right") / len(part) for part in parts]
-    distance = float(np.abs(below[0] - below[1]).max())
-    effective = draws[0] * draws[1] / sum(draws)
-    return distance, min(1.0, 2 * math.exp(-2 * effective * distance**2))
 
 
 def scaled_findings(data: LeakData) -> list[Finding]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import content_key, read_json
-from pipeline.history import Epoch, LiveTrace, history_epochs, live_trace, same_values
-from pipeline.live_log import live_path
-from pipeline.origin import Committed, committed_state, locked_stages, origin_tags
+from pipeline.live_log import Epoch, LiveTrace, history_epochs, live_path, live_trace, same_values
+from pipeline.origin import Committed, committed_state, origin_tags
+from pipeline.repository import locked_stages, output_md5
 from pipeline.strict_yaml import read_yaml
 
 DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
@@ -98,19 +98,6 @@ def read_state(candidates: Sequence[str]) -> PipelineState:
             path for path in sorted(Path("reports").rglob("*")) if path.suffix in (".png", ".html")
         ),
     )
-
-
-def output_md5(stages: dict[str, Any], path: Path) -> str:
-    """Return the md5 that dvc.lock records for an output.
-
-    Raises:
-        FileNotFoundError: No stage has written it yet.
-    """
-    for stage in stages.values():
-        for output in stage.get("outs", []):
-            if output["path"] == path.as_posix():
-                return str(output["md5"])
-    raise FileNotFoundError(f"dvc.lock knows no output {path}. Run `dvc repro`.")
 
 
 def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:

@@ -5,7 +5,6 @@ the reports differs from it, and its dvc.lock holds the same stages. `register` 
 it only after the stage has asked.
 """
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import content_key, file_digest
-from pipeline.strict_yaml import read_yaml, yaml_content
+from pipeline.repository import file_at, git, relevant_stages
+from pipeline.strict_yaml import yaml_content
 
 NOTHING = "none"
 """What a tag says where there is no git, no commit or no such file."""
@@ -43,18 +43,6 @@ class Committed:
     problems: tuple[str, ...]
 
 
-def relevant_stages(stages: Mapping[str, Any], candidates: Mapping[str, Any] | list[str]) -> dict[str, Any]:
-    """Return the stages of dvc.lock that make this state.
-
-    DVC keeps candidates that were removed from params.yaml, and `register` only follows from the rest.
-    """
-    return {
-        name: content
-        for name, content in stages.items()
-        if name != "register" and ("@" not in name or name.partition("@")[2] in candidates)
-    }
-
-
 def judged_digest(stages: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) over what a decision about a model rests on: `reduce` is no part of it.
 
@@ -64,17 +52,6 @@ def judged_digest(stages: Mapping[str, Any]) -> str:
     return content_key({name: content for name, content in stages.items() if name != "reduce"})
 
 
-def locked_stages(candidates: list[str]) -> dict[str, Any]:
-    """Return the stages of dvc.lock that make this state.
-
-    Raises:
-        FileNotFoundError: There is no dvc.lock.
-    """
-    if not paths.DVC_LOCK.is_file():
-        raise FileNotFoundError("dvc.lock does not exist. Run `dvc repro`, which writes it.")
-    return relevant_stages(read_yaml(paths.DVC_LOCK).get("stages", {}), candidates)
-
-
 def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committed:
     """Return whether git holds what made the present result.
 
@@ -82,18 +59,18 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
         stages: Of the present dvc.lock, see `relevant_stages`.
         candidates: Names in params.yaml.
     """
-    commit = _git("rev-parse", "--verify", "HEAD")
+    commit = git("rev-parse", "--verify", "HEAD")
     if commit is None:
         problem = "There is no git commit, so there is nothing to go back to"
         return Committed(
             NOTHING, NOTHING, NOTHING, (f"{problem}: run `git init` and commit everything, {AGAIN}.",)
         )
-    changes = _git("status", "--porcelain", "--untracked-files=normal", "--", ".", *RESULTS)
+    changes = git("status", "--porcelain", "--untracked-files=normal", "--", ".", *RESULTS)
     problems = []
     if changes is None:
         problems.append("git does not say what has changed. Run `git status` and mend what it reports.")
     elif changes:
-        files = [line[3:] for line in changes.splitlines()]
+        files = [line[3:] for line in changes.decode().rstrip().splitlines()]
         more = f" and {len(files) - SHOWN_CHANGES} more" if len(files) > SHOWN_CHANGES else ""
         listed = ", ".join(files[:SHOWN_CHANGES]) + more
         problems.append(
@@ -103,7 +80,7 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
     if not lock:
         problems.append(f"dvc.lock is not committed as it is now: commit it, {AGAIN}.")
     dirty = NOTHING if changes is None else str(bool(changes)).lower()
-    return Committed(commit, dirty, str(lock).lower(), tuple(problems))
+    return Committed(commit.decode().rstrip(), dirty, str(lock).lower(), tuple(problems))
 
 
 def origin_tags(stages: Mapping[str, Any], committed: Committed) -> dict[str, str]:
@@ -132,19 +109,7 @@ def digest_or_nothing(path: Path) -> str:
 
 
 def _lock_is_committed(stages: Mapping[str, Any], candidates: list[str]) -> bool:
-    # `./`: the project may lie in a folder of a larger repository.
-    text = _git("show", f"HEAD:./{paths.DVC_LOCK}")
-    if text is None:
+    content = file_at("HEAD", paths.DVC_LOCK)
+    if content is None:
         return False
-    return (
-        relevant_stages(yaml_content(text, "the committed dvc.lock").get("stages", {}), candidates) == stages
-    )
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git says, or None where there is no git, no repository, no commit, or no such thing in it."""
-    try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.rstrip()
+    return relevant_stages(yaml_content(content.decode(), "the committed dvc.lock"), candidates) == stages

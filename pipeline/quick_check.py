@@ -9,10 +9,11 @@ from pipeline import paths
 from pipeline.artifacts import file_digest, write_bytes
 from pipeline.installed import differing_packages
 from pipeline.rebuild_data import data_places
+from pipeline.repository import file_at
 from pipeline.runtime import InputMissing
 from pipeline.source_file import Location, read_source
 from pipeline.strict_yaml import read_yaml, value_at
-from pipeline.version_origin import Origin, file_at
+from pipeline.version_origin import Origin
 
 OK, DIFFERS, DATA_DIFFERS, MISSING = 0, 3, 65, 66
 """Exit codes of docs/guides/exit-codes.md."""

@@ -6,7 +6,6 @@ its own MLflow store, and its own environment where the packages differ.
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING
 from pipeline import paths
 from pipeline.artifacts import read_json, write_text
 from pipeline.installed import differing_packages
-from pipeline.retraining import dvc_places
+from pipeline.processes import run
+from pipeline.repository import DVC_CONFIG, DVC_CONFIG_LOCAL, dvc_config_for, git
 from pipeline.runtime import ServiceDown, StorageFailed, UserError
-from pipeline.version_origin import Origin, git
+from pipeline.version_origin import Origin
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,10 +67,10 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
 
 def _configure_dvc(folder: Path) -> None:
     """Give a worktree the remotes that the project has today, with the keys to them, but caches of its own."""
-    shutil.copyfile(dvc_places.SHARED, folder / dvc_places.SHARED)
-    write_text(folder / dvc_places.LOCAL, dvc_places.settings_for(Path.cwd(), folder, own_cache=True))
+    shutil.copyfile(DVC_CONFIG, folder / DVC_CONFIG)
+    write_text(folder / DVC_CONFIG_LOCAL, dvc_config_for(Path.cwd(), folder, own_cache=True))
     # It may hold credentials of a remote.
-    (folder / dvc_places.LOCAL).chmod(0o600)
+    (folder / DVC_CONFIG_LOCAL).chmod(0o600)
 
 
 def _remove(folder: Path) -> None:
@@ -98,11 +98,11 @@ def environment(tree: Path, console: "Console") -> dict[str, str]:
             [*install, "--require-hashes", "-r", str(tree / "requirements.lock")],
         )
         for step in steps:
-            done = subprocess.run(step, capture_output=True, text=True, check=False)
-            if done.returncode:
+            done = run(step)
+            if done.code:
                 raise ServiceDown(
                     f"The packages of that version could not be installed. Expected requirements.lock of its commit. "
-                    f"Received: {differing[0]}; {(done.stderr.strip() or 'no message')[-300:]}. Run it again with a "
+                    f"Received: {differing[0]}; {(done.err.strip() or 'no message')[-300:]}. Run it again with a "
                     "package index in reach, or in an environment made from that lock."
                 )
     inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
@@ -119,14 +119,14 @@ def run_pipeline(tree: Path, environment: dict[str, str]) -> None:
     """
     dvc = Path(environment["VIRTUAL_ENV"], "bin/dvc")
     command = [str(dvc), "--wait-for-lock", "repro", "--no-run-cache", "evaluate"]
-    done = subprocess.run(command, cwd=tree, env=environment, stdout=sys.stderr, check=False)
-    if done.returncode == 0:
+    done = run(command, folder=tree, environment=environment, out=sys.stderr)
+    if done.code == 0:
         return
     status = tree / paths.STATE_DIR / "status.json"
     told = read_json(status) if status.is_file() else {}
     if not told.get("exit_code"):
         raise StorageFailed(
-            f"DVC could not run the pipeline of that commit. Expected exit code 0. Received: {done.returncode}. "
+            f"DVC could not run the pipeline of that commit. Expected exit code 0. Received: {done.code}. "
             "What it said stands above."
         )
     stopped = UserError(

@@ -9,9 +9,10 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.artifacts import file_digest, read_json
+from pipeline.repository import Stages, without_register
 from pipeline.strict_yaml import read_yaml
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
-from pipeline.version_origin import Origin, Stages, without_register
+from pipeline.version_origin import Origin
 
 IDENTICAL, TOLERABLE, DIFFERENT = "bit-identical", "equal within tolerance", "differs"
 ENVIRONMENT = ("requirements.lock",)
@@ -131,9 +132,8 @@ def largest_differences(registered: Path, tree: Path) -> dict[str, Any]:
 
     settings = read_json(registered / EXTRA_DIR / "settings.json")
     backend.prepare_tensorflow(settings["threads"], settings["seed"])
-    from pipeline.golden import GOLDEN_ANSWERS, golden_answers
+    from pipeline.golden import GOLDEN_ANSWERS, golden_answers, read_npz
     from pipeline.keras_files import load_model
-    from pipeline.npz_files import read_npz
 
     arrays = read_npz(registered / EXTRA_DIR / "golden.npz")
     expected = arrays.pop(GOLDEN_ANSWERS)

@@ -1,8 +1,8 @@
 """The raw data that a version was made from, found again by its sha256: stored here, at a DVC remote, or read anew."""
 
 import shutil
-import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ import httpx
 from pipeline import paths
 from pipeline.artifacts import file_digest, write_json
 from pipeline.gather import gather
+from pipeline.processes import run
+from pipeline.repository import dvc_cache
 from pipeline.runtime import DataRefused, ServiceDown, UserError
 from pipeline.source_file import Source, read_source, stored_tar
 from pipeline.version_origin import Origin
@@ -81,10 +83,9 @@ def data_places(origin: Origin, source: Source) -> dict[str, Path]:
     places = {"this project's store": stored_tar(source.sha256)}
     fetched = origin.stages.get("fetch", {}).get("outs", [])
     md5 = next((str(out["md5"]) for out in fetched if out["path"] == TAR), "")
-    asked = subprocess.run([*DVC, "cache", "dir"], capture_output=True, text=True, check=False)
-    if md5 and asked.returncode == 0:
-        cache = Path(asked.stdout.strip().splitlines()[-1])
-        places["DVC's cache"] = cache / "files/md5" / md5[:2] / md5[2:]
+    if md5:
+        with suppress(OSError):
+            places["DVC's cache"] = dvc_cache() / "files/md5" / md5[:2] / md5[2:]
     return places
 
 
@@ -100,12 +101,12 @@ def _pulled(origin: Origin, tree: Path, source: Source) -> bool:
     # Not the dvc.lock of the commit, which knows the run before.
     lock = tree / paths.DVC_LOCK
     write_json(lock, {"schema": "2.0", "stages": {"fetch": origin.stages["fetch"]}})
-    done = subprocess.run([*DVC, "pull", TAR], cwd=tree, check=False, stdout=sys.stderr)
+    done = run([*DVC, "pull", TAR], folder=tree, out=sys.stderr)
     lock.unlink(missing_ok=True)
     if (tree / TAR).is_file() and file_digest(tree / TAR, "sha256") == source.sha256:
         return True
     silent = _silence(_dvc_setting(tree, f"remote.{remote}.url"))
-    if silent or done.returncode == DVC_UNEXPECTED:
+    if silent or done.code == DVC_UNEXPECTED:
         raise ServiceDown(
             f"The DVC remote {remote} cannot be asked for the data. Expected `dvc pull {TAR}` to work. Received: "
             f"{silent or 'an error of DVC, which stands above'}. Run it again once the remote answers."
@@ -128,5 +129,4 @@ def _silence(url: str) -> str:
 
 def _dvc_setting(tree: Path, name: str) -> str:
     """Return a setting of DVC, wherever it is configured; "" if it is not."""
-    asked = subprocess.run([*DVC, "config", name], cwd=tree, capture_output=True, text=True, check=False)
-    return asked.stdout.strip()
+    return run([*DVC, "config", name], folder=tree).out.strip()

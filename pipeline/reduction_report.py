@@ -1,14 +1,13 @@
 """What the comparison of reductions looks like: pictures, and one page that opens offline."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.html import pictures, render
 from pipeline.plots import grids, reduction_charts
 from pipeline.plots.style import save
 
@@ -68,9 +67,6 @@ def page(rows: Sequence[Mapping[str, Any]], tsne: Mapping[str, Any] | None, pict
         tsne: Those of t-SNE, which has no way back.
         pictures_dir: Where the pictures lie.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     columns = [
         name
         for name in (
@@ -83,14 +79,12 @@ def page(rows: Sequence[Mapping[str, Any]], tsne: Mapping[str, Any] | None, pict
         if any(name in row for row in rows)
     ]
     all_rows = [*rows, tsne] if tsne else list(rows)
-    return environment.get_template("reduction_report.html.j2").render(
+    return render(
+        "reduction_report.html.j2",
         rows=[{**row, "name": NAMES[row["method"]]} for row in all_rows],
         columns=columns,
         verdicts=verdicts(rows),
-        pictures=[
-            (path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode())
-            for path in sorted(pictures_dir.glob("*.png"))
-        ],
+        pictures=pictures(pictures_dir),
     )
 
 

@@ -1,14 +1,11 @@
 """One page that tells the whole run: verdict, candidates, data and pictures in a single file that opens offline."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from pipeline import paths
 from pipeline.artifacts import read_json
+from pipeline.html import Tiles, pictures, render
 from pipeline.metric_names import in_words, shown
 from pipeline.run_page import VERDICTS, best_first
 
@@ -29,10 +26,8 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     split = read_json(paths.SPLIT_SUMMARY, "split")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("run_report.html.j2").render(
+    return render(
+        "run_report.html.j2",
         title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
         decision=decision,
         looks=looks,
@@ -45,7 +40,7 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
         rows=best_first(rows, selection["select_by"]),
         data_line=_data_line(read_json(paths.VALIDATE_SUMMARY, "validate"), split),
         classes=sorted(split.get("classes", {}).items()),
-        pictures=[_picture(path) for path in sorted(paths.EVALUATE_PICTURES_DIR.glob("*.png"))],
+        pictures=pictures(paths.EVALUATE_PICTURES_DIR),
     )
 
 
@@ -58,9 +53,7 @@ def _metrics(rows: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
     return [primary, *dict.fromkeys([*preferred, *others])][:MOST_METRICS]
 
 
-def _tiles(
-    rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary: Mapping[str, Any]
-) -> list[tuple[str, str]]:
+def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary: Mapping[str, Any]) -> Tiles:
     (chosen,) = (row for row in rows if row["chosen"])
     name, words = primary["name"], in_words(primary["name"])
     score = chosen["test"][name]
@@ -84,7 +77,3 @@ def _data_line(validation: Mapping[str, Any], split: Mapping[str, Any]) -> str:
         f"{validation['samples']:,} samples; {judged['met']} of {judged['judged']} expectations met; split: "
         f"{split['method']}; {excluded} copies of test samples kept out of training and validation."
     )
-
-
-def _picture(path: Path) -> tuple[str, str]:
-    return path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()

@@ -5,8 +5,6 @@ inputs that change while it runs (DVC hashes them only afterwards) and can be ha
 object. `stage` closes these three holes and turns exceptions into messages and exit codes.
 """
 
-import ctypes
-import fcntl
 import json
 import os
 import signal
@@ -20,13 +18,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline import paths
 from pipeline.artifacts import content_key, write_json
+from pipeline.processes import end_with_parent
 from pipeline.stage_inputs import Snapshot
 from pipeline.strict_yaml import ParamsError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PR_SET_PDEATHSIG = 1
 LOCK_WAIT_SECONDS = 5.0
 """How long to wait for a predecessor that was killed a moment ago and has not let go of its lock yet."""
 
@@ -211,7 +209,7 @@ def die_with_parent() -> None:
     if sys.platform != "linux":
         return
     parent = int(os.environ.pop("MILLRACE_PARENT", os.getppid()))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
     if os.getppid() != parent:
         raise Busy("The process that started this stage is gone. Run the command again.")
 
@@ -222,24 +220,22 @@ def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
     Raises:
         Busy: Another process holds it.
     """
+    from filelock import lock_descriptor
+
     path = paths.STATE_DIR / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
     deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.1)
-                continue
+    while not lock_descriptor(file.fileno(), blocking=False):
+        if time.monotonic() >= deadline:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        return file
+            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.")
+        time.sleep(0.1)
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
 
 
 def terminal() -> "Console":

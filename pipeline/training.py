@@ -9,8 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pipeline.between_epochs import BetweenEpochs, Logs, OnEpoch
+from pipeline.between_epochs import BetweenEpochs
 from pipeline.datasets import BatchedData, tensorflow_dataset
+from pipeline.live_log import Logs, OnEpoch
 from pipeline.losses import Loss
 
 STEPS_PER_EXECUTION = 16

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from pipeline.exhibits import Show
+from pipeline.html import Tiles, render
 from pipeline.suite_file import Outcome
 from pipeline.validation_charts import charts_of, column_rows
 from pipeline.validation_summary import blemishes
@@ -50,14 +50,12 @@ def validation_report(
         column_outcomes: What became of each expectation on these.
         pixelated: Whether images are enlarged with their pixels visible instead of blurred.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     every = [*outcomes, *column_outcomes]
     not_met = [outcome for outcome in outcomes if not outcome.success]
     has_classes = "class_samples" in facts
     return (
-        environment.get_template("validation_report.html.j2").render(
+        render(
+            "validation_report.html.j2",
             passed=not any(outcome.refuses for outcome in every),
             verdict=_verdict(every, description),
             tiles=_tiles(facts),
@@ -87,7 +85,7 @@ def _verdict(outcomes: Sequence[Outcome], description: str) -> str:
     )
 
 
-def _tiles(facts: pd.DataFrame) -> list[dict[str, str]]:
+def _tiles(facts: pd.DataFrame) -> Tiles:
     numbers = {"samples": len(facts)}
     if "class_samples" in facts:
         numbers["classes"] = facts["label"].nunique()
@@ -96,7 +94,7 @@ def _tiles(facts: pd.DataFrame) -> list[dict[str, str]]:
     if "class_samples" in facts:
         numbers["contents under two labels"] = int(facts["opens_conflict"].sum())
     numbers |= {name.replace("_", " "): number for name, number in blemishes(facts).items()}
-    return [{"name": name, "value": f"{number:,}"} for name, number in numbers.items()]
+    return [(f"{number:,}", name) for name, number in numbers.items()]
 
 
 def _galleries(

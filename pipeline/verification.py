@@ -5,8 +5,6 @@ modification time, and MLflow calls a version without files READY.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,13 @@ from typing import Any
 from pipeline import paths
 from pipeline.artifacts import file_digest, path_digest
 from pipeline.installed import differing_packages
-from pipeline.origin import REQUIREMENTS_LOCK, locked_stages
+from pipeline.origin import REQUIREMENTS_LOCK
+from pipeline.repository import dvc_cache, locked_stages
 from pipeline.runtime import InputMissing
 from pipeline.source_file import read_source
 from pipeline.strict_yaml import read_yaml
 
 UNCHECKED = "could not check"
-CACHE_TIMEOUT_SECONDS = 120
 
 
 def outs_of_lock(candidates: list[str]) -> dict[str, dict[str, Any]]:
@@ -61,22 +59,6 @@ def uncached_outs() -> set[str]:
                         path for path, options in out.items() if options and options.get("cache") is False
                     }
     return found
-
-
-def dvc_cache() -> Path:
-    """Return the folder of DVC's cache.
-
-    Raises:
-        OSError: DVC does not say.
-    """
-    command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=CACHE_TIMEOUT_SECONDS
-        )
-    except subprocess.SubprocessError as error:
-        raise OSError(f"`dvc cache dir` failed: {error}") from error
-    return Path(answer.stdout.strip())
 
 
 def cache_problems(outs: Mapping[str, Mapping[str, Any]], uncached: set[str], cache: Path) -> Iterator[str]:

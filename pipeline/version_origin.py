@@ -1,13 +1,12 @@
 """What a registered version was made from: the commit, and what its dvc.lock said."""
 
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline import paths
 from pipeline.artifacts import content_key, write_bytes
+from pipeline.repository import Stages, commit_exists, file_at, git, without_register
 from pipeline.runtime import InputMissing
 from pipeline.strict_yaml import read_yaml
 from pipeline.tracking.registry import EXTRA_DIR, Version, fetch_model
@@ -15,8 +14,6 @@ from pipeline.tracking.store import Store
 
 MAX_COMMITS = 100
 """How many later commits are searched for the dvc.lock of a version that carries none itself."""
-Stages = dict[str, Any]
-"""`stages` of a dvc.lock, without `register`."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +73,6 @@ def read_origin(store: Store, name: str, version: Version, folder: Path) -> Orig
     )
 
 
-def commit_exists(commit: str) -> bool:
-    """Return whether this repository has a commit; a remote is asked for it first."""
-    present = ["cat-file", "-e", f"{commit}^{{commit}}"]
-    if git(*present) is None and git("remote"):
-        git("fetch", "--quiet", "origin", commit)
-    return git(*present) is not None
-
-
-def file_at(commit: str, path: str) -> bytes | None:
-    """Return the content of a file as a commit has it, or None."""
-    return git("cat-file", "blob", f"{commit}:./{path}")
-
-
-def git(*arguments: str) -> bytes | None:
-    """Return what git says, or None where it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=True, timeout=120)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
-
-
 def _recorded_stages(arrived: Path, version: Version, commit: str) -> Stages:
     """Return the stages of the dvc.lock that made a version: its own copy, or the one in git that fits its tag.
 
@@ -123,8 +98,3 @@ def _locks_in_git(commit: str) -> Iterator[bytes]:
         content = file_at(item, paths.DVC_LOCK.name)
         if content is not None:
             yield content
-
-
-def without_register(lock: Mapping[str, Any]) -> Stages:
-    """Return the stages of a dvc.lock that lead to the model."""
-    return {name: stage for name, stage in lock.get("stages", {}).items() if name != "register"}

@@ -91,7 +91,7 @@ def put_best(root: Path, made) -> str:
     """Make a model the chosen one, and return the sha256 of its file."""
     from pipeline import prediction
     from pipeline.artifacts import file_digest
-    from pipeline.npz_files import write_npz
+    from pipeline.golden import write_npz
     from pipeline.trained_on import TRAINED_ON, write_trained_on
 
     best = root / "models/best"

@@ -169,7 +169,7 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
             own[test.timeline.series], told_at[:, told_at.shape[1] - own.shape[1] :]
         )
     (tmp_path / "scratch").mkdir()
-    rebuilt = rebuilt_inputs(state, row.family, test, tmp_path / "scratch")
+    rebuilt = rebuilt_inputs(state, row.family, test.rows, test.timeline, tmp_path / "scratch")
     by_state = named(take(rebuilt, np.arange(len(test))))
     transform = Transform(state, row.family)
     one_by_one = [transform(json.loads(json.dumps(record))) for record in records]

@@ -1,8 +1,13 @@
 """`pipeline.live_log`: every epoch once, whatever happens to the training."""
 
+import io
 import json
 
-from pipeline.live_log import LiveLog, live_path
+from rich.console import Console
+
+from pipeline.live_log import LiveLog, epoch_progress, live_path
+
+PHASES = {"": 20, "pretrain_": 10}
 
 
 def lines(path):
@@ -99,3 +104,27 @@ def test_failed_training_is_continued(tmp_path):
 def test_path_of_a_candidate():
     """Logs are machine-local state."""
     assert live_path("cnn").as_posix() == ".millrace/live/cnn.jsonl"
+
+
+def shown(**console):
+    """Return what two epochs of two phases print."""
+    output = io.StringIO()
+    with epoch_progress(Console(file=output, width=200, **console), "cnn", PHASES) as show:
+        show(3, {"pretrain_loss": 0.123456})
+        show(4, {"loss": 0.5, "val_loss": 1e-5})
+    return output.getvalue()
+
+
+def test_one_line_per_epoch_in_a_log():
+    """A log gets whole lines: name, epoch of how many in its phase, metrics."""
+    expected = "cnn epoch 3/10 pretrain_loss=0.1235\ncnn epoch 4/20 loss=0.5 val_loss=1e-05\n"
+    assert expected == shown()
+
+
+def test_a_bar_on_a_terminal():
+    """A terminal gets a bar per phase with the latest metrics."""
+    text = shown(force_terminal=True)
+    assert "cnn pretrain" in text
+    assert "3/10" in text
+    assert "4/20" in text
+    assert "val_loss=1e-05" in text

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from pipeline.origin import committed_state, locked_stages, origin_tags
+from pipeline.origin import committed_state, origin_tags
+from pipeline.repository import locked_stages
 from tests.synthetic_project import make_project, write_lock
 
 NAMES = ["cnn", "linear"]

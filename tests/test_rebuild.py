@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import paths, rebuild, rebuild_data
 from pipeline.installed import differing_packages
+from pipeline.processes import Answer
 from pipeline.rebuild import environment, run_pipeline, worktree
 from pipeline.rebuild_data import restore_data
 from pipeline.runtime import DataRefused, ServiceDown, UserError
@@ -173,8 +174,8 @@ def test_packages_are_compared_with_the_lock():
 def test_packages_that_cannot_be_installed_are_a_service_that_is_down(tmp_path, monkeypatch):
     """Exit code 69: which package differs, and what to do."""
     write(tmp_path, {"requirements.lock": "no-such-package==1 \\\n    --hash=sha256:00\n"})
-    failed = SimpleNamespace(returncode=1, stderr="no route to host")
-    monkeypatch.setattr(rebuild.subprocess, "run", lambda *_a, **_k: failed)
+    failed = Answer(1, "", "no route to host")
+    monkeypatch.setattr(rebuild, "run", lambda *_a, **_k: failed)
     with pytest.raises(
         ServiceDown, match=r"no-such-package: 1 locked.*no route to host.*package index in reach"
     ):
@@ -196,7 +197,7 @@ def test_a_rebuild_never_meets_the_registry_of_the_project(tmp_path, monkeypatch
 
 def test_a_stage_that_stops_gives_its_own_code(tmp_path, monkeypatch):
     """What the stage said, its exit code, and that --keep shows more."""
-    monkeypatch.setattr(rebuild.subprocess, "run", lambda *_a, **_k: SimpleNamespace(returncode=255))
+    monkeypatch.setattr(rebuild, "run", lambda *_a, **_k: Answer(255, "", ""))
     write(
         tmp_path, {".millrace/status.json": '{"stage": "validate", "exit_code": 65, "message": "Too few."}'}
     )

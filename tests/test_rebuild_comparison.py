@@ -81,9 +81,8 @@ def models(tmp_path_factory):
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)
-    from pipeline.golden import GOLDEN_ANSWERS, golden_answers
+    from pipeline.golden import GOLDEN_ANSWERS, golden_answers, write_npz
     from pipeline.keras_files import save_model
-    from pipeline.npz_files import write_npz
     from tests.registration import feature_state, images_and_labels, model
     from tests.synthetic_project import write_json
 

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score, roc_auc_score
 
 from pipeline.leak_columns import exact_sum
-from pipeline.leak_shift import category_shift, number_shift
 from pipeline.single_score import auc, class_score, column_codes, value_score
 
 
@@ -90,32 +88,6 @@ def test_category_means_are_worked_by_hand():
     train = np.arange(400) < 200
     expected = 1 - (1 / 101) ** 2
     assert value_score(values, targets, train, category=True) == pytest.approx(expected, abs=1e-12)
-
-
-def test_the_shift_of_numbers_is_the_statistic_of_kolmogorov_and_smirnov():
-    """Distance as SciPy has it; the chance is an upper bound of its p-value."""
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(size=300), rng.normal(0.5, 1, 200)
-    distance, chance = number_shift(first, second, (300, 200))
-    theirs = stats.ks_2samp(first, second)
-    assert theirs.statistic == pytest.approx(distance, abs=1e-12)
-    assert theirs.pvalue <= chance < 30 * theirs.pvalue
-
-
-def test_the_shift_of_categories_is_the_chi_square_test():
-    """Total variation by hand: 0.5 * (0.3 + 0.1 + 0.2); the chance as SciPy has it."""
-    first, second = ["a"] * 50 + ["b"] * 30 + ["c"] * 20, ["a"] * 20 + ["b"] * 40 + ["c"] * 40
-    distance, chance = category_shift(first, second, (100, 100))
-    expected = stats.chi2_contingency([[50, 30, 20], [20, 40, 40]]).pvalue
-    assert distance == pytest.approx(0.3)
-    assert expected == pytest.approx(chance, rel=1e-9)
-
-
-def test_members_of_few_groups_are_few_draws():
-    """Two hundred samples of two persons differ by chance as two draws do."""
-    first, second = ["a"] * 100, ["b"] * 100
-    assert category_shift(first, second, (100, 100))[1] < 1e-6
-    assert category_shift(first, second, (1, 1))[1] > 0.1
 
 
 def test_an_exact_sum_has_its_weights_and_no_others():

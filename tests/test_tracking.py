@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import lineage
 from pipeline.follow import IMPATIENT
-from pipeline.history import Epoch, history_epochs, metric_name, same_values
+from pipeline.live_log import Epoch, history_epochs, metric_name, same_values
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import locks, owners, record, runs
 from pipeline.tracking.store import create_sqlite, half_migrated, open_store, tracking_uri, without_password

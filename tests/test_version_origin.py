@@ -5,6 +5,7 @@ import yaml
 
 from pipeline import version_origin
 from pipeline.artifacts import content_key
+from pipeline.repository import commit_exists
 from pipeline.runtime import InputMissing
 from pipeline.version_origin import read_origin
 from tests.rebuilt_project import git, repository, stages, version, write
@@ -57,4 +58,4 @@ def test_a_commit_that_only_the_remote_has_is_fetched(commit, tmp_path, monkeypa
     git(".", "config", "uploadpack.allowAnySHA1InWant", "true")
     git(tmp_path, "clone", "-q", "--depth", "1", (tmp_path / "project").as_uri(), "shallow")
     monkeypatch.chdir(tmp_path / "shallow")
-    assert version_origin.commit_exists(commit)
+    assert commit_exists(commit)

@@ -1,13 +1,13 @@
 """`millrace init`: say what the data is, and take an example's parameters without losing what stands there."""
 
 import argparse
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import paths, runtime
 from pipeline.artifacts import write_bytes
 from pipeline.commands.size_limit import add_size_limit, max_bytes
+from pipeline.repository import file_at
 from pipeline.source_file import KINDS, Kind, Location, location_problems, write_source
 from pipeline.strict_yaml import ParamsError, convert
 
@@ -133,7 +133,7 @@ def example_params(name: str, force: bool) -> bytes:
     if not paths.PARAMS_YAML.is_file() or force:
         return known[name]
     present = paths.PARAMS_YAML.read_bytes()
-    if present not in known.values() and present != _committed(paths.PARAMS_YAML):
+    if present not in known.values() and present != file_at("HEAD", paths.PARAMS_YAML.as_posix()):
         raise runtime.NotPermitted(
             f"params.yaml holds changes that are not committed, and {path} would replace them. "
             f"Expected a committed or untouched params.yaml. Received: --example {name}. "
@@ -147,12 +147,3 @@ def replace_params(content: bytes) -> None:
     if paths.PARAMS_YAML.is_file() and paths.PARAMS_YAML.read_bytes() != content:
         write_bytes(Path("params.yaml.bak"), paths.PARAMS_YAML.read_bytes())
     write_bytes(paths.PARAMS_YAML, content)
-
-
-def _committed(path: Path) -> bytes | None:
-    """Return a file as git's last commit has it; None without git or without such a file."""
-    try:
-        done = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.drift import Bounds
-from pipeline.retraining import dvc_places
+from pipeline.repository import cached, has_remote
 from pipeline.retraining.children import Children
 from pipeline.retraining.settings import DriftBounds
 
@@ -28,12 +28,12 @@ def examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
     if not recorded:
         nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
         return {**nothing, "skipped": [NO_RESULTS]}
-    here = all(dvc_places.cached(children.tree, md5) for md5 in recorded.values())
-    asks_remote = not here and dvc_places.has_remote(children.tree)
+    here = all(cached(children.tree, md5) for md5 in recorded.values())
+    asks_remote = not here and has_remote(children.tree)
     if asks_remote:
         # Its exit code is 0 also where the remote is down: what is there afterwards tells.
         children.dvc("fetch", *map(str, recorded))
-    known_paths = {path: dvc_places.cached(children.tree, md5) for path, md5 in recorded.items()}
+    known_paths = {path: cached(children.tree, md5) for path, md5 in recorded.items()}
     children.repro("validate")
     tree = children.tree
     now = known_rows.rows_of(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)

@@ -1,22 +1,18 @@
 """Programs that a retrain starts: they end when it ends, however it ends, and when its time is up."""
 
-import ctypes
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from subprocess import TimeoutExpired
 
 from pipeline import paths
 from pipeline.artifacts import read_json
-from pipeline.runtime import PR_SET_PDEATHSIG, Busy, UserError
+from pipeline.processes import PIPE, Answer, run
+from pipeline.runtime import Busy, UserError
 
-GRACE_SECONDS = 20.0
-"""For a stage to write its checkpoint after SIGTERM."""
 DROPPED = (
     "DVC_ROOT",
     "DVC_STAGE",
@@ -36,20 +32,6 @@ class ChildFailed(UserError):
         self.exit_code = exit_code
         self.meaning = meaning
         super().__init__(message)
-
-
-class Answer(NamedTuple):
-    """How a program ended.
-
-    Attributes:
-        code: Exit code, negative for a signal.
-        out: Standard output, where it was captured.
-        err: Standard error, where it was captured.
-    """
-
-    code: int
-    out: str
-    err: str
 
 
 class Children:
@@ -91,7 +73,7 @@ class Children:
             ChildFailed: With the exit code and message of the stage that failed.
         """
         answer = self.dvc("repro", target)
-        if answer.code and self._run([sys.executable, "-m", "pipeline.torn_lock"], self.tree).code == 0:
+        if answer.code and self._run([sys.executable, "-m", "pipeline.repository"], self.tree).code == 0:
             answer = self.dvc("repro", target)
         if answer.code:
             raise self.failure(f"dvc repro {target}")
@@ -139,65 +121,19 @@ class Children:
     @cached_property
     def _identity(self) -> list[str]:
         """Return options that name a committer where none is set up, as on a server."""
-        asked = subprocess.run(
-            ["git", "config", "user.email"], cwd=self.project, capture_output=True, check=False
-        )
-        if asked.returncode == 0:
+        if run(["git", "config", "user.email"], folder=self.project).code == 0:
             return []
         return ["-c", "user.name=millrace retrain", "-c", "user.email=millrace@localhost"]
 
     def _run(self, command: Sequence[str], folder: Path, *, capture: bool = False) -> Answer:
-        pipe = subprocess.PIPE if capture else None
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            encoding="utf-8",
-            errors="surrogateescape",
-            start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  # one thread only
-        )
+        left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        out = PIPE if capture else None
         try:
-            out, err = process.communicate(timeout=self._seconds_left())
-        except subprocess.TimeoutExpired:
-            end_group(process)
+            return run(
+                command, folder=folder, environment=self.environment(), out=out, seconds=left, own_group=True
+            )
+        except TimeoutExpired:
             raise Busy(
                 f"The time limit is over; `{' '.join(command[-3:])}` was stopped. Expected all of it within "
                 "--time-limit. What is finished is kept: the same command continues where this one stopped."
             ) from None
-        except BaseException:
-            end_group(process)
-            raise
-        return Answer(process.returncode, out or "", err or "")
-
-    def _seconds_left(self) -> float | None:
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-
-
-def end_group(process: subprocess.Popen[str], grace_seconds: float = GRACE_SECONDS) -> None:
-    """Ask a program and all it started to end, then make them."""
-    for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
-    # dvc may be gone while its stage writes a checkpoint: nothing of the group may outlive this call.
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import write_text
+from pipeline.html import render
 from pipeline.json_lines import append_line, read_lines
 from pipeline.retraining.places import HISTORY, HISTORY_HTML
 
@@ -75,15 +76,10 @@ def print_table(entries: Sequence[Entry], console: "Console") -> None:
 
 def page(entries: Sequence[Entry]) -> str:
     """Return the history as one HTML file that opens offline, the newest on top."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     rows = [described(entry) | {"entry": entry, "mood": _mood(entry)} for entry in reversed(entries)]
     promoted = sum(entry["outcome"] == "promoted" for entry in entries)
     tiles = [(f"{len(entries):,}", "retrains"), (f"{promoted:,}", "became champion")]
-    return environment.get_template("history.html.j2").render(rows=rows, tiles=tiles)
+    return render("history.html.j2", rows=rows, tiles=tiles)
 
 
 def described(entry: Entry) -> dict[str, str]:

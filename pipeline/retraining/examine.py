@@ -13,14 +13,13 @@ from pipeline.drift import (
     Bounds,
     Finding,
     adjusted,
-    chi_square_test,
     compare_numbers,
-    ks_test,
     reconstruction_errors,
     verdict,
 )
 from pipeline.retraining.known_rows import Rows
 from pipeline.sample_table import SIDE_PREFIX
+from pipeline.two_samples import chi_square_test, ks_test
 
 MOST_ROWS = 2000
 """Of each kind that the linear autoencoder sees: its error is well known from so many."""

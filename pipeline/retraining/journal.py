@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import clock
+from pipeline import processes
 from pipeline.json_lines import append_line, read_lines
 
 Facts = dict[str, Any]
@@ -68,7 +68,7 @@ class Run:
         self._write("end")
 
     def _write(self, event: str, **content: Any) -> None:
-        record = {"run": self.run_id, "event": event, "at": clock.now().isoformat(), **content}
+        record = {"run": self.run_id, "event": event, "at": processes.now().isoformat(), **content}
         append_line(self.path, record)
         self._take(record)
 
@@ -90,7 +90,7 @@ class Run:
 def begin(path: Path) -> Run:
     """Begin a retrain in an empty journal: of an ended one the history tells."""
     path.unlink(missing_ok=True)
-    run = Run(path, f"{clock.now():%Y%m%dT%H%M%S.%fZ}-{os.getpid()}")
+    run = Run(path, f"{processes.now():%Y%m%dT%H%M%S.%fZ}-{os.getpid()}")
     run._write("begin")  # noqa: SLF001  # the module's own class
     return run
 

@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.origin import JUDGED, judged_digest, relevant_stages
+from pipeline.origin import JUDGED, judged_digest
+from pipeline.repository import relevant_stages
 from pipeline.retraining.children import Children
 from pipeline.runtime import ServiceDown
 from pipeline.strict_yaml import read_yaml, yaml_content
@@ -28,7 +29,7 @@ def look(children: Children) -> tuple[bool, str]:
     text = children.git("show", f"HEAD:./{name}").out if committed else ""
     params = read_yaml(children.tree / paths.PARAMS_YAML)
     lock = yaml_content(text, "the committed dvc.lock") if committed else {}
-    made = relevant_stages(lock.get("stages", {}), params.get("candidates", {}))
+    made = relevant_stages(lock, params.get("candidates", {}))
     if not made:
         return False, "no results yet"
     model = params.get("register", {}).get("model_name", "")

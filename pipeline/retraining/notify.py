@@ -3,14 +3,15 @@
 import json
 import os
 import shlex
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 from pipeline.artifacts import write_json
+from pipeline.processes import run
 from pipeline.retraining.places import OUTBOX_DIR
 
 MOST_KEPT = 100
@@ -48,13 +49,13 @@ def deliver(
         path.unlink()
     delivered = 0
     for path in waiting[-MOST_KEPT:]:
-        content = path.read_bytes()
+        content = path.read_text(encoding="utf-8", errors="surrogateescape")
         try:
             if command:
                 _call(command, content, timeout_seconds)
             if url:
                 _post(url, content, timeout_seconds)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
+        except (OSError, TimeoutExpired, ValueError) as error:
             # One receiver that hangs must not cost its time-out for each of a hundred notifications.
             report(f"The notification was not delivered; it is sent again next time. Received: {error}.")
             break
@@ -63,16 +64,14 @@ def deliver(
     return delivered
 
 
-def _call(command: str, content: bytes, timeout_seconds: float) -> None:
-    done = subprocess.run(
-        shlex.split(command), input=content, capture_output=True, check=False, timeout=timeout_seconds
-    )
-    if done.returncode:
-        last_words = done.stderr.decode(errors="replace").strip()[-200:]
-        raise OSError(f"notify.command gave exit code {done.returncode}: {last_words or 'no message'}")
+def _call(command: str, content: str, timeout_seconds: float) -> None:
+    done = run(shlex.split(command), given=content, seconds=timeout_seconds)
+    if done.code:
+        last_words = done.err.strip()[-200:]
+        raise OSError(f"notify.command gave exit code {done.code}: {last_words or 'no message'}")
 
 
-def _post(url: str, content: bytes, timeout_seconds: float) -> None:
+def _post(url: str, content: str, timeout_seconds: float) -> None:
     if not url.startswith(("http://", "https://")):
         raise ValueError("notify.url is neither http nor https")
     request = urllib.request.Request(  # noqa: S310  # checked above

@@ -4,13 +4,13 @@ import hashlib
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
-
-import jinja2
+from typing import Any
 
 from pipeline.artifacts import write_text
+from pipeline.html import render
+from pipeline.processes import run
 from pipeline.runtime import InputMissing, StorageFailed
 
 KINDS = ("systemd", "cron", "github", "kubernetes")
@@ -26,16 +26,11 @@ def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str,
         at: Hour and minute; of the machine's clock (systemd, cron), UTC elsewhere.
         minutes: Time limit of one retrain.
     """
-    environment = jinja2.Environment(  # noqa: S701  # plain text and YAML
-        loader=jinja2.PackageLoader("pipeline"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters.update(
-        word=_unit_word,
-        percent=lambda text: text.replace("%", "%%"),
-        shell=shlex.quote,
-        cron=lambda text: text.replace("%", r"\%"),
-    )
-    facts = {
+    facts: dict[str, Any] = {
+        "word": _unit_word,
+        "percent": lambda text: text.replace("%", "%%"),
+        # cron hands the line to a shell, and takes % for a new line.
+        "crontab": lambda text: shlex.quote(text).replace("%", r"\%"),
         "root": str(root),
         "python": sys.executable,
         "hour": at[0],
@@ -49,10 +44,7 @@ def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str,
         "github": {"retrain.yml": "github"},
         "kubernetes": {"cronjob.yaml": "kubernetes"},
     }[kind]
-    return {
-        name: environment.get_template(f"schedule.{template}.j2").render(facts)
-        for name, template in names.items()
-    }
+    return {name: render(f"schedule.{template}.j2", **facts) + "\n" for name, template in names.items()}
 
 
 def unit_name(root: Path) -> str:
@@ -127,13 +119,13 @@ def _mark(root: Path) -> str:
 
 
 def _crontab() -> list[str]:
-    done = subprocess.run([_program("crontab", "cron"), "-l"], capture_output=True, text=True, check=False)
-    if done.returncode and "no crontab" not in done.stderr.lower():
+    done = run([_program("crontab", "cron"), "-l"])
+    if done.code and "no crontab" not in done.err.lower():
         # Not an empty table: writing now would delete what could not be read.
         raise StorageFailed(
-            f"The crontab cannot be read. Expected `crontab -l` to work. Received: {done.stderr.strip()}."
+            f"The crontab cannot be read. Expected `crontab -l` to work. Received: {done.err.strip()}."
         )
-    return done.stdout.splitlines() if done.returncode == 0 else []
+    return done.out.splitlines() if done.code == 0 else []
 
 
 def _write_crontab(lines: list[str]) -> None:
@@ -150,11 +142,11 @@ def _program(name: str, what: str) -> str:
 
 
 def _call(command: list[str], text: str | None = None) -> None:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
+    done = run(command, given=text, seconds=60)
+    if done.code:
         raise StorageFailed(
-            f"`{' '.join(command)}` failed. Expected exit code 0. Received: {done.returncode}, "
-            f"{done.stderr.strip() or 'no message'}. `millrace schedule show` prints what would be installed."
+            f"`{' '.join(command)}` failed. Expected exit code 0. Received: {done.code}, "
+            f"{done.err.strip() or 'no message'}. `millrace schedule show` prints what would be installed."
         )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline import clock, runtime
+from pipeline import processes, runtime
 from pipeline.retraining import chronicle, journal, notify, remote, work, worktree
 from pipeline.retraining.children import Children
 from pipeline.retraining.journal import Facts, Run
@@ -164,7 +164,7 @@ def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
     after = run.facts.get("train", {}).get("rows", refreshed.get("rows_after"))
     return {
         "run": run.run_id,
-        "ended": clock.now().isoformat(),
+        "ended": processes.now().isoformat(),
         "stops": len(run.stops),
         "rounds": run.rounds,
         "step": run.step,

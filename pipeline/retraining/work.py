@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import clock, paths
+from pipeline import paths, processes
 from pipeline.artifacts import read_json
-from pipeline.retraining import chronicle, dvc_places, judged, remote, triggers, worktree
+from pipeline.repository import has_remote
+from pipeline.retraining import chronicle, judged, remote, triggers, worktree
 from pipeline.retraining.against_results import NO_RESULTS, examined
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
@@ -155,7 +156,7 @@ def train(children: Children, looked: Facts) -> Facts:
         # `look` may have read a few rows more than they were made of.
         recorded = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix())
         children.git("checkout", "--quiet", "HEAD", "--", *recorded)
-        if dvc_places.has_remote(children.tree):
+        if has_remote(children.tree):
             children.dvc("fetch")
         # What neither the cache nor a remote has is made anew below.
         children.dvc("checkout")
@@ -169,7 +170,7 @@ def push_data(children: Children) -> Facts:
     Raises:
         ServiceDown: The remote does not take them.
     """
-    if not dvc_places.has_remote(children.tree):
+    if not has_remote(children.tree):
         return {"dvc_push": "no DVC remote"}
     if children.dvc("push").code:
         raise ServiceDown(
@@ -244,11 +245,11 @@ def _age_days(outcomes: tuple[str, ...]) -> float | None:
     return (
         None
         if entry is None
-        else (clock.now() - dt.datetime.fromisoformat(entry["ended"])).total_seconds() / 86400
+        else (processes.now() - dt.datetime.fromisoformat(entry["ended"])).total_seconds() / 86400
     )
 
 
 def _results_age_days(children: Children) -> float | None:
     """Return how long ago results were committed; git knows it also where the history was lost."""
     said = children.git("log", "-1", "--format=%cI", "--", paths.DVC_LOCK.as_posix()).out.strip()
-    return (clock.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
+    return (processes.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None

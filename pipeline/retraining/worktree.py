@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.artifacts import write_text
-from pipeline.retraining import dvc_places
+from pipeline.repository import DVC_CONFIG_LOCAL, dvc_config_for
 from pipeline.retraining.children import Children
 from pipeline.retraining.places import TREE
 from pipeline.runtime import Busy, InputMissing, WronglyCalled
@@ -116,9 +116,9 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
         git("reset", "--quiet", "--hard", f"{remote}/{branches.results}")
     before = git("rev-parse", "HEAD").out.strip()
     _merge(children, branches, source)
-    write_text(children.tree / dvc_places.LOCAL, dvc_places.settings_for(children.project, children.tree))
+    write_text(children.tree / DVC_CONFIG_LOCAL, dvc_config_for(children.project, children.tree))
     # It may hold credentials of a remote.
-    (children.tree / dvc_places.LOCAL).chmod(0o600)
+    (children.tree / DVC_CONFIG_LOCAL).chmod(0o600)
     return {"before": before, "head": git("rev-parse", "HEAD").out.strip(), "source": source, "note": note}
 
 

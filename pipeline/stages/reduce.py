@@ -57,8 +57,8 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline import reduction
-    from pipeline.epoch_progress import epoch_progress
     from pipeline.keras_files import save_model
+    from pipeline.live_log import epoch_progress
     from pipeline.reduction_report import draw_pictures, draw_reconstructions, page, verdicts
     from pipeline.train_data import load_train_data
 

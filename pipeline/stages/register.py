@@ -25,7 +25,8 @@ from pipeline.gate import Rules
 from pipeline.held import HELD, held_or_let_pass
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
-from pipeline.origin import JUDGED, judged_digest, locked_stages
+from pipeline.origin import JUDGED, judged_digest
+from pipeline.repository import locked_stages
 from pipeline.run_report import run_report
 from pipeline.sealed_version import ensure_version
 from pipeline.settings.families import BASELINE_FAMILIES

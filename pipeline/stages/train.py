@@ -68,7 +68,7 @@ def train(
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline.candidate import train_candidate, write_candidate
-    from pipeline.epoch_progress import epoch_progress
+    from pipeline.live_log import epoch_progress
     from pipeline.train_data import load_train_data
 
     checkpoint_dir = paths.STATE_DIR / "train" / candidate / stage.inputs_key

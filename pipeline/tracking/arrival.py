@@ -1,11 +1,11 @@
 """Files that were sent to the artifact store: they arrived as they were, and the model in them works."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 from pipeline.artifacts import file_digest
+from pipeline.processes import naming_us, run
 from pipeline.runtime import StorageFailed
 
 CHECK_TIMEOUT_SECONDS = 300
@@ -41,22 +41,16 @@ def check_in_fresh_process(
         StorageFailed: It does not load, answers otherwise, or takes too much time or memory.
     """
     try:
-        answer = subprocess.run(
-            [sys.executable, "-m", "pipeline.golden_check", str(folder)],
-            capture_output=True,
-            text=True,
-            timeout=CHECK_TIMEOUT_SECONDS,
-            env=os.environ | {"MILLRACE_PARENT": str(os.getpid())},
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        command = [sys.executable, "-m", "pipeline.golden", str(folder)]
+        answer = run(command, environment=naming_us(), seconds=CHECK_TIMEOUT_SECONDS)
+    except TimeoutExpired as error:
         raise StorageFailed(
             f"The model did not answer in a fresh process. Expected the golden predictions within "
             f"{CHECK_TIMEOUT_SECONDS} s. Received: nothing. {advice}"
         ) from error
-    if answer.returncode != 0:
+    if answer.code != 0:
         # Killed for its limits a process says nothing.
-        said = answer.stderr.strip()[-500:] or f"it ended with {answer.returncode}, perhaps at its limits."
+        said = answer.err.strip()[-500:] or f"it ended with {answer.code}, perhaps at its limits."
         raise StorageFailed(
             f"The model does not work in a fresh process: {said} Expected the golden predictions. {advice}"
         )

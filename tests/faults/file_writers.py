@@ -25,7 +25,7 @@ def _json(path: Path, number: int) -> None:
 
 
 def _csv(path: Path, number: int) -> None:
-    from pipeline.tables import write_csv
+    from pipeline.artifacts import write_csv
 
     write_csv(path, ["number", "square"], [(row, row * number) for row in range(3000)])
 
@@ -37,7 +37,7 @@ def _checkpoint(path: Path, number: int) -> None:
 
 
 def _npz(path: Path, number: int) -> None:
-    from pipeline.npz_files import write_npz
+    from pipeline.golden import write_npz
 
     write_npz(path, {"inputs": np.full((100, 16), number, np.float32), "predictions": np.arange(number + 1)})
 

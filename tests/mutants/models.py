@@ -33,10 +33,10 @@ MUTANTS = (
     ),
     Mutant(
         "sizes of arrays against what their headers say",
-        "pipeline/npz_files.py",
+        "pipeline/golden.py",
         "    if held != declared:",
         "    if held < 0:",
-        ("tests/test_npz_files.py",),
+        ("tests/test_golden.py",),
     ),
     Mutant(
         "finite probabilities",

@@ -49,9 +49,9 @@ MUTANTS = (
     ),
     Mutant(
         "a torn dvc.lock",
-        "pipeline/torn_lock.py",
-        "    except DvcException:\n        return True\n",
-        "    except DvcException:\n        return False\n",
-        ("tests/test_torn_lock.py",),
+        "pipeline/repository.py",
+        "    except DvcException:\n        TORN_LOCK.parent",
+        "    except DvcException:\n        return False\n        TORN_LOCK.parent",
+        ("tests/test_repository.py",),
     ),
 )

@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     Mutant(
         "golden predictions",
-        "pipeline/golden_check.py",
+        "pipeline/golden.py",
         "    if not difference <= TOLERANCE:",
         "    if difference < 0:",
         (f"{REGISTER}::test_other_answers_in_a_fresh_process_make_no_version",),

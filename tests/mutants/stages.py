@@ -6,15 +6,15 @@ MUTANTS = (
     Mutant(
         "the lock of a stage",
         "pipeline/runtime.py",
-        "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        "            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        "    while not lock_descriptor(file.fileno(), blocking=False):\n",
+        "    while False:\n",
         ("tests/test_runtime.py::test_a_second_writer_is_refused",),
     ),
     Mutant(
         "death with the parent",
-        "pipeline/runtime.py",
-        "    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)\n",
-        "",
+        "pipeline/processes.py",
+        "        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)\n",
+        "        return\n",
         ("tests/test_runtime.py::test_a_stage_dies_with_the_process_that_started_it",),
     ),
     Mutant(

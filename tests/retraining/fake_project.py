@@ -13,7 +13,8 @@ from pathlib import Path
 from pipeline.artifacts import file_digest
 from pipeline.origin import JUDGED, judged_digest
 from pipeline.paths import tracking_uri
-from pipeline.retraining.children import Answer, ChildFailed, Children
+from pipeline.processes import Answer
+from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.settings import load_settings
 
 HERE = Path(__file__).resolve().parents[2]

@@ -15,11 +15,10 @@ import sklearn.metrics as reference
 from pipeline import candidate, paths
 from pipeline.anomaly_metrics import AlarmRules
 from pipeline.artifacts import write_json
-from pipeline.golden import golden_answers
+from pipeline.golden import golden_answers, read_npz, write_npz
 from pipeline.judgement import Bootstrap, Judgement
 from pipeline.measures import Yardstick
 from pipeline.metrics import best_threshold
-from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import DataRefused
 from pipeline.stages import evaluate as stage
 from pipeline.train_data import load_split_rows, load_train_data
@@ -217,7 +216,7 @@ def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -
     (tmp_path / "data").mkdir()
     shutil.copytree(folder / "models/best", tmp_path / "millrace")
     shutil.copy(folder / "models/best/model.keras", tmp_path / "data/model.keras")
-    command = [sys.executable, "-m", "pipeline.golden_check", str(tmp_path)]
+    command = [sys.executable, "-m", "pipeline.golden", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     assert subprocess.run(command, check=False, env=environment).returncode == 0
     if name == "forecast":

@@ -20,9 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pipeline.gate import Rules
+from pipeline.golden import read_npz, write_npz
 from pipeline.measures import Yardstick
 from pipeline.metric_names import primary_called
-from pipeline.npz_files import read_npz, write_npz
 from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import arrival, registry
 from pipeline.tracking.store import open_store

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.retraining import dvc_places
+from pipeline import repository
 from pipeline.retraining.children import Children
 from pipeline.retraining.settings import load_settings
 from pipeline.retraining.work import Wishes, judge_drift
@@ -173,11 +173,11 @@ def test_a_remote_that_does_not_answer(plain):
     shutil.copytree(plain / ".dvc", tree / ".dvc")
     for name in ("dvc.yaml", "dvc.lock", "in.txt"):
         shutil.copy(plain / name, tree / name)
-    (tree / dvc_places.LOCAL).write_text(dvc_places.settings_for(plain, tree))
+    (tree / repository.DVC_CONFIG_LOCAL).write_text(repository.dvc_config_for(plain, tree))
     children = Children(plain, tree)
     children.dvc("fetch", "out.txt")
     (md5,) = [out["md5"] for out in read_yaml(tree / "dvc.lock")["stages"]["make"]["outs"]]
-    assert dvc_places.cached(tree, md5) is None
+    assert repository.cached(tree, md5) is None
     looked = {"drift": {"verdict": "unknown", "skipped": ["nothing came"], "asked_remote": True}}
     with pytest.raises(ServiceDown, match="the next retrain asks it again"):
         judge_drift(looked, load_settings().drift, Wishes())
