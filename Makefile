@@ -26,7 +26,7 @@ test-slow: $(READY)  ## random kills, two clones, a server that goes away, night
 mutants: $(READY)  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
 	.venv/bin/python -m tests.mutants
 
-check: $(READY)  ## style, types, layers, spelling, the README's file tree
+check: $(READY)  ## style, types, layers, spelling, what README.md names
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy

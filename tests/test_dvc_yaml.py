@@ -65,10 +65,11 @@ def moves_results(file, name):
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.ClassDef):
             types.add(node.name)
-        elif isinstance(node, ast.Assign) and isinstance(
-            node.value, ast.Subscript
-        ):  # Annotated[...], Literal[...]
-            types |= {target.id for target in node.targets}
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            # Annotated[...], Literal[...]
+            types |= {
+                name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)
+            }
     return name not in types
 
 
