@@ -166,17 +166,9 @@ def _windows(
         raise NotReadable(f"its calendar is one of {clocks[before]}, today's times are {clocks[now]}")
     series = None
     if length:  # to scale, those that are asked about; the rest stays a hole
-        rows = np.unique(timeline.series).tolist()
-        ranges = [
-            (
-                samples.sample_ids[row],
-                int(samples.starts[row]),
-                int(samples.starts[row] + samples.lengths[row]),
-            )
-            for row in rows
-        ]
+        asked = [samples.extent(row) for row in np.unique(timeline.series).tolist()]
         path, scaler = scratch / "series.npy", scaler_of(state["series"])
-        write_series(path, payload, ranges, scaler, cut_by_time=True, columns=_columns(state, samples))
+        write_series(path, payload, asked, scaler, cut_by_time=True, columns=_columns(state, samples))
         series = mapped(path, "features")
     positions = samples.starts[timeline.series] + timeline.starts
     index = WindowIndex(positions, np.ones(len(positions), np.int64), 1)

@@ -53,6 +53,11 @@ class SampleRows:
         """Return how many samples there are."""
         return len(self.sample_ids)
 
+    def extent(self, row: int) -> tuple[str, int, int]:
+        """Return the name of a sample, its first element in the payload, and the element after its last."""
+        start = int(self.starts[row])
+        return self.sample_ids[row], start, start + int(self.lengths[row])
+
 
 def read_sample_rows() -> SampleRows:
     """Return the table that `ingest` wrote.

@@ -58,9 +58,9 @@ def write_whole_series(
             f"Received: {len(too_short)} shorter ones: {', '.join(names)}. Remove them from the source, or set "
             f"features.series.max_length to {longest + 1}, which lets lengths differ."
         )
-    train = [_range(samples, row) for row in split.rows_of("train").tolist()]
+    train = [samples.extent(row) for row in split.rows_of("train").tolist()]
     scaler = fit_scaler(payload, train, channels=samples.channels, scaling=scaling, cut_by_time=False)
-    every = [_range(samples, row) for row in range(len(samples))]
+    every = [samples.extent(row) for row in range(len(samples))]
     write_series(paths.SERIES_NPY, payload, every, scaler, cut_by_time=False)
     return {**scaler.state(), "max_length": longest, "has_padding": has_padding}
 
@@ -105,7 +105,7 @@ def write_windowed_series(
         max_categories=max_categories,
     )
     if windows["length"]:
-        every = [_range(samples, row) for row in range(len(samples))]
+        every = [samples.extent(row) for row in range(len(samples))]
         write_series(paths.SERIES_NPY, payload, every, scaler, cut_by_time=True)
     return {
         "series": scaler.state() | _pooled(samples, scaler),
@@ -242,8 +242,3 @@ def _time_problems(samples: SampleRows) -> Iterator[str]:
             f"Received: none for {len(wrong)} series: {', '.join(wrong[:NAMED])}. Name the column of times with "
             "--set time=<column>, or set calendar: []."
         )
-
-
-def _range(samples: SampleRows, row: int) -> tuple[str, int, int]:
-    start = int(samples.starts[row])
-    return samples.sample_ids[row], start, start + int(samples.lengths[row])
