@@ -15,7 +15,7 @@ UPGRADE ?=
 .PHONY: help run test test-slow mutants check format ui lock setup clean
 
 run: $(READY)  ## the whole pipeline; a second time only what changed
-	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.repository && .venv/bin/dvc --wait-for-lock repro; }
+	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
 
 test: $(READY)  ## the default tests
 	.venv/bin/python -m pytest $(TESTS)

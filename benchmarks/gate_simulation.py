@@ -16,11 +16,10 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy import optimize, stats
 
-from pipeline import intervals
-from pipeline.gate import Contender, Question, Rules, decide
-from pipeline.intervals import DrawnTogether, Groups, bootstrap_weights
-from pipeline.metric_names import primary_called
-from pipeline.metrics import (
+from pipeline.gate.decision import decide
+from pipeline.gate.question import Contender, Question, Rules
+from pipeline.metrics import intervals
+from pipeline.metrics.classification import (
     accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
@@ -28,7 +27,9 @@ from pipeline.metrics import (
     positive_f1_score,
     roc_auc_score,
 )
-from pipeline.value_metrics import mean_absolute_error
+from pipeline.metrics.intervals import DrawnTogether, Groups, bootstrap_weights
+from pipeline.metrics.names import primary_called
+from pipeline.metrics.values import mean_absolute_error
 
 NUM_CLASSES = 4
 SEEDS = 10

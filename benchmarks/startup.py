@@ -46,13 +46,13 @@ def main():
     for stage in STAGES:
         code = f"import pipeline.stages.{stage}"
         if stage in WITH_TENSORFLOW:
-            code += "; from pipeline.backend import prepare_tensorflow; prepare_tensorflow(2, 0)"
+            code += "; from pipeline.inference.backend import prepare_tensorflow; prepare_tensorflow(2, 0)"
         commands[stage] = [sys.executable, "-c", code]
     commands["tensorflow, as it comes"] = [sys.executable, "-c", "import tensorflow, keras; keras.layers"]
     commands["tensorflow, lean"] = [
         sys.executable,
         "-c",
-        "from pipeline.backend import prepare_tensorflow; prepare_tensorflow(2, 0)",
+        "from pipeline.inference.backend import prepare_tensorflow; prepare_tensorflow(2, 0)",
     ]
     commands["dvc repro, nothing to do"] = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro"]
     commands["make run, nothing to do"] = ["make", "run"]

@@ -1,7 +1,7 @@
 """Training throughput of each family against a plain Keras script of the same model.
 
 Plain Keras: float32 arrays in memory, `model.fit(x, y, shuffle=True, validation_data=...)`, nothing else.
-Here: the recipe of `pipeline/candidate.py`, with its order by (seed, epoch), guard and checkpoint per epoch.
+Here: the recipe of `pipeline/training/candidate.py`, with its order by (seed, epoch), guard and checkpoint per epoch.
 Both train the same layers on the same 12,800 images of 28x28 pixels with the same optimizer. The first epoch
 of each (tracing) is left out; rounds alternate; the ratio of median samples per second is printed.
 
@@ -18,9 +18,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pipeline import backend
-from pipeline.config import load_params, training_of
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.inference import backend
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.params.load import load_params, training_of
 
 EPOCHS = 5
 NUM_VAL = 2000
@@ -29,7 +29,7 @@ FAMILIES = ("cnn", "rnn", "autoencoder", "dense", "linear")
 
 def synthetic(family, num_images, num_features=200):
     """Return training data of Fashion-MNIST's shape; what the pixels show does not change the speed."""
-    from pipeline.train_data import TrainData
+    from pipeline.inputs.train_data import TrainData
 
     generator = np.random.default_rng(0)
     total = num_images + NUM_VAL
@@ -46,7 +46,7 @@ def synthetic(family, num_images, num_features=200):
 
 def ours(family, data, model, training):
     """Return seconds per epoch of the recipe."""
-    from pipeline.candidate import train_candidate
+    from pipeline.training.candidate import train_candidate
 
     ends = []
     with tempfile.TemporaryDirectory() as folder:

@@ -12,8 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline import paths, runtime
-from pipeline.source_file import stored_path
+from pipeline.fetching.source import stored_path
+from pipeline.runtime import paths
+from pipeline.runtime.stage import exit_codes
 
 COMMANDS = (
     "init",
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = _module(options.command)
     if options.debug:
         os.environ["MILLRACE_DEBUG"] = "1"
-    with runtime.exit_codes(options.command, recorded=getattr(command, "RECORDED", True)):
+    with exit_codes(options.command, recorded=getattr(command, "RECORDED", True)):
         root = paths.project_root()
         given_path = getattr(options, "path", None)
         if given_path is not None:

@@ -18,7 +18,7 @@ SOURCE = '''"""Diaries: one .md file per class, one text per line."""
 
 LAYOUT = "one .md file per class, one text per line"
 
-from pipeline.sources.raw_sample import NO_OPTIONS, NoOptions as Options, RawSample
+from pipeline.sources.sample import NO_OPTIONS, NoOptions as Options, RawSample
 
 
 def select(names, options=NO_OPTIONS):
@@ -38,8 +38,8 @@ FAMILY = '''"""Family `shallow`: one hidden layer on everything at once."""
 
 from keras import layers
 
-from pipeline.model_ends import answer
-from pipeline.model_starts import begin, joined
+from pipeline.models.layers.heads import answer
+from pipeline.models.layers.inputs import begin, joined
 
 
 def build(input_spec, output_spec, *, units=5):
@@ -66,17 +66,17 @@ def zero_one_loss(y_true, y_pred, sample_weight=None):
 EDITS: dict[str, tuple[str, str] | None] = {
     # source: its file, its row; its test is written by whoever writes the file
     "pipeline/sources/diary.py": None,
-    "pipeline/source_file.py": ('    "series_archive": "series",\n', '    "diary": "text",\n'),
+    "pipeline/fetching/source.py": ('    "series_archive": "series",\n', '    "diary": "text",\n'),
     # family: its file, its settings and row, a row of the contract test
     "pipeline/models/shallow.py": None,
-    "pipeline/settings/families.py": ("class Family(NamedTuple):", FAMILY_SETTINGS),
+    "pipeline/params/families.py": ("class Family(NamedTuple):", FAMILY_SETTINGS),
     "tests/models/test_families.py": (
         '    "linear": ("linear", {}, 64 * 3 + 3),\n',
         '    "shallow": ("shallow", {"units": 5}, 64 * 5 + 5 + 5 * 3 + 3),\n',
     ),
     # metric: its function, its second opinion
-    "pipeline/metrics.py": None,
-    "tests/test_metrics.py": (
+    "pipeline/metrics/classification.py": None,
+    "tests/metrics/test_classification.py": (
         '            "accuracy": reference.accuracy_score,\n',
         '            "zero_one_loss": reference.zero_one_loss,\n',
     ),
@@ -84,7 +84,7 @@ EDITS: dict[str, tuple[str, str] | None] = {
 CREATED = {
     "pipeline/sources/diary.py": SOURCE,
     "pipeline/models/shallow.py": FAMILY,
-    "pipeline/metrics.py": METRIC,
+    "pipeline/metrics/classification.py": METRIC,
 }
 FAMILY_ROW = ('    "linear": Family(', '    "shallow": Family(Shallow, QUESTIONS[:2], text="bag"),\n')
 CANDIDATE = """  small:
@@ -95,9 +95,9 @@ CANDIDATE = """  small:
 """
 REPORT = """
 import json, numpy as np
-from pipeline.class_measures import ClassMeasures
-from pipeline.intervals import metric_intervals
-from pipeline.metric_names import primary_called
+from pipeline.evaluation.class_measures import ClassMeasures
+from pipeline.metrics.intervals import metric_intervals
+from pipeline.metrics.names import primary_called
 y_true = np.arange(40) % 2
 y_pred = np.where((np.arange(40) % 10 == 0)[:, None], 0.5 + np.eye(2)[1 - y_true] / 4, 0.5 + np.eye(2)[y_true] / 4)
 y_pred /= y_pred.sum(axis=1, keepdims=True)
@@ -130,7 +130,7 @@ def scratch(tmp_path_factory):
                 file.write(CREATED[name])
         else:
             before(root / name, *edit)
-    before(root / "pipeline/settings/families.py", *FAMILY_ROW)
+    before(root / "pipeline/params/families.py", *FAMILY_ROW)
     (root / "params.yaml").write_text(params_with(""))
     (root / "notes").mkdir()
     for label in ("bad", "good"):
@@ -192,8 +192,8 @@ def test_a_new_metric_is_reported_with_its_interval(scratch):
 @pytest.mark.parametrize(
     ("tests", "chosen", "passed"),
     [
-        ("tests/test_source_kinds.py", "diary", "2 passed"),
-        ("tests/test_metrics.py", "zero_one_loss", "22 passed"),
+        ("tests/sources/test_kinds.py", "diary", "2 passed"),
+        ("tests/metrics/test_classification.py", "zero_one_loss", "22 passed"),
         ("tests/models/test_families.py", "shallow", "6 passed"),
     ],
 )

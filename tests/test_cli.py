@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, paths
-from pipeline.artifacts import file_digest
-from pipeline.source_file import Location, read_source, stored_tar
-from tests.picture_folders import class_folders, fill, picture
+from pipeline import cli
+from pipeline.fetching.source import Location, read_source, stored_tar
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest
+from tests.helpers.picture_folders import class_folders, fill, picture
 
 EXAMPLES = {"digits": b"# digits\n", "own": b"# own pictures\n"}
 

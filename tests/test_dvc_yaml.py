@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import path_digest
-from pipeline.source_file import KINDS
-from pipeline.stage_inputs import declared_inputs
-from pipeline.strict_yaml import read_yaml
+from pipeline.fetching.source import KINDS
+from pipeline.runtime.files import path_digest
+from pipeline.runtime.stage_inputs import declared_inputs
+from pipeline.runtime.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) if path.stem != "__init__"]
@@ -17,7 +17,7 @@ CANNOT_MOVE_A_RESULT = {
     "__init__": "holds a docstring",
     "paths": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
     "stage_inputs": "compares hashes and stops a stage, computes nothing",
-    "strict_yaml": "reads values or refuses them; tests/test_strict_yaml.py compares them with DVC's own reading, "
+    "strict_yaml": "reads values or refuses them; tests/runtime/test_strict_yaml.py compares them with DVC's own reading, "
     "and dvc.lock holds them as the parameters of the stage",
     "live_log": "is written to while training runs, and read by people and the dashboard",
     "epoch_progress": "draws a bar on a terminal",
@@ -86,7 +86,7 @@ def code_behind(path):
 
 def needed_by(stage):
     """Return the files a stage must name: `check` judges by the table of families as well."""
-    of_check = {"pipeline/settings/families.py"} if stage == "check" else set()
+    of_check = {"pipeline/params/families.py"} if stage == "check" else set()
     return code_behind(ROOT / f"pipeline/stages/{stage}.py") | of_check
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from pipeline import runtime
+from pipeline.runtime.stage import WronglyCalled, terminal
 
 HELP = "show every retrain: when, why, on which data, what was decided"
 RECORDED = False
@@ -19,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.json_lines import read_lines
     from pipeline.retraining import chronicle, journal
-    from pipeline.retraining.places import HISTORY, HISTORY_HTML, JOURNAL
+    from pipeline.runtime.json_lines import read_lines
+    from pipeline.runtime.places import HISTORY, HISTORY_HTML, JOURNAL
 
     if options.limit < 0:
-        raise runtime.WronglyCalled(
+        raise WronglyCalled(
             f"--limit cannot be negative. Expected 0 or more. Received: --limit={options.limit}."
         )
     entries = read_lines(HISTORY)[-options.limit :] if options.limit else read_lines(HISTORY)
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         for entry in entries:
             print(json.dumps(entry, sort_keys=True))
         return
-    chronicle.print_table(entries, runtime.terminal())
+    chronicle.print_table(entries, terminal())
     left = journal.unfinished(JOURNAL)
     if left is not None:
         done = ", ".join(left.facts) or "nothing"

@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import paths, runtime
-from pipeline.artifacts import write_bytes
-from pipeline.commands.size_limit import add_size_limit, max_bytes
-from pipeline.repository import file_at
-from pipeline.source_file import KINDS, Kind, Location, location_problems, write_source
-from pipeline.strict_yaml import ParamsError, convert
+from pipeline.fetching.size_limit import add_size_limit, max_bytes
+from pipeline.fetching.source import KINDS, Kind, Location, location_problems, write_source
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_bytes
+from pipeline.runtime.repository import file_at
+from pipeline.runtime.stage import InputMissing, NotPermitted, WronglyCalled, acquire_lock, terminal
+from pipeline.runtime.strict_yaml import ParamsError, convert
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.source_kinds import stated_options
+    from pipeline.sources.kinds import stated_options
 
     location: Literal["bundled"] | Location = "bundled"
     if options.path is not None or options.url is not None or options.kind != "digits":
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
                 {name: value for name, value in given.items() if value}, Location, "millrace init"
             )
         except ParamsError as error:
-            raise runtime.WronglyCalled(str(error)) from error
+            raise WronglyCalled(str(error)) from error
     init(
         options.kind,
         location,
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         example=options.example,
         force=options.force,
         max_bytes=max_bytes(options),
-        console=runtime.terminal(),
+        console=terminal(),
     )
 
 
@@ -90,14 +91,14 @@ def init(
     Raises:
         UserError: Nothing was changed then.
     """
-    from pipeline.gather import gather
-    from pipeline.gathered import show
+    from pipeline.fetching.gathered import show
+    from pipeline.fetching.snapshot import gather
 
     problems = location_problems(kind, location)
     if problems:
-        raise runtime.WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
+        raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     params = example_params(example, force) if example else None
-    with runtime.acquire_lock("source"):
+    with acquire_lock("source"):
         gathered = gather(kind, location, max_bytes=max_bytes, options=options, console=console)
         write_source(gathered.source)
     show(gathered, console)
@@ -126,7 +127,7 @@ def example_params(name: str, force: bool) -> bytes:
         for file in sorted(EXAMPLES_DIR.rglob("*.yaml"))
     }
     if name not in known:
-        raise runtime.InputMissing(
+        raise InputMissing(
             f"There is no example {name}. Expected one of {', '.join(known)}. Received: --example {name}. "
             f"Look into {EXAMPLES_DIR}/."
         )
@@ -134,7 +135,7 @@ def example_params(name: str, force: bool) -> bytes:
         return known[name]
     present = paths.PARAMS_YAML.read_bytes()
     if present not in known.values() and present != file_at("HEAD", paths.PARAMS_YAML.as_posix()):
-        raise runtime.NotPermitted(
+        raise NotPermitted(
             f"params.yaml holds changes that are not committed, and {path} would replace them. "
             f"Expected a committed or untouched params.yaml. Received: --example {name}. "
             "Commit it, or add --force, which keeps it as params.yaml.bak."

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import runtime
-from pipeline.config import load_params
+from pipeline.params.load import load_params
+from pipeline.runtime.stage import StorageFailed, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     settings = load_params().register
     from pipeline.tracking.existing_store import open_existing_store
     from pipeline.tracking.store import service_errors
-    from pipeline.way_back import named_version, way_back, way_forward
+    from pipeline.versions.lineage import named_version, way_back, way_forward
 
     store = open_existing_store(Path.cwd())
     with service_errors(store.uri):
@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False))
     else:
-        show(content, runtime.terminal())
+        show(content, terminal())
     if content.get("unreadable"):
-        raise runtime.StorageFailed(
+        raise StorageFailed(
             f"Not every version could be looked at, so there may be more. Expected all of {content['model']}. "
             f"Received: could not check {content['unreadable']}. Restore the artifact store, or `millrace verify`."
         )

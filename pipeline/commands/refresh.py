@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline import paths, runtime
-from pipeline.artifacts import file_digest
-from pipeline.commands.size_limit import add_size_limit, max_bytes
-from pipeline.source_file import Location, Source, read_source, stored_tar, write_source
+from pipeline.fetching.size_limit import add_size_limit, max_bytes
+from pipeline.fetching.source import Location, Source, read_source, stored_tar, write_source
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest
+from pipeline.runtime.stage import acquire_lock, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    refresh(read_source(), max_bytes=max_bytes(options), console=runtime.terminal())
+    refresh(read_source(), max_bytes=max_bytes(options), console=terminal())
 
 
 def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
@@ -37,8 +38,8 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
     Raises:
         UserError: Nothing was changed then.
     """
-    from pipeline.gather import gather
-    from pipeline.gathered import show
+    from pipeline.fetching.gathered import show
+    from pipeline.fetching.snapshot import gather
 
     location = source.location
     pinned = isinstance(location, Location) and location.url is not None and not location.moving
@@ -48,7 +49,7 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
             "The data behind a URL is pinned by its sha256, and this machine has it. Nothing to do."
         )
         return
-    with runtime.acquire_lock("source"):
+    with acquire_lock("source"):
         gathered = gather(
             source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
         )

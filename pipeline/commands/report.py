@@ -2,8 +2,8 @@
 
 import argparse
 
-from pipeline import paths
-from pipeline.artifacts import read_json
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json
 
 HELP = "show how the last run ended"
 RECORDED = False
@@ -15,7 +15,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def run(_options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.report import print_report
+    from pipeline.reports.console import print_report
 
     print_report()
     status = paths.STATE_DIR / "status.json"

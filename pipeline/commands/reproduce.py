@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import runtime
-from pipeline.commands.size_limit import add_size_limit, max_bytes
+from pipeline.fetching.size_limit import add_size_limit, max_bytes
+from pipeline.runtime.stage import acquire_lock
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.version_origin import Origin
+    from pipeline.versions.version_origin import Origin
 
 HELP = "build a registered model again and compare it, bit by bit"
 RECORDED = False
@@ -43,11 +43,11 @@ def run(options: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from pipeline.config import load_params
+    from pipeline.params.load import load_params
     from pipeline.tracking.existing_store import open_existing_store
     from pipeline.tracking.store import service_errors
-    from pipeline.version_origin import read_origin
-    from pipeline.way_back import named_version
+    from pipeline.versions.lineage import named_version
+    from pipeline.versions.version_origin import read_origin
 
     # Progress goes to standard error, so that `--json` can be piped.
     console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120, highlight=False)
@@ -88,12 +88,12 @@ def reproduce(
     Returns:
         What `compare` returns, with model, version, commit, where the data came from, and seconds.
     """
-    from pipeline.rebuild import environment, run_pipeline, worktree
-    from pipeline.rebuild_comparison import compare
-    from pipeline.rebuild_data import restore_data
+    from pipeline.versions.comparison import compare
+    from pipeline.versions.rebuild_data import restore_data
+    from pipeline.versions.reproduce import environment, run_pipeline, worktree
 
     start = time.monotonic()
-    with runtime.acquire_lock(f"reproduce-{origin.version}"), worktree(origin, keep=keep) as tree:
+    with acquire_lock(f"reproduce-{origin.version}"), worktree(origin, keep=keep) as tree:
         data_from = restore_data(origin, tree, max_bytes, console)
         console.print(f"Data: from {data_from}. Worktree: {tree}")
         run_pipeline(tree, environment(tree, console))
@@ -124,7 +124,7 @@ def exit_code(answer: dict[str, Any]) -> int:
 
 def in_words(answer: dict[str, Any]) -> str:
     """Return the answer as a person reads it."""
-    from pipeline.rebuild_comparison import Difference
+    from pipeline.versions.comparison import Difference
 
     lines = [f"{answer['model']} version {answer['version']}: {answer['answer']}"]
     if answer["stage"]:
@@ -153,7 +153,7 @@ def in_words(answer: dict[str, Any]) -> str:
 
 def _show_quick(origin: "Origin", *, as_json: bool) -> None:
     """Print what the hashes say; what differs is the exit code, or else what is missing."""
-    from pipeline.quick_check import MISSING, OK, quick_check
+    from pipeline.versions.quick_check import MISSING, OK, quick_check
 
     found = quick_check(origin)
     if as_json:

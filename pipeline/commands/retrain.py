@@ -4,8 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-from pipeline import runtime
-from pipeline.commands.size_limit import add_size_limit
+from pipeline.fetching.size_limit import add_size_limit
+from pipeline.runtime.stage import GateRefused, acquire_lock
 
 HELP = "train again if there is a reason to, and promote what is better; safe to call at any time"
 LOCK = "retrain"
@@ -45,10 +45,10 @@ def run(options: argparse.Namespace) -> None:
         UserError: Anything else that a person must know.
     """
     from pipeline.retraining.children import Children
-    from pipeline.retraining.places import TREE
+    from pipeline.retraining.retrain import retrain
     from pipeline.retraining.settings import load_settings
-    from pipeline.retraining.story import retrain
     from pipeline.retraining.work import Wishes
+    from pipeline.runtime.places import TREE
 
     deadline = None if options.time_limit is None else time.monotonic() + 60 * options.time_limit
     wishes = Wishes(
@@ -56,10 +56,10 @@ def run(options: argparse.Namespace) -> None:
     )
     settings = load_settings()
     # Held until this process ends, however it ends.
-    _lock = runtime.acquire_lock(LOCK, wait_seconds=options.wait)
+    _lock = acquire_lock(LOCK, wait_seconds=options.wait)
     entry = retrain(Children(Path.cwd(), Path.cwd() / TREE, deadline), settings, wishes)
     said = " ".join(entry["reasons"])
     if entry["outcome"] in ("refused", "held"):
-        raise runtime.GateRefused(f"{entry['model']} version {entry['version']} is not the champion. {said}")
+        raise GateRefused(f"{entry['model']} version {entry['version']} is not the champion. {said}")
     what = f"{entry['model']} version {entry['version']}: " if "version" in entry else ""
     print(f"{what}{entry['outcome'].replace('_', ' ')}. {said}")

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from pipeline import runtime
-from pipeline.config import load_params
+from pipeline.params.load import load_params
+from pipeline.runtime.stage import WronglyCalled, terminal
 
 HELP = "make an earlier version champion; the present one is revoked"
 MAX_REASON_CHARACTERS = 1000
@@ -26,22 +26,22 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     reason = options.reason.strip()
     if not 0 < len(reason) <= MAX_REASON_CHARACTERS:
-        raise runtime.WronglyCalled(
+        raise WronglyCalled(
             f"millrace rollback: --reason must say why. Expected 1 to {MAX_REASON_CHARACTERS} characters. "
             f"Received: {len(reason)}."
         )
     settings = load_params().register
-    from pipeline.rollback import roll_back
     from pipeline.tracking.existing_store import open_existing_store
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.store import open_store, service_errors
+    from pipeline.versions.rollback import roll_back
 
     open_existing_store(Path.cwd())  # where there is none, none is made
     store = open_store(Path.cwd(), settings.experiment)
     name = options.model or settings.model_name
     with service_errors(store.uri), store_lock(store.uri, "record"):
         done = roll_back(store, name, to=options.to, reason=reason)
-    console = runtime.terminal()
+    console = terminal()
     if done.finished:
         console.print(
             "An earlier `millrace rollback` had moved the alias already; its note is complete now. "

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from pipeline import runtime
+from pipeline.runtime.stage import WronglyCalled
 
 HELP = "install or show a schedule for `millrace retrain`: systemd, cron, GitHub Actions, Kubernetes"
 RECORDED = False
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
 
     root, at = Path.cwd(), _time_of(options.at)
     if options.time_limit < 1:
-        raise runtime.WronglyCalled(
+        raise WronglyCalled(
             f"--time-limit is too short. Expected 1 minute or more. Received: --time-limit={options.time_limit}."
         )
     if options.action == "show":
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"# {name}\n{content}" if options.kind == "systemd" else content, end="")
         return
     if options.kind not in schedules.INSTALLABLE:
-        raise runtime.WronglyCalled(
+        raise WronglyCalled(
             f"{options.kind} is installed where it runs, not here. Expected --kind systemd or cron. "
             f"Received: --kind={options.kind}. `millrace schedule show --kind {options.kind}` prints the file."
         )
@@ -77,7 +77,5 @@ def _uninstall(kind: str, root: Path) -> None:
 def _time_of(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
     if found is None:
-        raise runtime.WronglyCalled(
-            f"--at is no time of day. Expected HH:MM, such as 02:30. Received: --at={text}."
-        )
+        raise WronglyCalled(f"--at is no time of day. Expected HH:MM, such as 02:30. Received: --at={text}.")
     return int(found[1]), int(found[2])

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pipeline import config, runtime
+from pipeline.params import load
+from pipeline.runtime.stage import StorageFailed, UserError, terminal
 
 HELP = "hash everything again: DVC's cache, outs, packages, source, registered models"
 RECORDED = False
@@ -20,28 +21,26 @@ def run(_options: argparse.Namespace) -> None:
     Raises:
         StorageFailed: Something does not fit or could not be looked at; all of it at once.
     """
-    params = config.load_params()
-    console = runtime.terminal()
+    params = load.load_params()
+    console = terminal()
     problems: list[str] = []
     for title, check in _checks(params.register.model_name, list(params.candidates)):
         try:
             found = list(check())
-        except (runtime.UserError, OSError, ValueError) as error:
+        except (UserError, OSError, ValueError) as error:
             found = [f"could not check: {error}"]
         console.print(f"{title}: {f'{len(found)} problem(s)' if found else 'fits'}", highlight=False)
         problems += [f"{title}: {problem}" for problem in found]
     if problems:
-        raise runtime.StorageFailed(
-            "\n".join([*problems, f"millrace verify found {len(problems)} problem(s)."])
-        )
+        raise StorageFailed("\n".join([*problems, f"millrace verify found {len(problems)} problem(s)."]))
 
 
 def _checks(model_name: str, candidates: list[str]) -> list[tuple[str, Callable[[], Iterable[str]]]]:
     """Return title and check of each part."""
-    from pipeline.registry_problems import registry_problems
     from pipeline.tracking.existing_store import open_existing_store
     from pipeline.tracking.store import service_errors
-    from pipeline.verification import cache_and_output_problems, environment_problems, source_problems
+    from pipeline.versions.registry_problems import registry_problems
+    from pipeline.versions.verify import cache_and_output_problems, environment_problems, source_problems
 
     def registry() -> list[str]:
         store = open_existing_store(Path.cwd())

@@ -1,1 +1,5 @@
-"""One file per family: `build(input_spec, output_spec, **settings) -> keras.Model`."""
+"""One file per family: `build(input_spec, output_spec, **settings) -> keras.Model`.
+
+Imports `inputs` and `pipeline/models/layers`, and no family imports another. Begin with
+`pipeline/models/cnn.py`.
+"""

@@ -7,12 +7,19 @@ from typing import Any
 import keras
 from keras import layers
 
-from pipeline.decoders import decoded
-from pipeline.encoders import encoded
-from pipeline.model_blocks import BATCH_NORMALIZATION_MOMENTUM, dense_block, dropped, initializer, l2_penalty
-from pipeline.model_ends import answer
-from pipeline.model_starts import begin, joined, untouched
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.models.layers.decoders import decoded
+from pipeline.models.layers.coders import encoded
+from pipeline.models.layers.blocks import BATCH_NORMALIZATION_MOMENTUM
+from pipeline.models.layers.blocks import dense_block
+from pipeline.models.layers.blocks import dropped
+from pipeline.models.layers.blocks import initializer
+from pipeline.models.layers.blocks import l2_penalty
+from pipeline.models.layers.heads import answer
+from pipeline.models.layers.inputs import begin
+from pipeline.models.layers.inputs import joined
+from pipeline.models.layers.inputs import untouched
+from pipeline.inputs.specs import InputSpec
+from pipeline.inputs.specs import OutputSpec
 
 KINDS_OF_INPUT = ("image", "tokens", "series")
 
@@ -45,7 +52,7 @@ def build_autoencoder(
 
     Returns:
         Raw inputs in; pixels in [0, 1], series, or a probability for each word of the vocabulary out, see
-        `pipeline.decoders`. Its layer `encoder` turns the main input into codes, shape (batch, codes), and
+        `pipeline.models.layers.decoders`. Its layer `encoder` turns the main input into codes, shape (batch, codes), and
         its layer `decoder` codes into the reconstruction.
     """
     start = begin(input_spec, KINDS_OF_INPUT, embedding_units=embedding_units)
@@ -99,7 +106,7 @@ def build(
         **of_the_autoencoder: The other settings of `build_autoencoder`, which shape an untrained encoder.
 
     Returns:
-        Raw inputs in; probabilities or numbers out, see `pipeline.model_ends`.
+        Raw inputs in; probabilities or numbers out, see `pipeline.models.layers.heads`.
     """
     if trained_encoder is None or output_spec.task == "anomaly":
         autoencoder = build_autoencoder(input_spec, activation=activation, l2=l2, **of_the_autoencoder)

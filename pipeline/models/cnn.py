@@ -9,20 +9,22 @@ from typing import Any
 import keras
 from keras import layers
 
-from pipeline.model_blocks import (
-    dense_block,
-    dropped,
-    initializer,
-    l2_penalty,
-    max_over_steps,
-    mean_over_steps,
-    normalized_activation,
-    only_present,
-    step_mask,
-)
-from pipeline.model_ends import answer, require_forecasting
-from pipeline.model_starts import begin, joined, relative_to_last
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.models.layers.blocks import dense_block
+from pipeline.models.layers.blocks import dropped
+from pipeline.models.layers.blocks import initializer
+from pipeline.models.layers.blocks import l2_penalty
+from pipeline.models.layers.blocks import max_over_steps
+from pipeline.models.layers.blocks import mean_over_steps
+from pipeline.models.layers.blocks import normalized_activation
+from pipeline.models.layers.blocks import only_present
+from pipeline.models.layers.blocks import step_mask
+from pipeline.models.layers.heads import answer
+from pipeline.models.layers.heads import require_forecasting
+from pipeline.models.layers.inputs import begin
+from pipeline.models.layers.inputs import joined
+from pipeline.models.layers.inputs import relative_to_last
+from pipeline.inputs.specs import InputSpec
+from pipeline.inputs.specs import OutputSpec
 
 # By the rank of what they read: steps and features, or height, width and channels.
 CONVOLUTIONS = {3: layers.Conv1D, 4: layers.Conv2D}
@@ -87,7 +89,7 @@ def build(
         fusion_units: Width of each dense layer between the join and the output.
 
     Returns:
-        Raw inputs in; probabilities or numbers out, see `pipeline.model_ends`.
+        Raw inputs in; probabilities or numbers out, see `pipeline.models.layers.heads`.
 
     Raises:
         ValueError: Kernel sizes do not fit the blocks or the padding, or nothing is left after a block.

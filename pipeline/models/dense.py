@@ -5,17 +5,18 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from pipeline.model_blocks import dense_block
-from pipeline.model_ends import (
-    ahead_per_channel,
-    answer,
-    finished,
-    fused,
-    past_per_channel,
-    require_forecasting,
-)
-from pipeline.model_starts import begin, joined, relative_to_last
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.models.layers.blocks import dense_block
+from pipeline.models.layers.heads import ahead_per_channel
+from pipeline.models.layers.heads import answer
+from pipeline.models.layers.heads import finished
+from pipeline.models.layers.heads import fused
+from pipeline.models.layers.heads import past_per_channel
+from pipeline.models.layers.heads import require_forecasting
+from pipeline.models.layers.inputs import begin
+from pipeline.models.layers.inputs import joined
+from pipeline.models.layers.inputs import relative_to_last
+from pipeline.inputs.specs import InputSpec
+from pipeline.inputs.specs import OutputSpec
 
 
 def build(
@@ -51,7 +52,7 @@ def build(
         fusion_units: Width of further layers before the output, with relu, without dropout.
 
     Returns:
-        Raw features in; probabilities or numbers out, see `pipeline.model_ends`.
+        Raw features in; probabilities or numbers out, see `pipeline.models.layers.heads`.
     """
     start = begin(input_spec, ("vector", "bag", "series"), embedding_units=embedding_units)
     hidden, last = start.hidden, None

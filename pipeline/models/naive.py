@@ -3,9 +3,11 @@
 import keras
 from keras import layers
 
-from pipeline.model_ends import require_forecasting
-from pipeline.model_starts import begin, selected_channels
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.models.layers.heads import require_forecasting
+from pipeline.models.layers.inputs import begin
+from pipeline.models.layers.inputs import selected_channels
+from pipeline.inputs.specs import InputSpec
+from pipeline.inputs.specs import OutputSpec
 
 
 def build(input_spec: InputSpec, output_spec: OutputSpec, *, season: int = 1) -> keras.Model:

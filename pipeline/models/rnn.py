@@ -5,11 +5,16 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from pipeline.model_blocks import dropped
-from pipeline.model_ends import answer, require_forecasting
-from pipeline.model_starts import begin, joined, relative_to_last
-from pipeline.recurrent_layers import attended, recurrent
-from pipeline.specs import InputSpec, OutputSpec
+from pipeline.models.layers.blocks import dropped
+from pipeline.models.layers.heads import answer
+from pipeline.models.layers.heads import require_forecasting
+from pipeline.models.layers.inputs import begin
+from pipeline.models.layers.inputs import joined
+from pipeline.models.layers.inputs import relative_to_last
+from pipeline.models.layers.recurrent import attended
+from pipeline.models.layers.recurrent import recurrent
+from pipeline.inputs.specs import InputSpec
+from pipeline.inputs.specs import OutputSpec
 
 
 def build(
@@ -46,7 +51,7 @@ def build(
             and the output.
 
     Returns:
-        Raw inputs in; probabilities or numbers out, see `pipeline.model_ends`.
+        Raw inputs in; probabilities or numbers out, see `pipeline.models.layers.heads`.
     """
     start = begin(input_spec, ("image", "tokens", "series"), embedding_units=embedding_units)
     hidden, last = start.hidden, None

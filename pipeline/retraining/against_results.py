@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pipeline import paths
-from pipeline.drift import Bounds
-from pipeline.repository import cached, has_remote
 from pipeline.retraining.children import Children
+from pipeline.retraining.drift import Bounds
 from pipeline.retraining.settings import DriftBounds
+from pipeline.runtime import paths
+from pipeline.runtime.repository import cached, has_remote
 
 NO_RESULTS = "no results yet to compare with"
 
@@ -22,7 +22,7 @@ def examined(children: Children, bounds: DriftBounds) -> dict[str, Any]:
     """
     # Only a night with other data needs pandas.
     from pipeline.retraining import known_rows
-    from pipeline.retraining.examine import examine
+    from pipeline.retraining.new_rows import examine
 
     recorded = known_rows.recorded_files(children.tree)
     if not recorded:

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from pipeline import paths
-from pipeline.artifacts import read_json
-from pipeline.processes import PIPE, Answer, run
-from pipeline.runtime import Busy, UserError
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json
+from pipeline.runtime.processes import PIPE, Answer, run
+from pipeline.runtime.stage import Busy, UserError
 
 DROPPED = (
     "DVC_ROOT",
@@ -73,7 +73,10 @@ class Children:
             ChildFailed: With the exit code and message of the stage that failed.
         """
         answer = self.dvc("repro", target)
-        if answer.code and self._run([sys.executable, "-m", "pipeline.repository"], self.tree).code == 0:
+        if (
+            answer.code
+            and self._run([sys.executable, "-m", "pipeline.runtime.repository"], self.tree).code == 0
+        ):
             answer = self.dvc("repro", target)
         if answer.code:
             raise self.failure(f"dvc repro {target}")

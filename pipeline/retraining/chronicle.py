@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import write_text
-from pipeline.html import render
-from pipeline.json_lines import append_line, read_lines
-from pipeline.retraining.places import HISTORY, HISTORY_HTML
+from pipeline.reports.html import render
+from pipeline.runtime.files import write_text
+from pipeline.runtime.json_lines import append_line, read_lines
+from pipeline.runtime.places import HISTORY, HISTORY_HTML
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import processes
-from pipeline.json_lines import append_line, read_lines
+from pipeline.runtime import processes
+from pipeline.runtime.json_lines import append_line, read_lines
 
 Facts = dict[str, Any]
 

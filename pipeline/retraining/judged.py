@@ -7,12 +7,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from pipeline import paths
-from pipeline.origin import JUDGED, judged_digest
-from pipeline.repository import relevant_stages
+from pipeline.provenance.origin import JUDGED, judged_digest
 from pipeline.retraining.children import Children
-from pipeline.runtime import ServiceDown
-from pipeline.strict_yaml import read_yaml, yaml_content
+from pipeline.runtime import paths
+from pipeline.runtime.repository import relevant_stages
+from pipeline.runtime.stage import ServiceDown
+from pipeline.runtime.strict_yaml import read_yaml, yaml_content
 
 
 def look(children: Children) -> tuple[bool, str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline import paths
-from pipeline.strict_yaml import read_yaml
+from pipeline.runtime import paths
+from pipeline.runtime.strict_yaml import read_yaml
 
 LABELS = ("label", "target")
 

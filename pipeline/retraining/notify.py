@@ -10,9 +10,9 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from pipeline.artifacts import write_json
-from pipeline.processes import run
-from pipeline.retraining.places import OUTBOX_DIR
+from pipeline.runtime.files import write_json
+from pipeline.runtime.places import OUTBOX_DIR
+from pipeline.runtime.processes import run
 
 MOST_KEPT = 100
 """Undelivered notifications; of a receiver that is away for months the newest are kept."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.retraining.children import Children
 from pipeline.retraining.worktree import Followed
-from pipeline.runtime import Busy, ServiceDown
+from pipeline.runtime.stage import Busy, ServiceDown
 
 MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
 """How git says that somebody else pushed first, before or while we did."""

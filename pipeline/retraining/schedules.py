@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import write_text
-from pipeline.html import render
-from pipeline.processes import run
-from pipeline.runtime import InputMissing, StorageFailed
+from pipeline.reports.html import render
+from pipeline.runtime.files import write_text
+from pipeline.runtime.processes import run
+from pipeline.runtime.stage import InputMissing, StorageFailed
 
 KINDS = ("systemd", "cron", "github", "kubernetes")
 INSTALLABLE = ("systemd", "cron")

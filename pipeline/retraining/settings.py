@@ -8,8 +8,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pipeline.settings.sections import Count, Name, Positive, Section, Share
-from pipeline.strict_yaml import ParamsError, convert, read_yaml
+from pipeline.params.sections import Count, Name, Positive, Section, Share
+from pipeline.runtime.strict_yaml import ParamsError, convert, read_yaml
 
 RETRAIN_YAML = Path("retrain.yaml")
 Effect = Annotated[float, Meta(gt=0, le=1)]

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths
-from pipeline.artifacts import path_digest
-from pipeline.strict_yaml import read_yaml, value_at
+from pipeline.runtime import paths
+from pipeline.runtime.files import path_digest
+from pipeline.runtime.strict_yaml import read_yaml, value_at
 
 MOST_NAMED = 5
 LEFT_OUT = ("reduce", "register")

@@ -8,15 +8,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import paths, processes
-from pipeline.artifacts import read_json
-from pipeline.repository import has_remote
 from pipeline.retraining import chronicle, judged, remote, triggers, worktree
 from pipeline.retraining.against_results import NO_RESULTS, examined
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts
 from pipeline.retraining.settings import DriftBounds, Retrain
-from pipeline.runtime import Busy, DataRefused, InputMissing, ServiceDown, UserError
+from pipeline.runtime import paths, processes
+from pipeline.runtime.files import read_json
+from pipeline.runtime.repository import has_remote
+from pipeline.runtime.stage import Busy, DataRefused, InputMissing, ServiceDown, UserError
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
             f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {lost_share + changed_share:.3f}. {fix}"
         )
     if found["verdict"] == "refuse":
-        from pipeline.retraining.examine import in_words
+        from pipeline.retraining.new_rows import in_words
 
         raise DataRefused(
             f"The new rows are unlike those the champion knows. Expected differences below {bounds.refuse:g} "

@@ -9,12 +9,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import paths
-from pipeline.artifacts import write_text
-from pipeline.repository import DVC_CONFIG_LOCAL, dvc_config_for
 from pipeline.retraining.children import Children
-from pipeline.retraining.places import TREE
-from pipeline.runtime import Busy, InputMissing, WronglyCalled
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_text
+from pipeline.runtime.places import TREE
+from pipeline.runtime.repository import DVC_CONFIG_LOCAL, dvc_config_for
+from pipeline.runtime.stage import Busy, InputMissing, WronglyCalled
 
 RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
 """What a retrain commits."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.runtime import DataRefused, InputMissing
-from pipeline.sources.raw_sample import NO_OPTIONS, NoOptions, RawSample
+from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.sources.sample import NO_OPTIONS, NoOptions, RawSample
 
 LAYOUT = "the digits come with scikit-learn and need no files"
 Options = NoOptions

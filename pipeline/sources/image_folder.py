@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from pipeline.runtime import DataRefused
-from pipeline.sources.raw_sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
-from pipeline.sources.text_file import open_member
+from pipeline.formats.text_file import open_member
+from pipeline.runtime.stage import DataRefused
+from pipeline.sources.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "

@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.runtime import DataRefused
-from pipeline.sources import arff_format, label_first_format, ts_format
-from pipeline.sources.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
-from pipeline.sources.raw_sample import GivenSplit, RawSample
-from pipeline.sources.text_file import open_member
+from pipeline.formats import arff, class_first, ts
+from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
+from pipeline.formats.text_file import open_member
+from pipeline.runtime.stage import DataRefused
+from pipeline.sources.sample import GivenSplit, RawSample
 
 LAYOUT = (
     "NAME_TRAIN and NAME_TEST (the second may be missing) in one folder, as .ts, .arff, .tsv (class first) or "
@@ -31,10 +31,10 @@ NO_LABEL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ufffd]")
 SPLITS: dict[str, GivenSplit] = {"TRAIN": "train", "TEST": "test"}
 Rows = Callable[[Iterator[str], str, Problems], Iterator[SeriesRow]]
 READERS: dict[str, Rows] = {
-    "ts": ts_format.rows,
-    "arff": arff_format.rows,
-    "tsv": label_first_format.tsv_rows,
-    "txt": label_first_format.txt_rows,
+    "ts": ts.rows,
+    "arff": arff.rows,
+    "tsv": class_first.tsv_rows,
+    "txt": class_first.txt_rows,
 }
 """In the order in which a format is preferred."""
 

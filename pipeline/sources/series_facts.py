@@ -7,10 +7,10 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from pipeline.sources.column_cells import Cell, SideCells, SideKind, as_name, as_side, as_target
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.table_files import Writing, read_table
-from pipeline.sources.text_file import open_member
+from pipeline.formats.cells import Cell, SideCells, SideKind, as_name, as_side, as_target
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.tables import Writing, read_table
+from pipeline.formats.text_file import open_member
 
 COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
 JOIN_FIX = (

@@ -14,15 +14,15 @@ from pathlib import PurePosixPath
 import numpy as np
 from msgspec import Struct
 
-from pipeline.runtime import DataRefused, WronglyCalled
-from pipeline.sources import table_files
-from pipeline.sources.column_cells import Cell, number_cells
-from pipeline.sources.delimited import DelimiterOption, Dialect, dialect_of, read_delimited
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import SPLITS, GivenSplit, RawSample, choose_files, stem_of
+from pipeline.formats import tables as formats_tables
+from pipeline.formats.cells import Cell, number_cells
+from pipeline.formats.delimited import DelimiterOption, Dialect, dialect_of, read_delimited
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.tables import Writing
+from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.sources.sample import SPLITS, GivenSplit, RawSample, choose_files, stem_of
 from pipeline.sources.series_facts import facts, join_tables, side_kinds
-from pipeline.sources.table_files import Writing
-from pipeline.sources.text_file import EncodingOption, open_member
 
 LAYOUT = (
     "one CSV or TSV per series, one row per step, --set files=GLOB, and a table with an id and a class or target "
@@ -108,7 +108,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     found = []
     for name in [*tables, *_series(names)[:1]]:
         with open_member(archive, name) as file:
-            found.append(table_files.describe(file, name, _writing(options)))
+            found.append(formats_tables.describe(file, name, _writing(options)))
     return found
 
 

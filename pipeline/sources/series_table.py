@@ -1,7 +1,7 @@
 """Series with time stamps in long tables: one row per series and step, as CSV, TSV or Parquet.
 
 Every row is read once, batch by batch; what stays in memory are times and values (float32). Each series is
-then brought to a regular grid (`pipeline/sources/time_grid.py`).
+then brought to a regular grid (`pipeline/formats/time_grid.py`).
 """
 
 import json
@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from pipeline.runtime import DataRefused, WronglyCalled
-from pipeline.sources import table_files
-from pipeline.sources.column_cells import (
+from pipeline.formats import tables
+from pipeline.formats.cells import (
     NUMBER_FIX,
     TIME_FIX,
     Cell,
@@ -28,13 +27,11 @@ from pipeline.sources.column_cells import (
     name_cells,
     number_cells,
 )
-from pipeline.sources.delimited import Batch, DelimiterOption
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import RawSample, choose_files, stem_of
-from pipeline.sources.series_facts import facts, side_kinds
-from pipeline.sources.table_files import Writing, read_table
-from pipeline.sources.text_file import EncodingOption, open_member
-from pipeline.sources.time_grid import (
+from pipeline.formats.delimited import Batch, DelimiterOption
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.tables import Writing, read_table
+from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.time_grid import (
     HOUR,
     Duplicates,
     Gaps,
@@ -45,6 +42,9 @@ from pipeline.sources.time_grid import (
     SeriesRows,
     on_grid,
 )
+from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.sources.sample import RawSample, choose_files, stem_of
+from pipeline.sources.series_facts import facts, side_kinds
 
 LAYOUT = (
     "tables (.csv, .tsv, .parquet) with a column of time stamps, --set time=, and columns of numbers; one series "
@@ -138,7 +138,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for member in _members(archive):
         with open_member(archive, member) as file:
-            described.append(table_files.describe(file, member, _writing(options, member)))
+            described.append(tables.describe(file, member, _writing(options, member)))
     return described
 
 

@@ -15,18 +15,9 @@ from typing import IO, Literal
 
 from msgspec import Struct
 
-from pipeline.runtime import DataRefused, WronglyCalled
-from pipeline.sources.column_cells import refuse_twin_classes
-from pipeline.sources.problems import Problems, shown
-from pipeline.sources.raw_sample import (
-    GivenSplit,
-    RawSample,
-    check_splits,
-    choose_files,
-    split_in,
-    splits_of,
-)
-from pipeline.sources.text_file import (
+from pipeline.formats.cells import refuse_twin_classes
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.text_file import (
     MAX_LINE_BYTES,
     EncodingOption,
     Line,
@@ -35,6 +26,8 @@ from pipeline.sources.text_file import (
     lines,
     open_member,
 )
+from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.sources.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, splits_of
 
 Layout = Literal["labelled_lines", "class_files", "class_folders"]
 LAYOUT = (

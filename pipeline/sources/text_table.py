@@ -12,9 +12,8 @@ from typing import IO, Any
 
 from msgspec import Struct
 
-from pipeline.runtime import DataRefused, WronglyCalled
-from pipeline.sources import table_files
-from pipeline.sources.column_cells import (
+from pipeline.formats import tables
+from pipeline.formats.cells import (
     Cell,
     SideCells,
     SideKind,
@@ -25,11 +24,12 @@ from pipeline.sources.column_cells import (
     as_time,
     refuse_twin_classes,
 )
-from pipeline.sources.delimited import DelimiterOption, QuotingOption, Table, in_words
-from pipeline.sources.problems import Problems
-from pipeline.sources.raw_sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
-from pipeline.sources.table_files import FORMATS, FormatOption, Writing, format_of, read_table
-from pipeline.sources.text_file import EncodingOption, open_member
+from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in_words
+from pipeline.formats.problems import Problems
+from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
+from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
 LAYOUT = (
     "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .parquet), all with the same "
@@ -101,7 +101,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for file in _files(archive.getnames()):
         with open_member(archive, file.name) as opened:
-            described.append(table_files.describe(opened, file.name, _writing(options)))
+            described.append(tables.describe(opened, file.name, _writing(options)))
     return described
 
 

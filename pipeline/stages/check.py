@@ -11,11 +11,13 @@ Parameters:
 import shutil
 from pathlib import Path
 
-from pipeline import paths, runtime
-from pipeline.artifacts import write_json
-from pipeline.config import ParamsError, load_params, repaired_params
-from pipeline.contradictions import contradictions, idle_settings
-from pipeline.source_file import read_source
+from pipeline.checks.contradictions import contradictions, idle_settings
+from pipeline.fetching.source import read_source
+from pipeline.params.load import load_params, repaired_params
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json
+from pipeline.runtime.stage import running_stage
+from pipeline.runtime.strict_yaml import ParamsError
 
 FALLBACK_PARAMS = Path("examples/digits.yaml")
 """Stands in for unusable values while contradictions among the usable ones are looked for."""
@@ -58,7 +60,7 @@ def _forget_removed(candidates: set[str]) -> None:
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("check") as stage:
+    with running_stage("check") as stage:
         candidates, warnings = check()
         for warning in warnings:
             stage.console.print(f"Warning: {warning}", highlight=False, soft_wrap=True)

@@ -14,22 +14,32 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipeline import backend, paths, runtime, selection
-from pipeline.anomaly_metrics import AlarmRules
-from pipeline.artifacts import file_digest, finite, write_json
-from pipeline.config import load_params, window_columns
-from pipeline.intervals import few_groups
-from pipeline.judged_rows import JudgedRows, load_rows
-from pipeline.judgement import Bootstrap, Candidate, Judgement, judge, judge_classes, read_candidate
-from pipeline.leak_data import WindowColumns
-from pipeline.leak_findings import SignOff
-from pipeline.leak_fitted import refuse_unless_fitted_on_train
-from pipeline.measures import Measures, Predictions, Yardstick, measures_of
-from pipeline.metric_names import primary_called, shown
-from pipeline.settings.families import BASELINE_FAMILIES
-from pipeline.specs import OutputSpec
-from pipeline.test_ledger import note_use
-from pipeline.train_data import load_train_data
+from pipeline.evaluation import selection
+from pipeline.evaluation.judgement import (
+    Bootstrap,
+    Candidate,
+    Judgement,
+    judge,
+    judge_classes,
+    read_candidate,
+)
+from pipeline.evaluation.ledger import note_use
+from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.rows import JudgedRows, load_rows
+from pipeline.inference import backend
+from pipeline.inputs.specs import OutputSpec
+from pipeline.inputs.train_data import load_train_data
+from pipeline.leaks.findings import SignOff
+from pipeline.leaks.fitted import refuse_unless_fitted_on_train
+from pipeline.leaks.leak_data import WindowColumns
+from pipeline.metrics.anomalies import AlarmRules
+from pipeline.metrics.intervals import few_groups
+from pipeline.metrics.names import primary_called, shown
+from pipeline.params.families import BASELINE_FAMILIES
+from pipeline.params.load import load_params, window_columns
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest, finite, write_json
+from pipeline.runtime.stage import DataRefused, running_stage
 
 IMAGE_AXES = 4
 """Samples, height, width, channels."""
@@ -37,7 +47,7 @@ IMAGE_AXES = 4
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("evaluate") as stage:
+    with running_stage("evaluate") as stage:
         params = load_params()
         backend.prepare_tensorflow(params.threads, params.seed)
         settings, columns = params.evaluate, window_columns(params)
@@ -94,10 +104,10 @@ def evaluate(
         ValueError: A prediction or a metric is not a finite number.
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
-    from pipeline.best_model import write_best
-    from pipeline.codes_comparison import compare_codes
-    from pipeline.judgement_pictures import draw_pictures
-    from pipeline.judgement_tables import card, summary, write_tables
+    from pipeline.evaluation.best_model import write_best
+    from pipeline.evaluation.codes import compare_codes
+    from pipeline.evaluation.pictures import draw_pictures
+    from pipeline.evaluation.tables import card, summary, write_tables
 
     for folder in (paths.EVALUATE_TABLES_DIR, paths.EVALUATE_PICTURES_DIR, paths.BEST_DIR):
         shutil.rmtree(folder, ignore_errors=True)
@@ -164,13 +174,11 @@ def evaluate(
 def _measures_on_test(test: JudgedRows, spec: OutputSpec, yardstick: Yardstick, primary: str) -> Measures:
     """Return what answers for the test rows are measured by, once they can be judged at all."""
     if not len(test.rows):
-        raise runtime.DataRefused(
-            "There are no test rows to judge by. Expected some. Raise split.test_share."
-        )
+        raise DataRefused("There are no test rows to judge by. Expected some. Raise split.test_share.")
     measures = measures_of(test, spec, yardstick)
     existing = measures.metrics({})
     if primary not in existing:
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"The test rows cannot be judged by evaluate.select_by={primary}. Expected rows it exists for: of "
             f"anomalies labelled ones, of values some that differ. Received: {len(test)} test rows, metrics "
             f"{sorted(existing)}. Label some, or let the test part begin elsewhere."
@@ -180,13 +188,13 @@ def _measures_on_test(test: JudgedRows, spec: OutputSpec, yardstick: Yardstick, 
 
 def _note_use(chosen: Candidate, test: JudgedRows) -> None:
     """Write down that the test set is opened for this model, before it is."""
-    from pipeline.contenders import judges_of
+    from pipeline.evaluation.scoring import judges_of
 
     note_use(judges_of(test), file_digest(chosen.folder / "model.keras", "sha256"), "evaluate")
 
 
 def _predictions(candidates: Mapping[str, Candidate], test: JudgedRows) -> dict[str, Predictions]:
-    from pipeline.contenders import score
+    from pipeline.evaluation.scoring import score
 
     return {
         name: score(name, item.folder / "model.keras", item.folder, test).predictions

@@ -5,7 +5,7 @@ Reads:
 Writes to data/features:
     state.json: all that was fitted, of the training split alone; it travels with the model. And by kind
     features.npy: images; float32, one row of hand-made features per image;
-    tokens.npy, bag_ids.npy, bag_weights.npy, vectors.npy: texts; see `pipeline.text_features`;
+    tokens.npy, bag_ids.npy, bag_weights.npy, vectors.npy: texts; see `pipeline.features.texts`;
     series.npy: series; float32 (total_steps, channels), without gaps and to scale;
     side.npy, categories.npy: side features; float32 and int32, one row per sample.
 Parameters:
@@ -21,13 +21,14 @@ import msgspec
 import numpy as np
 from rich.progress import Progress
 
-from pipeline import paths, runtime
-from pipeline.artifacts import atomic_path, file_digest, read_json, write_json
-from pipeline.config import load_params
-from pipeline.sample_rows import SampleRows, read_sample_rows
-from pipeline.side_features import fit_side_features
-from pipeline.split_rows import SplitTable, read_split
-from pipeline.target_state import class_state, target_state
+from pipeline.data.samples import SampleRows, read_sample_rows
+from pipeline.data.splits import SplitTable, read_split
+from pipeline.features.targets import class_state, target_state
+from pipeline.params.load import load_params
+from pipeline.preprocessing.side import fit_side_features
+from pipeline.runtime import paths
+from pipeline.runtime.files import atomic_path, file_digest, read_json, write_json
+from pipeline.runtime.stage import DataRefused, InputMissing, running_stage
 
 PAYLOADS = {4: "image", 1: "text", 2: "series"}
 """Dimensions of the payload to what it holds."""
@@ -76,7 +77,7 @@ def features(
     blocks: dict[str, Mapping[str, Any] | None] = {"image": {}, "text": text, "series": series}
     block = blocks[kind]
     if block is None:
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"features.{kind} is missing in params.yaml. Expected the block that {kind} data needs. Received: "
             f"features.{kind}=null. Copy it from an example of that kind."
         )
@@ -87,7 +88,7 @@ def features(
     elif windows is None:
         state |= target_state(split)
     if kind == "image":
-        from pipeline.features import write_image_features
+        from pipeline.features.images import write_image_features
 
         state |= write_image_features(
             payload,
@@ -99,7 +100,7 @@ def features(
             workers=workers,
         )
     elif kind == "text":
-        from pipeline.text_features import write_text_features
+        from pipeline.features.texts import write_text_features
 
         train_rows = split.rows_of("train")
         state["text"] = write_text_features(payload, samples.starts, samples.lengths, train_rows, **block)
@@ -121,12 +122,12 @@ def _series(
     side: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Write series to scale; return the parts of the state that are about them."""
-    from pipeline.series_state import write_whole_series, write_windowed_series
+    from pipeline.features.series import write_whole_series, write_windowed_series
 
     if windows is None:
         return {"series": write_whole_series(payload, samples, split, **series)}
     if windows["known_categorical"] and side is None:
-        raise runtime.DataRefused(
+        raise DataRefused(
             "data.windows.known_categorical needs a limit of categories. Expected the block features.side. "
             "Received: features.side=null. Copy it from examples/bike-sharing.yaml."
         )
@@ -161,7 +162,7 @@ def _check_rows(split: SplitTable, num_samples: int, *, whole: bool) -> None:
     """Check that split and samples belong together; of series in segments a row may stand often or never."""
     inside = (split.rows >= 0) & (split.rows < num_samples)
     if not inside.all() or (whole and not np.array_equal(split.rows, np.arange(num_samples))):
-        raise runtime.InputMissing(
+        raise InputMissing(
             f"{paths.SPLIT_PARQUET} and {paths.PAYLOAD_NPY} are not of the same data. Expected every row of "
             f"the samples exactly once. Received: {len(split.rows)} rows for {num_samples} samples. "
             "Run `dvc repro split`."
@@ -170,7 +171,7 @@ def _check_rows(split: SplitTable, num_samples: int, *, whole: bool) -> None:
 
 def _require_no_leaks() -> None:
     if read_json(paths.LEAKS_SUMMARY, made_by="leaks")["passed"] is not True:
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"The split did not pass the leak gate. Expected passed=true in {paths.LEAKS_SUMMARY}. "
             f"See {paths.LEAKS_FINDINGS}, then run `dvc repro leaks`."
         )
@@ -178,7 +179,7 @@ def _require_no_leaks() -> None:
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("features") as stage:
+    with running_stage("features") as stage:
         params = load_params()
         _require_no_leaks()
         settings = params.features
@@ -209,7 +210,7 @@ def _require_pinned_vectors(path: str | None, sha256: str | None) -> None:
         return  # a missing file is reported where it is read
     received = file_digest(Path(path), "sha256")
     if received != sha256:
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"{path} is not the file of word vectors that params.yaml pins. Expected features.text.vectors_sha256="
             f"{sha256}. Received: {received}. Put the right file there, or correct the digest."
         )
@@ -218,7 +219,7 @@ def _require_pinned_vectors(path: str | None, sha256: str | None) -> None:
 def _require_positive_class(name: str | None, state: Mapping[str, Any]) -> None:
     classes = state.get("classes", [])
     if name is not None and (name not in classes or len(classes) != 2):
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"data.positive_class must be one of exactly two classes. The data has {classes}. "
             f"Received: positive_class={name}. Correct it in params.yaml, or set it to null."
         )

@@ -8,16 +8,17 @@ Parameters: none.
 import shutil
 from pathlib import Path
 
-from pipeline import paths, runtime
-from pipeline.archives import write_tar
-from pipeline.artifacts import atomic_path, file_digest
-from pipeline.source_file import read_source, stored_tar
+from pipeline.fetching.archives import write_tar
+from pipeline.fetching.source import read_source, stored_tar
+from pipeline.runtime import paths
+from pipeline.runtime.files import atomic_path, file_digest
+from pipeline.runtime.stage import DataRefused, InputMissing, StorageFailed, UserError, running_stage
 from pipeline.sources import digits
 
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("fetch") as stage:
+    with running_stage("fetch") as stage:
         source = read_source()
         fetch(source.kind, bundled=source.location == "bundled", sha256=source.sha256, tar_path=paths.RAW_TAR)
         stage.console.print(f"fetch: {source.kind}, {source.bytes:,} bytes, {source.count:,} samples")
@@ -39,7 +40,7 @@ def fetch(kind: str, *, bundled: bool, sha256: str, tar_path: Path) -> None:
     """
     stored = stored_tar(sha256)
     if not bundled and not stored.is_file():
-        raise runtime.InputMissing(
+        raise InputMissing(
             f"This machine has not read the data yet. Expected {stored}. Received: no such file. "
             "Run `millrace refresh`."
         )
@@ -54,14 +55,14 @@ def fetch(kind: str, *, bundled: bool, sha256: str, tar_path: Path) -> None:
             raise _wrong_bytes(kind, bundled, stored, sha256, received)
 
 
-def _wrong_bytes(kind: str, bundled: bool, stored: Path, expected: str, received: str) -> runtime.UserError:
+def _wrong_bytes(kind: str, bundled: bool, stored: Path, expected: str, received: str) -> UserError:
     facts = f"Expected sha256={expected}. Received: sha256={received}."
     if bundled:
-        return runtime.DataRefused(
+        return DataRefused(
             f"The installed package holds other {kind} than {paths.SOURCE_JSON} says. {facts} "
             f"Install the locked packages, or accept the new data with `millrace init --kind {kind}`."
         )
-    return runtime.StorageFailed(
+    return StorageFailed(
         f"{stored} is damaged. {facts} Remove it and run `millrace refresh`; check the disk."
     )
 

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline import paths, runtime
-from pipeline.artifacts import write_json
-from pipeline.config import load_params
-from pipeline.images import (
+from pipeline.fetching.source import KINDS, read_source
+from pipeline.ingest.images import (
     CommonShape,
     DecodedImage,
     Resize,
@@ -26,12 +24,15 @@ from pipeline.images import (
     from_pixels,
     oddities,
 )
-from pipeline.ingest_sequences import described, ingest_sequences
-from pipeline.ingest_tally import Tally, in_order
-from pipeline.sample_table import npy_writer, sample_writer
-from pipeline.source_file import KINDS, read_source
-from pipeline.source_kinds import options_of, source_of
-from pipeline.sources.raw_sample import RawSample
+from pipeline.ingest.ingest_tally import Tally, in_order
+from pipeline.ingest.sequences import described, ingest_sequences
+from pipeline.ingest.writers import npy_writer, sample_writer
+from pipeline.params.load import load_params
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json
+from pipeline.runtime.stage import DataRefused, running_stage
+from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.sample import RawSample
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("ingest") as stage:
+    with running_stage("ingest") as stage:
         data = load_params().data
         source = read_source()
         if not paths.RAW_TAR.is_file():
@@ -106,7 +107,7 @@ def ingest(
         num_samples: How many there must be.
         image_size: Height and width in pixels; None: all images must have the size of the first.
         channels: 1 or 3; None: all images must have as many as the first.
-        resize: stretch, pad or crop; see `pipeline.images.fit`.
+        resize: stretch, pad or crop; see `pipeline.ingest.images.fit`.
         size_policy: For images of another size than `image_size`.
         mode_policy: For files whose pixels are not L (1 channel) or RGB (3 channels) already.
         exif_rotation_policy: For photographs that lie on their side.
@@ -194,7 +195,7 @@ def _decoded(sample: RawSample, undecodable_policy: str) -> DecodedImage | None:
     except UndecodableImage as error:
         if undecodable_policy == "reject":
             return None
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"{sample.sample_id} cannot be decoded. Expected an intact image. Received: {error}. "
             "Replace the file, or set data.policy.undecodable to reject in params.yaml."
         ) from error

@@ -13,17 +13,18 @@ Parameters:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline import paths, runtime
-from pipeline.artifacts import write_json, write_text
-from pipeline.config import load_params, window_columns
-from pipeline.leak_columns import column_findings, sum_findings, word_findings
-from pipeline.leak_copies import exact_copy_findings, near_copy_findings
-from pipeline.leak_data import LeakData, WindowColumns, read_leak_data
-from pipeline.leak_findings import Finding, SignOff, findings_csv, leaks_summary, refusal
-from pipeline.leak_overlap import empty_split_findings, group_findings, time_findings
-from pipeline.leak_shift import scaled_findings, shift_findings
-from pipeline.leak_stretches import stretch_findings
-from pipeline.leak_windows import window_column_findings
+from pipeline.leaks.columns import column_findings, sum_findings, word_findings
+from pipeline.leaks.copies import exact_copy_findings, near_copy_findings
+from pipeline.leaks.findings import Finding, SignOff, findings_csv, leaks_summary, refusal
+from pipeline.leaks.leak_data import LeakData, WindowColumns, read_leak_data
+from pipeline.leaks.leak_shift import scaled_findings, shift_findings
+from pipeline.leaks.leak_stretches import stretch_findings
+from pipeline.leaks.splits import empty_split_findings, group_findings, time_findings
+from pipeline.leaks.windows import window_column_findings
+from pipeline.params.load import load_params, window_columns
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json, write_text
+from pipeline.runtime.stage import DataRefused, running_stage
 
 
 def leaks(
@@ -76,13 +77,13 @@ def leaks(
     write_json(paths.LEAKS_SUMMARY, summary)
     write_text(paths.LEAKS_FINDINGS, findings_csv(findings, signed))
     if not summary["passed"]:
-        raise runtime.DataRefused(refusal(findings, signed, str(paths.LEAKS_FINDINGS)))
+        raise DataRefused(refusal(findings, signed, str(paths.LEAKS_FINDINGS)))
     return summary
 
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("leaks") as stage:
+    with running_stage("leaks") as stage:
         params = load_params()
         columns = window_columns(params)
         summary = leaks(

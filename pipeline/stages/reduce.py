@@ -17,17 +17,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import backend, paths, runtime
-from pipeline.artifacts import atomic_path, read_json, write_json, write_text
-from pipeline.config import load_params
-from pipeline.settings.sections import Reduce
+from pipeline.inference import backend
+from pipeline.params.load import load_params
+from pipeline.params.sections import Reduce
+from pipeline.runtime import paths
+from pipeline.runtime.files import atomic_path, read_json, write_json, write_text
+from pipeline.runtime.stage import DataRefused, Stage, running_stage
 
 SHOWN_IMAGES = 10
 
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("reduce") as stage:
+    with running_stage("reduce") as stage:
         params = load_params()
         shutil.rmtree(paths.REDUCE_DIR, ignore_errors=True)
         shutil.rmtree(paths.REDUCED_DIR, ignore_errors=True)
@@ -41,7 +43,7 @@ def main() -> None:
             stage.console.print(sentence, highlight=False)
 
 
-def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
+def reduce(settings: Reduce, seed: int, stage: Stage) -> list[str]:
     """Reduce the samples by every method to every number of dimensions, measure, draw and export.
 
     Args:
@@ -56,24 +58,24 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
         DataRefused: The samples cannot be laid flat.
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
-    from pipeline import reduction
-    from pipeline.keras_files import save_model
-    from pipeline.live_log import epoch_progress
-    from pipeline.reduction_report import draw_pictures, draw_reconstructions, page, verdicts
-    from pipeline.train_data import load_train_data
+    from pipeline.inference.keras_files import save_model
+    from pipeline.inputs.train_data import load_train_data
+    from pipeline.reduction import comparison
+    from pipeline.reduction.reduction_report import draw_pictures, draw_reconstructions, page, verdicts
+    from pipeline.runtime.progress import epoch_progress
 
     if read_json(paths.FEATURES_STATE, "features").get("windows"):
         raise _not_reducible("windows")
     data = load_train_data("autoencoder")
-    if not reduction.can_reduce(data.input_spec):
+    if not comparison.can_reduce(data.input_spec):
         raise _not_reducible(data.input_spec.kind)
     test_rows, test_labels = _test_rows()
     classes = data.output_spec.classes
     labels = _labels(data.targets, data.train_rows, test_labels, classes)
-    train, test = reduction.flat(data.inputs, data.train_rows), reduction.flat(data.inputs, test_rows)
+    train, test = comparison.flat(data.inputs, data.train_rows), comparison.flat(data.inputs, test_rows)
     compared = np.unique(np.linspace(0, len(test) - 1, min(len(test), settings.max_rows)).astype(np.intp))
     shown = compared[:: max(1, len(compared) // SHOWN_IMAGES)][:SHOWN_IMAGES]
-    network = reduction.AutoencoderSettings(
+    network = comparison.AutoencoderSettings(
         settings.units,
         settings.activation,
         settings.epochs,
@@ -88,22 +90,22 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
     for dimensions in settings.dimensions:
         with epoch_progress(stage.console, f"{dimensions} codes", {"": settings.epochs}) as show:
             path = checkpoints / f"{dimensions}.checkpoint"
-            model = reduction.train_autoencoder(data, dimensions, network, path, show)
+            model = comparison.train_autoencoder(data, dimensions, network, path, show)
         save_model(model, paths.REDUCED_DIR / f"autoencoder_{dimensions}.keras")
-        methods = [reduction.by_autoencoder(model, data, test_rows, shown)]
+        methods = [comparison.by_autoencoder(model, data, test_rows, shown)]
         methods += [
-            reduction.by_projection(name, train, test, dimensions, seed=seed, shown=shown)
+            comparison.by_projection(name, train, test, dimensions, seed=seed, shown=shown)
             for name in ("pca", "svd")
         ]
         for reduced in methods:
-            rows.append(reduction.measured(reduced, test, compared, settings.neighbours, labels))
+            rows.append(comparison.measured(reduced, test, compared, settings.neighbours, labels))
             if reduced.dimensions == 2:
                 planes[reduced.method] = reduced.test[compared]
             if reduced.method != "svd":
                 restored[f"{reduced.method} {reduced.dimensions}"] = reduced.reconstructed
         if dimensions == settings.export:
             _export(methods[0].train, methods[0].test, data.train_rows, test_rows)
-    variance = list(reduction.cumulative_explained_variance(train, max(settings.dimensions), seed))
+    variance = list(comparison.cumulative_explained_variance(train, max(settings.dimensions), seed))
     lines = [f"{number},{share}" for number, share in variance]
     write_text(paths.REDUCED_DIR / "explained_variance.csv", "\n".join(["components,share", *lines, ""]))
     write_json(paths.REDUCED_DIR / "comparison.json", rows)
@@ -129,8 +131,8 @@ def reduce(settings: Reduce, seed: int, stage: runtime.Stage) -> list[str]:
     return verdicts(rows)
 
 
-def _not_reducible(received: str) -> runtime.DataRefused:
-    return runtime.DataRefused(
+def _not_reducible(received: str) -> DataRefused:
+    return DataRefused(
         f"The section `reduce` works on images and whole series. Received: {received}. "
         "Set reduce: null in params.yaml."
     )
@@ -155,7 +157,7 @@ def _labels(
     targets: np.ndarray | None, train_rows: np.ndarray, test_labels: list[str], classes: Sequence[str]
 ) -> Any:
     """Return the class indices of train and test, None where the task has no classes."""
-    from pipeline.reduction import Labels
+    from pipeline.reduction.comparison import Labels
 
     if not classes or targets is None:
         return None
@@ -170,8 +172,8 @@ def _tsne(test: np.ndarray, neighbours: int, seed: int) -> tuple[npt.NDArray[np.
     Not in a file that DVC hashes: the same data gives other last bits, and then another picture, under
     another environment (docs/decisions/0009).
     """
-    from pipeline.neighbourhoods import neighbourhood_preservation, trustworthiness
-    from pipeline.reducers import tsne_plane
+    from pipeline.reduction.methods import tsne_plane
+    from pipeline.reduction.neighbourhoods import neighbourhood_preservation, trustworthiness
 
     plane = tsne_plane(test, seed)
     return plane, {

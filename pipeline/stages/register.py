@@ -16,22 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipeline import backend, lineage, paths, report, run_page, runtime
-from pipeline.anomaly_metrics import AlarmRules
-from pipeline.artifacts import read_json, write_json, write_text
-from pipeline.config import Params, load_params
-from pipeline.decision_page import decision_page
-from pipeline.gate import Rules
-from pipeline.held import HELD, held_or_let_pass
-from pipeline.measures import Yardstick
-from pipeline.metric_names import primary_called
-from pipeline.origin import JUDGED, judged_digest
-from pipeline.repository import locked_stages
-from pipeline.run_report import run_report
-from pipeline.sealed_version import ensure_version
-from pipeline.settings.families import BASELINE_FAMILIES
-from pipeline.settled import write_settled
-from pipeline.test_ledger import sentence
+from pipeline.evaluation.ledger import sentence
+from pipeline.evaluation.measures import Yardstick
+from pipeline.gate.held import HELD, held_or_let_pass
+from pipeline.gate.question import Rules
+from pipeline.gate.settled import write_settled
+from pipeline.inference import backend
+from pipeline.metrics.anomalies import AlarmRules
+from pipeline.metrics.names import primary_called
+from pipeline.params.families import BASELINE_FAMILIES
+from pipeline.params.load import Params, load_params
+from pipeline.provenance import state as provenance_state
+from pipeline.provenance.origin import JUDGED, judged_digest
+from pipeline.reports import console, run_page
+from pipeline.reports.decision_page import decision_page
+from pipeline.reports.run import run_report
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json, write_text
+from pipeline.runtime.repository import locked_stages
+from pipeline.runtime.stage import running_stage
+from pipeline.versions.seal import ensure_version
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
@@ -42,7 +46,7 @@ LOCAL_UI = "http://127.0.0.1:5000"
 
 def main() -> None:
     """Register what models/best holds."""
-    with runtime.stage("register"):
+    with running_stage("register"):
         params = load_params()
         backend.prepare_tensorflow(params.threads, params.seed)
         candidates: dict[str, Any] = msgspec.to_builtins(params.candidates)
@@ -112,16 +116,16 @@ def register(
     Raises:
         ServiceDown: The MLflow store does not answer; nothing is lost.
     """
-    from pipeline.contenders import judges_of, load_test_rows
-    from pipeline.promotion import decide
+    from pipeline.evaluation.scoring import judges_of, load_test_rows
+    from pipeline.gate.promotion import decide
     from pipeline.tracking.locks import store_lock
     from pipeline.tracking.owners import sweep
     from pipeline.tracking.record import attach, describe, record_pipeline
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.store import open_store, service_errors, without_password
-    from pipeline.tracking.test_uses import share_uses
+    from pipeline.versions.test_uses import share_uses
 
-    state = lineage.read_state(candidates)
+    state = provenance_state.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     store = open_store(Path.cwd(), experiment)
     with service_errors(store.uri), store_lock(store.uri, "record"):
@@ -162,7 +166,7 @@ def register(
     write_last_run(links, model_name, version, decision, recorded.parent_run_id, looks=looks)
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)
-    report.print_report()
+    console.print_report()
     return decision
 
 
@@ -178,7 +182,7 @@ def write_last_run(
     """Write what the report at the end of the pipeline shows of this machine's record."""
     model = {"name": model_name, "version": version.number, "sha256": version.model_sha256}
     content = {"decision": decision["decision"], "links": links, "model": model, "run_id": run_id}
-    write_json(report.LAST_RUN, {**content, "reasons": decision["reasons"], "looks": looks})
+    write_json(console.LAST_RUN, {**content, "reasons": decision["reasons"], "looks": looks})
 
 
 if __name__ == "__main__":

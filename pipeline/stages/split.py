@@ -18,19 +18,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import paths, runtime, splits
-from pipeline.artifacts import atomic_path, read_json, write_json
-from pipeline.config import load_params
-from pipeline.settings.sections import Windows
-from pipeline.split_assignment import (
-    Assigned,
-    Columns,
-    assign_by_time,
-    assign_by_units,
-    assignment_problems,
-)
-from pipeline.split_by_time import Boundaries
-from pipeline.split_summary import split_summary
+from pipeline.params.load import load_params
+from pipeline.params.sections import Windows
+from pipeline.runtime import paths
+from pipeline.runtime.files import atomic_path, read_json, write_json
+from pipeline.runtime.stage import DataRefused, InputMissing, running_stage
+from pipeline.splits import by_hash
+from pipeline.splits.assignment import Assigned, Columns, assign_by_time, assign_by_units, assignment_problems
+from pipeline.splits.by_time import Boundaries
+from pipeline.splits.split_summary import split_summary
 
 SCHEMA = pa.schema(
     [
@@ -80,7 +76,7 @@ def split(
         DataRefused: The data did not pass `validate`, or cannot be split like this.
     """
     if read_json(paths.VALIDATE_SUMMARY, made_by="validate")["passed"] is not True:
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"The data did not pass validation. Expected passed=true in {paths.VALIDATE_SUMMARY}. "
             f"See {paths.VALIDATE_HTML}, then run `dvc repro validate`."
         )
@@ -92,11 +88,11 @@ def split(
         else:
             assigned = assign_by_units(method, samples, val_share=val_share, test_share=test_share, salt=salt)
     except ValueError as error:
-        raise runtime.DataRefused(str(error)) from error
+        raise DataRefused(str(error)) from error
     problems = assignment_problems(method, samples, assigned, salt=salt, task=task)
     if problems:
-        raise runtime.DataRefused("\n".join(["The data cannot be split like this:", *problems]))
-    leaks = splits.shared_clusters(assigned.units, assigned.splits)
+        raise DataRefused("\n".join(["The data cannot be split like this:", *problems]))
+    leaks = by_hash.shared_clusters(assigned.units, assigned.splits)
     if leaks:
         raise RuntimeError(f"{leaks} clusters of copies stand in more than one split. Expected 0.")
     table = _table(samples, assigned)
@@ -128,7 +124,7 @@ def _read_samples() -> Columns:
     )
     strangers = None in joined["row"] or None in joined["cluster"] or len(joined["row"]) != len(samples)
     if strangers:
-        raise runtime.DataRefused(
+        raise DataRefused(
             f"{paths.DUPLICATES_PARQUET} does not belong to {paths.SAMPLES_PARQUET}. Expected the same sample ids. "
             f"Received: {len(samples)} samples, {len(duplicates)} rows of duplicates. Run `dvc repro validate`."
         )
@@ -138,10 +134,10 @@ def _read_samples() -> Columns:
 
 def _read_table(path: Path, columns: list[str], made_by: str) -> pa.Table:
     if not path.is_file():
-        raise runtime.InputMissing(f"{path} does not exist. Run `dvc repro {made_by}`.")
+        raise InputMissing(f"{path} does not exist. Run `dvc repro {made_by}`.")
     absent = sorted(set(columns) - set(pq.read_schema(path).names))
     if absent:
-        raise runtime.InputMissing(
+        raise InputMissing(
             f"{path} was written by another version. Expected columns {', '.join(columns)}. "
             f"Received: none named {', '.join(absent)}. Run `dvc repro {made_by}`."
         )
@@ -150,7 +146,7 @@ def _read_table(path: Path, columns: list[str], made_by: str) -> pa.Table:
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("split") as stage:
+    with running_stage("split") as stage:
         params = load_params()
         settings = params.split
         summary = split(

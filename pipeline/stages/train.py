@@ -17,15 +17,17 @@ from typing import Any
 
 import msgspec
 
-from pipeline import backend, live_log, paths, runtime
-from pipeline.config import load_params, model_settings, training_of
-from pipeline.live_log import LiveLog, live_path
+from pipeline.inference import backend
+from pipeline.params.load import load_params, model_settings, training_of
+from pipeline.runtime import paths, progress
+from pipeline.runtime.progress import LiveLog, live_path
+from pipeline.runtime.stage import Stage, running_stage
 
 
 def main() -> None:
     """Train the candidate named on the command line."""
     candidate = sys.argv[1]
-    with runtime.stage(f"train@{candidate}") as stage:
+    with running_stage(f"train@{candidate}") as stage:
         params = load_params()
         settings = params.candidates[candidate]
         training = msgspec.to_builtins(training_of(params, candidate))
@@ -51,7 +53,7 @@ def train(
     training: Mapping[str, Any],
     seed: int,
     threads: int,
-    stage: runtime.Stage,
+    stage: Stage,
     live: LiveLog,
 ) -> None:
     """Train one candidate and write its files.
@@ -67,9 +69,9 @@ def train(
         live: Gets each epoch.
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
-    from pipeline.candidate import train_candidate, write_candidate
-    from pipeline.live_log import epoch_progress
-    from pipeline.train_data import load_train_data
+    from pipeline.inputs.train_data import load_train_data
+    from pipeline.runtime.progress import epoch_progress
+    from pipeline.training.candidate import train_candidate, write_candidate
 
     checkpoint_dir = paths.STATE_DIR / "train" / candidate / stage.inputs_key
     phases = {"": training["epochs"]}
@@ -103,7 +105,7 @@ def _live(candidate: str, inputs_key: str, *, follow: bool) -> Iterator[LiveLog]
     if follow:
         # After the log is new, or the follower would read the end of the last training; and before
         # TensorFlow, so that it has started when the first epoch ends.
-        live_log.start_follower(candidate)
+        progress.start_follower(candidate)
     try:
         yield live
     except BaseException:

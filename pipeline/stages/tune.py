@@ -18,20 +18,22 @@ from typing import Any
 
 import msgspec
 
-from pipeline import paths, runtime, trial_report
-from pipeline.artifacts import read_json, write_bytes, write_json
-from pipeline.config import load_params, training_of, tune_of
-from pipeline.search_space import sampled_of, with_sampled
-from pipeline.strict_yaml import value_at
-from pipeline.trial_training import baseline_metrics, open_training
-from pipeline.trial_workers import TrialWorkers
-from pipeline.trials import FILES, RememberedRungs, Rung, trial_folder
+from pipeline.params.load import load_params, training_of, tune_of
+from pipeline.params.space import sampled_of, with_sampled
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_bytes, write_json
+from pipeline.runtime.stage import DataRefused, Stage, running_stage
+from pipeline.runtime.strict_yaml import value_at
+from pipeline.tuning import trial_report
+from pipeline.tuning.trial_training import baseline_metrics, open_training
+from pipeline.tuning.trials import FILES, RememberedRungs, Rung, trial_folder
+from pipeline.tuning.workers import TrialWorkers
 
 
 def main() -> None:
     """Tune the candidate named on the command line."""
     candidate = sys.argv[1]
-    with runtime.stage(f"tune@{candidate}") as stage:
+    with running_stage(f"tune@{candidate}") as stage:
         params = load_params()
         block = params.candidates[candidate]
         tune(
@@ -60,7 +62,7 @@ def tune(
     workers: int,
     seed: int,
     threads: int,
-    stage: runtime.Stage,
+    stage: Stage,
 ) -> None:
     """Search for better settings and write the files of the best model.
 
@@ -95,7 +97,7 @@ def tune(
         return
 
     # Here, because most candidates are not searched and need no Optuna.
-    from pipeline.search import Trial, direction_of, rung_epochs, search, winner
+    from pipeline.tuning.search import Trial, direction_of, rung_epochs, search, winner
 
     folder = paths.STATE_DIR / "tune" / candidate / stage.inputs_key
 
@@ -124,7 +126,7 @@ def tune(
     if found and all(trial.state == "failed" for trial in found):
         # Or the next attempt would remember the failures, whatever was mended in between.
         shutil.rmtree(folder.parent, ignore_errors=True)
-        raise runtime.DataRefused(trial_report.all_failed(candidate, rows[1:]))
+        raise DataRefused(trial_report.all_failed(candidate, rows[1:]))
     best = winner(found, known[monitor], direction_of(monitor))
     chosen = best.number if best else 0
     _write(candidate, rung_of(best, 0).folder / FILES if best else baseline, rows, chosen)

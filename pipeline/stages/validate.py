@@ -1,7 +1,7 @@
 """Judge every sample, find duplicates and label conflicts, and stop here if the data is not fit.
 
 Reads:
-    data/interim/samples.parquet, data/interim/payload.npy, pipeline/suites/*.json.
+    data/interim/samples.parquet, data/interim/payload.npy, pipeline/validation/suites/*.json.
 Writes:
     data/validate/statistics.parquet: one row per sample, what was measured on its image, text or series;
     data/validate/duplicates.parquet: one row per sample, its cluster of copies;
@@ -21,21 +21,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import paths, runtime
-from pipeline.artifacts import atomic_path, write_json, write_text
-from pipeline.column_facts import column_facts
-from pipeline.config import load_params
-from pipeline.examination import Examination, examine_images, examine_series, examine_texts
-from pipeline.expectations import judge
-from pipeline.payload_problems import channel_problems
-from pipeline.sample_facts import sample_facts
-from pipeline.sample_table import TableFacts, read_samples, table_facts
-from pipeline.settings.sections import CLASS_BOUNDS
-from pipeline.suite_file import Outcome, read_suites
-from pipeline.validation_report import validation_report
-from pipeline.validation_summary import failing_csv, refusal, summary_of
+from pipeline.ingest.writers import TableFacts, read_samples, table_facts
+from pipeline.params.load import load_params
+from pipeline.params.sections import CLASS_BOUNDS
+from pipeline.runtime import paths
+from pipeline.runtime.files import atomic_path, write_json, write_text
+from pipeline.runtime.stage import DataRefused, InputMissing, running_stage
+from pipeline.validation.column_facts import column_facts
+from pipeline.validation.facts import sample_facts
+from pipeline.validation.payload_problems import channel_problems
+from pipeline.validation.profile import Examination, examine_images, examine_series, examine_texts
+from pipeline.validation.report import validation_report
+from pipeline.validation.suite_file import Outcome, read_suites
+from pipeline.validation.suites import judge
+from pipeline.validation.validation_summary import failing_csv, refusal, summary_of
 
-SUITES = Path(__file__).parent.parent / "suites"
+SUITES = Path(__file__).parent.parent / "validation/suites"
 
 
 def validate(
@@ -87,7 +88,7 @@ def validate(
     )
     write_text(paths.VALIDATE_HTML, report)
     if not summary["passed"]:
-        raise runtime.DataRefused(refusal(outcomes, column_outcomes))
+        raise DataRefused(refusal(outcomes, column_outcomes))
     return summary
 
 
@@ -95,14 +96,14 @@ def _check_channels(about: TableFacts, windows: Mapping[str, tuple[str, ...]] | 
     wanted = [*windows["targets"], *windows["known"]] if windows else []
     problems = channel_problems(tuple(about.channels), tuple(wanted))
     if problems:
-        raise runtime.DataRefused("\n".join(problems))
+        raise DataRefused("\n".join(problems))
 
 
 def _examine(
     samples: pd.DataFrame, about: TableFacts, near: Mapping[str, float], *, windowed: bool
 ) -> Examination:
     if not paths.PAYLOAD_NPY.is_file():
-        raise runtime.InputMissing(f"{paths.PAYLOAD_NPY} does not exist. Run `dvc repro ingest`.")
+        raise InputMissing(f"{paths.PAYLOAD_NPY} does not exist. Run `dvc repro ingest`.")
     payload: np.ndarray = np.load(paths.PAYLOAD_NPY, mmap_mode="r")
     if about.payload == "image":
         return examine_images(samples, payload, near)
@@ -151,7 +152,7 @@ def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 def main() -> None:
     """Run the stage from the command line."""
-    with runtime.stage("validate") as stage:
+    with running_stage("validate") as stage:
         params = load_params()
         settings, windows = params.validate, params.data.windows
         bounds = {

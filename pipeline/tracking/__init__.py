@@ -1,6 +1,8 @@
-"""The only door to MLflow: the store, the record of a pipeline state, the model registry.
+"""The only door to MLflow: the store, the record of a pipeline state, the registry, the champions.
 
-MLflow is the view; the files of the project are the truth. Everything here can be repeated at will.
+Imports `provenance` and `runtime`, never a room above or beside it. MLflow is the view and the files of the
+project are the truth, so everything here can be repeated at will. Begin with `pipeline/tracking/record.py`.
+
 The settings below stand before any module of this package imports MLflow, which reads some of them at
 import. A value that the user has set wins.
 """

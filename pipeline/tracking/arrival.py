@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from pipeline.artifacts import file_digest
-from pipeline.processes import naming_us, run
-from pipeline.runtime import StorageFailed
+from pipeline.runtime.files import file_digest
+from pipeline.runtime.processes import naming_us, run
+from pipeline.runtime.stage import StorageFailed
 
 CHECK_TIMEOUT_SECONDS = 300
 
@@ -41,7 +41,7 @@ def check_in_fresh_process(
         StorageFailed: It does not load, answers otherwise, or takes too much time or memory.
     """
     try:
-        command = [sys.executable, "-m", "pipeline.golden", str(folder)]
+        command = [sys.executable, "-m", "pipeline.evaluation.golden", str(folder)]
         answer = run(command, environment=naming_us(), seconds=CHECK_TIMEOUT_SECONDS)
     except TimeoutExpired as error:
         raise StorageFailed(

@@ -17,7 +17,7 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.runtime import Busy, StorageFailed
+from pipeline.runtime.stage import Busy, StorageFailed
 from pipeline.tracking.owners import host_name
 from pipeline.tracking.runs import delete_run, find_run
 from pipeline.tracking.store import Store, experiment_called

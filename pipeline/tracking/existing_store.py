@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from pipeline.paths import SQLITE, home_dir, tracking_uri
-from pipeline.runtime import InputMissing
+from pipeline.runtime.paths import SQLITE, home_dir, tracking_uri
+from pipeline.runtime.stage import InputMissing
 from pipeline.tracking.store import Store, has_tables, opening, service_errors, without_password
 
 DATABASES = ("postgresql", "mysql", "mssql")

@@ -2,7 +2,7 @@
 
 from mlflow.entities import Run
 
-from pipeline.live_log import LiveTrace
+from pipeline.runtime.progress import LiveTrace
 from pipeline.tracking.owners import owner_tags
 from pipeline.tracking.runs import COMPLETE, find_or_create_run, send_tags
 from pipeline.tracking.store import Store

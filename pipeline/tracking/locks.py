@@ -15,7 +15,7 @@ from pathlib import Path
 
 import filelock
 
-from pipeline.runtime import Busy, NotPermitted
+from pipeline.runtime.stage import Busy, NotPermitted
 
 LOCK_TIMEOUT_SECONDS = 600.0
 """Longer than any reconciliation; a holder that dies lets go at once."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.installed import pinned
-from pipeline.runtime import NotPermitted
+from pipeline.provenance.installed import pinned
+from pipeline.runtime.stage import NotPermitted
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
 
 with warnings.catch_warnings():

@@ -15,8 +15,8 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.lineage import CandidateState, PipelineState
-from pipeline.live_log import Epoch
+from pipeline.provenance.state import CandidateState, PipelineState
+from pipeline.runtime.progress import Epoch
 from pipeline.tracking import runs
 from pipeline.tracking.data_sets import CONTEXTS, data_set_inputs
 from pipeline.tracking.live import CANDIDATE, KIND, LIVE_ID, live_run

@@ -19,8 +19,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.artifacts import file_digest
-from pipeline.runtime import Busy, InputMissing, StorageFailed
+from pipeline.runtime.files import file_digest
+from pipeline.runtime.stage import Busy, InputMissing, StorageFailed
 from pipeline.tracking.arrival import check_in_fresh_process, file_digests, require_same_files
 from pipeline.tracking.champions import CHAMPION, PREVIOUS, aliases, ensure_model, promote, settle
 from pipeline.tracking.owners import HOST, PROCESS, STARTED, host_name, owner_tags, process_started

@@ -12,7 +12,7 @@ from typing import Any
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-from pipeline.live_log import Epoch
+from pipeline.runtime.progress import Epoch
 from pipeline.tracking.owners import owner_tags
 from pipeline.tracking.store import Store
 

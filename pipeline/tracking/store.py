@@ -21,11 +21,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
-from pipeline import paths
-from pipeline.artifacts import fsync_dir, remove_leftovers
-from pipeline.config import load_params
-from pipeline.paths import SQLITE, tracking_uri
-from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed, UserError
+from pipeline.params.load import load_params
+from pipeline.runtime import paths
+from pipeline.runtime.files import fsync_dir, remove_leftovers
+from pipeline.runtime.paths import SQLITE, tracking_uri
+from pipeline.runtime.stage import Busy, NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.tracking.locks import LOCK_TIMEOUT_SECONDS, store_lock
 
 DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.strict_yaml import read_yaml
+from pipeline.runtime.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 

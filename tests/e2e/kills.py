@@ -54,7 +54,9 @@ def start(folder, *arguments):
 
 def mend(folder):
     """Do what `make run` does where a kill tore dvc.lock."""
-    subprocess.run([sys.executable, "-m", "pipeline.repository"], cwd=folder, env=environment(), check=False)
+    subprocess.run(
+        [sys.executable, "-m", "pipeline.runtime.repository"], cwd=folder, env=environment(), check=False
+    )
 
 
 def orphans(folder):

@@ -6,14 +6,14 @@ import sys
 import pytest
 import sqlalchemy
 
-from pipeline.runtime import Busy, InputMissing, NotPermitted
+from pipeline.runtime.stage import Busy, InputMissing, NotPermitted
 from pipeline.tracking import champions, registry
-from pipeline.tracking import store as stores
+from pipeline.tracking import store as tracking_store
 from pipeline.tracking.existing_store import has_tagged_version, open_existing_store
 from tests.e2e.clones import environment
 from tests.e2e.services import MlflowServer, postgres
-from tests.racing import race
-from tests.registered import make_champion, register, store_in
+from tests.helpers.racing import race
+from tests.helpers.registered import make_champion, register, store_in
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
@@ -100,12 +100,14 @@ def test_looking_into_an_empty_database_makes_no_tables(tmp_path, monkeypatch):
 
 def test_a_machine_that_never_ends_making_tables_is_not_waited_for_for_ever(tmp_path, monkeypatch):
     """It was suspended, say, with the lock in its hands."""
-    monkeypatch.setattr(stores, "LOCK_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(tracking_store, "LOCK_TIMEOUT_SECONDS", 1.0)
     with postgres() as uri, sqlalchemy.create_engine(uri).begin() as other:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        other.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": stores.ADVISORY_LOCK})
+        other.execute(
+            sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": tracking_store.ADVISORY_LOCK}
+        )
         with pytest.raises(Busy, match="Another machine has been making the tables of MLflow"):
-            stores.open_store(tmp_path, "pictures")
+            tracking_store.open_store(tmp_path, "pictures")
 
 
 def test_a_user_who_may_not_make_tables_is_told_what_is_missing(tmp_path, monkeypatch):
@@ -116,4 +118,4 @@ def test_a_user_who_may_not_make_tables_is_told_what_is_missing(tmp_path, monkey
             owner.execute(sqlalchemy.text("REVOKE CREATE ON SCHEMA public FROM public"))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("mlflow@", "guest@"))
         with pytest.raises(NotPermitted, match="GRANT CREATE, USAGE ON SCHEMA public"):
-            stores.open_store(tmp_path, "pictures")
+            tracking_store.open_store(tmp_path, "pictures")

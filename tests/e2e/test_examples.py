@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from pipeline.config import load_params
-from pipeline.contradictions import contradictions
-from pipeline.source_file import read_source
+from pipeline.checks.contradictions import contradictions
+from pipeline.fetching.source import read_source
+from pipeline.params.load import load_params
 from tests.e2e.clones import ROOT, clone, dvc, environment
 
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))

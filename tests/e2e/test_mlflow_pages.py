@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gate import Rules
-from pipeline.measures import Yardstick
-from pipeline.metric_names import primary_called
+from pipeline.evaluation.measures import Yardstick
+from pipeline.gate.question import Rules
+from pipeline.metrics.names import primary_called
 from tests.e2e.services import MlflowServer
-from tests.registration import make_registration_project
-from tests.synthetic_project import write_live_log
+from tests.helpers.registration import make_registration_project
+from tests.helpers.synthetic_project import write_live_log
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 NAMES = ["cnn", "linear", "majority"]
@@ -37,7 +37,7 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """Record a pipeline in an sqlite store and serve it as `make ui` does; give the links it printed."""
-    from pipeline import backend
+    from pipeline.inference import backend
     from pipeline.stages import register
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already

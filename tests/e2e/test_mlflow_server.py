@@ -6,16 +6,16 @@ from contextlib import suppress
 
 import pytest
 
-from pipeline import lineage
-from pipeline.follow import Breaker, Follower, follow
-from pipeline.gate import Rules
-from pipeline.measures import Yardstick
-from pipeline.metric_names import primary_called
+from pipeline.evaluation.measures import Yardstick
+from pipeline.gate.question import Rules
+from pipeline.metrics.names import primary_called
+from pipeline.provenance import state as provenance_state
 from pipeline.tracking import record, registry
+from pipeline.tracking.follower import Breaker, Follower, follow
 from pipeline.tracking.store import open_store
 from tests.e2e.services import MlflowServer, postgres
-from tests.registration import make_registration_project, model, put_best
-from tests.synthetic_project import HISTORY, write_live_log
+from tests.helpers.registration import make_registration_project, model, put_best
+from tests.helpers.synthetic_project import HISTORY, write_live_log
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 NAMES = ["cnn", "linear", "majority"]
@@ -38,7 +38,7 @@ def server(database, tmp_path_factory):
 @pytest.fixture
 def project(tmp_path, monkeypatch, server):
     """Stand in a project that records on the server."""
-    from pipeline import backend
+    from pipeline.inference import backend
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)
@@ -98,7 +98,7 @@ def test_server_stopped_in_mid_training_loses_and_doubles_nothing(project, serve
         write_live_log(project, "linear", "live-outage", epochs=3)
     thread.join(120)
     assert follower.ended
-    recorded = record.record_pipeline(open_store(project, "outage"), lineage.read_state(NAMES))
+    recorded = record.record_pipeline(open_store(project, "outage"), provenance_state.read_state(NAMES))
     history = open_store(project, "outage").client.get_metric_history(
         recorded.candidate_run_ids["linear"], "val/loss"
     )
@@ -111,7 +111,7 @@ def test_training_that_never_met_the_server_is_filled_in_later(project):
     """With only the live log left, the run appears with the training's own time stamps."""
     write_live_log(project, "linear", "live-late")
     store = open_store(project, "late")
-    recorded = record.record_pipeline(store, lineage.read_state(NAMES))
+    recorded = record.record_pipeline(store, provenance_state.read_state(NAMES))
     history = store.client.get_metric_history(recorded.candidate_run_ids["linear"], "val/loss")
     assert [1_700_000_002_500, 1_700_000_005_000, 1_700_000_007_500] == [item.timestamp for item in history]
 
@@ -119,7 +119,7 @@ def test_training_that_never_met_the_server_is_filled_in_later(project):
 def test_two_machines_recording_at_once_leave_one_family(project):
     """Two reconcilers without a common lock end with one parent and one child per candidate."""
     store = open_store(project, "race")
-    state = lineage.read_state(NAMES)
+    state = provenance_state.read_state(NAMES)
     threads = [threading.Thread(target=_try, args=(store, state)) for _ in range(2)]
     for thread in threads:
         thread.start()

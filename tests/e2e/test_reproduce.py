@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from sklearn.datasets import load_digits
 
 from tests.e2e.clones import clone, dvc, environment
-from tests.rebuilt_project import git
+from tests.helpers.rebuilt_project import git
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
@@ -57,7 +57,7 @@ def registered(tmp_path_factory):
     git(first, "commit", "-qm", "results")
     for name, old, new in (
         ("params.yaml", "seed: 7 ", "seed: 8 "),
-        ("pipeline/model_blocks.py", "import keras\n", "import keras  # changed\n"),
+        ("pipeline/models/layers/blocks.py", "import keras\n", "import keras  # changed\n"),
         ("README.md", "# ", "# Changed "),
     ):
         text = (first / name).read_text()
@@ -123,5 +123,5 @@ def test_a_commit_that_did_not_make_the_model_is_found_without_training(register
     finally:
         client.set_model_version_tag("own", "1", "git.commit", made_at)
     assert told.returncode == 3, told.stdout + told.stderr
-    assert "pipeline/model_blocks.py" in told.stdout
+    assert "pipeline/models/layers/blocks.py" in told.stdout
     assert "seed" in told.stdout

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts import file_digest
-from pipeline.config import load_params
+from pipeline.params.load import load_params
+from pipeline.runtime.files import file_digest
 from pipeline.tracking import champions, registry
 from pipeline.tracking.existing_store import open_existing_store
 from tests.e2e.clones import clone, dvc, lock_of, model_files

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipeline.source_file import read_source
+from pipeline.fetching.source import read_source
 from tests.e2e.clones import environment, processes_of
 from tests.e2e.growing_source import GrowingSource, command, following, git, history, millrace, pictures
 
@@ -98,7 +98,7 @@ def test_nothing_new_takes_seconds_and_no_tensorflow(project):
     imported = {
         line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time:" in line
     }
-    assert "pipeline.retraining.story" in imported
+    assert "pipeline.retraining.retrain" in imported
     assert not {"tensorflow", "keras", "mlflow", "great_expectations", "pandas"} & imported
 
 

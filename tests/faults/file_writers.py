@@ -13,37 +13,37 @@ def _content(number: int) -> dict:
 
 
 def _bytes(path: Path, number: int) -> None:
-    from pipeline.artifacts import write_bytes
+    from pipeline.runtime.files import write_bytes
 
     write_bytes(path, bytes([number]) * (200_000 + number))
 
 
 def _json(path: Path, number: int) -> None:
-    from pipeline.artifacts import write_json
+    from pipeline.runtime.files import write_json
 
     write_json(path, _content(number))
 
 
 def _csv(path: Path, number: int) -> None:
-    from pipeline.artifacts import write_csv
+    from pipeline.runtime.files import write_csv
 
     write_csv(path, ["number", "square"], [(row, row * number) for row in range(3000)])
 
 
 def _checkpoint(path: Path, number: int) -> None:
-    from pipeline import checkpoint
+    from pipeline.training import checkpoint
 
     checkpoint.save(path, {"model": [np.full((50, 50), number, np.float32)]}, {"epoch": number})
 
 
 def _npz(path: Path, number: int) -> None:
-    from pipeline.golden import write_npz
+    from pipeline.evaluation.golden import write_npz
 
     write_npz(path, {"inputs": np.full((100, 16), number, np.float32), "predictions": np.arange(number + 1)})
 
 
 def _npy(path: Path, number: int) -> None:
-    from pipeline.sample_table import npy_writer
+    from pipeline.ingest.writers import npy_writer
 
     with npy_writer(path) as writer:
         for row in range(3):
@@ -51,7 +51,7 @@ def _npy(path: Path, number: int) -> None:
 
 
 def _source(path: Path, number: int) -> None:
-    from pipeline.source_file import Source, write_source
+    from pipeline.fetching.source import Source, write_source
 
     source = Source(
         kind="digits", location="bundled", sha256=f"{number:064x}", bytes=9, files=1, count=100 + number
@@ -71,8 +71,8 @@ def _params(path: Path, number: int) -> None:
 
 def _tar(path: Path, number: int) -> None:
     """As `fetch` writes data/raw/source.tar."""
-    from pipeline.archives import write_tar
-    from pipeline.artifacts import atomic_path
+    from pipeline.fetching.archives import write_tar
+    from pipeline.runtime.files import atomic_path
 
     with atomic_path(path) as temporary:
         write_tar(temporary, {f"{name}.txt": name.encode() * (5000 + number) for name in "abc"})
@@ -88,7 +88,7 @@ def _keras_model(number: int):
 
 
 def _keras(path: Path, number: int) -> None:
-    from pipeline.keras_files import save_model
+    from pipeline.inference.keras_files import save_model
 
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(_keras_model(number), path)

@@ -4,14 +4,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.artifacts import write_bytes
+from pipeline.runtime.files import write_bytes
 from tests.faults.writer import Torn, Writer
 
 # The out of `register` that says whether its question is settled: a file and a link by turns
 
 
 def _settled_write(number: int) -> None:
-    from pipeline.settled import write_settled
+    from pipeline.gate.settled import write_settled
 
     write_settled(held=number % 3 != 0)
     # Its content does not count, so a file beside it tells the versions apart.
@@ -30,13 +30,13 @@ def _settled_read() -> int:
 
 
 def _audit_write(number: int) -> None:
-    from pipeline.audit import append_audit
+    from pipeline.versions.audit import append_audit
 
     append_audit({"number": number, "reason": "r" * 300})
 
 
 def _audit_read() -> int:
-    from pipeline.audit import read_audit
+    from pipeline.versions.audit import read_audit
 
     return _last_of([entry["number"] for entry in read_audit()])
 
@@ -53,25 +53,25 @@ def _last_of(found: list[int]) -> int:
 
 
 def _lines_write(number: int) -> None:
-    from pipeline.json_lines import append_line
+    from pipeline.runtime.json_lines import append_line
 
     append_line(Path(".millrace/retrain/history.jsonl"), {"number": number, "why": "w" * 300})
 
 
 def _lines_read() -> int:
-    from pipeline.json_lines import read_lines
+    from pipeline.runtime.json_lines import read_lines
 
     return _last_of([record["number"] for record in read_lines(Path(".millrace/retrain/history.jsonl"))])
 
 
 def _ledger_write(number: int) -> None:
-    from pipeline.test_ledger import Judges, note_use
+    from pipeline.evaluation.ledger import Judges, note_use
 
     note_use(Judges("d" * 64, 100, (1, 2, 3)), f"{number:064x}", "somebody")
 
 
 def _ledger_read() -> int:
-    from pipeline.test_ledger import all_uses
+    from pipeline.evaluation.ledger import all_uses
 
     numbers = [int(use.model_sha256, 16) for use in all_uses()]
     if len(set(numbers)) < len(numbers):
@@ -85,14 +85,14 @@ LIVE = Path(".millrace/live/cnn.jsonl")
 
 
 def _live_write(number: int) -> None:
-    from pipeline.live_log import LiveLog
+    from pipeline.runtime.progress import LiveLog
 
     log = LiveLog(LIVE, "cnn", "key")
     log.append(number + 1, {"loss": 1.0 / (number + 1)})
 
 
 def _live_read() -> int:
-    from pipeline.live_log import earlier_lines
+    from pipeline.runtime.progress import earlier_lines
 
     epochs = [line["epoch"] for line in earlier_lines(LIVE, "key")[1:]]
     if epochs != list(range(1, len(epochs) + 1)):
@@ -104,7 +104,7 @@ def _live_read() -> int:
 
 
 def _rung_write(number: int) -> None:
-    from pipeline.trials import Outcome, RememberedRungs, Rung
+    from pipeline.tuning.trials import Outcome, RememberedRungs, Rung
 
     def train(rungs, on_outcome):
         outcomes = [Outcome(0.5, {"loss": 0.5}, 1) for _ in rungs]
@@ -130,8 +130,8 @@ def _rung_read() -> int:
 
 
 def _stored_write(number: int) -> None:
-    from pipeline.gather import gather
-    from pipeline.source_file import Location
+    from pipeline.fetching.snapshot import gather
+    from pipeline.fetching.source import Location
 
     # One text per line, its label first.
     gather(

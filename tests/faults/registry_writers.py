@@ -16,9 +16,9 @@ MLFLOW_FILES = ("mlflow.db", "mlartifacts/", "packed-")
 
 @contextmanager
 def _store():
-    from pipeline.paths import tracking_uri
+    from pipeline.runtime.paths import tracking_uri
     from pipeline.tracking.store import service_errors
-    from tests.registered import store_in
+    from tests.helpers.registered import store_in
 
     # As the stages do it.
     with service_errors(tracking_uri(Path.cwd())):
@@ -32,7 +32,7 @@ def _champion_prepare() -> None:
 
 def _champion_write(number: int) -> None:
     from pipeline.tracking import registry
-    from tests.registered import decision
+    from tests.helpers.registered import decision
 
     with _store() as store:
         version = registry.version_numbered(store, "digits", number + 1)
@@ -59,7 +59,7 @@ def _champion_read() -> int:
 def _version_write(number: int) -> None:
     """As `register` does it: the version of this very model, made if there is none."""
     from pipeline.tracking import registry
-    from tests.registered import packed
+    from tests.helpers.registered import packed
 
     registry.check_in_fresh_process = lambda _folder: None
     folder = Path(f"packed-{number}")
@@ -74,7 +74,7 @@ def _version_write(number: int) -> None:
 
 
 def _version_prepare() -> None:
-    from tests.registered import packed
+    from tests.helpers.registered import packed
 
     for number in range(3):
         packed(Path(f"packed-{number}"), f"model {number}".encode(), {"train": ["one"]})

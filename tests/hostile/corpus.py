@@ -17,7 +17,7 @@ def good_model(path: Path) -> Path:
     """Write a small model that loads."""
     import keras
 
-    from pipeline.keras_files import save_model
+    from pipeline.inference.keras_files import save_model
 
     keras.utils.set_random_seed(3)
     inputs = keras.Input((4,), name="inputs")

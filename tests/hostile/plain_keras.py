@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline.backend import prepare_tensorflow
+from pipeline.inference.backend import prepare_tensorflow
 from tests.hostile.corpus import FAMILIES, good_model, write_secret
 from tests.hostile.witness import witness
 
@@ -86,7 +86,7 @@ def main():
     good = good_model(folder / "model.keras")
     child = os.fork()
     if child == 0:  # the parent must not have used TensorFlow before it forks
-        from pipeline.keras_files import load_model
+        from pipeline.inference.keras_files import load_model
 
         mlflow.keras.save_model(load_model(good), str(folder / "packed"), pip_requirements=["keras"])
         os._exit(0)

@@ -4,15 +4,15 @@ import re
 
 import pytest
 
-from pipeline.backend import prepare_tensorflow
-from pipeline.runtime import NotPermitted, StorageFailed
+from pipeline.inference.backend import prepare_tensorflow
+from pipeline.inference.keras_files import load_model
+from pipeline.runtime.stage import NotPermitted, StorageFailed
+from tests.hostile.corpus import FAMILIES, good_model, write_secret
+from tests.hostile.reasons import REASONS
+from tests.hostile.witness import witness
 
 prepare_tensorflow(2, 7)
 
-from pipeline.keras_files import load_model  # noqa: E402
-from tests.hostile.corpus import FAMILIES, good_model, write_secret  # noqa: E402
-from tests.hostile.reasons import REASONS  # noqa: E402
-from tests.hostile.witness import witness  # noqa: E402
 
 MESSAGE = re.compile(r"bad\.keras\b.+ Expected .+ Received: .+\. ?[A-Z].+\.", re.DOTALL)
 

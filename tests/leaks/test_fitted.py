@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.progress import Progress
 
-from pipeline import paths
-from pipeline.leak_data import WindowColumns, read_leak_data
-from pipeline.leak_findings import SignOff
-from pipeline.leak_fitted import fitted_on_train_problems, refuse_unless_fitted_on_train
-from pipeline.runtime import DataRefused
+from pipeline.leaks.findings import SignOff
+from pipeline.leaks.fitted import fitted_on_train_problems, refuse_unless_fitted_on_train
+from pipeline.leaks.leak_data import WindowColumns, read_leak_data
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused
 from pipeline.stages.features import features
-from tests.leaks.gate import run_split, two_classes, words
-from tests.split_data import write_data
+from tests.helpers.leak_gate import run_split, two_classes, words
+from tests.helpers.split_data import write_data
 
 TEXT = {
     "unit": "words",

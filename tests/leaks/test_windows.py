@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import paths
-from pipeline.leak_data import WindowColumns
-from pipeline.runtime import DataRefused
-from tests.leaks.gate import run_gate, run_split, split_and_gate
-from tests.split_data import write_data
+from pipeline.leaks.leak_data import WindowColumns
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused
+from tests.helpers.leak_gate import run_gate, run_split, split_and_gate
+from tests.helpers.split_data import write_data
 
 
 @pytest.fixture(autouse=True)

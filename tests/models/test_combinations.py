@@ -6,30 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.backend import prepare_tensorflow
+from pipeline.inference.backend import prepare_tensorflow
+from pipeline.training import losses
+from pipeline.params.families import COMBINATIONS
+from pipeline.params.families import as_markdown
+from pipeline.params.families import supports
+from pipeline.params.families import what_works
+from pipeline.inference.keras_files import load_model
+from pipeline.inference.keras_files import save_model
+from pipeline.params.families import input_kind
+from pipeline.params.families import UNTRAINED_FAMILIES
+from tests.models.combination_cases import as_fed
+from tests.models.combination_cases import built
+from tests.models.combination_cases import input_spec
+from tests.models.combination_cases import output_spec
+from tests.models.combination_cases import samples
+from tests.models.combination_cases import targets
 
 prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
 
-from pipeline import losses  # noqa: E402
-from pipeline.settings.families import (  # noqa: E402
-    COMBINATIONS,
-    as_markdown,
-    supports,
-    what_works,
-)
-from pipeline.keras_files import load_model, save_model  # noqa: E402
-from pipeline.settings.families import input_kind  # noqa: E402
-from tests.models.combination_cases import (  # noqa: E402
-    UNTRAINED,
-    as_fed,
-    built,
-    input_spec,
-    output_spec,
-    samples,
-    targets,
-)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHAPES = {"classification": (8, 3), "regression": (8, 2), "forecasting": (8, 3, 2), "anomaly": (8, 6, 2)}
@@ -47,7 +44,7 @@ def walk(rows=COMBINATIONS):
     return pytest.mark.parametrize("row", rows, ids=[named(row) for row in rows])
 
 
-@walk([row for row in COMBINATIONS if row.family not in UNTRAINED])
+@walk([row for row in COMBINATIONS if row.family not in UNTRAINED_FAMILIES])
 def test_a_step_lowers_the_loss_and_eight_samples_can_be_learnt_by_heart(row):
     """The gradient reaches the weights, and the main input alone tells eight samples apart."""
     model, made = built(row), samples(input_spec(row))
@@ -110,7 +107,7 @@ def test_every_family_stands_in_the_table():
 
 
 def test_the_table_in_the_docs_is_that_of_the_code():
-    """docs/combinations.md says what pipeline/settings/families.py says."""
+    """docs/combinations.md says what pipeline/params/families.py says."""
     assert as_markdown() == (ROOT / "docs/combinations.md").read_text(encoding="utf-8")
 
 
@@ -142,7 +139,10 @@ def test_each_family_reads_its_kind_of_input(expected, family, payload):
 
 def test_what_a_family_does_not_know_is_refused():
     """Rows that are not in the table cannot be built."""
-    from pipeline.models import cnn, naive, nearest, pca
+    from pipeline.models import cnn
+    from pipeline.models import naive
+    from pipeline.models import nearest
+    from pipeline.models import pca
 
     row = next(row for row in COMBINATIONS if row.family == "cnn" and row.task == "forecasting")
     series, forecast = input_spec(row), output_spec(row)

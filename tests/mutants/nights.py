@@ -2,19 +2,19 @@
 
 from tests.mutants.mutant import Mutant
 
-MACHINES = "tests/retraining/test_other_machines.py"
+MACHINES = "tests/retraining/test_retrain_other_machines.py"
 
 MUTANTS = (
     Mutant(
         "beginning anew after a lost race",
-        "pipeline/retraining/story.py",
+        "pipeline/retraining/retrain.py",
         "            run.begin_again(str(error))\n",
         "",
-        ("tests/retraining/test_story.py::test_somebody_else_was_first_and_all_is_judged_anew",),
+        ("tests/retraining/test_retrain.py::test_somebody_else_was_first_and_all_is_judged_anew",),
     ),
     Mutant(
         "results that others went past",
-        "pipeline/retraining/story.py",
+        "pipeline/retraining/retrain.py",
         "    if not moved and worktree.superseded(children, branches):",
         "    if moved and worktree.superseded(children, branches):",
         (f"{MACHINES}::test_results_that_others_went_past_are_not_judged_any_more",),
@@ -31,7 +31,7 @@ MUTANTS = (
         "pipeline/retraining/judged.py",
         "    return not found, f",
         "    return not made, f",
-        ("tests/retraining/test_judged.py",),
+        ("tests/retraining/test_triggers_registered.py",),
     ),
     Mutant(
         "rows that changed or are gone",
@@ -45,13 +45,13 @@ MUTANTS = (
         "pipeline/retraining/work.py",
         '        if found.get("asked_remote"):',
         '        if found.get("nobody"):',
-        ("tests/retraining/test_unknown_drift.py",),
+        ("tests/retraining/test_drift_unknown.py",),
     ),
     Mutant(
         "a torn dvc.lock",
-        "pipeline/repository.py",
+        "pipeline/runtime/repository.py",
         "    except DvcException:\n        TORN_LOCK.parent",
         "    except DvcException:\n        return False\n        TORN_LOCK.parent",
-        ("tests/test_repository.py",),
+        ("tests/runtime/test_repository.py",),
     ),
 )

@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     Mutant(
         "golden predictions",
-        "pipeline/golden.py",
+        "pipeline/evaluation/golden.py",
         "    if not difference <= TOLERANCE:",
         "    if difference < 0:",
         (f"{REGISTER}::test_other_answers_in_a_fresh_process_make_no_version",),
@@ -38,21 +38,23 @@ MUTANTS = (
         "pipeline/tracking/champions.py",
         "    if (last.number if last and last.version else 0) != (expected.number if expected else 0):",
         "    if last is None and expected:",
-        ("tests/test_champions.py::test_promotion_against_a_champion_of_yesterday_loses",),
+        ("tests/tracking/test_champions.py::test_promotion_against_a_champion_of_yesterday_loses",),
     ),
     Mutant(
         "whose entry stands in the list of champions",
         "pipeline/tracking/champions.py",
         "    return _read(store, name, run_id)[len(listed)].nonce == entry.nonce\n",
         "    return True\n",
-        ("tests/test_champions.py::test_a_slower_writer_of_the_same_place_loses_though_it_looked_before",),
+        (
+            "tests/tracking/test_champions.py::test_a_slower_writer_of_the_same_place_loses_though_it_looked_before",
+        ),
     ),
     Mutant(
         "`previous` before `champion`",
         "pipeline/tracking/champions.py",
         "        if entry.before and entry.before != entry.version:",
         "        if entry.before == entry.version:",
-        ("tests/test_champions.py::test_champions_stand_in_the_order_in_which_they_were_promoted",),
+        ("tests/tracking/test_champions.py::test_champions_stand_in_the_order_in_which_they_were_promoted",),
     ),
     Mutant(
         "the version that is there already",
@@ -66,20 +68,22 @@ MUTANTS = (
         "pipeline/tracking/registry.py",
         'model.status != "FAILED" and not alive:',
         'model.status != "FAILED":',
-        ("tests/test_version_races.py",),
+        ("tests/tracking/test_registry_races.py",),
     ),
     Mutant(
         "one version of a model",
         "pipeline/tracking/registry.py",
         "item.number not in named and DECISION not in item.tags]",
         "item.number in named]",
-        ("tests/test_version_races.py",),
+        ("tests/tracking/test_registry_races.py",),
     ),
     Mutant(
         "a revocation while it was judged",
         "pipeline/tracking/champions.py",
         "    if model and f",
         "    if not model and f",
-        ("tests/test_champions.py::test_a_version_that_was_taken_back_while_it_was_judged_stays_out",),
+        (
+            "tests/tracking/test_champions.py::test_a_version_that_was_taken_back_while_it_was_judged_stays_out",
+        ),
     ),
 )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from pipeline.artifacts import write_json
-from pipeline.specs import InputSpec, OutputSpec
-from pipeline.train_data import TrainData
-from tests.train_project import MODELS, TRAINING
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.inputs.train_data import TrainData
+from pipeline.runtime.files import write_json
+from tests.helpers.train_project import MODELS, TRAINING
 
 GOLDEN_DIR = Path(__file__).parent / "golden"
 TOLERANCE = 1e-3
@@ -26,7 +26,7 @@ SETTINGS = TRAINING | {"epochs": 3, "batch_size": 32, "label_smoothing": 0.1, "e
 
 def loss_curve(family: str) -> dict[str, list[float]]:
     """Return the losses per epoch of a family on 480 digits, validated on 120."""
-    from pipeline.candidate import train_candidate
+    from pipeline.training.candidate import train_candidate
 
     digits = load_digits()
     images = (digits.images[:600, :, :, None] * 15.9375).astype(np.uint8)

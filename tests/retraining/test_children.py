@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from pipeline.retraining.children import Children
-from pipeline.runtime import Busy
-from tests.retraining.fake_project import git
+from pipeline.runtime.stage import Busy
+from tests.helpers.fake_project import git
 
 ROOT = Path(__file__).resolve().parents[2]
 # A program with a child of its own, as dvc has; both tell their number in a file.

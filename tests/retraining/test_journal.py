@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline.json_lines import append_line, read_lines
 from pipeline.retraining.journal import begin, unfinished
-from pipeline.runtime import StorageFailed
+from pipeline.runtime.json_lines import append_line, read_lines
+from pipeline.runtime.stage import StorageFailed
 
 
 @pytest.fixture
@@ -87,7 +87,9 @@ def test_a_damaged_line_in_the_middle_is_not_passed_over(path):
 def test_a_line_is_on_the_disk_before_the_step_counts(path, monkeypatch):
     """Each line is flushed to the disk, or a power cut would forget a finished step."""
     synced = []
-    monkeypatch.setattr("pipeline.json_lines.os.fsync", lambda number: synced.append(path.read_bytes()))
+    monkeypatch.setattr(
+        "pipeline.runtime.json_lines.os.fsync", lambda number: synced.append(path.read_bytes())
+    )
     append_line(path, {"step": 1})
     append_line(path, {"step": 2})
     # The folder of a new file is flushed too, in between.

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from pipeline import cli
 from pipeline.retraining import schedules
-from pipeline.runtime import InputMissing, StorageFailed
+from pipeline.runtime.stage import InputMissing, StorageFailed
 
 AT = (2, 30)
 OTHERS = "0 1 * * * /usr/bin/backup\n"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipeline.artifacts import file_digest
 from pipeline.retraining.triggers import Moved, look, moved_inputs
+from pipeline.runtime.files import file_digest
 
 CALM = {
     "new_rows": 0,
@@ -41,7 +41,7 @@ def fired(moved=NOTHING, **changes):
         (DATA, {"new_rows": 1, "age_days": None}, []),
         (NOTHING, {"age_days": 99.0}, []),
         (DATA, {"drift": "report"}, ["drift"]),
-        (Moved(data=False, code=("pipeline/losses.py",), params=(), never=()), {}, ["code"]),
+        (Moved(data=False, code=("pipeline/training/losses.py",), params=(), never=()), {}, ["code"]),
         (Moved(data=False, code=(), params=("seed",), never=()), {}, ["params"]),
         (Moved(data=False, code=(), params=(), never=("evaluate",)), {}, ["never_trained"]),
         (NOTHING, {"force": True}, ["force"]),

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.runtime import DataRefused
+from pipeline.runtime.stage import DataRefused
 from pipeline.sources import digits
-from tests.sources.archive_of import archive_of
+from tests.helpers.archive_of import archive_of
 
 
 def test_digits_are_those_of_scikit_learn():

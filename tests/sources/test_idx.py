@@ -8,10 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pipeline.archives import write_tar
-from pipeline.runtime import DataRefused
+from pipeline.fetching.archives import write_tar
+from pipeline.runtime.stage import DataRefused
 from pipeline.sources import idx
-from tests.sources.archive_of import archive_of
+from tests.helpers.archive_of import archive_of
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -5,10 +5,10 @@ import tracemalloc
 
 import pytest
 
-from pipeline.archives import list_files, write_tar
-from pipeline.runtime import DataRefused, NotPermitted
+from pipeline.fetching.archives import list_files, write_tar
+from pipeline.runtime.stage import DataRefused, NotPermitted
 from pipeline.sources import image_folder
-from tests.sources.archive_of import archive_of
+from tests.helpers.archive_of import archive_of
 
 
 def test_folders_are_classes():

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.runtime import UserError
-from pipeline.sample_rows import MISSING
+from pipeline.data.samples import MISSING
+from pipeline.formats.delimited import dialect_of
+from pipeline.runtime.stage import UserError
 from pipeline.sources import idx, series_archive, text_table
-from pipeline.sources.delimited import dialect_of
-from tests.sources.mutations import mutations
-from tests.sources.read_source import read_source
+from tests.helpers.mutations import mutations
+from tests.helpers.read_source import read_source
 
 NUM_QUICK = 300
 NUM_SLOW = 10_000

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.runtime import DataRefused
+from pipeline.runtime.stage import DataRefused
 from pipeline.sources import series_archive
-from tests.sources.archive_of import archive_of
-from tests.sources.read_source import described, read_source
+from tests.helpers.archive_of import archive_of
+from tests.helpers.read_source import described, read_source
 
 TS = "@univariate true\n@equalLength true\n@classLabel true a b\n@data\n"
 ARFF = "@relation x\n@attribute t1 numeric\n@attribute t2 real\n@attribute class {a, 'b c'}\n@data\n"

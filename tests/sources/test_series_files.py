@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.runtime.stage import DataRefused, WronglyCalled
 from pipeline.sources import series_files
-from tests.sources.read_source import described, read_source
+from tests.helpers.read_source import described, read_source
 
 FILES = {
     "x/data/S_1.csv": b"a,b\n1,2\n3,\n",

@@ -12,13 +12,13 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.runtime import UserError
-from pipeline.sample_rows import MISSING
+from pipeline.data.samples import MISSING
+from pipeline.formats.number_cells import label_text
+from pipeline.runtime.stage import UserError
 from pipeline.sources import series_archive, series_files, series_table
-from pipeline.sources.cells import label_text
-from tests.sources.mutations import mutations
-from tests.sources.parquet_file import parquet
-from tests.sources.read_source import read_source
+from tests.helpers.mutations import mutations
+from tests.helpers.parquet_file import parquet
+from tests.helpers.read_source import read_source
 
 NUM_DAMAGED = 300
 RELATIONAL = (

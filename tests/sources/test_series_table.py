@@ -11,10 +11,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.runtime.stage import DataRefused, WronglyCalled
 from pipeline.sources import series_table
-from tests.sources.parquet_file import parquet
-from tests.sources.read_source import described, read_source
+from tests.helpers.parquet_file import parquet
+from tests.helpers.read_source import described, read_source
 
 ROWS = "time,machine,x,room,y\n2024-01-01,b,1,R1,2\n2024-01-02,b,3,R1,\n2024-01-01,a,5,R2,6\n2024-01-03,a,7,R2,8\n"
 

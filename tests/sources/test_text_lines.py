@@ -5,11 +5,11 @@ import tracemalloc
 
 import pytest
 
-from pipeline.archives import write_tar
-from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.fetching.archives import write_tar
+from pipeline.runtime.stage import DataRefused, WronglyCalled
 from pipeline.sources import text_lines
-from tests.sources.archive_of import archive_of
-from tests.sources.read_source import described, read_source
+from tests.helpers.archive_of import archive_of
+from tests.helpers.read_source import described, read_source
 
 
 def rows(files, /, **options):

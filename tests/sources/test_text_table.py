@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import write_tar
-from pipeline.runtime import DataRefused, WronglyCalled
+from pipeline.fetching.archives import write_tar
+from pipeline.runtime.stage import DataRefused, WronglyCalled
 from pipeline.sources import text_table
-from tests.sources.parquet_file import parquet
-from tests.sources.read_source import described, read_source
+from tests.helpers.parquet_file import parquet
+from tests.helpers.read_source import described, read_source
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 GOOD = b"text,label\nhello,a\nbye,b\n"

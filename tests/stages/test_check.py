@@ -7,10 +7,10 @@ import time
 import msgspec
 import pytest
 
-from pipeline import paths
-from pipeline.config import load_params
-from pipeline.contradictions import contradictions
-from pipeline.source_file import Location, read_source
+from pipeline.checks.contradictions import contradictions
+from pipeline.fetching.source import Location, read_source
+from pipeline.params.load import load_params
+from pipeline.runtime import paths
 
 
 def edited(project, *replacements):

@@ -17,20 +17,21 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score
 
-from pipeline import candidate, paths
-from pipeline.artifacts import file_digest, write_json
-from pipeline.judgement import Bootstrap
-from pipeline.keras_files import load_model, save_model
-from pipeline.measures import Yardstick
-from pipeline.runtime import DataRefused, StorageFailed
-from pipeline.stages import evaluate as stage
-from pipeline.test_ledger import all_uses
-from pipeline.train_data import load_train_data
-from pipeline.train_statistics import feature_statistics, image_statistics
+from pipeline.evaluation.judgement import Bootstrap
+from pipeline.evaluation.ledger import all_uses
+from pipeline.evaluation.measures import Yardstick
+from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.train_data import load_train_data
+from pipeline.preprocessing.statistics import feature_statistics, image_statistics
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest, write_json
+from pipeline.runtime.stage import DataRefused, StorageFailed
+from pipeline.stages import evaluate
+from pipeline.training import candidate
 from tests.conftest import copy_project
-from tests.featured import write_samples
-from tests.ingested import write_ingested
-from tests.train_project import MODELS, TRAINING
+from tests.helpers.featured import write_samples
+from tests.helpers.ingested import write_ingested
+from tests.helpers.train_project import MODELS, TRAINING
 
 FAMILIES = {
     "cnn": "cnn", "autoencoder": "autoencoder", "dense": "dense", "linear": "linear", "majority": "majority",
@@ -121,7 +122,7 @@ def evaluated(trained: Path, tmp_path_factory) -> Path:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        stage.evaluate(FAMILIES, **SETTINGS)
+        evaluate.evaluate(FAMILIES, **SETTINGS)
     finally:
         os.chdir(before)
     return folder
@@ -200,15 +201,15 @@ def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "_predictions", died)
+        patch.setattr(evaluate, "_predictions", died)
         with pytest.raises(KeyboardInterrupt):
-            stage.evaluate(FAMILIES, **SETTINGS)
+            evaluate.evaluate(FAMILIES, **SETTINGS)
     chosen = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
     digest = file_digest(paths.tuned_dir(chosen) / "model.keras", "sha256")
     assert [(digest, "evaluate", 100)] == [
         (use.model_sha256, use.by, use.judges.num_rows) for use in all_uses()
     ]
-    stage.evaluate(FAMILIES, **SETTINGS)
+    evaluate.evaluate(FAMILIES, **SETTINGS)
     assert len(all_uses()) == 1
 
 
@@ -304,7 +305,7 @@ def test_second_run_has_the_same_bytes(evaluated: Path, project: Path) -> None:
     for folder in (paths.EVALUATE_PICTURES_DIR, paths.EVALUATE_TABLES_DIR, paths.BEST_DIR):
         folder.mkdir(parents=True)
         (folder / "leftover.png").write_bytes(b"of an older run")
-    stage.evaluate(FAMILIES, **SETTINGS)
+    evaluate.evaluate(FAMILIES, **SETTINGS)
     for folder in (paths.EVALUATE_DIR, paths.BEST_DIR):
         first, second = (
             {
@@ -323,7 +324,7 @@ def test_test_labels_never_change_the_choice(evaluated: Path, project: Path) -> 
     labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
     permuted = labels[:400] + [labels[400 + index] for index in np.random.default_rng(0).permutation(100)]
     write_split(permuted, SPLITS)
-    stage.evaluate({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS)
+    evaluate.evaluate({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS)
     choice = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
     before = content(evaluated, paths.EVALUATE_TABLES_DIR / "selection.json")
     assert [item for item in before["ranking"] if item["candidate"] != "autoencoder"] == choice["ranking"]
@@ -335,7 +336,7 @@ def test_the_choice_is_written_before_the_test_set_is_opened(project: Path) -> N
     labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
     write_split([*labels[:400], *["a class nobody knows"] * 100], SPLITS)
     with pytest.raises(ValueError, match="classes the model does not know"):
-        stage.evaluate(FAMILIES, **SETTINGS)
+        evaluate.evaluate(FAMILIES, **SETTINGS)
     assert (paths.EVALUATE_TABLES_DIR / "selection.json").is_file()
     assert not paths.EVALUATE_METRICS.exists()
     assert not paths.BEST_DIR.exists()
@@ -344,7 +345,7 @@ def test_the_choice_is_written_before_the_test_set_is_opened(project: Path) -> N
 def test_removed_candidates_do_not_count(project: Path) -> None:
     """A folder of a candidate that is no longer in params.yaml is never read, however good or broken it is."""
     (paths.TUNED_DIR / "removed").mkdir()
-    judgement = stage.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+    judgement = evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
     assert judgement.choice.chosen == "dense"
     assert list(judgement.test) == ["dense", "linear"]
     assert not (paths.EVALUATE_TABLES_DIR / "codes.json").exists()
@@ -359,10 +360,10 @@ def test_nan_weights_are_refused_even_when_all_labels_are_class_0(
     model = load_model(paths.tuned_dir("linear") / "model.keras")
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     with monkeypatch.context() as unguarded:  # nothing of ours writes such a file
-        unguarded.setattr("pipeline.keras_files._broken_weights", lambda _model: [])
+        unguarded.setattr("pipeline.inference.keras_files._broken_weights", lambda _model: [])
         save_model(model, paths.tuned_dir("linear") / "model.keras")
     with pytest.raises((StorageFailed, ValueError), match="not finite"):
-        stage.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+        evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
     assert not paths.EVALUATE_METRICS.exists()
 
 
@@ -373,7 +374,7 @@ def test_nan_answers_on_validation_are_refused(project: Path) -> None:
     probabilities[3] = np.nan
     np.save(path, probabilities)
     with pytest.raises(ValueError, match=r"models/tuned/dense/val_predictions.npy: y_pred is not finite"):
-        stage.evaluate(FAMILIES, **SETTINGS)
+        evaluate.evaluate(FAMILIES, **SETTINGS)
 
 
 def test_probabilities_of_other_rows_are_refused(project: Path) -> None:
@@ -381,7 +382,7 @@ def test_probabilities_of_other_rows_are_refused(project: Path) -> None:
     path = paths.tuned_dir("dense") / "val_predictions.npy"
     np.save(path, np.load(path)[:-1])
     with pytest.raises(ValueError, match="Expected shape"):
-        stage.evaluate(FAMILIES, **SETTINGS)
+        evaluate.evaluate(FAMILIES, **SETTINGS)
 
 
 def test_healthy_probabilities_of_a_broken_model_are_refused(project: Path) -> None:
@@ -390,19 +391,19 @@ def test_healthy_probabilities_of_a_broken_model_are_refused(project: Path) -> N
     features[450] = np.nan
     np.save(paths.FEATURES_NPY, features)
     with pytest.raises(ValueError, match="not finite"):
-        stage.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+        evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
 
 
 def test_only_baselines_are_refused(project: Path) -> None:
     """Without a real candidate there is nothing to choose, which is the user's to mend."""
     with pytest.raises(DataRefused, match="Add a candidate"):
-        stage.evaluate({"linear": "linear", "majority": "majority"}, **SETTINGS)
+        evaluate.evaluate({"linear": "linear", "majority": "majority"}, **SETTINGS)
 
 
 def test_missing_candidate_names_its_stage(project: Path) -> None:
     """A candidate that was not tuned yet is missing with the command that makes it."""
     with pytest.raises(FileNotFoundError, match="dvc repro tune@rnn"):
-        stage.evaluate({"rnn": "rnn", "linear": "linear"}, **SETTINGS)
+        evaluate.evaluate({"rnn": "rnn", "linear": "linear"}, **SETTINGS)
 
 
 def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
@@ -448,7 +449,7 @@ def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) ->
     persons[400 + np.argsort(right, kind="stable")] = [f"p{place // 3}" for place in range(100)]
     samples = samples.drop_columns("group").append_column("group", pa.array(persons.tolist()))
     pq.write_table(samples, paths.SAMPLES_PARQUET)
-    stage.evaluate(FAMILIES, **SETTINGS)
+    evaluate.evaluate(FAMILIES, **SETTINGS)
     rows, grouped = (content(root, paths.BEST_DIR / "card.json") for root in (evaluated, project))
     assert (rows["candidate"], 34) == (grouped["candidate"], grouped["test_groups"])
     assert "test_groups" not in rows

@@ -12,19 +12,28 @@ import numpy as np
 import pytest
 import sklearn.metrics as reference
 
-from pipeline import candidate, paths
-from pipeline.anomaly_metrics import AlarmRules
-from pipeline.artifacts import write_json
-from pipeline.golden import golden_answers, read_npz, write_npz
-from pipeline.judgement import Bootstrap, Judgement
-from pipeline.measures import Yardstick
-from pipeline.metrics import best_threshold
-from pipeline.runtime import DataRefused
-from pipeline.stages import evaluate as stage
-from pipeline.train_data import load_split_rows, load_train_data
-from tests.featured import SERIES, TEXT, WINDOWS, run_features, write_samples, write_split, write_texts
-from tests.synthetic_project import HERE
-from tests.train_project import TRAINING
+from pipeline.evaluation.golden import golden_answers, read_npz, write_npz
+from pipeline.evaluation.judgement import Bootstrap, Judgement
+from pipeline.evaluation.measures import Yardstick
+from pipeline.inputs.train_data import load_split_rows, load_train_data
+from pipeline.metrics.anomalies import AlarmRules
+from pipeline.metrics.classification import best_threshold
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json
+from pipeline.runtime.stage import DataRefused
+from pipeline.stages import evaluate
+from pipeline.training import candidate
+from tests.helpers.featured import (
+    SERIES,
+    TEXT,
+    WINDOWS,
+    run_features,
+    write_samples,
+    write_split,
+    write_texts,
+)
+from tests.helpers.synthetic_project import HERE
+from tests.helpers.train_project import TRAINING
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 ALARMS = AlarmRules(quantile=0.99, factor=1.5, smoothing_steps=2, merge_steps=8)
@@ -144,7 +153,7 @@ def evaluated(tmp_path_factory):
             for label, (family, model, epochs) in candidates.items():
                 write_tuned(label, family, model, epochs)
             families = {label: family for label, (family, _, _) in candidates.items()}
-            done[name] = folder, stage.evaluate(families, bootstrap=BOOTSTRAP, **settings)
+            done[name] = folder, evaluate.evaluate(families, bootstrap=BOOTSTRAP, **settings)
         os.chdir(done[name][0])
         return done[name]
 
@@ -216,7 +225,7 @@ def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -
     (tmp_path / "data").mkdir()
     shutil.copytree(folder / "models/best", tmp_path / "millrace")
     shutil.copy(folder / "models/best/model.keras", tmp_path / "data/model.keras")
-    command = [sys.executable, "-m", "pipeline.golden", str(tmp_path)]
+    command = [sys.executable, "-m", "pipeline.evaluation.golden", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     assert subprocess.run(command, check=False, env=environment).returncode == 0
     if name == "forecast":
@@ -232,7 +241,7 @@ def test_a_second_run_has_the_same_bytes(evaluated, name) -> None:
     folder, judgement = evaluated(name)
     before = {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
     families = {label: item.family for label, item in judgement.candidates.items()}
-    stage.evaluate(families, bootstrap=BOOTSTRAP, **SETS[name][2])
+    evaluate.evaluate(families, bootstrap=BOOTSTRAP, **SETS[name][2])
     assert before == {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
 
 
@@ -314,7 +323,7 @@ def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
     write_heartbeats(anomalous=False)
     write_tuned("dense", "autoencoder", AUTOENCODER, 1)
     with pytest.raises(DataRefused, match=r"cannot be judged by evaluate.select_by=event_f1.*Label some"):
-        stage.evaluate({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
+        evaluate.evaluate({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
 
 
 def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> None:
@@ -330,4 +339,4 @@ def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> 
     run_features(text=TEXT)
     write_tuned("dense", "dense", DENSE, 1)
     with pytest.raises(DataRefused, match=r"select_by=positive_f1 does not exist.*macro_f1"):
-        stage.evaluate({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])
+        evaluate.evaluate({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])

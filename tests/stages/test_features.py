@@ -12,12 +12,13 @@ import pytest
 from rich.progress import Progress
 from sklearn.datasets import load_digits
 
-from pipeline import paths, runtime
-from pipeline.artifacts import write_json
-from pipeline.features import feature_names, image_features
-from pipeline.specs import input_spec, output_spec
+from pipeline.features.images import feature_names, image_features
+from pipeline.inputs.specs import input_spec, output_spec
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json
+from pipeline.runtime.stage import DataRefused, InputMissing
 from pipeline.stages.features import features
-from tests.featured import (
+from tests.helpers.featured import (
     SERIES,
     SIDE,
     TEXT,
@@ -172,7 +173,7 @@ def test_a_class_that_train_does_not_have_is_refused(data):
     images, table = data
     table.loc[55, "label"] = "eleven"
     write(images, table)
-    with pytest.raises(runtime.DataRefused, match="not among them: eleven"):
+    with pytest.raises(DataRefused, match="not among them: eleven"):
         run()
 
 
@@ -186,7 +187,7 @@ def test_an_excluded_class_is_no_class(data):
 
 def test_images_too_small_for_the_groups_are_refused(data):
     """The same message as the check stage gives, where it could not yet know the size."""
-    with pytest.raises(runtime.DataRefused, match=r"edge_cell_px=9, images of 8x8\. Lower edge_cell_px"):
+    with pytest.raises(DataRefused, match=r"edge_cell_px=9, images of 8x8\. Lower edge_cell_px"):
         run((["edges"], 9, 8))
 
 
@@ -194,7 +195,7 @@ def test_a_split_of_other_data_is_refused(data):
     """One row less in the split than in the images means they do not belong together."""
     images, table = data
     write(images, table[:-1])
-    with pytest.raises(runtime.InputMissing, match="59 rows for 60 samples"):
+    with pytest.raises(InputMissing, match="59 rows for 60 samples"):
         run()
 
 
@@ -213,7 +214,7 @@ def test_side_columns_of_images_are_features(data):
 def test_a_kind_without_its_settings_is_refused(project):
     """Texts need features.text; the message names the block."""
     write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
-    with pytest.raises(runtime.DataRefused, match=r"features\.text is missing"):
+    with pytest.raises(DataRefused, match=r"features\.text is missing"):
         run_features()
 
 
@@ -221,14 +222,14 @@ def test_regression_without_a_target_is_refused(project):
     """The rows without a number are named."""
     write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["", "", ""])
     write_split(project, ["train", "val", "test"], targets=[1, np.nan, 3])
-    with pytest.raises(runtime.DataRefused, match=r"none in 1 of 3 samples, rows \[1\]"):
+    with pytest.raises(DataRefused, match=r"none in 1 of 3 samples, rows \[1\]"):
         run_features(task="regression", text=TEXT)
 
 
 def test_texts_too_rare_are_refused(project):
     """Where no token is frequent enough there is nothing to learn from."""
     write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
-    with pytest.raises(runtime.DataRefused, match=r"min_count=2\. Lower it"):
+    with pytest.raises(DataRefused, match=r"min_count=2\. Lower it"):
         run_features(text=TEXT | {"min_count": 2})
 
 
@@ -237,7 +238,7 @@ def test_a_series_shorter_than_all_of_train_is_refused(project):
     lengths = [3, 3, 2]
     write_samples(project, np.ones((8, 1), np.float32), lengths, channels=("x",))
     write_split(project, ["train", "val", "test"], labels=["x", "x", "x"], stops=lengths)
-    with pytest.raises(runtime.DataRefused, match=r"002 \(2\).*max_length to 4"):
+    with pytest.raises(DataRefused, match=r"002 \(2\).*max_length to 4"):
         run_features(series=SERIES)
     state = run_features(series=SERIES | {"max_length": 4})
     assert (4, True) == (state["series"]["max_length"], state["series"]["has_padding"])
@@ -247,7 +248,7 @@ def test_problems_of_windows_are_told_together(project):
     """Unknown columns and missing times at once."""
     write_windowed(project, np.ones((9, 3), np.float32), [("train", 0, 0, 9)], time=[""])
     windows = WINDOWS | {"targets": ["lod"], "known": ["worm"]}
-    with pytest.raises(runtime.DataRefused, match=r"(?s)targets.*lod.*known.*worm.*calendar needs times"):
+    with pytest.raises(DataRefused, match=r"(?s)targets.*lod.*known.*worm.*calendar needs times"):
         run_features(task="forecasting", windows=windows, series=SERIES, side=SIDE)
 
 
@@ -256,14 +257,12 @@ def test_a_split_without_windows_is_refused(project):
     payload = np.ones((30, 3), np.float32)
     payload[20:, 0] = np.nan
     write_windowed(project, payload, [("train", 0, 0, 18), ("val", 0, 18, 19), ("test", 0, 20, 30)])
-    with pytest.raises(
-        runtime.DataRefused, match=r"(?s)val has no window.*longest of 1 steps.*test has no window"
-    ):
+    with pytest.raises(DataRefused, match=r"(?s)val has no window.*longest of 1 steps.*test has no window"):
         run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
 
 
 def test_known_categories_need_their_limit(project):
     """features.side says how many categories there may be."""
     write_windowed(project, np.ones((9, 3), np.float32), [("train", 0, 0, 9)])
-    with pytest.raises(runtime.DataRefused, match=r"Expected the block features\.side"):
+    with pytest.raises(DataRefused, match=r"Expected the block features\.side"):
         run_features(task="forecasting", windows=WINDOWS, series=SERIES)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import paths, runtime
-from pipeline.artifacts import file_digest
-from pipeline.source_file import read_source, stored_tar
+from pipeline.fetching.source import read_source, stored_tar
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest
+from pipeline.runtime.stage import DataRefused, InputMissing, StorageFailed
 from pipeline.stages.fetch import fetch
 
 CONTENT = b"the archive"
@@ -45,7 +46,7 @@ def test_the_stored_archive_is_copied_not_linked(stored):
 
 def test_a_fresh_clone_is_told_to_refresh(stored):
     """The store is machine-local; source.json alone is not the data."""
-    with pytest.raises(runtime.InputMissing, match="millrace refresh"):
+    with pytest.raises(InputMissing, match="millrace refresh"):
         fetch("idx", bundled=False, sha256="0" * 64, tar_path=paths.RAW_TAR)
     assert not paths.RAW_TAR.exists()
 
@@ -53,14 +54,14 @@ def test_a_fresh_clone_is_told_to_refresh(stored):
 def test_a_damaged_store_is_noticed(stored):
     """One flipped bit, same size: no file appears."""
     stored_tar(stored).write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
-    with pytest.raises(runtime.StorageFailed, match="is damaged"):
+    with pytest.raises(StorageFailed, match="is damaged"):
         fetch("idx", bundled=False, sha256=stored, tar_path=paths.RAW_TAR)
     assert not any(paths.RAW_TAR.parent.iterdir())
 
 
 def test_other_bundled_data_is_refused(tmp_path):
     """Another scikit-learn with other digits would change every result silently."""
-    with pytest.raises(runtime.DataRefused, match="millrace init --kind digits"):
+    with pytest.raises(DataRefused, match="millrace init --kind digits"):
         fetch("digits", bundled=True, sha256="0" * 64, tar_path=tmp_path / "source.tar")
 
 

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline import paths
-from pipeline.artifacts import file_digest
-from pipeline.runtime import DataRefused
-from pipeline.sample_table import SCHEMA, read_samples
+from pipeline.ingest.writers import SCHEMA, read_samples
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest
+from pipeline.runtime.stage import DataRefused
 from pipeline.sources import digits, image_folder
-from pipeline.sources.raw_sample import RawSample
+from pipeline.sources.sample import RawSample
 from pipeline.stages.ingest import ingest
-from tests.picture_folders import picture
-from tests.sources.archive_of import archive_of
+from tests.helpers.archive_of import archive_of
+from tests.helpers.picture_folders import picture
 
 LENIENT = {
     "image_size": None,
@@ -219,7 +219,9 @@ def test_samples_beyond_the_limit_do_not_excuse_rejected_ones():
 
 def test_running_out_of_memory_is_not_a_broken_file(monkeypatch):
     """A machine short of memory stops the run instead of losing samples."""
-    monkeypatch.setattr("pipeline.images.Image.open", lambda _file: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(
+        "pipeline.ingest.images.Image.open", lambda _file: (_ for _ in ()).throw(MemoryError())
+    )
     with pytest.raises(MemoryError):
         run(sample("a/1", picture(1)), sample("b/1", picture(2)))
 
@@ -313,7 +315,7 @@ def test_clothing_keeps_its_given_split(benchmarks):
 
 def test_the_stage_runs_as_dvc_runs_it(project, stage_environment):
     """In a fresh copy of the project, after fetch: files, report and a line for the reader."""
-    from pipeline.archives import write_tar
+    from pipeline.fetching.archives import write_tar
 
     paths.RAW_TAR.parent.mkdir(parents=True)
     write_tar(paths.RAW_TAR, digits.bundled_files())

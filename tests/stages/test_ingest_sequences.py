@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from pipeline import paths
-from pipeline.ingest_sequences import described, ingest_sequences
-from pipeline.runtime import DataRefused
-from pipeline.sample_rows import series_at, texts
-from pipeline.sample_table import TableFacts, read_samples, table_facts
-from pipeline.source_kinds import options_of, source_of
-from pipeline.sources.raw_sample import RawSample
-from tests.sources.archive_of import archive_of
+from pipeline.data.samples import series_at, texts
+from pipeline.ingest.sequences import described, ingest_sequences
+from pipeline.ingest.writers import TableFacts, read_samples, table_facts
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused
+from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.sample import RawSample
+from tests.helpers.archive_of import archive_of
 
 MESSAGES = ["naïve “quotes”", "two\nlines", "NA", "\ufeff日本"]
 RAMP = np.array([[1, 10], [2, math.nan], [math.nan, math.nan]], np.float32)

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline import paths
-from pipeline.leak_findings import Finding, SignOff, refusal
-from pipeline.runtime import DataRefused, InputMissing
-from pipeline.settings.sections import AcceptedFinding
-from tests.leaks.gate import run_gate, run_split, two_classes, write_texts
+from pipeline.leaks.findings import Finding, SignOff, refusal
+from pipeline.params.sections import AcceptedFinding
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused, InputMissing
+from tests.helpers.leak_gate import run_gate, run_split, two_classes, write_texts
 
 PERSONS = "every person is known before the model is used"
 

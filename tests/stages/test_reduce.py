@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 from sklearn.decomposition import PCA
 
-from pipeline import paths
-from pipeline.artifacts import read_json
-from pipeline.runtime import DataRefused
-from pipeline.settings.sections import Reduce
+from pipeline.params.sections import Reduce
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json
+from pipeline.runtime.stage import DataRefused
 from pipeline.stages.reduce import reduce
-from tests.train_project import write_train_project
+from tests.helpers.train_project import write_train_project
 
 SETTINGS = Reduce(
     dimensions=(2, 4),

@@ -19,15 +19,15 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from pipeline.gate import Rules
-from pipeline.golden import read_npz, write_npz
-from pipeline.measures import Yardstick
-from pipeline.metric_names import primary_called
-from pipeline.runtime import Busy, NotPermitted, ServiceDown, StorageFailed
+from pipeline.evaluation.golden import read_npz, write_npz
+from pipeline.evaluation.measures import Yardstick
+from pipeline.gate.question import Rules
+from pipeline.metrics.names import primary_called
+from pipeline.runtime.stage import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import arrival, registry
 from pipeline.tracking.store import open_store
-from tests.registration import feature_state, make_ready_project, model, put_best
-from tests.synthetic_project import HERE
+from tests.helpers.registration import feature_state, make_ready_project, model, put_best
+from tests.helpers.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
@@ -408,15 +408,15 @@ def test_server_that_goes_away_under_the_champion_is_no_damaged_champion(
 def test_links_hide_the_password_of_the_server(project, quick_check, monkeypatch):
     """What is printed and written down for links has no user and no password."""
     from pipeline.stages import register
-    from pipeline.tracking import store as store_module
+    from pipeline.tracking import store as tracking_store
 
-    original = store_module.open_store
+    original = tracking_store.open_store
 
     def on_a_server(root, experiment):
         opened = original(root, experiment)
         return replace(opened, uri="http://me:secret@mlflow.local:5000")
 
-    monkeypatch.setattr(store_module, "open_store", on_a_server)
+    monkeypatch.setattr(tracking_store, "open_store", on_a_server)
     monkeypatch.setattr(registry, "download", lambda _store, _id, folder: folder)
     monkeypatch.setattr(registry, "require_same_files", lambda _sent, _arrived: None)
     run_register()

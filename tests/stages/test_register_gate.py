@@ -8,17 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import contenders
-from pipeline.contenders import NotComparable
-from pipeline.decision_page import decision_page
-from pipeline.gate import Rules
-from pipeline.measures import Yardstick
-from pipeline.metric_names import primary_called
-from pipeline.promotion import LATENCY_MS
+from pipeline.evaluation import scoring
+from pipeline.evaluation.measures import Yardstick
+from pipeline.evaluation.scoring import NotComparable
+from pipeline.evaluation.trained_on import TRAINED_ON, write_trained_on
+from pipeline.gate.promotion import LATENCY_MS
+from pipeline.gate.question import Rules
+from pipeline.metrics.names import primary_called
+from pipeline.reports.decision_page import decision_page
 from pipeline.tracking import registry
 from pipeline.tracking.store import open_store
-from pipeline.trained_on import TRAINED_ON, write_trained_on
-from tests.registration import NUM_ROWS, make_ready_project, model, put_best
+from tests.helpers.registration import NUM_ROWS, make_ready_project, model, put_best
 
 pytestmark = pytest.mark.timeout(180)
 TEST_ROWS = NUM_ROWS // 2
@@ -98,7 +98,7 @@ def seen(monkeypatch, *positions):
         asked.append([folder.name for folder in folders])
         return np.setdiff1d(np.arange(len(test)), positions)
 
-    monkeypatch.setattr(contenders, "unseen_positions", unseen)
+    monkeypatch.setattr(scoring, "unseen_positions", unseen)
     return asked
 
 
@@ -171,7 +171,7 @@ def test_a_model_that_does_not_say_what_it_saw_is_refused(project, monkeypatch):
     def unknown(_test, _folders):
         raise NotComparable("Nobody knows which rows a model was trained on.")
 
-    monkeypatch.setattr(contenders, "unseen_positions", unknown)
+    monkeypatch.setattr(scoring, "unseen_positions", unknown)
     decision = run_register()
     assert ("refused", 0) == (decision["decision"], decision["test_rows"])
     assert ["Nobody knows which rows a model was trained on."] == decision["reasons"]
@@ -261,7 +261,7 @@ def test_the_champion_itself_is_unchanged_under_other_terms(project, monkeypatch
     def never(*_arguments):
         raise AssertionError("scored")
 
-    monkeypatch.setattr("pipeline.promotion.score", never)
+    monkeypatch.setattr("pipeline.gate.promotion.score", never)
     decision = run_register(min_support=11, floors={"accuracy": 0.99})
     assert ("unchanged", []) == (decision["decision"], decision["checks"])
     assert "cnn is the champion already" in decision_page(decision)

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import backend
-from pipeline.artifacts import read_json, write_json
-from pipeline.gate import Rules
-from pipeline.measures import Yardstick
-from pipeline.metric_names import primary_called
+from pipeline.evaluation.measures import Yardstick
+from pipeline.gate.question import Rules
+from pipeline.inference import backend
+from pipeline.metrics.names import primary_called
+from pipeline.runtime.files import read_json, write_json
 from pipeline.stages import register
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite
-from tests.registration import (
+from tests.helpers.registration import (
     NUM_ROWS,
     SIDE,
     feature_state,

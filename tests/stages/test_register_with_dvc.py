@@ -11,10 +11,10 @@ from contextlib import suppress
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.strict_yaml import read_yaml
+from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking.store import create_sqlite
-from tests.registration import make_registration_project
-from tests.synthetic_project import HERE
+from tests.helpers.registration import make_registration_project
+from tests.helpers.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(600)
 NAMES = ("cnn", "linear", "majority")
@@ -25,7 +25,7 @@ IGNORED = "/mlflow.db*\n/mlartifacts\n/.millrace\n/models\n/data/*\n!/data/sourc
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Stand in a committed project of which only the register stage is left to run."""
-    from pipeline import backend
+    from pipeline.inference import backend
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import paths
-from pipeline.runtime import DataRefused, InputMissing
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused, InputMissing
 from pipeline.stages.split import split
-from tests.split_data import numbered_texts, read_split_rows, write_data
+from tests.helpers.split_data import numbered_texts, read_split_rows, write_data
 
 SETTINGS = {"method": "stratified", "val_share": 0.2, "test_share": 0.2, "salt": "millrace"}
 

@@ -10,10 +10,10 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import paths
-from pipeline.artifacts import path_digest
+from pipeline.runtime import paths
+from pipeline.runtime.files import path_digest
 from tests.conftest import ROOT
-from tests.train_project import write_train_project
+from tests.helpers.train_project import write_train_project
 
 CHILD = """
 import sys

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import load_params
+from pipeline.params.load import load_params
 from tests.conftest import copy_project
 
 MAKE_BASELINE = """
 import json, shutil, sys
 from pathlib import Path
-from pipeline.trial_training import open_training
-from pipeline.trials import FILES, Rung
+from pipeline.tuning.trial_training import open_training
+from pipeline.tuning.trials import FILES, Rung
 
 if __name__ == "__main__":
     name, family, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
@@ -34,8 +34,8 @@ if __name__ == "__main__":
 RUNG_BY_RUNG = """
 import json, sys
 from pathlib import Path
-from pipeline.trial_training import open_training
-from pipeline.trials import FILES, Rung
+from pipeline.tuning.trial_training import open_training
+from pipeline.tuning.trials import FILES, Rung
 
 if __name__ == "__main__":
     for family in ("cnn", "autoencoder"):

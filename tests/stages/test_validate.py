@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import paths
-from pipeline.runtime import DataRefused, InputMissing
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.runtime.strict_yaml import ParamsError
 from pipeline.stages.split import split
 from pipeline.stages.validate import validate
-from pipeline.strict_yaml import ParamsError
-from tests.ingested import pictures, write_ingested
+from tests.helpers.ingested import pictures, write_ingested
 
 BOUNDS = {
     "min_samples_per_class": 5,

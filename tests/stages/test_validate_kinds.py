@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import paths
-from pipeline.runtime import DataRefused
+from pipeline.runtime import paths
+from pipeline.runtime.stage import DataRefused
 from pipeline.stages.validate import validate
-from tests.ingested_kinds import write_series, write_texts
+from tests.helpers.ingested_kinds import write_series, write_texts
 
 BOUNDS = {
     "min_samples_per_class": 5,

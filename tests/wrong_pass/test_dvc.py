@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import repository
 from pipeline.retraining.children import Children
 from pipeline.retraining.settings import load_settings
 from pipeline.retraining.work import Wishes, judge_drift
-from pipeline.runtime import ServiceDown
-from pipeline.strict_yaml import read_yaml
-from tests.test_runtime import BODY
+from pipeline.runtime import repository
+from pipeline.runtime.stage import ServiceDown
+from pipeline.runtime.strict_yaml import read_yaml
+from tests.runtime.test_stage import BODY
 
 PLAIN_STAGES = """stages:
   make:
@@ -65,7 +65,7 @@ def millrace_stage(project, body):
 @pytest.fixture
 def inputs(project):
     """The project with files where stage `split` reads some."""
-    from pipeline.stage_inputs import declared_inputs
+    from pipeline.runtime.stage_inputs import declared_inputs
 
     for path in map(Path, declared_inputs("split").dependencies):
         if not path.exists():

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.expectations import judge
-from pipeline.strict_yaml import ParamsError
-from pipeline.suite_file import Suite, WrittenExpectation, read_suite
-from tests.synthetic_project import write_json
+from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.validation.suite_file import Suite, WrittenExpectation, read_suite
+from pipeline.validation.suites import judge
+from tests.helpers.synthetic_project import write_json
 
 
 def plain_success(frame, *expectations):

@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.archives import unpack
-from pipeline.download import Limits, download
-from pipeline.images import decode
-from pipeline.runtime import DataRefused, NotPermitted
+from pipeline.fetching.archives import unpack
+from pipeline.fetching.download import Limits, download
+from pipeline.ingest.images import decode
+from pipeline.runtime.stage import DataRefused, NotPermitted
 from pipeline.sources import text_table
-from tests.sources.read_source import read_source
+from tests.helpers.read_source import read_source
 
 LIMITS = Limits(deadline_seconds=5, minimum_bytes_per_second=1, window_seconds=1, max_bytes=1_000_000)
 TABLE = "text\tlabel\tid\nfine\tNA\t007\ngood\tNone\t008\n"

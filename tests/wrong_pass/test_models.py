@@ -6,18 +6,19 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline import backend, runtime
+from pipeline.evaluation.rows import JudgedRows
+from pipeline.inference import backend, prediction
+from pipeline.inference.keras_files import load_model, save_model
+from pipeline.metrics import classification
+from pipeline.runtime.stage import NotPermitted, StorageFailed
+from pipeline.training import checkpoint, fit
+from pipeline.training.batches import BatchedData
+from pipeline.training.between_epochs import TrainingDiverged
+from tests.helpers import training_runs
 
 backend.prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
-
-from pipeline import checkpoint, metrics, prediction, training  # noqa: E402
-from pipeline.between_epochs import TrainingDiverged  # noqa: E402
-from pipeline.datasets import BatchedData  # noqa: E402
-from pipeline.judged_rows import JudgedRows  # noqa: E402
-from pipeline.keras_files import load_model, save_model  # noqa: E402
-from tests import training_runs  # noqa: E402
 
 CLASSES = 3
 
@@ -61,7 +62,7 @@ def test_a_model_of_nan_on_a_test_set_of_one_class():
     truth = np.zeros(5, dtype=np.int64)
     assert float(np.mean(answers.argmax(axis=1) == truth)) == 1.0
     with pytest.raises(ValueError, match="not finite"):
-        metrics.accuracy_score(truth, answers)
+        classification.accuracy_score(truth, answers)
 
 
 def test_weights_of_nan(tmp_path):
@@ -101,7 +102,7 @@ def test_a_flipped_bit_in_the_weights(tmp_path):
     content = bytearray((tmp_path / "ours.keras").read_bytes())
     content[content.index(kernel) + 3] ^= 0x40
     (tmp_path / "ours.keras").write_bytes(content)
-    with pytest.raises(runtime.StorageFailed):
+    with pytest.raises(StorageFailed):
         load_model(tmp_path / "ours.keras")
 
 
@@ -128,7 +129,7 @@ def test_a_validation_loss_of_nan(tmp_path):
 
     rows = np.arange(32)
     with pytest.raises(TrainingDiverged):
-        training.fit(
+        fit.fit(
             training_runs.small_network(),
             nan,
             BatchedData(images, rows, targets, batch_size=16, seed=1, shuffle=True),
@@ -162,7 +163,7 @@ def test_code_in_a_model_file(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")
     assert keras.saving.load_model(tmp_path / "model.keras", safe_mode=False, compile=False) is not None
-    with pytest.raises(runtime.NotPermitted):
+    with pytest.raises(NotPermitted):
         load_model(tmp_path / "model.keras")
 
 
@@ -199,5 +200,5 @@ def test_members_are_looked_at(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.keras", "a") as archive:
         archive.writestr("custom_objects.cloudpickle", b"cos\nsystem\n(S'true'\ntR.")
     assert keras.saving.load_model(tmp_path / "model.keras", compile=False) is not None
-    with pytest.raises(runtime.NotPermitted):
+    with pytest.raises(NotPermitted):
         load_model(tmp_path / "model.keras")

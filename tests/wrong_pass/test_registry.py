@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import backend, runtime
-from pipeline.runtime import Busy, StorageFailed
+from pipeline.inference import backend
+from pipeline.runtime.stage import Busy, DataRefused, StorageFailed, exit_codes
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite, open_store
 
@@ -116,6 +116,6 @@ def test_a_run_that_ended_with_an_error_code(store):
     assert done.returncode == 3
     run_id = done.stdout.split()[0]
     assert store.client.get_run(run_id).info.status == "FINISHED"
-    with pytest.raises(SystemExit) as ended, runtime.exit_codes("register"):
-        raise runtime.DataRefused("no")
+    with pytest.raises(SystemExit) as ended, exit_codes("register"):
+        raise DataRefused("no")
     assert ended.value.code == 65

@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from pipeline.search import Trial, search
-from pipeline.trials import Outcome, accepted
+from pipeline.tuning.search import Trial, search
+from pipeline.tuning.trials import Outcome, accepted
 
 SPACE = {"x": {"kind": "float", "low": 0.0, "high": 1.0, "log": False}}
 

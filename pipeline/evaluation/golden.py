@@ -1,0 +1,167 @@
+"""Golden predictions: what a model answers to a few inputs that travel with it, and the check that it still does.
+
+`python -m pipeline.evaluation.golden DIR` loads a packed model as a stranger would and compares its answers. A process of its own,
+so that nothing the training process knew (custom objects, cached graphs, a warm backend) can make a model work that
+works nowhere else. It reads `DIR/data/model.keras` and, in `DIR/millrace`, `golden.npz` (arrays by the names of the
+model's inputs, and `predictions`), `settings.json` and `state.json`.
+"""
+
+import io
+import math
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.inference import backend
+from pipeline.inference.plain_zip import read_bounded, read_plain_zip, refused
+from pipeline.runtime.files import canonical_zip, read_json
+from pipeline.runtime.stage import StorageFailed, die_with_parent
+
+GOLDEN_ANSWERS = "predictions"
+"""Name in golden.npz of what the model answers; all others are names of its inputs."""
+TOLERANCE = 1e-6
+"""Largest difference, as a share of the largest answer where that is above 1: another batch size may change the
+last bits of a float32."""
+MAX_MEMORY_BYTES = 16 << 30
+"""Of address space, beside a multiple of the model file: TensorFlow with a small model takes 1.8 GiB."""
+MODEL_COPIES = 8
+MAX_CPU_SECONDS = 600
+MAX_NPZ_BYTES = 256 << 20
+KINDS = "biuf"
+"""Booleans, whole numbers, floats: no objects, which are pickles, and no records or texts."""
+
+
+def golden_answers(model_path: Path, details_dir: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what a model answers to some inputs, in the units of the data.
+
+    Args:
+        model_path: The `.keras` file.
+        details_dir: Where its settings.json and state.json lie.
+        inputs: Arrays by the names of the model's inputs.
+    """
+    # Keras: not before the check has limited its process, and not for reading a file.
+    from pipeline.inference import prediction
+    from pipeline.inference.keras_files import load_model
+    from pipeline.inputs.specs import output_spec
+
+    settings, state = read_json(details_dir / "settings.json"), read_json(details_dir / "state.json")
+    only = next(iter(inputs.values()))
+    given = only if len(inputs) == 1 else dict(inputs)
+    rows = np.arange(len(only))
+    return prediction.answers(load_model(model_path), given, rows, settings["training"], output_spec(state))
+
+
+def golden_check(folder: Path) -> None:
+    """Check that the model in a packed folder gives the golden predictions.
+
+    Raises:
+        StorageFailed: It does not, or the file is damaged.
+        NotPermitted: The file carries what a model of ours never has.
+    """
+    details = folder / "millrace"
+    settings = read_json(details / "settings.json")
+    backend.prepare_tensorflow(settings["threads"], settings["seed"])
+    arrays = read_npz(details / "golden.npz")
+    expected = arrays.pop(GOLDEN_ANSWERS)
+    received = golden_answers(folder / "data/model.keras", details, arrays)
+    if received.shape != expected.shape or not len(expected):
+        raise StorageFailed(
+            f"Predictions have another shape. Expected {expected.shape}. Received: {received.shape}."
+        )
+    difference = float(np.abs(received - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    # Written so that NaN fails.
+    if not difference <= TOLERANCE:
+        raise StorageFailed(
+            f"Predictions differ. Expected the golden ones up to {TOLERANCE}. "
+            f"Received: largest difference {difference}."
+        )
+
+
+def limit_this_process(max_bytes: int, max_cpu_seconds: int = MAX_CPU_SECONDS) -> None:
+    """Let the kernel end this process when a model takes too much memory or processor time.
+
+    Args:
+        max_bytes: Of address space; not limited where there is an NVIDIA driver, which maps all memory of the machine.
+        max_cpu_seconds: Of all threads together.
+    """
+    limits = {resource.RLIMIT_CPU: max_cpu_seconds}
+    if not Path("/dev/nvidiactl").exists():
+        limits[resource.RLIMIT_AS] = max_bytes
+    for kind, most in limits.items():
+        _, hard = resource.getrlimit(kind)
+        lowest = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (lowest, hard))
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name to `path`, all or nothing."""
+    named: dict[str, Any] = dict(arrays)
+    # In memory: a folder of temporary files would outlive a kill.
+    with io.BytesIO() as as_numpy_writes:
+        np.savez(as_numpy_writes, **named)
+        # Python 3.11.2 and 3.11.7 write other bytes for the same arrays; rewritten, they are equal.
+        canonical_zip(as_numpy_writes, path)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file by name.
+
+    Args:
+        path: As `write_npz` writes it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        StorageFailed: It is damaged.
+        NotPermitted: It holds more than plain arrays, or is too large.
+    """
+    members = read_plain_zip(read_bounded(path, MAX_NPZ_BYTES), path)
+    return {name.removesuffix(".npy"): _array(name, content, path) for name, content in members.items()}
+
+
+def _array(name: str, content: bytes, path: Path) -> np.ndarray:
+    """Return the array of one member, once its header fits the bytes that follow."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise refused(path, "has arrays in an unknown format", "version (1, 0)", f"{name}: {version}")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    except ValueError as error:
+        raise StorageFailed(
+            f"{path} is damaged. Expected arrays as NumPy writes them. Received: {name}: {str(error)[:200]}. "
+            "Fetch or make it again."
+        ) from error
+    held, declared = len(content) - file.tell(), math.prod(shape) * dtype.itemsize
+    if dtype.kind not in KINDS or dtype.hasobject or fortran:
+        raise refused(path, "has arrays that are no plain numbers", "numbers in C order", f"{name}: {dtype}")
+    if held != declared:
+        raise refused(
+            path, "declares arrays that it does not hold", f"{held:,} bytes", f"{name}: {declared:,}"
+        )
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape).copy()
+
+
+def main() -> None:
+    """Check the folder named on the command line; what is wrong goes to standard error.
+
+    Not by `runtime.exit_codes`: the status file belongs to the stage that asks.
+    """
+    try:
+        die_with_parent()
+        folder = Path(sys.argv[1])
+        model_bytes = (folder / "data/model.keras").stat().st_size
+        limit_this_process(MAX_MEMORY_BYTES + MODEL_COPIES * model_bytes)
+        golden_check(folder)
+    except Exception as error:  # whatever it is, the stage that asks reports it
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
+    # TensorFlow takes a second of processor time to put itself away, and nothing of it is kept.
+    os._exit(0)

@@ -1,0 +1,172 @@
+"""Who was judged on the test set so far: each look makes it a little less a test.
+
+`.millrace/test_ledger.jsonl` gets a line per use (`pipeline.runtime.json_lines`). It is no output of a stage: two clones
+that judge the same model write the same reports, whatever was judged before. What this machine knows and what the
+registry knows are put together by the register stage (`pipeline.versions.test_uses`), so that the count survives a
+fresh clone and another machine.
+
+One model counts once, and so does one decision: the other candidates and the baselines are judged in the same
+look, and none of their scores chooses anything. A test set that grew a little is not a new one: looks at all
+that share at least half of their rows (of the smaller one) count together.
+"""
+
+import hashlib
+import heapq
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.runtime import paths
+from pipeline.runtime.json_lines import append_lines, damaged, parsed_lines, read_lines
+
+LEDGER = paths.STATE_DIR / "test_ledger.jsonl"
+SKETCH_SIZE = 64
+"""Rows that stand for all: those with the smallest hashes. The share of two sets is known to about 0.06."""
+SAME_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The rows that judge, as the ledger knows them.
+
+    Attributes:
+        digest: See `pipeline.evaluation.scoring.scored_digest`.
+        num_rows: How many.
+        sketch: Smallest hashes of rows (hex), ascending.
+    """
+
+    digest: str
+    num_rows: int
+    sketch: tuple[str, ...]
+
+    @classmethod
+    def of(cls, digest: str, row_keys: Iterable[str]) -> "Judges":
+        """Return rows that are told apart by these texts, one per row."""
+        # As numbers: windows may be millions.
+        hashes = np.fromiter(
+            (int.from_bytes(hashlib.sha256(key.encode()).digest()[:6]) for key in row_keys), np.uint64
+        )
+        smallest = np.unique(hashes)[:SKETCH_SIZE].tolist()
+        return cls(digest, len(hashes), tuple(f"{number:012x}" for number in smallest))
+
+    def shared_with(self, other: "Judges") -> float:
+        """Return which share of the smaller set's rows is in both, estimated where they are many."""
+        if self.digest == other.digest:
+            return 1.0
+        union = heapq.nsmallest(SKETCH_SIZE, {*self.sketch, *other.sketch})
+        both = len(set(union) & set(self.sketch) & set(other.sketch)) / max(len(union), 1)
+        # |A and B| / |A or B| = both, and |A or B| = |A| + |B| - |A and B|.
+        common = both / (1 + both) * (self.num_rows + other.num_rows)
+        return common / max(min(self.num_rows, other.num_rows), 1)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One model was judged.
+
+    Attributes:
+        judges: On which rows.
+        model_sha256: Digest of the model's file.
+        by: Which stage opened the test set for it.
+        when: ISO 8601, UTC.
+    """
+
+    judges: Judges
+    model_sha256: str
+    by: str
+    when: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a line of the ledger holds it; `use_of` reads it."""
+        return asdict(self)
+
+
+def use_of(content: Mapping[str, Any]) -> Use:
+    """Return a use from its JSON.
+
+    Raises:
+        KeyError: It is none.
+        TypeError: The same.
+    """
+    judges = content["judges"]
+    found = Judges(str(judges["digest"]), int(judges["num_rows"]), tuple(judges["sketch"]))
+    return Use(found, str(content["model_sha256"]), str(content["by"]), str(content["when"]))
+
+
+def note_use(judges: Judges, model_sha256: str, by: str, path: Path = LEDGER) -> None:
+    """Write down that a model is judged, before it is; the same model on the same rows counts once.
+
+    Raises:
+        OSError: It could not be written, so the test set must stay closed.
+    """
+    add_uses([Use(judges, model_sha256, by, datetime.now(UTC).isoformat(timespec="microseconds"))], path)
+
+
+def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
+    """Append uses that are not in the ledger yet.
+
+    Raises:
+        OSError: They could not be written.
+        StorageFailed: A line of the ledger is damaged, so that it would count too few.
+    """
+
+    def new(content: bytes) -> list[dict[str, Any]]:
+        known = {_key(use) for use in _parsed(parsed_lines(content, path), path)}
+        return [use.as_json() for use in {_key(use): use for use in found if _key(use) not in known}.values()]
+
+    append_lines(path, new)
+
+
+def all_uses(path: Path = LEDGER) -> list[Use]:
+    """Return every use this machine knows of, in the order of the lines.
+
+    Raises:
+        StorageFailed: A line is damaged.
+    """
+    return _parsed(read_lines(path), path)
+
+
+def uses(judges: Judges, path: Path = LEDGER) -> list[Use]:
+    """Return the first use of every model on these rows, or on others of which half are the same; oldest first."""
+    first: dict[str, Use] = {}
+    for use in sorted(all_uses(path), key=lambda use: use.when):
+        if judges.shared_with(use.judges) >= SAME_SHARE:
+            first.setdefault(use.model_sha256, use)
+    return list(first.values())
+
+
+def sentence(judges: Judges, model_sha256: str, path: Path = LEDGER) -> str:
+    """Return how used up the test set is, in words."""
+    models = [use.model_sha256 for use in uses(judges, path)]
+    before = models.index(model_sha256) if model_sha256 in models else len(models)
+    if not before:
+        return "This model is the first that the test set has judged."
+    many = f"{before} model" + ("s" if before > 1 else "")
+    return (
+        f"The test set had judged {many} before this one (the {_ordinal(before + 1)}); each look makes it a little "
+        "less a test."
+    )
+
+
+def _ordinal(number: int) -> str:
+    last = number % 10 if number % 100 not in (11, 12, 13) else 0
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+
+
+def _key(use: Use) -> tuple[str, str]:
+    return use.judges.digest, use.model_sha256
+
+
+def _parsed(records: list[dict[str, Any]], path: Path) -> list[Use]:
+    found = []
+    for number, record in enumerate(records, 1):
+        try:
+            found.append(use_of(record))
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(path, number, json.dumps(record).encode()) from error
+    return found

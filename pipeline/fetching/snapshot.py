@@ -1,0 +1,182 @@
+"""From the original files to a verified archive: read once, completely, then kept by its digest.
+
+Only `millrace init` and `millrace refresh` come here; the pipeline itself never asks the network or the
+original files for anything.
+"""
+
+import os
+import shutil
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from msgspec import Struct, structs
+
+from pipeline.fetching.archives import is_archive, list_files, unpack, write_tar
+from pipeline.fetching.download import Limits, download
+from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
+from pipeline.runtime import paths, processes
+from pipeline.runtime.files import file_digest, fsync_dir
+from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.sources import digits
+from pipeline.sources.kinds import options_of, plain_options, source_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INCOMING_DIR = paths.STATE_DIR / "incoming"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What `gather` read.
+
+    Attributes:
+        source: What data/source.json should say now.
+        counts: Samples per (given split or "", class).
+        ignored: Visible files that do not belong to the data.
+        described: How the files were read, in words.
+    """
+
+    source: Source
+    counts: Mapping[tuple[str, str], int]
+    ignored: int
+    described: tuple[str, ...] = ()
+
+
+def gather(
+    kind: Kind,
+    location: Literal["bundled"] | Location,
+    *,
+    max_bytes: int,
+    options: Mapping[str, Any] | None = None,
+    console: "Console | None" = None,
+) -> Gathered:
+    """Read the data where it lies, completely, and keep it in the store.
+
+    Args:
+        kind: Name of a file under pipeline/sources.
+        location: As in data/source.json; relative paths start at the working directory.
+        max_bytes: Limit of a download and of an unpacked archive.
+        options: How the files are read, as in data/source.json.
+        console: Where a progress bar of a download goes.
+
+    Raises:
+        UserError: The files are missing, refused or not reachable; nothing was changed then.
+    """
+    with _empty_folder(INCOMING_DIR) as incoming:
+        stated = options_of(kind, options or {})
+        if location != "bundled" and location.url is not None:
+            location = _downloaded(location, incoming, max_bytes, console)
+        files, ignored = _files(kind, location, incoming, max_bytes=max_bytes, options=stated)
+        tar_path = incoming / "source.tar"
+        write_tar(tar_path, files)
+        counts, image_size, described = _read_all(kind, tar_path, stated)
+        source = Source(
+            kind=kind,
+            location=location,
+            sha256=file_digest(tar_path, "sha256"),
+            bytes=tar_path.stat().st_size,
+            files=len(files),
+            count=sum(counts.values()),
+            options=plain_options(kind, options or {}),
+            image_size=image_size,
+            seen=None if location == "bundled" else processes.now().date().isoformat(),
+        )
+        _keep(tar_path, stored_tar(source.sha256))
+    return Gathered(source, counts, ignored, tuple(described))
+
+
+def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
+    """Fetch the file behind a URL into `incoming`; return the location with its digest."""
+    url = location.url or ""
+    path = incoming / "download" / _file_name(url)
+    path.parent.mkdir()
+    wanted = None if location.moving else location.sha256 or ""
+    sha256 = download(url, path, sha256=wanted, limits=Limits(max_bytes=max_bytes), console=console)
+    return structs.replace(location, sha256=sha256)
+
+
+def _files(
+    kind: str, location: Literal["bundled"] | Location, incoming: Path, *, max_bytes: int, options: Struct
+) -> tuple[Mapping[str, Path | bytes], int]:
+    if location == "bundled":
+        return digits.bundled_files(), 0
+    folder = paths.home_dir() / (location.path or "")
+    if location.url is not None:
+        folder = incoming / "download" / _file_name(location.url)
+    elif not folder.exists():
+        raise InputMissing(
+            f"There is nothing at the given path. Expected {source_of(kind).LAYOUT}. "
+            f"Received: path={location.path}. Correct --path, or run `millrace init` again."
+        )
+    if folder.is_file() and KINDS[kind] != "image" and not is_archive(folder):
+        folder, names = folder.parent, [folder.name]
+    elif folder.is_file():
+        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
+        folder = incoming / "unpacked"
+        names = list_files(folder)
+    else:
+        names = list_files(folder)
+    chosen = source_of(kind).select(names, options)
+    return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
+
+
+def _file_name(url: str) -> str:
+    """Return what the file behind a URL is called, so far as that can be a name here."""
+    # Names may have 255 bytes, of which one character takes up to 4.
+    name = PurePosixPath(unquote(urlsplit(url).path)).name[-60:]
+    return name if name.strip(".") and name.isprintable() else "download"
+
+
+def _read_all(
+    kind: str, tar_path: Path, options: Struct
+) -> tuple[Counter[tuple[str, str]], tuple[int, int] | None, list[str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    sizes: set[tuple[int, int] | None] = set()
+    with tarfile.open(tar_path, "r:") as archive:
+        described = source_of(kind).describe(archive, options)
+    with tarfile.open(tar_path, "r:") as archive:
+        for sample in source_of(kind).read(archive, options):
+            counts[sample.split or "", sample.label] += 1
+            image = sample.image
+            sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
+    _check_classes(kind, counts)
+    return counts, sizes.pop() if len(sizes) == 1 else None, described
+
+
+def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
+    classes = sorted({label for _, label in counts})
+    # Which task the data is for stands in params.yaml, which `ingest` knows: a series may be of the one class
+    # "normal", and texts and series may have a target instead of a class.
+    needs_classes = KINDS[kind] != "series" and (classes != [""] or KINDS[kind] == "image")
+    if not counts or (len(classes) < 2 and needs_classes):
+        raise DataRefused(
+            f"A classifier needs at least 2 classes. Expected {source_of(kind).LAYOUT}. "
+            f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
+        )
+
+
+def _keep(tar_path: Path, stored: Path) -> None:
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    with tar_path.open("rb") as file:
+        os.fsync(file.fileno())
+    tar_path.replace(stored)
+    fsync_dir(stored.parent)
+
+
+@contextmanager
+def _empty_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, and clear away what a killed predecessor left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

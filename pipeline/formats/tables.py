@@ -1,0 +1,206 @@
+"""A file of rows, whatever its format: which columns it has, and its rows in batches of the columns asked for.
+
+CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a key twice, `NaN` and half
+a surrogate pair are refused. Parquet: only the columns that are asked for are read. Millions of rows pass
+through without ever being in memory together.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import IO, Any, Literal, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from pipeline.formats.delimited import (
+    BLOCK_BYTES,
+    Batch,
+    DelimiterOption,
+    Dialect,
+    QuotingOption,
+    Record,
+    Table,
+    check_names,
+    dialect_of,
+    in_batches,
+    in_words,
+    read_delimited,
+)
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.text_file import EncodingOption, lines
+from pipeline.runtime.stage import DataRefused
+
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+FormatOption = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+BATCH_ROWS = 4096
+JSON_FIX = "Write one JSON object per line, with every column in each (null where there is no value)."
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What the user stated about how the files are written; `auto` where nothing.
+
+    Attributes:
+        plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
+    """
+
+    format: FormatOption = "auto"
+    delimiter: DelimiterOption = "auto"
+    quoting: QuotingOption = "auto"
+    encoding: EncodingOption = "auto"
+    header: bool = True
+    plain_names: bool = False
+
+
+def format_of(name: str, option: FormatOption) -> Format:
+    """Return the format of a file: the stated one, or the one its suffix says; delimited text if none does."""
+    return FORMATS.get(PurePosixPath(name).suffix.lower(), "csv") if option == "auto" else option
+
+
+def describe(file: IO[bytes], name: str, writing: Writing) -> str:
+    """Return in words how a file is read, detected parts marked as such.
+
+    Raises:
+        DataRefused: The encoding cannot be told.
+    """
+    form = format_of(name, writing.format)
+    words = {"parquet": "Parquet", "jsonl": "JSON lines, UTF-8"}.get(form)
+    return f"{name}: {words or in_words(_dialect(file, name, writing))}"
+
+
+def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems) -> Table:
+    """Return a file's columns and, in batches, its rows.
+
+    Args:
+        file: Opened at its start, seekable; open as long as the table is read.
+        name: For messages.
+        writing: What the user stated.
+        problems: Where rows that cannot be read are kept; the caller asks it at the end.
+
+    Raises:
+        DataRefused: The file is empty or damaged, or its header does not name the columns. Reading a batch
+            raises it too, for damage inside and for too many problems.
+    """
+    form = format_of(name, writing.format)
+    if form == "jsonl":
+        return Table(None, partial(_json_batches, file, name, problems))
+    if form == "parquet":
+        opened = _parquet(file, name)
+        columns = tuple(opened.schema_arrow.names)
+        if writing.plain_names:
+            check_names(columns, name)
+        return Table(columns, partial(_parquet_batches, opened, name))
+    dialect = _dialect(file, name, writing)
+    return read_delimited(file, name, dialect, problems, plain_names=writing.plain_names)
+
+
+def _dialect(file: IO[bytes], name: str, writing: Writing) -> Dialect:
+    """Return how a file is written: `.tsv` is delimited by tabs unless somebody says otherwise."""
+    tabs = format_of(name, writing.format) == "tsv" and writing.delimiter == "auto"
+    return dialect_of(
+        file,
+        name,
+        delimiter="tab" if tabs else writing.delimiter,
+        quoting=writing.quoting,
+        encoding=writing.encoding,
+        header=writing.header,
+    )
+
+
+def _parquet(file: IO[bytes], name: str) -> pyarrow.parquet.ParquetFile:
+    try:
+        # A small buffer and no pre-buffering: a row group of ten million rows is read page by page.
+        return pyarrow.parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(name, error) from error
+
+
+def _parquet_batches(
+    opened: pyarrow.parquet.ParquetFile, name: str, wanted: Sequence[str]
+) -> Iterator[Batch]:
+    columns = list(dict.fromkeys(wanted))
+    first = 1
+    try:
+        for rows in opened.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
+            rows.validate(full=True)  # text that is no UTF-8 would only be found when somebody looks at it
+            numbers = range(first, first + len(rows))
+            yield Batch(name, "row", numbers, {column: rows.column(column) for column in columns})
+            first += len(rows)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:  # KeyError: one name twice
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> DataRefused:
+    reason = str(error).strip().split("\n")[0]
+    return DataRefused(
+        f"{name} cannot be read. Expected an intact Parquet file. Received: {reason}. Write or download it again."
+    )
+
+
+def _json_batches(file: IO[bytes], name: str, problems: Problems, wanted: Sequence[str]) -> Iterator[Batch]:
+    """Yield the objects of a JSON lines file; every one must have the wanted keys."""
+    held = Problems(limit=None)
+    columns = list(dict.fromkeys(wanted))
+    rows = _json_rows(file, name, columns, held)
+    yield from in_batches(rows, columns, list, name=name, held=held, problems=problems)
+
+
+def _json_rows(
+    file: IO[bytes], name: str, columns: Sequence[str], problems: Problems
+) -> Iterator[Record | None]:
+    """Yield objects as rows, None for lines that are none; empty lines at the end are passed over."""
+    empty: list[int] = []
+    for line in lines(file, name, "utf-8", problems):
+        if not line.text.strip(" \t\r"):
+            empty.append(line.number)
+            continue
+        for number in empty:
+            problems.add(f"{name}, line {number}", "a JSON object", "an empty line", JSON_FIX)
+        empty.clear()
+        place = f"{name}, line {line.number}"
+        row = _json_object(line.text, place, problems)
+        missing = [] if row is None else [column for column in columns if column not in row]
+        if row is not None and missing:
+            problems.add(place, f"the keys {', '.join(missing)}", f"only {shown(', '.join(row))}", JSON_FIX)
+        if row is None or missing:
+            yield None
+        else:
+            yield Record(line.number, [row[column] for column in columns], len(line.text))
+
+
+def _json_object(text: str, place: str, problems: Problems) -> Mapping[str, Any] | None:
+    try:
+        row = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        reason = "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
+        problems.add(place + column, "a JSON object", f"{shown(text)} ({reason})", JSON_FIX)
+        return None
+    if not isinstance(row, dict):
+        problems.add(place, "a JSON object", shown(text), JSON_FIX)
+        return None
+    return row
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} twice")
+    return row
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")

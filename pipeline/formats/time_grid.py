@@ -1,0 +1,349 @@
+"""From rows with time stamps to a regular grid: what a missing, a repeated or an odd time stamp becomes, by policy.
+
+Rows of a long table wait, as they come in, in arrays that grow (`SeriesRows`), and know where each stood.
+
+A step is a fixed time, or a number of calendar months where time stamps lie a month, a quarter or a year apart.
+"""
+
+import datetime as dt
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from pipeline.formats.delimited import Batch
+from pipeline.formats.problems import Problems
+
+Duplicates = Literal["fail", "first", "last", "mean"]
+Gaps = Literal["fill", "hold", "fail"]
+GROWTH = 1.25
+"""Room is made for a quarter more than needed: memory is what limits the longest series."""
+SECOND = 1_000_000  # microseconds
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+MONTH_SECONDS = 365.2425 / 12 * 86_400
+"""The Gregorian calendar's mean month."""
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  # wall clock, or UTC; never a machine's own zone
+MAX_GROWTH = 10
+"""A grid with more than this many steps per row, and more than SMALL steps, has the wrong step or a wrong time."""
+SMALL = 10_000
+STEP_FIX = "Correct the time stamps, or state the step: --set step=SECONDS (or step=months)."
+DUPLICATES_FIX = (
+    "Name the column that tells the series apart (--set id=), or --set duplicates=first, last or mean."
+)
+OFF_GRID_FIX = (
+    "State the step (--set step=SECONDS), or move time stamps to the nearest step: --set off_grid=nearest."
+)
+GAPS_FIX = "Fill them in, or --set gaps=fill (missing values) or hold (the last row stays true)."
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What happens to time stamps that are not one step after the one before.
+
+    Attributes:
+        step_seconds: Length of a step; None for the most frequent one of a series.
+        months: Whether a step is counted in calendar months; None finds out.
+        gaps: Whether steps without a row are filled with NaN, hold the row before them, or are refused.
+        duplicates: Which of several rows at one step counts, or that they are refused.
+        off_grid: Whether a time stamp between steps is refused or moved to the nearest.
+    """
+
+    step_seconds: float | None = None
+    months: bool | None = None
+    gaps: Gaps = "fill"
+    duplicates: Duplicates = "fail"
+    off_grid: Literal["fail", "nearest"] = "fail"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A series whose rows are one step apart.
+
+    Attributes:
+        values: float32, shape (steps, channels); at steps that had no row all NaN, or the row before.
+        first: Time of the first step, microseconds since 1970; months count as their first day.
+        step: Microseconds, or months.
+        months: Which of them.
+    """
+
+    values: np.ndarray
+    first: int
+    step: int
+    months: bool
+
+    @property
+    def step_seconds(self) -> float:
+        """Return the time from one step to the next; of months the mean."""
+        return self.step * MONTH_SECONDS if self.months else self.step / SECOND
+
+    @property
+    def time(self) -> str:
+        """Return the time of the first step, ISO 8601; of months their middle.
+
+        From the middle of a month on, steps of a mean month stay within the right months for centuries.
+        """
+        middle = dt.timedelta(days=14, hours=12) if self.months else dt.timedelta()
+        return (EPOCH + dt.timedelta(microseconds=self.first) + middle).isoformat()
+
+    def marked(self, windows: list[tuple[int, int]]) -> np.ndarray:
+        """Return which steps lie in one of the windows.
+
+        Args:
+            windows: First and last time, microseconds since 1970; both belong to it.
+
+        Returns:
+            bool, shape (steps,).
+        """
+        marks = np.zeros(len(self.values), dtype=bool)
+        for window in windows:
+            times = np.array([self.first, *window])
+            zero, start, end = (_months(times) if self.months else times).tolist()
+            marks[max(-((zero - start) // self.step), 0) : max((end - zero) // self.step + 1, 0)] = True
+        return marks
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Whose rows they are, for messages.
+
+    Attributes:
+        name: The series.
+        place: Where a row stands, by its index among the rows of the series in order of time.
+        problems: Takes what the policy refuses.
+    """
+
+    name: str
+    place: Callable[[int], str]
+    problems: Problems
+
+    def refuse(self, rows: np.ndarray, expected: str, received: str, fix: str) -> None:
+        """Note rows that all have the same problem, if there are any; the first is named."""
+        if rows.size:
+            count = f"{rows.size} such row{'s' * (rows.size > 1)} in {self.name}"
+            self.problems.add(self.place(int(rows[0])), expected, f"{received}; {count}", fix)
+
+
+def on_grid(times: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows) -> Grid | None:
+    """Return the rows of one series on a regular grid, or None after problems.
+
+    Args:
+        times: Microseconds since 1970, int64, shape (rows,), ascending; changed in place.
+        values: float32, shape (rows, channels). The grid shares it where nothing has to be done.
+        policy: What to do where time stamps are not regular.
+        rows: Whose they are.
+    """
+    before = rows.problems.count
+    first = int(times[0])
+    months = _in_months(times) if policy.months is None else policy.months
+    if months:
+        times = _months(times)
+        first = int(times[:1].astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)[0])
+    step = _step(times, policy, months=months)
+    if step < 1:
+        expected = "at least two rows of different times, or a stated step"
+        rows.problems.add(rows.name, expected, f"{len(times)} rows", STEP_FIX)
+        return None
+    words = f"{step} months" if months else f"{step / SECOND:g} s"
+    positions = _positions(times, step, words, policy, rows)
+    steps = int(positions[-1]) + 1
+    if steps > max(MAX_GROWTH * len(positions), SMALL):
+        received = f"{len(positions)} rows over {steps} steps of {words}"
+        rows.problems.add(rows.name, f"at most {MAX_GROWTH} steps per row", received, STEP_FIX)
+        return None
+    if policy.gaps == "fail":
+        late = np.flatnonzero(np.diff(positions) > 1) + 1
+        rows.refuse(late, f"a row one step of {words} after the one before", "a row after a gap", GAPS_FIX)
+    positions, values = _one_row_per_step(positions, values, policy, rows)
+    if rows.problems.count > before:
+        return None
+    return Grid(_scattered(positions, values, steps, hold=policy.gaps == "hold"), first, step, months)
+
+
+def _months(times: np.ndarray) -> np.ndarray:
+    """Return the number of the month since January 1970."""
+    return times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+
+
+def _in_months(times: np.ndarray) -> bool:
+    """Say whether all time stamps lie on the same day of a month, and at least 28 days apart."""
+    if len(times) < 2 or int(np.diff(times[:1000]).min()) < 28 * DAY or int(np.diff(times).min()) < 28 * DAY:
+        return False
+    stamps = times.astype("datetime64[us]")
+    inside = stamps - stamps.astype("datetime64[M]").astype("datetime64[us]")
+    return bool((inside == inside[0]).all())
+
+
+def _step(times: np.ndarray, policy: Policy, *, months: bool) -> int:
+    """Return the stated step, or the most frequent time between two rows; 0 if there is none."""
+    if policy.step_seconds is not None:
+        return round(policy.step_seconds * SECOND)
+    steps = np.diff(times)
+    if len(steps) and steps[0] > 0 and bool((steps == steps[0]).all()):
+        return int(steps[0])  # the usual case, without sorting
+    lengths, counts = np.unique(steps[steps > 0], return_counts=True)
+    return int(lengths[counts.argmax()]) if len(lengths) else int(months)
+
+
+def _positions(times: np.ndarray, step: int, words: str, policy: Policy, rows: Rows) -> np.ndarray:
+    """Return the step of every row, counted from the first row; the array given is used for it."""
+    times -= times[0]
+    if policy.off_grid == "nearest":
+        times += step // 2
+    else:
+        expected = f"a time that is whole steps of {words} after the first row"
+        rows.refuse(np.flatnonzero(times % step), expected, "one between two steps", OFF_GRID_FIX)
+    times //= step
+    return times
+
+
+def _one_row_per_step(
+    positions: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and positions with one row per step."""
+    new = np.ones(len(positions), dtype=bool)
+    np.not_equal(positions[1:], positions[:-1], out=new[1:])
+    if new.all():
+        return positions, values
+    if policy.duplicates == "fail":
+        rows.refuse(
+            np.flatnonzero(~new), "one row per step", "another row at the step before", DUPLICATES_FIX
+        )
+        return positions, values
+    firsts = np.flatnonzero(new)
+    if policy.duplicates == "first":
+        return positions[firsts], values[firsts]
+    lasts = np.append(firsts[1:], len(positions)) - 1
+    if policy.duplicates == "last":
+        return positions[lasts], values[lasts]
+    there = ~np.isnan(values)
+    sums = np.add.reduceat(np.where(there, values, 0), firsts, axis=0, dtype=np.float64)
+    counts = np.add.reduceat(there, firsts, axis=0, dtype=np.int64)
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return positions[firsts], means.astype(np.float32)
+
+
+def _scattered(positions: np.ndarray, values: np.ndarray, steps: int, *, hold: bool) -> np.ndarray:
+    """Return the values with a row of NaN, or the row before, at every step without one."""
+    if len(positions) == steps:
+        return values
+    if hold:
+        return np.repeat(values, np.diff(positions, append=steps), axis=0)
+    grid = np.full((steps, values.shape[1]), np.nan, dtype=np.float32)
+    grid[positions] = values
+    return grid
+
+
+class GrowingArray:
+    """Rows of fixed width appended to one array, which is moved by the operating system instead of copied."""
+
+    def __init__(self, dtype: type, width: int = 1) -> None:
+        self._array: np.ndarray = np.empty(0, dtype)
+        self._width = width
+        self._used = 0
+
+    def append(self, values: np.ndarray) -> None:
+        """Add values, shape (rows,) or (rows, width)."""
+        end = self._used + values.size
+        if end > self._array.size:
+            self._array.resize(max(int(end * GROWTH), 1024), refcheck=False)
+        self._array[self._used : end] = values.reshape(-1)
+        self._used = end
+
+    def take(self) -> np.ndarray:
+        """Return all values, shape (rows, width); nothing is here any more."""
+        array, self._array = self._array, np.empty(0, self._array.dtype)
+        array.resize(self._used, refcheck=False)
+        return array.reshape(-1, self._width)
+
+
+@dataclass(frozen=True)
+class OneSeries:
+    """The rows of one series in order of time.
+
+    Attributes:
+        key: Its number, in order of first appearance.
+        times: Microseconds since 1970, int64, shape (rows,), ascending.
+        values: float32, shape (rows, channels).
+        rows: Number of each row in order of reading; None where that is first, first + 1, ...
+        first: Number of the first row, where `rows` is None.
+    """
+
+    key: int
+    times: np.ndarray
+    values: np.ndarray
+    rows: np.ndarray | None
+    first: int
+
+    def row(self, index: int) -> int:
+        """Return the number of a row in order of reading."""
+        return self.first + index if self.rows is None else int(self.rows[index])
+
+
+class SeriesRows:
+    """All rows of a long table.
+
+    Args:
+        num_channels: Values per row.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        self._times = GrowingArray(np.int64)
+        self._keys = GrowingArray(np.int32)
+        self._values = GrowingArray(np.float32, num_channels)
+        self._batches: list[Batch] = []
+        self._starts: list[int] = []
+        self._count = 0
+
+    def append(self, batch: Batch, times: np.ndarray, keys: np.ndarray, values: np.ndarray) -> None:
+        """Add the rows of a batch.
+
+        Args:
+            batch: Where they stand; its cells are not kept.
+            times: Microseconds since 1970, shape (rows,).
+            keys: Number of the series of each row, shape (rows,).
+            values: Shape (rows, channels).
+        """
+        self._batches.append(replace(batch, columns={}))
+        self._starts.append(self._count)
+        self._count += len(times)
+        self._times.append(times)
+        self._keys.append(keys)
+        self._values.append(values)
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, by its number in order of reading."""
+        index = bisect_right(self._starts, row) - 1
+        return self._batches[index].place(row - self._starts[index])
+
+    def series(self, order: list[int]) -> Iterator[OneSeries]:
+        """Yield the series, one after the other; the rows are gone afterwards.
+
+        Args:
+            order: Numbers of the series in the order wanted.
+        """
+        times, values = self._times.take()[:, 0], self._values.take()
+        ranks = np.empty(len(order), np.int32)
+        ranks[order] = np.arange(len(order), dtype=np.int32)
+        ranked = ranks[self._keys.take()[:, 0]]
+        rows = None if _ascending(ranked, times) else np.lexsort((times, ranked))
+        if rows is not None:
+            ranked = ranked[rows]
+        bounds = np.searchsorted(ranked, np.arange(len(order) + 1)).tolist()
+        del ranked
+        for rank, key in enumerate(order):
+            part = slice(bounds[rank], bounds[rank + 1])
+            if rows is None:
+                yield OneSeries(key, times[part], values[part], None, part.start)
+            else:
+                yield OneSeries(key, times[rows[part]], values[rows[part]], rows[part], 0)
+
+
+def _ascending(ranked: np.ndarray, times: np.ndarray) -> bool:
+    """Say whether rows lie in order of series, then time: the usual case, which needs no sorting."""
+    later = times[1:] >= times[:-1]
+    later &= ranked[1:] == ranked[:-1]
+    later |= ranked[1:] > ranked[:-1]
+    return bool(later.all())

@@ -1,0 +1,175 @@
+"""Whether the challenger is better than each opponent: paired bootstrap, and McNemar as a second opinion."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from pipeline.gate.question import Check, Contender, Question, Rules, met
+from pipeline.metrics.classification import FloatArray, IntArray, Metric
+from pipeline.metrics.intervals import Groups, Interval
+from pipeline.metrics.names import shown
+from pipeline.metrics.paired import Loss, paired_difference, randomization_p_value, unseen_loss
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """By how much the challenger is better than one opponent.
+
+    Attributes:
+        opponent: Its name.
+        interval: Of the difference; more is better, whatever the metric's direction.
+        needed: What the lower end must lie above.
+        beaten: Whether it does.
+        check: The same as a row of the decision.
+        sentence: The same for people.
+    """
+
+    opponent: str
+    interval: Interval
+    needed: float
+    beaten: bool
+    check: Check
+    sentence: str
+
+
+def improvements(question: Question, rules: Rules) -> list[Improvement]:
+    """Return the comparison with each opponent, the champion first.
+
+    Raises:
+        ValueError: The primary metric does not exist for these examples.
+    """
+    return [_compared(question, opponent, rules) for opponent in question.opponents]
+
+
+def mcnemar(question: Question, rules: Rules, improvement: Improvement) -> tuple[Check, str]:
+    """Return McNemar's exact test against the champion, and a sentence where it sees things otherwise; else "".
+
+    Only examples that one of the two answers right count; if both are equally good, each is as likely the
+    one that does (McNemar 1947). It compares right answers, whatever the primary metric. Of groups all examples
+    change sides together.
+    """
+    champion = question.champion
+    if champion is None:
+        raise ValueError("McNemar's test compares with a champion. Expected one. Received: None.")
+    ours, theirs = discordant(question, champion)
+    counted = f"{ours} only by {question.challenger.name}, {theirs} only by {champion.name}"
+    if isinstance(question.blocks, Groups):
+        p_value = randomization_p_value(question.blocks.sums(gains(question, champion)))
+        received = f"{counted}, p = {p_value:.3g} by whole groups"
+    else:
+        p_value = mcnemar_p_value(ours, theirs)
+        received = f"{counted}, p = {p_value:.3g}"
+    significant = p_value <= 1 - rules.confidence
+    better, worse = significant and ours > theirs, significant and ours < theirs
+    check = Check("McNemar's test", "told", "a second opinion on right answers", received)
+    disagrees = worse if improvement.beaten else better
+    if rules.mode == "superiority":
+        disagrees |= improvement.beaten and not better
+    if not disagrees:
+        return check, ""
+    says = "better" if better else "worse" if worse else "no different"
+    return check, (
+        f"McNemar's exact test sees it otherwise: {question.challenger.name} is {says} in right answers "
+        f"({received}). The interval decides."
+    )
+
+
+def discordant(question: Question, champion: Contender) -> tuple[int, int]:
+    """Return how many examples only the challenger, and only the champion, answers right."""
+    found = gains(question, champion)
+    return int(np.sum(found > 0)), int(np.sum(found < 0))
+
+
+def gains(question: Question, champion: Contender) -> IntArray:
+    """Return per example 1 where only the challenger is right, -1 where only the champion is, else 0."""
+    ours, theirs = (model.said == question.y_true for model in (question.challenger, champion))
+    found: IntArray = ours.astype(np.int64) - theirs
+    return found
+
+
+def mcnemar_p_value(ours: int, theirs: int) -> float:
+    """Return the exact two-sided p value of McNemar's test; 1 where no example tells the two apart."""
+    if ours + theirs == 0:
+        return 1.0
+    return float(stats.binomtest(ours, ours + theirs, 0.5).pvalue)
+
+
+def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvement:
+    challenger = question.challenger
+    not_worse = opponent is question.champion and rules.mode == "non_inferiority"
+    margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
+    loss = _unseen_loss(question) if not_worse and rules.primary.higher_is_better else None
+    interval, needed = _improvement(question, opponent, rules, margin, loss)
+    beaten = interval.low > needed
+    words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
+    name = opponent.name
+    verb = ("is not worse than", "may be worse than") if not_worse else ("beats", "does not beat")
+    found = (
+        f"{words} {shown(interval.value, sign='+')}, {rules.confidence:.0%} interval "
+        f"{shown(interval.low, sign='+')} to {shown(interval.high, sign='+')}"
+    )
+    if isinstance(question.blocks, Groups):
+        found += f" over {len(question.blocks)} groups"
+    if loss:
+        found += (
+            f", which allows for losses that no row shows (one of class {challenger.classes[loss.true_class]} "
+            f"costs {shown(loss.cost)})"
+        )
+    bound = f"above {shown(needed, sign='+')}"
+    return Improvement(
+        name,
+        interval,
+        needed,
+        beaten,
+        Check(f"{verb[0]} {name}", met(beaten), f"lower end {bound}", found, interval),
+        f"{challenger.name} {verb[0] if beaten else verb[1]} {name}: {found}; needed {bound}.",
+    )
+
+
+def _unseen_loss(question: Question) -> Loss | None:
+    """Return what a loss that no example shows would cost a classifier; None for other tasks."""
+    model = question.challenger
+    if not model.classes:
+        return None
+    return unseen_loss(question.y_true, len(model.classes), model.metric, question.blocks)
+
+
+def _improvement(
+    question: Question, opponent: Contender, rules: Rules, margin: float, loss: Loss | None
+) -> tuple[Interval, float]:
+    """Return by how much the challenger is better, and what that must lie above.
+
+    Errors have units, so there the margin is a share of the opponent's error. That is drawn anew with every
+    resample: taken as known, it would make the interval too narrow.
+    """
+    challenger = question.challenger
+    bootstrap: dict[str, Any] = {
+        "resamples": rules.resamples,
+        "confidence": rules.confidence,
+        "seed": rules.seed,
+        "blocks": question.blocks,
+        "unseen_loss": loss.cost if loss else 0.0,
+    }
+    y_true, ours, theirs = question.y_true, challenger.predictions, opponent.predictions
+    if rules.primary.higher_is_better:
+        return paired_difference(
+            challenger.metric, opponent.metric, y_true, ours, theirs, **bootstrap
+        ), margin
+    bar = _times(opponent.metric, 1 - margin)
+    beyond = paired_difference(bar, challenger.metric, y_true, theirs, ours, **bootstrap)
+    needed = margin * float(opponent.metric(y_true, theirs, None))
+    return Interval(beyond.value + needed, beyond.low + needed, beyond.high + needed), needed
+
+
+def _times(metric: Metric, factor: float) -> Metric:
+    """Return a metric times a number."""
+
+    def product(
+        y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    ) -> FloatArray:
+        return np.asarray(factor * metric(y_true, y_pred, sample_weight))
+
+    return product

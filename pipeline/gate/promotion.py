@@ -1,0 +1,259 @@
+"""Champion or not: the recorded decision if it still holds, otherwise one from scores of this moment."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import scoring
+from pipeline.evaluation.class_measures import said_at
+from pipeline.evaluation.ledger import note_use
+from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of
+from pipeline.evaluation.rows import JudgedRows, load_rows
+from pipeline.evaluation.scoring import Answers, NotComparable, judges_of, load_test_rows, score
+from pipeline.gate.decision import Decision, refusal, unchanged
+from pipeline.gate.decision import decide as ask_the_gate
+from pipeline.gate.decisions import decision_content, decision_key, still_holds
+from pipeline.gate.gate_slices import UnknownSlice, slice_masks
+from pipeline.gate.latency import single_prediction_ms
+from pipeline.gate.question import Contender, Question, Rules
+from pipeline.inputs.specs import output_spec
+from pipeline.runtime import paths
+from pipeline.runtime.files import content_key, file_digest, read_json
+from pipeline.tracking.registry import (
+    APPLIED,
+    EXTRA_DIR,
+    MODEL_FILE,
+    Version,
+    applied_promotion,
+    champion_version,
+    fetch_model,
+    recorded_decision,
+    version_numbered,
+)
+from pipeline.tracking.revocation import in_words, revocation
+from pipeline.tracking.store import Store
+
+LATENCY_MS = "millrace.latency_ms"
+"""Tag of a version. Not part of the decision, which two machines must write alike."""
+
+
+def decide(
+    store: Store,
+    model_name: str,
+    version: Version,
+    *,
+    candidate: str,
+    baselines: Sequence[str],
+    rules: Rules,
+    yardstick: Yardstick,
+) -> dict[str, Any]:
+    """Return the decision about a version, as the content of decision.json.
+
+    Args:
+        store: An opened store; the caller holds its lock.
+        model_name: In the registry.
+        version: The version in question; its model is the one in models/best.
+        candidate: Name of the chosen candidate.
+        baselines: Candidates that every champion must beat.
+        rules: How strict the gate is.
+        yardstick: How answers are measured.
+
+    Raises:
+        StorageFailed: The files of the champion are gone or damaged, so nothing can be compared.
+    """
+    test = load_test_rows()
+    champion = champion_version(store, model_name)
+    champion_sha256 = champion.model_sha256 if champion else ""
+    opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
+    card = read_json(paths.BEST_DIR / "card.json", "evaluate")
+    points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
+    judged_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
+    if test.groups:
+        judged_by["groups"] = content_key(test.groups)
+    judges = judges_of(test)
+    key = decision_key(version.model_sha256, judges.digest, rules, opponents, judged_by)
+    content = partial(
+        decision_content,
+        key=key,
+        candidate=candidate,
+        model_sha256=version.model_sha256,
+        opponent_sha256=champion_sha256,
+        rules=rules,
+    )
+    known = _known_already(
+        store, model_name, version, champion_sha256=champion_sha256, key=key, candidate=candidate
+    )
+    if isinstance(known, Decision):
+        return content(known, num_rows=0, rows_left_out=0)
+    if known is not None:
+        return known
+    note_use(judges, version.model_sha256, "register")
+    num_rows = 0
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        folder = fetch_model(store, champion, Path(temporary)) if champion else None
+        latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
+        contest = _Contest(candidate, tuple(baselines), card, rules, yardstick, folder, latency_ms)
+        try:
+            # Those that no model was made with.
+            details = [paths.BEST_DIR, *([folder / EXTRA_DIR] if folder else [])]
+            unseen = test.take(scoring.unseen_positions(test, details))
+            num_rows = len(unseen)
+            if num_rows < rules.rows:
+                decision = refusal(
+                    f"{num_rows} of {len(test)} test rows are left that no model was trained on or chosen by; at "
+                    f"least {rules.rows} are needed. Add new data, or split anew."
+                )
+            else:
+                decision = ask_the_gate(_question(contest, unseen), rules)
+        except NotComparable as error:
+            advice = " Register it under another register.model_name." if champion else ""
+            decision = refusal(f"{error}{advice}")
+        except ValueError as error:  # no such metric, class, slice or finite answer: it could not be checked
+            decision = refusal(str(error))
+    if latency_ms is not None:
+        store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
+    return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
+
+
+def _known_already(
+    store: Store, model_name: str, version: Version, *, champion_sha256: str, key: str, candidate: str
+) -> Decision | dict[str, Any] | None:
+    """Return what needs no test rows: a revoked model, the champion itself, or a recorded decision that holds."""
+    revoked = revocation(store, model_name, version.model_sha256)
+    if revoked is not None:
+        return refusal(f"{in_words(revoked)} It never becomes champion again.")
+    recorded = recorded_decision(version)
+    applied = version.tags.get(APPLIED) == "true"
+    if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
+        return recorded
+    if version.model_sha256 != champion_sha256:
+        return None
+    # By another machine perhaps, since the version was read.
+    promoted = applied_promotion(version_numbered(store, model_name, version.number)) or {}
+    return unchanged(candidate, promoted.get("reasons", ()))
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What stays the same while the models of one decision are scored.
+
+    Attributes:
+        candidate: Name of the chosen candidate.
+        baselines: Names.
+        card: Of models/best.
+        rules: How strict the gate is.
+        yardstick: How answers are measured.
+        champion: Folder of the champion's files; None if there is none.
+        latency_ms: Of the challenger, if it was measured.
+    """
+
+    candidate: str
+    baselines: tuple[str, ...]
+    card: Mapping[str, Any]
+    rules: Rules
+    yardstick: Yardstick
+    champion: Path | None
+    latency_ms: float | None
+
+
+def _question(contest: _Contest, test: JudgedRows) -> Question:
+    """Return what the gate is asked: every model scored on the same rows now.
+
+    Raises:
+        NotComparable: The champion takes other inputs than the data has now.
+        ValueError: An answer, a class, a slice or the primary metric does not exist for these rows.
+    """
+    spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+    measures = measures_of(test, spec, contest.yardstick)
+    if contest.rules.primary.name not in measures.metrics({}):
+        raise ValueError(
+            f"The test rows that are left cannot be judged by {contest.rules.primary.words}. Expected rows it "
+            f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
+        )
+    challenger, champion, baselines = _models(contest, test, measures)
+    return Question(
+        measures.y_true,
+        challenger,
+        champion,
+        baselines,
+        blocks=measures.blocks,
+        slices=slice_masks(contest.rules.slices, test),
+        trials=measures.trials,
+        size_bytes=(paths.BEST_DIR / "model.keras").stat().st_size,
+        latency_ms=contest.latency_ms,
+    )
+
+
+def _models(
+    contest: _Contest, test: JudgedRows, measures: Measures
+) -> tuple[Contender, Contender | None, list[Contender]]:
+    """Return challenger, champion and baselines with their answers of this moment."""
+    card, rules = contest.card, contest.rules
+    answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
+    challenger = _contender(answers, measures, card.get("operating_point", {}), rules)
+    champion = None
+    if contest.champion:
+        champion = _champion(contest.champion, test, measures, rules, contest.yardstick)
+    points = card.get("baseline_operating_points", {})
+    folders = {name: paths.tuned_dir(name) for name in contest.baselines}
+    scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
+    baselines = [_contender(item, measures, points.get(item.name, {}), rules) for item in scored]
+    return challenger, champion, baselines
+
+
+def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> Contender:
+    """Return a model as the gate compares it: its answers as the primary metric takes them."""
+    classes_said = None
+    try:
+        predictions = measures.judged(answers.predictions, point)
+        classes_said = said_at(answers.classes, predictions, point)
+    except ValueError:
+        predictions = answers.predictions  # the gate says what is wrong with them
+    metrics = measures.metrics(point)
+    return Contender(
+        answers.name,
+        answers.model_sha256,
+        answers.classes,
+        answers.sample_ids,
+        predictions,
+        metrics[rules.primary.name],
+        metrics,
+        classes_said,
+    )
+
+
+def _champion(
+    folder: Path, test: JudgedRows, measures: Measures, rules: Rules, yardstick: Yardstick
+) -> Contender:
+    """Return the champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
+
+    Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
+    """
+    # One name for every store, so that equal decisions have equal bytes.
+    answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
+    point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
+    if point:
+        val = load_rows("val")
+        spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+        on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
+        point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
+    return _contender(answers, measures, point, rules)
+
+
+def _latency_ms(test: JudgedRows) -> float:
+    family = read_json(paths.BEST_DIR / "settings.json", "evaluate")["family"]
+    return single_prediction_ms(paths.BEST_DIR / "model.keras", scoring.inputs_of(family, "test"), test.rows)
+
+
+def _slices_digest(rules: Rules, test: JudgedRows) -> str:
+    """Return a digest of who is in which slice; columns that do not exist are the gate's business."""
+    try:
+        masks = slice_masks(rules.slices, test)
+    except UnknownSlice as error:
+        return str(error)
+    return content_key({name: np.packbits(inside).tobytes().hex() for name, inside in masks.items()})

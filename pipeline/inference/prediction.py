@@ -1,0 +1,106 @@
+"""What a trained model answers: in batches, in the units of the data, and refused where a number is not finite."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, require_finite, take
+from pipeline.inputs.specs import PAD, OutputSpec
+
+PREDICT_BATCH_SIZE = 512
+
+
+def answers(
+    model: keras.Model,
+    inputs: Inputs,
+    rows: np.ndarray,
+    training_settings: Mapping[str, Any],
+    output_spec: OutputSpec | None = None,
+) -> np.ndarray:
+    """Return the answers of a candidate in the units of the data; mirrored images count where settings say so.
+
+    Args:
+        model: Of a candidate.
+        inputs: All samples.
+        rows: Index array.
+        training_settings: The keys of `training` in params.yaml.
+        output_spec: What is asked; None for probabilities as they come.
+
+    Returns:
+        float32. Classification: probabilities (len(rows), num_classes), two columns also for one sigmoid.
+        Regression (len(rows), num_targets), forecasting (len(rows), horizon, num_targets). Anomaly: mean
+        squared error of the reconstruction per sample, (len(rows),).
+    """
+    if output_spec is not None and output_spec.task == "anomaly":
+        return reconstruction_errors(model, inputs, rows)
+    flip = bool(training_settings["test_time_flip"]) and isinstance(inputs, np.ndarray) and inputs.ndim == 4
+    predictions = predict(model, inputs, rows, test_time_flip=flip)
+    if output_spec is None or output_spec.task == "classification":
+        if predictions.shape[1] == 1:
+            return np.concatenate([1 - predictions, predictions], axis=1)
+        return predictions
+    scale = np.asarray(output_spec.target_standard_deviation, np.float32)
+    return predictions * scale + np.asarray(output_spec.target_mean, np.float32)
+
+
+def reconstruction_errors(model: keras.Model, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+    """Return the mean squared error per sample between main input and reconstruction, float32 (len(rows),).
+
+    Steps of padding count for nothing.
+    """
+    errors = []
+    for start in range(0, len(rows), PREDICT_BATCH_SIZE):
+        part = rows[start : start + PREDICT_BATCH_SIZE]
+        expected = reconstruction_targets(take(inputs, part))
+        squared = (predict(model, inputs, part) - expected) ** 2
+        real = (expected != np.float32(PAD)).reshape(len(part), -1)
+        errors.append((squared.reshape(len(part), -1) * real).sum(axis=1) / real.sum(axis=1))
+    return np.concatenate(errors).astype(np.float32)
+
+
+def predict(
+    model: keras.Model,
+    inputs: Inputs,
+    rows: np.ndarray,
+    *,
+    batch_size: int = PREDICT_BATCH_SIZE,
+    test_time_flip: bool = False,
+) -> np.ndarray:
+    """Return the predictions for some rows, float32 `(len(rows), ...)`.
+
+    Args:
+        model: Any model with one output.
+        inputs: All samples; may be a memmap.
+        rows: Index array.
+        batch_size: Rows per call of the model.
+        test_time_flip: Average with the prediction for the mirrored image (NHWC only).
+
+    Raises:
+        ValueError: An input or an output is not a finite number.
+    """
+    require_finite(inputs, rows)
+    chunks = []
+    for start in range(0, len(rows), batch_size):
+        batch = take(inputs, rows[start : start + batch_size])
+        outputs = model.predict_on_batch(batch)
+        if test_time_flip:
+            outputs = (outputs + model.predict_on_batch(_mirrored(batch))) / np.float32(2)
+        chunks.append(np.asarray(outputs, dtype=np.float32))
+    predictions = np.concatenate(chunks)
+    # The weights too: NaN that meets a ReLU comes out as healthy-looking probabilities.
+    if not all(np.isfinite(array).all() for array in [predictions, *model.get_weights()]):
+        raise ValueError(
+            f"Model {model.name!r} holds or gives numbers that are not finite. Expected finite weights and "
+            "predictions. Train it again: `dvc repro --force train`."
+        )
+    return predictions
+
+
+def _mirrored(batch: Arrays) -> np.ndarray:
+    """Return images (NHWC) with left and right exchanged."""
+    if isinstance(batch, dict):
+        raise TypeError("Only images have a left and a right. Expected an array. Received: several inputs.")
+    mirrored: np.ndarray = batch[:, :, ::-1]
+    return mirrored

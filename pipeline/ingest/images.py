@@ -1,0 +1,201 @@
+"""From the bytes of any image file to uint8 pixels of one size and one number of channels.
+
+Colour profiles are not applied. Of an animation the first frame is taken.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.runtime.stage import DataRefused
+
+MAX_PIXELS = 64_000_000
+"""Largest image that is decoded: 8,000 x 8,000, some 200 MB as RGB. A bomb claims more and weighs little."""
+ORIENTATION_TAG = 0x0112
+TURNED = range(2, 9)  # 1 is upright; 0 and others occur and mean nothing
+BACKGROUND = (255, 255, 255, 255)
+"""What shows through transparent pixels: white, as on a page; dark strokes on nothing stay readable."""
+GREY_MODES = ("1", "L", "LA", "La")
+
+Resize = Literal["stretch", "pad", "crop"]
+
+
+class UndecodableImage(ValueError):
+    """The bytes are no usable image; the message says why."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An image, upright, before it is made to fit.
+
+    Attributes:
+        pixels: uint8, shape (height, width, channels), 1 channel for grey files and 3 for all others.
+        mode: Pillow's name of what the file held: L, RGB, RGBA, P, CMYK, I;16, ...
+        rotated: Whether the file's EXIF orientation was not "upright"; `pixels` were turned accordingly.
+    """
+
+    pixels: np.ndarray
+    mode: str
+    rotated: bool
+
+
+def decode(content: bytes) -> DecodedImage:
+    """Decode an image file completely, to the last byte of pixel data.
+
+    Raises:
+        UndecodableImage: No known format, truncated, damaged, too many pixels, or no pixel range that
+            fits uint8.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata that does not touch the pixels.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as image:
+                _refuse_bomb(image)
+                # Asked before loading: Pillow turns TIFF files itself while it loads them.
+                rotated = image.getexif().get(ORIENTATION_TAG) in TURNED
+                # `verify()` lets truncated JPEG files pass; only decoding them finds out.
+                image.load()
+                upright = ImageOps.exif_transpose(image) if rotated else image
+                return DecodedImage(_pixels(upright), image.mode, rotated)
+    except (UndecodableImage, MemoryError):  # a machine short of memory says nothing about the file
+        raise
+    except UnidentifiedImageError as error:  # its text holds a memory address, new in each run
+        raise UndecodableImage(f"no known image format: {content[:8]!r}") from error
+    # Pillow's decoders raise whatever their format's code happens to raise: OSError, SyntaxError,
+    # struct.error, IndexError, DecompressionBombError. None of them is our bug.
+    except Exception as error:
+        raise UndecodableImage(f"{type(error).__name__}: {error}") from error
+
+
+def from_pixels(pixels: np.ndarray) -> DecodedImage:
+    """Wrap pixels that were never encoded.
+
+    Args:
+        pixels: uint8, shape (height, width, channels) with 1 or 3 channels.
+
+    Raises:
+        ValueError: Another type or shape.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
+        raise ValueError(
+            "A source gave unusable pixels. Expected uint8, shape (height, width, 1 or 3). "
+            f"Received: {pixels.dtype}, shape={pixels.shape}. Correct the source's `read`."
+        )
+    return DecodedImage(pixels, "L" if pixels.shape[-1] == 1 else "RGB", rotated=False)
+
+
+class CommonShape:
+    """Size and channels that all images get: those asked for, or else those of the first image."""
+
+    def __init__(self, size: tuple[int, int] | None, channels: int | None) -> None:
+        self._size, self._channels = size, channels
+        self._asked = {"image_size": size is not None, "channels": channels is not None}
+
+    def settle(self, pixels: np.ndarray, sample_id: str) -> tuple[tuple[int, int], int]:
+        """Return (height, width) and channels for this image.
+
+        Raises:
+            DataRefused: It differs from the first image where nothing was asked for: nothing is resized or
+                recoloured unasked.
+        """
+        height, width, channels = pixels.shape
+        self._size, self._channels = self._size or (height, width), self._channels or channels
+        for key, common, own in (
+            ("image_size", self._size, (height, width)),
+            ("channels", self._channels, channels),
+        ):
+            if own != common and not self._asked[key]:
+                raise DataRefused(
+                    f"The images differ, and params.yaml does not say which {key} to use. Expected {common} as in "
+                    f"the first image. Received: {own} in {sample_id}. Set data.{key} in params.yaml."
+                )
+        return self._size, self._channels
+
+
+def oddities(image: DecodedImage, size: tuple[int, int], channels: int) -> tuple[str, ...]:
+    """Return in which ways an image is not as the data set wants it: `size`, `mode`, `exif_rotation`.
+
+    Args:
+        image: The decoded image.
+        size: Wanted (height, width) in pixels.
+        channels: Wanted channels, 1 (mode L) or 3 (mode RGB).
+    """
+    found = {
+        "size": image.pixels.shape[:2] != size,
+        "mode": image.mode != ("L" if channels == 1 else "RGB"),
+        "exif_rotation": image.rotated,
+    }
+    return tuple(name for name, is_odd in found.items() if is_odd)
+
+
+def fit(pixels: np.ndarray, size: tuple[int, int], channels: int, resize: Resize) -> np.ndarray:
+    """Return pixels of exactly that size and number of channels.
+
+    Args:
+        pixels: uint8, shape (height, width, 1 or 3).
+        size: Wanted (height, width) in pixels.
+        channels: 1 (ITU-R 601 luma) or 3.
+        resize: `stretch` ignores proportions; `pad` keeps them and fills with black, centred; `crop`
+            keeps them and cuts what stands out, centred.
+
+    Returns:
+        uint8, shape (height, width, channels); the input itself where nothing had to change.
+    """
+    if pixels.shape == (*size, channels):
+        return pixels
+    image = _as_pillow(pixels).convert("L" if channels == 1 else "RGB")
+    height, width = size
+    if image.size != (width, height):
+        # Pillow widens the filter when it shrinks, so that bilinear neither aliases nor rings.
+        if resize == "stretch":
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        elif resize == "crop":
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+        else:
+            image = _padded(image, width, height)
+    return np.asarray(image, np.uint8).reshape(height, width, channels)
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UndecodableImage(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+
+
+def _padded(image: Image.Image, width: int, height: int) -> Image.Image:
+    scale = min(width / image.width, height / image.height)
+    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    canvas = Image.new(image.mode, (width, height))
+    canvas.paste(
+        image.resize(inner, Image.Resampling.BILINEAR), ((width - inner[0]) // 2, (height - inner[1]) // 2)
+    )
+    return canvas
+
+
+def _as_pillow(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Return natural uint8 pixels: (height, width, 1) for grey modes, (height, width, 3) for the others."""
+    if image.mode.startswith("I"):  # I, I;16, I;16B, I;16L
+        return _from_16_bit(np.asarray(image))[..., np.newaxis]
+    if image.mode == "F":
+        raise UndecodableImage("floating-point pixels, whose range nothing says")
+    grey = image.mode in GREY_MODES
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
+    return np.asarray(image.convert("L" if grey else "RGB"), np.uint8).reshape(image.height, image.width, -1)
+
+
+def _from_16_bit(values: np.ndarray) -> np.ndarray:
+    """Scale 0..65535 to 0..255 by `round(value * 255 / 65535)`; 32-bit files must keep to that range."""
+    wide = values.astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+        raise UndecodableImage(f"32-bit pixels from {wide.min()} to {wide.max()}, outside 0..65535")
+    return ((wide + 128) // 257).astype(np.uint8)

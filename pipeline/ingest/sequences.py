@@ -1,0 +1,200 @@
+"""Texts and series on their way into the canonical data set: laid end to end, in one pass."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.ingest.ingest_tally import Tally, in_order
+from pipeline.ingest.writers import NpyWriter, TableFacts, npy_writer, sample_writer
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json
+from pipeline.runtime.stage import DataRefused
+from pipeline.sources.sample import RawSample
+
+Task = Literal["classification", "regression", "forecasting", "anomaly"]
+
+
+class _Measured:
+    """What the report says of lengths, missing values and targets; its size does not grow."""
+
+    def __init__(self) -> None:
+        self.shortest, self.longest, self.total = math.inf, 0, 0
+        self.missing, self.gaps = 0, 0
+        self.num_targets = 0
+        self.lowest, self.highest, self.target_sum = math.inf, -math.inf, 0.0
+
+    def add(self, sample: RawSample, length: int) -> None:
+        self.shortest, self.longest = min(self.shortest, length), max(self.longest, length)
+        self.total += length
+        if sample.series is not None:
+            missing = np.isnan(sample.series)
+            self.missing += int(missing.sum())
+            self.gaps += int(missing.all(axis=1).sum())
+        if sample.target is not None:
+            self.num_targets += 1
+            self.lowest, self.highest = min(self.lowest, sample.target), max(self.highest, sample.target)
+            self.target_sum += sample.target
+
+    def summary(self, facts: TableFacts) -> dict[str, Any]:
+        """Return what the report says; `gaps` are steps without a value in any channel."""
+        content: dict[str, Any] = {
+            "length": {"shortest": int(self.shortest), "longest": self.longest, "total": self.total},
+        }
+        if facts.payload == "series":
+            content |= {"channels": list(facts.channels), "missing_values": self.missing, "gaps": self.gaps}
+        if self.num_targets:
+            content["target"] = {
+                "lowest": self.lowest,
+                "mean": self.target_sum / self.num_targets,
+                "highest": self.highest,
+            }
+        return content
+
+
+def ingest_sequences(
+    samples: Iterable[RawSample],
+    *,
+    num_samples: int,
+    task: Task,
+    max_rejected_share: float,
+    limit_per_class: int | None = None,
+    windowed: bool = False,
+) -> dict[str, Any]:
+    """Write the canonical data set of texts or series; memory holds one sample, and rows of a group.
+
+    Args:
+        samples: Ordered by `sample_id`; all of them texts, or all of them series.
+        num_samples: How many there must be.
+        task: As data.task; only classification asks for classes, only regression for targets.
+        windowed: Whether windows are cut out of series, so that targets are among the channels.
+        max_rejected_share: Share of the samples in [0, 1) that may be rejected.
+        limit_per_class: Classification only: keep the first so many of each class and given split; None: all.
+
+    Returns:
+        The content of reports/ingest/summary.json.
+
+    Raises:
+        DataRefused: Too much was rejected, channels differ, the number of samples is another, or the task
+            asks for something that samples do not have.
+    """
+    tally, measured = Tally(), _Measured()
+    limit = limit_per_class if task == "classification" else None
+    with npy_writer(paths.PAYLOAD_NPY) as payload, sample_writer(paths.SAMPLES_PARQUET) as table:
+        for sample in in_order(samples):
+            if tally.has_enough(sample.label, sample.split or "", limit):
+                continue
+            reasons = _unusable(sample, task)
+            if reasons:
+                tally.reject(reasons, sample.sample_id)
+                continue
+            if table.count == 0:
+                table.facts = _facts(sample)
+            start = payload.count
+            content = _append(payload, sample, table.facts)
+            length = payload.count - start
+            table.append(_row(sample, content, table.count, start, length), sample.side)
+            tally.keep(sample.label, sample.split or "", ())
+            measured.add(sample, length)
+        tally.check(num_samples, max_rejected_share, classes=task == "classification")
+        if task == "regression" and not windowed:
+            _check_targets(measured.num_targets, tally.kept)
+        facts = table.facts
+    summary = tally.summary({facts.payload: measured.summary(facts)})
+    write_json(paths.INGEST_REPORT, summary)
+    return summary
+
+
+def described(summary: dict[str, Any]) -> str:
+    """Return what was ingested, in words, from the content of the report."""
+    classes = [name for name in summary["classes"] if name]
+    parts = [f"{len(classes)} classes"] if classes else []
+    if "image" in summary:
+        parts.append(f"images {'x'.join(map(str, summary['image']['shape']))}")
+    for kind, unit in (("text", "bytes"), ("series", "steps")):
+        if kind in summary:
+            shortest, longest = summary[kind]["length"]["shortest"], summary[kind]["length"]["longest"]
+            span = f"{shortest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+            parts.append(f"{kind} of {span} {unit}")
+    if "series" in summary:
+        series = summary["series"]
+        parts.append(f"channels {', '.join(series['channels'])}")
+        parts.append(f"{series['missing_values']:,} missing values, {series['gaps']:,} steps without any")
+    return ", ".join(parts)
+
+
+def _check_targets(num_targets: int, num_samples: int) -> None:
+    if not num_targets:
+        raise DataRefused(
+            "No sample has a target. Expected a number for each, which data.task=regression learns. "
+            f"Received: {num_samples:,} samples without one. Name its column: "
+            "`millrace init ... --set target=COLUMN`, or set data.windows.targets for series."
+        )
+
+
+def _unusable(sample: RawSample, task: Task) -> list[str]:
+    """Return why a sample cannot be used: `empty`, `target`, or nothing."""
+    empty = sample.series is not None and not sample.series.size
+    empty = empty or (sample.text is not None and not sample.text.strip())
+    no_target = task == "regression" and sample.target is not None and not math.isfinite(sample.target)
+    return ["empty"] * empty + ["target"] * no_target
+
+
+def _facts(sample: RawSample) -> TableFacts:
+    if sample.text is not None:
+        return TableFacts("text")
+    return TableFacts("series", tuple(sample.channels), has_anomalies=sample.anomalies is not None)
+
+
+def _append(payload: NpyWriter, sample: RawSample, facts: TableFacts) -> np.ndarray:
+    """Write one sample to the payload and return what was written."""
+    if facts.payload == "text":
+        content = np.frombuffer((sample.text or "").encode(), np.uint8)
+    else:
+        content = _steps(sample, facts)
+    payload.extend(content)
+    return content
+
+
+def _steps(sample: RawSample, facts: TableFacts) -> np.ndarray:
+    if sample.series is None or tuple(sample.channels) != facts.channels:
+        raise DataRefused(
+            f"{sample.sample_id} has other channels than the first series. Expected {list(facts.channels)}. "
+            f"Received: {list(sample.channels)}. Bring all series to the same columns."
+        )
+    if (sample.anomalies is not None) != facts.has_anomalies:
+        raise DataRefused(
+            f"{sample.sample_id} and the first series differ in having labelled anomalies. Expected all or none. "
+            f"Received: {'some' if facts.has_anomalies else 'none'} in the first. Label all series."
+        )
+    if sample.anomalies is None:
+        return np.ascontiguousarray(sample.series, np.float32)
+    steps, channels = sample.series.shape
+    labelled = np.empty((steps, channels + 1), np.float32)
+    labelled[:, :-1], labelled[:, -1] = sample.series, sample.anomalies
+    return labelled
+
+
+def _row(sample: RawSample, content: np.ndarray, row: int, start: int, length: int) -> dict[str, Any]:
+    # The shape belongs to the content, as it does for images. Hashed in place: a series may be long.
+    digest = hashlib.sha256(f"{'x'.join(map(str, content.shape))}:".encode())
+    digest.update(content.data)
+    return {
+        "sample_id": sample.sample_id,
+        "label": sample.label,
+        "given_split": sample.split or "",
+        "group": sample.group,
+        "time": sample.time,
+        "content_sha256": digest.hexdigest(),
+        "height_original": 0,
+        "width_original": 0,
+        "mode_original": "",
+        "oddities": "",
+        "row": row,
+        "target": math.nan if sample.target is None else sample.target,
+        "start": start,
+        "length": length,
+        "step_seconds": sample.step_seconds,
+    }

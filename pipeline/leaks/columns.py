@@ -1,0 +1,244 @@
+"""Columns that know the answer (leak L2): alone, as an id, by one word, or added up exactly.
+
+A side column whose AUC or R2 on held-out rows is above a bound is most likely a consequence of the answer,
+and not there when the model is used. An exact sum (`casual + registered = cnt`) is one for certain.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.leaks.findings import Finding
+from pipeline.leaks.leak_data import LeakData
+from pipeline.leaks.single_score import (
+    MIN_HELD_OUT,
+    Values,
+    as_numbers,
+    class_score,
+    column_codes,
+    value_score,
+)
+from pipeline.preprocessing.texts import normalise, split_tokens
+
+ID_SHARE = 0.95
+"""A column of names with so many different ones is an id."""
+EXACT = 1e-5
+"""Largest error of an exact sum, in deviations of the target: float32 payloads are exact to 1e-7 of a value."""
+MAX_ROWS = 20_000
+"""Rows of train, and as many held out, that sums are looked for in."""
+
+
+def column_findings(data: LeakData, max_single_score: float) -> list[Finding]:
+    """Return a finding per side column that alone predicts class or target, and per id that does.
+
+    Args:
+        data: Whole samples, classification or regression.
+        max_single_score: AUC or R2 above which a column is refused.
+    """
+    if data.windows is not None or data.task not in ("classification", "regression"):
+        return []
+    used = np.flatnonzero(data.split_of != "excluded")
+    train = data.split_of[used] == "train"
+    if not train.any() or train.all():
+        return []
+    found = []
+    for name, column in sorted(data.samples.side.items()):
+        values = [column[row] for row in used.tolist()]
+        category = data.samples.side_kinds.get(name) == "category"
+        for finding, what, derived, is_name in _questions(name, values, category=category):
+            score = _score(data, used, train, derived, category=is_name)
+            if score > max_single_score:
+                found.append(_column_finding(finding, what, score, max_single_score, data.task))
+                break
+    return found
+
+
+def _questions(name: str, values: Values, *, category: bool) -> list[tuple[str, str, Values, bool]]:
+    """Return what may say the answer, of a column: itself and, of an id, its parts; with whether it is a name."""
+    asked: list[tuple[str, str, Values, bool]] = [
+        (f"column:{name}", f"Side column {name!r}", values, category)
+    ]
+    if category and len(set(values)) >= ID_SHARE * len(values):
+        asked += [
+            (f"id:{name}", f"The {part} of id column {name!r}", derived, is_name)
+            for part, derived, is_name in _id_parts(values)
+        ]
+    return asked
+
+
+def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
+    """Return a finding if single words give the classes of texts away, as labels left in the text do.
+
+    The score is the mean over classes, as for columns: that one of 77 kinds of questions is known by the word
+    `pin` is what texts are like.
+
+    Args:
+        data: Texts with classes.
+        max_single_score: Mean AUC of the best word of each class, there or not there, above which it is refused.
+    """
+    if data.kind != "text" or data.task != "classification":
+        return []
+    vocabulary: dict[str, int] = {}
+    train, held = (_word_counts(data, rows, vocabulary) for rows in (data.train_rows, data.judged_rows))
+    classes = [label for label in sorted(train) if label in held and held[label][0] >= MIN_HELD_OUT]
+    if len(classes) < 2 or not vocabulary:
+        return []
+    learned, judged = (_presence_scores(counts, classes, len(vocabulary)) for counts in (train, held))
+    # Which word, and whether it is there or missing, train decides; held-out texts say how well.
+    best = np.abs(learned - 0.5).argmax(axis=1)
+    places = np.arange(len(classes))
+    directions = np.sign(learned[places, best] - 0.5)
+    score = float((0.5 + directions * (judged[places, best] - 0.5)).mean())
+    if score <= max_single_score:
+        return []
+    words = list(vocabulary)
+    named = ", ".join(
+        f"{words[word]!r} for {label!r}" for label, word in zip(classes[:5], best, strict=False)
+    )
+    return [_column_finding("words", f"One word in each text ({named})", score, max_single_score, data.task)]
+
+
+def sum_findings(data: LeakData) -> list[Finding]:
+    """Return a finding if a sum of side columns, each times a constant, is the target exactly."""
+    if data.windows is not None or data.task != "regression":
+        return []
+    names = sorted(name for name, kind in data.samples.side_kinds.items() if kind == "number")
+    used = np.flatnonzero((data.split_of != "excluded") & np.isfinite(data.targets))
+    columns = {name: as_numbers([data.samples.side[name][row] for row in used.tolist()]) for name in names}
+    weights = exact_sum(columns, data.targets[used], data.split_of[used] == "train")
+    return [sum_finding(weights, "the target")] if len(weights) > 1 else []
+
+
+def exact_sum(columns: Mapping[str, np.ndarray], target: np.ndarray, train: np.ndarray) -> dict[str, float]:
+    """Return the fewest columns (found by leaving out one after the other) that add up to the target exactly.
+
+    Args:
+        columns: Numbers per row, NaN for missing; rows with a missing one are left out.
+        target: float64, shape (num_rows,).
+        train: Rows the weights are fitted on; they must hold on all others too.
+
+    Returns:
+        Column to weight; {} if there is no such sum.
+    """
+    names = list(columns)
+    if not names or not len(target):
+        return {}
+    table = np.column_stack([columns[name] for name in names])
+    whole = np.isfinite(table).all(axis=1)
+    rows = np.concatenate([_some(np.flatnonzero(whole & side)) for side in (train, ~train)])
+    table, y, fit = table[rows], target[rows], train[rows]
+    too_few = fit.sum() < 3 * (len(names) + 1) or (~fit).sum() < 2
+    if too_few or y.std() == 0 or not _is_exact(table, y, fit):
+        return {}
+    kept = _fewest(table, y, fit)
+    weights = _weights(table[:, kept], y, fit)
+    return {names[place]: float(weight) for place, weight in zip(kept, weights[:-1], strict=True)}
+
+
+def sum_finding(weights: Mapping[str, float], target: str) -> Finding:
+    """Return the finding that some columns add up to a target.
+
+    Args:
+        weights: Column to weight.
+        target: What they add up to, for the message.
+    """
+    formula = " + ".join(name if abs(w - 1) < 1e-4 else f"{w:.6g} * {name}" for name, w in weights.items())
+    problem = (
+        f"{formula} is {target}, exactly. Expected inputs that are known before it. Received: an error below "
+        f"{EXACT:g} deviations on all rows looked at."
+    )
+    fix = f"Leave {', '.join(weights)} out of the inputs of the source."
+    return Finding(f"sum:{'+'.join(sorted(weights))}", "L2", problem, fix)
+
+
+def _column_finding(finding: str, what: str, score: float, bound: float, task: str) -> Finding:
+    metric = "AUC" if task == "classification" else "R2"
+    problem = (
+        f"{what} alone predicts the {'class' if task == 'classification' else 'target'} of held-out samples. "
+        f"Expected {metric} of at most {bound:g}. Received: {metric}={score:.4f}."
+    )
+    fix = "Leave it out of the inputs if it is a consequence of the answer, or is not known yet when the model is used."
+    return Finding(finding, "L2", problem, fix, score=score)
+
+
+def _score(data: LeakData, used: np.ndarray, train: np.ndarray, values: Values, *, category: bool) -> float:
+    if data.task == "regression":
+        return value_score(values, data.targets[used], train, category=category)
+    return class_score(column_codes(values, train, category=category), data.labels[used], train)
+
+
+def _id_parts(values: Values) -> list[tuple[str, Values, bool]]:
+    """Return what an id may say: its letters in front, its first characters, and its number."""
+    names = [str(value or "") for value in values]
+    numbers = [re.search(r"\d+", name) for name in names]
+    return [
+        ("prefix", [re.split(r"\d", name)[0] for name in names], True),
+        ("first character", [name[:1] for name in names], True),
+        ("first two characters", [name[:2] for name in names], True),
+        ("number", np.array([float(found[0]) if found else np.nan for found in numbers]), False),
+    ]
+
+
+def _word_counts(
+    data: LeakData, rows: np.ndarray, vocabulary: dict[str, int]
+) -> dict[str, tuple[int, Counter[int]]]:
+    """Return per class its texts and how many of them hold each word; new words are added to the vocabulary."""
+    counts: dict[str, tuple[int, Counter[int]]] = {}
+    for row in rows.tolist():
+        words = set(split_tokens(normalise(data.text(row), lowercase=True, digits_alike=False), "words"))
+        texts, with_word = counts.get(data.labels[row], (0, Counter[int]()))
+        with_word.update(vocabulary.setdefault(word, len(vocabulary)) for word in words)
+        counts[data.labels[row]] = texts + 1, with_word
+    return counts
+
+
+def _presence_scores(
+    counts: Mapping[str, tuple[int, Counter[int]]], classes: Sequence[str], num_words: int
+) -> np.ndarray:
+    """Return the AUC of each word, there or not there, for each class, shape (len(classes), num_words)."""
+    sizes = np.array([counts[label][0] for label in classes], np.float64)[:, None]
+    total = sum(size for size, _ in counts.values())
+    inside = np.zeros((len(classes), num_words))
+    everywhere = np.zeros(num_words)
+    for _, with_word in counts.values():
+        everywhere[list(with_word)] += list(with_word.values())
+    for place, label in enumerate(classes):
+        inside[place, list(counts[label][1])] = list(counts[label][1].values())
+    scores: np.ndarray = 0.5 * (1 + inside / sizes - (everywhere - inside) / np.maximum(total - sizes, 1))
+    return scores
+
+
+def _fewest(table: np.ndarray, y: np.ndarray, fit: np.ndarray) -> list[int]:
+    """Return columns of an exact sum of which none can be left out."""
+    kept = list(range(table.shape[1]))
+    for column in range(table.shape[1]):
+        fewer = [place for place in kept if place != column]
+        if fewer and _is_exact(table[:, fewer], y, fit):
+            kept = fewer
+    return kept
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """Return at most `MAX_ROWS` of some rows, evenly spread."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, MAX_ROWS).astype(np.int64)]
+
+
+def _weights(table: np.ndarray, y: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """Return the least-squares weights of columns and, last, of a constant."""
+    centre = table[fit].mean(axis=0)
+    scale = np.maximum(table[fit].std(axis=0), 1e-12)
+    scaled = np.column_stack([(table[fit] - centre) / scale, np.ones(int(fit.sum()))])
+    solved = np.linalg.lstsq(scaled, y[fit], rcond=None)[0]
+    weights = solved[:-1] / scale
+    return np.append(weights, solved[-1] - weights @ centre)
+
+
+def _is_exact(table: np.ndarray, y: np.ndarray, fit: np.ndarray) -> bool:
+    weights = _weights(table, y, fit)
+    error = np.abs(table @ weights[:-1] + weights[-1] - y).max()
+    rounding = np.finfo(np.float32).eps * float(np.abs(table * weights[:-1]).sum(axis=1).max())
+    return bool(error <= EXACT * y.std() + rounding)

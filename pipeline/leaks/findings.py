@@ -1,0 +1,180 @@
+"""What the leak gate finds, how it is told, and how a person signs it off.
+
+Every finding has an id that stays the same while the leak does (`group-overlap`, `column:registered`), so that
+`leaks.accepted` in params.yaml can name it with a reason, and up to which extent that reason holds: a leak that
+grows is looked at again. The letters L1.1 to L3.3 are the eight kinds of
+leakage of Kapoor and Narayanan (2023), Leakage and the reproducibility crisis in machine-learning-based
+science, Patterns 4 (9), 100804.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NAMED = 10
+"""Samples named in a message; reports/leaks/findings.csv has all of them."""
+
+LEAKS = {
+    "L1.1": "no test set",
+    "L1.2": "pre-processing on train and test",
+    "L1.3": "feature selection on train and test",
+    "L1.4": "duplicates across the splits",
+    "L2": "features that would not be there in use",
+    "L3.1": "temporal leakage",
+    "L3.2": "train and test are not independent",
+    "L3.3": "sampling bias in the test distribution",
+}
+
+
+FITTED = ("fitted:", "selected:")
+"""How ids begin of what `pipeline.leaks.fitted` finds, once features are fitted; the others the stage leaks finds."""
+
+
+@dataclass(frozen=True)
+class SignOff:
+    """A person's word that a finding is no leak.
+
+    Attributes:
+        reason: Why.
+        up_to: Largest extent of the finding for which that was said.
+    """
+
+    reason: str
+    up_to: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One leak.
+
+    Attributes:
+        finding: Its id.
+        leak: Key of `LEAKS`.
+        problem: What is wrong, what was expected and received.
+        fix: What to do about it.
+        sample_ids: The samples it is about; () where it is about a column or a whole split.
+        score: How far it goes where that is no number of samples: AUC, R2, a distance, steps, columns.
+    """
+
+    finding: str
+    leak: str
+    problem: str
+    fix: str
+    sample_ids: tuple[str, ...] = ()
+    score: float | None = None
+
+    @property
+    def extent(self) -> float:
+        """Return how far it goes, to four digits: its score, else its samples; 1 where it is there or not."""
+        return len(self.sample_ids) or 1 if self.score is None else round(self.score, 4)
+
+    def is_signed(self, accepted: Mapping[str, SignOff]) -> bool:
+        """Return whether a person signed off as much as was found."""
+        return self.finding in accepted and self.extent <= accepted[self.finding].up_to
+
+    @property
+    def message(self) -> str:
+        """Return the paragraph that a person reads, samples named."""
+        shown = ", ".join(self.sample_ids[:NAMED])
+        more = len(self.sample_ids) - NAMED
+        named = f" Samples: {shown}{f' and {more} more' if more > 0 else ''}." if shown else ""
+        return f"{self.finding} ({self.leak} {LEAKS[self.leak]}): {self.problem}{named} {self.fix}"
+
+
+def leaks_summary(
+    findings: Sequence[Finding], accepted: Mapping[str, SignOff], checked: Sequence[str]
+) -> dict[str, Any]:
+    """Return the content of reports/leaks/summary.json.
+
+    Args:
+        findings: All that was found.
+        accepted: Id of a finding to what was said about it.
+        checked: Names of the checks that were run.
+
+    Returns:
+        `passed` is true if every finding is accepted; `accepted_without_finding` names what is signed off in
+        params.yaml and was not found.
+    """
+    found = [
+        {
+            "finding": finding.finding,
+            "leak": f"{finding.leak} {LEAKS[finding.leak]}",
+            "problem": finding.problem,
+            "samples": len(finding.sample_ids),
+            "extent": finding.extent,
+            "accepted": finding.is_signed(accepted),
+        }
+        | _said(accepted.get(finding.finding))
+        for finding in findings
+    ]
+    return {
+        "passed": all(entry["accepted"] for entry in found),
+        "findings": found,
+        "open": sum(not entry["accepted"] for entry in found),
+        "accepted_without_finding": signed_in_vain(findings, accepted, fitted=False),
+        "checks": list(checked),
+    }
+
+
+def _said(signed: SignOff | None) -> dict[str, Any]:
+    return (
+        {"reason": "", "up_to": None} if signed is None else {"reason": signed.reason, "up_to": signed.up_to}
+    )
+
+
+def signed_in_vain(
+    findings: Sequence[Finding], accepted: Mapping[str, SignOff], *, fitted: bool
+) -> list[str]:
+    """Return the ids that are signed off and were not found, sorted.
+
+    Args:
+        findings: All that was found.
+        accepted: Id of a finding to what was said about it.
+        fitted: Whether these are the findings about what was fitted, or those before that.
+    """
+    found = {finding.finding for finding in findings}
+    return sorted(name for name in accepted if name.startswith(FITTED) == fitted and name not in found)
+
+
+def findings_csv(findings: Sequence[Finding], accepted: Mapping[str, SignOff]) -> str:
+    """Return reports/leaks/findings.csv: one line per finding and sample, one for a finding without samples."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["finding", "leak", "sample_id", "accepted", "problem"])
+    for finding in findings:
+        for sample_id in finding.sample_ids or ("",):
+            signed = "yes" if finding.is_signed(accepted) else "no"
+            writer.writerow([finding.finding, finding.leak, sample_id, signed, finding.problem])
+    return text.getvalue()
+
+
+def refusal(findings: Sequence[Finding], accepted: Mapping[str, SignOff], where: str) -> str:
+    """Return the message of the gate, all open findings at once, and how to sign one off.
+
+    Args:
+        findings: All that was found; at least one is open.
+        accepted: Id of a finding to what was said about it.
+        where: The file that names all samples.
+    """
+    still = [finding for finding in findings if not finding.is_signed(accepted)]
+    lines = [f"The split leaks: {len(still)} findings. Expected none that nobody signed off."]
+    lines += [f"- {finding.message}{_outgrown(finding, accepted)}" for finding in still]
+    lines += [
+        f"All samples: {where}. If one of these is no leak, say why in params.yaml, and it is recorded:",
+        "leaks:",
+        "  accepted:",
+        *(
+            f"  - {{finding: {finding.finding!r}, up_to: {finding.extent:.12g}, reason: ...}}"
+            for finding in still
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _outgrown(finding: Finding, accepted: Mapping[str, SignOff]) -> str:
+    if finding.finding not in accepted:
+        return ""
+    up_to = accepted[finding.finding].up_to
+    return f" It was signed off up to {up_to:.12g}, and goes as far as {finding.extent:.12g} now."

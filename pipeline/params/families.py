@@ -1,0 +1,360 @@
+"""Every family of models: its settings, what it reads, and with which kind of data and task it works.
+
+The one table of families is `FAMILIES`; no TensorFlow is needed to ask it. `millrace check` refuses what is not in it,
+a test builds and trains every row, and `python -m pipeline.params.families` writes docs/combinations.md.
+
+A setting that only some data or tasks know has a default that means "not used"; it is not handed to the
+family then, and `pipeline/checks/contradictions.py` says where it is missing or of no effect.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from msgspec import Meta, Struct, defstruct
+
+from pipeline.params.sections import (
+    Activation,
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Section,
+    Share,
+    TuneOverride,
+)
+
+Question = tuple[str, str, bool]
+
+
+class _Settings(Section, frozen=True, kw_only=True, omit_defaults=True):
+    output_activation: Literal["linear", "tanh"] = "linear"
+    """Of regression and forecasting."""
+
+
+class _Fused(_Settings, frozen=True, kw_only=True):
+    fusion_units: tuple[Count, ...] = ()
+    """Dense layers after side features are joined."""
+    embedding_units: Count | None = None
+    """Texts: width of the vector of a word, a character or an n-gram."""
+
+
+class Cnn(_Fused, frozen=True, kw_only=True):
+    """Settings of family `cnn`: blocks of convolution, normalisation, activation and pooling."""
+
+    kernel_sizes: tuple[Count, ...] = ()
+    """Texts and series: one per block instead of `kernel_size`."""
+    side_by_side: bool = False
+    """Texts and series: all `kernel_sizes` look at the same input, and what they find is joined."""
+    last_value_residual: bool = False
+    """Forecasting: predict the change from the last value."""
+    filters: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    convolutions_per_block: Count
+    kernel_size: Count
+    strides: Count
+    padding: Literal["same", "valid"]
+    pooling: Literal["max", "average", "none"]
+    pool_size: Annotated[int, Meta(ge=2)]
+    batch_normalization: bool
+    activation: Activation
+    block_dropout: Share
+    head: Literal["flatten", "global_average", "global_max"]
+    units: Natural
+    dropout: Share
+    l2: NotNegative
+
+
+class Rnn(_Fused, frozen=True, kw_only=True):
+    """Settings of family `rnn`: rows of an image, words of a text or steps of a series are the time steps."""
+
+    attention: bool = False
+    """Pool all states by learned weights instead of taking the last one."""
+    last_value_residual: bool = False
+    """Forecasting: predict the change from the last value."""
+    cell: Literal["simple", "lstm", "gru"]
+    units: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    bidirectional: bool
+    dropout: Share
+    l2: NotNegative
+
+
+class Autoencoder(_Fused, frozen=True, kw_only=True):
+    """Settings of family `autoencoder`: reconstruction first, then an answer from the codes.
+
+    Task anomaly knows the reconstruction only: `training` steers it, and the settings of the second step
+    are left out.
+    """
+
+    kind: Literal["dense", "conv", "sequence"]
+    codes: Count
+    units: tuple[Count, ...]
+    filters: tuple[Count, ...]
+    cell: Literal["simple", "lstm", "gru"] | None = None
+    """For kind `sequence`."""
+    activation: Activation
+    l2: NotNegative
+    pretrain_epochs: Count | None = None
+    pretrain_learning_rate: Positive | None = None
+    encoder: Literal["frozen", "fine_tuned"] | None = None
+    classifier: Literal["dense", "cnn"] = "dense"
+    """`cnn`: codes are reshaped to a small image and classified by convolutions."""
+    classifier_units: tuple[Count, ...] | None = None
+    dropout: Share | None = None
+
+
+class Dense(_Fused, frozen=True, kw_only=True):
+    """Settings of family `dense`: a network on hand-made features, a bag of n-grams, or a series laid flat."""
+
+    last_value_residual: bool = False
+    """Forecasting: predict the change from the last value."""
+    per_channel: bool = False
+    """Forecasting: one network for all channels, each from its own past."""
+    units: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    activation: Activation
+    batch_normalization: bool
+    dropout: Share
+    l2: NotNegative
+
+
+class Linear(_Settings, frozen=True, kw_only=True):
+    """Settings of family `linear`: softmax or linear regression, a baseline every model must beat."""
+
+    last_value_residual: bool = False
+    """Forecasting: predict the change from the last value."""
+    per_channel: bool = False
+    """Forecasting: one map for all channels, each from its own past."""
+    l2: NotNegative
+
+
+class Majority(Section, frozen=True):
+    """Family `majority` has no settings: it answers with the class shares, or the mean, of the training set."""
+
+
+class Naive(Section, frozen=True):
+    """Settings of family `naive`: forecasts repeat the past."""
+
+    season: Count
+    """Steps back; 1 repeats the last value."""
+
+
+class Nearest(Section, frozen=True):
+    """Family `nearest` has no settings: the class of the nearest training series (1-NN, Euclidean)."""
+
+
+class Pca(Section, frozen=True):
+    """Settings of family `pca`: reconstruction from principal components."""
+
+    codes: Count
+
+
+class Family(NamedTuple):
+    """What parameters, and what makes a model's inputs, must know about a family beside `build` in its file.
+
+    Attributes:
+        settings: Of `candidates.<name>.model`.
+        answers: Of `QUESTIONS`, those it can be asked.
+        image: What it reads of images: pixels (`image`), or hand-made features (`vector`).
+        text: What it reads of texts: `tokens` in their order, or a `bag` of n-grams.
+        trained: Whether it learns by gradient steps; if not, its epochs must be 0.
+        baseline: Whether it serves as a measure and is never chosen.
+        needs_history: Whether it needs data.windows.length >= 1; others can answer from what is known about the step.
+        side: Whether side features change its answer; if not, it takes them and pays no attention.
+    """
+
+    settings: type[Section]
+    answers: tuple[Question, ...]
+    image: Literal["image", "vector"] = "image"
+    text: Literal["tokens", "bag"] = "tokens"
+    trained: bool = True
+    baseline: bool = False
+    needs_history: bool = False
+    side: bool = True
+
+
+QUESTIONS: tuple[Question, ...] = (
+    ("image", "classification", False),
+    ("text", "classification", False),
+    ("text", "regression", False),
+    ("series", "classification", False),
+    ("series", "regression", False),
+    ("series", "regression", True),
+    ("series", "forecasting", True),
+    ("series", "anomaly", True),
+)
+"""What a sample is, data.task, and whether samples are windows over series (data.windows)."""
+FORECASTING, ANOMALY = QUESTIONS[-2:]
+ALL_BUT_ANOMALY = QUESTIONS[:-1]
+FAMILIES = {
+    "cnn": Family(Cnn, ALL_BUT_ANOMALY, needs_history=True),
+    "rnn": Family(Rnn, ALL_BUT_ANOMALY, needs_history=True),
+    "autoencoder": Family(Autoencoder, QUESTIONS, needs_history=True),
+    "dense": Family(Dense, ALL_BUT_ANOMALY, image="vector", text="bag"),
+    "linear": Family(Linear, ALL_BUT_ANOMALY, text="bag", baseline=True),
+    "majority": Family(Majority, ALL_BUT_ANOMALY, text="bag", trained=False, baseline=True, side=False),
+    "naive": Family(Naive, (FORECASTING,), trained=False, baseline=True, needs_history=True, side=False),
+    "nearest": Family(
+        Nearest, (("series", "classification", False),), trained=False, baseline=True, side=False
+    ),
+    "pca": Family(Pca, (ANOMALY,), trained=False, baseline=True, needs_history=True, side=False),
+}
+"""Every family there is, by the name of its file in `pipeline/models`: a new one has its settings above, and a row."""
+BASELINE_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.baseline)
+UNTRAINED_FAMILIES = tuple(name for name, family in FAMILIES.items() if not family.trained)
+BASELINES = {
+    "classification": ("majority", "linear"),
+    "regression": ("majority", "linear"),
+    "forecasting": ("naive", "linear"),
+    "anomaly": ("pca",),
+}
+"""What must be among the candidates, by task: the gate compares every model with them."""
+
+
+class _Candidate(Section, frozen=True, tag_field="family"):
+    """A model to be trained, told by its family."""
+
+    training: dict[str, Any]
+    """Keys of the `training` section that this candidate sets differently."""
+    tune: TuneOverride
+    if TYPE_CHECKING:
+        model: Section
+
+
+if TYPE_CHECKING:
+    Candidate = _Candidate
+else:  # a struct for each family, told apart by its tag
+    Candidate = reduce(
+        or_,
+        (
+            defstruct(
+                f"{name.title()}Candidate",
+                [("model", family.settings)],
+                bases=(_Candidate,),
+                namespace={"__doc__": f"A candidate of family `{name}`."},
+                module=__name__,
+                frozen=True,
+                tag=name,
+            )
+            for name, family in FAMILIES.items()
+        ),
+    )
+
+
+def family_of(candidate: Struct) -> str:
+    """Return the name of a candidate's family."""
+    return str(candidate.__struct_config__.tag)
+
+
+class Combination(NamedTuple):
+    """One row: a family on one kind of data, for one task.
+
+    Attributes:
+        family: As in `candidates.<name>.family`.
+        payload: What a sample is: `image`, `text` or `series`.
+        task: As in data.task.
+        windowed: Whether samples are windows over series (data.windows).
+        reads: Which kind of input the family gets.
+        side: Whether side features change its answer; others take them and pay no attention.
+    """
+
+    family: str
+    payload: str
+    task: str
+    windowed: bool
+    reads: str
+    side: bool
+
+
+def input_kind(family: str, payload: str) -> Literal["image", "vector", "tokens", "bag", "series"]:
+    """Return which kind of input a family reads on a kind of data.
+
+    Args:
+        family: Name of the file in `pipeline/models`; of one that is gone (a champion's) the usual is said.
+        payload: `image`, `text` or `series`.
+    """
+    row = FAMILIES.get(family, FAMILIES["cnn"])
+    return row.image if payload == "image" else row.text if payload == "text" else "series"
+
+
+COMBINATIONS = tuple(
+    Combination(name, *question, input_kind(name, question[0]), family.side and question != ANOMALY)
+    for question in QUESTIONS
+    for name, family in FAMILIES.items()
+    if question in family.answers
+)
+"""Every row there is."""
+
+
+def supports(family: str, payload: str, task: str, *, windowed: bool) -> bool:
+    """Return whether a family works with a kind of data and a task.
+
+    Args:
+        family: As in `candidates.<name>.family`.
+        payload: `image`, `text` or `series`.
+        task: As in data.task.
+        windowed: Whether data.windows is set.
+    """
+    return family in _families((payload, task, windowed))
+
+
+def what_works(payload: str, task: str, *, windowed: bool) -> str:
+    """Return what to do instead, as the end of a message.
+
+    Args:
+        payload: `image`, `text` or `series`.
+        task: As in data.task.
+        windowed: Whether data.windows is set.
+    """
+    families = _families((payload, task, windowed))
+    if families:
+        return f"Expected one of {', '.join(families)}. Choose another family, or remove the candidate."
+    others = [
+        f"{possible}{' with data.windows' if windows else ''}"
+        for kind, possible, windows in QUESTIONS
+        if kind == payload
+    ]
+    return f"No family does. Expected for {payload}: {', '.join(others)}. Change data.task or data.windows."
+
+
+def _families(question: Question) -> list[str]:
+    return [name for name, family in FAMILIES.items() if question in family.answers]
+
+
+READS = {
+    "image": "pixels",
+    "vector": "hand-made features",
+    "tokens": "ids of words or characters, in order",
+    "bag": "weighted n-grams",
+    "series": "steps",
+}
+HEADINGS = ("data", "task", "family", "reads", "side features")
+INTRODUCTION = """# What works with what
+
+Every row is built, trained and saved by a test (tests/models/test_combinations.py). Made by
+`python -m pipeline.params.families` from the table in pipeline/params/families.py: change it there.
+
+Side features are numbers and categories beside the main input: columns of a table, calendar, values known in
+advance. `joined`: they meet the last layer (families dense and linear: the first). `not used`: the baseline
+answers from the main input alone, and the autoencoder reconstructs nothing else.
+"""
+
+
+def as_markdown(combinations: Sequence[Combination] = COMBINATIONS) -> str:
+    """Return the content of docs/combinations.md."""
+    rows = [
+        (
+            f"{row.payload}, windows" if row.windowed else row.payload,
+            row.task,
+            row.family,
+            READS[row.reads],
+            "joined" if row.side else "not used",
+        )
+        for row in combinations
+    ]
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *rows]
+    return INTRODUCTION + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path("docs/combinations.md").write_text(as_markdown(), encoding="utf-8")

@@ -1,0 +1,129 @@
+"""The state of a pipeline as its files tell it: which data, code, parameters and results belong together.
+
+`read_state` gathers what the record in MLflow shows. It reads files and asks git; it knows no server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.provenance.origin import Committed, committed_state, origin_tags
+from pipeline.runtime import paths
+from pipeline.runtime.files import content_key, read_json
+from pipeline.runtime.progress import Epoch, LiveTrace, history_epochs, live_path, live_trace, same_values
+from pipeline.runtime.repository import locked_stages, output_md5
+from pipeline.runtime.strict_yaml import read_yaml
+
+DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
+
+
+@dataclass(frozen=True)
+class CandidateState:
+    """One candidate as it came out of tuning.
+
+    Attributes:
+        name: As in params.yaml.
+        output_md5: md5 of its folder, as dvc.lock has it.
+        settings: Content of `settings.json`.
+        metrics: Content of `metrics.json`.
+        epochs: The whole history.
+        trials: Content of `trials.json`.
+        live: The live log of its baseline, if this machine trained it.
+        test: Its metrics on the test rows.
+        baseline_won: Whether the baseline is what came out of tuning.
+    """
+
+    name: str
+    output_md5: str
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    epochs: tuple[Epoch, ...]
+    trials: tuple[dict[str, Any], ...]
+    live: LiveTrace | None
+    test: dict[str, float]
+    baseline_won: bool
+
+
+@dataclass(frozen=True)
+class PipelineState:
+    """Everything the record shows of one pipeline state.
+
+    Attributes:
+        fingerprint: sha256 over dvc.lock (without the register stage) and params.yaml: equal states of
+            two clones have equal fingerprints.
+        committed: Whether git holds what made it.
+        tags: Where it comes from: commit, digests.
+        params: The content of params.yaml.
+        data: Content of data/source.json.
+        data_md5: Path to md5, as dvc.lock has it, of the files that say which samples are in which split.
+        candidates: In the order of params.yaml.
+        evaluation: Content of reports/evaluate/metrics.json.
+        report_paths: Pictures and HTML reports.
+    """
+
+    fingerprint: str
+    committed: Committed
+    tags: dict[str, str]
+    params: dict[str, Any]
+    data: dict[str, Any]
+    data_md5: dict[str, str]
+    candidates: tuple[CandidateState, ...]
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    report_paths: tuple[Path, ...] = ()
+
+
+def read_state(candidates: Sequence[str]) -> PipelineState:
+    """Return the state of the pipeline in the working directory.
+
+    Args:
+        candidates: Names from params.yaml.
+
+    Raises:
+        FileNotFoundError: A result is missing; says which stage makes it.
+    """
+    params = read_yaml(paths.PARAMS_YAML)
+    stages = locked_stages(list(candidates))
+    committed = committed_state(stages, list(candidates))
+    return PipelineState(
+        fingerprint=content_key([stages, params]),
+        committed=committed,
+        tags=origin_tags(stages, committed),
+        params=params,
+        data=read_json(paths.SOURCE_JSON, "init"),
+        data_md5={path.as_posix(): output_md5(stages, path) for path in DATA_PATHS},
+        candidates=tuple(_read_candidate(name, stages) for name in candidates),
+        evaluation=read_json(paths.EVALUATE_METRICS, "evaluate"),
+        report_paths=tuple(
+            path for path in sorted(Path("reports").rglob("*")) if path.suffix in (".png", ".html")
+        ),
+    )
+
+
+def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:
+    folder = paths.tuned_dir(name)
+    history = read_json(folder / "history.json", f"tune@{name}")
+    baseline = paths.baseline_dir(name) / "history.json"
+    trace = live_trace(live_path(name))
+    # A log of another training (an older one, when DVC restored this one from its run cache) is no witness.
+    if trace and not (
+        baseline.is_file() and same_values(trace.epochs, tuple(history_epochs(read_json(baseline))))
+    ):
+        trace = None
+    return CandidateState(
+        name=name,
+        output_md5=output_md5(stages, folder),
+        settings=read_json(folder / "settings.json", f"tune@{name}"),
+        metrics=read_json(folder / "metrics.json", f"tune@{name}"),
+        epochs=tuple(history_epochs(history)),
+        trials=tuple(read_json(folder / "trials.json", f"tune@{name}")),
+        live=trace,
+        test=_test_metrics(name),
+        baseline_won=baseline.is_file() and read_json(baseline) == history,
+    )
+
+
+def _test_metrics(candidate: str) -> dict[str, float]:
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    found = next(row["test"] for row in rows if row["candidate"] == candidate)
+    return {name: interval["value"] for name, interval in found.items()}

@@ -1,0 +1,116 @@
+"""What a run came to, on the terminal: candidates, choice, test scores, what was registered, what to open."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.metrics.names import in_words, shown
+from pipeline.reports.run_page import VERDICTS, best_first
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json
+from pipeline.runtime.stage import terminal
+
+LAST_RUN = paths.STATE_DIR / "last_run.json"
+"""Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
+COLOURS = {"promoted": "green", "refused": "yellow", "unchanged": "default", "held": "yellow"}
+Row = Mapping[str, Any]
+
+
+def print_report(console: Console | None = None) -> None:
+    """Print the tables and links at the end of a pipeline.
+
+    Args:
+        console: Where; standard output if None.
+
+    Raises:
+        FileNotFoundError: There is no evaluation yet; says which stage makes it.
+    """
+    console = console or terminal()
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
+    primary = selection["primary"]
+    console.print(_candidates_table(rows, selection["select_by"]))
+    console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
+    console.print(_test_table(rows, primary["name"]))
+    if LAST_RUN.is_file():
+        _print_record(console, read_json(LAST_RUN))
+
+
+def _candidates_table(rows: Sequence[Row], select_by: str) -> Table:
+    """Return what validation says of every candidate, best first, before and after tuning."""
+    words = in_words(select_by)
+    losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
+    table = Table(title="Candidates on validation", title_justify="left")
+    for column in ("candidate", "family"):
+        table.add_column(column)
+    tuned = [f"tuned {in_words(name).removeprefix('log ')}" for name in losses]
+    for column in ("parameters", f"baseline {words}", "trials", f"tuned {words}", *tuned):
+        table.add_column(column, justify="right")
+    for row in best_first(rows, select_by):
+        table.add_row(
+            _name(row),
+            row["family"],
+            f"{row['parameters']:,}",
+            _number(row["baseline_val"].get(select_by)),
+            str(row["trials"]),
+            _number(row["val"].get(select_by)),
+            *(_number(row["val"][name]) for name in losses),
+            style=_style(row),
+        )
+    return table
+
+
+def _test_table(rows: Sequence[Row], primary: str) -> Table:
+    """Return the test metrics of the chosen candidate, with intervals, beside the others without."""
+    shown = sorted(best_first(rows, primary, "test"), key=lambda row: (not row["chosen"], row["baseline"]))
+    table = Table(title="Test set, opened once", title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for row in shown:
+        table.add_column(_name(row), justify="right", style=_style(row), no_wrap=bool(row["chosen"]))
+    for metric in shown[0]["test"]:
+        cells = [
+            _interval(row["test"][metric]) if row["chosen"] else _number(_value(row["test"], metric))
+            for row in shown
+        ]
+        table.add_row(in_words(metric.removeprefix("expected_")), *cells)
+    return table
+
+
+def _print_record(console: Console, last_run: Row) -> None:
+    model = last_run["model"]
+    colour, verdict = COLOURS[last_run["decision"]], VERDICTS[last_run["decision"]]
+    label = escape(f"{model['name']} version {model['version']}")
+    console.print(f"[bold]Registered[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
+    for reason in last_run["reasons"]:
+        console.print(f"  {escape(reason)}", highlight=False)
+    if last_run.get("looks"):
+        console.print(f"[bold]Test set[/bold]: {escape(last_run['looks'])}", highlight=False)
+    console.print("[bold]Open[/bold] (`make ui` first):", highlight=False)
+    for name, link in last_run["links"].items():
+        # Not wrapped, so that a terminal recognises the address.
+        console.print(f"  {escape(name)}: {escape(link)}", soft_wrap=True, highlight=False)
+
+
+def _name(row: Row) -> str:
+    note = " (chosen)" if row["chosen"] else " (baseline)" if row["baseline"] else ""
+    return escape(str(row["candidate"])) + note
+
+
+def _style(row: Row) -> str:
+    return "bold" if row["chosen"] else "dim" if row["baseline"] else ""
+
+
+def _interval(interval: Mapping[str, float]) -> str:
+    low, high = shown(interval["low"], 3), shown(interval["high"], 3)
+    return f"{shown(interval['value'])} ({low} to {high})"
+
+
+def _value(metrics: Row, name: str) -> float | None:
+    return metrics[name]["value"] if name in metrics else None
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else shown(value)

@@ -1,0 +1,170 @@
+"""New rows against the known ones: how many came and went, and how far they have drifted."""
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.ingest.writers import SIDE_PREFIX
+from pipeline.metrics.two_samples import chi_square_test, ks_test
+from pipeline.retraining.drift import (
+    Bounds,
+    Finding,
+    adjusted,
+    compare_numbers,
+    reconstruction_errors,
+    verdict,
+)
+from pipeline.retraining.known_rows import Rows
+
+MOST_ROWS = 2000
+"""Of each kind that the linear autoencoder sees: its error is well known from so many."""
+MIN_FITTED = 40
+"""Known rows that are still in the source, below which no autoencoder is fitted."""
+MOST_VALUES = 1024
+"""Of one image; larger ones are thinned out."""
+IDENTITY = ("sample_id", "row")
+DESCRIPTION = ("label", "target", "group", "given_split", "time")
+"""What may be said otherwise of a sample whose content is the same; side columns too."""
+
+
+def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows: int) -> dict[str, Any]:
+    """Compare the rows that are new with the known ones.
+
+    Args:
+        known: The data of the committed results.
+        now: All the data of today.
+        payload_path: data/interim/payload.npy of today.
+        bounds: From when on a difference counts.
+        min_rows: New rows below which nothing is compared.
+
+    Returns:
+        `new_rows`, `lost_rows`, `lost_share`; `changed_rows` and `changed_share`: of the same content, with another
+        label, target, group, given split, time or side column that both have; `verdict` of the drift, or why there is
+        none in `skipped`;
+        `findings`, the largest first.
+    """
+    before, after = Counter(known.samples["content_sha256"]), Counter(now.samples["content_sha256"])
+    is_new = ~now.samples["content_sha256"].isin(before)
+    # A series that grew has other content under its old name: it is not gone. A number of a line is no such name:
+    # another known row has moved there.
+    grown = now.samples.loc[is_new, "sample_id"]
+    missing = before - after
+    replaced = known.samples["content_sha256"].isin(missing) & known.samples["sample_id"].isin(grown)
+    lost = missing.total() - int(replaced.sum())
+    new = (after - before).total()
+    changed = _differing(known.samples, now.samples) - new
+    counted = {
+        "new_rows": new,
+        "changed_rows": changed,
+        "lost_rows": lost,
+        "lost_share": round(lost / max(1, len(known.samples)), 6),
+        "changed_share": round(changed / max(1, len(known.samples)), 6),
+    }
+    if is_new.sum() < min_rows:
+        few = f"{is_new.sum()} rows with new content, {min_rows} are needed to compare"
+        return {**counted, "verdict": "none", "skipped": [few], "findings": []}
+    fresh = now.only(is_new)
+    findings = label_findings(known, fresh) + statistics_findings(known.statistics, fresh.statistics)
+    shape, skipped = content_findings(now, is_new.to_numpy(), payload_path)
+    found = adjusted(findings + shape)
+    return {
+        **counted,
+        "verdict": verdict(found, bounds),
+        "skipped": skipped,
+        "findings": [_rounded(finding) for finding in found],
+    }
+
+
+def label_findings(known: Rows, fresh: Rows) -> list[Finding]:
+    """Compare classes, or targets where there are numbers to predict."""
+    findings = []
+    labels = [rows.samples["label"] for rows in (known, fresh) if "label" in rows.samples]
+    if len(labels) == 2 and any(len(_counts(side)) > 1 for side in labels):
+        findings.append(Finding("label", *chi_square_test(*(_counts(side) for side in labels))))
+    targets = [rows.samples.get("target") for rows in (known, fresh)]
+    if all(side is not None and pd.api.types.is_numeric_dtype(side) for side in targets):
+        arrays = [side.to_numpy(dtype=float, na_value=np.nan) for side in targets if side is not None]
+        if all(np.isfinite(array).any() for array in arrays):
+            findings += compare_numbers("target", *arrays)
+    return findings
+
+
+def statistics_findings(known: pd.DataFrame, fresh: pd.DataFrame) -> list[Finding]:
+    """Compare every number that `validate` measured on each sample."""
+    findings = []
+    for name in known.columns.intersection(fresh.columns):
+        numeric = all(pd.api.types.is_numeric_dtype(side[name]) for side in (known, fresh))
+        if name not in IDENTITY and numeric:
+            sides = [side[name].to_numpy(dtype=float, na_value=np.nan) for side in (known, fresh)]
+            findings += compare_numbers(str(name), *sides)
+    return findings
+
+
+def content_findings(now: Rows, is_new: np.ndarray, payload_path: Path) -> tuple[list[Finding], list[str]]:
+    """Compare how well a linear autoencoder of known rows rebuilds unseen known rows, and new ones.
+
+    Returns:
+        At most one finding, and why there is none.
+    """
+    payload: np.ndarray = np.load(payload_path, mmap_mode="r")
+    if payload.ndim != 4:
+        return [], ["content: only images of one size have rows of equal length; statistics must do"]
+    rows = now.samples["row"].to_numpy()
+    known, fresh = (_thinned(rows[mask]) for mask in (~is_new, is_new))
+    if len(known) < 2 * MIN_FITTED:
+        return [], [f"content: {len(known)} known rows are still in the source, {2 * MIN_FITTED} are needed"]
+    fitted, unseen, new = (_flat(payload, part) for part in (known[::2], known[1::2], fresh))
+    errors = reconstruction_errors(fitted, [unseen, new])
+    return [Finding("reconstruction error", *ks_test(*errors))], []
+
+
+def in_words(found: dict[str, Any], most: int = 3) -> list[str]:
+    """Return the largest findings as sentences."""
+    return [
+        f"{item['what']}: differs by {item['effect']:.2f} (p {item['p_value']:.2g}"
+        + (f", PSI {item['stability']:.2f})" if item["stability"] is not None else ")")
+        for item in found.get("findings", [])[:most]
+    ]
+
+
+def _differing(known: pd.DataFrame, now: pd.DataFrame) -> int:
+    """Return how many rows of today are not, with all that is said of them, among the known ones."""
+    described = [
+        name
+        for name in known.columns.intersection(now.columns)
+        if name in DESCRIPTION or name.startswith(SIDE_PREFIX)
+    ]
+    before, after = (
+        Counter(side[["content_sha256", *described]].astype(str).itertuples(index=False, name=None))
+        for side in (known, now)
+    )
+    return (after - before).total()
+
+
+def _counts(labels: pd.Series) -> dict[Hashable, int]:
+    return dict(Counter(labels.fillna("").astype(str)))
+
+
+def _thinned(rows: np.ndarray) -> np.ndarray:
+    step = max(1, -(-len(rows) // MOST_ROWS))
+    return rows[::step]
+
+
+def _flat(payload: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return images as rows of at most about `MOST_VALUES` numbers in [0, 1]."""
+    step = max(1, int(np.ceil(np.sqrt(np.prod(payload.shape[1:]) / MOST_VALUES))))
+    images = payload[np.sort(rows), ::step, ::step]
+    flat: np.ndarray = images.reshape(len(rows), -1).astype(np.float32) / 255
+    return flat
+
+
+def _rounded(finding: Finding) -> dict[str, Any]:
+    values = asdict(finding)
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()
+    }

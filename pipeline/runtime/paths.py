@@ -1,0 +1,113 @@
+"""Where everything lies, relative to the project's root.
+
+The root is the folder that holds `dvc.yaml`: `DVC_ROOT` names it inside a stage (DVC's experiment
+queue runs stages in a copy elsewhere), otherwise it is searched upwards from the working directory.
+"""
+
+import os
+from pathlib import Path
+
+SOURCE_JSON = Path("data/source.json")
+PARAMS_YAML = Path("params.yaml")
+DVC_YAML = Path("dvc.yaml")
+DVC_LOCK = Path("dvc.lock")
+
+CHECK_PASSED = Path("reports/check/passed.json")
+
+RAW_TAR = Path("data/raw/source.tar")
+
+SAMPLES_PARQUET = Path("data/interim/samples.parquet")
+PAYLOAD_NPY = Path("data/interim/payload.npy")
+"""Images, the bytes of texts, or the steps of series; one memory map."""
+INGEST_REPORT = Path("reports/ingest/summary.json")
+
+VALIDATE_SUMMARY = Path("reports/validate/summary.json")
+VALIDATE_FAILING = Path("reports/validate/failing.csv")
+VALIDATE_HTML = Path("reports/validate/report.html")
+DUPLICATES_PARQUET = Path("data/validate/duplicates.parquet")
+STATISTICS_PARQUET = Path("data/validate/statistics.parquet")
+
+SPLIT_PARQUET = Path("data/split/split.parquet")
+SPLIT_SUMMARY = Path("reports/split/summary.json")
+
+LEAKS_SUMMARY = Path("reports/leaks/summary.json")
+LEAKS_FINDINGS = Path("reports/leaks/findings.csv")
+
+FEATURES_DIR = Path("data/features")
+FEATURES_STATE = Path("data/features/state.json")
+FEATURES_NPY = Path("data/features/features.npy")
+
+TOKENS_NPY = Path("data/features/tokens.npy")
+BAG_IDS_NPY = Path("data/features/bag_ids.npy")
+BAG_WEIGHTS_NPY = Path("data/features/bag_weights.npy")
+SERIES_NPY = Path("data/features/series.npy")
+SIDE_NPY = Path("data/features/side.npy")
+CATEGORIES_NPY = Path("data/features/categories.npy")
+
+REDUCED_DIR = Path("data/reduce")
+REDUCE_DIR = Path("reports/reduce")
+REDUCE_SUMMARY = Path("reports/reduce/summary.json")
+
+BEST_DIR = Path("models/best")
+TUNED_DIR = Path("models/tuned")
+EVALUATE_METRICS = Path("reports/evaluate/metrics.json")
+EVALUATE_DIR = Path("reports/evaluate")
+EVALUATE_PICTURES_DIR = Path("reports/evaluate/pictures")
+"""PNG only."""
+EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
+"""CSV and JSON that people, DVC plots and the register stage read."""
+REGISTER_DECISION = Path("reports/register/decision.json")
+REGISTER_SETTLED = Path("reports/register/settled")
+"""A link to dvc.lock while the model is held back, so that DVC runs the stage again; see `pipeline.gate.settled`."""
+DECISION_PAGE = Path("reports/register/decision.html")
+RUN_REPORT = Path("reports/register/report.html")
+
+STATE_DIR = Path(".millrace")
+"""Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
+
+SQLITE = "sqlite:///"
+
+
+def project_root() -> Path:
+    """Return the absolute folder of the project.
+
+    Raises:
+        FileNotFoundError: No `dvc.yaml` here or in any folder above.
+    """
+    if "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"])
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / DVC_YAML).is_file():
+            return folder
+    raise FileNotFoundError(
+        f"No dvc.yaml in {here} or above it. Expected a Millrace project. Change into the cloned folder."
+    )
+
+
+def home_dir() -> Path:
+    """Return the folder whose record, downloads and relative sources count: usually the project itself.
+
+    `millrace retrain` works in a second working tree of the project and says so with `MILLRACE_HOME`, the
+    absolute folder of the project. What belongs to a working tree (results, locks of stages, checkpoints)
+    stays in it; what belongs to the project is found here. Relative to the working directory otherwise.
+    """
+    return Path(os.environ.get("MILLRACE_HOME", ""))
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
+    return uri
+
+
+def baseline_dir(candidate: str) -> Path:
+    """Return the folder that `train@candidate` writes: `model.keras`, `history.json`, `metrics.json`, ..."""
+    return Path("models/baseline") / candidate
+
+
+def tuned_dir(candidate: str) -> Path:
+    """Return the folder that `tune@candidate` writes; same files as `baseline_dir` plus `trials.json`."""
+    return TUNED_DIR / candidate

@@ -1,0 +1,206 @@
+"""One record, as a CSV row or a JSON object has it, as the arrays that the features stage made of such samples.
+
+By kind of data a record holds
+
+- `image`: pixels 0 to 255, (height, width, channels), brought to size as `data` of params.yaml says;
+- `text`: a string;
+- `series`: the steps, each a list of its channels, or a plain list of numbers where there is one channel;
+  null, NaN or "" is missing. Windows: at least `length` steps right before the step to predict (anomalies:
+  the steps themselves); those further back only help to fill gaps;
+- `time`: windows with calendar features: ISO 8601, of the first step to predict; with an offset if the times of
+  the source had one, without if they had none;
+- `known`: windows: what is known about that step, by column;
+- `id`: windows: which series it is, where series have scales of their own; of one that was not there at
+  training `pooled_scale: true` takes the scale of all;
+- `side`: side features by column.
+
+What is missing is treated as in training; what is malformed is refused, all problems at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.inputs.arrays import Named, window_inputs
+from pipeline.inputs.from_state import from_samples, from_side
+from pipeline.preprocessing.series import Scale, SeriesScaler, scaler_of
+from pipeline.preprocessing.side import has_offset, seconds_of, window_side_of
+from pipeline.runtime.stage import DataRefused
+
+Record = Mapping[str, Any]
+NAMED = 10
+"""Series that a message names."""
+
+
+def model_inputs_of(record: Record, state: Mapping[str, Any], family: str) -> Named:
+    """Return the inputs of a model for one record; see `Transform`, which is quicker for many."""
+    return Transform(state, family)(record)
+
+
+class Transform:
+    """From records to inputs of one family, by the state of the features stage alone.
+
+    Args:
+        state: Content of the `state.json` that travels with the model.
+        family: Name of the model's family.
+    """
+
+    def __init__(self, state: Mapping[str, Any], family: str) -> None:
+        self._beside = from_side(state)
+        self._main = _windows(state) if state.get("windows") else _whole(state, family)
+
+    def __call__(self, record: Record) -> Named:
+        """Return name of input to array, first dimension 1.
+
+        Raises:
+            DataRefused: The record is not as the model's data was; names what and all of it.
+        """
+        beside: Named = {}
+        made: Named = {}
+        problems = []
+        try:
+            beside = self._beside(_columns(record, "side"), 1)
+        except DataRefused as error:
+            problems.append(str(error))
+        try:
+            made = self._main(record, beside)
+        except DataRefused as error:
+            problems.insert(0, str(error))
+        if problems:
+            raise DataRefused("\n".join(problems))
+        return made
+
+
+def _whole(state: Mapping[str, Any], family: str) -> Callable[[Record, Named], Named]:
+    read = {"image": _image, "text": _text, "series": _whole_series}[state.get("payload", "image")](state)
+    make = from_samples(state, family)
+    return lambda record, beside: make([read(record)]) | beside
+
+
+def _windows(state: Mapping[str, Any]) -> Callable[[Record, Named], Named]:
+    scaler, windows = scaler_of(state["series"]), state["windows"]
+    side, length = window_side_of(windows["side"]), windows["length"]
+    utc, pooled = windows.get("utc", False), state["series"].get("pooled", ())
+
+    def make(record: Record, beside: Named) -> Named:
+        seconds, known, steps = 0, {}, None
+        if side.calendar or side.columns:
+            # Known columns are float32 in the payload; so must their values be here.
+            known = {name: _float32(name, value) for name, value in _columns(record, "known").items()}
+            seconds = _seconds(record, utc=utc) if side.calendar else 0
+        if length:
+            values = _series(record, scaler.channels, length)
+            steps = scaler.transform(values, _scale(record, scaler, pooled))[None, -length:]
+        return window_inputs(side, steps, np.array([seconds]), known, beside)
+
+    return make
+
+
+def _image(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
+    shape = tuple(state["image"]["shape"])
+
+    def read(record: Record) -> np.ndarray:
+        pixels = np.asarray(_needed(record, "image"))
+        if pixels.shape != shape or not _are_pixels(pixels):
+            raise _refused("image", f"whole numbers 0 to 255, shape {shape}", f"shape {pixels.shape}")
+        return pixels.astype(np.uint8)
+
+    return read
+
+
+def _are_pixels(array: np.ndarray) -> bool:
+    return array.dtype.kind in "iu" and bool(((array >= 0) & (array <= 255)).all())
+
+
+def _text(_state: Mapping[str, Any]) -> Callable[[Record], str]:
+    def read(record: Record) -> str:
+        text = _needed(record, "text")
+        if not isinstance(text, str):
+            raise _refused("text", "a string", f"{type(text).__name__} {text!r}")
+        return text
+
+    return read
+
+
+def _whole_series(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
+    series = state["series"]
+    channels, fewest = tuple(series["channels"]), 1 if series["has_padding"] else series["max_length"]
+    return lambda record: _series(record, channels, fewest)
+
+
+def _series(record: Record, channels: tuple[str, ...], fewest: int) -> np.ndarray:
+    rows = _needed(record, "series")
+    try:
+        values = np.array([_step_values(step) for step in rows], np.float64).astype(np.float32)
+    except (TypeError, ValueError):
+        values = np.empty((0, 0), np.float32)
+    if values.ndim != 2 or values.shape[1] != len(channels) or len(values) < fewest:
+        raise _refused(
+            "series",
+            f"at least {fewest} steps, each a list of {len(channels)} numbers ({', '.join(channels)})",
+            f"shape {values.shape}" if values.size else "something that is no table of numbers",
+        )
+    if np.isinf(values).any():
+        raise _refused("series", "finite numbers, or null where one is missing", "an infinite one")
+    return values
+
+
+def _step_values(step: Any) -> list[float]:
+    values = step if isinstance(step, list | tuple | np.ndarray) else [step]
+    return [np.nan if value is None or value == "" else float(value) for value in values]
+
+
+def _float32(name: str, value: Any) -> np.ndarray:
+    try:
+        number = np.float32(np.nan if value is None or value == "" else value)
+    except (TypeError, ValueError):
+        number = np.float32(np.inf)
+    if np.isinf(number):
+        raise _refused(f"known.{name}", "a finite number, or null where it is missing", repr(value))
+    return np.array([number])
+
+
+def _scale(record: Record, scaler: SeriesScaler, pooled: Sequence[str]) -> Scale:
+    """Return the scale of the record's series; that of all only where it is known to have none of its own."""
+    name, known = record.get("id"), sorted([*scaler.of_series, *pooled])
+    if known and name not in known and record.get("pooled_scale") is not True:
+        raise _refused(
+            "id",
+            f"one of {', '.join(known[:NAMED])}{' ...' if len(known) > NAMED else ''}, since each of these series has "
+            "a scale of its own, or pooled_scale: true beside it, for a new one the scale of all",
+            f"id={name!r}",
+        )
+    return scaler.scale(str(name))
+
+
+def _seconds(record: Record, *, utc: bool) -> int:
+    time = str(_needed(record, "time"))
+    try:
+        seconds = seconds_of(time)
+    except ValueError as error:
+        raise DataRefused(str(error)) from error
+    if has_offset(time) != utc:
+        written = "with an offset (2026-11-23T14:00+01:00)" if utc else "without an offset (2026-11-23T14:00)"
+        raise _refused("time", f"a time {written}, as the training data had them", f"time={time!r}")
+    return seconds
+
+
+def _columns(record: Record, key: str) -> dict[str, Any]:
+    columns = record.get(key) or {}
+    if not isinstance(columns, Mapping):
+        raise _refused(key, "an object of columns and their values", type(columns).__name__)
+    return {name: [value] for name, value in columns.items()} if key == "side" else dict(columns)
+
+
+def _needed(record: Record, key: str) -> Any:
+    if record.get(key) is None:
+        raise _refused(key, "it in every record", f"only {', '.join(sorted(record)) or 'an empty record'}")
+    return record[key]
+
+
+def _refused(key: str, expected: str, received: str) -> DataRefused:
+    return DataRefused(
+        f"The record's {key} is not what the model reads. Expected {expected}. Received: {received}. "
+        "Mend the record."
+    )

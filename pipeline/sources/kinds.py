@@ -1,0 +1,120 @@
+"""The readers of sources and their options, by the name that `millrace init --kind` and data/source.json use."""
+
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Literal, Protocol, cast, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from pipeline.runtime.stage import WronglyCalled
+from pipeline.sources.sample import RawSample
+
+
+class SourceModule(Protocol):
+    """What a file under pipeline/sources offers; see `pipeline/sources/sample.py`."""
+
+    LAYOUT: str
+    Options: type[Any]
+
+    def select(self, names: Sequence[str], options: Any) -> dict[str, str]:
+        """Return which files belong to the data, as {name in the archive: given name}."""
+
+    def describe(self, archive: tarfile.TarFile, options: Any) -> list[str]:
+        """Return how the files will be read, in words."""
+
+    def read(self, archive: tarfile.TarFile, options: Any) -> Iterator[RawSample]:
+        """Yield the samples, ordered by sample_id."""
+
+
+def source_of(kind: str) -> SourceModule:
+    """Return the file that reads a kind of source.
+
+    Args:
+        kind: One of `source_file.KINDS`.
+    """
+    return cast("SourceModule", import_module(f"pipeline.sources.{kind}"))
+
+
+def stated_options(kind: str, stated: Sequence[str]) -> dict[str, Any]:
+    """Return options as they stand in data/source.json, from `name=value` as typed after `--set`.
+
+    Raises:
+        WronglyCalled: Names are unknown, or values are not of their type; every problem at once.
+    """
+    types = _option_types(kind)
+    content: dict[str, Any] = {}
+    problems = []
+    for item in stated:
+        name, equals, value = item.partition("=")
+        if not equals:
+            problems.append(f"--set {item} has no value. Expected NAME=VALUE. Received: {item}.")
+        elif name in content:
+            problems.append(f"--set {name} is there twice. Expected it once; lists are comma-separated.")
+        elif get_origin(types.get(name)) in (tuple, list):
+            content[name] = [part.strip() for part in value.split(",") if part.strip()]
+        else:
+            content[name] = value
+    problems += _option_problems(kind, content)
+    if problems:
+        raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
+    return plain_options(kind, content)
+
+
+def plain_options(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without those that are at their default.
+
+    Raises:
+        WronglyCalled: A value is not of its type.
+    """
+    # Not `to_builtins`: msgspec's `omit_defaults` keeps a default that was typed, since it is another object.
+    made = msgspec.structs.asdict(options_of(kind, content))
+    defaults = msgspec.structs.asdict(source_of(kind).Options())
+    changed = {name: value for name, value in made.items() if defaults[name] != value}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
+
+
+def options_of(kind: str, content: Mapping[str, Any]) -> Struct:
+    """Return the options of a source as its module takes them.
+
+    Raises:
+        WronglyCalled: Names are unknown, or values are not of their type; every problem at once.
+    """
+    problems = _option_problems(kind, content)
+    if problems:
+        raise WronglyCalled("\n".join(f"data/source.json: {problem}" for problem in problems))
+    made: Struct = msgspec.convert(dict(content), source_of(kind).Options, strict=False)
+    return made
+
+
+def _option_types(kind: str) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(source_of(kind).Options)}
+
+
+def _option_problems(kind: str, content: Mapping[str, Any]) -> list[str]:
+    """Return a message for every option that the kind does not know or cannot take."""
+    types = _option_types(kind)
+    problems = []
+    for name, value in content.items():
+        if name not in types:
+            problems.append(
+                f"option {name} is unknown. Expected one of kind {kind}: {', '.join(types) or 'it has none'}. "
+                f"Received: {name}={value}. "
+                "Run `millrace init` again."
+            )
+            continue
+        try:
+            msgspec.convert(value, types[name], strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(
+                f"option {name} cannot be used. {_expected(types[name], error)} Received: {name}={value}. "
+                f"Give another --set {name}= to `millrace init`."
+            )
+    return problems
+
+
+def _expected(wanted: Any, error: msgspec.ValidationError) -> str:
+    if get_origin(wanted) is Literal:
+        return f"Expected {', '.join(map(str, get_args(wanted)))}."
+    return f"{error}."

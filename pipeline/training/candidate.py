@@ -1,0 +1,249 @@
+"""The recipe by which one candidate becomes a trained model: what `train` and every trial of `tune` share.
+
+Import it after `backend.prepare_tensorflow`.
+"""
+
+import importlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.inference import prediction
+from pipeline.inference.keras_files import save_model
+from pipeline.inputs.arrays import MAIN_INPUT, named, take
+from pipeline.inputs.train_data import TrainData
+from pipeline.runtime.files import write_bytes, write_json
+from pipeline.runtime.progress import Logs, OnEpoch
+from pipeline.training import augment, fit, losses, optimizers, schedules
+from pipeline.training.batches import BatchedData
+from pipeline.training.fit import FitResult
+from pipeline.training.validation_scores import validation_metrics
+
+VAL_BATCH_SIZE = 512
+"""Nothing is learned from validation batches, so they are as large as pays."""
+
+
+@dataclass(frozen=True)
+class TrainedCandidate:
+    """A trained model and how it came about.
+
+    Attributes:
+        model: Carries the weights of its best epoch.
+        autoencoder: Family `autoencoder` only: input to reconstruction.
+        result: History, best epoch, and whether training is over.
+        pretraining: Same, of the reconstruction; None for other families.
+    """
+
+    model: keras.Model
+    autoencoder: keras.Model | None
+    result: FitResult
+    pretraining: FitResult | None
+
+
+def train_candidate(
+    family: str,
+    data: TrainData,
+    model_settings: Mapping[str, Any],
+    training_settings: Mapping[str, Any],
+    *,
+    seed: int,
+    checkpoint_dir: Path,
+    on_epoch: OnEpoch | None = None,
+    stop_after: int | None = None,
+) -> TrainedCandidate:
+    """Build a model and train it, or continue where the checkpoints in `checkpoint_dir` end.
+
+    The result is a function of the arguments alone: not of models built before, of kills and resumes, or of
+    rungs (`stop_after`) on the way.
+
+    Args:
+        family: Name of the file in `pipeline/models`.
+        data: See `pipeline.inputs.train_data`.
+        model_settings: Keyword arguments of the family's `build`.
+        training_settings: The keys of `training` in params.yaml.
+        seed: Initial weights, dropout, order and augmentation follow from it.
+        checkpoint_dir: A folder for these inputs and settings alone.
+        on_epoch: Called at the end of each epoch; metrics of the reconstruction begin with `pretrain_`.
+        stop_after: Return after so many epochs in all, those of a reconstruction before it not counted.
+    """
+    keras.utils.set_random_seed(seed)
+    module = importlib.import_module(f"pipeline.models.{family}")
+    spec = data.output_spec
+    reconstructs = family == "autoencoder" and spec.task == "anomaly"
+    build_settings = dict(model_settings)
+    autoencoder, pretraining = None, None
+    if family == "autoencoder" and not reconstructs:
+        pretrain_settings = {
+            "epochs": build_settings.pop("pretrain_epochs"),
+            "learning_rate": build_settings.pop("pretrain_learning_rate"),
+            "monitor": "val_loss",
+        }
+        autoencoder = module.build_autoencoder(data.input_spec, **build_settings)
+        pretraining = _fit(
+            autoencoder,
+            data,
+            {**training_settings, **pretrain_settings},
+            loss=losses.create("anomaly"),
+            reconstruct=True,
+            seed=seed,
+            checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
+            on_epoch=_prefixed(on_epoch),
+        )
+        build_settings["trained_encoder"] = autoencoder.get_layer("encoder")
+    if reconstructs:
+        model = module.build_autoencoder(data.input_spec, **build_settings)
+    else:
+        model = module.build(data.input_spec, spec, **build_settings)
+    if training_settings["epochs"] == 0:
+        _fit_closed_form(module, model, data)
+        return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining)
+    result = _fit(
+        model,
+        data,
+        training_settings,
+        loss=losses.create(
+            spec.task,
+            loss=training_settings["loss"],
+            class_counts=spec.class_counts,
+            class_weights=training_settings["class_weights"],
+            label_smoothing=training_settings["label_smoothing"],
+        ),
+        reconstruct=reconstructs,
+        seed=seed,
+        checkpoint_path=checkpoint_dir / "training.checkpoint",
+        on_epoch=on_epoch,
+        stop_after=stop_after,
+    )
+    return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining)
+
+
+def write_candidate(
+    folder: Path,
+    trained: TrainedCandidate,
+    data: TrainData,
+    settings: Mapping[str, Any],
+) -> Logs:
+    """Write the files that stand for a trained candidate, and return its metrics.
+
+    Args:
+        folder: Gets model.keras, autoencoder.keras (family `autoencoder`), history.json, metrics.json,
+            val_predictions.npy (what `prediction.answers` gives for the rows of val) and settings.json.
+        trained: The candidate.
+        data: What it was trained on.
+        settings: All that shaped it: family, model, training, seed, threads.
+
+    Raises:
+        ValueError: A prediction is not a finite number.
+    """
+    answers = prediction.answers(
+        trained.model, data.inputs, data.val_rows, settings["training"], data.output_spec
+    )
+    summary = {
+        "best_epoch": trained.result.best_epoch,
+        "epochs": len(trained.result.history),
+        "parameters": trained.model.count_params(),
+        **validation_metrics(data, answers),
+    }
+    history: dict[str, Any] = {"epochs": trained.result.history}
+    save_model(trained.model, folder / "model.keras")
+    if trained.autoencoder is not None:
+        save_model(trained.autoencoder, folder / "autoencoder.keras")
+    if trained.pretraining is not None:
+        history["pretrain"] = trained.pretraining.history
+        summary["val_reconstruction_error"] = trained.pretraining.best_logs["val_loss"]
+    _save_array(folder / "val_predictions.npy", answers)
+    write_json(folder / "history.json", history)
+    write_json(folder / "settings.json", settings)
+    write_json(folder / "metrics.json", summary)
+    return summary
+
+
+def _fit(
+    model: keras.Model,
+    data: TrainData,
+    settings: Mapping[str, Any],
+    *,
+    loss: losses.Loss,
+    reconstruct: bool,
+    seed: int,
+    checkpoint_path: Path,
+    on_epoch: OnEpoch | None,
+    stop_after: int | None = None,
+) -> FitResult:
+    images = data.input_spec.kind == "image"
+    train = BatchedData(
+        data.inputs,
+        data.train_rows,
+        data.targets,
+        batch_size=settings["batch_size"],
+        seed=seed,
+        shuffle=True,
+        augmentation=augment.create(**settings["augment"]) if images and settings["augment"] else None,
+        reconstruct=reconstruct,
+    )
+    val = BatchedData(
+        data.inputs,
+        data.monitored_rows,
+        data.targets,
+        batch_size=VAL_BATCH_SIZE,
+        seed=seed,
+        shuffle=False,
+        reconstruct=reconstruct,
+    )
+    learning_rate = schedules.create(
+        settings["schedule"],
+        learning_rate=settings["learning_rate"],
+        epochs=settings["epochs"],
+        steps_per_epoch=train.num_batches,
+        warmup_share=settings["warmup_share"],
+        decay_rate=settings["decay_rate"],
+        decay_epochs=settings["decay_epochs"],
+    )
+    optimizer = optimizers.create(
+        settings["optimizer"],
+        learning_rate,
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+        ema_momentum=settings["ema_momentum"],
+        clip_norm=settings["clip_norm"],
+    )
+    return fit.fit(
+        model,
+        loss,
+        train,
+        val,
+        optimizer=optimizer,
+        epochs=settings["epochs"],
+        checkpoint_path=checkpoint_path,
+        monitor=settings["monitor"],
+        early_stopping_patience=settings["early_stopping_patience"],
+        on_epoch=on_epoch,
+        stop_after=stop_after,
+    )
+
+
+def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) -> None:
+    """Let a family that learns without gradient steps set its weights from the training rows."""
+    if not hasattr(module, "fit_closed_form"):
+        return
+    main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
+    targets = None if data.targets is None else data.targets[data.train_rows]
+    module.fit_closed_form(model, main, targets)
+
+
+def _prefixed(on_epoch: OnEpoch | None) -> OnEpoch | None:
+    if on_epoch is None:
+        return None
+    return lambda epoch, logs: on_epoch(epoch, {f"pretrain_{name}": value for name, value in logs.items()})
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getvalue())

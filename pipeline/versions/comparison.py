@@ -1,0 +1,172 @@
+"""A rebuilt version against the registered one: stage by stage, byte by byte, then number by number."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.runtime import paths
+from pipeline.runtime.files import file_digest, read_json
+from pipeline.runtime.repository import Stages, without_register
+from pipeline.runtime.strict_yaml import read_yaml
+from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
+from pipeline.versions.version_origin import Origin
+
+IDENTICAL, TOLERABLE, DIFFERENT = "bit-identical", "equal within tolerance", "differs"
+ENVIRONMENT = ("requirements.lock",)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first stage whose result is another one.
+
+    Attributes:
+        stage: Its name.
+        outputs: Paths of the outputs that differ.
+        data: Of its inputs, the files of data and results that differ.
+        code: The files of code.
+        params: The parameters.
+        environment: The lock of the packages.
+    """
+
+    stage: str
+    outputs: list[str]
+    data: list[str]
+    code: list[str]
+    params: list[str]
+    environment: list[str]
+
+    def cause(self) -> str:
+        """Return in words which inputs differed."""
+        kinds = {name: getattr(self, name) for name in ("data", "code", "params", "environment")}
+        told = [f"{name} ({', '.join(found[:3])})" for name, found in kinds.items() if found]
+        return ", ".join(told) or "none of its inputs, so the machine or chance"
+
+
+def compare(origin: Origin, tree: Path, tolerance: float) -> dict[str, Any]:
+    """Compare what a worktree made with what was registered.
+
+    Args:
+        origin: The registered version.
+        tree: Its worktree, after the pipeline has run.
+        tolerance: Largest difference of predictions that counts as equal, as a share of the largest answer.
+
+    Returns:
+        `answer`, `stage` (see `Difference`, or None), `compared` (number of stages), `model_sha256` of the rebuilt
+        model, and `differences` of predictions and weights (None where they need no look).
+    """
+    rebuilt = without_register(read_yaml(tree / paths.DVC_LOCK))
+    difference = first_difference(origin.stages, rebuilt)
+    model = tree / paths.BEST_DIR / "model.keras"
+    digest = file_digest(model, "sha256")
+    content: dict[str, Any] = {
+        "compared": len(origin.stages.keys() & rebuilt.keys()),
+        "differences": None,
+        "model_sha256": digest,
+        "stage": asdict(difference) if difference else None,
+    }
+    if digest == origin.model_sha256:
+        return content | {"answer": IDENTICAL if difference is None else DIFFERENT}
+    content["differences"] = numbers = largest_differences(origin.folder, tree)
+    near = numbers["predictions"] is not None and numbers["predictions"] <= tolerance * numbers["scale"]
+    return content | {"answer": TOLERABLE if near else DIFFERENT}
+
+
+def first_difference(recorded: Stages, rebuilt: Stages) -> Difference | None:
+    """Return the first stage, in the order in which they follow from each other, whose outputs differ.
+
+    Args:
+        recorded: Stages of the dvc.lock of the version.
+        rebuilt: Those of the rebuild; stages that it did not need to run are left out.
+    """
+    for name in in_order(recorded):
+        if name not in rebuilt:
+            continue
+        old, new = recorded[name], rebuilt[name]
+        outputs = _differing(_hashes(old, "outs"), _hashes(new, "outs"))
+        if outputs:
+            inputs = _differing(_hashes(old, "deps"), _hashes(new, "deps"))
+            code = [path for path in inputs if path.startswith("pipeline/")]
+            environment = [path for path in inputs if path in ENVIRONMENT]
+            data = [path for path in inputs if path not in {*code, *environment}]
+            params = _differing(_params(old), _params(new))
+            return Difference(name, outputs, data, code, params, environment)
+    return None
+
+
+def in_order(stages: Stages) -> list[str]:
+    """Return the names of stages so that each comes after those whose outputs it reads; ties by name."""
+    made = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
+    waits = {
+        name: {
+            made[out]
+            for dep in stage.get("deps", [])
+            for out in made
+            if dep["path"] == out or dep["path"].startswith(f"{out}/") or out.startswith(f"{dep['path']}/")
+        }
+        - {name}
+        for name, stage in stages.items()
+    }
+    found: list[str] = []
+    while len(found) < len(waits):
+        ready = sorted(name for name in waits.keys() - set(found) if waits[name] <= set(found))
+        # A ring cannot be in a dvc.lock that DVC wrote; a forged one ends here in the order of names.
+        found += ready or sorted(waits.keys() - set(found))
+    return found
+
+
+def largest_differences(registered: Path, tree: Path) -> dict[str, Any]:
+    """Return by how much two models differ that are not the same bytes.
+
+    Args:
+        registered: Downloaded folder of the version.
+        tree: Worktree with the rebuilt one.
+
+    Returns:
+        `predictions`: largest absolute difference on the golden inputs, `scale`: the largest golden answer (at least
+        1), `weights`: largest absolute difference; None where shapes differ.
+    """
+    from pipeline.inference import backend
+
+    settings = read_json(registered / EXTRA_DIR / "settings.json")
+    backend.prepare_tensorflow(settings["threads"], settings["seed"])
+    from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, read_npz
+    from pipeline.inference.keras_files import load_model
+
+    arrays = read_npz(registered / EXTRA_DIR / "golden.npz")
+    expected = arrays.pop(GOLDEN_ANSWERS)
+    rebuilt = tree / paths.BEST_DIR
+    try:
+        received = golden_answers(rebuilt / "model.keras", rebuilt, arrays)
+    except ValueError:  # it takes other inputs: another family, or another shape of data
+        received = np.zeros(0)
+    weights = [
+        [np.asarray(weight) for weight in load_model(path).weights]
+        for path in (registered / MODEL_FILE, rebuilt / "model.keras")
+    ]
+    alike = [array.shape for array in weights[0]] == [array.shape for array in weights[1]]
+    return {
+        "predictions": _largest([received], [expected]) if received.shape == expected.shape else None,
+        "scale": max(1.0, float(np.abs(expected).max(initial=0))),
+        "weights": _largest(*weights) if alike else None,
+    }
+
+
+def _largest(some: list[np.ndarray], others: list[np.ndarray]) -> float:
+    """Return the largest absolute difference."""
+    pairs = zip(some, others, strict=True)
+    return max((float(np.abs(one - other).max(initial=0)) for one, other in pairs), default=0.0)
+
+
+def _hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
+    return {item["path"]: str(item["md5"]) for item in stage.get(kind, [])}
+
+
+def _params(stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for file in stage.get("params", {}).values() for key, value in file.items()}
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))

@@ -1,0 +1,201 @@
+"""What `check` says where task, data, families and metrics do not belong together."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.checks import rules
+from pipeline.checks.contradictions import contradictions, idle_settings
+from pipeline.fetching.source import Source
+from pipeline.params.load import load_params
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+KIND_OF = {
+    "digits": "digits",
+    "fashion-mnist": "idx",
+    "clothing": "image_folder",
+    "sms-spam": "text_table",
+    "banking77": "text_table",
+    "ucr": "series_archive",
+    "japanese-vowels": "series_archive",
+    "basic-motions": "series_archive",
+    "indoor-movement": "series_files",
+    "bike-sharing": "series_table",
+    "bike-sharing-lags": "series_table",
+    "etth1": "series_table",
+    "nab": "series_table",
+}
+
+
+def source(kind: str) -> Source:
+    """Return what data/source.json says of 10,000 samples of that kind."""
+    location = "bundled" if kind == "digits" else {"path": "somewhere"}
+    content = {
+        "kind": kind,
+        "location": location,
+        "sha256": "0" * 64,
+        "bytes": 1,
+        "files": 1,
+        "count": 10_000,
+    }
+    return msgspec.convert(content, Source)
+
+
+def example(name: str, **sections):
+    """Return an example's parameters with some sections changed, key by key."""
+    params = load_params(EXAMPLES / f"{name}.yaml")
+    for name_of_section, changes in sections.items():
+        section, _, block = name_of_section.partition(".")
+        part = getattr(params, section)
+        if block:
+            changes = {block: msgspec.structs.replace(getattr(part, block), **changes)}
+        changed = msgspec.structs.replace(part, **changes)
+        params = msgspec.structs.replace(params, **{section: changed})
+    return params
+
+
+@pytest.mark.parametrize("name", KIND_OF)
+def test_no_example_has_a_setting_without_effect(name):
+    """What the task or the kind of data does not look at is left out."""
+    for folder in (EXAMPLES, EXAMPLES / "quick"):
+        if (folder / f"{name}.yaml").is_file():
+            assert [] == idle_settings(load_params(folder / f"{name}.yaml"), source(KIND_OF[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "sections", "idle"),
+    [
+        ("nab", {"validate": {"max_class_ratio": 20.0}}, "validate.max_class_ratio (there are no classes)"),
+        (
+            "etth1",
+            {"validate": {"near_series_distance": 0.0}},
+            "validate.near_series_distance (series that are cut",
+        ),
+        (
+            "sms-spam",
+            {"validate": {"near_hash_distance": 4}},
+            "validate.near_hash_distance (samples are texts)",
+        ),
+        (
+            "digits",
+            {"validate": {"near_text_similarity": 0.9}},
+            "validate.near_text_similarity (samples are images)",
+        ),
+        ("ucr", {"features": {"edge_cell_px": 8}}, "features.edge_cell_px (samples are series)"),
+    ],
+)
+def test_a_setting_without_effect_is_told(name, sections, idle):
+    """One line, which names the setting and why nobody looks at it; it is no contradiction."""
+    params = example(name, **sections)
+    assert [] == contradictions(params, source(KIND_OF[name]))
+    (line,) = idle_settings(params, source(KIND_OF[name]))
+    assert idle in line
+    assert "have no effect" in line
+
+
+@pytest.mark.parametrize("bound", ["min_samples_per_class", "max_class_ratio", "max_label_conflicts"])
+def test_classes_need_their_bounds(bound):
+    """Left out, nothing would be asked of the classes."""
+    (problem,) = contradictions(example("sms-spam", validate={bound: None}), source("text_table"))
+    assert f"validate.{bound} is missing: classes need it" in problem
+
+
+def test_every_example_is_known_here():
+    """A new example gets a row above."""
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == set(KIND_OF)
+
+
+@pytest.mark.parametrize("name", KIND_OF)
+def test_examples_contradict_nothing(name):
+    """What we ship passes its own check, on a source of its kind."""
+    assert [] == contradictions(example(name), source(KIND_OF[name]))
+
+
+def test_forecasting_needs_windows_over_series_with_time():
+    """A forecast of texts, or without windows, is refused with the example to look at."""
+    problems = list(
+        rules.task_fits_the_data(example("sms-spam", data={"task": "forecasting"}), source("text_table"))
+    )
+    assert "needs windows over series" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "changes", "message"),
+    [
+        ("etth1", "split", {"method": "stratified"}, "split.method must be time"),
+        ("etth1", "evaluate", {"select_by": "accuracy"}, "select_by is no metric of task forecasting"),
+        ("etth1", "training", {"loss": "focal"}, "loss is none of task forecasting"),
+        ("etth1", "training", {"monitor": "val_accuracy"}, "monitor must be val_loss"),
+        ("sms-spam", "training", {"loss": "mse"}, "loss is none of task classification"),
+        ("sms-spam", "features", {"text": None}, "features.text is missing"),
+        ("sms-spam", "split", {"embargo": 3}, "split.embargo has an effect with method=time only"),
+        (
+            "japanese-vowels",
+            "validate",
+            {"near_series_distance": None},
+            "validate.near_series_distance is missing",
+        ),
+        ("digits", "data", {"policy": None}, "data.policy is missing"),
+        ("nab", "evaluate", {"anomaly": None}, "evaluate.anomaly is missing"),
+        ("bike-sharing", "data.windows", {"horizon": 24}, "horizon must be 1 for task regression"),
+        ("etth1", "data.windows", {"length": 12}, "model.season must not exceed the history"),
+        ("sms-spam", "features.text", {"vectors": "v.txt"}, "vectors and vectors_sha256 belong together"),
+    ],
+)
+def test_wrong_combinations_are_refused(name, section, changes, message):
+    """One changed key, one message that names it."""
+    problems = contradictions(example(name, **{section: changes}), source(KIND_OF[name]))
+    assert any(message in problem for problem in problems), problems
+
+
+def test_families_that_do_not_work_are_named_with_those_that_do():
+    """A forecast by a family for classes only is refused, and the message lists what works."""
+    params = example("etth1")
+    nearest = load_params(EXAMPLES / "ucr.yaml").candidates["nearest"]
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "nearest": nearest})
+    (problem,) = rules.families_fit_the_data(params, source("series_table"))
+    assert "candidates.nearest: family nearest does not work with series data and task forecasting" in problem
+    assert "Expected one of cnn, rnn" in problem
+
+
+def test_texts_need_the_width_of_a_word_vector_and_series_have_none():
+    """`embedding_units` is asked for where it matters, and refused where it would be ignored."""
+    rnn = load_params(EXAMPLES / "japanese-vowels.yaml").candidates["gru"]
+    params = example("sms-spam")
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "rnn": rnn})
+    (problem,) = rules.families_fit_the_data(params, source("text_table"))
+    assert "candidates.rnn.model.embedding_units is missing" in problem
+    of_texts = load_params(EXAMPLES / "sms-spam.yaml").candidates["rnn"]
+    params = example("japanese-vowels")
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "gru": of_texts})
+    (problem,) = rules.families_fit_the_data(params, source("series_archive"))
+    assert "has an effect on texts only" in problem
+
+
+def test_windows_of_anomalies_look_at_themselves():
+    """A horizon, targets or a single step make no window to reconstruct."""
+    windows = msgspec.structs.replace(example("nab").data.windows, horizon=1)
+    (problem,) = rules.task_fits_the_data(example("nab", data={"windows": windows}), source("series_table"))
+    assert "looks at the window itself" in problem
+
+
+@pytest.mark.parametrize("name", ["sms-spam", "etth1"])
+def test_texts_and_windows_are_not_reduced(name):
+    """Rows of the split are no window numbers, and texts cannot be laid flat."""
+    wanted = load_params(EXAMPLES / "fashion-mnist.yaml").reduce
+    params = msgspec.structs.replace(example(name), reduce=wanted)
+    problems = contradictions(params, source(KIND_OF[name]))
+    assert any("reduce works on images and whole series" in problem for problem in problems)
+
+
+def test_targets_are_not_known_in_advance():
+    """A target among the known columns would hand the answer to the model."""
+    windows = example("bike-sharing").data.windows
+    windows = msgspec.structs.replace(windows, known=(*windows.known, "cnt"))
+    problems = list(
+        rules.task_fits_the_data(example("bike-sharing", data={"windows": windows}), source("series_table"))
+    )
+    assert [
+        "data.windows.known must not name targets. Received: ['cnt']. Remove them from known."
+    ] == problems

@@ -1,0 +1,55 @@
+"""Cells are numbers, missing values or labels by one rule; the second opinion is Python's `decimal`."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.formats.number_cells import label_text, numbers
+
+
+@given(
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-1e30, max_value=1e30), max_size=9)
+)
+def test_every_decimal_number_is_read(values):
+    """What `decimal` writes is read to the nearest float32, with blanks around it or not."""
+    expected = np.array([float(value) for value in values], dtype=np.float32)
+    found, wrong = numbers([f" {value}\t" for value in values])
+    np.testing.assert_array_equal(expected, found.astype(np.float32))
+    assert [] == wrong
+
+
+@pytest.mark.parametrize(
+    "cell", ["1_000", "inf", "-Infinity", "1e39", "0x1A", "1,5", "\u0661", "1 2", "\x0c1", "Nan"]
+)
+def test_what_only_python_would_read_is_no_number(cell):
+    """Each of these means something else in some file, so none is taken."""
+    values, wrong = numbers(["1", cell, "2"])
+    assert [1] == wrong
+    assert [1.0, 2.0] == values[[0, 2]].tolist()
+    assert np.isnan(values[1])
+
+
+def test_missing_values_are_nan_and_not_wrong():
+    """An empty cell, a question mark and the usual words stand for no value."""
+    values, wrong = numbers(["", "?", "NA", "NaN", "null", "3"])
+    assert [] == wrong
+    assert [True] * 5 + [False] == np.isnan(values).tolist()
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [("1.0000000e+00", "1"), ("-1.0000000e+00", "-1"), (" 2.0", "2"), ("1E1", "10"), ("0.50", "0.5"), ("1", "1"),
+     ("007", "007"), ("NA", "NA"), ("Standing", "Standing"), ("1e400", "1e400"), ("+1", "+1"), ("1.", "1")],
+)  # fmt: skip
+def test_a_label_written_as_a_float_has_its_short_form(written, label):
+    """The same class in .txt and .ts has one name; ids and words stay as they are."""
+    assert label == label_text(written)
+
+
+@given(st.integers(-(10**6), 10**6))
+def test_short_forms_are_the_number_itself(value):
+    """Scientific notation of a whole number comes back as that number."""
+    assert str(value) == label_text(f"{value:.7e}") or Decimal(f"{value:.7e}") != value

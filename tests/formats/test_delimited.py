@@ -1,0 +1,344 @@
+"""Delimited text is read strictly; expected fields are written by hand, or come from `csv` and pandas.
+
+How a file is written is found out by one rule and told in words; expected dialects are written by hand.
+"""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.formats import delimited
+from pipeline.formats.delimited import SAMPLE_BYTES, Dialect, dialect_of, in_words, read_delimited, records
+from pipeline.formats.problems import Problems
+from pipeline.formats.text_file import MAX_LINE_BYTES
+from pipeline.runtime.stage import DataRefused
+from tests.helpers.mutations import mutations
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+COMMA = Dialect(",")
+
+
+def fields(content, dialect=COMMA):
+    """Return the fields of all rows, or raise with all problems."""
+    problems = Problems()
+    _, rows = read(content, replace(dialect, header=False), problems)
+    problems.check()
+    return [row for _, row in rows]
+
+
+def read(content, dialect, problems):
+    """Return the columns, and each row's line and fields."""
+    table = read_delimited(io.BytesIO(content), "a.csv", dialect, problems)
+    batches = list(table.batches(table.columns))
+    rows = [list(row) for batch in batches for row in batch.rows(table.columns)]
+    return table.columns, list(zip([line for batch in batches for line in batch.numbers], rows, strict=True))
+
+
+def refusal(content, dialect=COMMA):
+    """Return the message that refuses a content."""
+    with pytest.raises(DataRefused) as refused:
+        fields(content, dialect)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\n1,2\n", [["a", "b"], ["1", "2"]]),
+        (b"a,b\r\n1,2", [["a", "b"], ["1", "2"]]),
+        (b"NA,007\nnull, x \n", [["NA", "007"], ["null", " x "]]),
+        (b'"a,b","c ""d"""\n,""\n', [["a,b", 'c "d"'], ["", ""]]),
+        (b'"one\ntwo\r\n\nfour",x\n', [["one\ntwo\r\n\nfour", "x"]]),
+        (b"\xef\xbb\xbfa,b\n", [["a", "b"]]),
+        (b"a,b\n\n\r\n\n", [["a", "b"]]),
+        ("a,\u00e9t\u00e9\u2028\u0085\x0c\n".encode(), [["a", "\u00e9t\u00e9\u2028\u0085\x0c"]]),
+    ],
+    ids=["plain", "CR LF", "NA and 007", "quotes", "line breaks", "BOM", "empty end", "odd line separators"],
+)
+def test_fields_are_what_stands_in_the_file(content, expected):
+    """Nothing is stripped, converted or split at anything but LF and the delimiter."""
+    assert expected == fields(content)
+
+
+def test_without_quoting_a_quote_is_a_character():
+    """`none` keeps stray and enclosing quotes, as in the SMS collection."""
+    assert [['"a"', 'b"'], ['"', "c"]] == fields(b'"a"\tb"\n"\tc\n', Dialect("\t", "none"))
+
+
+def test_cp1252_and_latin_1_differ_where_they_should():
+    """Byte 85 is an ellipsis in cp1252 and NEL in Latin-1, and ends no line in either."""
+    assert [["a", "\u2026b"]] == fields(b"a,\x85b\n", Dialect(",", encoding="cp1252"))
+    assert [["a", "\x85b"]] == fields(b"a,\x85b\n", Dialect(",", encoding="latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "said"),
+    [
+        (b"a,b\n1,2,3\n", "line 2", "2 fields, as in the first row; received 3 in '1,2,3'"),
+        (b"a,b\n1\n", "line 2", "2 fields, as in the first row; received 1 in '1'"),
+        (b'a,b\n"1"x,2\n', "line 2, column 4", "after a closing quote"),
+        (b'a,b\n"x\n"1"",2\n', "line 3, column 2", "after a closing quote"),
+        (b'a,b\n1,5" pipe\n', "line 2, column 4", "a quote inside"),
+        (b'a,b\n1,"open\n2,3\n', "line 2, column 3", "a closing quote before the file ends"),
+        (b"a,b\n\n1,2\n", "line 2", "an empty line"),
+        (b"a,b\n1,2\r3,4\n", "line 2, column 4", "CR alone"),
+        (b"a,b\n1,\0\n", "line 2, byte 3", "a NUL byte"),
+        (b"a,b\n1,\xff\n", "line 2, byte 3", "expected UTF-8; received the bytes ff"),
+    ],
+    ids=[
+        "more",
+        "fewer",
+        "after quote",
+        "after quote below",
+        "stray",
+        "open",
+        "empty",
+        "CR",
+        "NUL",
+        "not UTF-8",
+    ],
+)
+def test_a_row_that_breaks_a_rule_is_named(content, place, said):
+    """The message has line, column, what was expected and what is there."""
+    message = refusal(content)
+    assert f"a.csv, {place}: expected" in message
+    assert said in message
+
+
+def test_all_problems_are_reported_at_once():
+    """Four different ones, each with its line; the same advice only once."""
+    message = refusal(b'a,b\n1\n2,3\n4\n5,"6"7\n8,9\xff\n')
+    assert [line.split(":")[0].strip() for line in message.split("\n")[1:-1]] == [
+        "a.csv, line 2",
+        "a.csv, line 4",
+        "a.csv, line 5, column 6",
+        "a.csv, line 6, byte 4",
+    ]
+    assert message.count("--set delimiter=") == 1
+
+
+def test_reading_stops_at_twenty_problems():
+    """A file that is read by the wrong rules does not fill the terminal."""
+    message = refusal(b"a,b\n" + b"x\n" * 100)
+    assert message.count("expected 2 fields") == 20
+    assert "The first 20 problems, where reading stopped" in message
+
+
+def test_a_quote_that_is_never_closed_does_not_swallow_memory():
+    """Reading gives up after 16 MiB and names the line where the field began."""
+    endless = b"a,b\n" + b'"' + (b"x" * 1023 + b"\n") * (MAX_LINE_BYTES // 1024 + 2)
+    assert "line 2, column 1: expected a closing quote" in refusal(endless)
+
+
+def test_a_line_without_end_is_refused():
+    """A file of 17 MiB without line break is no table."""
+    assert "line 1 is too long" in refusal(b"x" * (17 << 20))
+
+
+def test_columns_come_from_the_header_or_are_numbered():
+    """Without a header the columns are called 1, 2, 3 and the first row is data."""
+    assert (("a", "b"), [(2, ["1", "2"])]) == read(b"a,b\n1,2\n", COMMA, Problems())
+    assert (("1", "2"), [(1, ["a", "b"]), (2, ["1", "2"])]) == read(
+        b"a,b\n1,2\n", Dialect(",", header=False), Problems()
+    )
+
+
+def test_blanks_and_a_hash_may_be_no_part_of_the_names():
+    """Where a source says so; two columns that are called alike then are refused."""
+    content = io.BytesIO(b"# id , x\n1,2\n")
+    assert ("id", "x") == read_delimited(content, "a.csv", COMMA, Problems(), plain_names=True).columns
+    with pytest.raises(DataRefused, match="'x' empty or more than once"):
+        read_delimited(io.BytesIO(b"x, x\n1,2\n"), "a.csv", COMMA, Problems(), plain_names=True)
+
+
+PLAIN = b"a,b\n" + "1,x \u00e9\r\n".encode() + b",\n-2e3,NA\n" + b"4,\xc2\x85\n"
+QUOTED = b'a,b\n1,"x, ""y"""\r\n"",\n"-2e3",NA\n'
+
+
+@pytest.mark.parametrize("dialect", [COMMA, Dialect(",", "none"), Dialect(",", encoding="latin-1")])
+@pytest.mark.parametrize("block_bytes", [1, 16, 1 << 20])
+def test_blocks_that_are_cut_up_at_once_hold_what_reading_row_by_row_finds(monkeypatch, dialect, block_bytes):
+    """Rows, lines and problems do not depend on where a block ends or which of the two ways reads it."""
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
+    headless = replace(dialect, header=False)
+    for content in [
+        PLAIN,
+        QUOTED,
+        b"a,b\n\xef\xbb\xbfc,d\n",
+        *mutations(PLAIN * 2, 200, seed=5),
+        *mutations(QUOTED * 2, 200, seed=6),
+    ]:
+        found, expected = [], []
+        for rows, read_all in ((found, row_by_row), (expected, at_once)):
+            problems = Problems()
+            try:
+                rows += read_all(content, headless, problems)
+                problems.check()
+            except DataRefused as refused:
+                rows.append(str(refused))
+        assert expected == found, content
+
+
+def row_by_row(content, dialect, problems):
+    """Return lines and fields as `records` has them."""
+    rows = list(filter(None, records(io.BytesIO(content), "a.csv", dialect, problems)))
+    if not rows and not problems.count:
+        raise DataRefused("a.csv is empty. Expected rows. Received: no row. Check the file.")
+    return [(row.line, row.fields) for row in rows] if not problems.count else []
+
+
+def at_once(content, dialect, problems):
+    """Return lines and fields as batches have them."""
+    rows = read(content, dialect, problems)[1]
+    return rows if not problems.count else []
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"a,a\n1,2\n", b"a,\n1,2\n", b"a, \n1,2\n"])
+def test_a_header_that_names_no_columns_is_refused(content):
+    """An empty file, one name twice, and names that are empty or blank."""
+    with pytest.raises(DataRefused, match=r"a\.csv"):
+        read(content, COMMA, Problems())
+
+
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=3, max_size=3),
+        min_size=1,
+    )
+)
+def test_what_csv_writes_is_read_back(rows):
+    """Any table that Python's csv module writes comes back field by field."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    assert rows == fields(written.getvalue().encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "quoting", "num_rows"),
+    [
+        ("sms-spam/SMSSpamCollection", {"header": False}, csv.QUOTE_NONE, 5574),
+        ("banking77/train.csv", {}, csv.QUOTE_MINIMAL, 10003),
+        ("banking77/test.csv", {}, csv.QUOTE_MINIMAL, 3080),
+        ("bike-sharing/hour.csv", {}, csv.QUOTE_MINIMAL, 17379),
+    ],
+)
+def test_real_files_equal_what_pandas_reads(name, stated, quoting, num_rows):
+    """Every cell of the real files is the one pandas finds when it is told the dialect and to convert nothing."""
+    import pandas as pd
+
+    path = SHARED / name
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    with path.open("rb") as file:
+        dialect = dialect_of(file, path.name, **stated)
+        problems = Problems()
+        table = read_delimited(file, path.name, dialect, problems)
+        rows = [row for batch in table.batches(table.columns) for row in batch.rows(table.columns)]
+        problems.check()
+    expected = pd.read_csv(
+        path,
+        sep=dialect.delimiter,
+        quoting=quoting,
+        header=None if stated else 0,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8",
+    )
+    assert num_rows == len(rows)
+    np.testing.assert_array_equal(expected.to_numpy(dtype=object), np.array(rows, dtype=object))
+
+
+def detected(content, name="a.csv", **stated):
+    """Return the dialect that is found for a content."""
+    return dialect_of(io.BytesIO(content), name, **stated)
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter", "quoting"),
+    [
+        (b"a,b\n1,2\n", ",", "minimal"),
+        (b"a;b\n1,5;2\n", ";", "minimal"),
+        (b"a|b\n1|2\n", "|", "minimal"),
+        (b"a\tb, c, d\n1\t2, x\n", "\t", "minimal"),
+        (b'a\tb\n1\t"2" x\n', "\t", "none"),
+        (b'a,b\n"x;y\nz;",2\n', ",", "minimal"),
+        (b"a\n1\n", ",", "minimal"),
+        (b"a,b,c\n1,2,3\n1,2\n", ",", "minimal"),
+    ],
+)
+def test_the_dialect_is_the_one_with_the_fewest_odd_rows(content, delimiter, quoting):
+    """A single odd row changes nothing, one column is the last resort."""
+    found = detected(content)
+    assert (delimiter, quoting) == (found.delimiter, found.quoting)
+
+
+def test_the_suffix_decides_between_delimiters_that_fit():
+    """Both tab and comma divide these rows in two."""
+    content = b"a,x\tb\n1,y\t2\n"
+    assert [",", "\t"] == [detected(content, name).delimiter for name in ("a.csv", "a.tsv")]
+
+
+def test_a_stated_dialect_is_not_questioned():
+    """Each part that is stated stays, and only the others are called detected."""
+    found = detected(b"a,b;c\n", delimiter="semicolon", quoting="none", encoding="latin-1", header=False)
+    assert Dialect(";", "none", "latin-1", header=False) == found
+    assert {"quoting", "encoding"} == detected(b"a,b\n", delimiter="comma").detected
+
+
+def test_a_dialect_reads_like_a_sentence():
+    """People see how their file is read, and what of it was a guess."""
+    found = detected(b"\xef\xbb\xbfa,b\n1,2\n", delimiter="comma")
+    assert (
+        "comma between fields, fields may stand in double quotes (detected), "
+        "UTF-8 with byte order mark (detected), first row names the columns"
+    ) == in_words(found)
+    assert "tab between fields, quotes mean nothing, Latin-1, no header" == in_words(
+        Dialect("\t", "none", "latin-1", header=False)
+    )
+
+
+def test_a_field_cut_by_the_end_of_the_sample_does_not_count():
+    """A quoted field that begins before 1 MiB and ends after it is no reason to distrust quotes."""
+    row = b'"a ""quoted"" text",b\n'
+    content = row * (SAMPLE_BYTES // len(row) - 1) + b'"' + b"line\n" * 1000 + b'",b\n'
+    assert "minimal" == detected(content).quoting
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"plain\n", ("utf-8", False)),
+        ("\u00e9t\u00e9\n".encode(), ("utf-8", False)),
+        (b"\xef\xbb\xbfa\n", ("utf-8", True)),
+        ("\u00e9t\u00e9, na\u00efve \u2026\n".encode("cp1252"), ("cp1252", False)),
+        (b"a\x85b\n", ("cp1252", False)),
+        ("x\u00e9".encode()[:-1], ("cp1252", False)),
+        (b"x" * ((1 << 20) - 1) + "\u00e9".encode(), ("utf-8", False)),
+    ],
+    ids=["ASCII", "UTF-8", "BOM", "cp1252", "NEL", "one byte", "across a chunk"],
+)
+def test_the_encoding_is_utf_8_or_else_cp1252(content, expected):
+    """One rule, applied to the whole file."""
+    found = detected(content)
+    assert expected == (found.encoding, found.bom)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("\u00e9t\u00e9 na\u00efve\n".encode() + b"\xff\n", "damaged UTF-8"),
+        (b"a\x81b\n", "bytes that cp1252 does not know"),
+        ("a,b\n".encode("utf-16"), "UTF-16"),
+    ],
+    ids=["damaged", "undefined", "UTF-16"],
+)
+def test_an_encoding_that_cannot_be_told_is_refused(content, said):
+    """Damaged UTF-8 does not become cp1252, and UTF-16 is recognised by its mark."""
+    with pytest.raises(DataRefused, match=said):
+        detected(content)

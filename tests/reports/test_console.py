@@ -1,0 +1,109 @@
+"""The report on the terminal says what was chosen, how it scored, what was registered and what to open."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.reports import console
+from pipeline.runtime import paths
+from pipeline.runtime.files import write_json
+
+
+def row(name: str, accuracy: float, *, chosen: bool = False, baseline: bool = False) -> dict:
+    """Return a row of candidates.json."""
+    interval = {"value": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+    return {
+        "candidate": name, "family": name, "chosen": chosen, "baseline": baseline, "parameters": 12345, "trials": 3,
+        "baseline_val": {"accuracy": accuracy - 0.05, "loss": 0.3}, "val": {"accuracy": accuracy + 0.02, "log_loss": 0.25},
+        "test": {"accuracy": interval, "log_loss": {"value": 0.2, "low": 0.1, "high": 0.3}},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    """A project whose evaluation has been written."""
+    monkeypatch.chdir(tmp_path)
+    rows = [row("cnn", 0.91, chosen=True), row("rnn", 0.85), row("linear", 0.8, baseline=True)]
+    write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
+    reason = "cnn has the best validation accuracy: 0.9300 (next: rnn, 0.8700)."
+    primary = {"name": "accuracy", "higher_is_better": True}
+    write_json(
+        paths.EVALUATE_TABLES_DIR / "selection.json",
+        {"chosen": "cnn", "primary": primary, "reason": reason, "select_by": "accuracy"},
+    )
+    return tmp_path
+
+
+def printed() -> str:
+    """Return the report as plain text, 160 columns wide."""
+    text = io.StringIO()
+    console.print_report(Console(file=text, width=160))
+    return text.getvalue()
+
+
+def test_report_shows_baseline_and_tuned_scores(evaluated) -> None:
+    """Every candidate has a line with its parameters, its baseline score, its trials and its tuned score."""
+    lines = [line for line in printed().splitlines() if "cnn" in line]
+    assert all(part in lines[0] for part in ("cnn (chosen)", "12,345", "0.8600", "3", "0.9300", "0.2500"))
+
+
+def test_report_shows_test_scores_beside_the_baselines(evaluated) -> None:
+    """The chosen model's test metrics carry their interval and stand beside the others' values."""
+    text = printed()
+    (line,) = [line for line in text.splitlines() if "0.9100" in line]
+    assert "0.9100 (0.900 to 0.920)" in line
+    assert "0.8000" in line
+    assert "linear (baseline)" in text
+
+
+def test_report_says_why(evaluated) -> None:
+    """The reason of the choice is printed as it was written down."""
+    assert "cnn has the best validation accuracy: 0.9300" in printed()
+
+
+def test_report_without_a_record_ends_with_the_test_scores(evaluated) -> None:
+    """Before the register stage has run there is no word of a registered model."""
+    assert "Registered" not in printed()
+
+
+def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> None:
+    """Decision and reasons are printed, and an address is never broken over two lines."""
+    link = "http://127.0.0.1:5000/?workflowType=machine_learning#/experiments/1/runs/" + "f" * 100
+    write_json(
+        console.LAST_RUN,
+        {
+            "decision": "promoted", "links": {"this run": link}, "run_id": "f", "reasons": ["cnn beats [linear]."],
+            "model": {"name": "digits", "version": 4, "sha256": "0"}, "looks": "The test set had judged 3 models.",
+        },
+    )  # fmt: skip
+    text = printed()
+    assert "Test set: The test set had judged 3 models." in text
+    assert "digits version 4 became champion" in text
+    assert "cnn beats [linear]." in text
+    assert link in text
+
+
+def test_report_without_an_evaluation_says_what_to_run(tmp_path, monkeypatch) -> None:
+    """Where nothing was evaluated the message names the stage that does it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="dvc repro evaluate"):
+        console.print_report()
+
+
+def test_a_later_failed_attempt_is_told_each_time(tmp_path, monkeypatch, capsys):
+    """Showing the older table never erases that the last attempt failed."""
+    from pipeline import cli
+    from tests.helpers.synthetic_project import make_project
+
+    monkeypatch.chdir(make_project(tmp_path / "project"))
+    monkeypatch.setattr("pipeline.reports.console.print_report", lambda: None)
+    status = Path(".millrace/status.json")
+    status.parent.mkdir()
+    status.write_text('{"stage": "validate", "exit_code": 65, "message": "too few samples"}')
+    for _ in range(2):
+        cli.main(["report"])
+        told = capsys.readouterr().out
+        assert "stopped at validate with exit code 65" in told
+        assert "too few samples" in told

@@ -1,0 +1,78 @@
+"""`millrace retrain` and `millrace history` as typed."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from pipeline import cli
+from pipeline.retraining import chronicle
+from pipeline.runtime.stage import acquire_lock
+from tests.helpers.fake_project import make_project
+from tests.retraining.test_journal_history import ENTRY
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A committed project; the working directory."""
+    folder = make_project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return folder
+
+
+def millrace(*arguments):
+    """Run a command and return its exit code."""
+    try:
+        cli.main(arguments)
+    except SystemExit as error:
+        return error.code
+    return 0
+
+
+def test_a_second_retrain_is_sent_away_at_once(project, capsys):
+    """Exit code 75, and nothing is written to the history: this one never began."""
+    lock = acquire_lock("retrain")
+    started = time.monotonic()
+    assert millrace("retrain") == 75
+    assert time.monotonic() - started < 2
+    assert "already running" in capsys.readouterr().err
+    assert not (project / ".millrace/retrain/history.jsonl").exists()
+    lock.close()
+
+
+def test_a_second_retrain_may_wait(project, monkeypatch):
+    """It goes on as soon as the first one ends."""
+    lock = acquire_lock("retrain")
+    threading.Timer(1.0, lock.close).start()
+    entry = ENTRY | {"outcome": "nothing_to_do", "reasons": ["no."]}
+    monkeypatch.setattr("pipeline.retraining.retrain.retrain", lambda *_: entry)
+    assert millrace("retrain", "--wait", "30") == 0
+
+
+def test_a_refusal_of_the_gate_is_exit_code_3(project, monkeypatch, capsys):
+    """With the version and the reasons."""
+    monkeypatch.setattr("pipeline.retraining.retrain.retrain", lambda *_: ENTRY | {"outcome": "refused"})
+    assert millrace("retrain") == 3
+    assert "pictures version 4 is not the champion" in capsys.readouterr().err
+
+
+def test_settings_that_cannot_be_used_are_exit_code_78(project):
+    """Before anything else."""
+    (project / "retrain.yaml").write_text("branch: 7\n")
+    assert millrace("retrain") == 78
+
+
+def test_the_history_as_a_table_and_as_lines(project, capsys):
+    """The last ones, all facts as JSON; an unfinished retrain is pointed out."""
+    for number in range(3):
+        chronicle.add(ENTRY | {"run": str(number)})
+    (project / ".millrace/retrain/journal.jsonl").write_text('{"run": "3", "event": "begin", "at": "x"}\n')
+    assert millrace("history") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("became champion") == 3
+    assert "retrain of 3 is not finished" in shown
+    assert millrace("history", "--json", "--limit", "2") == 0
+    assert [json.loads(line)["run"] for line in capsys.readouterr().out.splitlines()] == ["1", "2"]
+    assert millrace("history", "--limit", "-1") == 64

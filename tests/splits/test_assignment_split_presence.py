@@ -1,0 +1,141 @@
+"""Presence: every class and range of targets is everywhere, no group is too large, messages name what is needed."""
+
+import hashlib
+
+import numpy as np
+
+from pipeline.splits.by_hash import assign_by_hash, assign_given
+from pipeline.splits.split_presence import (
+    class_strata,
+    presence_problems,
+    size_problems,
+    target_strata,
+    working_salt,
+)
+
+SHARES = {"train": 0.65, "val": 0.15, "test": 0.2}
+
+
+def names(count):
+    """Return that many different names."""
+    return [hashlib.sha256(f"{number}".encode()).hexdigest() for number in range(count)]
+
+
+def presence(labels, clusters, splits, drawn=("train", "val", "test")):
+    """Return the presence problems of these splits."""
+    shares = {"train": 0.65, "val": 0.15, "test": 0.2}
+    return presence_problems(
+        class_strata(labels),
+        clusters,
+        np.array(splits, dtype=object),
+        shares={name: shares[name] for name in drawn},
+    )
+
+
+def test_classes_that_are_everywhere_are_no_problem():
+    """One sample in each split is enough."""
+    assert presence(["hat"] * 3, names(3), ["train", "val", "test"]) == []
+
+
+def test_a_class_of_two_contents_names_how_many_are_missing():
+    """Three splits need three different contents; copies do not count."""
+    problems = presence(["hat"] * 4, ["a", "a", "a", "b"], ["train", "train", "train", "test"])
+    assert "class 'hat' has no sample in val" in problems[0]
+    assert "2 different contents" in problems[0]
+    assert "Add 1 or more: at least 3 are needed" in problems[0]
+    assert len(problems) == 1
+
+
+def test_bad_luck_names_the_number_that_makes_it_rare():
+    """At a share of 0.15, 43 draws miss a class less than once in a thousand times: 0.85 ** 43 < 0.001."""
+    assert 0.85**43 < 0.001 < 0.85**42
+    problems = presence(["hat"] * 10, names(10), ["train"] * 9 + ["test"])
+    assert "from 43 contents on" in problems[0]
+
+
+def test_another_salt_that_works_is_found():
+    """The offered salt puts every class everywhere."""
+    labels, clusters = ["hat"] * 10 + ["shoe"] * 10, names(20)
+    shares = {"val_share": 0.15, "test_share": 0.2}
+    offered = working_salt(labels, lambda salt: assign_by_hash(clusters, salt=salt, **shares), salt="s")
+    splits = assign_by_hash(clusters, salt=offered, val_share=0.15, test_share=0.2)
+    assert offered != "s"
+    assert presence(labels, clusters, splits) == []
+
+
+def test_a_salt_is_offered_where_only_val_is_drawn():
+    """With a given test set that has every class, a salt may bring every class into val."""
+    labels, given = ["hat", "shoe"] * 8, ["train"] * 12 + ["test"] * 4
+
+    def draw(salt):
+        return assign_given(given, names(16), salt=salt, val_share=0.2, test_share=0.2)
+
+    offered = working_salt(labels, draw, salt="s")
+    assert presence(labels, names(16), draw(offered), drawn=("val",)) == []
+
+
+def test_no_salt_is_offered_where_the_source_decides():
+    """With a given test set that lacks a class no salt helps."""
+    labels, given = ["hat"] * 8 + ["shoe"], ["train"] * 4 + ["test"] * 4 + ["train"]
+
+    def draw(salt):
+        return assign_given(given, names(9), salt=salt, val_share=0.2, test_share=0.2)
+
+    assert working_salt(labels, draw, salt="s") is None
+
+
+def test_ranges_of_targets_are_the_quantiles_of_numpy():
+    """Five bins with a fifth of the samples each; their edges are in the name."""
+    targets = np.arange(100.0)
+    strata = target_strata(targets)
+    assert [20] * 5 == [strata.count(name) for name in dict.fromkeys(strata)]
+    low, high = np.quantile(targets, [0.2, 0.4])
+    assert f"the range of targets from {low:g} to {high:g}" == strata[20]
+
+
+def test_equal_targets_are_one_range():
+    """Ties are never in two bins, and a constant target is one bin."""
+    assert len(set(target_strata(np.full(10, 3.0)))) == 1
+    strata = target_strata(np.array([0.0] * 50 + [1.0, 2.0, 3.0]))
+    assert len(set(strata[:50])) == 1
+
+
+def test_a_group_larger_than_its_split_is_refused_with_the_number_needed():
+    """60 of 100 samples in a test split of 20 percent: at most 30 fit, so 60 / (1.5 * 0.2) = 200 are needed."""
+    units = ["big"] * 60 + names(40)
+    splits = np.array(["test"] * 60 + ["train"] * 40, dtype=object)
+    (problem,) = size_problems(units, splits, shares=SHARES)
+    assert "group 'big' is larger than test" in problem
+    assert "at most 30 of 100 samples" in problem
+    assert "Received: 60 samples" in problem
+    assert "at least 200 samples are needed" in problem
+
+
+def test_a_group_that_fits_its_split_is_no_problem():
+    """60 of 100 samples are welcome in a train set of 65 percent."""
+    units = ["big"] * 60 + names(40)
+    splits = np.array(["train"] * 60 + ["test"] * 20 + ["val"] * 20, dtype=object)
+    assert size_problems(units, splits, shares=SHARES) == []
+
+
+def test_a_class_missing_from_a_given_test_set_is_refused_with_its_own_fix():
+    """No salt helps where the source decides."""
+    labels = ["hat", "shoe", "hat", "shoe", "hat"]
+    problems = presence(labels, names(5), ["train", "train", "val", "val", "test"], drawn=("val",))
+    assert len(problems) == 1
+    assert "class 'shoe' has no sample in test" in problems[0]
+    assert "Add samples of it to test in the source" in problems[0]
+
+
+def test_a_class_that_only_judges_is_refused():
+    """A class without training samples cannot be learned."""
+    problems = presence(["hat", "hat", "hat", "shoe"], names(4), ["train", "val", "test", "test"])
+    assert any("'shoe' has no sample in train" in problem for problem in problems)
+
+
+def test_a_share_of_zero_is_named_as_the_reason():
+    """Nothing is drawn into a split without a share."""
+    (problem,) = presence_problems(
+        ["class 'hat'"] * 5, names(5), np.array(["train"] * 4 + ["test"], dtype=object), shares={"val": 0.0}
+    )
+    assert "Raise split.val_share above 0" in problem

@@ -1,0 +1,152 @@
+"""From a model back to its origin, and from data forward to the models that saw it."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline.runtime.stage import InputMissing, WronglyCalled
+from pipeline.tracking import registry
+from pipeline.tracking.store import create_sqlite
+from pipeline.versions import lineage
+from tests.helpers.registered import (
+    PAYLOAD_MD5,
+    SOURCE_SHA256,
+    SPLIT_MD5,
+    make_champion,
+    register,
+    row_digest,
+    store_in,
+)
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory):
+    """Make a store with two versions, the first champion; the second saw a sample more."""
+    root = tmp_path_factory.mktemp("store")
+    create_sqlite(root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+        store = store_in(root)
+        facts = {
+            "machine.facts": json.dumps({"cpu": "a"}),
+            "git.commit": "c" * 40,
+            "data.md5.train": "d" * 32,
+        }
+        first = register(store, root, b"first", {"train": ["one"], "val": ["two"]}, facts)
+        register(store, root, b"second", {"train": ["one", "three"], "val": ["two"]})
+        make_champion(store, first)
+        yield store, root
+
+
+def test_way_back_of_the_champion_tells_all_of_its_origin(two_versions):
+    """Tags, the outs of its own dvc.lock, its source, how many rows it saw, and why it became champion."""
+    store, _ = two_versions
+    name, version = lineage.named_version(store, "", "digits")
+    content = lineage.way_back(store, name, version)
+    assert ("digits", 1, ["champion"]) == (content["model"], content["version"], content["aliases"])
+    assert ({"cpu": "a"}, "c" * 40) == (content["tags"]["machine.facts"], content["tags"]["git.commit"])
+    assert {"data/interim/payload.npy": PAYLOAD_MD5, "data/split": SPLIT_MD5} == content["outs"]
+    assert SOURCE_SHA256 == content["source"]["sha256"]
+    assert {"train": 1, "val": 1} == content["trained_on"]
+    assert ["promoted"] == [item["reason"] for item in content["champion"]]
+    json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("digits/2", 2), ("digits@champion", 1), ("digits", 1), ("", 1)]
+)
+def test_versions_are_named_by_number_alias_or_not_at_all(two_versions, text, number):
+    """MODEL/VERSION, MODEL@ALIAS, MODEL for its champion, and nothing for this project's."""
+    assert number == lineage.named_version(two_versions[0], text, "digits")[1].number
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("digits/x", WronglyCalled, "Expected MODEL, MODEL/VERSION or MODEL@ALIAS"),
+        ("digits/9", InputMissing, "Expected one of digits: 1, 2. Received: digits/9"),
+        ("digits@best", InputMissing, "Expected one of: digits@champion"),
+        ("other", InputMissing, "no version of other.*Run `dvc repro`"),
+        ("digits@best", InputMissing, r"digits has no alias best\..*`millrace lineage digits/2` shows"),
+    ],
+)
+def test_what_does_not_exist_is_told_with_what_does(two_versions, text, error, message):
+    """A message names the versions and aliases there are."""
+    with pytest.raises(error, match=message):
+        lineage.named_version(two_versions[0], text, "digits")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (PAYLOAD_MD5, {1: ["dvc.lock: data/interim/payload.npy"], 2: ["dvc.lock: data/interim/payload.npy"]}),
+        (f"{SPLIT_MD5}.dir", {1: ["dvc.lock: data/split"], 2: ["dvc.lock: data/split"]}),
+        (SOURCE_SHA256, {1: ["data/source.json"], 2: ["data/source.json"]}),
+        ("d" * 32, {1: ["tag data.md5.train"]}),
+        (row_digest("three"), {2: ["1 row(s) of train"]}),
+        (row_digest("two")[:12].upper(), {1: ["1 row(s) of val"], 2: ["1 row(s) of val"]}),
+        ("0" * 64, {}),
+    ],
+)
+def test_way_forward_finds_the_versions_that_saw_the_data(two_versions, data, expected):
+    """A file, a folder, the source, a split or a single sample: exactly the versions that saw it."""
+    found = lineage.way_forward(two_versions[0], "digits", data)
+    assert (expected, {}) == (found["versions"], found["unreadable"])
+
+
+@pytest.mark.parametrize("data", ["abc", "not a hash at all"])
+def test_what_is_no_hash_is_refused(two_versions, data):
+    """A short or wrong text would find nothing, which looks like "no model saw it"."""
+    with pytest.raises(WronglyCalled, match="at least 8 hexadecimal digits"):
+        lineage.way_forward(two_versions[0], "digits", data)
+
+
+def test_version_that_cannot_be_looked_at_is_told_and_fails(two_versions, monkeypatch, capsys):
+    """That no version saw it must not be said of one whose papers are gone; exit code 74."""
+    from pipeline import cli
+
+    store, root = two_versions
+    (second,) = [item for item in registry.versions(store, "digits") if item.number == 2]
+    original = registry.download_details
+
+    def gone(store, version, folder):
+        if version.number == second.number:
+            raise InputMissing("gone")
+        return original(store, version, folder)
+
+    monkeypatch.setattr(lineage, "download_details", gone)
+    project(root, monkeypatch)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["lineage", "--data", row_digest("one"), "--json"])
+    assert 74 == stopped.value.code
+    said = capsys.readouterr()
+    assert {"1": ["1 row(s) of train"]} == json.loads(said.out)["versions"]
+    assert "could not check {2: 'gone'}" in said.err
+
+
+def test_the_command_prints_a_table_or_json(two_versions, monkeypatch, capsys):
+    """The table is for people, the JSON is the same content whole."""
+    from pipeline import cli
+
+    project(two_versions[1], monkeypatch)
+    cli.main(["lineage"])
+    table = capsys.readouterr().out
+    for part in ("digits version 1 (champion)", "git.commit", "c" * 40, "cpu", "train 1, val 1", "promoted"):
+        assert part in table
+    cli.main(["lineage", "digits/2", "--json"])
+    assert 2 == json.loads(capsys.readouterr().out)["version"]
+
+
+def project(root, monkeypatch):
+    """Make the store's folder a project that commands can run in."""
+    from tests.helpers.synthetic_project import HERE
+
+    shutil.copy(HERE / "params.yaml", root / "params.yaml")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
