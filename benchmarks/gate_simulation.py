@@ -17,7 +17,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from pipeline.gate.decision import decide
-from pipeline.gate.question import Contender, Question, Rules
+from pipeline.gate.question import Question, Rules, ScoredModel
 from pipeline.metrics import intervals
 from pipeline.metrics.classification import (
     accuracy_score,
@@ -261,7 +261,7 @@ def _rankers(generator: np.random.Generator, scenario: Scenario, _members: np.nd
         challenger = np.where(lost, generator.normal(size=scenario.rows), scores)
     said = {"challenger": challenger, "champion": scores, "baseline": np.zeros(scenario.rows)}
     models = {
-        name: Contender(
+        name: ScoredModel(
             name, name, ("no", "yes"), range(scenario.rows), _probabilities(found), RANKERS[scenario.kind]
         )
         for name, found in said.items()
@@ -306,11 +306,11 @@ def _found_if_worse(scenario: Scenario) -> float:
     return f1 * others / (share * (2 - f1))
 
 
-def _classifier(name: str, said: np.ndarray, sure: np.ndarray, num_classes: int = NUM_CLASSES) -> Contender:
+def _classifier(name: str, said: np.ndarray, sure: np.ndarray, num_classes: int = NUM_CLASSES) -> ScoredModel:
     probabilities = np.repeat(((1 - sure) / (num_classes - 1))[:, None], num_classes, axis=1)
     probabilities[np.arange(len(said)), said] = sure
     classes = [f"class {index}" for index in range(num_classes)]
-    return Contender(name, name, classes, range(len(said)), probabilities, accuracy_score, CALIBRATION)
+    return ScoredModel(name, name, classes, range(len(said)), probabilities, accuracy_score, CALIBRATION)
 
 
 def _regressors(generator: np.random.Generator, scenario: Scenario, members: np.ndarray | None) -> Question:
@@ -325,7 +325,7 @@ def _regressors(generator: np.random.Generator, scenario: Scenario, members: np.
         errors[name] = scale * hardness * (0.7 * shared + np.sqrt(0.51) * own)
     errors["baseline"] = np.full(rows, 100.0)
     models = {
-        name: Contender(name, name, (), range(rows), truth + error[:, None], mean_absolute_error)
+        name: ScoredModel(name, name, (), range(rows), truth + error[:, None], mean_absolute_error)
         for name, error in errors.items()
     }
     return Question(truth, models["challenger"], models["champion"], [models["baseline"]])

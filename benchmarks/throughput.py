@@ -20,7 +20,8 @@ import numpy as np
 
 from pipeline.inference import backend
 from pipeline.inputs.specs import InputSpec, OutputSpec
-from pipeline.params.load import load_params, training_of
+from pipeline.params.load import load_params
+from pipeline.params.values import training_of
 
 EPOCHS = 5
 NUM_VAL = 2000

@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.fetching.source import stored_path
 from pipeline.runtime import paths
+from pipeline.runtime.paths import stored_path
 from pipeline.runtime.stage import exit_codes
 
 COMMANDS = (

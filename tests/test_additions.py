@@ -95,7 +95,7 @@ CANDIDATE = """  small:
 """
 REPORT = """
 import json, numpy as np
-from pipeline.evaluation.class_measures import ClassMeasures
+from pipeline.evaluation.measures import ClassMeasures
 from pipeline.metrics.intervals import metric_intervals
 from pipeline.metrics.names import primary_called
 y_true = np.arange(40) % 2

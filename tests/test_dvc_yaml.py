@@ -7,26 +7,30 @@ import pytest
 
 from pipeline.fetching.source import KINDS
 from pipeline.runtime.files import path_digest
-from pipeline.runtime.stage_inputs import declared_inputs
+from pipeline.runtime.stage import declared_inputs
 from pipeline.runtime.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) if path.stem != "__init__"]
 
 CANNOT_MOVE_A_RESULT = {
-    "__init__": "holds a docstring",
-    "paths": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
-    "stage_inputs": "compares hashes and stops a stage, computes nothing",
-    "strict_yaml": "reads values or refuses them; tests/runtime/test_strict_yaml.py compares them with DVC's own reading, "
-    "and dvc.lock holds them as the parameters of the stage",
-    "live_log": "is written to while training runs, and read by people and the dashboard",
-    "epoch_progress": "draws a bar on a terminal",
+    "__init__.py": "holds a docstring and nothing else, see tests/test_rooms.py",
+    "runtime/errors.py": "messages and exit codes",
+    "runtime/paths.py": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
+    "runtime/processes.py": "starts, limits and ends processes",
+    "runtime/progress.py": "draws bars, and writes what people and the dashboard read while training runs",
+    "runtime/repository.py": "asks git and DVC what is committed and recorded",
+    "runtime/stage.py": "locks a stage, compares the hashes of its inputs, turns errors into exit codes",
+    "runtime/strict_yaml.py": "reads values or refuses them; tests/runtime/test_strict_yaml.py compares them with DVC's "
+    "own reading, and dvc.lock holds them as the parameters of the stage",
 }
-"""Module to the reason why no stage depends on it. What is not here is a dependency wherever it is reached."""
-PARAMETERS = ("config", "settings")
+"""File to the reason why no stage depends on it. What is not here is a dependency wherever it is reached."""
+PARAMETERS = "params"
 """Types and ranges of params.yaml, without a default that moves a number (docs/decisions/0004); the values stand in
-dvc.lock as parameters. A stage that takes more from them than the loader and the types depends on them."""
+dvc.lock as parameters. A stage that takes more from this room than the loader and the types depends on the file."""
 TAKEN_FREELY = {"load_params"}
+DEAR = ("train", "tune", "reduce")
+"""Stages that train for minutes: a folder is named only if all that it holds is needed."""
 
 
 def imported_names(path):
@@ -57,9 +61,9 @@ def imported_names(path):
 def moves_results(file, name):
     """Tell whether what is taken from a file can move a result: all of it but the frame and the types of params."""
     place = file.relative_to(ROOT / "pipeline")
-    if place.stem in CANNOT_MOVE_A_RESULT:
+    if {place.name, place.as_posix()} & CANNOT_MOVE_A_RESULT.keys():
         return False
-    if place.with_suffix("").parts[0] not in PARAMETERS:
+    if place.parts[0] != PARAMETERS:
         return True
     types = set(TAKEN_FREELY)
     for node in ast.parse(file.read_text()).body:
@@ -84,18 +88,47 @@ def code_behind(path):
     return {file.relative_to(ROOT).as_posix() for file in found | {path}}
 
 
-def needed_by(stage):
-    """Return the files a stage must name: `check` judges by the table of families as well."""
-    of_check = {"pipeline/params/families.py"} if stage == "check" else set()
-    return code_behind(ROOT / f"pipeline/stages/{stage}.py") | of_check
+def covers(dependency, file):
+    """Tell whether a dependency of dvc.yaml is a file or holds it."""
+    return file == dependency or file.startswith(f"{dependency}/")
+
+
+def code_in_dvc_yaml(stage):
+    """Return the files and folders of code that dvc.yaml names for a stage."""
+    body = read_yaml(ROOT / "dvc.yaml")["stages"][stage]
+    deps = [dep for dep in body.get("do", body)["deps"] if dep.startswith("pipeline/")]
+    return [dep for dep in deps if "${" not in dep]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_it_runs(stage):
-    """Editing a file that a stage imports makes the stage run again, and no other file does."""
-    body = read_yaml(ROOT / "dvc.yaml")["stages"][stage]
-    declared = {dep for dep in body.get("do", body)["deps"] if dep.endswith(".py") and "${" not in dep}
-    assert needed_by(stage) == declared
+    """Editing a file that a stage imports makes the stage run again."""
+    declared = code_in_dvc_yaml(stage)
+    needed = code_behind(ROOT / f"pipeline/stages/{stage}.py")
+    assert [] == [file for file in sorted(needed) if not any(covers(dep, file) for dep in declared)]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_nothing_that_it_never_reaches(stage):
+    """Each file and folder of code in dvc.yaml holds something that the stage imports, and none stands twice."""
+    declared = code_in_dvc_yaml(stage)
+    needed = code_behind(ROOT / f"pipeline/stages/{stage}.py")
+    code = [dep for dep in declared if (ROOT / dep).is_dir() or dep.endswith(".py")]
+    assert [] == [dep for dep in code if not any(covers(dep, file) for file in needed)]
+    assert [] == [dep for dep in declared for other in declared if dep != other and covers(other, dep)]
+
+
+@pytest.mark.parametrize("stage", DEAR)
+def test_a_stage_that_trains_depends_on_no_file_it_could_do_without(stage):
+    """An edit elsewhere in a room costs nobody an hour of training."""
+    needed = code_behind(ROOT / f"pipeline/stages/{stage}.py")
+    held = {
+        file.relative_to(ROOT).as_posix()
+        for dep in code_in_dvc_yaml(stage)
+        for file in ((ROOT / dep).rglob("*.py") if (ROOT / dep).is_dir() else [ROOT / dep])
+        if file.suffix == ".py" and file.name != "__init__.py"
+    }
+    assert held == needed
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -200,11 +233,6 @@ def recorded_project(project):
     return project
 
 
-def covers(dependency, file):
-    """Tell whether a dependency of dvc.yaml is a file or holds it."""
-    return file == dependency or file.startswith(f"{dependency}/")
-
-
 def test_dvc_status_names_every_stage_that_imports_an_edited_file(recorded_project):
     """An edit of any module, anywhere behind a stage, is seen, or the module stands in the list with its reason."""
     names = [stage for stage in read_yaml(Path("dvc.lock"))["stages"] if stage.partition("@")[0] in STAGES]
@@ -214,7 +242,9 @@ def test_dvc_status_names_every_stage_that_imports_an_edited_file(recorded_proje
         name: everything_imported(ROOT / f"pipeline/stages/{name.partition('@')[0]}.py") for name in names
     }
     for file in {Path(file) for name in names for file in behind[name] - needed[name]}:
-        assert file.stem in CANNOT_MOVE_A_RESULT or file.with_suffix("").parts[1] in PARAMETERS
+        place = file.relative_to("pipeline")
+        reasons = {place.name, place.as_posix()} & CANNOT_MOVE_A_RESULT.keys()
+        assert reasons or place.parts[0] == PARAMETERS, f"{file} is left out without a reason"
     assert not any(changed_dependencies().values())
 
     # One edited file at a time below each dependency, so that a folder that is named is named for that file.

@@ -31,9 +31,9 @@ from pipeline.params.families import (
     family_of,
     input_kind,
 )
-from pipeline.params.load import Params, training_of, tune_of
 from pipeline.params.sections import CLASS_BOUNDS
 from pipeline.params.space import space_problems
+from pipeline.params.values import Params, training_of, tune_of
 
 BUNDLED_MODEL = "digits"
 

@@ -1,6 +1,7 @@
 """Rules between the task, the kind of data, the terms of the gate and what depends on them; no TensorFlow needed.
 
-Each rule yields messages without the name of the file; `pipeline/checks/contradictions.py` runs them. No rule may leave the
+Each rule yields messages without the name of the file; `pipeline/checks/contradictions.py` runs them. No rule may leave
+the
 gate with nothing to demand.
 """
 
@@ -12,8 +13,8 @@ import msgspec
 from pipeline.fetching.source import KINDS, Source
 from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of
 from pipeline.params.families import FAMILIES, Autoencoder, family_of, supports, what_works
-from pipeline.params.load import Params, training_of
 from pipeline.params.sections import CLASS_BOUNDS
+from pipeline.params.values import Params, training_of
 
 LOSSES = {
     "classification": ("auto", "cross_entropy", "focal"),

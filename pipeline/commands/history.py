@@ -3,7 +3,8 @@
 import argparse
 import json
 
-from pipeline.runtime.stage import WronglyCalled, terminal
+from pipeline.runtime.errors import WronglyCalled
+from pipeline.runtime.processes import terminal
 
 HELP = "show every retrain: when, why, on which data, what was decided"
 RECORDED = False
@@ -19,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.retraining import chronicle, journal
-    from pipeline.runtime.json_lines import read_lines
-    from pipeline.runtime.places import HISTORY, HISTORY_HTML, JOURNAL
+    from pipeline.retraining import journal
+    from pipeline.retraining import journal as retraining_journal
+    from pipeline.runtime.files import read_lines
+    from pipeline.runtime.paths import HISTORY, HISTORY_HTML, JOURNAL
 
     if options.limit < 0:
         raise WronglyCalled(
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
         for entry in entries:
             print(json.dumps(entry, sort_keys=True))
         return
-    chronicle.print_table(entries, terminal())
+    retraining_journal.print_table(entries, terminal())
     left = journal.unfinished(JOURNAL)
     if left is not None:
         done = ", ".join(left.facts) or "nothing"

@@ -4,13 +4,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.fetching.size_limit import add_size_limit, max_bytes
-from pipeline.fetching.source import KINDS, Kind, Location, location_problems, write_source
+from pipeline.fetching.source import (
+    KINDS,
+    Kind,
+    Location,
+    add_size_limit,
+    location_problems,
+    max_bytes,
+    write_source,
+)
 from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing, NotPermitted, ParamsError, WronglyCalled
 from pipeline.runtime.files import write_bytes
+from pipeline.runtime.processes import acquire_lock, terminal
 from pipeline.runtime.repository import file_at
-from pipeline.runtime.stage import InputMissing, NotPermitted, WronglyCalled, acquire_lock, terminal
-from pipeline.runtime.strict_yaml import ParamsError, convert
+from pipeline.runtime.strict_yaml import convert
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,15 +99,14 @@ def init(
     Raises:
         UserError: Nothing was changed then.
     """
-    from pipeline.fetching.gathered import show
-    from pipeline.fetching.snapshot import gather
+    from pipeline.fetching.snapshot import show, take_snapshot
 
     problems = location_problems(kind, location)
     if problems:
         raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     params = example_params(example, force) if example else None
     with acquire_lock("source"):
-        gathered = gather(kind, location, max_bytes=max_bytes, options=options, console=console)
+        gathered = take_snapshot(kind, location, max_bytes=max_bytes, options=options, console=console)
         write_source(gathered.source)
     show(gathered, console)
     if params is not None:

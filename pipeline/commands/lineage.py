@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime.stage import StorageFailed, terminal
+from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.processes import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     settings = load_params().register
-    from pipeline.tracking.existing_store import open_existing_store
-    from pipeline.tracking.store import service_errors
+    from pipeline.tracking.store import open_existing_store, service_errors
     from pipeline.versions.lineage import named_version, way_back, way_forward
 
     store = open_existing_store(Path.cwd())

@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.fetching.size_limit import add_size_limit, max_bytes
-from pipeline.fetching.source import Location, Source, read_source, stored_tar, write_source
+from pipeline.fetching.source import (
+    Location,
+    Source,
+    add_size_limit,
+    max_bytes,
+    read_source,
+    stored_tar,
+    write_source,
+)
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest
-from pipeline.runtime.stage import acquire_lock, terminal
+from pipeline.runtime.processes import acquire_lock, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,8 +45,7 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
     Raises:
         UserError: Nothing was changed then.
     """
-    from pipeline.fetching.gathered import show
-    from pipeline.fetching.snapshot import gather
+    from pipeline.fetching.snapshot import show, take_snapshot
 
     location = source.location
     pinned = isinstance(location, Location) and location.url is not None and not location.moving
@@ -50,7 +56,7 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
         )
         return
     with acquire_lock("source"):
-        gathered = gather(
+        gathered = take_snapshot(
             source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
         )
         # A moving file that was only packed anew is no new data: its own digest is left out of the comparison.

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.fetching.size_limit import add_size_limit, max_bytes
-from pipeline.runtime.stage import acquire_lock
+from pipeline.fetching.source import add_size_limit, max_bytes
+from pipeline.runtime.processes import acquire_lock
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipeline.versions.version_origin import Origin
+    from pipeline.versions.comparison import Origin
 
 HELP = "build a registered model again and compare it, bit by bit"
 RECORDED = False
@@ -44,10 +44,9 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from pipeline.params.load import load_params
-    from pipeline.tracking.existing_store import open_existing_store
-    from pipeline.tracking.store import service_errors
+    from pipeline.tracking.store import open_existing_store, service_errors
+    from pipeline.versions.comparison import read_origin
     from pipeline.versions.lineage import named_version
-    from pipeline.versions.version_origin import read_origin
 
     # Progress goes to standard error, so that `--json` can be piped.
     console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120, highlight=False)
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
             max_bytes=max_bytes(options),
             console=console,
         )
-    print(json.dumps(answer, sort_keys=True, indent=2) if options.json else in_words(answer))
+    print(json.dumps(answer, sort_keys=True, indent=2) if options.json else comparison_words(answer))
     code = exit_code(answer)
     if code:
         raise SystemExit(code)
@@ -89,8 +88,7 @@ def reproduce(
         What `compare` returns, with model, version, commit, where the data came from, and seconds.
     """
     from pipeline.versions.comparison import compare
-    from pipeline.versions.rebuild_data import restore_data
-    from pipeline.versions.reproduce import environment, run_pipeline, worktree
+    from pipeline.versions.reproduce import environment, restore_data, run_pipeline, worktree
 
     start = time.monotonic()
     with acquire_lock(f"reproduce-{origin.version}"), worktree(origin, keep=keep) as tree:
@@ -122,7 +120,7 @@ def exit_code(answer: dict[str, Any]) -> int:
     )
 
 
-def in_words(answer: dict[str, Any]) -> str:
+def comparison_words(answer: dict[str, Any]) -> str:
     """Return the answer as a person reads it."""
     from pipeline.versions.comparison import Difference
 
@@ -153,7 +151,7 @@ def in_words(answer: dict[str, Any]) -> str:
 
 def _show_quick(origin: "Origin", *, as_json: bool) -> None:
     """Print what the hashes say; what differs is the exit code, or else what is missing."""
-    from pipeline.versions.quick_check import MISSING, OK, quick_check
+    from pipeline.versions.reproduce import MISSING, OK, quick_check
 
     found = quick_check(origin)
     if as_json:

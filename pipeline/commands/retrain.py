@@ -4,8 +4,9 @@ import argparse
 import time
 from pathlib import Path
 
-from pipeline.fetching.size_limit import add_size_limit
-from pipeline.runtime.stage import GateRefused, acquire_lock
+from pipeline.fetching.source import add_size_limit
+from pipeline.runtime.errors import GateRefused
+from pipeline.runtime.processes import acquire_lock
 
 HELP = "train again if there is a reason to, and promote what is better; safe to call at any time"
 LOCK = "retrain"
@@ -45,10 +46,9 @@ def run(options: argparse.Namespace) -> None:
         UserError: Anything else that a person must know.
     """
     from pipeline.retraining.children import Children
-    from pipeline.retraining.retrain import retrain
-    from pipeline.retraining.settings import load_settings
-    from pipeline.retraining.work import Wishes
-    from pipeline.runtime.places import TREE
+    from pipeline.retraining.retrain import Wishes, retrain
+    from pipeline.retraining.triggers import load_settings
+    from pipeline.runtime.paths import TREE
 
     deadline = None if options.time_limit is None else time.monotonic() + 60 * options.time_limit
     wishes = Wishes(

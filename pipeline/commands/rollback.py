@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from pipeline.params.load import load_params
-from pipeline.runtime.stage import WronglyCalled, terminal
+from pipeline.runtime.errors import WronglyCalled
+from pipeline.runtime.processes import terminal
 
 HELP = "make an earlier version champion; the present one is revoked"
 MAX_REASON_CHARACTERS = 1000
@@ -31,9 +32,7 @@ def run(options: argparse.Namespace) -> None:
             f"Received: {len(reason)}."
         )
     settings = load_params().register
-    from pipeline.tracking.existing_store import open_existing_store
-    from pipeline.tracking.locks import store_lock
-    from pipeline.tracking.store import open_store, service_errors
+    from pipeline.tracking.store import open_existing_store, open_store, service_errors, store_lock
     from pipeline.versions.rollback import roll_back
 
     open_existing_store(Path.cwd())  # where there is none, none is made

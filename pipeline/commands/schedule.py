@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from pipeline.runtime.stage import WronglyCalled
+from pipeline.runtime.errors import WronglyCalled
 
 HELP = "install or show a schedule for `millrace retrain`: systemd, cron, GitHub Actions, Kubernetes"
 RECORDED = False
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
             f"--time-limit is too short. Expected 1 minute or more. Received: --time-limit={options.time_limit}."
         )
     if options.action == "show":
-        for name, content in schedules.shown(options.kind, root, at, options.time_limit).items():
+        for name, content in schedules.rendered(options.kind, root, at, options.time_limit).items():
             print(f"# {name}\n{content}" if options.kind == "systemd" else content, end="")
         return
     if options.kind not in schedules.INSTALLABLE:

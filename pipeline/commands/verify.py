@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pipeline.params import load
-from pipeline.runtime.stage import StorageFailed, UserError, terminal
+from pipeline.runtime.errors import StorageFailed, UserError
+from pipeline.runtime.processes import terminal
 
 HELP = "hash everything again: DVC's cache, outs, packages, source, registered models"
 RECORDED = False
@@ -37,10 +38,13 @@ def run(_options: argparse.Namespace) -> None:
 
 def _checks(model_name: str, candidates: list[str]) -> list[tuple[str, Callable[[], Iterable[str]]]]:
     """Return title and check of each part."""
-    from pipeline.tracking.existing_store import open_existing_store
-    from pipeline.tracking.store import service_errors
-    from pipeline.versions.registry_problems import registry_problems
-    from pipeline.versions.verify import cache_and_output_problems, environment_problems, source_problems
+    from pipeline.tracking.store import open_existing_store, service_errors
+    from pipeline.versions.verify import (
+        cache_and_output_problems,
+        environment_problems,
+        registry_problems,
+        source_problems,
+    )
 
     def registry() -> list[str]:
         store = open_existing_store(Path.cwd())

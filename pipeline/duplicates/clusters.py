@@ -26,7 +26,7 @@ class Duplicates:
     near_copies: np.ndarray
 
 
-class Groups:
+class Clusters:
     """Items that grow together: items connected by pairs, however many pairs lie between them."""
 
     def __init__(self, number: int) -> None:
@@ -61,7 +61,7 @@ def group_copies(content: Sequence[str], near_pairs: Callable[[np.ndarray], np.n
     contents, first_rows, content_of_row, copies = np.unique(
         np.asarray(content, dtype=np.str_), return_index=True, return_inverse=True, return_counts=True
     )
-    groups = Groups(len(contents))
+    groups = Clusters(len(contents))
     groups.join(near_pairs(first_rows))
     size = np.bincount(groups.labels, weights=copies, minlength=len(contents)).astype(np.int64)
     smallest = np.full(len(contents), len(contents))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.duplicates.clusters import Duplicates, Groups, group_copies
+from pipeline.duplicates.clusters import Clusters, Duplicates, group_copies
 
 MIN_STEPS = 8
 """Known values a channel must have: scaled to mean 0 and deviation 1, all rising series of 2 steps are one."""
@@ -64,7 +64,7 @@ def near_series_pairs(series: Sequence[np.ndarray], distance: float) -> np.ndarr
     if len(series) < 2:
         return found[0]
     coarse, rows = _coarse_shapes(series)
-    groups = Groups(len(series))
+    groups = Clusters(len(series))
     for candidates in _coarse_pairs(coarse, distance):
         pairs = rows[candidates]
         for start in range(0, len(pairs), BATCH_PAIRS):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from pipeline.duplicates.clusters import Duplicates, Groups, blocks, equal_key_pairs, group_copies
+from pipeline.duplicates.clusters import Clusters, Duplicates, blocks, equal_key_pairs, group_copies
 
 SHINGLE_CHARACTERS = 5
 CHUNK_CHARACTERS = 1 << 20
@@ -115,7 +115,7 @@ class _Sketches:
 def _near_form_pairs(forms: list[str], similarity: float) -> np.ndarray:
     """Return pairs, int64, shape (num_pairs, 2), that connect all alike among different normalised texts."""
     sketches = _sketches(forms, similarity)
-    groups = Groups(len(forms))
+    groups = Clusters(len(forms))
     found = [np.empty((0, 2), np.int64)]
     for first, second in equal_key_pairs(sketches.keys):
         pairs = groups.apart(_possible(sketches, np.stack([first, second], axis=1), similarity))

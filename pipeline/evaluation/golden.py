@@ -1,8 +1,8 @@
 """Golden predictions: what a model answers to a few inputs that travel with it, and the check that it still does.
 
-`python -m pipeline.evaluation.golden DIR` loads a packed model as a stranger would and compares its answers. A process of its own,
-so that nothing the training process knew (custom objects, cached graphs, a warm backend) can make a model work that
-works nowhere else. It reads `DIR/data/model.keras` and, in `DIR/millrace`, `golden.npz` (arrays by the names of the
+`python -m pipeline.evaluation.golden DIR` loads a packed model as a stranger would and compares its answers. A
+process of its own, so that nothing the training process knew (custom objects, cached graphs, a warm backend) can make
+a model work that works nowhere else. It reads `DIR/data/model.keras` and, in `DIR/millrace`, `golden.npz` (arrays by the names of the
 model's inputs, and `predictions`), `settings.json` and `state.json`.
 """
 
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.inference import backend
-from pipeline.inference.plain_zip import read_bounded, read_plain_zip, refused
+from pipeline.inference.file_checks import read_bounded, read_plain_zip, refused
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import canonical_zip, read_json
-from pipeline.runtime.stage import StorageFailed, die_with_parent
+from pipeline.runtime.processes import die_with_parent
 
 GOLDEN_ANSWERS = "predictions"
 """Name in golden.npz of what the model answers; all others are names of its inputs."""

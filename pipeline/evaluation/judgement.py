@@ -1,6 +1,6 @@
 """Candidates judged on validation and on test: predictions in, numbers with intervals out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.measures import Measures, OperatingPoint, Predictions
-from pipeline.evaluation.rows import JudgedRows
-from pipeline.evaluation.selection import Choice
+from pipeline.evaluation.measures import AnomalyMeasures, Measures, OperatingPoint, Predictions
+from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
+from pipeline.metrics.anomalies import ALL_SERIES
 from pipeline.metrics.classification import IntArray, f1_per_class, precision_per_class, recall_per_class
 from pipeline.metrics.intervals import (
     LARGEST_UNDEFINED_SHARE_OF_GROUPS,
@@ -20,11 +20,131 @@ from pipeline.metrics.intervals import (
     Interval,
     class_intervals,
     metric_intervals,
+    rounded,
 )
-from pipeline.metrics.names import Primary
+from pipeline.metrics.names import Primary, format_value, metric_words, primary_called
 from pipeline.metrics.paired import honest_confidence
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
-from pipeline.runtime.stage import DataRefused
+
+FEWEST_ANOMALIES = 5
+"""With fewer, one that was found or missed moves F1 by a fifth and more."""
+RECONSTRUCTION = "reconstruction_error"
+"""What chooses among detectors of anomalies where the metric asked for cannot."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate as the choice sees it.
+
+    Attributes:
+        name: As in params.yaml.
+        score: On validation.
+        parameters: Weights of the model; fewer is simpler.
+    """
+
+    name: str
+    score: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and why.
+
+    Attributes:
+        chosen: Name of the candidate.
+        select_by: The metric.
+        reason: One sentence.
+        ranking: All entries, best first.
+    """
+
+    chosen: str
+    select_by: str
+    reason: str
+    ranking: tuple[Entry, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the choice as it is written down."""
+        ranking = [
+            {"candidate": entry.name, "parameters": entry.parameters, "score": rounded(entry.score)}
+            for entry in self.ranking
+        ]
+        return {"chosen": self.chosen, "reason": self.reason, "ranking": ranking, "select_by": self.select_by}
+
+
+def choose(entries: Sequence[Entry], select_by: str) -> Choice:
+    """Return the best entry; of equal scores the model with fewer parameters, of equal sizes the first name.
+
+    Args:
+        entries: The candidates that may be chosen; baselines are not among them.
+        select_by: Name of a metric, which tells its direction.
+
+    Raises:
+        DataRefused: There is nobody to choose from.
+    """
+    if not entries:
+        raise DataRefused(
+            "There is no candidate to choose. Expected at least one that is not a baseline. Received: only "
+            "families that serve as a measure. Add a candidate to params.yaml."
+        )
+    sign = primary_called(select_by).sign
+    ranking = tuple(sorted(entries, key=lambda entry: (-sign * entry.score, entry.parameters, entry.name)))
+    best, *others = ranking
+    tied = [entry.name for entry in others if entry.score == best.score]
+    reason = f"{best.name} has the best validation {metric_words(select_by)}: {format_value(best.score)}"
+    if tied:
+        reason += (
+            f", like {', '.join(tied)}; fewest parameters ({best.parameters:,}), then first name, decides"
+        )
+    elif others:
+        reason += f" (next: {others[0].name}, {format_value(others[0].score)})"
+    return Choice(best.name, select_by, reason + ".", ranking)
+
+
+def choose_by_validation(
+    val: Mapping[str, Mapping[str, float]],
+    parameters: Mapping[str, int],
+    select_by: str,
+    anomalies: int | None = None,
+) -> Choice:
+    """Return the choice; where validation cannot tell detectors apart, by how well normal windows come back.
+
+    Validation often holds no labelled anomaly, or so few that finding one is luck, or some that all candidates
+    miss or all find. That says nothing of them, and neither does the size of a network.
+
+    Args:
+        val: Candidate to its metrics on validation.
+        parameters: Candidate to the weights of its model.
+        select_by: The metric asked for.
+        anomalies: Labelled ones in validation; None where the task is another.
+
+    Raises:
+        DataRefused: The metric does not exist for this data, or there is nobody to choose from.
+    """
+    known = [name for name in val if select_by in val[name]]
+    detectors = all(RECONSTRUCTION in own for own in val.values())
+    metric, why = select_by, ""
+    if len(known) < len(val):
+        if not detectors:
+            raise DataRefused(
+                f"evaluate.select_by={select_by} does not exist for this data (metrics of two classes need "
+                f"exactly two). Received: known for {known}. Choose one of "
+                f"{sorted(set.intersection(*(set(own) for own in val.values())))}."
+            )
+        metric, why = RECONSTRUCTION, "Validation has no labelled anomaly"
+    elif detectors and anomalies is not None and anomalies < FEWEST_ANOMALIES:
+        few = f"{anomalies} labelled {'anomaly' if anomalies == 1 else 'anomalies'}"
+        metric, why = RECONSTRUCTION, f"Validation has {few}, fewer than {FEWEST_ANOMALIES}"
+    elif detectors and len(val) > 1 and len({own[select_by] for own in val.values()}) == 1:
+        metric, why = RECONSTRUCTION, "On validation all candidates are equal"
+    choice = choose([Entry(name, val[name][metric], parameters[name]) for name in val], metric)
+    return because(choice, f"{why}, so {select_by} could not choose.") if why else choice
+
+
+def because(choice: Choice, why: str) -> Choice:
+    """Return the choice with a sentence before its reason: why this metric chose and not the one asked for."""
+    return replace(choice, reason=f"{why} {choice.reason}")
 
 
 @dataclass(frozen=True)
@@ -96,7 +216,7 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """Everything the reports show, once the test set was opened.
 
     Attributes:
@@ -118,7 +238,7 @@ class Judgement:
     candidates: dict[str, Candidate]
     baselines: tuple[str, ...]
     spec: OutputSpec
-    rows: JudgedRows
+    rows: EvaluationRows
     measures: Measures
     predictions: dict[str, Predictions]
     test: dict[str, dict[str, Interval]]
@@ -182,7 +302,7 @@ def read_candidate(name: str, family: str, folder: Path, measures: Measures) -> 
     return Candidate(name, family, folder, **files, val=val, point=point)
 
 
-def judge(
+def metrics_with_intervals(
     measures: Measures,
     predictions: Mapping[str, Predictions],
     points: Mapping[str, OperatingPoint],
@@ -218,7 +338,7 @@ def judge(
     return answer
 
 
-def judge_classes(
+def class_metrics_with_intervals(
     y_true: IntArray, probabilities: Predictions, bootstrap: Bootstrap, blocks: DrawnTogether | None = None
 ) -> dict[str, list[Interval | None]]:
     """Return precision, recall and F1 of one candidate, each a list with an interval per class."""
@@ -227,3 +347,58 @@ def judge_classes(
         name: class_intervals(metric, y_true, probabilities, **bootstrap.over(blocks))
         for name, metric in metrics.items()
     }
+
+
+@dataclass(frozen=True)
+class SeriesResult:
+    """What a candidate did in one series.
+
+    Attributes:
+        series: Its name.
+        threshold: Smoothed error above which it raised an alarm.
+        anomalies: Labelled ones that test windows touch.
+        found: How many of those.
+        false_alarms: Events that touch none.
+    """
+
+    series: str
+    threshold: float
+    anomalies: int
+    found: int
+    false_alarms: int
+
+    @property
+    def event_f1(self) -> float | None:
+        """Return F1 of events; None where there was nothing to find and nothing raised."""
+        parts = self.anomalies + self.found + self.false_alarms
+        return 2 * self.found / parts if parts else None
+
+
+def series_results(judgement: Evaluation, candidate: str) -> list[SeriesResult]:
+    """Return what a candidate did in each series that has test windows."""
+    measures = measures_of_anomalies(judgement)
+    timeline, events = measures.timeline, measures.events(judgement.judged(candidate))
+    thresholds = judgement.candidates[candidate].point["thresholds"]
+    anomalies = timeline.series[events.anomaly_windows]
+    false = timeline.series[events.raised[events.false, 0]]
+    return [
+        SeriesResult(
+            series=timeline.names[series],
+            threshold=thresholds.get(timeline.names[series], thresholds[ALL_SERIES]),
+            anomalies=int(np.sum(anomalies == series)),
+            found=int(np.sum(events.found & (anomalies == series))),
+            false_alarms=int(np.sum(false == series)),
+        )
+        for series in np.unique(timeline.series)
+    ]
+
+
+def measures_of_anomalies(judgement: Evaluation) -> AnomalyMeasures:
+    """Return the measures as what they are for this task.
+
+    Raises:
+        TypeError: The task is another.
+    """
+    if not isinstance(judgement.measures, AnomalyMeasures):
+        raise TypeError(f"Expected a judgement of anomalies. Received: task={judgement.spec.task}.")
+    return judgement.measures

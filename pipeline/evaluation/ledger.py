@@ -1,8 +1,8 @@
 """Who was judged on the test set so far: each look makes it a little less a test.
 
-`.millrace/test_ledger.jsonl` gets a line per use (`pipeline.runtime.json_lines`). It is no output of a stage: two clones
+`.millrace/test_ledger.jsonl` gets a line per use (`pipeline.runtime.files`). It is no output of a stage: two clones
 that judge the same model write the same reports, whatever was judged before. What this machine knows and what the
-registry knows are put together by the register stage (`pipeline.versions.test_uses`), so that the count survives a
+registry knows are put together by the register stage (`pipeline.versions.seal`), so that the count survives a
 fresh clone and another machine.
 
 One model counts once, and so does one decision: the other candidates and the baselines are judged in the same
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.runtime import paths
-from pipeline.runtime.json_lines import append_lines, damaged, parsed_lines, read_lines
+from pipeline.runtime.files import append_lines, damaged, parsed_lines, read_lines
 
 LEDGER = paths.STATE_DIR / "test_ledger.jsonl"
 SKETCH_SIZE = 64
@@ -31,7 +31,7 @@ SAME_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Judges:
+class Holdout:
     """The rows that judge, as the ledger knows them.
 
     Attributes:
@@ -45,7 +45,7 @@ class Judges:
     sketch: tuple[str, ...]
 
     @classmethod
-    def of(cls, digest: str, row_keys: Iterable[str]) -> "Judges":
+    def of(cls, digest: str, row_keys: Iterable[str]) -> "Holdout":
         """Return rows that are told apart by these texts, one per row."""
         # As numbers: windows may be millions.
         hashes = np.fromiter(
@@ -54,7 +54,7 @@ class Judges:
         smallest = np.unique(hashes)[:SKETCH_SIZE].tolist()
         return cls(digest, len(hashes), tuple(f"{number:012x}" for number in smallest))
 
-    def shared_with(self, other: "Judges") -> float:
+    def shared_with(self, other: "Holdout") -> float:
         """Return which share of the smaller set's rows is in both, estimated where they are many."""
         if self.digest == other.digest:
             return 1.0
@@ -76,7 +76,7 @@ class Use:
         when: ISO 8601, UTC.
     """
 
-    judges: Judges
+    judges: Holdout
     model_sha256: str
     by: str
     when: str
@@ -94,11 +94,11 @@ def use_of(content: Mapping[str, Any]) -> Use:
         TypeError: The same.
     """
     judges = content["judges"]
-    found = Judges(str(judges["digest"]), int(judges["num_rows"]), tuple(judges["sketch"]))
+    found = Holdout(str(judges["digest"]), int(judges["num_rows"]), tuple(judges["sketch"]))
     return Use(found, str(content["model_sha256"]), str(content["by"]), str(content["when"]))
 
 
-def note_use(judges: Judges, model_sha256: str, by: str, path: Path = LEDGER) -> None:
+def note_use(judges: Holdout, model_sha256: str, by: str, path: Path = LEDGER) -> None:
     """Write down that a model is judged, before it is; the same model on the same rows counts once.
 
     Raises:
@@ -131,7 +131,7 @@ def all_uses(path: Path = LEDGER) -> list[Use]:
     return _parsed(read_lines(path), path)
 
 
-def uses(judges: Judges, path: Path = LEDGER) -> list[Use]:
+def uses(judges: Holdout, path: Path = LEDGER) -> list[Use]:
     """Return the first use of every model on these rows, or on others of which half are the same; oldest first."""
     first: dict[str, Use] = {}
     for use in sorted(all_uses(path), key=lambda use: use.when):
@@ -140,7 +140,7 @@ def uses(judges: Judges, path: Path = LEDGER) -> list[Use]:
     return list(first.values())
 
 
-def sentence(judges: Judges, model_sha256: str, path: Path = LEDGER) -> str:
+def sentence(judges: Holdout, model_sha256: str, path: Path = LEDGER) -> str:
     """Return how used up the test set is, in words."""
     models = [use.model_sha256 for use in uses(judges, path)]
     before = models.index(model_sha256) if model_sha256 in models else len(models)

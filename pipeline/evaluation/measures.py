@@ -1,25 +1,288 @@
-"""What the answers for some rows are measured by: one small agreement, kept by a file per task.
+"""What detectors of anomalies are measured by: their alarms against labelled anomalies."""
 
-`operating_point` is what a model's answers on validation teach about using it: a decision threshold, alarm
-thresholds, or nothing. It travels with the model. `judged` turns predictions, as `prediction.answers` gives
-them, into what the metrics take; `metrics` are functions `f(y_true, judged, weight)`.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.anomaly_measures import AnomalyMeasures
-from pipeline.evaluation.class_measures import ClassMeasures
-from pipeline.evaluation.rows import JudgedRows
-from pipeline.evaluation.value_measures import ValueMeasures
+from pipeline.data.windows import Timeline
+from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
-from pipeline.metrics.anomalies import AlarmRules
-from pipeline.metrics.classification import Metric
-from pipeline.metrics.intervals import DrawnTogether
+from pipeline.metrics.anomalies import (
+    AlarmRules,
+    Events,
+    alarm_scores,
+    alarm_thresholds,
+    checked_scores,
+    find_events,
+)
+from pipeline.metrics.classification import (
+    USUAL_THRESHOLD,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Metric,
+    best_threshold,
+    checked,
+)
+from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, groups_of
+from pipeline.metrics.names import bound_metrics, metrics_of
+from pipeline.metrics.values import checked_values
+from pipeline.runtime.errors import DataRefused
+
+
+@dataclass(frozen=True)
+class AnomalyMeasures:
+    """Keeps the agreement of `pipeline.evaluation.measures`; predictions are errors per window, shape (num_windows,).
+
+    Attributes:
+        timeline: Where the windows stand, and what is labelled.
+        rules: From errors to alarms.
+    """
+
+    timeline: Timeline
+    rules: AlarmRules
+
+    @property
+    def y_true(self) -> BoolArray:
+        """Return which windows hold a labelled step."""
+        return self.timeline.anomalous()
+
+    @property
+    def blocks(self) -> Blocks:
+        """Return blocks as long as windows overlap; anomalies are few, so many resamples may miss them all."""
+        overlapping = -(-self.timeline.length // self.timeline.stride)
+        return replace(blocks_of(self.timeline.segments, overlapping), largest_undefined_share=0.95)
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Return how many anomalies could have been missed."""
+        count = max(1, len(self.timeline.touched()))
+        return {metric.name: count for metric in metrics_of("anomaly") if metric.one_without_error}
+
+    def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
+        """Return the alarm threshold of each series, from errors on its normal windows."""
+        checked_scores(self.y_true, predictions)
+        return {"thresholds": alarm_thresholds(predictions, self.timeline, self.rules)}
+
+    def judged(
+        self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]
+    ) -> npt.NDArray[np.floating]:
+        """Return scores: smoothed errors in units of the threshold of their series."""
+        checked_scores(self.y_true, predictions)
+        return alarm_scores(predictions, self.timeline, point["thresholds"], self.rules)
+
+    def metrics(self, _point: Mapping[str, Any]) -> dict[str, Metric]:
+        """Return every metric of scores; none where nothing is labelled."""
+        if not self.timeline.touched():
+            return {}
+        offered = {"timeline": self.timeline, "merge_steps": self.rules.merge_steps}
+        return bound_metrics("anomaly", offered)
+
+    def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
+        """Return every metric that exists for these windows, and the mean error on the normal ones."""
+        scores = self.judged(predictions, point)
+        found = {
+            name: float(metric(self.y_true, scores, None)) for name, metric in self.metrics(point).items()
+        }
+        normal = np.asarray(predictions, dtype=float)[~self.y_true]
+        found["reconstruction_error"] = float(normal.mean()) if len(normal) else float("nan")
+        return {name: value for name, value in found.items() if np.isfinite(value)}
+
+    def events(self, scores: npt.NDArray[np.floating]) -> Events:
+        """Return what these scores raise, and what of the labelled anomalies they find."""
+        return find_events(scores, self.timeline, self.rules.merge_steps)
+
+
+@dataclass(frozen=True)
+class ClassMeasures:
+    """Keeps the agreement of `pipeline.evaluation.measures`; predictions are probabilities (num_rows, num_classes).
+
+    Attributes:
+        y_true: Class index per row.
+        classes: Names.
+        positive: Of two classes the index of the one that is looked for; else None.
+        num_bins: Of the calibration error.
+        blocks: Groups of rows that are drawn together; None: rows are drawn one by one.
+    """
+
+    y_true: IntArray
+    classes: tuple[str, ...]
+    positive: int | None
+    num_bins: int
+    blocks: Groups | None = None
+
+    @classmethod
+    def of(
+        cls, rows: EvaluationRows, spec: OutputSpec, num_bins: int, positive_class: str | None
+    ) -> "ClassMeasures":
+        """Return the measures of labelled rows.
+
+        Raises:
+            ValueError: A label, or the positive class, is not among the classes.
+        """
+        y_true = rows.class_indices(spec.classes)
+        blocks = groups_of(rows.groups)
+        return cls(y_true, spec.classes, positive_index(spec, positive_class), num_bins, blocks)
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Return how many answers could have been wrong; of F1 of the positive class, how many such there are.
+
+        Groups count, not their rows: what is right for one row of a person tends to be right for all.
+        """
+        counting = [metric for metric in metrics_of("classification") if metric.one_without_error]
+        answers = self._independent(np.ones(len(self.y_true), bool))
+        counts = {metric.name: answers for metric in counting if "positive" not in metric.settings}
+        if self.positive is not None:
+            positives = max(1, self._independent(self.y_true == self.positive))
+            counts |= {metric.name: positives for metric in counting if "positive" in metric.settings}
+        return counts
+
+    def _independent(self, inside: BoolArray) -> int:
+        # One group alone says nothing of others: its rows count, see `Bootstrap.over`.
+        if self.blocks is None or len(self.blocks) == 1:
+            return int(np.sum(inside))
+        return int(self.blocks.effective_number(inside))
+
+    def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
+        """Return the positive class and the threshold chosen for its F1; nothing where there are more classes."""
+        if self.positive is None:
+            return {}
+        y_true, probabilities, _ = checked(self.y_true, predictions)
+        threshold = best_threshold(y_true == self.positive, probabilities[:, self.positive])
+        return {"positive_class": self.classes[self.positive], "threshold": threshold}
+
+    def judged(
+        self, predictions: npt.NDArray[np.floating], _point: Mapping[str, Any]
+    ) -> npt.NDArray[np.floating]:
+        """Return the probabilities as they are, once they are known to be some."""
+        checked(self.y_true, predictions)
+        return predictions
+
+    def metrics(self, point: Mapping[str, Any]) -> dict[str, Metric]:
+        """Return every metric; those of the positive class at the threshold of `point`."""
+        offered = {
+            "num_bins": self.num_bins,
+            "positive": self.positive,
+            "threshold": point.get("threshold", USUAL_THRESHOLD),
+        }
+        return bound_metrics("classification", offered)
+
+    def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
+        """Return every metric of these predictions; NaN where it does not exist for these rows."""
+        return {
+            name: float(metric(self.y_true, predictions, None))
+            for name, metric in self.metrics(point).items()
+        }
+
+
+def positive_index(spec: OutputSpec, positive_class: str | None) -> int | None:
+    """Return the index of the class that is looked for; None where there are not exactly two.
+
+    Args:
+        spec: Classes and how often each is in train.
+        positive_class: Its name; None: the rarer one, of equals the second.
+
+    Raises:
+        DataRefused: There is no class of that name, or there are not two.
+    """
+    if spec.num_classes != 2 and positive_class is None:
+        return None
+    if positive_class is None:
+        return 0 if spec.class_counts[0] < spec.class_counts[1] else 1
+    if positive_class not in spec.classes or spec.num_classes != 2:
+        raise DataRefused(
+            f"data.positive_class must be one of exactly two classes. The data has {list(spec.classes)}. "
+            f"Received: positive_class={positive_class}. Correct it in params.yaml, or set it to null."
+        )
+    return spec.classes.index(positive_class)
+
+
+def said_at(
+    classes: Sequence[str], probabilities: npt.NDArray[np.floating], point: Mapping[str, Any]
+) -> npt.NDArray[np.intp] | None:
+    """Return which class a model says at its operating point; None where that has no threshold.
+
+    Args:
+        classes: Names, in the order of the columns.
+        probabilities: Shape (num_rows, num_classes).
+        point: See `ClassMeasures.operating_point`.
+
+    Returns:
+        Class index per row, shape (num_rows,).
+    """
+    if len(classes) != 2 or point.get("positive_class") not in classes:
+        return None
+    positive = list(classes).index(point["positive_class"])
+    # In doubles, as `positive_f1_score` compares: single precision may fall on the other side of the threshold.
+    reached = np.asarray(probabilities, float)[:, positive] >= point["threshold"]
+    return np.where(reached, positive, 1 - positive)
+
+
+@dataclass(frozen=True)
+class ValueMeasures:
+    """Keeps the agreement of `pipeline.evaluation.measures`; predictions are values in the units of the data.
+
+    Attributes:
+        y_true: Shape (num_rows, num_targets) or (num_rows, horizon, num_targets).
+        deviation: Of each target on train.
+        naive_errors: See `JudgedRows`; None leaves MASE out.
+        blocks: Windows, or groups of rows, that are drawn together.
+    """
+
+    y_true: FloatArray
+    deviation: tuple[float, ...]
+    naive_errors: FloatArray | None = None
+    blocks: DrawnTogether | None = None
+
+    @classmethod
+    def of(cls, rows: EvaluationRows, spec: OutputSpec) -> "ValueMeasures":
+        """Return the measures of rows with targets.
+
+        Raises:
+            ValueError: They have none.
+        """
+        if rows.targets is None:
+            raise ValueError(f"Task {spec.task} needs rows with targets. Run `dvc repro split`.")
+        blocks: DrawnTogether | None = groups_of(rows.groups)
+        if rows.timeline is not None:
+            overlapping = -(-spec.horizon // rows.timeline.stride)
+            blocks = blocks_of(rows.timeline.segments, overlapping)
+        return cls(rows.targets, spec.target_standard_deviation, rows.naive_errors, blocks)
+
+    @property
+    def trials(self) -> dict[str, int]:
+        """Return nothing: no error counts right answers."""
+        return {}
+
+    def operating_point(self, _predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
+        """Return nothing: values are used as they are."""
+        return {}
+
+    def judged(
+        self, predictions: npt.NDArray[np.floating], _point: Mapping[str, Any]
+    ) -> npt.NDArray[np.floating]:
+        """Return the values as they are, once they are known to be finite and as many as rows."""
+        checked_values(self.y_true, predictions)
+        return predictions
+
+    def metrics(self, _point: Mapping[str, Any]) -> dict[str, Metric]:
+        """Return every metric by its name."""
+        metrics = bound_metrics("regression", {"scale": self.deviation, "naive_errors": self.naive_errors})
+        if not np.ptp(self.y_true.reshape(-1, len(self.deviation)), axis=0).any():
+            del metrics["r2"]  # there is no variance to explain
+        return metrics
+
+    def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
+        """Return every metric of these predictions."""
+        return {
+            name: float(metric(self.y_true, predictions, None))
+            for name, metric in self.metrics(point).items()
+        }
+
 
 Predictions = npt.NDArray[np.float32]
 OperatingPoint = Mapping[str, Any]
@@ -72,7 +335,7 @@ class Yardstick:
     alarms: AlarmRules | None = None
 
 
-def measures_of(rows: JudgedRows, spec: OutputSpec, yardstick: Yardstick) -> Measures:
+def measures_of(rows: EvaluationRows, spec: OutputSpec, yardstick: Yardstick) -> Measures:
     """Return what answers for these rows are measured by.
 
     Args:

@@ -1,21 +1,196 @@
-"""What the evaluation writes down for people, DVC and the register stage: JSON and CSV, equal bytes for equal content.
+"""Tables of a search for anomalies: what every candidate found in every series, and the chosen one's events."""
 
-Numbers are rounded to six digits: a test set tells no more, and the last bits of a sum may differ by machine.
-"""
-
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.anomaly_tables import write_anomaly_tables
-from pipeline.evaluation.class_tables import write_class_tables
-from pipeline.evaluation.judgement import Candidate, Judgement
-from pipeline.evaluation.value_tables import write_value_tables
-from pipeline.metrics.intervals import DIGITS, Groups, Interval, rounded
-from pipeline.runtime.files import write_csv, write_json
+import numpy as np
 
-if TYPE_CHECKING:  # it imports Keras, which nothing here needs
+from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, write_npz
+from pipeline.evaluation.judgement import Candidate, Evaluation, measures_of_anomalies, series_results
+from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, write_trained_on
+from pipeline.evaluation.scoring import inputs_of
+from pipeline.inputs.arrays import named, take
+from pipeline.metrics.intervals import DIGITS, Groups, Interval, rounded
+from pipeline.metrics.values import (
+    by_target,
+    errors_by_step,
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
+from pipeline.runtime import paths
+from pipeline.runtime.files import finite, read_json, write_bytes, write_csv, write_json
+
+if TYPE_CHECKING:
     from pipeline.evaluation.codes import CodesComparison
+
+
+def write_anomaly_tables(folder: Path, judgement: Evaluation) -> None:
+    """Write per_series.csv of all candidates and events.csv of the chosen one."""
+    columns = ["candidate", "series", "threshold", "anomalies", "found", "false_alarms", "event_f1"]
+    write_csv(folder / "per_series.csv", columns, _per_series(judgement, list(judgement.candidates)))
+    write_csv(folder / "events.csv", ["series", "first_step", "last_step", "outcome"], _events(judgement))
+
+
+def _per_series(judgement: Evaluation, names: Sequence[str]) -> Iterable[list[Any]]:
+    for name in names:
+        for result in series_results(judgement, name):
+            f1 = result.event_f1
+            counts = [result.anomalies, result.found, result.false_alarms]
+            threshold = float(f"{result.threshold:.{DIGITS}g}")
+            yield [name, result.series, threshold, *counts, "" if f1 is None else round(f1, DIGITS)]
+
+
+def _events(judgement: Evaluation) -> Iterable[list[Any]]:
+    measures = measures_of_anomalies(judgement)
+    timeline, events = measures.timeline, measures.events(judgement.judged(judgement.choice.chosen))
+    found = []
+    for (first, last), false in zip(events.raised, events.false, strict=True):
+        end = int(timeline.starts[last]) + timeline.length - 1
+        outcome = "false alarm" if false else "found an anomaly"
+        found.append([timeline.names[timeline.series[first]], int(timeline.starts[first]), end, outcome])
+    for ((series, first, end), _), seen in zip(timeline.touched(), events.found, strict=True):
+        if not seen:
+            found.append([timeline.names[series], first, end - 1, "missed anomaly"])
+    return sorted(found)
+
+
+NUM_GOLDEN = 16
+"""Inputs whose predictions travel with the model, to prove elsewhere that it still gives them."""
+
+
+def write_best(folder: Path, judgement: Evaluation, test: EvaluationRows, card: Mapping[str, Any]) -> None:
+    """Write the chosen model and its papers; card.json comes last and makes the folder complete.
+
+    Args:
+        folder: Gets model.keras, settings.json, state.json, trained_on.parquet, golden.npz (arrays by the
+            names of the model's inputs, and `predictions`), test_predictions.npy,
+            baseline_<name>_predictions.npy and card.json.
+        judgement: Of the evaluation that chose it.
+        test: The test rows.
+        card: Content of card.json.
+
+    Raises:
+        ValueError: A number in it is not finite.
+    """
+    finite(dict(card), "card.json")
+    chosen = judgement.chosen
+    for name in ("model.keras", "settings.json"):
+        write_bytes(folder / name, (chosen.folder / name).read_bytes())
+    state = read_json(paths.FEATURES_STATE, "features")
+    write_json(folder / "state.json", state)
+    write_trained_on(folder / TRAINED_ON, windowed=bool(state.get("windows")))
+    _write_golden(folder, chosen.family, test)
+    _write_array(folder / "test_predictions.npy", judgement.answers)
+    for name in judgement.baselines:
+        _write_array(folder / f"baseline_{name}_predictions.npy", judgement.predictions[name])
+    write_json(folder / "card.json", card)
+
+
+def _write_golden(folder: Path, family: str, test: EvaluationRows) -> None:
+    """Write a few test inputs and what the model in `folder` answers.
+
+    Predicted as the check will do it, these inputs alone in one batch: the last bits depend on the batch.
+    """
+    few = np.unique(np.linspace(0, len(test.rows) - 1, NUM_GOLDEN).astype(np.int64))
+    inputs = named(take(inputs_of(family, "test"), test.rows[few]))
+    answers = golden_answers(folder / "model.keras", folder, inputs)
+    write_npz(folder / "golden.npz", {**inputs, GOLDEN_ANSWERS: answers})
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_class_tables(folder: Path, judgement: Evaluation) -> None:
+    """Write per_class.csv, confusion.csv and mistakes.csv of the chosen candidate."""
+    write_csv(folder / "per_class.csv", *_per_class(judgement))
+    write_csv(folder / "confusion.csv", ["actual", "predicted"], _confusion(judgement))
+    columns = ["sample_id", "actual", "predicted", "probability_of_predicted", "probability_of_actual"]
+    write_csv(folder / "mistakes.csv", columns, _mistakes(judgement))
+
+
+def _per_class(judgement: Evaluation) -> tuple[list[str], list[list[Any]]]:
+    """Return columns and rows; a cell without a value (no such example) stays empty."""
+    parts = ("value", "low", "high")
+    columns = ["class", "test_examples"]
+    for name in judgement.per_class:
+        columns += [name, f"{name}_low", f"{name}_high"]
+    rows: list[list[Any]] = []
+    for index, label in enumerate(judgement.classes):
+        row: list[Any] = [label, int(np.sum(judgement.y_true == index))]
+        for intervals in judgement.per_class.values():
+            interval = intervals[index]
+            row += ["", "", ""] if interval is None else [interval.rounded()[part] for part in parts]
+        rows.append(row)
+    return columns, rows
+
+
+def _confusion(judgement: Evaluation) -> Iterable[list[str]]:
+    for actual, predicted in zip(judgement.y_true, judgement.answers.argmax(axis=1), strict=True):
+        yield [judgement.classes[actual], judgement.classes[predicted]]
+
+
+def _mistakes(judgement: Evaluation) -> Iterable[list[Any]]:
+    for row in judgement.mistakes():
+        answers, actual = judgement.answers[row], judgement.y_true[row]
+        predicted = answers.argmax()
+        yield [
+            judgement.rows.sample_ids[row],
+            judgement.classes[actual],
+            judgement.classes[predicted],
+            round(float(answers[predicted]), DIGITS),
+            round(float(answers[actual]), DIGITS),
+        ]
+
+
+MOST_PREDICTIONS = 20_000
+"""Rows of predictions.csv; of more examples the first are written."""
+
+
+def write_value_tables(folder: Path, judgement: Evaluation) -> None:
+    """Write per_target.csv and predictions.csv of the chosen candidate, and errors_by_step.csv of all.
+
+    Errors by step are in units of each target's deviation on train, so that targets of different size count
+    alike; everything else is in the units of the data.
+    """
+    metrics = {
+        "root_mean_squared_error": root_mean_squared_error,
+        "mean_absolute_error": mean_absolute_error,
+        "r2": r2_score,
+    }
+    truth, predicted = by_target(judgement.y_true), by_target(judgement.answers.astype(float))
+    rows = []
+    for index, target in enumerate(judgement.spec.targets):
+        pair = truth[..., index : index + 1], predicted[..., index : index + 1]
+        values = [float(metric(*pair, None)) for metric in metrics.values()]
+        rows.append([target, *("" if np.isnan(value) else round(value, DIGITS) for value in values)])
+    write_csv(folder / "per_target.csv", ["target", *metrics], rows)
+    columns = ["sample_id", "step", "target", "actual", "predicted"]
+    write_csv(folder / "predictions.csv", columns, _predictions(judgement, truth, predicted))
+    if judgement.spec.horizon > 1:
+        write_csv(folder / "errors_by_step.csv", ["candidate", "step", "error"], _errors_by_step(judgement))
+
+
+def _predictions(judgement: Evaluation, truth: np.ndarray, predicted: np.ndarray) -> Iterable[list[Any]]:
+    per_example = truth[0].size
+    shown = max(1, MOST_PREDICTIONS // per_example)
+    for row, sample_id in enumerate(judgement.rows.sample_ids[:shown]):
+        for (step, target), actual in np.ndenumerate(truth[row]):
+            said = round(float(predicted[row, step, target]), DIGITS)
+            name = judgement.spec.targets[target]
+            yield [sample_id, step + 1, name, round(float(actual), DIGITS), said]
+
+
+def _errors_by_step(judgement: Evaluation) -> Iterable[list[Any]]:
+    for name, answers in judgement.predictions.items():
+        errors = errors_by_step(judgement.y_true, answers, judgement.spec.target_standard_deviation)
+        yield from ([name, step + 1, round(float(error), DIGITS)] for step, error in enumerate(errors))
+
 
 CURVE_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """Of these a curve has what the task has."""
@@ -27,7 +202,7 @@ TASK_TABLES = {
 }
 
 
-def write_tables(folder: Path, judgement: Judgement, codes: "CodesComparison | None") -> None:
+def write_tables(folder: Path, judgement: Evaluation, codes: "CodesComparison | None") -> None:
     """Write candidates.json, learning_curves.csv, codes.json, and the tables of the task.
 
     Args:
@@ -44,7 +219,7 @@ def write_tables(folder: Path, judgement: Judgement, codes: "CodesComparison | N
         write_json(folder / "codes.json", codes.as_json())
 
 
-def summary(judgement: Judgement, codes: "CodesComparison | None") -> dict[str, Any]:
+def summary(judgement: Evaluation, codes: "CodesComparison | None") -> dict[str, Any]:
     """Return the content of metrics.json: few numbers, nested, as `dvc metrics show` and MLflow show them.
 
     Args:
@@ -72,7 +247,7 @@ def summary(judgement: Judgement, codes: "CodesComparison | None") -> dict[str, 
     return content
 
 
-def card(judgement: Judgement, confidence: float) -> dict[str, Any]:
+def card(judgement: Evaluation, confidence: float) -> dict[str, Any]:
     """Return what travels with the model: what it is, how it was chosen, how it was judged.
 
     Args:
@@ -102,7 +277,7 @@ def card(judgement: Judgement, confidence: float) -> dict[str, Any]:
     }
 
 
-def _candidate_row(judgement: Judgement, name: str) -> dict[str, Any]:
+def _candidate_row(judgement: Evaluation, name: str) -> dict[str, Any]:
     candidate = judgement.candidates[name]
     return {
         "baseline": name in judgement.baselines,
@@ -126,7 +301,7 @@ def _baseline_val(candidate: Candidate) -> dict[str, float]:
     }
 
 
-def _curves(judgement: Judgement, columns: list[str]) -> Iterable[list[Any]]:
+def _curves(judgement: Evaluation, columns: list[str]) -> Iterable[list[Any]]:
     for name, candidate in judgement.candidates.items():
         for epoch in candidate.history["epochs"]:
             yield [name, epoch["epoch"], *(round(epoch[column], DIGITS) for column in columns)]

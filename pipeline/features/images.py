@@ -18,12 +18,13 @@ from skimage.color import rgb2gray, rgb2hsv
 from skimage.feature import graycomatrix, graycoprops, hog, local_binary_pattern
 from skimage.filters import sobel
 
-from pipeline.data.splits import SplitTable
+from pipeline.data.samples import SplitTable
 from pipeline.features.limits import cells_per_block, feature_problems
-from pipeline.preprocessing.statistics import feature_statistics, image_statistics
+from pipeline.preprocessing.statistics import feature_statistics, train_image_statistics
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import atomic_path, reserve
-from pipeline.runtime.stage import DataRefused, die_with_parent
+from pipeline.runtime.processes import die_with_parent
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -90,7 +91,7 @@ def write_image_features(
         workers=workers,
         on_rows=lambda rows: progress.advance(task, rows),
     )
-    pixels = image_statistics(images, train_rows)
+    pixels = train_image_statistics(images, train_rows)
     handmade = feature_statistics(np.load(paths.FEATURES_NPY, mmap_mode="r"), train_rows)
     return {
         "image": {

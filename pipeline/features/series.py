@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.samples import SampleRows
-from pipeline.data.splits import SplitTable
+from pipeline.data.samples import SampleRows, SplitTable
 from pipeline.data.windows import find_windows
 from pipeline.preprocessing.series import Scaling, SeriesScaler, fit_scaler, steps_of, write_series
 from pipeline.preprocessing.side import (
@@ -21,7 +20,7 @@ from pipeline.preprocessing.side import (
 )
 from pipeline.preprocessing.texts import most_frequent
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 NAMED = 5
 """Samples that a message names."""

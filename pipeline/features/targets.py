@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.splits import SplitTable
+from pipeline.data.samples import SplitTable
 from pipeline.preprocessing.statistics import exact_statistics
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 TARGET = "target"
 """What the number is called that regression over whole samples predicts."""

@@ -15,8 +15,8 @@ import numpy as np
 from pipeline.data.samples import texts
 from pipeline.preprocessing.texts import FIRST_ID, UNKNOWN_ID, Tokenizer, Unit, fit_bag, fit_tokenizer
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import atomic_path, reserve
-from pipeline.runtime.stage import DataRefused, InputMissing
 
 CHUNK_TEXTS = 2048
 VECTORS_NPY = paths.FEATURES_DIR / "vectors.npy"

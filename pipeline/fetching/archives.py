@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from pipeline.runtime.errors import DataRefused, NotPermitted
 from pipeline.runtime.files import CHUNK_BYTES
-from pipeline.runtime.stage import DataRefused, NotPermitted
 
 MAX_RATIO = 100
 """Bytes out per byte in. Pictures and tables stay below 20; a bomb of zeros reaches 1,000."""

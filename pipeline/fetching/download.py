@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from pipeline.runtime.errors import DataRefused, InputMissing, NotPermitted, ServiceDown
 from pipeline.runtime.files import atomic_path
-from pipeline.runtime.stage import DataRefused, InputMissing, NotPermitted, ServiceDown
 
 if TYPE_CHECKING:
     from rich.console import Console

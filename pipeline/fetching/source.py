@@ -1,9 +1,6 @@
-"""`data/source.json`: what the data is, in git, so that every clone works on the same bytes.
+"""The option by which commands that read data limit how much of it they take."""
 
-Written by `millrace init` and `millrace refresh` only, after a complete, verified read.
-"""
-
-import os
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -12,8 +9,21 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import read_json, write_json
-from pipeline.runtime.strict_yaml import ParamsError, convert
+from pipeline.runtime.strict_yaml import convert
+
+
+def add_size_limit(parser: argparse.ArgumentParser) -> None:
+    """Add `--max-gib`, of downloads and of what archives unpack to."""
+    text = "largest download, and largest unpacked archive, in GiB (default: 20)"
+    parser.add_argument("--max-gib", type=float, default=20.0, help=text)
+
+
+def max_bytes(options: argparse.Namespace) -> int:
+    """Return the limit in bytes."""
+    return int(options.max_gib * 2**30)
+
 
 Payload = Literal["image", "text", "series"]
 KINDS: dict[str, Payload] = {
@@ -128,11 +138,6 @@ def location_problems(kind: str, location: Literal["bundled"] | Location) -> lis
     if location.url is not None:
         problems += _url_problems(location.url)
     return problems
-
-
-def stored_path(path: Path, root: Path) -> str:
-    """Return how a path stands in data/source.json: as typed if absolute, else relative to `root`."""
-    return str(path) if path.is_absolute() else os.path.relpath(path.absolute(), root)
 
 
 def _bundled_message(kind: str, location: Literal["bundled"] | Location) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.formats.number_cells import label_text, numbers
+from pipeline.formats.cells import label_text, numbers
 from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown, without_padding
 
 ATTRIBUTE = re.compile(r"@attribute\s+('[^']*'|\"[^\"]*\"|\S+)\s+(.*)", re.IGNORECASE)

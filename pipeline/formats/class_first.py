@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.formats.number_cells import label_text, numbers
+from pipeline.formats.cells import label_text, numbers
 from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown, without_padding
 
 MISSING = frozenset(["NaN", "nan", "?"])

@@ -39,7 +39,7 @@ from pipeline.formats.text_file import (
     encoding_of,
     lines,
 )
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 Quoting = Literal["minimal", "none"]
 DelimiterOption = Literal["auto", "comma", "tab", "semicolon", "pipe"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 LIMIT = 20
 """Reading stops here: a file with so many problems is read by the wrong rules, and says nothing new."""

@@ -31,7 +31,7 @@ from pipeline.formats.delimited import (
 )
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import EncodingOption, lines
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 FormatOption = Literal["auto", "csv", "tsv", "jsonl", "parquet"]

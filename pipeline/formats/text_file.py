@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Literal, NamedTuple
 
 from pipeline.formats.problems import Problems, shown
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 Encoding = Literal["utf-8", "cp1252", "latin-1"]
 EncodingOption = Literal["auto", "utf-8", "cp1252", "latin-1"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.formats.number_cells import is_number, label_text, numbers
+from pipeline.formats.cells import is_number, label_text, numbers
 from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
 
 ALIASES = {"dimension": "dimensions"}

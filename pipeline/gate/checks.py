@@ -6,18 +6,36 @@ exactly as by Holm's method, whose first step it is. Where examples come in grou
 only a slice that is a group is about its own examples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 from scipy import stats
 
-from pipeline.gate.opponents import gains
-from pipeline.gate.question import GROUP, BoolArray, Check, Contender, Question, Rules, met
-from pipeline.metrics.intervals import DrawnTogether, Groups, Interval, bootstrap_weights
-from pipeline.metrics.names import shown
-from pipeline.metrics.paired import difference_bounds, grouped_difference_bounds, students_reach
+from pipeline.evaluation.rows import EvaluationRows
+from pipeline.gate.question import GROUP, BoolArray, Check, Question, Rules, ScoredModel, Truth, gains, met
+from pipeline.metrics.classification import check_finite, check_probabilities
+from pipeline.metrics.intervals import (
+    DrawnTogether,
+    Groups,
+    Interval,
+    bootstrap_weights,
+    difference_interval,
+    few_groups,
+    metric_intervals,
+    num_units,
+)
+from pipeline.metrics.names import format_value, primary_called
+from pipeline.metrics.paired import (
+    difference_bounds,
+    grouped_difference_bounds,
+    honest_confidence,
+    students_reach,
+)
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing
 
 MOST_SHOWN = 20
 """Rows of classes and slices in a decision, the worst; the rest is counted. A registry takes no longer texts."""
@@ -86,7 +104,7 @@ def _parts(question: Question, rules: Rules) -> list[Part]:
 
 
 def _judged(
-    question: Question, champion: Contender, parts: list[Part], rules: Rules
+    question: Question, champion: ScoredModel, parts: list[Part], rules: Rules
 ) -> Iterator[tuple[Check, float]]:
     """Yield a check per part, and by how much the upper end lies above a fall."""
     tail = rules.tail / max(len(parts), 1)
@@ -107,7 +125,7 @@ def _reach(part: Part, error: float, tail: float) -> float:
     return float(stats.norm.ppf(1 - tail)) * error
 
 
-def _right_answers(question: Question, champion: Contender, part: Part, tail: float) -> tuple[Check, float]:
+def _right_answers(question: Question, champion: ScoredModel, part: Part, tail: float) -> tuple[Check, float]:
     """Judge by the share of right answers, which of a class is its recall."""
     y_true, count = question.y_true[part.inside], int(part.inside.sum())
     right, before = ((model.said[part.inside] == y_true) for model in (question.challenger, champion))
@@ -116,13 +134,13 @@ def _right_answers(question: Question, champion: Contender, part: Part, tail: fl
     else:
         ours, theirs = int(np.sum(right & ~before)), int(np.sum(before & ~right))
         found = difference_bounds(ours, theirs, count, tail)
-    expected = f"right answers fall by no more than {shown(part.tolerance)}"
-    received = f"from {shown(before.mean())} to {shown(right.mean())} on {count} examples"
+    expected = f"right answers fall by no more than {format_value(part.tolerance)}"
+    received = f"from {format_value(before.mean())} to {format_value(right.mean())} on {count} examples"
     return _check(part.name, expected, received, found, part.tolerance)
 
 
 def _values(
-    question: Question, champion: Contender, part: Part, reach: float, rules: Rules
+    question: Question, champion: ScoredModel, part: Part, reach: float, rules: Rules
 ) -> tuple[Check, float]:
     """Judge by the primary metric, whose interval reaches so far to each side.
 
@@ -131,8 +149,10 @@ def _values(
     after, before = (_on(model, question, part.inside) for model in (question.challenger, champion))
     upward = rules.primary.higher_is_better
     tolerance = part.tolerance if upward else part.tolerance * before
-    words = f"{rules.primary.words} {'falls' if upward else 'rises'} by no more than {shown(tolerance)}"
-    received = f"from {shown(before)} to {shown(after)} on {int(part.inside.sum())} examples"
+    words = (
+        f"{rules.primary.words} {'falls' if upward else 'rises'} by no more than {format_value(tolerance)}"
+    )
+    received = f"from {format_value(before)} to {format_value(after)} on {int(part.inside.sum())} examples"
     value = rules.primary.sign * (after - before)
     if not np.isfinite([value, reach, tolerance]).all():
         return Check(part.name, "failed", words, "no such value on these examples"), 0.0
@@ -146,7 +166,7 @@ def _check(name: str, expected: str, received: str, found: Interval, tolerance: 
 
 
 def _standard_errors(
-    question: Question, champion: Contender, parts: list[Part], rules: Rules, blocks: DrawnTogether | None
+    question: Question, champion: ScoredModel, parts: list[Part], rules: Rules, blocks: DrawnTogether | None
 ) -> list[float]:
     """Return the bootstrap standard error of the difference on each part.
 
@@ -172,5 +192,220 @@ def _spread(values: npt.NDArray[np.floating]) -> float:
     return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
 
 
-def _on(model: Contender, question: Question, inside: BoolArray) -> float:
+def _on(model: ScoredModel, question: Question, inside: BoolArray) -> float:
     return float(model.metric(question.y_true, model.predictions, np.asarray(inside, dtype=float)))
+
+
+CALIBRATION = "expected_calibration_error"
+MIB = 1 << 20
+
+
+def floors(question: Question, rules: Rules) -> Iterator[Check]:
+    """Yield one check per floor; a metric that does not exist for these examples is a failure."""
+    for name, bound in sorted((rules.floors or {}).items()):
+        metric = primary_called(name)
+        upward = metric.higher_is_better
+        expected = f"{'lower end at least' if upward else 'upper end at most'} {format_value(bound)}"
+        title = f"{'floor' if upward else 'ceiling'} of {metric.words}"
+        try:
+            found = _value(question, rules, name)
+        except (KeyError, ValueError):
+            yield Check(title, "failed", expected, "no such value for these examples")
+            continue
+        holds = found.low >= bound if upward else found.high <= bound
+        yield Check(title, met(holds), expected, _range(found), found)
+
+
+def calibration(question: Question, rules: Rules) -> Iterator[Check]:
+    """Yield whether the expected calibration error rises against the champion's by more than the budget."""
+    champion = question.champion
+    if champion is None or rules.calibration_budget is None:
+        return
+    title, expected = (
+        "calibration",
+        f"error no more than {format_value(rules.calibration_budget)} above champion's",
+    )
+    if any(CALIBRATION not in model.metrics for model in (question.challenger, champion)):
+        yield Check(title, "failed", expected, "no such value for these examples")
+        return
+    confidence = rules.confidence
+    if isinstance(question.blocks, Groups):  # few, unlike rows
+        confidence = honest_confidence(confidence, num_units(len(question.y_true), question.blocks))
+    rise = difference_interval(
+        question.challenger.metrics[CALIBRATION],
+        question.y_true,
+        question.challenger.predictions,
+        champion.predictions,
+        resamples=rules.resamples,
+        confidence=confidence,
+        seed=rules.seed,
+        blocks=question.blocks,
+        metric_other=champion.metrics[CALIBRATION],
+    )
+    yield Check(title, met(rise.low <= rules.calibration_budget), expected, _range(rise, "+"), rise)
+
+
+def size_and_latency(question: Question, rules: Rules) -> Iterator[Check]:
+    """Yield whether file and single prediction stay in budget; what could not be measured is a failure.
+
+    The measured time is not written down: it differs from run to run, and equal decisions have equal bytes.
+    """
+    if rules.max_size_mib is not None:
+        size = question.size_bytes
+        received = "not measured" if size is None else f"{size / MIB:.2f} MiB"
+        holds = size is not None and size <= rules.max_size_mib * MIB
+        yield Check("size of the model", met(holds), f"at most {rules.max_size_mib:g} MiB", received)
+    if rules.max_latency_ms is not None:
+        latency = question.latency_ms
+        holds = latency is not None and latency <= rules.max_latency_ms
+        received = "not measured" if latency is None else "within it" if holds else "slower"
+        expected = f"median of a single prediction at most {rules.max_latency_ms:g} ms"
+        yield Check("latency", met(holds), expected, received)
+
+
+def _value(question: Question, rules: Rules, name: str) -> Interval:
+    challenger = question.challenger
+    (interval,) = metric_intervals(
+        {name: challenger.metrics[name]},
+        question.y_true,
+        challenger.predictions,
+        resamples=rules.resamples,
+        confidence=honest_confidence(rules.confidence, num_units(len(question.y_true), question.blocks)),
+        seed=rules.seed,
+        blocks=question.blocks,
+        trials=question.trials,
+    ).values()
+    return interval
+
+
+def _range(found: Interval, sign: str = "") -> str:
+    low, high = format_value(found.low, sign=sign), format_value(found.high, sign=sign)
+    return f"{format_value(found.value, sign=sign)} ({low} to {high})"
+
+
+def obstacles(question: Question, rules: Rules) -> list[str]:
+    """Return why the models of a question cannot be compared, in words; empty if they can."""
+    y_true, challenger = question.y_true, question.challenger
+    problems = []
+    if len(y_true) < rules.rows:
+        problems.append(f"{len(y_true)} examples are too few to judge by; at least {rules.rows} are needed.")
+    if few := few_groups(question.blocks):
+        problems.append(few)
+    if not question.baselines:
+        problems.append("There is no baseline to compare with, so nothing shows that it learned.")
+    for model in (challenger, *question.opponents):
+        problems += _flaws(y_true, model)
+        if list(model.classes) != list(challenger.classes):
+            problems.append(_difference("classes", model, challenger, model.classes, challenger.classes))
+        if list(model.sample_ids) != list(challenger.sample_ids):
+            problems.append(f"{model.name} and {challenger.name} were not scored on the same examples.")
+    return problems
+
+
+def same_answers(question: Question) -> str:
+    """Return in words that challenger and champion answer alike everywhere; "" if they do not.
+
+    Equal probabilities that another threshold makes better or worse are other answers.
+    """
+    champion, challenger = question.champion, question.challenger
+    if champion is None or not np.array_equal(champion.predictions, challenger.predictions):
+        return ""
+    values = [model.metric(question.y_true, model.predictions, None) for model in (challenger, champion)]
+    if values[0] != values[1]:
+        return ""
+    return (
+        f"{challenger.name} answers every one of {len(question.y_true)} examples exactly as {champion.name} does: "
+        "a model compared with itself proves nothing."
+    )
+
+
+def _flaws(y_true: Truth, model: ScoredModel) -> list[str]:
+    """Return what is wrong with one model's answers alone."""
+    expected = (len(y_true), len(model.classes)) if len(model.classes) else y_true.shape
+    if model.predictions.shape != expected or len(model.sample_ids) != len(y_true):
+        received = f"{model.predictions.shape} for {len(model.sample_ids)} sample ids"
+        return [f"{model.name} must answer in shape {expected}, one row per example. Received: {received}."]
+    try:
+        if len(model.classes):
+            check_probabilities(model.predictions, model.name)
+        else:
+            check_finite(model.predictions, model.name)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _difference(
+    what: str, one: ScoredModel, other: ScoredModel, first: Sequence[str], second: Sequence[str]
+) -> str:
+    only = sorted(set(first) ^ set(second))
+    detail = f"only one of them knows {', '.join(only)}" if only else "same names, another order"
+    return f"{one.name} and {other.name} have different {what}: {detail}."
+
+
+SIDE_PREFIX = "side."
+BINS = 4
+"""Of numbers, with as many test rows each; a column of no more different numbers is taken value by value."""
+MISSING = "missing"
+
+
+class UnknownSlice(ValueError):
+    """The samples have no such column."""
+
+
+def slice_masks(columns: Sequence[str], rows: EvaluationRows) -> dict[str, BoolArray]:
+    """Return `column=value` to which rows are in that slice, shape (num_rows,).
+
+    Args:
+        columns: `group`, or names of side columns.
+        rows: Test rows; of windows each belongs where its series does.
+
+    Raises:
+        UnknownSlice: There is no such column; says which there are.
+        InputMissing: There is no table of samples.
+    """
+    samples = rows.rows if rows.timeline is None else rows.timeline.series
+    masks: dict[str, BoolArray] = {}
+    for column, values in _read(columns).items():
+        names = _names([values[sample] for sample in samples])
+        for name in sorted(set(names.tolist())):
+            masks[f"{column}={name}"] = names == name
+    return masks
+
+
+def _read(columns: Sequence[str]) -> dict[str, list[str | float | None]]:
+    """Return the values of each column in order of row."""
+    if not columns:
+        return {}
+    if not paths.SAMPLES_PARQUET.is_file():
+        raise InputMissing(f"{paths.SAMPLES_PARQUET} does not exist. Run `dvc repro ingest`.")
+    stored = pq.read_schema(paths.SAMPLES_PARQUET).names
+    known = {name.removeprefix(SIDE_PREFIX): name for name in stored if name.startswith(SIDE_PREFIX)}
+    known[GROUP] = GROUP
+    unknown = [name for name in columns if known.get(name) not in stored]
+    if unknown:
+        raise UnknownSlice(
+            f"register.slices names columns that the samples do not have. Expected some of {sorted(known)}. "
+            f"Received: {unknown}. Correct it in params.yaml."
+        )
+    chosen = [known[name] for name in columns]
+    table = pq.read_table(paths.SAMPLES_PARQUET, columns=["row", *chosen]).sort_by("row")
+    return {name: table[stored_as].to_pylist() for name, stored_as in zip(columns, chosen, strict=True)}
+
+
+def _names(values: Sequence[str | float | None]) -> npt.NDArray[np.object_]:
+    """Return the name of the slice that each value belongs to."""
+    numbers = np.array([value for value in values if isinstance(value, float) and np.isfinite(value)])
+    distinct = np.unique(numbers)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1))) if len(distinct) > BINS else None
+    return np.array([_name(value, edges) for value in values], dtype=object)
+
+
+def _name(value: str | float | None, edges: npt.NDArray[np.floating] | None) -> str:
+    if value is None or value == "" or (isinstance(value, float) and not np.isfinite(value)):
+        return MISSING
+    if edges is None or isinstance(value, str):
+        return value if isinstance(value, str) else f"{value:g}"
+    # Closed above, so that the largest number has a bin.
+    place = int(np.clip(np.searchsorted(edges, value) - 1, 0, len(edges) - 2))
+    return f"{edges[place]:g}..{edges[place + 1]:g}"

@@ -7,28 +7,18 @@ most (1 - confidence) / 2. Floors, classes, slices, calibration, size and latenc
 be compared (NaN, other rows, other classes, too few rows, itself) is refused, never promoted.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from pipeline.gate.checks import falls
-from pipeline.gate.gate_limits import calibration, floors, size_and_latency
-from pipeline.gate.gate_obstacles import obstacles, same_answers
+from pipeline.gate.checks import calibration, falls, floors, obstacles, same_answers, size_and_latency
 from pipeline.gate.opponents import improvements, mcnemar
-from pipeline.gate.question import SMALLEST_NUMBER_OF_ROWS, Check, Contender, Question, Rules
+from pipeline.gate.question import Check, Question, Rules
 from pipeline.metrics.intervals import Interval
-
-__all__ = [
-    "SMALLEST_NUMBER_OF_ROWS",
-    "Check",
-    "Contender",
-    "Decision",
-    "Question",
-    "Rules",
-    "decide",
-    "refusal",
-    "unchanged",
-]
+from pipeline.provenance.origin import Committed
+from pipeline.runtime import paths
+from pipeline.runtime.files import content_key, fsync_dir, remove_leftovers, write_text
 
 MOST_REASONS = 5
 """Of failed checks beside the opponents; the rest stands in the table."""
@@ -63,14 +53,14 @@ def decide(question: Question, rules: Rules) -> Decision:
         return unchanged(challenger.name)
     found = obstacles(question, rules)
     if found:
-        return refusal(*found)
+        return refused(*found)
     try:
         compared = improvements(question, rules)
     except ValueError as error:  # the metric does not exist for these examples
-        return refusal(str(error))
+        return refused(str(error))
     itself = same_answers(question)
     if itself:
-        return refusal(itself)
+        return refused(itself)
     checks = [item.check for item in compared]
     reasons = [item.sentence for item in compared]
     if champion and challenger.classes:
@@ -103,7 +93,132 @@ def unchanged(name: str, promoted_for: Sequence[str] = ()) -> Decision:
     return Decision("unchanged", (f"{name} is the champion already: the same model file.", *promoted_for))
 
 
-def refusal(*reasons: str) -> Decision:
+def refused(*reasons: str) -> Decision:
     """Return the refusal of what cannot be compared."""
     checks = tuple(Check("can be compared", "failed", "nothing in the way", reason) for reason in reasons)
     return Decision("refused", reasons, checks=checks)
+
+
+def decision_key(
+    model_sha256: str,
+    test_digest: str,
+    rules: Rules,
+    baselines: Mapping[str, str],
+    judged_by: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a digest of what a decision is about; equal keys ask the same question.
+
+    Args:
+        model_sha256: Of the model in question.
+        test_digest: Of all that judges, see `pipeline.evaluation.scoring.scored_digest`.
+        rules: How strict the gate is.
+        baselines: Name of each baseline to the sha256 of its model.
+        judged_by: How answers become metrics: bins, positive class, rules of alarms, thresholds.
+    """
+    return content_key([model_sha256, test_digest, asdict(rules), baselines, dict(judged_by or {})])
+
+
+def decision_content(
+    decision: Decision,
+    *,
+    key: str,
+    candidate: str,
+    model_sha256: str,
+    opponent_sha256: str,
+    rules: Rules,
+    num_rows: int,
+    rows_left_out: int,
+) -> dict[str, Any]:
+    """Return a decision as JSON content.
+
+    Args:
+        decision: What the gate said.
+        key: See `decision_key`.
+        candidate: Name of the chosen candidate.
+        model_sha256: Of its file.
+        opponent_sha256: Of the champion's file at that moment; "" if there was none.
+        rules: Under which it was made.
+        num_rows: How many test rows it rests on.
+        rows_left_out: How many test rows one of the models was trained on or chosen by.
+    """
+    return {
+        "candidate": candidate,
+        "champion_before": opponent_sha256,
+        "checks": [check.as_json() for check in decision.checks],
+        "decision": decision.verdict,
+        "differences": {name: interval.rounded() for name, interval in decision.differences.items()},
+        "key": key,
+        "model_sha256": model_sha256,
+        "reasons": list(decision.reasons),
+        "rules": asdict(rules) | {"slices": list(rules.slices)},
+        "test_rows": num_rows,
+        "test_rows_left_out": rows_left_out,
+    }
+
+
+def still_holds(
+    recorded: Mapping[str, Any] | None, key: str, model_sha256: str, champion_sha256: str, *, applied: bool
+) -> bool:
+    """Return whether a recorded decision answers the question asked now.
+
+    It does after a crash (written down, perhaps not carried out yet) and when nothing has changed since. It
+    does not once somebody else became champion. A model that was held is judged anew: the gate's own word was
+    not kept.
+
+    Args:
+        recorded: Content of an earlier decision, or None.
+        key: Of the present question.
+        model_sha256: Of the model in question.
+        champion_sha256: Of the present champion, "" if there is none.
+        applied: Whether the recorded decision was carried out.
+    """
+    if recorded is None or recorded["key"] != key or recorded["decision"] == "held":
+        return False
+    if _contradicts_itself(recorded):
+        return False
+    if recorded["decision"] == "refused":
+        return bool(champion_sha256 == recorded["champion_before"])
+    return champion_sha256 == model_sha256 or (not applied and champion_sha256 == recorded["champion_before"])
+
+
+def _contradicts_itself(recorded: Mapping[str, Any]) -> bool:
+    """Return whether a promotion carries a failed check, or no check: a tag is text that anybody may edit."""
+    verdicts = [check["verdict"] for check in recorded.get("checks", [])]
+    return recorded["decision"] == "promoted" and (not verdicts or "failed" in verdicts)
+
+
+HELD, PROMOTED = "held", "promoted"
+
+
+def held_unless_committed(
+    decision: Mapping[str, Any], committed: Committed, uncommitted: str | None, *, reigns: bool
+) -> dict[str, Any]:
+    """Return the decision, turned from `promoted` into `held` where its origin is not committed.
+
+    Args:
+        decision: Content of decision.json as the gate made it.
+        committed: Whether git holds what made the model.
+        uncommitted: `register.uncommitted`: why it may be promoted all the same; it is recorded.
+        reigns: Whether the model is champion already: it was let pass then, and nothing is left to hold.
+    """
+    if decision["decision"] != PROMOTED or reigns or not committed.problems:
+        return dict(decision)
+    if uncommitted is not None:
+        return {**decision, "uncommitted": uncommitted}
+    reasons = [*decision["reasons"], *(f"Not promoted yet. {problem}" for problem in committed.problems)]
+    return {**decision, "decision": HELD, "reasons": reasons}
+
+
+def write_settled(*, held: bool) -> None:
+    """Write the out: what makes DVC come back, or what makes it content."""
+    path = paths.REGISTER_SETTLED
+    if not held:
+        write_text(path, "settled\n")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.link")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(os.path.relpath(paths.DVC_LOCK, path.parent))
+    beside.replace(path)
+    fsync_dir(path.parent)

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.gate.question import Check, Contender, Question, Rules, met
-from pipeline.metrics.classification import FloatArray, IntArray, Metric
+from pipeline.gate.question import Check, Question, Rules, ScoredModel, discordant, gains, met
+from pipeline.metrics.classification import FloatArray, Metric
 from pipeline.metrics.intervals import Groups, Interval
-from pipeline.metrics.names import shown
+from pipeline.metrics.names import format_value
 from pipeline.metrics.paired import Loss, paired_difference, randomization_p_value, unseen_loss
 
 
@@ -77,19 +77,6 @@ def mcnemar(question: Question, rules: Rules, improvement: Improvement) -> tuple
     )
 
 
-def discordant(question: Question, champion: Contender) -> tuple[int, int]:
-    """Return how many examples only the challenger, and only the champion, answers right."""
-    found = gains(question, champion)
-    return int(np.sum(found > 0)), int(np.sum(found < 0))
-
-
-def gains(question: Question, champion: Contender) -> IntArray:
-    """Return per example 1 where only the challenger is right, -1 where only the champion is, else 0."""
-    ours, theirs = (model.said == question.y_true for model in (question.challenger, champion))
-    found: IntArray = ours.astype(np.int64) - theirs
-    return found
-
-
 def mcnemar_p_value(ours: int, theirs: int) -> float:
     """Return the exact two-sided p value of McNemar's test; 1 where no example tells the two apart."""
     if ours + theirs == 0:
@@ -97,7 +84,7 @@ def mcnemar_p_value(ours: int, theirs: int) -> float:
     return float(stats.binomtest(ours, ours + theirs, 0.5).pvalue)
 
 
-def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvement:
+def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improvement:
     challenger = question.challenger
     not_worse = opponent is question.champion and rules.mode == "non_inferiority"
     margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
@@ -108,17 +95,17 @@ def _compared(question: Question, opponent: Contender, rules: Rules) -> Improvem
     name = opponent.name
     verb = ("is not worse than", "may be worse than") if not_worse else ("beats", "does not beat")
     found = (
-        f"{words} {shown(interval.value, sign='+')}, {rules.confidence:.0%} interval "
-        f"{shown(interval.low, sign='+')} to {shown(interval.high, sign='+')}"
+        f"{words} {format_value(interval.value, sign='+')}, {rules.confidence:.0%} interval "
+        f"{format_value(interval.low, sign='+')} to {format_value(interval.high, sign='+')}"
     )
     if isinstance(question.blocks, Groups):
         found += f" over {len(question.blocks)} groups"
     if loss:
         found += (
             f", which allows for losses that no row shows (one of class {challenger.classes[loss.true_class]} "
-            f"costs {shown(loss.cost)})"
+            f"costs {format_value(loss.cost)})"
         )
-    bound = f"above {shown(needed, sign='+')}"
+    bound = f"above {format_value(needed, sign='+')}"
     return Improvement(
         name,
         interval,
@@ -138,7 +125,7 @@ def _unseen_loss(question: Question) -> Loss | None:
 
 
 def _improvement(
-    question: Question, opponent: Contender, rules: Rules, margin: float, loss: Loss | None
+    question: Question, opponent: ScoredModel, rules: Rules, margin: float, loss: Loss | None
 ) -> tuple[Interval, float]:
     """Return by how much the challenger is better, and what that must lie above.
 

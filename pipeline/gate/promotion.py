@@ -1,6 +1,7 @@
-"""Champion or not: the recorded decision if it still holds, otherwise one from scores of this moment."""
+"""How long a model takes for a single prediction, measured here and now."""
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import scoring
-from pipeline.evaluation.class_measures import said_at
 from pipeline.evaluation.ledger import note_use
-from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of
-from pipeline.evaluation.rows import JudgedRows, load_rows
-from pipeline.evaluation.scoring import Answers, NotComparable, judges_of, load_test_rows, score
-from pipeline.gate.decision import Decision, refusal, unchanged
+from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, said_at
+from pipeline.evaluation.rows import EvaluationRows, load_rows
+from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
+from pipeline.gate.checks import UnknownSlice, slice_masks
+from pipeline.gate.decision import Decision, decision_content, decision_key, refused, still_holds, unchanged
 from pipeline.gate.decision import decide as ask_the_gate
-from pipeline.gate.decisions import decision_content, decision_key, still_holds
-from pipeline.gate.gate_slices import UnknownSlice, slice_masks
-from pipeline.gate.latency import single_prediction_ms
-from pipeline.gate.question import Contender, Question, Rules
+from pipeline.gate.question import Question, Rules, ScoredModel
+from pipeline.inference.keras_files import load_model
+from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import output_spec
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
@@ -33,16 +33,45 @@ from pipeline.tracking.registry import (
     champion_version,
     fetch_model,
     recorded_decision,
+    revocation,
+    revocation_words,
     version_numbered,
 )
-from pipeline.tracking.revocation import in_words, revocation
 from pipeline.tracking.store import Store
+
+WARM_UP = 5
+"""The first call traces the graph; the next ones fill caches."""
+REPETITIONS = 51
+"""Odd, so that the median is one of them."""
+
+
+def single_prediction_ms(model_path: Path, inputs: Inputs, rows: np.ndarray) -> float:
+    """Return the median time of `predict_on_batch` with one sample, in milliseconds.
+
+    Samples are taken in turn and before the clock starts: they may differ in length.
+
+    Args:
+        model_path: The `.keras` file.
+        inputs: All samples as the model takes them.
+        rows: Of which samples, at least one.
+    """
+    model = load_model(model_path)
+    rounds = np.resize(rows, WARM_UP + REPETITIONS)
+    seconds = [_timed(model, take(inputs, rounds[place : place + 1])) for place in range(len(rounds))]
+    return float(np.median(seconds[WARM_UP:]) * 1000)
+
+
+def _timed(model: Any, sample: Any) -> float:
+    start = time.perf_counter()
+    model.predict_on_batch(sample)
+    return time.perf_counter() - start
+
 
 LATENCY_MS = "millrace.latency_ms"
 """Tag of a version. Not part of the decision, which two machines must write alike."""
 
 
-def decide(
+def decide_version(
     store: Store,
     model_name: str,
     version: Version,
@@ -75,7 +104,7 @@ def decide(
     judged_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
     if test.groups:
         judged_by["groups"] = content_key(test.groups)
-    judges = judges_of(test)
+    judges = holdout_of(test)
     key = decision_key(version.model_sha256, judges.digest, rules, opponents, judged_by)
     content = partial(
         decision_content,
@@ -104,7 +133,7 @@ def decide(
             unseen = test.take(scoring.unseen_positions(test, details))
             num_rows = len(unseen)
             if num_rows < rules.rows:
-                decision = refusal(
+                decision = refused(
                     f"{num_rows} of {len(test)} test rows are left that no model was trained on or chosen by; at "
                     f"least {rules.rows} are needed. Add new data, or split anew."
                 )
@@ -112,9 +141,9 @@ def decide(
                 decision = ask_the_gate(_question(contest, unseen), rules)
         except NotComparable as error:
             advice = " Register it under another register.model_name." if champion else ""
-            decision = refusal(f"{error}{advice}")
+            decision = refused(f"{error}{advice}")
         except ValueError as error:  # no such metric, class, slice or finite answer: it could not be checked
-            decision = refusal(str(error))
+            decision = refused(str(error))
     if latency_ms is not None:
         store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
@@ -126,7 +155,7 @@ def _known_already(
     """Return what needs no test rows: a revoked model, the champion itself, or a recorded decision that holds."""
     revoked = revocation(store, model_name, version.model_sha256)
     if revoked is not None:
-        return refusal(f"{in_words(revoked)} It never becomes champion again.")
+        return refused(f"{revocation_words(revoked)} It never becomes champion again.")
     recorded = recorded_decision(version)
     applied = version.tags.get(APPLIED) == "true"
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):
@@ -161,7 +190,7 @@ class _Contest:
     latency_ms: float | None
 
 
-def _question(contest: _Contest, test: JudgedRows) -> Question:
+def _question(contest: _Contest, test: EvaluationRows) -> Question:
     """Return what the gate is asked: every model scored on the same rows now.
 
     Raises:
@@ -190,8 +219,8 @@ def _question(contest: _Contest, test: JudgedRows) -> Question:
 
 
 def _models(
-    contest: _Contest, test: JudgedRows, measures: Measures
-) -> tuple[Contender, Contender | None, list[Contender]]:
+    contest: _Contest, test: EvaluationRows, measures: Measures
+) -> tuple[ScoredModel, ScoredModel | None, list[ScoredModel]]:
     """Return challenger, champion and baselines with their answers of this moment."""
     card, rules = contest.card, contest.rules
     answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
@@ -206,7 +235,7 @@ def _models(
     return challenger, champion, baselines
 
 
-def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> Contender:
+def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:
     """Return a model as the gate compares it: its answers as the primary metric takes them."""
     classes_said = None
     try:
@@ -215,7 +244,7 @@ def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rule
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
-    return Contender(
+    return ScoredModel(
         answers.name,
         answers.model_sha256,
         answers.classes,
@@ -228,8 +257,8 @@ def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rule
 
 
 def _champion(
-    folder: Path, test: JudgedRows, measures: Measures, rules: Rules, yardstick: Yardstick
-) -> Contender:
+    folder: Path, test: EvaluationRows, measures: Measures, rules: Rules, yardstick: Yardstick
+) -> ScoredModel:
     """Return the champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
 
     Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
@@ -245,12 +274,12 @@ def _champion(
     return _contender(answers, measures, point, rules)
 
 
-def _latency_ms(test: JudgedRows) -> float:
+def _latency_ms(test: EvaluationRows) -> float:
     family = read_json(paths.BEST_DIR / "settings.json", "evaluate")["family"]
     return single_prediction_ms(paths.BEST_DIR / "model.keras", scoring.inputs_of(family, "test"), test.rows)
 
 
-def _slices_digest(rules: Rules, test: JudgedRows) -> str:
+def _slices_digest(rules: Rules, test: EvaluationRows) -> str:
     """Return a digest of who is in which slice; columns that do not exist are the gate's business."""
     try:
         masks = slice_masks(rules.slices, test)

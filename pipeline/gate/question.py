@@ -7,14 +7,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics.classification import Metric
+from pipeline.metrics.classification import IntArray, Metric
 from pipeline.metrics.intervals import DrawnTogether, Interval
 from pipeline.metrics.names import Primary
 
 Truth = npt.NDArray[Any]
 Mode = Literal["superiority", "non_inferiority"]
 BoolArray = npt.NDArray[np.bool_]
-
 GROUP = "group"
 """Slices of this column are groups of examples, see `gate_slices`."""
 SMALLEST_NUMBER_OF_ROWS = 30
@@ -24,7 +23,7 @@ SMALLEST_SUPPORT = 10
 
 
 @dataclass(frozen=True)
-class Contender:
+class ScoredModel:
     """A model and what it answered on the examples of the comparison.
 
     Attributes:
@@ -123,9 +122,9 @@ class Question:
     """
 
     y_true: Truth
-    challenger: Contender
-    champion: Contender | None
-    baselines: Sequence[Contender]
+    challenger: ScoredModel
+    champion: ScoredModel | None
+    baselines: Sequence[ScoredModel]
     blocks: DrawnTogether | None = None
     slices: Mapping[str, BoolArray] = field(default_factory=dict)
     trials: Mapping[str, int] = field(default_factory=dict)
@@ -133,7 +132,7 @@ class Question:
     latency_ms: float | None = None
 
     @property
-    def opponents(self) -> tuple[Contender, ...]:
+    def opponents(self) -> tuple[ScoredModel, ...]:
         """Return whom the challenger is compared with, the champion first."""
         return (*([self.champion] if self.champion else []), *self.baselines)
 
@@ -175,3 +174,16 @@ class Check:
 def met(fulfilled: bool) -> Literal["met", "failed"]:
     """Return the verdict of something demanded."""
     return "met" if fulfilled else "failed"
+
+
+def discordant(question: Question, champion: ScoredModel) -> tuple[int, int]:
+    """Return how many examples only the challenger, and only the champion, answers right."""
+    found = gains(question, champion)
+    return int(np.sum(found > 0)), int(np.sum(found < 0))
+
+
+def gains(question: Question, champion: ScoredModel) -> IntArray:
+    """Return per example 1 where only the challenger is right, -1 where only the champion is, else 0."""
+    ours, theirs = (model.said == question.y_true for model in (question.challenger, champion))
+    found: IntArray = ours.astype(np.int64) - theirs
+    return found

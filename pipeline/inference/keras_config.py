@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.inference.plain_zip import refused
-from pipeline.runtime.stage import NotPermitted, StorageFailed
+from pipeline.inference.file_checks import refused
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 
 CLASSES = {
     None: {"__keras_tensor__"},

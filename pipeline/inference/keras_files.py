@@ -18,11 +18,17 @@ import keras
 import numpy as np
 from keras.src.backend.common import global_state
 
+from pipeline.inference.file_checks import (
+    Shapes,
+    arrays_missing,
+    check_weights,
+    read_bounded,
+    read_plain_zip,
+    refused,
+)
 from pipeline.inference.keras_config import check_config, check_metadata, parse_config
-from pipeline.inference.plain_zip import read_bounded, read_plain_zip, refused
-from pipeline.inference.weights_file import Shapes, arrays_missing, check_weights
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import canonical_zip
-from pipeline.runtime.stage import StorageFailed
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = {CONFIG, METADATA, WEIGHTS}

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded: 8,000 x 8,000, some 200 MB as RGB. A bomb claims more and weighs little."""

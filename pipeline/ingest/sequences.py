@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.ingest.ingest_tally import Tally, in_order
-from pipeline.ingest.writers import NpyWriter, TableFacts, npy_writer, sample_writer
+from pipeline.data.samples import TableFacts
+from pipeline.ingest.writers import NpyWriter, Tally, in_order, npy_writer, sample_writer
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
-from pipeline.runtime.stage import DataRefused
 from pipeline.sources.sample import RawSample
 
 Task = Literal["classification", "regression", "forecasting", "anomaly"]

@@ -1,105 +1,130 @@
-"""The canonical data set on disk: one table of samples, one memory-mappable array that holds what they are."""
+"""What became of every sample while it was ingested: the counts behind reports/ingest/summary.json."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.runtime import paths
+from pipeline.data.samples import METADATA_KEY, SCHEMA, SIDE_PREFIX, SIDE_TYPES, TableFacts
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import atomic_path
-from pipeline.runtime.stage import DataRefused
+from pipeline.sources.sample import RawSample
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-SCHEMA = pa.schema(
-    [
-        pa.field("sample_id", pa.string(), nullable=False),  # unique; the table is sorted by it
-        pa.field("label", pa.string(), nullable=False),  # "" where the task has no classes
-        pa.field("given_split", pa.string(), nullable=False),  # train, val, test, or "" for none
-        pa.field("group", pa.string(), nullable=False),  # samples that must not be torn apart, "" for none
-        pa.field("time", pa.string(), nullable=False),  # ISO 8601, "" for none
-        pa.field("content_sha256", pa.string(), nullable=False),  # of shape and content as in the payload
-        pa.field("height_original", pa.int32(), nullable=False),  # pixels, upright; 0 for other data
-        pa.field("width_original", pa.int32(), nullable=False),
-        pa.field("mode_original", pa.string(), nullable=False),  # Pillow's name: L, RGB, CMYK, ...
-        pa.field("oddities", pa.string(), nullable=False),  # comma-joined: size, mode, exif_rotation
-        pa.field("row", pa.int32(), nullable=False),  # index of the sample
-        pa.field("target", pa.float64(), nullable=False),  # of regression; NaN for none
-        pa.field("start", pa.int64(), nullable=False),  # first element on axis 0 of the payload
-        pa.field("length", pa.int64(), nullable=False),  # 1 image, bytes of a text, steps of a series
-        pa.field("step_seconds", pa.float64(), nullable=False),  # time from one step to the next, 0 for none
-    ]
-)
-"""Without side columns; `side.<name>` come after, in alphabetical order, null where a value is missing."""
-SIDE_PREFIX = "side."
-METADATA_KEY = b"millrace"
+
+MAX_EXAMPLES = 10
+"""Rejected samples that the report names, per reason."""
+
+
+class Tally:
+    """Counts samples kept, rejected and converted; its size does not depend on how many there are."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.num_rejected = 0
+        self.num_beyond_limit = 0
+        self._per_class_and_split: Counter[tuple[str, str]] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._splits: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._converted: Counter[str] = Counter()
+        self._examples: defaultdict[str, list[str]] = defaultdict(list)
+
+    def has_enough(self, label: str, split: str, limit: int | None) -> bool:
+        """Tell whether `limit` samples of this class and given split are kept already, and count the one left out."""
+        full = limit is not None and self._per_class_and_split[label, split] >= limit
+        self.num_beyond_limit += full
+        return full
+
+    def keep(self, label: str, split: str, converted: Iterable[str]) -> None:
+        """Count a sample that is in the data set, and what had to be converted for that."""
+        self.kept += 1
+        self._classes[label] += 1
+        self._splits[split] += 1
+        self._per_class_and_split[label, split] += 1
+        self._converted.update(converted)
+
+    def reject(self, reasons: Sequence[str], sample_id: str) -> None:
+        """Count a sample that is left out; one sample may have several reasons."""
+        self.num_rejected += 1
+        self._rejected.update(reasons)
+        for reason in reasons:
+            if len(self._examples[reason]) < MAX_EXAMPLES:
+                self._examples[reason].append(sample_id)
+
+    def check(self, num_samples: int, max_rejected_share: float, *, classes: bool = True) -> None:
+        """Refuse a data set that lost too much on its way.
+
+        Raises:
+            DataRefused: Fewer or more samples than announced, too many rejected, or too few classes.
+        """
+        read = self.kept + self.num_rejected + self.num_beyond_limit
+        if read != num_samples:
+            raise DataRefused(
+                "The archive and data/source.json disagree on the number of samples. Expected "
+                f"{num_samples:,}. Received: {read:,}. Run `millrace refresh`."
+            )
+        looked_at = self.kept + self.num_rejected
+        if self.num_rejected > max_rejected_share * looked_at:
+            examples = "; ".join(
+                f"{reason}: {', '.join(ids[:3])}" for reason, ids in sorted(self._examples.items())
+            )
+            raise DataRefused(
+                "Too many samples were rejected. Expected at most "
+                f"data.max_rejected_share={max_rejected_share:g} of {looked_at:,}. Received: {self.num_rejected:,} "
+                f"({dict(sorted(self._rejected.items()))}), such as {examples}. "
+                "Repair the files, change data.policy, or raise the limit in params.yaml."
+            )
+        if classes and len(self._classes) < 2:
+            raise DataRefused(
+                "A classifier needs at least 2 classes with usable samples. Expected 2 or more. "
+                f"Received: {dict(self._classes)}. Check data.policy in params.yaml and the data."
+            )
+
+    def summary(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return the report's content.
+
+        Args:
+            payload: What to say of the samples themselves, by their kind.
+        """
+        return {
+            "read": self.kept + self.num_rejected + self.num_beyond_limit,
+            "beyond_limit": self.num_beyond_limit,
+            "kept": self.kept,
+            "num_rejected": self.num_rejected,
+            "rejected": dict(self._rejected),
+            "rejected_examples": dict(self._examples),
+            "converted": dict(self._converted),
+            "classes": dict(self._classes),
+            "given_splits": {split or "none": count for split, count in self._splits.items()},
+            **payload,
+        }
+
+
+def in_order(samples: Iterable[RawSample]) -> Iterator[RawSample]:
+    """Pass samples on; the table is written in one pass, so their order is the table's order."""
+    previous = ""
+    for sample in samples:
+        if sample.sample_id <= previous:
+            raise ValueError(
+                "A source yields samples out of order or twice. Expected sample_id to rise. "
+                f"Received: {sample.sample_id} after {previous}. Sort in the source's `read`."
+            )
+        previous = sample.sample_id
+        yield sample
+
+
 ROWS_PER_GROUP = 8192
 """Rows held before they are written; also the row groups of the file, so its bytes depend on it."""
-SIDE_TYPES = {"number": pa.float64(), "category": pa.string()}
-
-
-@dataclass(frozen=True)
-class TableFacts:
-    """What the samples are, kept in the metadata of the table.
-
-    Attributes:
-        payload: Of every sample.
-        channels: Names of the columns of series.
-        side: Name of each side column to what it holds.
-        has_anomalies: Whether the payload has a last column more, 0 or 1: which steps are labelled.
-    """
-
-    payload: Literal["image", "text", "series"] = "image"
-    channels: tuple[str, ...] = ()
-    side: Mapping[str, Literal["number", "category"]] = field(default_factory=dict)
-    has_anomalies: bool = False
-
-
-def read_samples(path: Path = paths.SAMPLES_PARQUET) -> "pd.DataFrame":
-    """Return the table of samples, sorted by `sample_id`; columns as in `SCHEMA`, then the side columns.
-
-    Raises:
-        FileNotFoundError: There is none; says which stage makes it.
-        ValueError: Its columns are not those of `SCHEMA`.
-    """
-    _require(path)
-    table = pq.read_table(path)
-    own = [name for name in table.schema.names if not name.startswith(SIDE_PREFIX)]
-    if not table.select(own).schema.remove_metadata().equals(SCHEMA):
-        raise ValueError(
-            f"{path} has other columns than this version writes. Expected {SCHEMA.names}. "
-            f"Received: {table.schema.names}. Run `dvc repro ingest`."
-        )
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
-def table_facts(path: Path = paths.SAMPLES_PARQUET) -> TableFacts:
-    """Return what the samples of a table are.
-
-    Raises:
-        FileNotFoundError: There is none; says which stage makes it.
-    """
-    _require(path)
-    content = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
-    if content is None:
-        return TableFacts()
-    facts = json.loads(content)
-    return TableFacts(facts["payload"], tuple(facts["channels"]), facts["side"], facts["has_anomalies"])
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist. Expected the table of samples. Run `dvc repro ingest`."
-        )
 
 
 class SampleWriter:

@@ -12,8 +12,25 @@ import numpy as np
 
 from pipeline.data.samples import SampleRows, Values
 from pipeline.data.windows import WindowIndex
-from pipeline.preprocessing.series import padded
+from pipeline.inputs.specs import PAD
 from pipeline.preprocessing.side import WindowSide, seconds_of, window_side_of
+
+
+def padded(parts: Sequence[np.ndarray], max_length: int) -> np.ndarray:
+    """Return series of any length as one array.
+
+    Args:
+        parts: Each float32 (steps, channels), already to scale.
+        max_length: Steps kept of each, from its begin.
+
+    Returns:
+        float32, shape (len(parts), max_length, channels), `PAD` behind the end.
+    """
+    batch = np.full((len(parts), max_length, parts[0].shape[1]), PAD, np.float32)
+    for row, part in enumerate(parts):
+        batch[row, : len(part)] = part[:max_length]
+    return batch
+
 
 MAIN_INPUT = "inputs"
 Arrays = np.ndarray | dict[str, np.ndarray]

@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline.data.samples import SampleRows, Values, mapped, read_sample_rows, texts
 from pipeline.data.windows import Timeline, WindowIndex
-from pipeline.inputs.arrays import MAIN_INPUT, ModelInputs, Named, Reader, window_reader
+from pipeline.inputs.arrays import MAIN_INPUT, ModelInputs, Named, Reader, padded, window_reader
 from pipeline.params.families import input_kind
-from pipeline.preprocessing.series import padded, scaler_of, write_series
+from pipeline.preprocessing.series import scaler_of, write_series
 from pipeline.preprocessing.side import has_offset, side_features_of, window_side_of
 from pipeline.preprocessing.texts import bag_of, tokenizer_of
 from pipeline.runtime import paths

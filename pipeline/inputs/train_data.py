@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.samples import SampleRows, mapped, read_sample_rows
-from pipeline.data.splits import SplitTable, read_split
+from pipeline.data.samples import SampleRows, SplitTable, mapped, read_sample_rows, read_split
 from pipeline.data.windows import WindowIndex, find_windows
 from pipeline.inputs.arrays import (
     MAIN_INPUT,
@@ -25,8 +24,8 @@ from pipeline.inputs.arrays import (
 )
 from pipeline.inputs.specs import InputSpec, OutputSpec, input_spec, output_spec, side_shape
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
-from pipeline.runtime.stage import DataRefused
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.leaks.findings import Finding, SignOff, refusal, signed_in_vain
-from pipeline.leaks.leak_data import LeakData, WindowColumns, read_leak_data
+from pipeline.leaks.findings import (
+    Finding,
+    LeakData,
+    SignOff,
+    WindowColumns,
+    leak_refusal,
+    read_leak_data,
+    signed_in_vain,
+)
 from pipeline.preprocessing.side import category_of, numbers_of
 from pipeline.preprocessing.statistics import SMALLEST_DEVIATION
 from pipeline.preprocessing.texts import FIRST_ID, FIRST_TERM_ID, fit_bag, fit_tokenizer, most_frequent
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
-from pipeline.runtime.stage import DataRefused
 
 TOLERANCE = 1e-6
 """Of a mean or deviation, relative to the deviation: sums in another order differ by 1e-12, another row by more."""
@@ -54,7 +61,7 @@ def refuse_unless_fitted_on_train(
     findings = fitted_on_train_problems(state, read_leak_data(method, task, windows), handmade)
     signed = dict(accepted or {})
     if not all(finding.is_signed(signed) for finding in findings):
-        raise DataRefused(refusal(findings, signed, str(paths.FEATURES_STATE)))
+        raise DataRefused(leak_refusal(findings, signed, str(paths.FEATURES_STATE)))
     return signed_in_vain(findings, signed, fitted=True)
 
 

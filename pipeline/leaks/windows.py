@@ -9,10 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.leaks.columns import exact_sum, sum_finding
-from pipeline.leaks.findings import Finding
-from pipeline.leaks.leak_data import LeakData, WindowColumns
-from pipeline.leaks.single_score import value_score
+from pipeline.leaks.columns import exact_sum, sum_finding, value_score
+from pipeline.leaks.findings import Finding, LeakData, WindowColumns
 
 MAX_STEPS = 20_000
 """Steps of train, and as many of val and test, that are looked at, evenly spread."""

@@ -3,8 +3,8 @@
 A window's error is averaged with those before it and divided by the threshold of its series: a score above
 1 is an alarm. Alarms near each other are one event. A labelled anomaly counts once, found if an alarm's
 window touches it; an event that touches none is one false alarm.
-Metrics are functions of (labelled windows, scores, weights) as in `pipeline.metrics.classification`, those of events with
-the timeline bound to them.
+Metrics are functions of (labelled windows, scores, weights) as in `pipeline.metrics.classification`, those of events
+with the timeline bound to them.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from pipeline.metrics.classification import (
     FloatArray,
     area_under_roc_curve,
     average_precision,
+    check_finite,
     checked_weight,
     metric_of,
     ratio,
 )
-from pipeline.metrics.values import check_finite
 
 ALL_SERIES = ""
 """Name of the threshold for series without a normal validation window."""

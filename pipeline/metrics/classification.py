@@ -22,7 +22,6 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Metric = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None], FloatArray]
 Function = TypeVar("Function", bound=Callable[..., FloatArray])
-
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Log loss counts a smaller probability as this one: a 0 from a float32 softmax means 'below this'."""
 SUM_TOLERANCE = 1e-3
@@ -496,3 +495,20 @@ def highest_f1_threshold(
     thresholds = (values + np.concatenate([[0.0], values[:-1]])) / 2
     best = thresholds[f1 == f1.max()]
     return float(best[np.argmin(np.abs(best - USUAL_THRESHOLD))])
+
+
+def check_finite(values: npt.NDArray[np.floating], name: str = "y_pred") -> None:
+    """Check that no value is NaN or infinite.
+
+    Args:
+        values: Shape (num_examples, ...).
+        name: How the message calls them.
+
+    Raises:
+        ValueError: Names the first example that is not finite.
+    """
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
+        raise ValueError(
+            f"{name} is not finite. Expected: finite values. Received: {name}[{row}]={values[row]}."
+        )

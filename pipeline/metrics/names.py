@@ -39,7 +39,7 @@ class Primary:
     @property
     def words(self) -> str:
         """Return the name as a sentence has it."""
-        return in_words(self.name)
+        return metric_words(self.name)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as card.json and selection.json hold it."""
@@ -77,12 +77,12 @@ def bound_metrics(task: str, offered: Mapping[str, Any]) -> dict[str, Metric]:
     return bound
 
 
-def in_words(name: str) -> str:
+def metric_words(name: str) -> str:
     """Return the name of a metric as people read it: `log_loss` is "log loss", `roc_auc` is "ROC AUC"."""
     return " ".join(ABBREVIATIONS.get(part, part) for part in name.split("_"))
 
 
-def shown(value: float, digits: int = 4, sign: str = "") -> str:
+def format_value(value: float, digits: int = 4, sign: str = "") -> str:
     """Return a metric's value as people read it: so many decimals, or significant digits of a small one.
 
     Args:

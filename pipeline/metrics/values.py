@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.metrics.classification import (
     FloatArray,
+    check_finite,
     checked_weight,
     mean_of_defined,
     metric_of,
@@ -166,23 +167,6 @@ def checked_values(
         check_finite(values, name)
     weight = checked_weight(sample_weight, len(truth))
     return by_target(truth), by_target(predicted), weight
-
-
-def check_finite(values: npt.NDArray[np.floating], name: str = "y_pred") -> None:
-    """Check that no value is NaN or infinite.
-
-    Args:
-        values: Shape (num_examples, ...).
-        name: How the message calls them.
-
-    Raises:
-        ValueError: Names the first example that is not finite.
-    """
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
-        raise ValueError(
-            f"{name} is not finite. Expected: finite values. Received: {name}[{row}]={values[row]}."
-        )
 
 
 def by_target(values: FloatArray) -> FloatArray:

@@ -7,19 +7,17 @@ from typing import Any
 import keras
 from keras import layers
 
-from pipeline.models.layers.decoders import decoded
-from pipeline.models.layers.coders import encoded
-from pipeline.models.layers.blocks import BATCH_NORMALIZATION_MOMENTUM
-from pipeline.models.layers.blocks import dense_block
-from pipeline.models.layers.blocks import dropped
-from pipeline.models.layers.blocks import initializer
-from pipeline.models.layers.blocks import l2_penalty
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.models.layers.blocks import (
+    BATCH_NORMALIZATION_MOMENTUM,
+    dense_block,
+    dropped,
+    initializer,
+    l2_penalty,
+)
+from pipeline.models.layers.coders import decoded, encoded
 from pipeline.models.layers.heads import answer
-from pipeline.models.layers.inputs import begin
-from pipeline.models.layers.inputs import joined
-from pipeline.models.layers.inputs import untouched
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.models.layers.inputs import begin, joined, untouched
 
 KINDS_OF_INPUT = ("image", "tokens", "series")
 
@@ -52,7 +50,7 @@ def build_autoencoder(
 
     Returns:
         Raw inputs in; pixels in [0, 1], series, or a probability for each word of the vocabulary out, see
-        `pipeline.models.layers.decoders`. Its layer `encoder` turns the main input into codes, shape (batch, codes), and
+        `pipeline.models.layers.coders`. Its layer `encoder` turns the main input into codes, shape (batch, codes), and
         its layer `decoder` codes into the reconstruction.
     """
     start = begin(input_spec, KINDS_OF_INPUT, embedding_units=embedding_units)

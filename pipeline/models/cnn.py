@@ -9,22 +9,20 @@ from typing import Any
 import keras
 from keras import layers
 
-from pipeline.models.layers.blocks import dense_block
-from pipeline.models.layers.blocks import dropped
-from pipeline.models.layers.blocks import initializer
-from pipeline.models.layers.blocks import l2_penalty
-from pipeline.models.layers.blocks import max_over_steps
-from pipeline.models.layers.blocks import mean_over_steps
-from pipeline.models.layers.blocks import normalized_activation
-from pipeline.models.layers.blocks import only_present
-from pipeline.models.layers.blocks import step_mask
-from pipeline.models.layers.heads import answer
-from pipeline.models.layers.heads import require_forecasting
-from pipeline.models.layers.inputs import begin
-from pipeline.models.layers.inputs import joined
-from pipeline.models.layers.inputs import relative_to_last
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.models.layers.blocks import (
+    dense_block,
+    dropped,
+    initializer,
+    l2_penalty,
+    max_over_steps,
+    mean_over_steps,
+    normalized_activation,
+    only_present,
+    step_mask,
+)
+from pipeline.models.layers.heads import answer, require_forecasting
+from pipeline.models.layers.inputs import begin, joined, relative_to_last
 
 # By the rank of what they read: steps and features, or height, width and channels.
 CONVOLUTIONS = {3: layers.Conv1D, 4: layers.Conv2D}

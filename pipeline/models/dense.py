@@ -5,18 +5,17 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.models.layers.blocks import dense_block
-from pipeline.models.layers.heads import ahead_per_channel
-from pipeline.models.layers.heads import answer
-from pipeline.models.layers.heads import finished
-from pipeline.models.layers.heads import fused
-from pipeline.models.layers.heads import past_per_channel
-from pipeline.models.layers.heads import require_forecasting
-from pipeline.models.layers.inputs import begin
-from pipeline.models.layers.inputs import joined
-from pipeline.models.layers.inputs import relative_to_last
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.models.layers.heads import (
+    ahead_per_channel,
+    answer,
+    finished,
+    fused,
+    past_per_channel,
+    require_forecasting,
+)
+from pipeline.models.layers.inputs import begin, joined, relative_to_last
 
 
 def build(

@@ -3,19 +3,18 @@
 import keras
 from keras import layers
 
-from pipeline.models.layers.heads import ahead_per_channel
-from pipeline.models.layers.heads import answer
-from pipeline.models.layers.heads import finished
-from pipeline.models.layers.heads import num_outputs
-from pipeline.models.layers.heads import past_per_channel
-from pipeline.models.layers.heads import raw_name
-from pipeline.models.layers.heads import require_forecasting
-from pipeline.models.layers.heads import with_side_features
-from pipeline.models.layers.inputs import begin
-from pipeline.models.layers.inputs import joined
-from pipeline.models.layers.inputs import relative_to_last
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.models.layers.heads import (
+    ahead_per_channel,
+    answer,
+    finished,
+    num_outputs,
+    past_per_channel,
+    raw_name,
+    require_forecasting,
+    with_side_features,
+)
+from pipeline.models.layers.inputs import begin, joined, relative_to_last
 
 
 def build(

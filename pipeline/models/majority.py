@@ -4,13 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from pipeline.models.layers.heads import finished
-from pipeline.models.layers.heads import num_outputs
-from pipeline.models.layers.heads import raw_name
-from pipeline.models.layers.inputs import Start
-from pipeline.models.layers.inputs import untouched
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.models.layers.heads import finished, num_outputs, raw_name
+from pipeline.models.layers.inputs import Start, untouched
 
 
 def build(input_spec: InputSpec, output_spec: OutputSpec) -> keras.Model:

@@ -3,11 +3,9 @@
 import keras
 from keras import layers
 
+from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.models.layers.heads import require_forecasting
-from pipeline.models.layers.inputs import begin
-from pipeline.models.layers.inputs import selected_channels
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.models.layers.inputs import begin, selected_channels
 
 
 def build(input_spec: InputSpec, output_spec: OutputSpec, *, season: int = 1) -> keras.Model:

@@ -4,11 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from pipeline.inputs.specs import PAD, InputSpec, OutputSpec
 from pipeline.models.layers.heads import num_outputs
 from pipeline.models.layers.inputs import begin
-from pipeline.inputs.specs import PAD
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
 
 SHARPNESS = 1e4
 """Times half the squared distance: whose squared distance is smaller by 0.01 gets all but e^-50 of the vote."""

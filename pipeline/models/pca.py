@@ -4,13 +4,11 @@ import math
 
 import keras
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 from keras import layers
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
+from pipeline.inputs.specs import PAD, InputSpec, OutputSpec
 from pipeline.models.layers.inputs import begin
-from pipeline.inputs.specs import PAD
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
 
 CHUNK_ROWS = 4096
 

@@ -5,16 +5,11 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.models.layers.blocks import dropped
-from pipeline.models.layers.heads import answer
-from pipeline.models.layers.heads import require_forecasting
-from pipeline.models.layers.inputs import begin
-from pipeline.models.layers.inputs import joined
-from pipeline.models.layers.inputs import relative_to_last
-from pipeline.models.layers.recurrent import attended
-from pipeline.models.layers.recurrent import recurrent
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
+from pipeline.models.layers.heads import answer, require_forecasting
+from pipeline.models.layers.inputs import begin, joined, relative_to_last
+from pipeline.models.layers.recurrent import attended, recurrent
 
 
 def build(

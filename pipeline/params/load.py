@@ -6,58 +6,12 @@ The comments in `params.yaml` explain each key to its user; the types and ranges
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
-from msgspec import Meta
-
-from pipeline.params.families import Candidate
-from pipeline.params.sections import (
-    Count,
-    Data,
-    Evaluate,
-    Features,
-    Leaks,
-    Reduce,
-    Register,
-    Section,
-    Split,
-    Training,
-    Tune,
-    Validate,
-)
-from pipeline.runtime.strict_yaml import ParamsError, Place, convert, read_yaml
-
-__all__ = [
-    "Params",
-    "ParamsError",
-    "load_params",
-    "model_settings",
-    "repaired_params",
-    "training_of",
-    "tune_of",
-    "window_columns",
-]
-
-CandidateName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
-
-
-class Params(Section, frozen=True, kw_only=True):
-    """The whole of params.yaml."""
-
-    seed: Annotated[int, Meta(ge=0, lt=2**31)]
-    threads: Count
-    data: Data
-    validate: Validate
-    split: Split
-    leaks: Leaks
-    features: Features
-    training: Training
-    candidates: Annotated[dict[CandidateName, Candidate], Meta(min_length=1)]
-    tune: Tune
-    reduce: Reduce | None
-    evaluate: Evaluate
-    register: Register
+from pipeline.params.sections import Training
+from pipeline.params.values import Params, _overridden
+from pipeline.runtime.errors import ParamsError, Place
+from pipeline.runtime.strict_yaml import convert, read_yaml
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -114,46 +68,6 @@ def _converted(content: dict[str, Any], where: str) -> Params:
     if problems:
         raise ParamsError(problems, places)
     return params
-
-
-def model_settings(params: Params, candidate: str) -> dict[str, Any]:
-    """Return the settings of a candidate's model as plain values; those of no use to it are left out."""
-    plain: dict[str, Any] = msgspec.to_builtins(params.candidates[candidate].model)
-    return plain
-
-
-def window_columns(params: Params) -> dict[str, Any] | None:
-    """Return what windows read and predict, by the names of `leak_data.WindowColumns`; None without windows."""
-    windows = params.data.windows
-    if windows is None:
-        return None
-    return {
-        name: getattr(windows, name)
-        for name in ("length", "horizon", "targets", "known", "known_categorical")
-    }
-
-
-def training_of(params: Params, candidate: str) -> Training:
-    """Return the `training` section with the candidate's own values laid over it."""
-    return _overridden(msgspec.to_builtins(params.training), params.candidates[candidate].training)
-
-
-def tune_of(params: Params, candidate: str) -> Tune:
-    """Return the `tune` section with the candidate's own values laid over it."""
-    override = params.candidates[candidate].tune
-    changed = {
-        name: getattr(override, name)
-        for name in ("trials", "trial_limit_seconds")
-        if getattr(override, name) is not None
-    }
-    return msgspec.structs.replace(params.tune, **changed)
-
-
-def _overridden(section: dict[str, Any], override: dict[str, Any]) -> Training:
-    merged = section | override
-    if isinstance(override.get("augment"), dict):
-        merged["augment"] = section["augment"] | override["augment"]
-    return convert(merged, Training, "params.yaml")
 
 
 def _override_problems(content: dict[str, Any], where: str) -> tuple[list[str], list[Place]]:

@@ -149,7 +149,7 @@ class SeriesFeatures(Section, frozen=True):
     max_length: Count | None
 
 
-class SideFeatures(Section, frozen=True):
+class SideSettings(Section, frozen=True):
     """How categories among the side features become numbers."""
 
     categories: Literal["one_hot", "embedded"]
@@ -166,7 +166,7 @@ class Features(Section, frozen=True):
     """Images must have it."""
     text: TextFeatures | None = None
     series: SeriesFeatures | None = None
-    side: SideFeatures | None = None
+    side: SideSettings | None = None
 
 
 class Augment(Section, frozen=True):

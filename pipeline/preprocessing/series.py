@@ -18,13 +18,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.inputs.specs import PAD
 from pipeline.preprocessing.statistics import TrainStatistics, exact_statistics
 from pipeline.runtime.files import atomic_path, reserve
 
 CHUNK_STEPS = 1 << 18
 """Steps read at a time, so that memory does not grow with the length of a series."""
-
 Scaling = Literal["channel", "series", "none"]
 Scale = tuple[np.ndarray, np.ndarray]
 
@@ -185,22 +183,6 @@ def write_series(
                 written[first : first + len(chunk)] = scaler.transform(chunk, scale, before)
                 before, first = carry_forward(chunk, before)[-1], first + len(chunk)
         written.flush()
-
-
-def padded(parts: Sequence[np.ndarray], max_length: int) -> np.ndarray:
-    """Return series of any length as one array.
-
-    Args:
-        parts: Each float32 (steps, channels), already to scale.
-        max_length: Steps kept of each, from its begin.
-
-    Returns:
-        float32, shape (len(parts), max_length, channels), `PAD` behind the end.
-    """
-    batch = np.full((len(parts), max_length, parts[0].shape[1]), PAD, np.float32)
-    for row, part in enumerate(parts):
-        batch[row, : len(part)] = part[:max_length]
-    return batch
 
 
 def _segment_statistics(

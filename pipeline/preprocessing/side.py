@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.data.samples import MISSING, Kind, Value, Values
 from pipeline.preprocessing.statistics import exact_statistics
 from pipeline.preprocessing.texts import most_frequent
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 UNKNOWN = "(other or missing)"
 Mode = Literal["one_hot", "embedded"]

@@ -27,7 +27,7 @@ class TrainStatistics:
     standard_deviation: list[float]
 
 
-def image_statistics(images: np.ndarray, train_rows: np.ndarray) -> TrainStatistics:
+def train_image_statistics(images: np.ndarray, train_rows: np.ndarray) -> TrainStatistics:
     """Return mean and standard deviation per channel, pixels scaled to [0, 1].
 
     The sums are whole numbers, so the answer is exact and does not depend on order or chunks.

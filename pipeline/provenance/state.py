@@ -1,12 +1,14 @@
-"""The state of a pipeline as its files tell it: which data, code, parameters and results belong together.
+"""What a data set is, split by split: a digest that two clones share and that names rows, not files."""
 
-`read_state` gathers what the record in MLflow shows. It reads files and asks git; it knows no server.
-"""
-
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline.provenance.origin import Committed, committed_state, origin_tags
 from pipeline.runtime import paths
@@ -14,6 +16,30 @@ from pipeline.runtime.files import content_key, read_json
 from pipeline.runtime.progress import Epoch, LiveTrace, history_epochs, live_path, live_trace, same_values
 from pipeline.runtime.repository import locked_stages, output_md5
 from pipeline.runtime.strict_yaml import read_yaml
+
+SPLITS = ("train", "val", "test")
+
+
+def split_digests() -> dict[str, str]:
+    """Return the md5 (hex) of each split's rows, whatever order they stand in.
+
+    A row is the sha256 of a sample's content with the steps of it that belong to the split. Nothing is returned
+    where `samples.parquet` or `split.parquet` does not exist.
+    """
+    if not (paths.SPLIT_PARQUET.is_file() and paths.SAMPLES_PARQUET.is_file()):
+        return {}
+    names = [name for name in ("start", "stop") if name in pq.read_schema(paths.SPLIT_PARQUET).names]
+    rows = pq.read_table(paths.SPLIT_PARQUET, columns=["sample_id", "split", *names])
+    content = pq.read_table(paths.SAMPLES_PARQUET, columns=["sample_id", "content_sha256"])
+    joined = rows.join(content, "sample_id", join_type="left outer")
+    return {split: _digest(joined.filter(pc.equal(joined["split"], split)), names) for split in SPLITS}
+
+
+def _digest(rows: pa.Table, names: list[str]) -> str:
+    columns = [rows[name].to_pylist() for name in ("content_sha256", *names)]
+    lines = sorted(" ".join(map(str, row)) for row in zip(*columns, strict=True))
+    return hashlib.md5("\n".join(lines).encode(), usedforsecurity=False).hexdigest()
+
 
 DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
 

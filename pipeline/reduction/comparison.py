@@ -3,7 +3,7 @@
 Everything is fitted on train, and measured on test. Import it after `backend.prepare_tensorflow`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA, TruncatedSVD
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
@@ -21,8 +22,12 @@ from pipeline.inputs.train_data import TrainData
 from pipeline.metrics.classification import accuracy_score
 from pipeline.models.autoencoder import build_autoencoder
 from pipeline.reduction import methods
-from pipeline.reduction.neighbourhoods import neighbourhood_preservation, trustworthiness
-from pipeline.training import fit, losses, optimizers, schedules
+from pipeline.reduction.methods import neighbourhood_preservation, trustworthiness
+from pipeline.reports import samples
+from pipeline.reports.html import pictures, render
+from pipeline.reports.style import GREY, LINE_COLOURS, canvas, save_figure, styled
+from pipeline.training import fit, losses, optimizers
+from pipeline.training import optimizers as training_optimizers
 from pipeline.training.batches import BatchedData
 
 Array = npt.NDArray[np.float32]
@@ -134,7 +139,7 @@ def train_autoencoder(
         shuffle=False,
         reconstruct=True,
     )
-    rate = schedules.create(
+    rate = training_optimizers.create_schedule(
         "cosine",
         learning_rate=settings.learning_rate,
         epochs=settings.epochs,
@@ -143,12 +148,12 @@ def train_autoencoder(
         decay_rate=1.0,
         decay_epochs=1.0,
     )
-    optimizer = optimizers.create(
+    optimizer = optimizers.create_optimizer(
         "adam", rate, momentum=0.0, weight_decay=0.0, ema_momentum=0.0, clip_norm=0.0
     )
     fit.fit(
         model,
-        losses.create("anomaly"),
+        losses.create_loss("anomaly"),
         train,
         val,
         optimizer=optimizer,
@@ -278,3 +283,148 @@ def _explained(expected: Array, restored: Array) -> float:
     error = np.sum((expected - restored) ** 2, dtype=np.float64)
     spread = np.sum((expected - expected.mean(axis=0)) ** 2, dtype=np.float64)
     return float(1 - error / spread) if spread else 0.0
+
+
+@styled
+def by_dimensions(rows: Sequence[Mapping[str, Any]], metric: str, names: Mapping[str, str]) -> Figure:
+    """Return one line per method over the number of dimensions.
+
+    Args:
+        rows: Figures with `method`, `dimensions` and the metric.
+        metric: Which one.
+        names: Method to how it is called.
+    """
+    figure, axes = canvas(8, 5.2)
+    axes.set_title(f"{metric.replace('_', ' ').capitalize()} on test")
+    axes.set_xlabel("dimensions")
+    axes.set_xscale("log", base=2)
+    axes.grid(axis="y")
+    ticks = sorted({row["dimensions"] for row in rows})
+    for index, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
+        points = sorted((row["dimensions"], row[metric]) for row in rows if row["method"] == method)
+        x, y = zip(*points, strict=True)
+        axes.plot(x, y, marker="o", markersize=8, color=LINE_COLOURS[index], label=names[method])
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.legend()
+    return figure
+
+
+@styled
+def cumulative_variance(variance: Sequence[tuple[int, float]], rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the variance that principal components explain together, and where the autoencoders stand.
+
+    Args:
+        variance: Number of components and their share together, on train.
+        rows: Figures of all methods.
+    """
+    figure, axes = canvas(8, 5.2)
+    axes.set_title("Explained variance")
+    axes.set_xlabel("dimensions")
+    axes.set_ylim(0, 1.02)
+    axes.grid(axis="y")
+    x, y = zip(*variance, strict=True)
+    axes.plot(x, y, color=GREY, label="principal components (train)")
+    points = sorted(
+        (row["dimensions"], row["explained_variance"]) for row in rows if row["method"] == "autoencoder"
+    )
+    if points:
+        x, y = zip(*points, strict=True)
+        axes.scatter(x, y, s=70, color=LINE_COLOURS[0], label="autoencoder (test)", zorder=3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+NAMES = {"autoencoder": "autoencoder", "pca": "PCA", "svd": "truncated SVD", "tsne": "t-SNE"}
+
+
+def draw_charts(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    variance: Sequence[tuple[int, float]],
+    planes: Mapping[str, Array],
+    y_shown: npt.NDArray[np.integer],
+    classes: Sequence[str],
+) -> None:
+    """Draw the comparison as PNG files.
+
+    Args:
+        folder: Where.
+        rows: The figures of every method and number of dimensions.
+        variance: Number of principal components and the variance they explain together.
+        planes: Method to positions in the plane, shape (num_shown, 2).
+        y_shown: Class index per position; zeros where there are no classes.
+        classes: Names.
+    """
+    for metric in ("reconstruction_error", "trustworthiness", "neighbourhood_preservation", "probe_accuracy"):
+        shown = [row for row in rows if metric in row]
+        if shown:
+            figure = by_dimensions(shown, metric, NAMES)
+            save_figure(figure, folder / f"{metric}.png")
+    save_figure(cumulative_variance(variance, rows), folder / "explained_variance.png")
+    for method, plane in planes.items():
+        title = f"Test samples in two dimensions: {NAMES[method]}"
+        save_figure(samples.codes_map(plane, y_shown, classes, title), folder / f"plane_{method}.png")
+
+
+def draw_reconstructions(folder: Path, rows: Mapping[str, Array], shape: tuple[int, ...]) -> None:
+    """Draw some test images and what the methods bring back of them.
+
+    Args:
+        folder: Where.
+        rows: Label to flat images.
+        shape: Of one image, (height, width, channels).
+    """
+    images = {label: list(values.reshape((-1, *shape))) for label, values in rows.items()}
+    save_figure(
+        samples.reconstructions(images, "Test images and what is left of them"),
+        folder / "reconstructions.png",
+    )
+
+
+def reduction_page(
+    rows: Sequence[Mapping[str, Any]], tsne: Mapping[str, Any] | None, pictures_dir: Path
+) -> str:
+    """Return the page: a table of all figures, and every picture.
+
+    Args:
+        rows: The figures of every method and number of dimensions.
+        tsne: Those of t-SNE, which has no way back.
+        pictures_dir: Where the pictures lie.
+    """
+    columns = [
+        name
+        for name in (
+            "reconstruction_error",
+            "explained_variance",
+            "trustworthiness",
+            "neighbourhood_preservation",
+            "probe_accuracy",
+        )
+        if any(name in row for row in rows)
+    ]
+    all_rows = [*rows, tsne] if tsne else list(rows)
+    return render(
+        "reduction_report.html.j2",
+        rows=[{**row, "name": NAMES[row["method"]]} for row in all_rows],
+        columns=columns,
+        verdicts=verdicts(rows),
+        pictures=pictures(pictures_dir),
+    )
+
+
+def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence per number of dimensions: who reconstructs better."""
+    sentences = []
+    for dimensions in sorted({row["dimensions"] for row in rows}):
+        errors = {
+            row["method"]: row["reconstruction_error"] for row in rows if row["dimensions"] == dimensions
+        }
+        if {"autoencoder", "pca"} <= errors.keys():
+            ours, pca = errors["autoencoder"], errors["pca"]
+            word = "below" if ours < pca else "not below"
+            sentences.append(
+                f"{dimensions} dimensions: autoencoder {ours:.5f}, {word} PCA {pca:.5f} (test error)."
+            )
+    return sentences

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from pipeline.metrics.intervals import Interval
-from pipeline.metrics.names import shown
+from pipeline.metrics.names import format_value
 from pipeline.reports.style import BLUE, DARK, GREY, LINE_COLOURS, ORANGE, canvas, styled
 
 CELLS_WITH_TEXT = 15
@@ -172,7 +172,7 @@ def candidates(
             axes.text(0.01, position, label, transform=axes.get_yaxis_transform(), va="center", color=colour)
             continue
         if not higher_is_better and test[name].low > SHOWN_MULTIPLE * best:
-            label = f"{shown(test[name].value, 3)} \u25b6"
+            label = f"{format_value(test[name].value, 3)} \u25b6"
             beside = axes.get_yaxis_transform()
             axes.text(0.99, position, label, transform=beside, va="center", ha="right", color=colour)
             continue
@@ -181,7 +181,9 @@ def candidates(
         if name in val:
             axes.plot(val[name], position - 0.27, "D", color=colour, markerfacecolor="white", markersize=7)
         place = (test[name].value, position)
-        axes.annotate(shown(test[name].value, 3), place, (0, 9), textcoords="offset points", ha="center")
+        axes.annotate(
+            format_value(test[name].value, 3), place, (0, 9), textcoords="offset points", ha="center"
+        )
     roles = {chosen: " (chosen)"} | dict.fromkeys(baselines, " (baseline)")
     axes.set_yticks(range(len(names)), [name + roles.get(name, "") for name in names])
     axes.set_ylim(-0.7, len(names) - 0.3)

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.metrics.names import in_words, shown
-from pipeline.reports.run_page import VERDICTS, best_first
+from pipeline.metrics.names import format_value, metric_words
+from pipeline.reports.run import VERDICTS, best_first
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
-from pipeline.runtime.stage import terminal
+from pipeline.runtime.processes import terminal
 
 LAST_RUN = paths.STATE_DIR / "last_run.json"
 """Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
@@ -41,12 +41,12 @@ def print_report(console: Console | None = None) -> None:
 
 def _candidates_table(rows: Sequence[Row], select_by: str) -> Table:
     """Return what validation says of every candidate, best first, before and after tuning."""
-    words = in_words(select_by)
+    words = metric_words(select_by)
     losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
     table = Table(title="Candidates on validation", title_justify="left")
     for column in ("candidate", "family"):
         table.add_column(column)
-    tuned = [f"tuned {in_words(name).removeprefix('log ')}" for name in losses]
+    tuned = [f"tuned {metric_words(name).removeprefix('log ')}" for name in losses]
     for column in ("parameters", f"baseline {words}", "trials", f"tuned {words}", *tuned):
         table.add_column(column, justify="right")
     for row in best_first(rows, select_by):
@@ -75,7 +75,7 @@ def _test_table(rows: Sequence[Row], primary: str) -> Table:
             _interval(row["test"][metric]) if row["chosen"] else _number(_value(row["test"], metric))
             for row in shown
         ]
-        table.add_row(in_words(metric.removeprefix("expected_")), *cells)
+        table.add_row(metric_words(metric.removeprefix("expected_")), *cells)
     return table
 
 
@@ -104,8 +104,8 @@ def _style(row: Row) -> str:
 
 
 def _interval(interval: Mapping[str, float]) -> str:
-    low, high = shown(interval["low"], 3), shown(interval["high"], 3)
-    return f"{shown(interval['value'])} ({low} to {high})"
+    low, high = format_value(interval["low"], 3), format_value(interval["high"], 3)
+    return f"{format_value(interval['value'])} ({low} to {high})"
 
 
 def _value(metrics: Row, name: str) -> float | None:
@@ -113,4 +113,4 @@ def _value(metrics: Row, name: str) -> float | None:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else shown(value)
+    return "" if value is None else format_value(value)

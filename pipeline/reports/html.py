@@ -9,7 +9,7 @@ Tiles = list[tuple[str, str]]
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of `pipeline/reports/templates` with these values; only those that end in `.html.j2` are escaped.
+    """Return a template of `pipeline/reports/templates` with these values; those that end in `.html.j2` are escaped.
 
     Raises:
         jinja2.UndefinedError: The template asks for a value that is not given.

@@ -1,13 +1,111 @@
-"""One page that tells the whole run: verdict, candidates, data and pictures in a single file that opens offline."""
+"""The gate's decision as one HTML file that opens anywhere, offline; equal decisions give equal bytes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from pipeline.metrics.names import in_words, shown
+from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.reports.html import Tiles, pictures, render
-from pipeline.reports.run_page import VERDICTS, best_first
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
+
+WORKFLOW = "workflowType=machine_learning"
+"""Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
+VERDICTS = {
+    "promoted": "became champion",
+    "refused": "was not promoted",
+    "unchanged": "is the champion already",
+    "held": "would become champion, and is held",
+}
+"""Decision to words, which follow the name of a model."""
+
+
+def pipeline_page(
+    decision: Mapping[str, Any],
+    model: str,
+    test_score: str,
+    source: Mapping[str, Any],
+    commit: str,
+    *,
+    looks: str,
+) -> str:
+    """Return the description of a pipeline run, in Markdown.
+
+    Args:
+        decision: Content of decision.json.
+        model: Name and version in the registry.
+        test_score: Primary metric on test in words.
+        source: Content of data/source.json.
+        commit: Of git, or "none".
+        looks: How often the test set was used, see `pipeline.evaluation.ledger.sentence`.
+    """
+    return (
+        f"**{decision['candidate']} {VERDICTS[decision['decision']]}**: {test_score}.\n\n"
+        f"{' '.join(decision['reasons'])}\n\n"
+        f"Model: {model}, sha256 `{decision['model_sha256'][:12]}`.\n\n"
+        f"Data: {source['kind']}, {source['count']} samples, sha256 `{str(source['sha256'])[:12]}`; "
+        f"commit `{commit[:12]}`.\n\n{looks}\n"
+    )
+
+
+def version_page(candidate: str, test_score: str, fingerprint: str) -> str:
+    """Return the description of a model version, true for as long as it exists; a table shows its start as is."""
+    return f"{candidate}: {test_score}.\n\nPipeline state `{fingerprint[:12]}`; everything else is in the tags.\n"
+
+
+def test_score(card: Mapping[str, Any]) -> str:
+    """Return the primary metric on test of a model's card in words."""
+    name = card["primary"]["name"]
+    interval = card["test"][name]
+    value, low, high = (format_value(interval[part]) for part in ("value", "low", "high"))
+    return f"test {metric_words(name)} {value} ({low} to {high})"
+
+
+def best_first(rows: Sequence[Mapping[str, Any]], metric: str, part: str = "val") -> list[Mapping[str, Any]]:
+    """Return rows of candidates.json, the best by a metric first; those without a value last.
+
+    Args:
+        rows: The candidates.
+        metric: Its name, which tells its direction.
+        part: `val` or `test`.
+    """
+    sign = primary_called(metric).sign
+
+    def key(row: Mapping[str, Any]) -> tuple[bool, float]:
+        found = row[part].get(metric)
+        value = found["value"] if isinstance(found, Mapping) else found
+        return (value is None, 0.0 if value is None else -sign * float(value))
+
+    return sorted(rows, key=key)
+
+
+def links(
+    base: str, experiment_id: str, run_ids: tuple[str, str], model: str, version: int
+) -> dict[str, str]:
+    """Return what to open, by name.
+
+    Args:
+        base: Address of the server, `http://127.0.0.1:5000`.
+        experiment_id: Of the experiment.
+        run_ids: Of the pipeline and of the chosen candidate.
+        model: Name of the registered model.
+        version: Its version.
+    """
+    page = f"{base.rstrip('/')}/#"
+    runs = f"{page}/experiments/{experiment_id}/runs"
+    children = f"tags.`mlflow.parentRunId` = '{run_ids[0]}'"
+    compare = urlencode({"searchFilter": children, "compareRunsMode": "CHART"}, quote_via=quote)
+    addresses = {
+        "runs": f"{runs}?",
+        "this run": f"{runs}/{run_ids[0]}?",
+        "pictures": f"{runs}/{run_ids[0]}/artifacts?",
+        "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
+        "candidates compared": f"{runs}?{compare}&",
+        "model": f"{page}/models/{model}?",
+        "model version": f"{page}/models/{model}/versions/{version}?",
+    }
+    return {name: address + WORKFLOW for name, address in addresses.items()}
+
 
 MOST_METRICS = 3
 """Columns of the table of candidates; the rest stands on the terminal and in MLflow."""
@@ -35,8 +133,8 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],
         metrics=_metrics(rows, selection["primary"]["name"]),
-        words=in_words,
-        shown=shown,
+        words=metric_words,
+        shown=format_value,
         rows=best_first(rows, selection["select_by"]),
         data_line=_data_line(read_json(paths.VALIDATE_SUMMARY, "validate"), split),
         classes=sorted(split.get("classes", {}).items()),
@@ -55,14 +153,18 @@ def _metrics(rows: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
 
 def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary: Mapping[str, Any]) -> Tiles:
     (chosen,) = (row for row in rows if row["chosen"])
-    name, words = primary["name"], in_words(primary["name"])
+    name, words = primary["name"], metric_words(primary["name"])
     score = chosen["test"][name]
     baselines = best_first([row for row in rows if row["baseline"]], name, "test")
     baseline = [
-        (shown(row["test"][name]["value"]), f"test {words} of the better baseline") for row in baselines
+        (format_value(row["test"][name]["value"]), f"test {words} of the better baseline")
+        for row in baselines
     ]
     return [
-        (shown(score["value"]), f"test {words} ({shown(score['low'], 3)} to {shown(score['high'], 3)})"),
+        (
+            format_value(score["value"]),
+            f"test {words} ({format_value(score['low'], 3)} to {format_value(score['high'], 3)})",
+        ),
         *baseline[:1],
         (f"{chosen['parameters']:,}", "parameters of the chosen model"),
         (f"{split['samples']['train']:,}", "samples to train on"),
@@ -77,3 +179,67 @@ def _data_line(validation: Mapping[str, Any], split: Mapping[str, Any]) -> str:
         f"{validation['samples']:,} samples; {judged['met']} of {judged['judged']} expectations met; split: "
         f"{split['method']}; {excluded} copies of test samples kept out of training and validation."
     )
+
+
+ORDER = {"failed": 0, "met": 1, "told": 2}
+
+
+def decision_page(decision: Mapping[str, Any]) -> str:
+    """Return the page of a decision.
+
+    Args:
+        decision: The content of reports/register/decision.json.
+    """
+    checks = sorted(decision["checks"], key=lambda check: ORDER[check["verdict"]])
+    return (
+        render(
+            "decision_page.html.j2",
+            title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
+            decision=decision,
+            tiles=_decision_tiles(decision),
+            checks=[{**check, "drawn": _drawn(check["interval"])} for check in checks],
+            rules=_rules(decision["rules"]),
+            shown=format_value,
+        )
+        + "\n"
+    )
+
+
+def _decision_tiles(decision: Mapping[str, Any]) -> Tiles:
+    verdicts = [check["verdict"] for check in decision["checks"]]
+    return [
+        (str(verdicts.count("met")), "checks met"),
+        (str(verdicts.count("failed")), "checks failed"),
+        (f"{decision['test_rows']:,}", "test rows that no model was made with"),
+        (f"{decision['test_rows_left_out']:,}", "test rows left out"),
+        (f"{decision['rules']['confidence']:.0%}", "confidence of the intervals"),
+    ]
+
+
+def _drawn(interval: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Return where an interval, its value and 0 stand on a line of 100 units; None where there is none."""
+    if interval is None:
+        return None
+    left, right = min(interval["low"], 0.0), max(interval["high"], 0.0)
+    width = (right - left) or 1.0
+    places = {"zero": 0.0, **interval}
+    return {name: round(2 + 96 * (number - left) / width, 2) for name, number in places.items()}
+
+
+def _rules(rules: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was demanded, by the words of the keys."""
+    entries: dict[str, Any] = {"primary": metric_words(rules["primary"]["name"])}
+    entries |= {name: value for name, value in sorted(rules.items()) if name not in ("primary", "floors")}
+    entries |= {
+        f"floor {metric_words(name)}": bound for name, bound in sorted((rules["floors"] or {}).items())
+    }
+    return [
+        (metric_words(name), "not demanded" if value is None else _text(value))
+        for name, value in entries.items()
+    ]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return metric_words(value) if isinstance(value, str) else str(value)

@@ -56,7 +56,7 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
     return drawn
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, all or nothing; without dates and versions: equal figures are equal bytes."""
     with matplotlib.style.context(STYLE, after_reset=True), atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -9,9 +9,9 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import Busy, UserError
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import PIPE, Answer, run
-from pipeline.runtime.stage import Busy, UserError
 
 DROPPED = (
     "DVC_ROOT",

@@ -22,7 +22,7 @@ Verdict = Literal["none", "report", "refuse"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class DriftFinding:
     """One comparison of new rows with known ones.
 
     Attributes:
@@ -83,7 +83,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def compare_numbers(what: str, reference: np.ndarray, new: np.ndarray) -> list[Finding]:
+def compare_numbers(what: str, reference: np.ndarray, new: np.ndarray) -> list[DriftFinding]:
     """Return how a column of numbers moved, and how often it is missing if it ever is.
 
     Args:
@@ -96,17 +96,17 @@ def compare_numbers(what: str, reference: np.ndarray, new: np.ndarray) -> list[F
     findings = []
     if len(known) and len(fresh):
         distance, p_value = ks_test(known, fresh)
-        findings.append(Finding(what, distance, p_value, population_stability_index(known, fresh)))
+        findings.append(DriftFinding(what, distance, p_value, population_stability_index(known, fresh)))
     if len(known) < len(reference) or len(fresh) < len(new):
         counts = [
             {"missing": len(side) - len(finite), "there": len(finite)}
             for side, finite in ((reference, known), (new, fresh))
         ]
-        findings.append(Finding(f"{what} missing", *chi_square_test(*counts)))
+        findings.append(DriftFinding(f"{what} missing", *chi_square_test(*counts)))
     return findings
 
 
-def reconstruction_errors(
+def pca_reconstruction_errors(
     reference: np.ndarray, others: Sequence[np.ndarray], components: int = 16
 ) -> list[np.ndarray]:
     """Return how badly rows are rebuilt from a few numbers by a linear autoencoder fitted on the reference.
@@ -130,17 +130,17 @@ def reconstruction_errors(
     return errors
 
 
-def adjusted(findings: Sequence[Finding]) -> list[Finding]:
+def adjusted(findings: Sequence[DriftFinding]) -> list[DriftFinding]:
     """Return findings with p-values adjusted for their number, the largest effect first."""
     p_values = holm([finding.p_value for finding in findings])
     made = [
-        Finding(finding.what, finding.effect, p_value, finding.stability)
+        DriftFinding(finding.what, finding.effect, p_value, finding.stability)
         for finding, p_value in zip(findings, p_values, strict=True)
     ]
     return sorted(made, key=lambda finding: (-finding.effect, finding.what))
 
 
-def verdict(findings: Sequence[Finding], bounds: Bounds) -> Verdict:
+def drift_verdict(findings: Sequence[DriftFinding], bounds: Bounds) -> Verdict:
     """Return what adjusted findings come to."""
     effects = [finding.effect for finding in findings if finding.p_value <= bounds.significance]
     if any(effect >= bounds.refuse for effect in effects):

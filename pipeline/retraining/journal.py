@@ -1,14 +1,119 @@
-"""What a retrain has finished, on the disk before the next step begins, so that a crash is only a pause."""
+"""The history of retrains: one line each, never changed, shown as a table, as JSON, and as a page."""
 
+import json
 import os
+import shlex
 import time
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from subprocess import TimeoutExpired
+from typing import TYPE_CHECKING, Any
 
+from pipeline.reports.html import render
 from pipeline.runtime import processes
-from pipeline.runtime.json_lines import append_line, read_lines
+from pipeline.runtime.files import append_line, read_lines, write_json, write_text
+from pipeline.runtime.paths import HISTORY, HISTORY_HTML, OUTBOX_DIR
+from pipeline.runtime.processes import run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+Entry = Mapping[str, Any]
+OUTCOMES = {
+    "promoted": "became champion",
+    "refused": "refused by the gate",
+    "unchanged": "still champion",
+    "held": "held back",
+    "nothing_to_do": "nothing to do",
+    "source_down": "source or remote down",
+    "data_refused": "data refused",
+    "paused": "paused, goes on next time",
+    "failed": "failed",
+}
+GOOD, BAD = ("promoted", "unchanged", "nothing_to_do"), ("data_refused", "failed", "source_down")
+
+
+def add(entry: Entry, history_path: Path = HISTORY, page_path: Path = HISTORY_HTML) -> None:
+    """Add an entry unless a crash came right after it was added, and draw the page anew."""
+    entries = read_lines(history_path)
+    if not any(is_same(entry, other) for other in entries[-3:]):
+        append_line(history_path, entry)
+        entries.append(dict(entry))
+    write_text(page_path, history_page(entries))
+
+
+def is_same(one: Entry, other: Entry) -> bool:
+    """Return whether two entries tell of the same end of the same retrain."""
+    return all(one[key] == other[key] for key in ("run", "outcome", "stops"))
+
+
+def last(outcomes: Sequence[str], history_path: Path = HISTORY) -> Entry | None:
+    """Return the newest entry with one of these outcomes, or None."""
+    found = [entry for entry in read_lines(history_path) if entry["outcome"] in outcomes]
+    return found[-1] if found else None
+
+
+def print_table(entries: Sequence[Entry], console: "Console") -> None:
+    """Print entries, the newest last."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not entries:
+        console.print(
+            "No retrain yet. `millrace retrain` runs one; `millrace schedule install` runs one every night."
+        )
+        return
+    table = Table("when", "why", "rows", "new", "outcome", "because", "version", "minutes")
+    for entry in entries:
+        row = entry_texts(entry)
+        colour = "green" if entry["outcome"] in GOOD else "red" if entry["outcome"] in BAD else "yellow"
+        table.add_row(
+            row["when"],
+            escape(row["why"]),
+            row["rows"],
+            row["new"],
+            f"[{colour}]{row['outcome']}[/{colour}]",
+            escape(row["because"]),
+            escape(row["version"]),
+            row["minutes"],
+        )
+    console.print(table)
+
+
+def history_page(entries: Sequence[Entry]) -> str:
+    """Return the history as one HTML file that opens offline, the newest on top."""
+    rows = [entry_texts(entry) | {"entry": entry, "mood": _mood(entry)} for entry in reversed(entries)]
+    promoted = sum(entry["outcome"] == "promoted" for entry in entries)
+    tiles = [(f"{len(entries):,}", "retrains"), (f"{promoted:,}", "became champion")]
+    return render("history.html.j2", rows=rows, tiles=tiles)
+
+
+def entry_texts(entry: Entry) -> dict[str, str]:
+    """Return an entry as short texts."""
+    before, after = entry.get("rows_before"), entry.get("rows_after")
+    rows = "" if after is None else f"{after:,}" if before in (None, after) else f"{before:,} to {after:,}"
+    new = entry.get("new_rows")
+    return {
+        "when": entry["ended"][:16].replace("T", " "),
+        "why": ", ".join(
+            item["name"].replace("_", " ") for item in entry.get("triggers", []) if item["fired"]
+        ),
+        "rows": rows,
+        "new": "" if new is None else f"{new:,}",
+        "outcome": OUTCOMES[entry["outcome"]],
+        "because": " ".join(entry.get("reasons", [])),
+        "version": f"{entry['model']} {entry['version']}" if entry.get("version") else "",
+        "minutes": f"{sum(entry.get('seconds', {}).values()) / 60:.1f}",
+    }
+
+
+def _mood(entry: Entry) -> str:
+    return "good" if entry["outcome"] in GOOD else "bad" if entry["outcome"] in BAD else "neutral"
+
 
 Facts = dict[str, Any]
 
@@ -87,7 +192,7 @@ class Run:
             self.stops.append({name: record[name] for name in ("step", "exit_code", "message", "at")})
 
 
-def begin(path: Path) -> Run:
+def begin_run(path: Path) -> Run:
     """Begin a retrain in an empty journal: of an ended one the history tells."""
     path.unlink(missing_ok=True)
     run = Run(path, f"{processes.now():%Y%m%dT%H%M%S.%fZ}-{os.getpid()}")
@@ -104,3 +209,73 @@ def unfinished(path: Path) -> Run | None:
     for record in records:
         run._take(record)  # noqa: SLF001  # the module's own class
     return run
+
+
+MOST_KEPT = 100
+"""Undelivered notifications; of a receiver that is away for months the newest are kept."""
+
+
+def url_of(stated: str | None) -> str | None:
+    """Return where notifications are posted; `MILLRACE_NOTIFY_URL` keeps an address with a secret out of git."""
+    return os.environ.get("MILLRACE_NOTIFY_URL") or stated
+
+
+def put(entry: Mapping[str, Any], outbox: Path = OUTBOX_DIR) -> None:
+    """Put a notification into the outbox, all or nothing."""
+    write_json(outbox / f"{entry['run']}-{entry['stops']}-{entry['outcome']}.json", entry)
+
+
+def deliver(
+    command: str | None,
+    url: str | None,
+    timeout_seconds: float,
+    report: Callable[[str], None] = print,
+    outbox: Path = OUTBOX_DIR,
+) -> int:
+    """Deliver what is in the outbox, the oldest first; return how many were delivered.
+
+    Args:
+        command: Gets the JSON on standard input, or None.
+        url: The JSON is posted there, or None.
+        timeout_seconds: For each delivery.
+        report: Told what went wrong.
+        outbox: Where notifications wait.
+    """
+    waiting = sorted(outbox.glob("*.json")) if outbox.is_dir() else []
+    for path in waiting[:-MOST_KEPT]:
+        path.unlink()
+    delivered = 0
+    for path in waiting[-MOST_KEPT:]:
+        content = path.read_text(encoding="utf-8", errors="surrogateescape")
+        try:
+            if command:
+                _call(command, content, timeout_seconds)
+            if url:
+                _post(url, content, timeout_seconds)
+        except (OSError, TimeoutExpired, ValueError) as error:
+            # One receiver that hangs must not cost its time-out for each of a hundred notifications.
+            report(f"The notification was not delivered; it is sent again next time. Received: {error}.")
+            break
+        path.unlink()
+        delivered += 1
+    return delivered
+
+
+def _call(command: str, content: str, timeout_seconds: float) -> None:
+    done = run(shlex.split(command), given=content, seconds=timeout_seconds)
+    if done.code:
+        last_words = done.err.strip()[-200:]
+        raise OSError(f"notify.command gave exit code {done.code}: {last_words or 'no message'}")
+
+
+def _post(url: str, content: str, timeout_seconds: float) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("notify.url is neither http nor https")
+    request = urllib.request.Request(  # noqa: S310  # checked above
+        url, json.dumps(json.loads(content)).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        raise OSError(f"notify.url answered with status {error.code}") from error

@@ -1,25 +1,120 @@
-"""New rows against the known ones: how many came and went, and how far they have drifted."""
+"""The data of today against that of the committed results, which DVC's cache or its remote holds."""
 
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.ingest.writers import SIDE_PREFIX
+from pipeline.data.samples import SIDE_PREFIX
 from pipeline.metrics.two_samples import chi_square_test, ks_test
+from pipeline.retraining.children import Children
 from pipeline.retraining.drift import (
     Bounds,
-    Finding,
+    DriftFinding,
     adjusted,
     compare_numbers,
-    reconstruction_errors,
-    verdict,
+    drift_verdict,
+    pca_reconstruction_errors,
 )
-from pipeline.retraining.known_rows import Rows
+from pipeline.retraining.triggers import DriftBounds
+from pipeline.runtime import paths
+from pipeline.runtime.repository import cached, has_remote
+from pipeline.runtime.strict_yaml import read_yaml
+
+NO_RESULTS = "no results yet to compare with"
+
+
+def compare_with_results(children: Children, bounds: DriftBounds) -> dict[str, Any]:
+    """Bring `validate` up to date and compare the new rows with those of the committed results.
+
+    Returns:
+        See `examine`. The verdict is `unknown` where there are results whose data nobody has any more.
+
+    Raises:
+        ChildFailed: `validate` does not pass the data.
+    """
+    # Only a night with other data needs pandas.
+
+    recorded = recorded_files(children.tree)
+    if not recorded:
+        nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
+        return {**nothing, "skipped": [NO_RESULTS]}
+    here = all(cached(children.tree, md5) for md5 in recorded.values())
+    asks_remote = not here and has_remote(children.tree)
+    if asks_remote:
+        # Its exit code is 0 also where the remote is down: what is there afterwards tells.
+        children.dvc("fetch", *map(str, recorded))
+    known_paths = {path: cached(children.tree, md5) for path, md5 in recorded.items()}
+    children.repro("validate")
+    tree = children.tree
+    now = read_described_rows(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)
+    samples, statistics = (
+        known_paths.get(path) for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
+    )
+    if samples is None or statistics is None:
+        where = (
+            "came neither from DVC's cache nor from its remote" if asks_remote else "is not in DVC's cache"
+        )
+        return {
+            "new_rows": len(now.samples),
+            "lost_rows": 0,
+            "lost_share": 0.0,
+            "verdict": "unknown",
+            "skipped": [f"the data of the last results {where}"],
+            "asked_remote": asks_remote,
+        }
+    known = read_described_rows(samples, statistics)
+    limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
+    return compare_rows(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)
+
+
+LABELS = ("label", "target")
+
+
+@dataclass(frozen=True)
+class DescribedRows:
+    """A data set as `ingest` and `validate` describe it.
+
+    Attributes:
+        samples: data/interim/samples.parquet, by row.
+        statistics: data/validate/statistics.parquet, one row per sample, in the same order.
+    """
+
+    samples: pd.DataFrame
+    statistics: pd.DataFrame
+
+    def only(self, wanted: pd.Series) -> "DescribedRows":
+        """Return some of the rows; `wanted` is a truth per row."""
+        return DescribedRows(self.samples[wanted.to_numpy()], self.statistics[wanted.to_numpy()])
+
+
+def read_described_rows(samples_path: Path, statistics_path: Path) -> DescribedRows:
+    """Read the two files of a data set and bring them into one order.
+
+    Raises:
+        FileNotFoundError: One is missing.
+    """
+    samples = pd.read_parquet(samples_path).sort_values("row", ignore_index=True)
+    statistics = pd.read_parquet(statistics_path).set_index("sample_id").loc[samples["sample_id"]]
+    return DescribedRows(samples, statistics.reset_index())
+
+
+def recorded_files(tree: Path) -> dict[Path, str]:
+    """Return the md5 that dvc.lock of a working tree records for the two files, as far as it knows them."""
+    lock_path = tree / paths.DVC_LOCK
+    stages = read_yaml(lock_path).get("stages", {}) if lock_path.is_file() else {}
+    wanted = {path.as_posix() for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)}
+    return {
+        Path(out["path"]): out["md5"]
+        for stage in stages.values()
+        for out in stage.get("outs", [])
+        if out["path"] in wanted
+    }
+
 
 MOST_ROWS = 2000
 """Of each kind that the linear autoencoder sees: its error is well known from so many."""
@@ -32,7 +127,9 @@ DESCRIPTION = ("label", "target", "group", "given_split", "time")
 """What may be said otherwise of a sample whose content is the same; side columns too."""
 
 
-def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows: int) -> dict[str, Any]:
+def compare_rows(
+    known: DescribedRows, now: DescribedRows, payload_path: Path, bounds: Bounds, min_rows: int
+) -> dict[str, Any]:
     """Compare the rows that are new with the known ones.
 
     Args:
@@ -74,18 +171,18 @@ def examine(known: Rows, now: Rows, payload_path: Path, bounds: Bounds, min_rows
     found = adjusted(findings + shape)
     return {
         **counted,
-        "verdict": verdict(found, bounds),
+        "verdict": drift_verdict(found, bounds),
         "skipped": skipped,
         "findings": [_rounded(finding) for finding in found],
     }
 
 
-def label_findings(known: Rows, fresh: Rows) -> list[Finding]:
+def label_findings(known: DescribedRows, fresh: DescribedRows) -> list[DriftFinding]:
     """Compare classes, or targets where there are numbers to predict."""
     findings = []
     labels = [rows.samples["label"] for rows in (known, fresh) if "label" in rows.samples]
     if len(labels) == 2 and any(len(_counts(side)) > 1 for side in labels):
-        findings.append(Finding("label", *chi_square_test(*(_counts(side) for side in labels))))
+        findings.append(DriftFinding("label", *chi_square_test(*(_counts(side) for side in labels))))
     targets = [rows.samples.get("target") for rows in (known, fresh)]
     if all(side is not None and pd.api.types.is_numeric_dtype(side) for side in targets):
         arrays = [side.to_numpy(dtype=float, na_value=np.nan) for side in targets if side is not None]
@@ -94,7 +191,7 @@ def label_findings(known: Rows, fresh: Rows) -> list[Finding]:
     return findings
 
 
-def statistics_findings(known: pd.DataFrame, fresh: pd.DataFrame) -> list[Finding]:
+def statistics_findings(known: pd.DataFrame, fresh: pd.DataFrame) -> list[DriftFinding]:
     """Compare every number that `validate` measured on each sample."""
     findings = []
     for name in known.columns.intersection(fresh.columns):
@@ -105,7 +202,9 @@ def statistics_findings(known: pd.DataFrame, fresh: pd.DataFrame) -> list[Findin
     return findings
 
 
-def content_findings(now: Rows, is_new: np.ndarray, payload_path: Path) -> tuple[list[Finding], list[str]]:
+def content_findings(
+    now: DescribedRows, is_new: np.ndarray, payload_path: Path
+) -> tuple[list[DriftFinding], list[str]]:
     """Compare how well a linear autoencoder of known rows rebuilds unseen known rows, and new ones.
 
     Returns:
@@ -119,11 +218,11 @@ def content_findings(now: Rows, is_new: np.ndarray, payload_path: Path) -> tuple
     if len(known) < 2 * MIN_FITTED:
         return [], [f"content: {len(known)} known rows are still in the source, {2 * MIN_FITTED} are needed"]
     fitted, unseen, new = (_flat(payload, part) for part in (known[::2], known[1::2], fresh))
-    errors = reconstruction_errors(fitted, [unseen, new])
-    return [Finding("reconstruction error", *ks_test(*errors))], []
+    errors = pca_reconstruction_errors(fitted, [unseen, new])
+    return [DriftFinding("reconstruction error", *ks_test(*errors))], []
 
 
-def in_words(found: dict[str, Any], most: int = 3) -> list[str]:
+def finding_sentences(found: dict[str, Any], most: int = 3) -> list[str]:
     """Return the largest findings as sentences."""
     return [
         f"{item['what']}: differs by {item['effect']:.2f} (p {item['p_value']:.2g}"
@@ -163,7 +262,7 @@ def _flat(payload: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return flat
 
 
-def _rounded(finding: Finding) -> dict[str, Any]:
+def _rounded(finding: DriftFinding) -> dict[str, Any]:
     values = asdict(finding)
     return {
         name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()

@@ -1,15 +1,261 @@
 """One retrain from beginning to end, or from where an earlier call stopped to the end."""
 
+import datetime as dt
+import json
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.retraining import chronicle, journal, notify, remote, work, worktree
-from pipeline.retraining.children import Children
+from pipeline.retraining import journal, triggers, worktree
+from pipeline.retraining import journal as retraining_journal
+from pipeline.retraining import triggers as retraining_triggers
+from pipeline.retraining import worktree as retraining_worktree
+from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
-from pipeline.retraining.settings import Retrain
-from pipeline.retraining.work import Wishes
-from pipeline.runtime import processes
-from pipeline.runtime.places import JOURNAL
-from pipeline.runtime.stage import Busy, DataRefused, ServiceDown, code_of
+from pipeline.retraining.new_rows import NO_RESULTS, compare_with_results
+from pipeline.retraining.triggers import DriftBounds, Retrain
+from pipeline.runtime import paths, processes
+from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError
+from pipeline.runtime.files import read_json
+from pipeline.runtime.paths import JOURNAL
+from pipeline.runtime.repository import has_remote
+from pipeline.runtime.stage import code_of
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller of a retrain asked for.
+
+    Attributes:
+        force: Retrain also if nothing asks for it.
+        ignore_edits: Go on beside uncommitted edits, without them.
+        accept_drift: Why drifted data is right all the same; "" to refuse it.
+        max_gib: Limit of a download, as `millrace refresh` takes it.
+        restart: Begin anew where an earlier call left a retrain unfinished.
+    """
+
+    force: bool = False
+    ignore_edits: bool = False
+    accept_drift: str = ""
+    max_gib: float = 20.0
+    restart: bool = False
+
+
+def look_at_edits(children: Children, wishes: Wishes) -> Facts:
+    """Refuse to start beside edits that nobody committed: what they would have meant, nobody could say.
+
+    Raises:
+        Busy: There are some.
+    """
+    edits = worktree.uncommitted(children)
+    if edits and not wishes.ignore_edits:
+        raise Busy(
+            "Somebody is at work here: your uncommitted edits are not part of a retrain, which takes what is "
+            f"committed. Expected a clean working tree. Received: {', '.join(edits[:5])}"
+            f"{f' and {len(edits) - 5} more' if len(edits) > 5 else ''}. Commit or stash them, or go on without "
+            "them with --ignore-edits."
+        )
+    return {"ignored_edits": edits}
+
+
+def read_source_again(children: Children, wishes: Wishes) -> Facts:
+    """Read the source again, in the tree.
+
+    Raises:
+        ServiceDown: The source does not answer; says how old everything is.
+        UserError: The data cannot be read; nothing was changed.
+    """
+    before = _committed_source(children)
+    try:
+        children.millrace("refresh", "--max-gib", str(wishes.max_gib))
+    except ChildFailed as error:
+        if error.exit_code in (ServiceDown.exit_code, InputMissing.exit_code):
+            raise _stale(error, before) from error
+        raise
+    after = read_json(children.tree / paths.SOURCE_JSON)
+    return {"rows_before": before.get("count"), "rows_after": after["count"], "seen": after.get("seen")}
+
+
+def find_triggers(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
+    """Return which triggers fired, and how the data moved; cheap unless the data changed.
+
+    Raises:
+        ChildFailed: `validate` does not pass the data.
+    """
+    # An earlier call may have been stopped after a stage wrote what it made into the lock.
+    children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
+    moved = triggers.changed_inputs(children.tree)
+    found: dict[str, Any] = {"new_rows": 0, "lost_rows": 0, "verdict": "none", "skipped": ["same data"]}
+    if not (children.tree / paths.DVC_LOCK).is_file():
+        found["skipped"] = [NO_RESULTS]
+    if moved.data:
+        found = compare_with_results(children, settings.drift)
+    fired = triggers.all_triggers(
+        moved,
+        new_rows=found["new_rows"],
+        changed_rows=found.get("changed_rows", 0),
+        lost_rows=found["lost_rows"],
+        min_new_rows=settings.min_new_rows,
+        age_days=_results_age_days(children),
+        max_age_days=settings.max_age_days,
+        drift=found["verdict"],
+        force=wishes.force,
+        not_judged=retraining_triggers.awaits_decision(children),
+    )
+    return {"triggers": triggers.as_facts(fired), "drift": found}
+
+
+def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
+    """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
+
+    Raises:
+        DataRefused: Too many known rows are gone or changed, the new ones drifted too far, or nobody can tell.
+        ServiceDown: Nobody can tell, because the DVC remote did not give what is needed for that.
+    """
+    found = looked["drift"]
+    if wishes.accept_drift:
+        return {"accepted_drift": wishes.accept_drift}
+    fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
+    if found["verdict"] == "unknown":
+        unknown = (
+            "Whether the source lost rows or drifted is unknown. Expected the data of the last results to compare "
+            f"with. Received: {'; '.join(found['skipped'])}. "
+        )
+        if found.get("asked_remote"):
+            raise ServiceDown(
+                f"{unknown}If the remote is down, the next retrain asks it again; if it was never given that data, "
+                "`dvc push` from where it is. The champion is as it was. Only if it is lost for good go on without "
+                "that comparison: `millrace retrain --accept-drift REASON`."
+            )
+        raise DataRefused(f"{unknown}Bring it back with `dvc push` and `dvc fetch` from where it is. {fix}")
+    lost_share, changed_share = found.get("lost_share", 0.0), found.get("changed_share", 0.0)
+    if lost_share + changed_share > bounds.max_lost_share:
+        changed = f" and says other things of {found['changed_rows']:,}" if changed_share else ""
+        raise DataRefused(
+            f"The source lost {found['lost_rows']:,} known rows{changed}. Expected a share of at most "
+            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {lost_share + changed_share:.3f}. {fix}"
+        )
+    if found["verdict"] == "refuse":
+        from pipeline.retraining.new_rows import finding_sentences
+
+        raise DataRefused(
+            f"The new rows are unlike those the champion knows. Expected differences below {bounds.refuse:g} "
+            f"(drift.refuse). Received: {'; '.join(finding_sentences(found))}. {fix}"
+        )
+    return {"accepted_drift": ""}
+
+
+def bring_up_to_date(children: Children, looked: Facts) -> Facts:
+    """Bring the model up to date; where only its judgement is missing, that is the one of the committed results.
+
+    Returns:
+        Of how many rows it is.
+
+    Raises:
+        ChildFailed: With the exit code and message of the stage that failed.
+    """
+    fired = [item["name"] for item in looked["triggers"] if item["fired"]]
+    if fired == ["not_judged"]:
+        # `look` may have read a few rows more than they were made of.
+        recorded = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix())
+        children.git("checkout", "--quiet", "HEAD", "--", *recorded)
+        if has_remote(children.tree):
+            children.dvc("fetch")
+        # What neither the cache nor a remote has is made anew below.
+        children.dvc("checkout")
+    children.repro("evaluate")
+    return {"rows": read_json(children.tree / paths.SOURCE_JSON)["count"]}
+
+
+def push_data(children: Children) -> Facts:
+    """Bring the objects of DVC's cache to its remote, before anybody can see a commit that names them.
+
+    Raises:
+        ServiceDown: The remote does not take them.
+    """
+    if not has_remote(children.tree):
+        return {"dvc_push": "no DVC remote"}
+    if children.dvc("push").code:
+        raise ServiceDown(
+            "The DVC remote did not take the results. Expected `dvc push` to work; the lines above say why. "
+            "The same command goes on from here."
+        )
+    return {"dvc_push": "pushed"}
+
+
+def commit_results(children: Children, looked: Facts, refreshed: Facts, trained: Facts) -> Facts:
+    """Commit the results to the branch of results."""
+    why = ", ".join(item["name"] for item in looked["triggers"] if item["fired"])
+    rows = f"{refreshed['rows_before'] or 0:,} to {trained.get('rows', refreshed['rows_after']):,} rows"
+    details = "\n".join(
+        f"- {item['name']}: {item['figures']}" for item in looked["triggers"] if item["fired"]
+    )
+    return {"commit": worktree.commit_tree(children, f"retrain: {why}; {rows}\n\n{details}")}
+
+
+def push_results(children: Children, branches: worktree.Followed) -> Facts:
+    """Push the branch of results, if there is a remote.
+
+    Raises:
+        Moved: Somebody else pushed first.
+        UserError: The remote does not take it.
+    """
+    if not branches.remote:
+        return {"git_push": "no git remote"}
+    retraining_worktree.push_branch(children, branches)
+    return {"git_push": f"{branches.remote}/{branches.results}"}
+
+
+def register_model(children: Children) -> Facts:
+    """Judge the model, promote it or not, and return the decision.
+
+    Raises:
+        ChildFailed: With the exit code and message of the stage.
+    """
+    # Without it the stage runs, also where somebody committed a lock that says it did, for another registry.
+    (children.tree / paths.REGISTER_DECISION).unlink(missing_ok=True)
+    children.repro("register")
+    decision = read_json(children.tree / paths.REGISTER_DECISION)
+    last_run = read_json(children.tree / paths.STATE_DIR / "last_run.json")
+    return {
+        "outcome": decision["decision"],
+        "reasons": decision["reasons"],
+        "candidate": decision["candidate"],
+        "model": last_run["model"]["name"],
+        "version": str(last_run["model"]["version"]),
+        "model_sha256": decision["model_sha256"],
+    }
+
+
+def _committed_source(children: Children) -> dict[str, Any]:
+    shown = children.git("show", f"HEAD:{paths.SOURCE_JSON.as_posix()}", check=False)
+    source: dict[str, Any] = json.loads(shown.out) if shown.code == 0 else {}
+    return source
+
+
+def _stale(error: ChildFailed, source: dict[str, Any]) -> UserError:
+    seen = source.get("seen") or "an unknown day"
+    age = _age_days(("promoted",))
+    champion = "no champion of a retrain yet" if age is None else f"the champion is {age:.1f} days old"
+    return ServiceDown(
+        f"{error}\nThe champion is as it was. Staleness: the newest data is of {seen}, {champion}. "
+        "The next retrain asks again."
+    )
+
+
+def _age_days(outcomes: tuple[str, ...]) -> float | None:
+    entry = journal.last(outcomes)
+    return (
+        None
+        if entry is None
+        else (processes.now() - dt.datetime.fromisoformat(entry["ended"])).total_seconds() / 86400
+    )
+
+
+def _results_age_days(children: Children) -> float | None:
+    """Return how long ago results were committed; git knows it also where the history was lost."""
+    said = children.git("log", "-1", "--format=%cI", "--", paths.DVC_LOCK.as_posix()).out.strip()
+    return (processes.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
+
 
 PAUSES = (75, 130, 143)
 """Exit codes after which the same command goes on where this one stopped."""
@@ -37,7 +283,7 @@ def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     """
     run = None if wishes.restart else journal.unfinished(JOURNAL)
     if run is None:
-        run = journal.begin(JOURNAL)
+        run = journal.begin_run(JOURNAL)
     else:
         print(f"Going on with the retrain of {run.run_id}; finished: {', '.join(run.facts) or 'nothing'}.")
     try:
@@ -74,7 +320,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
     for _ in range(settings.push_attempts):
         try:
             return _one_round(children, branches, settings, wishes, run)
-        except remote.Moved as error:
+        except retraining_worktree.RemoteMoved as error:
             print(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
             run.begin_again(str(error))
     raise Busy(
@@ -88,7 +334,7 @@ def _start_over_if_moved(children: Children, branches: worktree.Followed, run: R
     if "prepare" not in run.facts:
         return
     try:
-        remote.fetch(children, branches)
+        retraining_worktree.fetch_branches(children, branches)
     except ServiceDown:
         print("The git remote does not answer; going on with what is known here.")
     source, _ = worktree.newest(children, branches)
@@ -104,25 +350,25 @@ def _start_over_if_moved(children: Children, branches: worktree.Followed, run: R
 def _one_round(
     children: Children, branches: worktree.Followed, settings: Retrain, wishes: Wishes, run: Run
 ) -> Facts:
-    run.once("edits", lambda: work.look_at_edits(children, wishes))
+    run.once("edits", lambda: look_at_edits(children, wishes))
     run.once("prepare", lambda: _prepared(children, branches))
-    refreshed = run.once("refresh", lambda: work.refresh(children, wishes))
-    looked = run.once("look", lambda: work.look(children, settings, wishes))
+    refreshed = run.once("refresh", lambda: read_source_again(children, wishes))
+    looked = run.once("look", lambda: find_triggers(children, settings, wishes))
     _show(looked)
-    run.once("drift", lambda: work.judge_drift(looked, settings.drift, wishes))
+    run.once("drift", lambda: judge_drift(looked, settings.drift, wishes))
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
-    trained = run.once("train", lambda: work.train(children, looked))
-    run.once("dvc push", lambda: work.push_data(children))
-    run.once("commit", lambda: work.commit(children, looked, refreshed, trained))
-    run.once("git push", lambda: work.push(children, branches))
-    registered = run.once("register", lambda: work.register(children))
+    trained = run.once("train", lambda: bring_up_to_date(children, looked))
+    run.once("dvc push", lambda: push_data(children))
+    run.once("commit", lambda: commit_results(children, looked, refreshed, trained))
+    run.once("git push", lambda: push_results(children, branches))
+    registered = run.once("register", lambda: register_model(children))
     return {**registered, "exit_code": 3 if registered["outcome"] in ("refused", "held") else 0}
 
 
 def _prepared(children: Children, branches: worktree.Followed) -> Facts:
-    remote.fetch(children, branches)
+    retraining_worktree.fetch_branches(children, branches)
     prepared = worktree.prepare(children, branches)
     if prepared["note"]:
         print(prepared["note"])
@@ -149,12 +395,14 @@ def _close(run: Run, settings: Retrain, outcome: Facts) -> Facts:
     """Write the end of this call where people look, and tell them."""
     entry = _entry(run, outcome)
     if entry["outcome"] != "nothing_to_do" and (
-        settings.notify.command or notify.url_of(settings.notify.url)
+        settings.notify.command or retraining_journal.url_of(settings.notify.url)
     ):
-        notify.put(entry)
-    chronicle.add(entry)
-    notify.deliver(
-        settings.notify.command, notify.url_of(settings.notify.url), settings.notify.timeout_seconds
+        retraining_journal.put(entry)
+    retraining_journal.add(entry)
+    retraining_journal.deliver(
+        settings.notify.command,
+        retraining_journal.url_of(settings.notify.url),
+        settings.notify.timeout_seconds,
     )
     return entry
 

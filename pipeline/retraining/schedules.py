@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.reports.html import render
+from pipeline.runtime.errors import InputMissing, StorageFailed
 from pipeline.runtime.files import write_text
 from pipeline.runtime.processes import run
-from pipeline.runtime.stage import InputMissing, StorageFailed
 
 KINDS = ("systemd", "cron", "github", "kubernetes")
 INSTALLABLE = ("systemd", "cron")
 
 
-def shown(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str, str]:
+def rendered(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str, str]:
     """Return a schedule as {file name: content}.
 
     Args:
@@ -62,7 +62,7 @@ def install_systemd(root: Path, at: tuple[int, int], minutes: int) -> list[Path]
     systemctl = _program("systemctl", "systemd")
     folder = units_dir()
     files = []
-    for name, content in shown("systemd", root, at, minutes).items():
+    for name, content in rendered("systemd", root, at, minutes).items():
         write_text(folder / name, content)
         files.append(folder / name)
     _call([systemctl, "--user", "daemon-reload"])
@@ -91,7 +91,7 @@ def install_cron(root: Path, at: tuple[int, int], minutes: int) -> None:
         StorageFailed: cron refuses it; the table is as it was.
     """
     (root / ".millrace" / "retrain").mkdir(parents=True, exist_ok=True)
-    line = shown("cron", root, at, minutes)["crontab"].rstrip("\n")
+    line = rendered("cron", root, at, minutes)["crontab"].rstrip("\n")
     _write_crontab([*_other_lines(root), f"{line} {_mark(root)}"])
 
 

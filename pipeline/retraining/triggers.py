@@ -1,13 +1,137 @@
-"""Why to retrain: what moved since the results that are committed, each with its figures."""
+"""Whether the committed results were judged: the registry says it, and is asked every time.
 
+A note of this machine could be of a registry that was emptied since, and would not know what other machines judged.
+"""
+
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from pipeline.params.sections import Count, Name, Positive, Section, Share
+from pipeline.provenance.origin import JUDGED, judged_digest
+from pipeline.retraining.children import Children
 from pipeline.runtime import paths
+from pipeline.runtime.errors import ParamsError, ServiceDown
 from pipeline.runtime.files import path_digest
-from pipeline.runtime.strict_yaml import read_yaml, value_at
+from pipeline.runtime.repository import relevant_stages
+from pipeline.runtime.strict_yaml import convert, read_yaml, value_at, yaml_content
+
+
+def awaits_decision(children: Children) -> tuple[bool, str]:
+    """Return whether the committed results are still to be judged, and what the registry says of it.
+
+    The dvc.lock in the tree may be ahead of them: `validate` writes what it read tonight into it. Where the
+    registry does not answer, nothing could be judged either: no reason to retrain tonight, and said as it is.
+
+    Raises:
+        ChildFailed: git cannot read the committed dvc.lock; that is not the same as none.
+    """
+    name = paths.DVC_LOCK.as_posix()
+    committed = children.git("ls-tree", "--name-only", "HEAD", "--", name).out.strip()
+    text = children.git("show", f"HEAD:./{name}").out if committed else ""
+    params = read_yaml(children.tree / paths.PARAMS_YAML)
+    lock = yaml_content(text, "the committed dvc.lock") if committed else {}
+    made = relevant_stages(lock, params.get("candidates", {}))
+    if not made:
+        return False, "no results yet"
+    model = params.get("register", {}).get("model_name", "")
+    uri = paths.tracking_uri(children.project)
+    try:
+        found = _is_judged(uri, model, judged_digest(made))
+    except ServiceDown as error:
+        return False, f"whether the committed results were judged is not known: {error}"
+    return not found, f"the committed results were {'judged' if found else 'never brought to this registry'}"
+
+
+def _is_judged(uri: str, model: str, digest: str) -> bool:
+    """Return whether a version of the model was the one that a decision about these results was about.
+
+    Raises:
+        ServiceDown: The registry does not answer.
+    """
+    if uri.startswith(paths.SQLITE):
+        return _in_database(Path(uri.removeprefix(paths.SQLITE)), (model, JUDGED, digest))
+    from pipeline.tracking.store import has_tagged_version
+
+    return has_tagged_version(uri, model, JUDGED, digest)
+
+
+def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:
+    """Look into MLflow's own tables: importing MLflow takes longer than everything else on a quiet night."""
+    if not path.is_file():
+        return False
+    query = "SELECT 1 FROM model_version_tags WHERE name = ? AND key = ? AND value = ? LIMIT 1"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(query, wanted).fetchone() is not None
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
+            return False
+        raise ServiceDown(
+            f"{path} cannot be read. Expected a database of MLflow. Received: {error}."
+        ) from error
+
+
+RETRAIN_YAML = Path("retrain.yaml")
+Effect = Annotated[float, Meta(gt=0, le=1)]
+
+
+class DriftBounds(Section, frozen=True):
+    """From when on new rows count as different from the known ones."""
+
+    significance: Annotated[float, Meta(gt=0, lt=0.5)]
+    report: Effect
+    refuse: Effect
+    min_rows: Count
+    """New rows below which nothing is compared."""
+    max_lost_share: Share
+    """Of the known rows that may be gone from the source."""
+
+
+class Notify(Section, frozen=True):
+    """Who is told how a retrain ended."""
+
+    command: Name | None
+    url: Annotated[str, Meta(pattern=r"^https?://")] | None
+    timeout_seconds: Positive
+
+
+class Retrain(Section, frozen=True):
+    """The whole of retrain.yaml."""
+
+    branch: Name | None
+    min_new_rows: Count
+    max_age_days: Positive
+    push_attempts: Count
+    drift: DriftBounds
+    notify: Notify
+
+
+def load_settings(path: Path = RETRAIN_YAML) -> Retrain:
+    """Return the content of retrain.yaml.
+
+    Raises:
+        ParamsError: Something in it cannot be used, every problem at once; or there is no such file.
+    """
+    if not path.is_file():
+        raise ParamsError(
+            [f"{path} does not exist. Expected it beside params.yaml. `git checkout {path}` brings it back."]
+        )
+    settings = convert(read_yaml(path), Retrain, str(path))
+    if settings.drift.report > settings.drift.refuse:
+        problem = (
+            f"{path}: what is refused must be at least as far off as what is reported. Expected drift.report "
+            f"<= drift.refuse. Received: report={settings.drift.report}, refuse={settings.drift.refuse}. "
+            "Raise one or lower the other."
+        )
+        raise ParamsError([problem])
+    return settings
+
 
 MOST_NAMED = 5
 LEFT_OUT = ("reduce", "register")
@@ -32,7 +156,7 @@ class Trigger:
 
 
 @dataclass(frozen=True)
-class Moved:
+class ChangedInputs:
     """What is not as the committed results recorded it.
 
     Attributes:
@@ -48,7 +172,7 @@ class Moved:
     never: tuple[str, ...]
 
 
-def moved_inputs(tree: Path) -> Moved:
+def changed_inputs(tree: Path) -> ChangedInputs:
     """Compare every input that dvc.lock records with the files of a working tree; nothing is run.
 
     Outputs of stages are left out: they follow from the rest.
@@ -69,7 +193,7 @@ def moved_inputs(tree: Path) -> Moved:
             for key, value in content.get("params", {}).get(paths.PARAMS_YAML.as_posix(), {}).items():
                 keys.setdefault(key, []).append(value)
     files = [path for path, digests in read.items() if digests != {_digest(tree / path)}]
-    return Moved(
+    return ChangedInputs(
         data=paths.SOURCE_JSON.as_posix() in files,
         code=tuple(sorted(path for path in files if path != paths.SOURCE_JSON.as_posix())),
         params=tuple(
@@ -83,8 +207,8 @@ def moved_inputs(tree: Path) -> Moved:
     )
 
 
-def look(
-    moved: Moved,
+def all_triggers(
+    moved: ChangedInputs,
     *,
     new_rows: int,
     changed_rows: int,

@@ -1,20 +1,16 @@
-"""The working tree of a retrain: the committed state of the followed branch, and results on a branch of their own.
-
-The branch `retrain/BRANCH` holds what the branch holds plus the results of each night. Whoever changes code or
-parameters commits to BRANCH as ever; the next retrain merges that. The tree, the checked-out files and
-the index of the user are never touched.
-"""
+"""The git remote of a retrain: what others pushed, and being first to push."""
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.retraining.children import Children
 from pipeline.runtime import paths
+from pipeline.runtime.errors import Busy, InputMissing, ServiceDown, WronglyCalled
 from pipeline.runtime.files import write_text
-from pipeline.runtime.places import TREE
+from pipeline.runtime.paths import TREE
 from pipeline.runtime.repository import DVC_CONFIG_LOCAL, dvc_config_for
-from pipeline.runtime.stage import Busy, InputMissing, WronglyCalled
 
 RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
 """What a retrain commits."""
@@ -122,7 +118,7 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
     return {"before": before, "head": git("rev-parse", "HEAD").out.strip(), "source": source, "note": note}
 
 
-def commit(children: Children, message: str) -> str:
+def commit_tree(children: Children, message: str) -> str:
     """Commit the results, if they changed, and return the commit of the tree."""
     present = [path for path in RESULTS if (children.tree / path).exists()]
     children.git("add", "--all", "--", *present)
@@ -218,3 +214,80 @@ def _commit(children: Children, ref: str) -> str:
 def _is_ancestor(children: Children, older: str, newer: str) -> bool:
     folder = children.tree if children.tree.is_dir() and "HEAD" in (older, newer) else children.project
     return children.git("merge-base", "--is-ancestor", older, newer, check=False, folder=folder).code == 0
+
+
+MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
+"""How git says that somebody else pushed first, before or while we did."""
+LOCK_LEFT_SECONDS = 60.0
+"""Git holds the lock of a branch for milliseconds."""
+
+
+class RemoteMoved(Exception):
+    """Somebody else pushed to the branch of results meanwhile."""
+
+
+def fetch_branches(children: Children, branches: Followed) -> None:
+    """Learn what others pushed.
+
+    Raises:
+        ServiceDown: The remote does not answer.
+    """
+    if not branches.remote:
+        return
+    # A clone of a single branch would not ask for the other one. The star lets a branch be missing.
+    wanted = [
+        f"+refs/heads/{name}*:refs/remotes/{branches.remote}/{name}*"
+        for name in (branches.branch, branches.results)
+    ]
+    command = ("fetch", "--quiet", branches.remote, *wanted)
+    answer = children.git(*command, check=False, folder=children.project)
+    if answer.code and _forget_old_locks(children, branches):
+        answer = children.git(*command, check=False, folder=children.project)
+    if answer.code:
+        raise ServiceDown(
+            f"The git remote does not answer. Expected `git fetch {branches.remote}` to work. "
+            f"Received: {answer.err.strip()}. Nothing was changed; the same command works once it does."
+        )
+
+
+def push_branch(children: Children, branches: Followed) -> None:
+    """Push the branch of results.
+
+    Raises:
+        Moved: Somebody else pushed meanwhile.
+        Busy: The remote declined.
+        ServiceDown: It does not answer.
+    """
+    refspec = f"{branches.results}:refs/heads/{branches.results}"
+    answer = children.git("push", "--porcelain", branches.remote, refspec, check=False)
+    if not answer.code:
+        return
+    said = f"{answer.out}\n{answer.err}".strip()
+    refused = [line for line in answer.out.splitlines() if line.startswith("!")]
+    if any(words in line for line in refused for words in MOVED):
+        raise RemoteMoved(said)
+    facts = f"Expected `git push {branches.remote} {branches.results}` to work. Received: {said}."
+    if refused:
+        raise Busy(
+            f"The git remote declined the results. {facts} The results are committed here and the champion is as "
+            "it was; the same command goes on once the remote takes them."
+        )
+    raise ServiceDown(f"The git remote does not answer. {facts} The same command goes on from here.")
+
+
+def _forget_old_locks(children: Children, branches: Followed) -> bool:
+    """Remove the lock files that a killed `git fetch` left in the project; return whether there were any.
+
+    People fetch there too, so only what is far older than any fetch holds one is taken for left behind.
+    """
+    refs = [f"refs/remotes/{branches.remote}/{name}.lock" for name in (branches.branch, branches.results)]
+    removed = False
+    for name in (*refs, "packed-refs.lock", "shallow.lock"):
+        path = children.git(
+            "rev-parse", "--path-format=absolute", "--git-path", name, folder=children.project
+        )
+        lock = Path(path.out.strip())
+        if lock.is_file() and time.time() - lock.stat().st_mtime > LOCK_LEFT_SECONDS:
+            lock.unlink(missing_ok=True)
+            removed = True
+    return removed

@@ -7,47 +7,43 @@ queue runs stages in a copy elsewhere), otherwise it is searched upwards from th
 import os
 from pathlib import Path
 
+
+def stored_path(path: Path, root: Path) -> str:
+    """Return how a path stands in data/source.json: as typed if absolute, else relative to `root`."""
+    return str(path) if path.is_absolute() else os.path.relpath(path.absolute(), root)
+
+
 SOURCE_JSON = Path("data/source.json")
 PARAMS_YAML = Path("params.yaml")
 DVC_YAML = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
-
 CHECK_PASSED = Path("reports/check/passed.json")
-
 RAW_TAR = Path("data/raw/source.tar")
-
 SAMPLES_PARQUET = Path("data/interim/samples.parquet")
 PAYLOAD_NPY = Path("data/interim/payload.npy")
 """Images, the bytes of texts, or the steps of series; one memory map."""
 INGEST_REPORT = Path("reports/ingest/summary.json")
-
 VALIDATE_SUMMARY = Path("reports/validate/summary.json")
 VALIDATE_FAILING = Path("reports/validate/failing.csv")
 VALIDATE_HTML = Path("reports/validate/report.html")
 DUPLICATES_PARQUET = Path("data/validate/duplicates.parquet")
 STATISTICS_PARQUET = Path("data/validate/statistics.parquet")
-
 SPLIT_PARQUET = Path("data/split/split.parquet")
 SPLIT_SUMMARY = Path("reports/split/summary.json")
-
 LEAKS_SUMMARY = Path("reports/leaks/summary.json")
 LEAKS_FINDINGS = Path("reports/leaks/findings.csv")
-
 FEATURES_DIR = Path("data/features")
 FEATURES_STATE = Path("data/features/state.json")
 FEATURES_NPY = Path("data/features/features.npy")
-
 TOKENS_NPY = Path("data/features/tokens.npy")
 BAG_IDS_NPY = Path("data/features/bag_ids.npy")
 BAG_WEIGHTS_NPY = Path("data/features/bag_weights.npy")
 SERIES_NPY = Path("data/features/series.npy")
 SIDE_NPY = Path("data/features/side.npy")
 CATEGORIES_NPY = Path("data/features/categories.npy")
-
 REDUCED_DIR = Path("data/reduce")
 REDUCE_DIR = Path("reports/reduce")
 REDUCE_SUMMARY = Path("reports/reduce/summary.json")
-
 BEST_DIR = Path("models/best")
 TUNED_DIR = Path("models/tuned")
 EVALUATE_METRICS = Path("reports/evaluate/metrics.json")
@@ -58,13 +54,11 @@ EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
 """CSV and JSON that people, DVC plots and the register stage read."""
 REGISTER_DECISION = Path("reports/register/decision.json")
 REGISTER_SETTLED = Path("reports/register/settled")
-"""A link to dvc.lock while the model is held back, so that DVC runs the stage again; see `pipeline.gate.settled`."""
+"""A link to dvc.lock while the model is held back, so that DVC runs the stage again; see `pipeline.gate.decision`."""
 DECISION_PAGE = Path("reports/register/decision.html")
 RUN_REPORT = Path("reports/register/report.html")
-
 STATE_DIR = Path(".millrace")
 """Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
-
 SQLITE = "sqlite:///"
 
 
@@ -111,3 +105,14 @@ def baseline_dir(candidate: str) -> Path:
 def tuned_dir(candidate: str) -> Path:
     """Return the folder that `tune@candidate` writes; same files as `baseline_dir` plus `trials.json`."""
     return TUNED_DIR / candidate
+
+
+RETRAIN_DIR = STATE_DIR / "retrain"
+TREE = RETRAIN_DIR / "tree"
+"""The working tree of its own, in which everything happens."""
+JOURNAL = RETRAIN_DIR / "journal.jsonl"
+"""What the present retrain has finished; replaced when another begins."""
+HISTORY = RETRAIN_DIR / "history.jsonl"
+HISTORY_HTML = RETRAIN_DIR / "history.html"
+OUTBOX_DIR = RETRAIN_DIR / "outbox"
+"""Notifications that nobody has taken yet."""

@@ -6,9 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from pipeline.runtime import paths
+from pipeline.runtime.errors import Busy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 PIPE = subprocess.PIPE
 PR_SET_PDEATHSIG = 1
@@ -129,3 +137,51 @@ def now() -> dt.datetime:
             f"Received: MILLRACE_NOW={stated}. Correct or unset it."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+LOCK_WAIT_SECONDS = 5.0
+"""How long to wait for a predecessor that was killed a moment ago and has not let go of its lock yet."""
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it dies (Linux).
+
+    `pipeline/run` passes on who that was, which closes the gap before this call.
+    """
+    if sys.platform != "linux":
+        return
+    parent = int(os.environ.pop("MILLRACE_PARENT", os.getppid()))
+    end_with_parent()
+    if os.getppid() != parent:
+        raise Busy("The process that started this stage is gone. Run the command again.")
+
+
+def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
+    """Take the lock of that name until this process ends, however it ends.
+
+    Raises:
+        Busy: Another process holds it.
+    """
+    from filelock import lock_descriptor
+
+    path = paths.STATE_DIR / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    deadline = time.monotonic() + wait_seconds
+    while not lock_descriptor(file.fileno(), blocking=False):
+        if time.monotonic() >= deadline:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.")
+        time.sleep(0.1)
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def terminal() -> "Console":
+    """Return standard output as rich sees it; logs get lines of 120 columns."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.runtime import paths
-from pipeline.runtime.files import write_bytes
-from pipeline.runtime.json_lines import append_line, as_lines, lines_before_damage
+from pipeline.runtime.files import append_line, as_lines, lines_before_damage, write_bytes
 from pipeline.runtime.processes import naming_us
 
 if TYPE_CHECKING:

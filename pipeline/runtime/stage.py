@@ -14,86 +14,173 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
-from pipeline.runtime.files import content_key, write_json
-from pipeline.runtime.processes import end_with_parent
-from pipeline.runtime.stage_inputs import Snapshot
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError
+from pipeline.runtime.files import content_key, path_digest, write_json
+from pipeline.runtime.processes import acquire_lock, die_with_parent, terminal
+from pipeline.runtime.strict_yaml import read_yaml, value_at
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOCK_WAIT_SECONDS = 5.0
-"""How long to wait for a predecessor that was killed a moment ago and has not let go of its lock yet."""
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The inputs of one stage at one moment.
+
+    Attributes:
+        name: The stage, `train@cnn`.
+        digests: md5 per dependency, as DVC writes it.
+        params: Value per parameter key the stage declares.
+        stamps: Size, inode and mtime (ns) of every file below each dependency.
+    """
+
+    name: str
+    digests: dict[str, str]
+    params: dict[str, Any]
+    stamps: dict[str, list[tuple[str, int, int, int]]]
+
+    @classmethod
+    def take(cls, name: str) -> "Snapshot":
+        """Return the present inputs of a stage.
+
+        Raises:
+            FileNotFoundError: A dependency does not exist.
+            KeyError: dvc.yaml knows no such stage, or params.yaml no such key.
+        """
+        declared = declared_inputs(name)
+        # Stamps first: a change between the two reads then shows as a changed stamp, not as a false calm.
+        stamps = {dependency: _stamp(Path(dependency)) for dependency in declared.dependencies}
+        digests = {dependency: path_digest(Path(dependency)) for dependency in declared.dependencies}
+        return cls(name, digests, _values(declared.params), stamps)
+
+    def edited_since(self, moment: float) -> list[str]:
+        """Return the code files written after `moment` (seconds since 1970): Python may have read older ones.
+
+        A dependency may be such a file or a folder that holds them.
+        """
+        now = time.time()
+        return [
+            file
+            for stamp in self.stamps.values()
+            for file, *_, changed_ns in stamp
+            if file.endswith(".py") and moment < changed_ns / 1e9 <= now
+        ]
+
+    def changed(self) -> list[str]:
+        """Return the dependencies and parameters that are no longer what they were."""
+        moved = [
+            dependency
+            for dependency, stamp in self.stamps.items()
+            if _stamp(Path(dependency)) != stamp and _digest_or_gone(dependency) != self.digests[dependency]
+        ]
+        now = read_yaml(paths.PARAMS_YAML) if self.params else {}
+        return moved + [
+            f"params.yaml:{key}" for key, value in self.params.items() if value_at(now, key, None) != value
+        ]
+
+    def differing_from_lock(self) -> list[str]:
+        """Return the dependencies whose bytes are not those that dvc.lock says their stage wrote."""
+        if not paths.DVC_LOCK.is_file():
+            return []
+        recorded = {
+            out["path"]: out["md5"]
+            for name, stage in read_yaml(paths.DVC_LOCK).get("stages", {}).items()
+            if _exists(name)
+            for out in stage.get("outs", [])
+        }
+        read = {
+            out: md5
+            for out, md5 in recorded.items()
+            for dependency in self.digests
+            if out == dependency or out.startswith(f"{dependency}/")
+        }
+        return [out for out, md5 in read.items() if (self.digests.get(out) or _digest_or_gone(out)) != md5]
 
 
-class UserError(Exception):
-    """A problem that the user can mend; the message says how."""
+@dataclass(frozen=True)
+class DeclaredInputs:
+    """The `deps` and `params` of a stage in dvc.yaml, templates filled in."""
 
-    exit_code = 70
-    meaning = "internal error"
-
-
-class WronglyCalled(UserError):
-    """The options of a command do not fit together."""
-
-    exit_code = 64
-    meaning = "wrongly called"
+    dependencies: list[str]
+    params: list[str]
 
 
-class GateRefused(UserError):
-    """All went well, and the new model is not the champion."""
+def declared_inputs(name: str) -> DeclaredInputs:
+    """Return what dvc.yaml declares as inputs of a stage.
 
-    exit_code = 3
-    meaning = "the gate refused"
+    Args:
+        name: The stage; `train@cnn` for an item of a `foreach` over `candidates`.
 
+    Raises:
+        KeyError: There is no such stage or candidate.
+    """
+    base, _, candidate = name.partition("@")
+    stages = read_yaml(paths.DVC_YAML)["stages"]
+    if base not in stages:
+        raise KeyError(f"dvc.yaml has no stage {base}. Known: {', '.join(stages)}.")
+    stage = stages[base]
+    filled = {}
+    if "foreach" in stage:
+        stage = stage["do"]
+        candidates = read_yaml(paths.PARAMS_YAML)["candidates"]
+        if candidate not in candidates:
+            raise KeyError(f"params.yaml has no candidate {candidate!r}. Known: {', '.join(candidates)}.")
+        filled = {"${key}": candidate, "${item.family}": candidates[candidate]["family"]}
 
-class DataRefused(UserError):
-    """The data is not fit for training."""
+    def fill(text: str) -> str:
+        for template, value in filled.items():
+            text = text.replace(template, value)
+        return text
 
-    exit_code = 65
-    meaning = "data refused"
-
-
-class InputMissing(UserError):
-    """A file that an earlier step makes is not there."""
-
-    exit_code = 66
-    meaning = "input missing"
-
-
-class ServiceDown(UserError):
-    """A server did not answer."""
-
-    exit_code = 69
-    meaning = "service down"
-
-
-class StorageFailed(UserError):
-    """Reading or writing failed, or stored bytes are damaged."""
-
-    exit_code = 74
-    meaning = "input/output error"
-
-
-class Busy(UserError):
-    """Somebody else is at it; the same command works later."""
-
-    exit_code = 75
-    meaning = "busy, try again"
+    params = stage.get("params", [])
+    return DeclaredInputs(
+        # `- params.yaml:` without keys stands for the whole file.
+        [fill(dependency) for dependency in stage.get("deps", [])]
+        + [file for entry in params if isinstance(entry, dict) for file in entry],
+        [fill(key) for key in params if isinstance(key, str)],
+    )
 
 
-class NotPermitted(UserError):
-    """Refused for safety, or by the file system."""
+def _exists(name: str) -> bool:
+    """Tell whether a stage of dvc.lock is still one: DVC keeps the entries of removed candidates for ever."""
+    base, _, candidate = name.partition("@")
+    candidates = read_yaml(paths.PARAMS_YAML).get("candidates", {})
+    return base in read_yaml(paths.DVC_YAML)["stages"] and (not candidate or candidate in candidates)
 
-    exit_code = 77
-    meaning = "not permitted"
+
+def _values(keys: list[str]) -> dict[str, Any]:
+    content = read_yaml(paths.PARAMS_YAML) if keys else {}
+    try:
+        return {key: value_at(content, key) for key in keys}
+    except KeyError as error:
+        raise KeyError(
+            f"params.yaml has no key {error.args[0]}, which dvc.yaml declares as an input."
+        ) from error
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived."""
+def _stamp(path: Path) -> list[tuple[str, int, int, int]]:
+    # Python writes its compiled files beside the code while a stage runs; DVC is told to pass over them, too.
+    inside = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
+    files = [path] if not path.is_dir() else sorted(file for file in inside if file.is_file())
+    stamps = []
+    for file in files:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue  # reported by the digest, which names the file
+        stamps.append((str(file), status.st_size, status.st_ino, status.st_mtime_ns))
+    return stamps
+
+
+def _digest_or_gone(dependency: str) -> str:
+    try:
+        return path_digest(Path(dependency))
+    except FileNotFoundError:
+        return "gone"
 
 
 @dataclass
@@ -199,50 +286,6 @@ def code_of(error: BaseException) -> tuple[int, str]:
         if isinstance(error, kind):
             return answer
     return 70, "internal error"
-
-
-def die_with_parent() -> None:
-    """Let the kernel kill this process when the one that started it dies (Linux).
-
-    `pipeline/run` passes on who that was, which closes the gap before this call.
-    """
-    if sys.platform != "linux":
-        return
-    parent = int(os.environ.pop("MILLRACE_PARENT", os.getppid()))
-    end_with_parent()
-    if os.getppid() != parent:
-        raise Busy("The process that started this stage is gone. Run the command again.")
-
-
-def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
-    """Take the lock of that name until this process ends, however it ends.
-
-    Raises:
-        Busy: Another process holds it.
-    """
-    from filelock import lock_descriptor
-
-    path = paths.STATE_DIR / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
-    deadline = time.monotonic() + wait_seconds
-    while not lock_descriptor(file.fileno(), blocking=False):
-        if time.monotonic() >= deadline:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise Busy(f"{name} is already running (process {holder}). Wait for it, or stop it.")
-        time.sleep(0.1)
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
-
-
-def terminal() -> "Console":
-    """Return standard output as rich sees it; logs get lines of 120 columns."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def _started() -> float:

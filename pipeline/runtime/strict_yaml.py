@@ -7,7 +7,7 @@ file must mean the same to both, so ruamel reads it here too.
 import difflib
 import io
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -17,8 +17,9 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
+from pipeline.runtime.errors import ParamsError, Place
+
 T = TypeVar("T", bound=msgspec.Struct)
-Place = tuple[str, ...]
 _RAISE = object()
 PLAIN_NAMES = {
     int: "a whole number",
@@ -28,20 +29,6 @@ PLAIN_NAMES = {
     list: "a list",
     dict: "a block",
 }
-
-
-class ParamsError(ValueError):
-    """The parameters cannot be used.
-
-    Attributes:
-        problems: One complete message per problem.
-        places: Where the problems are, keys from the outside in, as far as they belong to a key.
-    """
-
-    def __init__(self, problems: list[str], places: Sequence[Place] = ()) -> None:
-        self.problems = problems
-        self.places = list(places)
-        super().__init__("\n".join(problems))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pipeline.inputs.arrays import Named, window_inputs
 from pipeline.inputs.from_state import from_samples, from_side
 from pipeline.preprocessing.series import Scale, SeriesScaler, scaler_of
 from pipeline.preprocessing.side import has_offset, seconds_of, window_side_of
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 Record = Mapping[str, Any]
 NAMED = 10

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.sources.sample import NO_OPTIONS, NoOptions, RawSample
 
 LAYOUT = "the digits come with scikit-learn and need no files"

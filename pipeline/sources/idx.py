@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (

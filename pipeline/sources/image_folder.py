@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pipeline.formats.text_file import open_member
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from pipeline.runtime.stage import WronglyCalled
+from pipeline.runtime.errors import WronglyCalled
 from pipeline.sources.sample import RawSample
 
 

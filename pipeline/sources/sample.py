@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 GivenSplit = Literal["train", "val", "test"]
 SPLITS: dict[str, GivenSplit] = {

@@ -18,7 +18,7 @@ from msgspec import Struct
 from pipeline.formats import arff, class_first, ts
 from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
 from pipeline.formats.text_file import open_member
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources.sample import GivenSplit, RawSample
 
 LAYOUT = (

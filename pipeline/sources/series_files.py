@@ -20,7 +20,7 @@ from pipeline.formats.delimited import DelimiterOption, Dialect, dialect_of, rea
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
 from pipeline.formats.text_file import EncodingOption, open_member
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import SPLITS, GivenSplit, RawSample, choose_files, stem_of
 from pipeline.sources.series_facts import facts, join_tables, side_kinds
 

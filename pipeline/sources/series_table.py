@@ -42,7 +42,7 @@ from pipeline.formats.time_grid import (
     SeriesRows,
     on_grid,
 )
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import RawSample, choose_files, stem_of
 from pipeline.sources.series_facts import facts, side_kinds
 

@@ -26,7 +26,7 @@ from pipeline.formats.text_file import (
     lines,
     open_member,
 )
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, splits_of
 
 Layout = Literal["labelled_lines", "class_files", "class_folders"]

@@ -28,7 +28,7 @@ from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
 LAYOUT = (

@@ -1,12 +1,15 @@
 """From the columns of the sample table to who is where, by each method of `split.method`."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pipeline.splits import by_hash, split_presence
+from pipeline.splits import by_hash
+from pipeline.splits.by_hash import EXCLUDED, SPLITS
 from pipeline.splits.by_time import Boundaries, Segment, segments_by_time, split_by_time
 
 Columns = Mapping[str, list[Any]]
@@ -116,7 +119,7 @@ def assignment_problems(
         return []  # their lengths are checked where series are cut
     grouped = method == "group"
     strata = _strata(method, samples, task)
-    problems = split_presence.presence_problems(
+    problems = presence_problems(
         strata,
         assigned.units,
         assigned.splits,
@@ -125,14 +128,12 @@ def assignment_problems(
     )
 
     def too_large(drawn: np.ndarray) -> list[str]:
-        return split_presence.size_problems(assigned.units, drawn, shares=assigned.drawn) if grouped else []
+        return size_problems(assigned.units, drawn, shares=assigned.drawn) if grouped else []
 
     problems += too_large(assigned.splits)
     if not problems or assigned.redraw is None:
         return problems
-    other = split_presence.working_salt(
-        strata, assigned.redraw, salt=salt, accepts=lambda drawn: not too_large(drawn)
-    )
+    other = working_salt(strata, assigned.redraw, salt=salt, accepts=lambda drawn: not too_large(drawn))
     offer = f"With the data as it is, `split.salt: {other}` puts every class everywhere."
     return [*problems, offer] if other else problems
 
@@ -140,8 +141,196 @@ def assignment_problems(
 def _strata(method: str, samples: Columns, task: str) -> list[str]:
     targets = np.array(samples["target"], np.float64)
     if task == "classification":
-        return split_presence.class_strata(samples["label"])
+        return class_strata(samples["label"])
     # Times and groups may carry the target up or down; that each split has samples is all one can ask there.
     if method == "stratified" and np.isfinite(targets).all():
-        return split_presence.target_strata(targets)
+        return target_strata(targets)
     return ["the data"] * len(targets)
+
+
+SALTS_TRIED = 200
+ABSENCE_RISK = 0.001
+"""How often a class may be missing somewhere by chance, where a number of samples is recommended."""
+OVERSIZE = 1.5
+"""A unit may fill its split half as large again as its share: draws of few units scatter that much anyway."""
+TARGET_BINS = 5
+"""Quantile bins of regression targets; each must be everywhere, as a class must."""
+
+
+def class_strata(labels: Sequence[str]) -> list[str]:
+    """Return the stratum of each sample as messages name it: `class 'hat'`."""
+    return [f"class {label!r}" for label in labels]
+
+
+def target_strata(targets: np.ndarray) -> list[str]:
+    """Return the quantile bin of each target as messages name it; equal targets are in one bin.
+
+    Args:
+        targets: Numbers, float64, shape (num_samples,), all finite.
+    """
+    edges = np.unique(np.quantile(targets, np.linspace(0, 1, TARGET_BINS + 1)))
+    bins = np.clip(np.searchsorted(edges, targets, side="right") - 1, 0, max(len(edges) - 2, 0))
+    highs = edges[1:] if len(edges) > 1 else edges
+    return [f"the range of targets from {edges[place]:g} to {highs[place]:g}" for place in bins]
+
+
+def presence_problems(
+    strata: Sequence[str],
+    units: Sequence[str],
+    splits: np.ndarray,
+    *,
+    shares: Mapping[str, float],
+    noun: str = "contents",
+) -> list[str]:
+    """Return one message per stratum that is missing from a split; empty if every one is everywhere.
+
+    Args:
+        strata: What each sample must not be alone in, as messages name it.
+        units: What of each sample is drawn: its cluster of copies, or its group.
+        splits: As assigned.
+        shares: Share of each split that was drawn by hash; splits that the source gave are not in it.
+        noun: What units are called.
+    """
+    present = {split: set(np.asarray(strata, dtype=object)[splits == split]) for split in SPLITS}
+    missing = [
+        (stratum, split)
+        for stratum in sorted(set(strata))
+        for split in SPLITS
+        if stratum not in present[split]
+    ]
+    units_of: dict[str, set[str]] = {stratum: set() for stratum in strata}
+    for stratum, unit, split in zip(strata, units, splits, strict=True):
+        units_of[stratum].update([unit] if split != EXCLUDED else [])
+    return [
+        f"{stratum} has no sample in {split}. Expected at least one. "
+        f"Received: {len(units_of[stratum])} different {noun} to share out. "
+        f"{_presence_fix(split, len(units_of[stratum]), shares, noun)}"
+        for stratum, split in missing
+    ]
+
+
+def size_problems(units: Sequence[str], splits: np.ndarray, *, shares: Mapping[str, float]) -> list[str]:
+    """Return one message per unit that is too large for the split it was drawn into.
+
+    Args:
+        units: What was drawn: the group of each sample, with all copies of its members.
+        splits: As drawn.
+        shares: Share of each split.
+    """
+    split_of = dict(zip(units, splits, strict=True))
+    problems = []
+    for unit, count in sorted(Counter(units).items()):
+        split = split_of[unit]
+        if split in shares and count > OVERSIZE * shares[split] * len(units):
+            share = count / len(units)
+            raised = (
+                f"raise split.{split}_share to {share:.2f}" if split != "train" else "lower the other shares"
+            )
+            problems.append(
+                f"group {unit!r} is larger than {split}, which it was drawn into. Expected at most "
+                f"{int(OVERSIZE * shares[split] * len(units))} of {len(units)} samples, {OVERSIZE:g} times the share "
+                f"of {split}. Received: {count} samples. Add other groups: at least "
+                f"{math.ceil(count / (OVERSIZE * shares[split]))} samples are needed in all; or {raised}, or set "
+                "another split.salt."
+            )
+    return problems
+
+
+def working_salt(
+    strata: Sequence[str],
+    draw: Callable[[str], np.ndarray],
+    *,
+    salt: str,
+    accepts: Callable[[np.ndarray], bool] = lambda _splits: True,
+) -> str | None:
+    """Return the first of some salts under which every stratum is in every split, None if none is.
+
+    Args:
+        strata: What must be everywhere.
+        draw: Returns the splits of all samples for a salt.
+        salt: The one that does not work; the offered ones are made from it.
+        accepts: What else is asked of the splits of all samples.
+    """
+    wanted = {(stratum, split) for stratum in set(strata) for split in SPLITS}
+    for number in range(1, SALTS_TRIED + 1):
+        candidate = f"{salt}-{number}"
+        splits = draw(candidate)
+        if wanted <= set(zip(strata, splits.tolist(), strict=True)) and accepts(splits):
+            return candidate
+    return None
+
+
+def _presence_fix(split: str, num_units: int, shares: Mapping[str, float], noun: str) -> str:
+    if split not in shares:
+        return (
+            f"Add samples of it to {split} in the source, move the dates of a split by time, or leave it out."
+        )
+    needed = 1 + sum(name in shares for name in ("val", "test"))
+    if num_units < needed:
+        return f"Add {needed - num_units} or more: at least {needed} are needed, one for each split."
+    if split == "train":
+        return "Add samples of it, or lower split.val_share and split.test_share."
+    if shares[split] == 0:
+        return f"Raise split.{split}_share above 0."
+    enough = max(needed, math.ceil(math.log(ABSENCE_RISK) / math.log1p(-shares[split])))
+    return (
+        f"Bad luck of the draw; from {enough} {noun} on it happens less than once in a thousand draws. "
+        f"Add samples of it, raise split.{split}_share, or set another split.salt."
+    )
+
+
+NAMES = (*by_hash.SPLITS, by_hash.EXCLUDED)
+
+
+def split_summary(method: str, samples: Columns, assigned: Assigned, task: str) -> dict[str, Any]:
+    """Return the content of reports/split/summary.json.
+
+    Args:
+        method: As in `split.method`.
+        samples: `label`, `given_split`, `group` and `cluster` of each sample.
+        assigned: The split.
+        task: What is asked of the data; only classification has classes.
+
+    Returns:
+        `samples` counts lines of split.parquet, `steps` the steps of series that are cut (else it is empty),
+        `shares` are of steps or samples, `dates` are what `split.val_start` and `test_start` would pin.
+    """
+    segments = assigned.segments
+    counts = Counter([part.split for part in segments] if segments else assigned.splits.tolist())
+    steps = _steps(segments)
+    # Of what is cut, steps: an average over segments would say nothing.
+    sizes = steps if segments else counts
+    return {
+        "method": method,
+        "task": task,
+        "samples": {name: counts[name] for name in NAMES},
+        "steps": {name: steps[name] for name in NAMES} if segments else {},
+        "shares": {name: round(sizes[name] / sum(sizes.values()), 6) for name in by_hash.SPLITS},
+        "classes": {}
+        if segments or task != "classification"
+        else by_hash.class_counts(samples["label"], assigned.splits),
+        "dates": assigned.dates,
+        "overlap": _overlap(samples, assigned),
+        "groups": len(set(samples["group"]) - {""}),
+        "clusters": len(set(samples["cluster"])),
+        "largest_cluster": max(Counter(samples["cluster"]).values()),
+    }
+
+
+def _steps(segments: list[Segment]) -> Counter[str]:
+    steps = Counter[str]()
+    for part in segments:
+        steps[part.split] += part.stop - part.start
+    return steps
+
+
+def _overlap(samples: Columns, assigned: Assigned) -> dict[str, Any]:
+    """Return how many clusters (or groups) are torn, 0, and what was excluded so that none is."""
+    left_out = assigned.splits == by_hash.EXCLUDED
+    excluded = Counter(given for given, out in zip(samples["given_split"], left_out, strict=True) if out)
+    return {
+        "clusters_in_two_splits": by_hash.shared_clusters(assigned.units, assigned.splits),
+        "excluded_copies_given_as": {
+            name: 0 if assigned.segments else excluded[name] for name in by_hash.SPLITS
+        },
+    }

@@ -13,7 +13,7 @@ group with all copies of its members (`units_of`). Therefore
 It is stratified in expectation: every class gets the same shares, with the scatter of independent draws
 (a class of 100 at `test_share` 0.2 gets 20 +- 4). Counting out exact shares class by class would scatter
 less, but then every new sample could move an old one, and a test set that changes cannot be compared with.
-What matters in the end, that no class is missing anywhere, is checked by `pipeline.splits.split_presence`.
+What matters in the end, that no class is missing anywhere, is checked by `pipeline.splits.assignment`.
 """
 
 import hashlib

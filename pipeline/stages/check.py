@@ -15,9 +15,9 @@ from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.fetching.source import read_source
 from pipeline.params.load import load_params, repaired_params
 from pipeline.runtime import paths
+from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import write_json
 from pipeline.runtime.stage import running_stage
-from pipeline.runtime.strict_yaml import ParamsError
 
 FALLBACK_PARAMS = Path("examples/digits.yaml")
 """Stands in for unusable values while contradictions among the usable ones are looked for."""

@@ -14,32 +14,33 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipeline.evaluation import selection
+from pipeline.evaluation import judgement as evaluation_judgement
 from pipeline.evaluation.judgement import (
     Bootstrap,
     Candidate,
-    Judgement,
-    judge,
-    judge_classes,
+    Evaluation,
+    class_metrics_with_intervals,
+    metrics_with_intervals,
     read_candidate,
 )
 from pipeline.evaluation.ledger import note_use
 from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
-from pipeline.evaluation.rows import JudgedRows, load_rows
+from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.inference import backend
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import load_train_data
-from pipeline.leaks.findings import SignOff
+from pipeline.leaks.findings import SignOff, WindowColumns
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
-from pipeline.leaks.leak_data import WindowColumns
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.intervals import few_groups
-from pipeline.metrics.names import primary_called, shown
+from pipeline.metrics.names import format_value, primary_called
 from pipeline.params.families import BASELINE_FAMILIES
-from pipeline.params.load import load_params, window_columns
+from pipeline.params.load import load_params
+from pipeline.params.values import window_columns
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest, finite, write_json
-from pipeline.runtime.stage import DataRefused, running_stage
+from pipeline.runtime.stage import running_stage
 
 IMAGE_AXES = 4
 """Samples, height, width, channels."""
@@ -78,7 +79,8 @@ def main() -> None:
             stage.console.print(f"Warning: {few}", highlight=False)
         stage.console.print(judgement.choice.reason, highlight=False)
         stage.console.print(
-            f"test {words} {shown(score.value)} ({shown(score.low)} to {shown(score.high)})", highlight=False
+            f"test {words} {format_value(score.value)} ({format_value(score.low)} to {format_value(score.high)})",
+            highlight=False,
         )
 
 
@@ -89,7 +91,7 @@ def evaluate(
     bootstrap: Bootstrap,
     yardstick: Yardstick,
     season: int | None = None,
-) -> Judgement:
+) -> Evaluation:
     """Choose a candidate, judge all of them on test, and write the reports and `models/best`.
 
     Args:
@@ -104,10 +106,9 @@ def evaluate(
         ValueError: A prediction or a metric is not a finite number.
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
-    from pipeline.evaluation.best_model import write_best
     from pipeline.evaluation.codes import compare_codes
     from pipeline.evaluation.pictures import draw_pictures
-    from pipeline.evaluation.tables import card, summary, write_tables
+    from pipeline.evaluation.tables import card, summary, write_best, write_tables
 
     for folder in (paths.EVALUATE_TABLES_DIR, paths.EVALUATE_PICTURES_DIR, paths.BEST_DIR):
         shutil.rmtree(folder, ignore_errors=True)
@@ -119,7 +120,7 @@ def evaluate(
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
     able = {name: item for name, item in candidates.items() if name not in baselines}
-    choice = selection.choose_by_validation(
+    choice = evaluation_judgement.choose_by_validation(
         {name: item.val for name, item in able.items()},
         {name: item.parameters for name, item in able.items()},
         select_by,
@@ -135,7 +136,7 @@ def evaluate(
     predictions = _predictions(candidates, test)
     points = {name: item.point for name, item in candidates.items()}
     classes = spec.task == "classification"
-    judgement = Judgement(
+    judgement = Evaluation(
         choice=choice,
         primary=primary,
         candidates=candidates,
@@ -144,8 +145,10 @@ def evaluate(
         rows=test,
         measures=on_test,
         predictions=predictions,
-        test=judge(on_test, predictions, points, bootstrap),
-        per_class=judge_classes(on_test.y_true, predictions[choice.chosen], bootstrap, on_test.blocks)
+        test=metrics_with_intervals(on_test, predictions, points, bootstrap),
+        per_class=class_metrics_with_intervals(
+            on_test.y_true, predictions[choice.chosen], bootstrap, on_test.blocks
+        )
         if classes
         else {},
     )
@@ -171,7 +174,7 @@ def evaluate(
     return judgement
 
 
-def _measures_on_test(test: JudgedRows, spec: OutputSpec, yardstick: Yardstick, primary: str) -> Measures:
+def _measures_on_test(test: EvaluationRows, spec: OutputSpec, yardstick: Yardstick, primary: str) -> Measures:
     """Return what answers for the test rows are measured by, once they can be judged at all."""
     if not len(test.rows):
         raise DataRefused("There are no test rows to judge by. Expected some. Raise split.test_share.")
@@ -186,14 +189,14 @@ def _measures_on_test(test: JudgedRows, spec: OutputSpec, yardstick: Yardstick, 
     return measures
 
 
-def _note_use(chosen: Candidate, test: JudgedRows) -> None:
+def _note_use(chosen: Candidate, test: EvaluationRows) -> None:
     """Write down that the test set is opened for this model, before it is."""
-    from pipeline.evaluation.scoring import judges_of
+    from pipeline.evaluation.scoring import holdout_of
 
-    note_use(judges_of(test), file_digest(chosen.folder / "model.keras", "sha256"), "evaluate")
+    note_use(holdout_of(test), file_digest(chosen.folder / "model.keras", "sha256"), "evaluate")
 
 
-def _predictions(candidates: Mapping[str, Candidate], test: JudgedRows) -> dict[str, Predictions]:
+def _predictions(candidates: Mapping[str, Candidate], test: EvaluationRows) -> dict[str, Predictions]:
     from pipeline.evaluation.scoring import score
 
     return {
@@ -202,7 +205,9 @@ def _predictions(candidates: Mapping[str, Candidate], test: JudgedRows) -> dict[
     }
 
 
-def _best_autoencoder(choice: selection.Choice, candidates: Mapping[str, Candidate]) -> Candidate | None:
+def _best_autoencoder(
+    choice: evaluation_judgement.Choice, candidates: Mapping[str, Candidate]
+) -> Candidate | None:
     ranked = [candidates[entry.name] for entry in choice.ranking]
     return next((item for item in ranked if item.family == "autoencoder"), None)
 

@@ -21,14 +21,14 @@ import msgspec
 import numpy as np
 from rich.progress import Progress
 
-from pipeline.data.samples import SampleRows, read_sample_rows
-from pipeline.data.splits import SplitTable, read_split
+from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
 from pipeline.features.targets import class_state, target_state
 from pipeline.params.load import load_params
 from pipeline.preprocessing.side import fit_side_features
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import atomic_path, file_digest, read_json, write_json
-from pipeline.runtime.stage import DataRefused, InputMissing, running_stage
+from pipeline.runtime.stage import running_stage
 
 PAYLOADS = {4: "image", 1: "text", 2: "series"}
 """Dimensions of the payload to what it holds."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from pipeline.fetching.archives import write_tar
 from pipeline.fetching.source import read_source, stored_tar
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed, UserError
 from pipeline.runtime.files import atomic_path, file_digest
-from pipeline.runtime.stage import DataRefused, InputMissing, StorageFailed, UserError, running_stage
+from pipeline.runtime.stage import running_stage
 from pipeline.sources import digits
 
 

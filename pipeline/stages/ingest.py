@@ -24,13 +24,13 @@ from pipeline.ingest.images import (
     from_pixels,
     oddities,
 )
-from pipeline.ingest.ingest_tally import Tally, in_order
 from pipeline.ingest.sequences import described, ingest_sequences
-from pipeline.ingest.writers import npy_writer, sample_writer
+from pipeline.ingest.writers import Tally, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
-from pipeline.runtime.stage import DataRefused, running_stage
+from pipeline.runtime.stage import running_stage
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.sample import RawSample
 

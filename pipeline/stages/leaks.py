@@ -14,17 +14,31 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.leaks.columns import column_findings, sum_findings, word_findings
-from pipeline.leaks.copies import exact_copy_findings, near_copy_findings
-from pipeline.leaks.findings import Finding, SignOff, findings_csv, leaks_summary, refusal
-from pipeline.leaks.leak_data import LeakData, WindowColumns, read_leak_data
-from pipeline.leaks.leak_shift import scaled_findings, shift_findings
-from pipeline.leaks.leak_stretches import stretch_findings
-from pipeline.leaks.splits import empty_split_findings, group_findings, time_findings
+from pipeline.leaks.copies import exact_copy_findings, near_copy_findings, stretch_findings
+from pipeline.leaks.findings import (
+    Finding,
+    LeakData,
+    SignOff,
+    WindowColumns,
+    findings_csv,
+    leak_refusal,
+    leaks_summary,
+    read_leak_data,
+)
+from pipeline.leaks.splits import (
+    empty_split_findings,
+    group_findings,
+    scaled_findings,
+    shift_findings,
+    time_findings,
+)
 from pipeline.leaks.windows import window_column_findings
-from pipeline.params.load import load_params, window_columns
+from pipeline.params.load import load_params
+from pipeline.params.values import window_columns
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json, write_text
-from pipeline.runtime.stage import DataRefused, running_stage
+from pipeline.runtime.stage import running_stage
 
 
 def leaks(
@@ -77,7 +91,7 @@ def leaks(
     write_json(paths.LEAKS_SUMMARY, summary)
     write_text(paths.LEAKS_FINDINGS, findings_csv(findings, signed))
     if not summary["passed"]:
-        raise DataRefused(refusal(findings, signed, str(paths.LEAKS_FINDINGS)))
+        raise DataRefused(leak_refusal(findings, signed, str(paths.LEAKS_FINDINGS)))
     return summary
 
 

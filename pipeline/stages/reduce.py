@@ -21,8 +21,9 @@ from pipeline.inference import backend
 from pipeline.params.load import load_params
 from pipeline.params.sections import Reduce
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import atomic_path, read_json, write_json, write_text
-from pipeline.runtime.stage import DataRefused, Stage, running_stage
+from pipeline.runtime.stage import Stage, running_stage
 
 SHOWN_IMAGES = 10
 
@@ -61,7 +62,7 @@ def reduce(settings: Reduce, seed: int, stage: Stage) -> list[str]:
     from pipeline.inference.keras_files import save_model
     from pipeline.inputs.train_data import load_train_data
     from pipeline.reduction import comparison
-    from pipeline.reduction.reduction_report import draw_pictures, draw_reconstructions, page, verdicts
+    from pipeline.reduction.comparison import draw_charts, draw_reconstructions, reduction_page, verdicts
     from pipeline.runtime.progress import epoch_progress
 
     if read_json(paths.FEATURES_STATE, "features").get("windows"):
@@ -115,7 +116,7 @@ def reduce(settings: Reduce, seed: int, stage: Stage) -> list[str]:
         planes["tsne"], tsne = _tsne(test[compared], settings.neighbours, seed)
     pictures = paths.REDUCE_DIR / "pictures"
     y_shown = labels.test[compared] if labels else np.zeros(len(compared), np.int64)
-    draw_pictures(
+    draw_charts(
         pictures,
         rows,
         variance=variance,
@@ -125,7 +126,7 @@ def reduce(settings: Reduce, seed: int, stage: Stage) -> list[str]:
     )
     if data.input_spec.kind == "image":
         draw_reconstructions(pictures, restored, data.input_spec.shape)
-    write_text(paths.REDUCE_DIR / "report.html", page(rows, tsne, pictures))
+    write_text(paths.REDUCE_DIR / "report.html", reduction_page(rows, tsne, pictures))
     write_json(paths.REDUCE_SUMMARY, _summary(rows))
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return verdicts(rows)
@@ -172,8 +173,7 @@ def _tsne(test: np.ndarray, neighbours: int, seed: int) -> tuple[npt.NDArray[np.
     Not in a file that DVC hashes: the same data gives other last bits, and then another picture, under
     another environment (docs/decisions/0009).
     """
-    from pipeline.reduction.methods import tsne_plane
-    from pipeline.reduction.neighbourhoods import neighbourhood_preservation, trustworthiness
+    from pipeline.reduction.methods import neighbourhood_preservation, trustworthiness, tsne_plane
 
     plane = tsne_plane(test, seed)
     return plane, {

@@ -18,19 +18,18 @@ import msgspec
 
 from pipeline.evaluation.ledger import sentence
 from pipeline.evaluation.measures import Yardstick
-from pipeline.gate.held import HELD, held_or_let_pass
+from pipeline.gate.decision import HELD, held_unless_committed, write_settled
 from pipeline.gate.question import Rules
-from pipeline.gate.settled import write_settled
 from pipeline.inference import backend
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import BASELINE_FAMILIES
-from pipeline.params.load import Params, load_params
+from pipeline.params.load import load_params
+from pipeline.params.values import Params
 from pipeline.provenance import state as provenance_state
 from pipeline.provenance.origin import JUDGED, judged_digest
-from pipeline.reports import console, run_page
-from pipeline.reports.decision_page import decision_page
-from pipeline.reports.run import run_report
+from pipeline.reports import console, run
+from pipeline.reports.run import decision_page, run_report
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json, write_text
 from pipeline.runtime.repository import locked_stages
@@ -116,14 +115,13 @@ def register(
     Raises:
         ServiceDown: The MLflow store does not answer; nothing is lost.
     """
-    from pipeline.evaluation.scoring import judges_of, load_test_rows
-    from pipeline.gate.promotion import decide
-    from pipeline.tracking.locks import store_lock
-    from pipeline.tracking.owners import sweep
-    from pipeline.tracking.record import attach, describe, record_pipeline
+    from pipeline.evaluation.scoring import holdout_of, load_test_rows
+    from pipeline.gate.promotion import decide_version
+    from pipeline.tracking.record import attach, record_pipeline, set_description
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
-    from pipeline.tracking.store import open_store, service_errors, without_password
-    from pipeline.versions.test_uses import share_uses
+    from pipeline.tracking.runs import sweep
+    from pipeline.tracking.store import open_store, service_errors, store_lock, without_password
+    from pipeline.versions.seal import share_uses
 
     state = provenance_state.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
@@ -133,7 +131,7 @@ def register(
         recorded = record_pipeline(store, state)
         run_id = recorded.candidate_run_ids[card["candidate"]]
         version = ensure_version(store, model_name, card, run_id, state)
-        decision = decide(
+        decision = decide_version(
             store,
             model_name,
             version,
@@ -144,25 +142,25 @@ def register(
         )
         champion = champion_version(store, model_name)
         reigns = champion is not None and champion.model_sha256 == version.model_sha256
-        decision = held_or_let_pass(decision, state.committed, uncommitted, reigns=reigns)
+        decision = held_unless_committed(decision, state.committed, uncommitted, reigns=reigns)
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
         set_tags(store, model_name, version, {JUDGED: judged_digest(locked_stages(candidates))})
-        judges = judges_of(load_test_rows())
+        judges = holdout_of(load_test_rows())
         share_uses(store, model_name, version, judges)
         looks = sentence(judges, version.model_sha256)
         model = f"{model_name} version {version.number}"
-        page = run_page.pipeline_page(
-            decision, model, run_page.test_score(card), state.data, state.tags["git.commit"], looks=looks
+        page = run.pipeline_page(
+            decision, model, run.test_score(card), state.data, state.tags["git.commit"], looks=looks
         )
-        describe(store, recorded.parent_run_id, page)
+        set_description(store, recorded.parent_run_id, page)
         write_text(paths.RUN_REPORT, run_report(decision, looks))
         attach(store, recorded.parent_run_id, paths.RUN_REPORT)
         write_text(paths.DECISION_PAGE, decision_page(decision))
         attach(store, run_id, paths.DECISION_PAGE)
     base = without_password(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
-    links = run_page.links(base, store.experiment_id, run_ids, model_name, version.number)
+    links = run.links(base, store.experiment_id, run_ids, model_name, version.number)
     write_last_run(links, model_name, version, decision, recorded.parent_run_id, looks=looks)
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)

@@ -21,12 +21,19 @@ import pyarrow.parquet as pq
 from pipeline.params.load import load_params
 from pipeline.params.sections import Windows
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import atomic_path, read_json, write_json
-from pipeline.runtime.stage import DataRefused, InputMissing, running_stage
+from pipeline.runtime.stage import running_stage
 from pipeline.splits import by_hash
-from pipeline.splits.assignment import Assigned, Columns, assign_by_time, assign_by_units, assignment_problems
+from pipeline.splits.assignment import (
+    Assigned,
+    Columns,
+    assign_by_time,
+    assign_by_units,
+    assignment_problems,
+    split_summary,
+)
 from pipeline.splits.by_time import Boundaries
-from pipeline.splits.split_summary import split_summary
 
 SCHEMA = pa.schema(
     [

@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 
 from pipeline.inference import backend
-from pipeline.params.load import load_params, model_settings, training_of
+from pipeline.params.load import load_params
+from pipeline.params.values import model_settings, training_of
 from pipeline.runtime import paths, progress
 from pipeline.runtime.progress import LiveLog, live_path
 from pipeline.runtime.stage import Stage, running_stage

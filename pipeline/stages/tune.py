@@ -18,15 +18,16 @@ from typing import Any
 
 import msgspec
 
-from pipeline.params.load import load_params, training_of, tune_of
+from pipeline.params.load import load_params
 from pipeline.params.space import sampled_of, with_sampled
+from pipeline.params.values import training_of, tune_of
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json, write_bytes, write_json
-from pipeline.runtime.stage import DataRefused, Stage, running_stage
+from pipeline.runtime.stage import Stage, running_stage
 from pipeline.runtime.strict_yaml import value_at
-from pipeline.tuning import trial_report
-from pipeline.tuning.trial_training import baseline_metrics, open_training
-from pipeline.tuning.trials import FILES, RememberedRungs, Rung, trial_folder
+from pipeline.tuning import trials as tuning_trials
+from pipeline.tuning.trials import FILES, RememberedRungs, Rung, baseline_metrics, open_training, trial_folder
 from pipeline.tuning.workers import TrialWorkers
 
 
@@ -89,7 +90,7 @@ def tune(
     monitor = settings["training"]["monitor"]
     known = baseline_metrics(family, baseline / "val_predictions.npy")
     values = {key: value_at(settings, key) for key in sorted(space)}
-    first_row = trial_report.baseline_row(values, known, epochs, monitor)
+    first_row = tuning_trials.baseline_row(values, known, epochs, monitor)
     say = functools.partial(stage.console.print, markup=False, highlight=False, soft_wrap=True)
     if not trials or not space:
         _write(candidate, baseline, [first_row], 0)
@@ -97,7 +98,8 @@ def tune(
         return
 
     # Here, because most candidates are not searched and need no Optuna.
-    from pipeline.tuning.search import Trial, direction_of, rung_epochs, search, winner
+    from pipeline.tuning.search import direction_of, rung_epochs, search, winner
+    from pipeline.tuning.trials import Trial
 
     folder = paths.STATE_DIR / "tune" / candidate / stage.inputs_key
 
@@ -109,7 +111,7 @@ def tune(
 
     opener = functools.partial(open_training, family, seed=seed, threads=threads)
     with TrialWorkers(opener, num_workers=workers, trial_limit_seconds=trial_limit_seconds) as pool:
-        run_rungs = RememberedRungs(pool, lambda *what: say(trial_report.line(candidate, monitor, *what)))
+        run_rungs = RememberedRungs(pool, lambda *what: say(tuning_trials.line(candidate, monitor, *what)))
         found = search(
             space,
             lambda group, epochs: run_rungs([rung_of(trial, epochs) for trial in group]),
@@ -122,17 +124,17 @@ def tune(
             rungs=rung_epochs(min_epochs, reduction, settings["training"]["epochs"]),
             seed=seed,
         )
-    rows = [first_row, *map(trial_report.trial_row, found)]
+    rows = [first_row, *map(tuning_trials.trial_row, found)]
     if found and all(trial.state == "failed" for trial in found):
         # Or the next attempt would remember the failures, whatever was mended in between.
         shutil.rmtree(folder.parent, ignore_errors=True)
-        raise DataRefused(trial_report.all_failed(candidate, rows[1:]))
+        raise DataRefused(tuning_trials.all_failed(candidate, rows[1:]))
     best = winner(found, known[monitor], direction_of(monitor))
     chosen = best.number if best else 0
     _write(candidate, rung_of(best, 0).folder / FILES if best else baseline, rows, chosen)
     # Of older inputs too. A second `dvc repro --force` must search again.
     shutil.rmtree(folder.parent, ignore_errors=True)
-    say(trial_report.verdict(candidate, monitor, rows, chosen))
+    say(tuning_trials.search_summary(candidate, monitor, rows, chosen))
 
 
 def _write(candidate: str, source: Path, rows: list[dict[str, Any]], chosen: int) -> None:

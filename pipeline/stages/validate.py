@@ -21,20 +21,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ingest.writers import TableFacts, read_samples, table_facts
+from pipeline.data.samples import TableFacts, read_samples, table_facts
 from pipeline.params.load import load_params
 from pipeline.params.sections import CLASS_BOUNDS
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import atomic_path, write_json, write_text
-from pipeline.runtime.stage import DataRefused, InputMissing, running_stage
-from pipeline.validation.column_facts import column_facts
-from pipeline.validation.facts import sample_facts
-from pipeline.validation.payload_problems import channel_problems
-from pipeline.validation.profile import Examination, examine_images, examine_series, examine_texts
+from pipeline.runtime.stage import running_stage
+from pipeline.validation.facts import column_facts, failing_csv, sample_facts, summary_of, validation_refusal
+from pipeline.validation.images import profile_images
+from pipeline.validation.profile import DataProfile
 from pipeline.validation.report import validation_report
-from pipeline.validation.suite_file import Outcome, read_suites
-from pipeline.validation.suites import judge
-from pipeline.validation.validation_summary import failing_csv, refusal, summary_of
+from pipeline.validation.series import channel_problems, profile_series
+from pipeline.validation.suites import ExpectationResult, read_suites, validate_suite
+from pipeline.validation.texts import profile_texts
 
 SUITES = Path(__file__).parent.parent / "validation/suites"
 
@@ -88,7 +88,7 @@ def validate(
     )
     write_text(paths.VALIDATE_HTML, report)
     if not summary["passed"]:
-        raise DataRefused(refusal(outcomes, column_outcomes))
+        raise DataRefused(validation_refusal(outcomes, column_outcomes))
     return summary
 
 
@@ -101,15 +101,15 @@ def _check_channels(about: TableFacts, windows: Mapping[str, tuple[str, ...]] | 
 
 def _examine(
     samples: pd.DataFrame, about: TableFacts, near: Mapping[str, float], *, windowed: bool
-) -> Examination:
+) -> DataProfile:
     if not paths.PAYLOAD_NPY.is_file():
         raise InputMissing(f"{paths.PAYLOAD_NPY} does not exist. Run `dvc repro ingest`.")
     payload: np.ndarray = np.load(paths.PAYLOAD_NPY, mmap_mode="r")
     if about.payload == "image":
-        return examine_images(samples, payload, near)
+        return profile_images(samples, payload, near)
     if about.payload == "text":
-        return examine_texts(samples, payload, near)
-    return examine_series(
+        return profile_texts(samples, payload, near)
+    return profile_series(
         samples, payload, near, about.channels, has_anomalies=about.has_anomalies, windowed=windowed
     )
 
@@ -123,20 +123,20 @@ def _answers(task: str, *, windowed: bool) -> str | None:
 
 def _judge_samples(
     facts: pd.DataFrame, payload: str, answers: str | None, bounds: Mapping[str, float]
-) -> list[Outcome]:
+) -> list[ExpectationResult]:
     names = ["samples", f"{payload}_samples"]
     names += {"label": ["class_labels"], "target": ["targets"], None: []}[answers]
     used = {name: value for name, value in bounds.items() if answers == "label" or name not in CLASS_BOUNDS}
     rows = {"rows": len(facts), "last_row": len(facts) - 1}
     suite = read_suites([SUITES / f"{name}.json" for name in names], used | rows)
-    return judge(suite, facts, id_column="sample_id")
+    return validate_suite(suite, facts, id_column="sample_id")
 
 
-def _judge_columns(columns: pd.DataFrame) -> list[Outcome]:
+def _judge_columns(columns: pd.DataFrame) -> list[ExpectationResult]:
     if columns.empty:
         return []
     suite = read_suites([SUITES / "columns.json"], {"columns": len(columns)})
-    return judge(suite, columns, id_column="column")
+    return validate_suite(suite, columns, id_column="column")
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -17,9 +17,8 @@ from typing import Any
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.runtime.stage import Busy, StorageFailed
-from pipeline.tracking.owners import host_name
-from pipeline.tracking.runs import delete_run, find_run
+from pipeline.runtime.errors import Busy, StorageFailed
+from pipeline.tracking.runs import delete_run, find_run, host_name
 from pipeline.tracking.store import Store, experiment_called
 
 CHAMPION, PREVIOUS = "champion", "previous"

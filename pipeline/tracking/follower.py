@@ -90,23 +90,24 @@ class Follower:
         if trace is None or not self._has_news(trace):
             return
         # Imported here: it takes seconds, and only once there is something to send.
-        from pipeline.tracking import live, runs
-        from pipeline.tracking.owners import sweep
+        from pipeline.tracking import runs
+        from pipeline.tracking import runs as tracking_runs
+        from pipeline.tracking.runs import sweep
         from pipeline.tracking.store import open_store
 
         # Opened anew for each batch: it costs milliseconds beside an epoch, and a server that comes back
         # with another database is met correctly.
         store = open_store(self.root, self.experiment)
-        run = live.live_run(store, self.candidate, trace)
+        run = tracking_runs.live_run(store, self.candidate, trace)
         if trace.live_id != self._live_id:
             sweep(store)
-            live.adopt(store, run, os.getpid())
+            tracking_runs.adopt(store, run, os.getpid())
             self._live_id, self._sent = trace.live_id, 0
         while self._sent < len(trace.epochs):
             runs.send_epochs(store, run, trace.epochs[self._sent : self._sent + 1])
             self._sent += 1
         if trace.ended is not None:
-            live.end_live_run(store, run, trace.end_status, trace.ended)
+            tracking_runs.end_live_run(store, run, trace.end_status, trace.ended)
             self.ended = True
 
     def _has_news(self, trace: LiveTrace) -> bool:
@@ -127,8 +128,8 @@ def main() -> None:
     """Follow the training of the candidate named on the command line."""
     from pipeline.params.load import load_params
     from pipeline.runtime import paths
+    from pipeline.runtime.processes import die_with_parent
     from pipeline.runtime.progress import live_path
-    from pipeline.runtime.stage import die_with_parent
 
     since = time.time_ns() // 1_000_000
     for name, value in IMPATIENT.items():

@@ -1,8 +1,7 @@
-"""The record of a pipeline state in MLflow: found, or filled in from files; doing it again changes nothing.
+"""The data sets of a run, named by the md5 that stands in dvc.lock.
 
-One parent run per state, a child per candidate, a grandchild per trial. DVC restores stages from its run
-cache without running code, servers are down for a night, processes are killed; what is missing afterwards
-is filled in here. A run of a training that was followed live is taken over with its own time stamps.
+MLflow's own digests of arrays and tables look at a sample of rows: a changed row in the middle keeps the
+digest. DVC's md5 covers every byte and is known already.
 """
 
 import random
@@ -12,15 +11,74 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Run
+from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 from mlflow.exceptions import MlflowException
 
 from pipeline.provenance.state import CandidateState, PipelineState
 from pipeline.runtime.progress import Epoch
 from pipeline.tracking import runs
-from pipeline.tracking.data_sets import CONTEXTS, data_set_inputs
-from pipeline.tracking.live import CANDIDATE, KIND, LIVE_ID, live_run
+from pipeline.tracking.runs import CANDIDATE, KIND, LIVE_ID, live_run
 from pipeline.tracking.store import Store, is_outage
+
+CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}
+"""Name of a split to the context under which MLflow shows it."""
+
+
+class DvcSource(DatasetSource):  # type: ignore[misc]  # MLflow has no types
+    """Outputs of DVC stages as the source of a data set.
+
+    Args:
+        outputs: Path to md5, as in dvc.lock.
+    """
+
+    def __init__(self, outputs: dict[str, str]) -> None:
+        self.outputs = outputs
+
+    @staticmethod
+    def _get_source_type() -> str:
+        return "dvc"
+
+    def load(self) -> Any:
+        """Refuse: `dvc checkout` brings the files back."""
+        raise NotImplementedError("Run `dvc checkout` at the recorded commit.")
+
+    @staticmethod
+    def _can_resolve(_raw_source: Any) -> bool:
+        return False
+
+    @classmethod
+    def _resolve(cls, raw_source: Any) -> "DvcSource":
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outputs."""
+        return dict(self.outputs)
+
+    @classmethod
+    def from_dict(cls, source_dict: dict[str, Any]) -> "DvcSource":
+        """Return the source with these outputs."""
+        return cls(dict(source_dict))
+
+
+def data_set_inputs(kind: str, split_md5: str, outputs: dict[str, str]) -> list[DatasetInput]:
+    """Return train, val and test as inputs of a run.
+
+    Args:
+        kind: Kind of the source, part of the name.
+        split_md5: md5 of the split, which says who is in which set: the digest.
+        outputs: Path to md5 of all files that hold the samples.
+    """
+    source = DvcSource(outputs)
+    return [
+        DatasetInput(
+            Dataset(**MetaDataset(source, name=f"{kind}-{split}", digest=split_md5).to_dict()),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for split, context in CONTEXTS.items()
+    ]
+
 
 FINGERPRINT = "millrace.fingerprint"
 OUTPUT_MD5 = "dvc.out.md5"
@@ -81,7 +139,7 @@ def attach(store: Store, run_id: str, path: Path) -> None:
     store.client.log_artifact(run_id, str(path))
 
 
-def describe(store: Store, run_id: str, text: str) -> None:
+def set_description(store: Store, run_id: str, text: str) -> None:
     """Set the description of a run, in Markdown; its page shows about four lines before a click."""
     if store.client.get_run(run_id).data.tags.get(DESCRIPTION) != text:
         store.client.set_tag(run_id, DESCRIPTION, text)

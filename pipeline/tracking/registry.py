@@ -1,32 +1,87 @@
-"""The model registry: versions that are complete before they exist, and aliases moved in a safe order.
-
-MLflow accepts versions without files, makes the same version twice and moves an alias for anybody. So a
-model's files are uploaded, downloaded again, compared and tried first; a version is found by the digest of
-its model before one is made; and what was decided stands in its tags before a champion is made of it, which is the
-business of `pipeline.tracking.champions`.
-"""
+"""A model as MLflow's keras flavour keeps it, with our own files beside it and nothing that runs on load."""
 
 import json
 import os
+import shutil
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
+import numpy as np
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipeline.provenance.origin import pinned
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, StorageFailed
 from pipeline.runtime.files import file_digest
-from pipeline.runtime.stage import Busy, InputMissing, StorageFailed
-from pipeline.tracking.arrival import check_in_fresh_process, file_digests, require_same_files
-from pipeline.tracking.champions import CHAMPION, PREVIOUS, aliases, ensure_model, promote, settle
-from pipeline.tracking.owners import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
+from pipeline.runtime.processes import naming_us, run
+from pipeline.tracking.champions import REVOKED, aliases, ensure_model, promote, settle
+from pipeline.tracking.runs import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
 from pipeline.tracking.store import Store, is_outage
 
-__all__ = ["CHAMPION", "PREVIOUS", "Version", "aliases"]
+CHECK_TIMEOUT_SECONDS = 300
+
+
+def require_same_files(sent: Path, arrived: Path) -> None:
+    """Compare the sha256 of every file of two folders.
+
+    Raises:
+        StorageFailed: They differ; says where.
+    """
+    expected, received = file_digests(sent), file_digests(arrived)
+    different = sorted(
+        name for name in expected.keys() | received.keys() if expected.get(name) != received.get(name)
+    )
+    if different:
+        raise StorageFailed(
+            f"The artifact store gave back other files than it was sent. Expected the same sha256. Received: "
+            f"{', '.join(different)} differ. No model version was made. Check its disk and run `dvc repro` again."
+        )
+
+
+def check_in_fresh_process(
+    folder: Path, advice: str = "No model version was made. Run `dvc repro --force evaluate`."
+) -> None:
+    """Load a packed model in a new process, which limits itself, and compare its answers with the golden ones.
+
+    Args:
+        folder: The packed model.
+        advice: What did not happen therefore, and what to do.
+
+    Raises:
+        StorageFailed: It does not load, answers otherwise, or takes too much time or memory.
+    """
+    try:
+        command = [sys.executable, "-m", "pipeline.evaluation.golden", str(folder)]
+        answer = run(command, environment=naming_us(), seconds=CHECK_TIMEOUT_SECONDS)
+    except TimeoutExpired as error:
+        raise StorageFailed(
+            f"The model did not answer in a fresh process. Expected the golden predictions within "
+            f"{CHECK_TIMEOUT_SECONDS} s. Received: nothing. {advice}"
+        ) from error
+    if answer.code != 0:
+        # Killed for its limits a process says nothing.
+        said = answer.err.strip()[-500:] or f"it ended with {answer.code}, perhaps at its limits."
+        raise StorageFailed(
+            f"The model does not work in a fresh process: {said} Expected the golden predictions. {advice}"
+        )
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return path (relative, with slashes) to sha256 of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): file_digest(path, "sha256")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
 
 MODEL_SHA256 = "model_sha256"
 DECISION = "millrace.decision"
@@ -132,7 +187,7 @@ def create_version(
     Args:
         store: An opened store.
         name: Of the registered model; made if it is new.
-        folder: The packed model, see `pipeline.tracking.packing`.
+        folder: The packed model, see `pipeline.tracking.registry`.
         run_id: The run that made it.
         tags: For the version; the digest of the model is added.
         description: Markdown for the page of the version.
@@ -144,7 +199,7 @@ def create_version(
     model_id = _logged_model_id(store, name, digest, run_id)
     store.client.log_model_artifacts(model_id, str(folder))
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        arrived = download(store, model_id, Path(temporary))
+        arrived = download_files(store, model_id, Path(temporary))
         require_same_files(folder, arrived)
         check_in_fresh_process(arrived)
     store.client.finalize_logged_model(model_id, "READY")
@@ -181,7 +236,7 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
         requests.RequestException: So did the way to it.
     """
     try:
-        arrived = download(store, version.model_id, folder)
+        arrived = download_files(store, version.model_id, folder)
         received = file_digests(arrived)
     except (OSError, MlflowException) as error:
         if is_outage(error):
@@ -201,7 +256,7 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
     return arrived
 
 
-def download(store: Store, model_id: str, folder: Path) -> Path:
+def download_files(store: Store, model_id: str, folder: Path) -> Path:
     """Download the files of a logged model into `folder` and return where they lie."""
     location = store.client.get_logged_model(model_id).artifact_location
     return Path(download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=store.uri))
@@ -309,3 +364,120 @@ def _logged_model_id(store: Store, name: str, digest: str, run_id: str) -> str:
 def _version(item: ModelVersion) -> Version:
     model_id = item.model_id or item.source.removeprefix("models:/")
     return Version(int(item.version), item.tags.get(MODEL_SHA256, ""), model_id, dict(item.tags))
+
+
+def revoke(store: Store, name: str, version: Version, *, reason: str, when: str, by: str) -> None:
+    """Mark a version, and its content for all time.
+
+    Args:
+        store: An opened store.
+        name: Of the registered model.
+        version: The one that is taken back.
+        reason: In the words of the person.
+        when: ISO 8601, UTC.
+        by: User and host.
+    """
+    content = {"by": by, "model_sha256": version.model_sha256, "reason": reason, "when": when}
+    text = json.dumps(content, sort_keys=True)
+    store.client.set_registered_model_tag(name, f"{REVOKED}.{version.model_sha256}", text)
+    store.client.set_model_version_tag(name, str(version.number), REVOKED, text)
+
+
+def revocation(store: Store, name: str, model_sha256: str) -> dict[str, Any] | None:
+    """Return why a model must not become champion (keys by, model_sha256, reason, when), or None."""
+    try:
+        tags = store.client.get_registered_model(name).tags
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    texts = [tags.get(f"{REVOKED}.{model_sha256}")]
+    texts += [version.tags.get(REVOKED) for version in find_versions(store, name, model_sha256)]
+    return next((dict(json.loads(text)) for text in texts if text), None)
+
+
+def revocation_words(revoked: dict[str, Any]) -> str:
+    """Return a sentence about a revocation."""
+    return (
+        f"The model with sha256 {revoked[MODEL_SHA256][:12]} was revoked by {revoked['by']} on {revoked['when']}: "
+        f"{revoked['reason']}"
+    )
+
+
+with warnings.catch_warnings():
+    # MLflow warns of its own type hints while `mlflow.pyfunc` is imported, which saving would do.
+    warnings.simplefilter("ignore")
+    import mlflow.keras
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+PINNED = ("keras", "numpy", "tensorflow")
+
+
+def pack_model(
+    model: Any, best_dir: Path, folder: Path, requirements: Sequence[str], origins: Sequence[Path] = ()
+) -> None:
+    """Write a model as a folder that MLflow can serve.
+
+    Args:
+        model: The loaded model.
+        best_dir: Where its files lie: `model.keras` and what belongs to it.
+        folder: Where the packed model goes; must not exist.
+        requirements: What to install for it. Given, because MLflow otherwise finds out by starting a
+            TensorFlow process of its own, which takes a quarter of a minute.
+        origins: Files that say what the model came from, kept beside it under their own names.
+
+    Raises:
+        NotPermitted: MLflow added a pickle, which would run when the model is loaded.
+    """
+    signature = ModelSignature(Schema(_tensors(model.inputs)), Schema(_tensors(model.outputs)))
+    mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=list(requirements))
+    # The canonical bytes, not a second save with another date inside: one digest names the model everywhere.
+    shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
+    (folder / EXTRA_DIR).mkdir()
+    for path in sorted(best_dir.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".npz", ".parquet"):
+            shutil.copyfile(path, folder / EXTRA_DIR / path.name)
+    for path in origins:
+        shutil.copyfile(path, folder / EXTRA_DIR / path.name)
+    pickles = [path for path in folder.rglob("*") if "pickle" in path.name or path.suffix == ".pkl"]
+    if pickles:
+        raise NotPermitted(
+            f"MLflow wrote a pickle beside the model. Expected none. Received: {pickles}. Build the model from "
+            "Keras' own layers, and remove `register_keras_serializable`."
+        )
+
+
+def _tensors(tensors: Sequence[Any]) -> list[TensorSpec]:
+    """Return types and shapes; several inputs carry their names, as the model takes them."""
+    named = len(tensors) > 1
+    return [
+        TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape[1:]), tensor.name if named else None)
+        for tensor in tensors
+    ]
+
+
+def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str]:
+    """Return `name==version` of the packages a model needs, from the lock file.
+
+    Args:
+        lock: requirements.lock; a line may end in a condition on the Python version.
+        python_version: Which of the conditions holds.
+
+    Raises:
+        FileNotFoundError: There is no lock file.
+        ValueError: It lacks one of them.
+    """
+    version = ".".join(map(str, python_version))
+    environment = {"python_full_version": f"{version}.0", "python_version": version}
+    found = {
+        requirement.name: f"{requirement.name}{requirement.specifier}"
+        for requirement in pinned(lock.read_text(encoding="utf-8"), environment)
+        if requirement.name in PINNED
+    }
+    missing = sorted(set(PINNED) - found.keys())
+    if missing:
+        raise ValueError(
+            f"{lock} lacks pinned packages. Expected {PINNED}. Missing: {missing}. Run `make lock`."
+        )
+    return [found[name] for name in sorted(found)]

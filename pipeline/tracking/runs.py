@@ -1,20 +1,64 @@
-"""Single runs: found by what they are, filled so that filling again changes nothing.
-
-MLflow gives each run a random id and would happily keep ten runs of the same thing. Here a run is found
-by its tags. Two machines that make the same run at once see each other's at a second look, and both keep
-the oldest.
-"""
+"""The run of a training that is going on: made once, found again after every interruption."""
 
 import os
+import platform
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-from pipeline.runtime.progress import Epoch
-from pipeline.tracking.owners import owner_tags
+from pipeline.runtime.progress import Epoch, LiveTrace
 from pipeline.tracking.store import Store
+
+HOST, PROCESS, STARTED = "millrace.host", "millrace.pid", "millrace.process_started"
+
+
+def owner_tags(pid: int) -> dict[str, str]:
+    """Return the tags that name a process of this machine."""
+    return {HOST: host_name(), PROCESS: str(pid), STARTED: process_started(pid)}
+
+
+def host_name() -> str:
+    """Return the name of this machine, with the start of its id where Linux has one: names repeat."""
+    machine_id = Path("/etc/machine-id")
+    suffix = f"-{machine_id.read_text().strip()[:8]}" if machine_id.is_file() else ""
+    return platform.node() + suffix
+
+
+def process_started(pid: int) -> str:
+    """Return boot and start tick of a process, or "" if there is none.
+
+    Numbers of processes are given again; together with this value they are unique.
+    """
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    state, *fields = status.rpartition(")")[2].split()
+    # Field 22 of proc(5), counted from 1; the state after the name in brackets is field 3.
+    return "" if state == "Z" else f"{boot}:{fields[18]}"
+
+
+def sweep(store: Store) -> list[str]:
+    """Close the running runs of this host whose process is gone.
+
+    Returns:
+        The ids of the closed runs.
+    """
+    running = store.client.search_runs(
+        [store.experiment_id], f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{host_name()}'"
+    )
+    closed = []
+    for run in running:
+        tags = run.data.tags
+        if process_started(int(tags.get(PROCESS, "0"))) != tags.get(STARTED):
+            store.client.set_terminated(run.info.run_id, status="KILLED")
+            closed.append(run.info.run_id)
+    return closed
+
 
 COMPLETE = "millrace.complete"
 PARENT = "mlflow.parentRunId"
@@ -122,3 +166,33 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield from flattened(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+LIVE_ID = "millrace.live_id"
+CANDIDATE = "millrace.candidate"
+KIND = "millrace.kind"
+
+
+def live_run(store: Store, candidate: str, trace: LiveTrace) -> Run:
+    """Return the run of a live log, made on first use.
+
+    Args:
+        store: Where the run is.
+        candidate: Name of the candidate.
+        trace: Its live log; the run starts when the training did.
+    """
+    tags = {CANDIDATE: candidate, KIND: "training"}
+    return find_or_create_run(store, {LIVE_ID: trace.live_id}, candidate, tags, trace.started)
+
+
+def adopt(store: Store, run: Run, pid: int) -> None:
+    """Say that a process feeds this run from now on, unless the record was completed meanwhile."""
+    if COMPLETE not in run.data.tags:
+        send_tags(store, run.info.run_id, owner_tags(pid))
+        store.client.update_run(run.info.run_id, status="RUNNING")
+
+
+def end_live_run(store: Store, run: Run, status: str, end_time: int) -> None:
+    """End a run as its live log says, `FINISHED` or `FAILED`, unless the record was completed meanwhile."""
+    if COMPLETE not in run.data.tags:
+        store.client.set_terminated(run.info.run_id, status=status, end_time=end_time)

@@ -1,18 +1,18 @@
-"""Where runs are kept, opened so that many processes may do it at once.
+"""The store of a project for reading, without making anything."""
 
-The default is `mlflow.db` and `mlartifacts/` in the project's root, always as absolute paths, because
-stages also run in DVC's copies elsewhere. `MLFLOW_TRACKING_URI` names another store.
-"""
-
+import hashlib
 import os
 import sqlite3
+import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import filelock
 import requests
 import sqlalchemy
 import sqlalchemy.exc
@@ -23,10 +23,61 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.runtime.files import fsync_dir, remove_leftovers
-from pipeline.runtime.paths import SQLITE, tracking_uri
-from pipeline.runtime.stage import Busy, NotPermitted, ServiceDown, StorageFailed, UserError
-from pipeline.tracking.locks import LOCK_TIMEOUT_SECONDS, store_lock
+from pipeline.runtime.paths import SQLITE, home_dir, tracking_uri
+
+LOCK_TIMEOUT_SECONDS = 600.0
+"""Longer than any reconciliation; a holder that dies lets go at once."""
+
+
+@contextmanager
+def store_lock(uri: str, purpose: str, timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[None]:
+    """Hold the machine's only lock for a store and a purpose.
+
+    Args:
+        uri: The tracking URI, absolute: every process that means the same store writes it the same way.
+        purpose: `open` or `record`; the two do not wait for each other.
+        timeout_seconds: How long to wait for another holder.
+
+    Raises:
+        Busy: Another process held it all the time.
+    """
+    path = lock_path(uri, purpose)
+    try:
+        with filelock.FileLock(path, timeout=timeout_seconds):
+            yield
+    except filelock.Timeout:
+        raise Busy(
+            f"Another process has held {path} for {timeout_seconds:.0f} s. Expected it to finish with the "
+            "MLflow store by now. Run the command again."
+        ) from None
+
+
+def lock_path(uri: str, purpose: str) -> Path:
+    """Return the lock file: beside an sqlite database, otherwise in this user's private temporary folder."""
+    if uri.startswith("sqlite:///"):
+        return Path(uri.removeprefix("sqlite:///") + f".{purpose}.lock")
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return private_dir() / f"{name}.{purpose}.lock"
+
+
+def private_dir() -> Path:
+    """Return this user's folder for locks, made private.
+
+    Raises:
+        NotPermitted: Somebody else made a folder of that name, so it cannot be trusted.
+    """
+    folder = Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise NotPermitted(
+            f"{folder} is not a private folder of this user. Expected owner {os.getuid()} and mode 0700. "
+            f"Received: owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}. Remove it."
+        )
+    return folder
+
 
 DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
 ADVISORY_LOCK = int.from_bytes(b"millrace")
@@ -244,6 +295,55 @@ def main() -> None:
         # Not by `runtime.exit_codes`: the status file belongs to a run that may go on beside this.
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from error
+
+
+DATABASES = ("postgresql", "mysql", "mssql")
+
+
+def open_existing_store(root: Path) -> Store:
+    """Return the store for reading; neither a database nor an experiment is made.
+
+    Args:
+        root: The project's folder; see `store.open_store`.
+
+    Raises:
+        InputMissing: There is none.
+    """
+    uri = tracking_uri(root / home_dir())
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise InputMissing(
+            f"There is no model registry. Expected {uri.removeprefix(SQLITE)}. Received: no such file. Set "
+            "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`."
+        )
+    with service_errors(uri):
+        client = _existing_client(uri)
+    if client is None:
+        raise InputMissing(
+            f"There is no model registry. Expected tables of MLflow in {without_password(uri)}. Received: none. Set "
+            "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`, which makes them."
+        )
+    return Store(client, uri, "", "")
+
+
+def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
+    """Return whether the registered model has a version with that tag.
+
+    Raises:
+        ServiceDown: The store does not answer.
+    """
+    with service_errors(uri):
+        client = _existing_client(uri)
+        return client is not None and bool(
+            client.search_model_versions(f"name = '{name}' and tags.`{tag}` = '{value}'")
+        )
+
+
+def _existing_client(uri: str) -> MlflowClient | None:
+    """Return a client, or None where a database has no tables of MLflow, which a client would begin to make."""
+    if not uri.startswith(DATABASES):
+        return MlflowClient(uri)
+    with opening(uri):
+        return MlflowClient(uri) if has_tables(uri) else None
 
 
 if __name__ == "__main__":

@@ -13,17 +13,58 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import save_model
-from pipeline.inputs.arrays import MAIN_INPUT, named, take
+from pipeline.inputs.arrays import MAIN_INPUT, named, take, take_targets
+from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import TrainData
+from pipeline.metrics import classification
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
-from pipeline.training import augment, fit, losses, optimizers, schedules
+from pipeline.training import batches, fit, losses, optimizers
+from pipeline.training import optimizers as training_optimizers
 from pipeline.training.batches import BatchedData
 from pipeline.training.fit import FitResult
-from pipeline.training.validation_scores import validation_metrics
+
+
+def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dict[str, float]:
+    """Return the scores of a model's answers on the rows of val.
+
+    Args:
+        data: Of the candidate.
+        answers: What `prediction.answers` gave for `data.val_rows`.
+
+    Returns:
+        Classification: `val_accuracy` and `val_loss` (log loss). Regression and forecasting: `val_loss` (mean
+        squared error) and `val_mean_absolute_error`, in units of the targets' deviation on train. Anomaly:
+        `val_loss`, the mean squared error of reconstruction of the normal windows.
+    """
+    task = data.output_spec.task
+    if task == "anomaly":
+        normal = answers if data.normal_val is None else answers[data.normal_val]
+        return {"val_loss": float(np.mean(normal, dtype=np.float64))}
+    targets = take_targets(data.inputs, data.targets, data.val_rows)
+    if task == "classification":
+        return {
+            "val_accuracy": float(classification.accuracy_score(targets, answers)),
+            "val_loss": float(classification.log_loss(targets, answers)),
+        }
+    difference = scaled(answers, data.output_spec) - targets
+    return {
+        "val_loss": float(np.mean(difference**2, dtype=np.float64)),
+        "val_mean_absolute_error": float(np.mean(np.abs(difference), dtype=np.float64)),
+    }
+
+
+def scaled(values: npt.NDArray[np.float32], output_spec: OutputSpec) -> npt.NDArray[np.float32]:
+    """Return values in the units of the data as deviations from the training mean; targets on the last axis."""
+    mean = np.asarray(output_spec.target_mean, np.float32)
+    deviation = np.asarray(output_spec.target_standard_deviation, np.float32)
+    scaled_values: npt.NDArray[np.float32] = (values - mean) / deviation
+    return scaled_values
+
 
 VAL_BATCH_SIZE = 512
 """Nothing is learned from validation batches, so they are as large as pays."""
@@ -89,7 +130,7 @@ def train_candidate(
             autoencoder,
             data,
             {**training_settings, **pretrain_settings},
-            loss=losses.create("anomaly"),
+            loss=losses.create_loss("anomaly"),
             reconstruct=True,
             seed=seed,
             checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
@@ -107,7 +148,7 @@ def train_candidate(
         model,
         data,
         training_settings,
-        loss=losses.create(
+        loss=losses.create_loss(
             spec.task,
             loss=training_settings["loss"],
             class_counts=spec.class_counts,
@@ -184,7 +225,9 @@ def _fit(
         batch_size=settings["batch_size"],
         seed=seed,
         shuffle=True,
-        augmentation=augment.create(**settings["augment"]) if images and settings["augment"] else None,
+        augmentation=batches.create_augmentation(**settings["augment"])
+        if images and settings["augment"]
+        else None,
         reconstruct=reconstruct,
     )
     val = BatchedData(
@@ -196,7 +239,7 @@ def _fit(
         shuffle=False,
         reconstruct=reconstruct,
     )
-    learning_rate = schedules.create(
+    learning_rate = training_optimizers.create_schedule(
         settings["schedule"],
         learning_rate=settings["learning_rate"],
         epochs=settings["epochs"],
@@ -205,7 +248,7 @@ def _fit(
         decay_rate=settings["decay_rate"],
         decay_epochs=settings["decay_epochs"],
     )
-    optimizer = optimizers.create(
+    optimizer = optimizers.create_optimizer(
         settings["optimizer"],
         learning_rate,
         momentum=settings["momentum"],

@@ -1,18 +1,259 @@
-"""One training: fits a model, can be killed at any instruction, and ends in the same bytes.
+"""What happens between two epochs, in one order: guard, best, early stopping, report, checkpoint."""
 
-`fit` lets Keras run the epochs; everything that happens between two of them is in `pipeline.training.between_epochs`.
-"""
-
-from dataclasses import dataclass
+import hashlib
+import io
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import atomic_path
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
-from pipeline.training.between_epochs import BetweenEpochs
 from pipeline.training.losses import Loss
+
+MAGIC = b"millrace checkpoint 1\n"
+DIGEST_BYTES = 32
+Groups = Mapping[str, Sequence[np.ndarray]]
+"""Named lists of arrays, `{"model": [...], "optimizer": [...]}`."""
+
+
+class DamagedCheckpoint(Exception):
+    """The file is not a checkpoint as it was written, or belongs to another model."""
+
+
+def save_checkpoint(path: Path, groups: Groups, state: dict[str, Any]) -> None:
+    """Write a checkpoint, all or nothing; on failure (full disk) the former one stays.
+
+    Args:
+        path: The file.
+        groups: Arrays by group.
+        state: Anything JSON can say.
+
+    Raises:
+        OSError: The file could not be written.
+    """
+    arrays = {
+        f"{name}/{index:05d}": array for name, group in groups.items() for index, array in enumerate(group)
+    }
+    counts = {name: len(group) for name, group in groups.items()}
+    text = json.dumps({"counts": counts, "state": state}, sort_keys=True, allow_nan=False)
+    buffer = io.BytesIO()
+    np.savez(buffer, state=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    payload = buffer.getvalue()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(MAGIC + hashlib.sha256(payload).digest())
+        file.write(payload)
+
+
+def load(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
+    """Return the groups and the state of a checkpoint.
+
+    Raises:
+        DamagedCheckpoint: Its bytes are not those that were written.
+        FileNotFoundError: There is none.
+    """
+    content = path.read_bytes()
+    head = len(MAGIC) + DIGEST_BYTES
+    payload = content[head:]
+    if content[:head] != MAGIC + hashlib.sha256(payload).digest():
+        raise DamagedCheckpoint(
+            f"{path} is damaged. Expected the sha256 written at its start. Received: {len(content)} bytes "
+            "with another digest. It is left aside."
+        )
+    with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+        header = json.loads(archive["state"].tobytes())
+        groups = {
+            name: [archive[f"{name}/{index:05d}"] for index in range(count)]
+            for name, count in header["counts"].items()
+        }
+    return groups, header["state"]
+
+
+def values(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Return copies of the values of Keras variables."""
+    return [np.array(variable) for variable in variables]
+
+
+def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray], what: str) -> None:
+    """Give Keras variables the values of a checkpoint, all or none.
+
+    Args:
+        variables: Where the values go.
+        arrays: One per variable.
+        what: What the values are, for the message.
+
+    Raises:
+        DamagedCheckpoint: Number, shapes or types differ; nothing was assigned.
+    """
+    wanted = [(tuple(variable.shape), str(np.dtype(variable.dtype))) for variable in variables]
+    given = [(array.shape, str(array.dtype)) for array in arrays]
+    if wanted != given:
+        different = sum(pair[0] != pair[1] for pair in zip(wanted, given, strict=False))
+        raise DamagedCheckpoint(
+            f"The {what} of the checkpoint belong to another model. Expected {len(wanted)} arrays. Received: "
+            f"{len(given)} arrays, {different} of them with another shape or type. It is left aside."
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingDiverged(UserError):
+    """A loss, a metric or a weight is no longer a finite number."""
+
+    exit_code = 65
+    meaning = "training diverged"
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: Completed epochs.
+        best_epoch: The epoch, from 1, with the best `monitor` so far; 0 before the first.
+        best_value: Its `monitor`.
+        finished: All epochs are done, or early stopping ended it.
+        history: Per epoch its number and metrics.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float | None = None
+    finished: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
+    """The one callback: its methods in the order in which an epoch meets them."""
+
+    def __init__(
+        self, checkpoint_path: Path, epochs: int, monitor: str, patience: int, on_epoch: OnEpoch | None
+    ) -> None:
+        super().__init__()
+        self.checkpoint_path = checkpoint_path
+        self.epochs = epochs
+        self.monitor = monitor
+        self.patience = patience
+        self.on_epoch = on_epoch
+        self.progress = Progress()
+        self.best_weights: list[np.ndarray] = []
+        self._epoch = 0
+        self._raw_weights: list[np.ndarray] = []
+        self._validated_weights: list[np.ndarray] = []
+
+    def current_epoch(self) -> int:
+        """Return the running epoch, from 0; the data sets ask for it."""
+        return self._epoch
+
+    def resume(self, last_epoch: int) -> None:
+        """Continue from the checkpoint; one that is of no use is refused and the training starts over.
+
+        Args:
+            last_epoch: How far this call trains; what a longer training left cannot be turned back.
+        """
+        if not self.checkpoint_path.is_file():
+            return
+        start = values(self.model.variables)
+        try:
+            self._load(last_epoch)
+        except (DamagedCheckpoint, KeyError, TypeError) as error:
+            logger.warning("%s The training starts over.", error)
+            assign(self.model.variables, start, "weights")
+
+    def _load(self, last_epoch: int) -> None:
+        groups, state = load(self.checkpoint_path)
+        progress = Progress(**state)
+        if progress.epoch > last_epoch:
+            raise DamagedCheckpoint(
+                f"{self.checkpoint_path} is at epoch {progress.epoch}, past {last_epoch}."
+            )
+        assign(self.model.variables, groups["model"], "weights")
+        assign(self.model.optimizer.variables, groups["optimizer"], "optimizer variables")
+        self.progress, self.best_weights = progress, groups["best"]
+
+    # Keras calls the next four methods, in this order.
+    def on_epoch_begin(self, epoch: int, _logs: Logs | None = None) -> None:
+        """Note the epoch, before its first batch is asked for."""
+        self._epoch = epoch
+
+    def on_test_begin(self, _logs: Logs | None = None) -> None:
+        """Swap in the averaged weights, where there are any."""
+        if self.model.optimizer.use_ema:
+            self._raw_weights = values(self.model.trainable_variables)
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def on_test_end(self, _logs: Logs | None = None) -> None:
+        """Keep the weights that were measured, and swap the others back."""
+        self._validated_weights = values(self.model.weights)
+        if self.model.optimizer.use_ema:
+            assign(self.model.trainable_variables, self._raw_weights, "weights")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Guard, best, early stopping, report, checkpoint."""
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
+        variables = values(self.model.variables)
+        _require_finite_training(epoch + 1, metrics, [*variables, *self._validated_weights])
+
+        progress = self.progress
+        progress.epoch = epoch + 1
+        progress.history.append({"epoch": epoch + 1, **metrics})
+        value = metrics[self.monitor]
+        if progress.best_value is None or _is_better(value, progress.best_value, self.monitor):
+            progress.best_epoch, progress.best_value = epoch + 1, value
+            self.best_weights = self._validated_weights
+        stopped_early = 0 < self.patience <= progress.epoch - progress.best_epoch
+        progress.finished = stopped_early or progress.epoch == self.epochs
+        self.model.stop_training = stopped_early
+
+        # Report first: a kill between the two repeats the report, which its receiver recognises. The other
+        # way round would lose it.
+        if self.on_epoch is not None:
+            self.on_epoch(epoch + 1, metrics)
+        groups = {
+            "model": variables,
+            "optimizer": values(self.model.optimizer.variables),
+            "best": self.best_weights,
+        }
+        save_checkpoint(self.checkpoint_path, groups, asdict(progress))
+
+    def restore_best(self) -> None:
+        """Give the model the weights of its best epoch."""
+        if self.best_weights:
+            assign(self.model.weights, self.best_weights, "best weights")
+
+
+def _is_better(value: float, best: float, monitor: str) -> bool:
+    return value < best if monitor.endswith("loss") else value > best
+
+
+def _require_finite_training(epoch: int, metrics: Logs, arrays: list[np.ndarray]) -> None:
+    """Stop a training that has diverged.
+
+    Metrics alone do not show it: with NaN weights the accuracy counts every sample of class 0 as right.
+    """
+    bad = [f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value)]
+    broken_weights = sum(not np.isfinite(array).all() for array in arrays)
+    if broken_weights:
+        bad.append(f"{broken_weights} weight arrays with NaN or infinity")
+    if bad:
+        raise TrainingDiverged(
+            f"Training diverged in epoch {epoch}. Expected finite loss, metrics and weights. Received: "
+            f"{', '.join(bad)}. Lower training.learning_rate (now {metrics['learning_rate']:g}), or set "
+            "training.clip_norm to 1.0."
+        )
+
 
 STEPS_PER_EXECUTION = 16
 """Steps between two returns to Python: saves up to a third on small networks, nothing on large ones, and

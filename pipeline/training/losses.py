@@ -24,7 +24,7 @@ LOSSES = {
 """Per task; the first one is `auto`."""
 
 
-def create(
+def create_loss(
     task: str,
     *,
     loss: str = "auto",

@@ -7,7 +7,6 @@ study would restart the sampler's random numbers and propose the same settings a
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -21,45 +20,13 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from pipeline.runtime.files import content_key
-from pipeline.tuning.trials import Outcome
+from pipeline.tuning.trials import Trial, TrialOutcome
 
 Direction = Literal["minimize", "maximize"]
 Space = Mapping[str, Mapping[str, Any]]
 ASK_AGAIN = 20
 """How often a proposal that was already tried is drawn again before the space counts as used up."""
-
-
-@dataclass
-class Trial:
-    """One set of settings and what became of it.
-
-    Attributes:
-        number: From 1; 0 is the baseline.
-        sampled: Dotted key to value.
-        state: `running`, then `complete` (trained to its end), `pruned` (left at a rung) or `failed`.
-        rungs: `(epochs, score)` after each rung.
-        last: The latest outcome, None before the first rung.
-    """
-
-    number: int
-    sampled: dict[str, Any]
-    state: Literal["running", "complete", "pruned", "failed"] = "running"
-    rungs: list[tuple[int, float]] = field(default_factory=list)
-    last: Outcome | None = None
-
-    @property
-    def score(self) -> float:
-        """Return the score after the latest rung.
-
-        Raises:
-            ValueError: There is none.
-        """
-        if not self.rungs:
-            raise ValueError(f"Trial {self.number} has no score. Received: state={self.state}.")
-        return self.rungs[-1][1]
-
-
-RunTrials = Callable[[list[Trial], int], list[Outcome]]
+RunTrials = Callable[[list[Trial], int], list[TrialOutcome]]
 """Trains trials up to so many epochs; outcomes in the order of the trials."""
 
 
@@ -177,7 +144,7 @@ def rung_epochs(min_epochs: int, reduction: int, epochs: int) -> list[int]:
     return [*rungs, epochs]
 
 
-def _record(trial: Trial, outcome: Outcome, epochs: int) -> None:
+def _record(trial: Trial, outcome: TrialOutcome, epochs: int) -> None:
     trial.last = outcome
     if outcome.score is None:
         trial.state = "failed"

@@ -19,10 +19,11 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
-from pipeline.runtime.stage import StorageFailed, die_with_parent
-from pipeline.tuning.trials import OnOutcome, Outcome, Rung, accepted, failed, seconds_used
+from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.processes import die_with_parent
+from pipeline.tuning.trials import OnOutcome, Rung, TrialOutcome, accepted, failed, seconds_used
 
-RunRung = Callable[[Rung], Outcome]
+RunRung = Callable[[Rung], TrialOutcome]
 Opener = Callable[[], RunRung]
 """Called once in a worker (imports, data); gives the function that runs one rung. Must be picklable."""
 
@@ -66,7 +67,7 @@ class TrialWorkers:
             worker.kill()
         self._idle, self._busy = [], []
 
-    def __call__(self, rungs: Sequence[Rung], on_outcome: OnOutcome) -> list[Outcome]:
+    def __call__(self, rungs: Sequence[Rung], on_outcome: OnOutcome) -> list[TrialOutcome]:
         """Run rungs side by side and return their outcomes in the order of the rungs.
 
         Args:
@@ -77,7 +78,7 @@ class TrialWorkers:
             RuntimeError: A worker could not start; that is no trial's fault.
             StorageFailed: A worker could not read or write a file.
         """
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, TrialOutcome] = {}
         crashes: Counter[int] = Counter()
         queue = list(rungs)
         while queue or self._busy:
@@ -100,7 +101,7 @@ class TrialWorkers:
         self._busy.append(worker)
         worker.begin(rung, self.trial_limit_seconds - seconds_used(rung))
 
-    def _collect(self, worker: "_Worker") -> Outcome | None:
+    def _collect(self, worker: "_Worker") -> TrialOutcome | None:
         """Return what a worker has to say, if anything, and move it from the busy ones to the idle ones."""
         outcome = worker.outcome(self.trial_limit_seconds)
         if outcome is None:
@@ -139,7 +140,7 @@ class _Worker:
         if self.ready:
             self._send()
 
-    def outcome(self, limit_seconds: float) -> Outcome | None:
+    def outcome(self, limit_seconds: float) -> TrialOutcome | None:
         """Return how the rung ended, None while it has not."""
         try:
             if self.connection.poll():
@@ -161,8 +162,8 @@ class _Worker:
         self.process.join()
         self.connection.close()
 
-    def _hear(self, message: Outcome | Exception | None) -> Outcome | None:
-        if isinstance(message, Outcome):
+    def _hear(self, message: TrialOutcome | Exception | None) -> TrialOutcome | None:
+        if isinstance(message, TrialOutcome):
             return replace(message, seconds=self._took())
         if message is not None:
             self.kill()
@@ -179,7 +180,7 @@ class _Worker:
         except OSError:
             return  # it died meanwhile, which `outcome` finds out
 
-    def _crashed(self) -> Outcome:
+    def _crashed(self) -> TrialOutcome:
         self.crashed = True
         self.kill()
         code = self.process.exitcode or 0
@@ -215,7 +216,7 @@ def _serve(opener: Opener, connection: Connection) -> None:
         connection.send(RuntimeError(f"A trial worker could not start. {_cause(error)}"))
 
 
-def _outcome(run_rung: RunRung, rung: Rung) -> Outcome:
+def _outcome(run_rung: RunRung, rung: Rung) -> TrialOutcome:
     try:
         return run_rung(rung)
     except OSError:

@@ -1,11 +1,105 @@
-"""What is known of each sample before any training: the table that the suite judges, one row per sample."""
+"""What is known of each column beside the samples: channels of series and side features, one row per column."""
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.data.samples import SIDE_PREFIX
 from pipeline.duplicates.clusters import Duplicates, conflicting_contents
+from pipeline.runtime import paths
+from pipeline.validation.profile import ChannelSums
+from pipeline.validation.series import significant
+from pipeline.validation.suites import ExpectationResult
+
+MIN_IDS = 20
+"""Values that must all differ before a column is suspected of holding ids."""
+COLUMNS = (
+    "column",
+    "kind",
+    "values",
+    "missing_share",
+    "minimum",
+    "mean",
+    "maximum",
+    "constant",
+    "looks_like_id",
+    "constant_target",
+)
+
+
+def column_facts(
+    samples: pd.DataFrame,
+    side: Mapping[str, str],
+    channels: Sequence[str] = (),
+    sums: ChannelSums | None = None,
+    targets: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the table that the suite of columns judges, one row per channel and side column.
+
+    Args:
+        samples: As `read_samples` returns them, with a column `side.<name>` per side feature.
+        side: What each side feature is, `number` or `category`, by name.
+        channels: Names of the channels of series.
+        sums: What is known of these, from `series_statistics`.
+        targets: Channels that are predicted.
+
+    Returns:
+        `column`, `kind` (`channel`, `number` or `category`); `values`: different values, NaN for channels;
+        `missing_share`; `minimum`, `mean`, `maximum`: NaN for categories; and, 0 or 1: `constant` (no two
+        different values), `looks_like_id` (a side column of at least 20 categories or whole numbers, all
+        different), `constant_target` (constant, and to be predicted).
+    """
+    rows = [] if sums is None else _channel_rows(channels, sums, set(targets))
+    rows += [_side_row(name, kind, samples[SIDE_PREFIX + name]) for name, kind in side.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _channel_rows(channels: Sequence[str], sums: ChannelSums, targets: set[str]) -> list[dict[str, Any]]:
+    constant, means = sums.constant(), significant(sums.means())
+    return [
+        {
+            "column": name,
+            "kind": "channel",
+            "values": np.nan,
+            "missing_share": float(
+                significant(1 - (sums.known + sums.infinite) / max(sums.steps, 1))[number]
+            ),
+            "minimum": _finite(sums.minimum[number]),
+            "mean": float(means[number]),
+            "maximum": _finite(sums.maximum[number]),
+            "constant": int(constant[number]),
+            "looks_like_id": 0,
+            "constant_target": int(constant[number] and name in targets),
+        }
+        for number, name in enumerate(channels)
+    ]
+
+
+def _side_row(name: str, kind: str, values: "pd.Series[Any]") -> dict[str, Any]:
+    known = values.dropna()
+    different = int(known.nunique())
+    numbers = known.to_numpy(np.float64) if kind == "number" else np.empty(0)
+    whole = kind == "category" or bool((numbers == np.rint(numbers)).all())
+    return {
+        "column": SIDE_PREFIX + name,
+        "kind": kind,
+        "values": different,
+        "missing_share": float(significant(np.array(values.isna().mean()))),
+        "minimum": float(significant(numbers.min())) if len(numbers) else np.nan,
+        "mean": float(significant(numbers.mean())) if len(numbers) else np.nan,
+        "maximum": float(significant(numbers.max())) if len(numbers) else np.nan,
+        "constant": int(different < 2),
+        "looks_like_id": int(whole and different == len(known) >= MIN_IDS),
+        "constant_target": 0,
+    }
+
+
+def _finite(value: float) -> float:
+    return float(significant(np.array(value))) if np.isfinite(value) else float("nan")
 
 
 def sample_facts(
@@ -49,3 +143,126 @@ def sample_facts(
         class_samples = facts.groupby("label")["label"].transform("size")
         facts = facts.assign(class_samples=class_samples, class_ratio=class_samples.max() / class_samples)
     return facts
+
+
+def summary_of(
+    facts: pd.DataFrame,
+    outcomes: Sequence[ExpectationResult],
+    columns: pd.DataFrame | None = None,
+    column_outcomes: Sequence[ExpectationResult] = (),
+) -> dict[str, Any]:
+    """Return the figures behind the verdict, ready for JSON; `passed` is the verdict.
+
+    Args:
+        facts: One row per sample, as `sample_facts` returns it.
+        outcomes: What became of each expectation on samples.
+        columns: One row per channel and side column, as `column_facts` returns it.
+        column_outcomes: What became of each expectation on these.
+    """
+    every = [*outcomes, *column_outcomes]
+    summary = {
+        "passed": not any(outcome.refuses for outcome in every),
+        "samples": len(facts),
+        "expectations": {
+            "judged": len(every),
+            "met": sum(outcome.success for outcome in every),
+            "failed": sum(outcome.refuses for outcome in every),
+            "warnings": sum(not outcome.success and not outcome.refuses for outcome in every),
+        },
+        "duplicates": {
+            "samples_with_exact_copy": int(facts["has_exact_copy"].sum()),
+            "samples_with_near_copy": int((facts["near_copies"] > 0).sum()),
+            "clusters": int(facts["cluster"].nunique()),
+            "contents_under_two_labels": int(facts["opens_conflict"].sum()),
+            "near_copies_under_two_labels": int(facts["near_conflict"].sum()),
+        },
+        "not_met": [_not_met(outcome) for outcome in every if not outcome.success],
+    }
+    return summary | blemishes(facts) | _classes(facts) | _columns(columns)
+
+
+def blemishes(facts: pd.DataFrame) -> dict[str, int]:
+    """Return how many samples have nothing to say, by what there is to count in this kind of data.
+
+    Args:
+        facts: One row per sample, with the statistics of images, texts or series.
+    """
+    found = {}
+    if "standard_deviation" in facts:
+        found["blank_images"] = int((facts["standard_deviation"] == 0).sum())
+    if "empty" in facts:
+        found["empty_texts"] = int((facts["empty"] == 1).sum())
+    if "constant_share" in facts:
+        found["constant_series"] = int((facts["constant_share"] == 1).sum())
+        found["series_with_gaps"] = int((facts["missing_share"] > 0).sum())
+    return found
+
+
+def _classes(facts: pd.DataFrame) -> dict[str, Any]:
+    if "class_ratio" not in facts:
+        return {}
+    classes = facts["label"].value_counts().sort_index()
+    return {
+        "classes": {str(label): int(count) for label, count in classes.items()},
+        "class_ratio": round(float(facts["class_ratio"].max()), 6),
+    }
+
+
+def _columns(columns: pd.DataFrame | None) -> dict[str, Any]:
+    if columns is None or columns.empty:
+        return {}
+    odd = ("constant", "looks_like_id")
+    return {"columns": {name: columns.loc[columns[name] == 1, "column"].tolist() for name in odd}}
+
+
+def _not_met(outcome: ExpectationResult) -> dict[str, Any]:
+    return {
+        "demand": outcome.written.notes,
+        "type": outcome.written.type,
+        "column": outcome.written.kwargs.get("column", ""),
+        "severity": outcome.written.severity,
+        "observed": outcome.observed,
+        "failing_samples": len(outcome.failing),
+    }
+
+
+def failing_csv(facts: pd.DataFrame, outcomes: Sequence[ExpectationResult]) -> str:
+    """Return one line of CSV per sample and expectation it breaks.
+
+    Args:
+        facts: One row per sample, with sample_id and label.
+        outcomes: What became of each expectation.
+    """
+    labels = dict(zip(facts["sample_id"], facts["label"], strict=True))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["sample_id", "label", "severity", "column", "expectation", "demand"])
+    for outcome in outcomes:
+        written = outcome.written
+        about = [written.severity, written.kwargs.get("column", ""), written.type, written.notes]
+        writer.writerows([sample_id, labels[sample_id], *about] for sample_id in outcome.failing)
+    return text.getvalue()
+
+
+def validation_refusal(
+    outcomes: Sequence[ExpectationResult], column_outcomes: Sequence[ExpectationResult] = ()
+) -> str:
+    """Return what failed as a table for the terminal, each demand with its fix.
+
+    Args:
+        outcomes: What became of each expectation on samples.
+        column_outcomes: What became of each expectation on channels and side columns.
+    """
+    lines = [
+        "The data is not fit for training. Expected every critical demand of the suite to be met. Received:"
+    ]
+    refused = [(outcome, "samples") for outcome in outcomes if outcome.refuses]
+    refused += [(outcome, "columns") for outcome in column_outcomes if outcome.refuses]
+    for outcome, noun in refused:
+        number = f"{len(outcome.failing):,} {noun}" if outcome.failing else "table"
+        first = f", first {outcome.failing[0]}" if outcome.failing else ""
+        lines += [
+            f"  {number:>14}  {outcome.written.notes}",
+            f"  {'':>14}  measured: {outcome.measured}{first}. {outcome.written.fix}".rstrip(),
+        ]
+    return "\n".join([*lines, f"Look at {paths.VALIDATE_HTML}; {paths.VALIDATE_FAILING} names every sample."])

@@ -1,10 +1,43 @@
 """Statistics of single images: what suites, reports and reviewers look at instead of pixels."""
 
+import base64
+import io
+from collections.abc import Mapping
+
 import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pipeline.duplicates.images import find_duplicates
+from pipeline.validation.profile import DataProfile, Preview, Show, _refuse
+
+THUMBNAIL_PX = 96
+
+
+def image_previews(images: np.ndarray) -> Show:
+    """Return how samples of a payload of images are shown.
+
+    Args:
+        images: Pixels, uint8, shape (num_samples, height, width, channels).
+    """
+    return lambda row: Preview(source=thumbnail(images[row]))
+
+
+def thumbnail(image: np.ndarray) -> str:
+    """Return an image as the `src` of an `<img>`: PNG of at most 96 x 96 pixels inside the text.
+
+    Args:
+        image: Pixels, uint8, shape (height, width, 1 or 3).
+    """
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode("ascii")
+
 
 CHUNK_PIXELS = 1 << 22
 """Pixel values worked on at once: the histogram step needs about 20 bytes of memory for each."""
-
 DECIMALS = 6
 """Digits kept: the last bits of a logarithm differ between processors, these do not."""
 
@@ -77,3 +110,30 @@ def _statistics(histograms: np.ndarray) -> dict[str, np.ndarray]:
     }
     # Adding 0 turns the -0.0 of a constant image into 0.0.
     return {name: values.round(DECIMALS) + 0.0 for name, values in statistics.items()}
+
+
+PIXELATED_BELOW_PX = 48
+"""Images smaller than this are enlarged with their pixels visible instead of blurred."""
+
+
+def profile_images(samples: pd.DataFrame, payload: np.ndarray, near: Mapping[str, float]) -> DataProfile:
+    """Return what there is to know of images.
+
+    Args:
+        samples: As `read_samples` returns them, sorted by row.
+        payload: Pixels, uint8, shape (num_samples, height, width, channels).
+        near: `near_hash_distance` and `near_pixel_difference`.
+
+    Raises:
+        DataRefused: Payload and samples do not fit.
+    """
+    _refuse(payload_problems(payload, samples["row"].to_numpy()))
+    _, height, width, channels = payload.shape
+    distance, difference = int(near["near_hash_distance"]), near["near_pixel_difference"]
+    return DataProfile(
+        statistics=image_statistics(payload),
+        duplicates=find_duplicates(samples["content_sha256"].tolist(), payload, distance, difference),
+        show=image_previews(payload),
+        description=f"{len(payload):,} {'grey' if channels == 1 else 'colour'} images of {width} x {height} pixels",
+        pixelated=max(height, width) < PIXELATED_BELOW_PX,
+    )

@@ -1,29 +1,101 @@
-"""What is measured of the samples of each kind of data, and how they are shown: images, texts, series."""
+"""How one sample is shown on a page: an image as a picture, a text as its beginning, a series as lines."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from pipeline.data.samples import series_at, text_at
-from pipeline.duplicates.clusters import Duplicates, group_copies, no_near_pairs
-from pipeline.duplicates.images import find_duplicates
-from pipeline.duplicates.series import find_series_duplicates
-from pipeline.duplicates.texts import find_text_duplicates
-from pipeline.runtime.stage import DataRefused
-from pipeline.validation.exhibits import Show, image_exhibits, series_exhibits, text_exhibits
-from pipeline.validation.images import image_statistics, payload_problems
-from pipeline.validation.payload_problems import series_problems, text_problems
-from pipeline.validation.series import ChannelSums, series_statistics
-from pipeline.validation.texts import text_statistics
-
-PIXELATED_BELOW_PX = 48
-"""Images smaller than this are enlarged with their pixels visible instead of blurred."""
+from pipeline.duplicates.clusters import Duplicates
+from pipeline.runtime.errors import DataRefused
 
 
 @dataclass(frozen=True)
-class Examination:
+class Preview:
+    """One sample on a page; one of its fields is filled.
+
+    Attributes:
+        source: Of an `<img>`.
+        text: Shown as text, never as markup.
+        lines: Points of SVG polylines by number of channel, in an area of 100 x 40.
+    """
+
+    source: str = ""
+    text: str = ""
+    lines: tuple[tuple[int, str], ...] = ()
+
+
+Show = Callable[[int], Preview]
+"""Takes the row of a sample, returns how it is shown."""
+
+
+def _range_problems(size: int, rows: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> list[str]:
+    """Return whether the samples are the payload: every element in exactly one of them, in order of row."""
+    if not np.array_equal(np.sort(rows), np.arange(len(rows))):
+        problem = (
+            "The sample table does not number its samples. Expected rows 0, 1, 2 and so on. "
+            f"Received: samples={len(rows)}, different rows={len(np.unique(rows))}."
+        )
+        return [problem]
+    order = np.argsort(rows, kind="stable")
+    stops = np.concatenate([[0], (starts + lengths)[order]])
+    if np.array_equal(stops[:-1], starts[order]) and (lengths >= 0).all() and stops[-1] == size:
+        return []
+    problem = (
+        "Payload and sample table disagree. Expected samples one after the other, up to the end of the payload. "
+        f"Received: payload of {size}, samples that end at {int(stops.max())} and hold {int(lengths.sum())} together."
+    )
+    return [problem]
+
+
+@dataclass
+class ChannelSums:
+    """What is known of each channel after some of its steps; arrays of shape (channels,).
+
+    Attributes:
+        steps: How many were seen.
+        known: Finite values.
+        infinite: Values that are neither finite nor missing.
+        total: Sum of the finite values, float64.
+        minimum: Smallest finite value, infinity for none.
+        maximum: Largest finite value, minus infinity for none.
+    """
+
+    channels: int
+    steps: int = 0
+    known: np.ndarray = field(init=False)
+    infinite: np.ndarray = field(init=False)
+    total: np.ndarray = field(init=False)
+    minimum: np.ndarray = field(init=False)
+    maximum: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known, self.infinite = np.zeros((2, self.channels), np.int64)
+        self.total = np.zeros(self.channels)
+        self.minimum = np.full(self.channels, np.inf)
+        self.maximum = np.full(self.channels, -np.inf)
+
+    def add(self, other: "ChannelSums") -> None:
+        """Take in what another one has seen."""
+        self.steps += other.steps
+        self.known += other.known
+        self.infinite += other.infinite
+        self.total += other.total
+        self.minimum = np.minimum(self.minimum, other.minimum)
+        self.maximum = np.maximum(self.maximum, other.maximum)
+
+    def means(self) -> np.ndarray:
+        """Return the mean of the finite values of each channel, NaN for none."""
+        return np.where(self.known > 0, self.total / np.maximum(self.known, 1), np.nan)
+
+    def constant(self) -> np.ndarray:
+        """Return which channels hold no two different finite values, bool."""
+        constant: np.ndarray = ~(self.minimum < self.maximum)
+        return constant
+
+
+@dataclass(frozen=True)
+class DataProfile:
     """What was found out about all samples.
 
     Attributes:
@@ -43,101 +115,6 @@ class Examination:
     sums: ChannelSums | None = None
 
 
-def examine_images(samples: pd.DataFrame, payload: np.ndarray, near: Mapping[str, float]) -> Examination:
-    """Return what there is to know of images.
-
-    Args:
-        samples: As `read_samples` returns them, sorted by row.
-        payload: Pixels, uint8, shape (num_samples, height, width, channels).
-        near: `near_hash_distance` and `near_pixel_difference`.
-
-    Raises:
-        DataRefused: Payload and samples do not fit.
-    """
-    _refuse(payload_problems(payload, samples["row"].to_numpy()))
-    _, height, width, channels = payload.shape
-    distance, difference = int(near["near_hash_distance"]), near["near_pixel_difference"]
-    return Examination(
-        statistics=image_statistics(payload),
-        duplicates=find_duplicates(samples["content_sha256"].tolist(), payload, distance, difference),
-        show=image_exhibits(payload),
-        description=f"{len(payload):,} {'grey' if channels == 1 else 'colour'} images of {width} x {height} pixels",
-        pixelated=max(height, width) < PIXELATED_BELOW_PX,
-    )
-
-
-def examine_texts(samples: pd.DataFrame, payload: np.ndarray, near: Mapping[str, float]) -> Examination:
-    """Return what there is to know of texts.
-
-    Args:
-        samples: As `read_samples` returns them, sorted by row.
-        payload: UTF-8, uint8, shape (bytes,).
-        near: `near_text_similarity`.
-
-    Raises:
-        DataRefused: Payload and samples do not fit, or it is not UTF-8.
-    """
-    rows, starts, lengths = _ranges(samples)
-    _refuse(text_problems(payload, rows, starts, lengths))
-    texts = _decoded(samples["sample_id"].tolist(), payload, starts, lengths)
-    statistics = text_statistics(texts)
-    characters = statistics["characters"]
-    return Examination(
-        statistics=statistics,
-        duplicates=find_text_duplicates(
-            samples["content_sha256"].tolist(), texts, near["near_text_similarity"]
-        ),
-        show=text_exhibits(texts),
-        description=f"{len(texts):,} texts of {_span(characters)} characters",
-    )
-
-
-def examine_series(
-    samples: pd.DataFrame,
-    payload: np.ndarray,
-    near: Mapping[str, float],
-    channels: Sequence[str],
-    *,
-    has_anomalies: bool,
-    windowed: bool,
-) -> Examination:
-    """Return what there is to know of series.
-
-    Args:
-        samples: As `read_samples` returns them, sorted by row.
-        payload: float32, shape (steps, channels), NaN where a value is missing; one channel more with anomalies.
-        near: `near_series_distance`.
-        channels: Their names.
-        has_anomalies: Whether the last channel says which steps are labelled.
-        windowed: Whether samples are windows over these series: each series is a cluster of its own then.
-
-    Raises:
-        DataRefused: Payload and samples do not fit.
-    """
-    rows, starts, lengths = _ranges(samples)
-    columns = len(channels) + has_anomalies
-    _refuse(series_problems(payload, rows, starts, lengths, columns, has_anomalies=has_anomalies))
-    values = np.asarray(payload)[
-        :, : len(channels)
-    ]  # slices of a plain array are cheaper than of a memory map
-    series = [
-        series_at(values, start, length)
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
-    ]
-    statistics, sums = series_statistics(series)
-    content = samples["content_sha256"].tolist()
-    return Examination(
-        statistics=statistics,
-        duplicates=group_copies(content, no_near_pairs)
-        if windowed
-        else find_series_duplicates(content, series, near["near_series_distance"]),
-        show=series_exhibits(series),
-        description=f"{len(series):,} series of {_span(lengths)} steps, {len(channels)} "
-        f"channel{'s' if len(channels) > 1 else ''}",
-        sums=sums,
-    )
-
-
 def _ranges(samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return samples["row"].to_numpy(), samples["start"].to_numpy(), samples["length"].to_numpy()
 
@@ -145,23 +122,6 @@ def _ranges(samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _span(numbers: np.ndarray) -> str:
     low, high = int(numbers.min()), int(numbers.max())
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _decoded(
-    sample_ids: Sequence[str], payload: np.ndarray, starts: np.ndarray, lengths: np.ndarray
-) -> list[str]:
-    texts, problems = [], []
-    for sample_id, start, length in zip(sample_ids, starts.tolist(), lengths.tolist(), strict=True):
-        try:
-            texts.append(text_at(payload, start, length))
-        except UnicodeDecodeError as error:
-            problems.append(f"{sample_id} ({error.reason})")
-    if problems:
-        shown = ", ".join(problems[:5]) + (" ..." if len(problems) > 5 else "")
-        _refuse(
-            [f"The payload is not UTF-8. Expected texts. Received: {len(problems):,} that are none: {shown}."]
-        )
-    return texts
 
 
 def _refuse(problems: Sequence[str]) -> None:

@@ -7,10 +7,110 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reports.html import Tiles, render
-from pipeline.validation.exhibits import Show
-from pipeline.validation.suite_file import Outcome
-from pipeline.validation.validation_charts import charts_of, column_rows
-from pipeline.validation.validation_summary import blemishes
+from pipeline.validation.facts import blemishes
+from pipeline.validation.profile import Show
+from pipeline.validation.suites import ExpectationResult
+
+BINS = 40
+TAIL = 0.995
+"""A histogram of open range ends at this quantile; what lies beyond is counted in its last bar."""
+FIXED_CHARTS = {
+    "Brightness (mean, 0 black, 1 white)": ("mean", 1.0),
+    "Contrast (standard deviation)": ("standard_deviation", 0.5),
+    "Detail (entropy, bits)": ("entropy_bits", 8.0),
+}
+"""Of images: title, column and largest value; the smallest is 0."""
+OPEN_CHARTS = {
+    "characters": {
+        "Length (characters)": "characters",
+        "Words": "words",
+        "Digits and signs (share)": "non_letter_share",
+    },
+    "steps": {
+        "Length (steps)": "steps",
+        "Mean of all channels": "mean",
+        "Missing values (share)": "missing_share",
+    },
+}
+"""Of texts and series, known by a column that only they have: title and column; the range follows from the data."""
+
+
+def charts_of(facts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the histograms that fit the kind of data, and one of the targets where there are any.
+
+    Args:
+        facts: One row per sample, with the statistics of images, texts or series.
+
+    Returns:
+        Per chart `title`, `bars` (heights 0 to 100, none if all samples measure the same), and the ends of the
+        axis in words, `low` and `high`.
+    """
+    charts = []
+    if "entropy_bits" in facts:
+        charts += [
+            _chart(title, facts[column].to_numpy(), 0.0, high)
+            for title, (column, high) in FIXED_CHARTS.items()
+        ]
+    for mark, titles in OPEN_CHARTS.items():
+        if mark in facts:
+            charts += [_open_chart(title, facts[column]) for title, column in titles.items()]
+    if "target" in facts and facts["target"].notna().any():
+        charts.append(_open_chart("Target", facts["target"]))
+    return charts
+
+
+def column_rows(columns: pd.DataFrame | None) -> list[dict[str, str]]:
+    """Return the table of channels and side columns in words.
+
+    Args:
+        columns: As `column_facts` returns it; None for none.
+    """
+    if columns is None:
+        return []
+    return [
+        {
+            "column": str(row["column"]),
+            "kind": str(row["kind"]),
+            "values": _words(row["values"], ",.0f"),
+            "missing": f"{row['missing_share']:.2%}",
+            "range": f"{_words(row['minimum'])} \N{HORIZONTAL ELLIPSIS} {_words(row['maximum'])}"
+            if pd.notna(row["minimum"])
+            else "",
+            "mean": _words(row["mean"]),
+            "remark": ", ".join(
+                words
+                for key, words in (("constant", "constant"), ("looks_like_id", "all values different"))
+                if row[key]
+            ),
+        }
+        for row in columns.to_dict("records")
+    ]
+
+
+def _words(number: float, form: str = ",.6g") -> str:
+    return format(number, form) if pd.notna(number) else ""
+
+
+def _open_chart(title: str, column: "pd.Series[Any]") -> dict[str, Any]:
+    values = column.to_numpy(np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return {"title": title, "bars": [], "low": "unknown", "high": ""}
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return {"title": title, "bars": [], "low": _words(low, ",.6g"), "high": ""}
+    end = float(np.quantile(values, TAIL, method="higher"))
+    if end - low >= (high - low) / 2 or end == low:
+        end = high  # no tail worth cutting
+    chart = _chart(title, np.minimum(values, end), low, end)
+    return chart | ({"high": f"{end:,.6g} and more"} if end < high else {})
+
+
+def _chart(title: str, values: np.ndarray, low: float, high: float) -> dict[str, Any]:
+    counts, _ = np.histogram(values, bins=BINS, range=(low, high))
+    heights = (100 * counts / max(1, int(counts.max()))).round(1)
+    return {"title": title, "bars": heights.tolist(), "low": f"{low:,.6g}", "high": f"{high:,.6g}"}
+
 
 MAX_CLUSTERS = 24
 MAX_SHOWN_PER_CLUSTER = 6
@@ -32,18 +132,18 @@ SHOWN_ELSEWHERE = (
 def validation_report(
     facts: pd.DataFrame,
     show: Show,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ExpectationResult],
     *,
     description: str,
     columns: pd.DataFrame | None = None,
-    column_outcomes: Sequence[Outcome] = (),
+    column_outcomes: Sequence[ExpectationResult] = (),
     pixelated: bool = False,
 ) -> str:
     """Return the report as HTML.
 
     Args:
         facts: One row per sample, as `sample_facts` returns it.
-        show: How the sample of a row is shown, from `pipeline.validation.exhibits`.
+        show: How the sample of a row is shown, from `pipeline.validation.profile`.
         outcomes: What became of each expectation on samples.
         description: What the data is, in a few words.
         columns: One row per channel and side column, as `column_facts` returns it; None for none.
@@ -76,7 +176,7 @@ def validation_report(
     )
 
 
-def _verdict(outcomes: Sequence[Outcome], description: str) -> str:
+def _verdict(outcomes: Sequence[ExpectationResult], description: str) -> str:
     failed = sum(outcome.refuses for outcome in outcomes)
     warned = sum(not outcome.success for outcome in outcomes) - failed
     met = len(outcomes) - failed - warned
@@ -98,7 +198,7 @@ def _tiles(facts: pd.DataFrame) -> Tiles:
 
 
 def _galleries(
-    facts: pd.DataFrame, show: Show, not_met: Sequence[Outcome], *, has_classes: bool
+    facts: pd.DataFrame, show: Show, not_met: Sequence[ExpectationResult], *, has_classes: bool
 ) -> list[dict[str, Any]]:
     conflict = facts["in_conflict"] == 1
     near = (facts["near_copies"] > 0) & (facts["near_conflict"] == 0)
@@ -128,7 +228,7 @@ def _galleries(
     return galleries
 
 
-def _with_own_gallery(not_met: Sequence[Outcome]) -> list[Outcome]:
+def _with_own_gallery(not_met: Sequence[ExpectationResult]) -> list[ExpectationResult]:
     """Return the first failure per column, where copies and class sizes do not show it already."""
     by_column = {outcome.written.kwargs.get("column"): outcome for outcome in reversed(not_met)}
     return [by_column[column] for column in by_column if column not in SHOWN_ELSEWHERE]
@@ -157,7 +257,7 @@ def _gallery(title: str, clusters: list[pd.DataFrame], show: Show) -> dict[str, 
     }
 
 
-def _short_classes(facts: pd.DataFrame, not_met: Sequence[Outcome]) -> set[str]:
+def _short_classes(facts: pd.DataFrame, not_met: Sequence[ExpectationResult]) -> set[str]:
     columns = ("class_samples", "class_ratio")
     failing = {
         sample_id
@@ -202,7 +302,7 @@ def _sizes(facts: pd.DataFrame) -> list[dict[str, Any]]:
     return sizes
 
 
-def _bounds(outcome: Outcome) -> str:
+def _bounds(outcome: ExpectationResult) -> str:
     """Return the arguments of an expectation in a few words."""
     arguments = {key: value for key, value in outcome.written.kwargs.items() if key != "column"}
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in arguments.items())

@@ -1,59 +1,150 @@
 """Statistics of single series, computed in pieces: a series may be larger than the memory."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
+
+from pipeline.data.samples import series_at
+from pipeline.duplicates.clusters import group_copies, no_near_pairs
+from pipeline.duplicates.series import find_series_duplicates
+from pipeline.validation.profile import (
+    ChannelSums,
+    DataProfile,
+    Preview,
+    Show,
+    _range_problems,
+    _ranges,
+    _refuse,
+    _span,
+)
+
+SHOWN_CHANNELS = 3
+SHOWN_POINTS = 80
+WIDTH, HEIGHT = 100, 40
+"""Of the drawing area of a series, in its own units."""
+
+
+def series_previews(series: Sequence[np.ndarray]) -> Show:
+    """Return how series are shown: by the course of their first three channels, each in its own range.
+
+    Args:
+        series: Shape (steps, channels) each, NaN where a value is missing.
+    """
+    return lambda row: Preview(
+        lines=tuple(
+            (channel, points)
+            for channel in range(min(SHOWN_CHANNELS, series[row].shape[1]))
+            for points in polylines(series[row][:, channel])
+        )
+    )
+
+
+def polylines(values: np.ndarray) -> list[str]:
+    """Return the course of one channel as the `points` of polylines, one for each stretch without a gap.
+
+    Long series are cut into parts that show their smallest and largest value, so that a peak stays.
+
+    Args:
+        values: Shape (steps,); what is not finite is a gap.
+    """
+    places, heights = _thinned(values)
+    finite = np.isfinite(heights)
+    if not finite.any():
+        return []
+    low, high = heights[finite].min(), heights[finite].max()
+    shares = (heights - low) / (high - low) if high > low else np.where(finite, 0.5, np.nan)
+    across = places * (WIDTH / max(1, len(values) - 1))
+    down = 1 + (HEIGHT - 2) * (1 - shares)
+    stretches = np.split(np.arange(len(heights)), np.flatnonzero(np.diff(finite.astype(int))) + 1)
+    # A line of one point is not drawn, one from a point to itself is.
+    return [
+        " ".join(
+            f"{across[place]:.1f},{down[place]:.1f}" for place in np.resize(stretch, max(2, len(stretch)))
+        )
+        for stretch in stretches
+        if finite[stretch[0]]
+    ]
+
+
+def _thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps and values (float64) of at most about `SHOWN_POINTS` points."""
+    if len(values) <= SHOWN_POINTS:
+        return np.arange(len(values)), np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    edges = np.linspace(0, len(values), SHOWN_POINTS // 2 + 1).astype(int)
+    places, heights = [], []
+    for start, stop in pairwise(edges.tolist()):
+        part = np.asarray(values[start:stop], np.float64)
+        finite = np.flatnonzero(np.isfinite(part))
+        if not len(finite):
+            places.append(start)
+            heights.append(np.nan)
+            continue
+        ends = {int(finite[part[finite].argmin()]), int(finite[part[finite].argmax()])}
+        places += [start + place for place in sorted(ends)]
+        heights += [float(part[place]) for place in sorted(ends)]
+    return np.array(places), np.array(heights)
+
+
+def series_problems(
+    payload: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    columns: int,
+    *,
+    has_anomalies: bool,
+) -> list[str]:
+    """Return what is wrong with a payload of series, one message each; empty if nothing is.
+
+    Args:
+        payload: What should be steps, float32, shape (steps, columns).
+        rows: Number of each sample, shape (num_samples,).
+        starts: First step of each sample.
+        lengths: Steps of each sample.
+        columns: How many channels there should be, the one of labelled anomalies included.
+        has_anomalies: Whether the last of them says which steps are labelled.
+    """
+    if payload.ndim != 2 or payload.dtype != np.float32 or payload.shape[1] != columns or 0 in payload.shape:
+        problem = (
+            "The payload holds no series. Expected at least one step, float32, of shape (steps, "
+            f"{columns}). Received: {payload.dtype} {payload.shape}."
+        )
+        return [problem]
+    problems = _range_problems(len(payload), rows, starts, lengths)
+    if has_anomalies and not _zeros_and_ones(payload[:, -1]):
+        problems.append(
+            "The payload does not say of every step whether it is labelled. Expected 0 or 1 in the last channel. "
+            "Received: other values."
+        )
+    return problems
+
+
+def channel_problems(channels: tuple[str, ...], wanted: tuple[str, ...]) -> list[str]:
+    """Return which columns that params.yaml names are no channels of the data, as messages.
+
+    Args:
+        channels: Names of the channels.
+        wanted: `data.windows.targets`, `known` and `known_categorical` together.
+    """
+    unknown = sorted(set(wanted) - set(channels))
+    if not unknown:
+        return []
+    problem = (
+        "params.yaml: data.windows names columns that the series do not have. Expected some of "
+        f"{', '.join(channels)}. Received: {', '.join(unknown)}. Correct targets, known or known_categorical."
+    )
+    return [problem]
+
+
+def _zeros_and_ones(values: np.ndarray) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
 
 CHUNK_STEPS = 1 << 18
 SIGNIFICANT_DIGITS = 9
 """Digits kept: the last bits of a mean differ between processors, these do not."""
-
-
-@dataclass
-class ChannelSums:
-    """What is known of each channel after some of its steps; arrays of shape (channels,).
-
-    Attributes:
-        steps: How many were seen.
-        known: Finite values.
-        infinite: Values that are neither finite nor missing.
-        total: Sum of the finite values, float64.
-        minimum: Smallest finite value, infinity for none.
-        maximum: Largest finite value, minus infinity for none.
-    """
-
-    channels: int
-    steps: int = 0
-    known: np.ndarray = field(init=False)
-    infinite: np.ndarray = field(init=False)
-    total: np.ndarray = field(init=False)
-    minimum: np.ndarray = field(init=False)
-    maximum: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.known, self.infinite = np.zeros((2, self.channels), np.int64)
-        self.total = np.zeros(self.channels)
-        self.minimum = np.full(self.channels, np.inf)
-        self.maximum = np.full(self.channels, -np.inf)
-
-    def add(self, other: "ChannelSums") -> None:
-        """Take in what another one has seen."""
-        self.steps += other.steps
-        self.known += other.known
-        self.infinite += other.infinite
-        self.total += other.total
-        self.minimum = np.minimum(self.minimum, other.minimum)
-        self.maximum = np.maximum(self.maximum, other.maximum)
-
-    def means(self) -> np.ndarray:
-        """Return the mean of the finite values of each channel, NaN for none."""
-        return np.where(self.known > 0, self.total / np.maximum(self.known, 1), np.nan)
-
-    def constant(self) -> np.ndarray:
-        """Return which channels hold no two different finite values, bool."""
-        constant: np.ndarray = ~(self.minimum < self.maximum)
-        return constant
 
 
 def channel_sums(values: np.ndarray) -> ChannelSums:
@@ -109,3 +200,49 @@ def _statistics(sums: ChannelSums) -> tuple[float, ...]:
     missing = (values - known - infinite) / values if values else 0.0
     extremes = (sums.minimum.min(), sums.total.sum() / known, sums.maximum.max()) if known else (np.nan,) * 3
     return (sums.steps, missing, float(sums.constant().mean()), infinite, *map(float, extremes))
+
+
+def profile_series(
+    samples: pd.DataFrame,
+    payload: np.ndarray,
+    near: Mapping[str, float],
+    channels: Sequence[str],
+    *,
+    has_anomalies: bool,
+    windowed: bool,
+) -> DataProfile:
+    """Return what there is to know of series.
+
+    Args:
+        samples: As `read_samples` returns them, sorted by row.
+        payload: float32, shape (steps, channels), NaN where a value is missing; one channel more with anomalies.
+        near: `near_series_distance`.
+        channels: Their names.
+        has_anomalies: Whether the last channel says which steps are labelled.
+        windowed: Whether samples are windows over these series: each series is a cluster of its own then.
+
+    Raises:
+        DataRefused: Payload and samples do not fit.
+    """
+    rows, starts, lengths = _ranges(samples)
+    columns = len(channels) + has_anomalies
+    _refuse(series_problems(payload, rows, starts, lengths, columns, has_anomalies=has_anomalies))
+    values = np.asarray(payload)[
+        :, : len(channels)
+    ]  # slices of a plain array are cheaper than of a memory map
+    series = [
+        series_at(values, start, length)
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+    ]
+    statistics, sums = series_statistics(series)
+    content = samples["content_sha256"].tolist()
+    return DataProfile(
+        statistics=statistics,
+        duplicates=group_copies(content, no_near_pairs)
+        if windowed
+        else find_series_duplicates(content, series, near["near_series_distance"]),
+        show=series_previews(series),
+        description=f"{len(series):,} series of {_span(lengths)} steps, {len(channels)} "
+        f"channel{'s' if len(channels) > 1 else ''}",
+        sums=sums,
+    )

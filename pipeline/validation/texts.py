@@ -1,9 +1,52 @@
 """Statistics of single texts: what suites, reports and reviewers look at before they read."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+
+from pipeline.data.samples import text_at
+from pipeline.duplicates.texts import find_text_duplicates
+from pipeline.validation.profile import DataProfile, Preview, Show, _range_problems, _ranges, _refuse, _span
+
+SHOWN_CHARACTERS = 160
+CONTROL_PICTURES = {code: 0x2400 + code for code in range(32)} | {0x7F: 0x2421}
+"""A control character is shown by the sign that Unicode has for it: HTML knows no NUL."""
+
+
+def text_previews(texts: Sequence[str]) -> Show:
+    """Return how texts are shown: by their first 160 characters, control characters made visible."""
+    return lambda row: Preview(text=shortened(texts[row]))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text with control characters made visible; of an empty one, that it is."""
+    if not text.strip():
+        return "(empty)"
+    beginning = text[:SHOWN_CHARACTERS].translate(CONTROL_PICTURES)
+    return beginning + ("\N{HORIZONTAL ELLIPSIS}" if len(text) > SHOWN_CHARACTERS else "")
+
+
+def text_problems(
+    payload: np.ndarray, rows: np.ndarray, starts: np.ndarray, lengths: np.ndarray
+) -> list[str]:
+    """Return what is wrong with a payload of texts, one message each; empty if nothing is.
+
+    Args:
+        payload: What should be UTF-8, uint8, shape (bytes,).
+        rows: Number of each sample, shape (num_samples,).
+        starts: First byte of each sample.
+        lengths: Bytes of each sample.
+    """
+    if payload.ndim != 1 or payload.dtype != np.uint8:
+        problem = (
+            "The payload holds no texts. Expected bytes in one row, uint8. "
+            f"Received: {payload.dtype} {payload.shape}."
+        )
+        return [problem]
+    return _range_problems(len(payload), rows, starts, lengths)
+
 
 DECIMALS = 6
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -50,3 +93,46 @@ def _measure(text: str) -> tuple[float, ...]:
         text.count(REPLACEMENT),
         float(not words),
     )
+
+
+def profile_texts(samples: pd.DataFrame, payload: np.ndarray, near: Mapping[str, float]) -> DataProfile:
+    """Return what there is to know of texts.
+
+    Args:
+        samples: As `read_samples` returns them, sorted by row.
+        payload: UTF-8, uint8, shape (bytes,).
+        near: `near_text_similarity`.
+
+    Raises:
+        DataRefused: Payload and samples do not fit, or it is not UTF-8.
+    """
+    rows, starts, lengths = _ranges(samples)
+    _refuse(text_problems(payload, rows, starts, lengths))
+    texts = _decoded(samples["sample_id"].tolist(), payload, starts, lengths)
+    statistics = text_statistics(texts)
+    characters = statistics["characters"]
+    return DataProfile(
+        statistics=statistics,
+        duplicates=find_text_duplicates(
+            samples["content_sha256"].tolist(), texts, near["near_text_similarity"]
+        ),
+        show=text_previews(texts),
+        description=f"{len(texts):,} texts of {_span(characters)} characters",
+    )
+
+
+def _decoded(
+    sample_ids: Sequence[str], payload: np.ndarray, starts: np.ndarray, lengths: np.ndarray
+) -> list[str]:
+    texts, problems = [], []
+    for sample_id, start, length in zip(sample_ids, starts.tolist(), lengths.tolist(), strict=True):
+        try:
+            texts.append(text_at(payload, start, length))
+        except UnicodeDecodeError as error:
+            problems.append(f"{sample_id} ({error.reason})")
+    if problems:
+        shown = ", ".join(problems[:5]) + (" ..." if len(problems) > 5 else "")
+        _refuse(
+            [f"The payload is not UTF-8. Expected texts. Received: {len(problems):,} that are none: {shown}."]
+        )
+    return texts

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.runtime.stage import InputMissing, WronglyCalled
+from pipeline.runtime.errors import InputMissing, WronglyCalled
 from pipeline.runtime.strict_yaml import yaml_content
 from pipeline.tracking.champions import REVOKED, aliases, champions
 from pipeline.tracking.registry import DECISION, FILES, Version, download_details, version_numbered, versions

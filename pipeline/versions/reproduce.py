@@ -1,27 +1,265 @@
-"""A version built again: its commit in a worktree of its own, its packages, the pipeline.
+"""Whether a version could be rebuilt, by hashes alone: nothing is trained, a few seconds."""
 
-Nothing of the project is touched: the worktree has its own DVC cache, so that every stage runs and none is restored,
-its own MLflow store, and its own environment where the packages differ.
-"""
-
+import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.provenance.installed import differing_packages
+import httpx
+
+from pipeline.fetching.snapshot import take_snapshot
+from pipeline.fetching.source import Location, Source, read_source, stored_tar
+from pipeline.provenance.origin import differing_packages
 from pipeline.runtime import paths
-from pipeline.runtime.files import read_json, write_text
+from pipeline.runtime.errors import DataRefused, InputMissing, ServiceDown, StorageFailed, UserError
+from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json, write_text
 from pipeline.runtime.processes import run
-from pipeline.runtime.repository import DVC_CONFIG, DVC_CONFIG_LOCAL, dvc_config_for, git
-from pipeline.runtime.stage import ServiceDown, StorageFailed, UserError
-from pipeline.versions.version_origin import Origin
+from pipeline.runtime.repository import DVC_CONFIG, DVC_CONFIG_LOCAL, dvc_cache, dvc_config_for, file_at, git
+from pipeline.runtime.strict_yaml import read_yaml, value_at
+from pipeline.versions.comparison import Origin
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+TAR = paths.RAW_TAR.as_posix()
+DVC = (sys.executable, "-m", "dvc")
+DVC_UNEXPECTED = 255
+"""How DVC ends where it has no words for what it met: no permission, no plugin, no connection."""
+CONNECT_SECONDS = 15.0
+
+
+def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console") -> str:
+    """Give the worktree the raw data that its data/source.json pins, and return where it came from.
+
+    Args:
+        origin: The version.
+        tree: Its worktree.
+        max_bytes: Limit of a download, should the data have to be fetched again.
+        console: For progress.
+
+    Raises:
+        DataRefused: The data is no longer what it was.
+        ServiceDown: The DVC remote does not answer, and the data is not at its location either.
+        UserError: It cannot be had: not in the store, not in DVC's cache, not at its location.
+    """
+    source = read_source(tree / paths.SOURCE_JSON)
+    if source.location == "bundled":
+        return "an installed package"
+    target = tree / stored_tar(source.sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for name, place in data_places(origin, source).items():
+        if place.is_file() and file_digest(place, "sha256") == source.sha256:
+            shutil.copyfile(place, target)
+            return name
+    try:
+        pulled = _pulled(origin, tree, source)
+    except ServiceDown as down:
+        try:
+            return _read_again(origin, source, target, max_bytes, console)
+        except UserError as error:
+            raise ServiceDown(f"{down} Its location was tried as well: {error}") from error
+    if pulled:
+        (tree / TAR).replace(target)
+        return "the DVC remote"
+    return _read_again(origin, source, target, max_bytes, console)
+
+
+def _read_again(origin: Origin, source: Source, target: Path, max_bytes: int, console: "Console") -> str:
+    """Read the data where it once lay."""
+    gathered = take_snapshot(
+        source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
+    )
+    if gathered.source.sha256 != source.sha256:
+        raise DataRefused(
+            f"{origin.model} version {origin.version} differs from stage fetch on: the data is no longer what it was. "
+            f"Expected sha256={source.sha256} ({source.files:,} files). Received: sha256={gathered.source.sha256} "
+            f"({gathered.source.files:,} files) at {source.location}. Restore the files, or `dvc push` the next time."
+        )
+    shutil.copyfile(stored_tar(source.sha256), target)
+    return "its location, read again"
+
+
+def data_places(origin: Origin, source: Source) -> dict[str, Path]:
+    """Return where on this machine the raw data of a version may lie, by name."""
+    places = {"this project's store": stored_tar(source.sha256)}
+    fetched = origin.stages.get("fetch", {}).get("outs", [])
+    md5 = next((str(out["md5"]) for out in fetched if out["path"] == TAR), "")
+    if md5:
+        with suppress(OSError):
+            places["DVC's cache"] = dvc_cache() / "files/md5" / md5[:2] / md5[2:]
+    return places
+
+
+def _pulled(origin: Origin, tree: Path, source: Source) -> bool:
+    """Fetch the raw data from the DVC remote, if there is one.
+
+    Raises:
+        ServiceDown: The remote does not answer, so nobody knows whether it has the data.
+    """
+    remote = _dvc_setting(tree, "core.remote")
+    if not remote or "fetch" not in origin.stages:
+        return False
+    # Not the dvc.lock of the commit, which knows the run before.
+    lock = tree / paths.DVC_LOCK
+    write_json(lock, {"schema": "2.0", "stages": {"fetch": origin.stages["fetch"]}})
+    done = run([*DVC, "pull", TAR], folder=tree, out=sys.stderr)
+    lock.unlink(missing_ok=True)
+    if (tree / TAR).is_file() and file_digest(tree / TAR, "sha256") == source.sha256:
+        return True
+    silent = _silence(_dvc_setting(tree, f"remote.{remote}.url"))
+    if silent or done.code == DVC_UNEXPECTED:
+        raise ServiceDown(
+            f"The DVC remote {remote} cannot be asked for the data. Expected `dvc pull {TAR}` to work. Received: "
+            f"{silent or 'an error of DVC, which stands above'}. Run it again once the remote answers."
+        )
+    return False
+
+
+def _silence(url: str) -> str:
+    """Return why a remote does not answer, "" if it does; DVC itself takes a dead folder or server for an empty one."""
+    if "://" not in url:
+        return "" if Path(url).is_dir() else f"there is no folder {url}"
+    if not url.startswith(("http://", "https://")):
+        return ""
+    try:
+        status = httpx.head(url, timeout=CONNECT_SECONDS).status_code
+    except httpx.HTTPError as error:
+        return f"{type(error).__name__}: {error}"
+    return f"status {status}" if status >= httpx.codes.INTERNAL_SERVER_ERROR else ""
+
+
+def _dvc_setting(tree: Path, name: str) -> str:
+    """Return a setting of DVC, wherever it is configured; "" if it is not."""
+    return run([*DVC, "config", name], folder=tree).out.strip()
+
+
+OK, DIFFERS, DATA_DIFFERS, MISSING = 0, 3, 65, 66
+"""Exit codes of docs/guides/exit-codes.md."""
+SHOWN = 3
+
+
+class QuickFinding(NamedTuple):
+    """One thing that was looked at.
+
+    Attributes:
+        what: commit, model, code, params, data or environment.
+        code: 0, or the exit code that it leads to.
+        told: What was found, in words.
+    """
+
+    what: str
+    code: int
+    told: str
+
+
+def quick_check(origin: Origin) -> list[QuickFinding]:
+    """Compare the recorded hashes of a version with its commit, this machine's data and its packages.
+
+    Args:
+        origin: The version; that its commit exists and its model has the registered digest was checked on the way.
+    """
+    found = [
+        QuickFinding("commit", OK, f"{origin.commit} is here"),
+        QuickFinding("model", OK, f"the stored file has the registered sha256 {origin.model_sha256}"),
+    ]
+    if not origin.stages:
+        told = "no dvc.lock of this version is left, neither beside the model nor in git"
+        return [*found, QuickFinding("stages", MISSING, told)]
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        folder = Path(temporary)
+        for name in (paths.PARAMS_YAML, paths.SOURCE_JSON):
+            write_bytes(folder / name, file_at(origin.commit, name.as_posix()) or b"")
+        return [*found, _code(origin), _params(origin, folder), _data(origin, folder), _environment(origin)]
+
+
+def _code(origin: Origin) -> QuickFinding:
+    """Compare each file of code that a stage read with the one in the commit."""
+    recorded = {
+        dep["path"]: dep["md5"]
+        for stage in origin.stages.values()
+        for dep in stage.get("deps", [])
+        if dep["path"].startswith("pipeline/") or dep["path"] == "requirements.lock"
+    }
+    if not recorded:
+        return QuickFinding("code", MISSING, "not checked: dvc.lock records no code that a stage read")
+    other = [path for path, md5 in sorted(recorded.items()) if _md5_at(origin.commit, path) != md5]
+    told = f"{len(recorded)} files are those that the stages read"
+    return (
+        QuickFinding("code", DIFFERS, _told("the commit has another", other))
+        if other
+        else QuickFinding("code", OK, told)
+    )
+
+
+def _params(origin: Origin, folder: Path) -> QuickFinding:
+    now = read_yaml(folder / paths.PARAMS_YAML)
+    recorded = {
+        key: value
+        for stage in origin.stages.values()
+        for key, value in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items()
+    }
+    if not recorded:
+        return QuickFinding("params", MISSING, "not checked: dvc.lock records no parameter that a stage read")
+    other = [key for key, value in sorted(recorded.items()) if value_at(now, key, None) != value]
+    told = f"{len(recorded)} recorded values are those of the commit"
+    if other:
+        return QuickFinding("params", DIFFERS, _told("the commit has another value of", other))
+    return QuickFinding("params", OK, told)
+
+
+def _data(origin: Origin, folder: Path) -> QuickFinding:
+    """Look for the raw data by hash; files that would have to be read again are not, which is no pass."""
+    source = read_source(folder / paths.SOURCE_JSON)
+    if source.location == "bundled":
+        return QuickFinding(
+            "data", OK, "comes with an installed package; its digest is checked when it is unpacked"
+        )
+    damaged = []
+    for name, place in data_places(origin, source).items():
+        if place.is_file():
+            if file_digest(place, "sha256") == source.sha256:
+                return QuickFinding("data", OK, f"in {name}, sha256 {source.sha256}")
+            damaged.append(name)
+    if damaged:
+        return QuickFinding(
+            "data", DATA_DIFFERS, f"what lies in {' and in '.join(damaged)} has another sha256"
+        )
+    given = source.location.path if isinstance(source.location, Location) else None
+    if given is not None and not Path(given).exists():
+        return QuickFinding("data", MISSING, f"neither on this machine nor at {given}")
+    told = "not checked: it is not stored on this machine; a rebuild would fetch it and compare its sha256"
+    return QuickFinding("data", MISSING, told)
+
+
+def _environment(origin: Origin) -> QuickFinding:
+    lock = file_at(origin.commit, "requirements.lock")
+    if lock is None:
+        return QuickFinding("environment", MISSING, "the commit has no requirements.lock to compare with")
+    try:
+        differing = differing_packages(lock.decode())
+    except InputMissing as error:
+        return QuickFinding("environment", MISSING, f"not checked: {error}")
+    if differing:
+        told = f"{_told('other packages are installed', differing)}; a rebuild would install the locked ones"
+        return QuickFinding("environment", DIFFERS, told)
+    return QuickFinding("environment", OK, "the locked packages are installed")
+
+
+def _md5_at(commit: str, path: str) -> str:
+    content = file_at(commit, path)
+    return "" if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _told(what: str, names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{what}: {', '.join(names[:SHOWN])}{more}"
+
 
 REPRODUCE_DIR = paths.STATE_DIR / "reproduce"
 NOT_INHERITED = (

@@ -1,8 +1,4 @@
-"""Back to an earlier champion: proven first, then the bad one revoked, then the alias, and a note of it all.
-
-In this order a crash is a pause: until the list of champions has the new entry the same command does the same again,
-and afterwards it only writes the note that is missing. With another `--to` it goes on after that.
-"""
+"""What people did to the champion on this machine: `.millrace/audit.jsonl`, which only ever grows."""
 
 import getpass
 import os
@@ -13,14 +9,43 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime.stage import InputMissing, NotPermitted, WronglyCalled
-from pipeline.tracking.arrival import check_in_fresh_process
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing, NotPermitted, WronglyCalled
+from pipeline.runtime.files import append_line, read_lines
 from pipeline.tracking.champions import Champion, champions, promote, settle
-from pipeline.tracking.owners import host_name
-from pipeline.tracking.registry import Version, fetch_model, version_numbered, versions
-from pipeline.tracking.revocation import in_words, revocation, revoke
+from pipeline.tracking.registry import (
+    Version,
+    check_in_fresh_process,
+    fetch_model,
+    revocation,
+    revocation_words,
+    revoke,
+    version_numbered,
+    versions,
+)
+from pipeline.tracking.runs import host_name
 from pipeline.tracking.store import Store
-from pipeline.versions.audit import append_audit, read_audit
+
+AUDIT_LOG = paths.STATE_DIR / "audit.jsonl"
+
+
+def append_audit(entry: Mapping[str, Any], path: Path = AUDIT_LOG) -> None:
+    """Add one line, on the disk before this returns.
+
+    Raises:
+        OSError: The disk is full or failed; the entry counts as not written.
+    """
+    append_line(path, entry)
+
+
+def read_audit(path: Path = AUDIT_LOG) -> list[dict[str, Any]]:
+    """Return all entries, oldest first.
+
+    Raises:
+        StorageFailed: A line is damaged.
+    """
+    return read_lines(path)
+
 
 UNPROVEN = "Nothing was moved. Run `millrace verify`, or give another version with `--to`."
 BEGUN, DONE = "rollback begun", "rollback done"
@@ -106,7 +131,7 @@ def _target(store: Store, name: str, current: Champion, to: int | None) -> tuple
         revoked = revocation(store, name, version.model_sha256)
         if revoked is not None:
             raise NotPermitted(
-                f"{in_words(revoked)} Expected a version that is not revoked. Received: --to {to}."
+                f"{revocation_words(revoked)} Expected a version that is not revoked. Received: --to {to}."
             )
         _refuse_unproven(name, current, version, champions(store, name))
         return version, []

@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.provenance.data_digests import split_digests
-from pipeline.provenance.machine_facts import environment_digest, machine_facts
-from pipeline.provenance.origin import REQUIREMENTS_LOCK, digest_or_nothing
-from pipeline.provenance.state import PipelineState
-from pipeline.reports import run_page
+from pipeline.evaluation.ledger import SAME_SHARE, Holdout, Use, add_uses, all_uses, use_of
+from pipeline.provenance.origin import REQUIREMENTS_LOCK, digest_or_nothing, environment_digest, machine_facts
+from pipeline.provenance.state import PipelineState, split_digests
+from pipeline.reports import run
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest, read_json
+from pipeline.tracking.registry import Version
+from pipeline.tracking.runs import host_name
+from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
     from pipeline.tracking.store import Store
+
 
 TRAINED_ON = paths.BEST_DIR / "trained_on.parquet"
 """One row per sample that the model was fitted on or chosen by; `evaluate` writes it."""
@@ -43,8 +46,14 @@ def ensure_version(
             there already are damaged or gone.
     """
     from pipeline.inference.keras_files import load_model
-    from pipeline.tracking.packing import pack_model, pinned_requirements
-    from pipeline.tracking.registry import create_version, fetch_model, set_tags, the_version
+    from pipeline.tracking.registry import (
+        create_version,
+        fetch_model,
+        pack_model,
+        pinned_requirements,
+        set_tags,
+        the_version,
+    )
 
     model_path = paths.BEST_DIR / "model.keras"
     tags = sealed_tags(card["candidate"], state)
@@ -67,9 +76,7 @@ def ensure_version(
             folder,
             run_id=run_id,
             tags=tags,
-            description=run_page.version_page(
-                card["candidate"], run_page.test_score(card), state.fingerprint
-            ),
+            description=run.version_page(card["candidate"], run.test_score(card), state.fingerprint),
         )
 
 
@@ -101,3 +108,48 @@ def sealed_tags(candidate: str, state: PipelineState) -> dict[str, str]:
 
 def _leads_back(tags: Mapping[str, str]) -> bool:
     return tags.get("git.dirty") == "false" and tags.get("dvc.lock.committed") == "true"
+
+
+TEST_USES = "millrace.test_uses"
+"""Tags of versions: this, and the name of a machine appended."""
+LONGEST = 90_000
+"""Characters of a tag; MLflow takes 100,000. What does not fit goes with a later version."""
+
+
+def share_uses(store: Store, name: str, version: Version, judges: Holdout) -> None:
+    """Bring the ledger of this machine and that of the registry to the same content about some rows.
+
+    Args:
+        store: An opened store.
+        name: Of the registered model.
+        version: Gets what the registry does not know yet.
+        judges: The rows; this machine may also have judged on those of another data set.
+    """
+    recorded: dict[tuple[str, str], Use] = {}
+    own: list[Use] = []
+    own_tag = f"{TEST_USES}.{host_name()}"
+    for item in store.client.search_model_versions(f"name = '{name}'"):
+        for tag, text in item.tags.items():
+            found = _uses_of(text) if tag.startswith(TEST_USES) else []
+            recorded |= {(use.judges.digest, use.model_sha256): use for use in found}
+            if (int(item.version), tag) == (version.number, own_tag):
+                own = found
+    add_uses(recorded.values())
+    kept: list[Use] = list(own)
+    for use in all_uses():
+        is_new = (use.judges.digest, use.model_sha256) not in recorded
+        if is_new and judges.shared_with(use.judges) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
+            kept.append(use)
+    if len(kept) > len(own):
+        store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))
+
+
+def _text(found: list[Use]) -> str:
+    return json.dumps([use.as_json() for use in found], sort_keys=True, separators=(",", ":"))
+
+
+def _uses_of(text: str) -> list[Use]:
+    try:
+        return [use_of(entry) for entry in json.loads(text)]
+    except (ValueError, KeyError, TypeError):  # somebody edited the tag
+        return []

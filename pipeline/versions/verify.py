@@ -1,22 +1,21 @@
-"""Everything that has a digest, hashed again: what does not fit, and what could not be looked at.
-
-Nothing here trusts a time stamp or an earlier answer: DVC hands out a cache object whose bytes changed under an old
-modification time, and MLflow calls a version without files READY.
-"""
+"""Whether every registered version still has the files it was registered with, and one list says who is champion."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.fetching.source import read_source
-from pipeline.provenance.installed import differing_packages
-from pipeline.provenance.origin import REQUIREMENTS_LOCK
+from pipeline.provenance.origin import REQUIREMENTS_LOCK, differing_packages
 from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest, path_digest
 from pipeline.runtime.repository import dvc_cache, locked_stages
-from pipeline.runtime.stage import InputMissing
 from pipeline.runtime.strict_yaml import read_yaml
+from pipeline.tracking.champions import CHAMPION, aliases, champions
+from pipeline.tracking.registry import FILES, fetch_model, revocation, versions
+from pipeline.tracking.store import Store
 
 UNCHECKED = "could not check"
 
@@ -28,7 +27,7 @@ def outs_of_lock(candidates: list[str]) -> dict[str, dict[str, Any]]:
     if register is not None:
         stages["register"] = register
     outs = {out["path"]: dict(out) for stage in stages.values() for out in stage.get("outs", [])}
-    # A link while a model is held, which agrees with nothing: pipeline/gate/settled.py.
+    # A link while a model is held, which agrees with nothing: pipeline/gate/decision.py.
     if paths.REGISTER_SETTLED.is_symlink():
         outs.pop(paths.REGISTER_SETTLED.as_posix(), None)
     return outs
@@ -147,3 +146,48 @@ def cache_and_output_problems(candidates: list[str]) -> Iterator[str]:
         yield f"DVC's cache: {UNCHECKED}: {error}. Run `dvc doctor`."
         return
     yield from cache_problems(outs, uncached_outs(), cache)
+
+
+def registry_problems(store: Store, name: str) -> Iterator[str]:
+    """Yield what is wrong with a registered model and its versions.
+
+    Raises:
+        ServiceDown: The server failed, which says nothing about the models (by `service_errors` around this).
+    """
+    found = versions(store, name)
+    if not found:
+        yield f"{name}: {UNCHECKED}: the registry has no version of it. Run `dvc repro register`."
+    for version in found:
+        where = f"{name} version {version.number}"
+        if not version.model_sha256:
+            yield f"{where}: {UNCHECKED}: it has no tag model_sha256. Millrace did not make it; delete it."
+            continue
+        if FILES not in version.tags:
+            yield f"{where}: {UNCHECKED} more than its model: it has no tag {FILES}. Register it anew."
+        with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+            try:
+                fetch_model(store, version, Path(temporary))
+            except StorageFailed as error:
+                yield f"{where}: {error}"
+    yield from _champion_problems(store, name)
+
+
+def _champion_problems(store: Store, name: str) -> Iterator[str]:
+    try:
+        listed = champions(store, name)
+    except StorageFailed as error:
+        yield f"{name}: {error}"
+        return
+    last = listed[-1].version if listed else 0
+    shown = aliases(store, name).get(CHAMPION, 0)
+    if shown != last:
+        yield (
+            f"{name}: the alias `{CHAMPION}` is not what the list of champions says. Expected version "
+            f"{last or 'none'}. Received: {shown or 'none'}. Run `dvc repro --force --single-item register`."
+        )
+    revoked = revocation(store, name, listed[-1].model_sha256) if last else None
+    if revoked is not None:
+        yield (
+            f"{name}: the champion is revoked ({revoked['reason']}). Expected another one. Received: version {last}. "
+            "Run the `millrace rollback` again that was interrupted."
+        )

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from pipeline.data.samples import series_at
-from pipeline.data.samples import text_at
-from pipeline.data.samples import texts
+from pipeline.data.samples import series_at, text_at, texts
 
 WORDS = ["naïve", "", "日本\n語", "a"]
 

@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.windows import WindowIndex
-from pipeline.data.windows import find_windows
+from pipeline.data.windows import WindowIndex, find_windows
 
 
 def by_hand(segments, payload, *, length, horizon, stride, columns):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.duplicates.clusters import Groups, blocks, conflicting_contents, group_copies, no_near_pairs
+from pipeline.duplicates.clusters import Clusters, blocks, conflicting_contents, group_copies, no_near_pairs
 
 
 def spread(number, pairs):
@@ -22,7 +22,7 @@ def test_groups_are_connected_components(seed):
     """Joined in portions, items stand together as the smallest labels say that spread along all pairs."""
     random = np.random.default_rng(seed)
     pairs = random.integers(0, 60, (40, 2))
-    groups = Groups(60)
+    groups = Clusters(60)
     for portion in np.split(pairs, [0, 3, 17]):
         groups.join(portion)
     found = {frozenset(np.flatnonzero(groups.labels == label).tolist()) for label in set(groups.labels)}
@@ -32,7 +32,7 @@ def test_groups_are_connected_components(seed):
 
 def test_pairs_inside_a_group_are_known_already():
     """After 0-1 and 1-2, the pair 0-2 is no news, 2-3 is."""
-    groups = Groups(4)
+    groups = Clusters(4)
     groups.join(np.array([[0, 1], [1, 2]]))
     assert groups.apart(np.array([[0, 2], [2, 3]])).tolist() == [[2, 3]]
 

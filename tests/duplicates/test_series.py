@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import zscore
 
 from pipeline.duplicates import series as duplicates_series
-from pipeline.duplicates.clusters import Groups
+from pipeline.duplicates.clusters import Clusters
 from pipeline.duplicates.series import (
     find_series_duplicates,
     near_series_pairs,
@@ -32,7 +32,7 @@ def contents(series):
 
 def groups_of(number, pairs):
     """Return who stands together, as a set of sets."""
-    groups = Groups(number)
+    groups = Clusters(number)
     groups.join(np.array(pairs, dtype=np.int64).reshape(-1, 2))
     return {frozenset(np.flatnonzero(groups.labels == label).tolist()) for label in set(groups.labels)}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.duplicates import clusters
 from pipeline.duplicates import texts as duplicates_texts
-from pipeline.duplicates.clusters import Groups
+from pipeline.duplicates.clusters import Clusters
 from pipeline.duplicates.texts import find_text_duplicates, near_text_pairs, normalised_text
 
 WORDS = ["free", "call", "now", "win", "prize", "text", "stop", "claim", "cash", "urgent", "mobile", "award"]
@@ -32,7 +32,7 @@ def jaccard(first, second):
 
 def groups_of(number, pairs):
     """Return who stands together, as a set of sets."""
-    groups = Groups(number)
+    groups = Clusters(number)
     groups.join(np.array(pairs, dtype=np.int64).reshape(-1, 2))
     return {frozenset(np.flatnonzero(groups.labels == label).tolist()) for label in set(groups.labels)}
 

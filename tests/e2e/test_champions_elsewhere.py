@@ -6,10 +6,10 @@ import sys
 import pytest
 import sqlalchemy
 
-from pipeline.runtime.stage import Busy, InputMissing, NotPermitted
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted
 from pipeline.tracking import champions, registry
 from pipeline.tracking import store as tracking_store
-from pipeline.tracking.existing_store import has_tagged_version, open_existing_store
+from pipeline.tracking.store import has_tagged_version, open_existing_store
 from tests.e2e.clones import environment
 from tests.e2e.services import MlflowServer, postgres
 from tests.helpers.racing import race
@@ -55,7 +55,7 @@ def test_of_machines_that_promote_at_once_exactly_one_wins(root):
 LOOK = """
 import sys
 from pathlib import Path
-from pipeline.tracking.existing_store import has_tagged_version
+from pipeline.tracking.store import has_tagged_version
 from pipeline.tracking.store import open_store
 if sys.argv[1] == "look":
     print(has_tagged_version(sys.argv[2], "pictures", "millrace.judged", "0"))

@@ -11,7 +11,7 @@ import pytest
 from pipeline.params.load import load_params
 from pipeline.runtime.files import file_digest
 from pipeline.tracking import champions, registry
-from pipeline.tracking.existing_store import open_existing_store
+from pipeline.tracking.store import open_existing_store
 from tests.e2e.clones import clone, dvc, lock_of, model_files
 from tests.e2e.kills import half_files, kill_once, mend, orphans
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.golden import read_npz, write_npz
-from pipeline.runtime.stage import NotPermitted, StorageFailed
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 
 
 def planted(path, content):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.evaluation.selection import Entry, choose, choose_by_validation
-from pipeline.runtime.stage import DataRefused
+from pipeline.evaluation.judgement import Entry, choose, choose_by_validation
+from pipeline.runtime.errors import DataRefused
 
 
 def test_best_score_is_chosen() -> None:

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.evaluation.ledger import LEDGER, Judges, Use, add_uses, all_uses, note_use, sentence, uses
-from pipeline.runtime.stage import StorageFailed
-from pipeline.versions.test_uses import TEST_USES, share_uses
+from pipeline.evaluation.ledger import LEDGER, Holdout, Use, add_uses, all_uses, note_use, sentence, uses
+from pipeline.runtime.errors import StorageFailed
+from pipeline.versions.seal import TEST_USES, share_uses
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def here(tmp_path, monkeypatch):
 
 def judges(first=0, count=100, digest=None):
     """Return a test set of rows `first` to before `first + count`."""
-    return Judges.of(digest or f"d{first}-{count}", [f"row {row}" for row in range(first, first + count)])
+    return Holdout.of(digest or f"d{first}-{count}", [f"row {row}" for row in range(first, first + count)])
 
 
 def note(model, when, rows=None, by="evaluate"):
@@ -99,15 +99,15 @@ def test_a_damaged_line_keeps_the_test_set_closed(line):
 def test_a_use_is_on_the_disk_before_the_test_set_is_opened(monkeypatch):
     """File and folder are synced; where that fails the error is not swallowed."""
     synced = []
-    monkeypatch.setattr("pipeline.runtime.json_lines.os.fsync", lambda number: synced.append(number))
-    monkeypatch.setattr("pipeline.runtime.json_lines.fsync_dir", lambda folder: synced.append(folder))
+    monkeypatch.setattr("pipeline.runtime.files.os.fsync", lambda number: synced.append(number))
+    monkeypatch.setattr("pipeline.runtime.files.fsync_dir", lambda folder: synced.append(folder))
     note_use(judges(), "m1", "evaluate")
     assert LEDGER.parent == synced[1]
 
     def full(_number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.runtime.json_lines.os.fsync", full)
+    monkeypatch.setattr("pipeline.runtime.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         note_use(judges(), "m2", "evaluate")
 
@@ -120,7 +120,7 @@ def test_processes_side_by_side_lose_nothing():
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(writer)]) for writer in range(4)]
     assert [0] * 4 == [writer.wait() for writer in writers]
-    assert 100 == len(uses(Judges.of("d", ["r"])))
+    assert 100 == len(uses(Holdout.of("d", ["r"])))
 
 
 def test_whether_a_model_is_new_is_asked_while_nobody_else_writes():
@@ -177,7 +177,7 @@ def test_machines_that_register_one_version_do_not_overwrite_each_other(monkeypa
     """Each has a tag of its own, whatever the version looked like when it was read."""
     store, version = Registry(1), SimpleNamespace(number=1)
     for host, model in (("a", "m1"), ("b", "m2")):
-        monkeypatch.setattr("pipeline.versions.test_uses.host_name", lambda host=host: host)
+        monkeypatch.setattr("pipeline.versions.seal.host_name", lambda host=host: host)
         LEDGER.unlink(missing_ok=True)
         note(model, "2026-11-01T00:00:00+00:00")
         # Both read it before either wrote.

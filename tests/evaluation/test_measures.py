@@ -7,10 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from pipeline.data.windows import Timeline
-from pipeline.evaluation.class_measures import positive_index, said_at
-from pipeline.evaluation.judgement import Bootstrap, judge
-from pipeline.evaluation.measures import Yardstick, measures_of
-from pipeline.evaluation.rows import JudgedRows
+from pipeline.evaluation.judgement import Bootstrap, metrics_with_intervals
+from pipeline.evaluation.measures import Yardstick, measures_of, positive_index, said_at
+from pipeline.evaluation.rows import EvaluationRows
 from pipeline.evaluation.scoring import Answers
 from pipeline.gate.promotion import _contender
 from pipeline.gate.question import Rules
@@ -19,22 +18,22 @@ from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.intervals import Groups
 from pipeline.metrics.names import primary_called
 from pipeline.metrics.paired import honest_confidence
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 TWO = OutputSpec(("ham", "spam"), (80, 20))
 FORECAST = OutputSpec((), (), "forecasting", ("load",), (0.0,), (2.0,), (0,), 3)
 ALARMS = AlarmRules(quantile=1.0, factor=1.0, smoothing_steps=1, merge_steps=4)
 
 
-def labelled(labels: list[str]) -> JudgedRows:
+def labelled(labels: list[str]) -> EvaluationRows:
     """Return rows of these classes."""
-    return JudgedRows(tuple(map(str, range(len(labels)))), np.arange(len(labels)), tuple(labels))
+    return EvaluationRows(tuple(map(str, range(len(labels)))), np.arange(len(labels)), tuple(labels))
 
 
-def windows(count: int, labels: tuple[tuple[int, int, int], ...] = ()) -> JudgedRows:
+def windows(count: int, labels: tuple[tuple[int, int, int], ...] = ()) -> EvaluationRows:
     """Return windows of three steps at every step of one series."""
     timeline = Timeline(("a",), np.zeros(count, int), np.arange(count), 3, 1, labels)
-    return JudgedRows(timeline.ids, np.arange(count), timeline=timeline)
+    return EvaluationRows(timeline.ids, np.arange(count), timeline=timeline)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_flawless_f1_is_no_surer_than_the_positive_examples_allow() -> None:
     """30 of 300 are spam and all are found: the lower bound is that of 30 right answers, by SciPy."""
     labels = ["spam"] * 30 + ["ham"] * 270
     truth = np.array([1] * 30 + [0] * 270)
-    found = judge(
+    found = metrics_with_intervals(
         measures_of(labelled(labels), TWO, Yardstick()),
         {"cnn": np.eye(2, dtype=np.float32)[truth]},
         {"cnn": {"threshold": 0.5}},
@@ -80,26 +79,28 @@ def test_flawless_f1_is_no_surer_than_the_positive_examples_allow() -> None:
 def test_windows_that_overlap_are_drawn_in_blocks() -> None:
     """Horizon 3 at stride 1: blocks of three windows, or of the cube root where that is longer."""
     timeline = Timeline(("a",), np.zeros(8, int), np.arange(8), 3)
-    rows = JudgedRows(timeline.ids, np.arange(8), targets=np.zeros((8, 3, 1)), timeline=timeline)
+    rows = EvaluationRows(timeline.ids, np.arange(8), targets=np.zeros((8, 3, 1)), timeline=timeline)
     assert measures_of(rows, FORECAST, Yardstick()).blocks.length == 3
-    alone = JudgedRows(timeline.ids, np.arange(8), targets=np.zeros((8, 1)))
+    alone = EvaluationRows(timeline.ids, np.arange(8), targets=np.zeros((8, 1)))
     assert measures_of(alone, FORECAST, Yardstick()).blocks is None
 
 
 def test_forecasts_have_a_scaled_error_where_a_season_is_known() -> None:
     """MASE needs the naive error on train; the squared error is in units of the deviation, here 2."""
-    rows = JudgedRows(("a", "b"), np.arange(2), targets=np.array([[[1.0]], [[3.0]]]))
+    rows = EvaluationRows(("a", "b"), np.arange(2), targets=np.array([[[1.0]], [[3.0]]]))
     predicted = np.array([[[1.0]], [[7.0]]], np.float32)
     values = measures_of(rows, FORECAST, Yardstick()).values(predicted, {})
     assert (values["scaled_mean_squared_error"], "mean_absolute_scaled_error" in values) == (2.0, False)
-    scaled = JudgedRows(("a", "b"), np.arange(2), targets=rows.targets, naive_errors=np.array([[1.0], [4.0]]))
+    scaled = EvaluationRows(
+        ("a", "b"), np.arange(2), targets=rows.targets, naive_errors=np.array([[1.0], [4.0]])
+    )
     found = measures_of(scaled, FORECAST, Yardstick()).values(predicted, {})
     assert found["mean_absolute_scaled_error"] == pytest.approx((0 / 1 + 4 / 4) / 2)
 
 
 def test_a_target_that_never_changes_has_no_r2() -> None:
     """There is no variance to explain; the errors stay."""
-    rows = JudgedRows(("a", "b"), np.arange(2), targets=np.array([[5.0], [5.0]]))
+    rows = EvaluationRows(("a", "b"), np.arange(2), targets=np.array([[5.0], [5.0]]))
     values = measures_of(rows, FORECAST, Yardstick()).values(np.array([[5.0], [6.0]]), {})
     assert "r2" not in values
     assert values["mean_absolute_error"] == 0.5
@@ -107,7 +108,7 @@ def test_a_target_that_never_changes_has_no_r2() -> None:
 
 def test_predictions_of_other_rows_are_refused() -> None:
     """Shape is compared before anything is measured."""
-    rows = JudgedRows(("a", "b"), np.arange(2), targets=np.zeros((2, 3, 1)))
+    rows = EvaluationRows(("a", "b"), np.arange(2), targets=np.zeros((2, 3, 1)))
     with pytest.raises(ValueError, match="shape of y_true"):
         measures_of(rows, FORECAST, Yardstick()).judged(np.zeros((2, 3), np.float32), {})
 
@@ -129,7 +130,9 @@ def test_what_does_not_exist_is_left_out() -> None:
     spec, yardstick = OutputSpec(task="anomaly"), Yardstick(alarms=ALARMS)
     point = {"thresholds": {"": 2.0}}
     silent = measures_of(windows(40, ((0, 9, 10),)), spec, yardstick)
-    found = judge(silent, {"pca": np.ones(40, np.float32)}, {"pca": point}, Bootstrap(200, 0.95, 0))["pca"]
+    found = metrics_with_intervals(
+        silent, {"pca": np.ones(40, np.float32)}, {"pca": point}, Bootstrap(200, 0.95, 0)
+    )["pca"]
     assert ("event_precision" in found, found["event_f1"].value) == (False, 0.0)
     unlabelled = measures_of(windows(20), spec, yardstick).values(np.ones(20, np.float32), point)
     assert unlabelled == {"reconstruction_error": 1.0}
@@ -140,9 +143,9 @@ def test_few_anomalies_are_no_error_and_no_certainty() -> None:
     measures = measures_of(windows(60, ((0, 9, 10),)), OutputSpec(task="anomaly"), Yardstick(alarms=ALARMS))
     errors = np.ones(60, np.float32)
     errors[8] = 3.0
-    found = judge(measures, {"pca": errors}, {"pca": {"thresholds": {"": 2.0}}}, Bootstrap(200, 0.95, 0))[
-        "pca"
-    ]
+    found = metrics_with_intervals(
+        measures, {"pca": errors}, {"pca": {"thresholds": {"": 2.0}}}, Bootstrap(200, 0.95, 0)
+    )["pca"]
     assert found["event_f1"].value == 1.0
     assert found["event_f1"].low == pytest.approx(binomtest(1, 1).proportion_ci(0.95).low)
 
@@ -151,9 +154,9 @@ def test_few_anomalies_are_no_error_and_no_certainty() -> None:
 def test_tasks_without_what_they_need_are_refused(name) -> None:
     """Forecasts without targets, anomalies without windows."""
     with pytest.raises(ValueError, match="needs rows with targets"):
-        measures_of(JudgedRows((name,), np.zeros(1, int)), FORECAST, Yardstick())
+        measures_of(EvaluationRows((name,), np.zeros(1, int)), FORECAST, Yardstick())
     with pytest.raises(ValueError, match="needs windows"):
-        measures_of(JudgedRows((name,), np.zeros(1, int)), OutputSpec(task="anomaly"), Yardstick())
+        measures_of(EvaluationRows((name,), np.zeros(1, int)), OutputSpec(task="anomaly"), Yardstick())
 
 
 @pytest.mark.parametrize(("positive", "said"), [("spam", [0, 1, 1]), ("ham", [0, 0, 0])])
@@ -173,7 +176,7 @@ def test_without_a_threshold_the_most_probable_class_is_said() -> None:
     assert said_at(("ham", "spam"), np.eye(2), {}) is None
 
 
-def of_persons(labels: list[str], groups: list[str]) -> JudgedRows:
+def of_persons(labels: list[str], groups: list[str]) -> EvaluationRows:
     """Return rows of these classes and persons."""
     return replace(labelled(labels), groups=tuple(groups))
 
@@ -194,7 +197,7 @@ def test_flawless_answers_are_no_surer_than_the_persons_allow() -> None:
     persons = np.arange(300) // 15
     truth = (persons < 4).astype(int)
     rows = of_persons([TWO.classes[label] for label in truth], [f"p{person}" for person in persons])
-    found = judge(
+    found = metrics_with_intervals(
         measures_of(rows, TWO, Yardstick()),
         {"cnn": np.eye(2, dtype=np.float32)[truth]},
         {"cnn": {"threshold": 0.5}},

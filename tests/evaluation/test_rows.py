@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.evaluation.rows import JudgedRows, load_rows
+from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.metrics.values import seasonal_naive_error
 from pipeline.runtime import paths
-from pipeline.runtime.stage import InputMissing
+from pipeline.runtime.errors import InputMissing
 from tests.helpers.featured import SERIES, SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
 
 
@@ -47,7 +47,7 @@ def test_samples_without_a_column_of_groups_are_refused(project) -> None:
 def test_labels_that_nobody_knows_are_refused() -> None:
     """The message names both sides."""
     with pytest.raises(ValueError, match=r"Expected \['x'\]. Received: \['z'\]"):
-        JudgedRows(("a",), np.zeros(1, int), ("z",)).class_indices(["x"])
+        EvaluationRows(("a",), np.zeros(1, int), ("z",)).class_indices(["x"])
 
 
 def write_two_series(project, second=1.0) -> np.ndarray:

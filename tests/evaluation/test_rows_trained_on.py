@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.evaluation.rows import BLOCK_STEPS, TRAINED_ON, _touch, write_trained_on
 from pipeline.evaluation.scoring import NotComparable, load_test_rows, unseen_positions
-from pipeline.evaluation.trained_on import BLOCK_STEPS, TRAINED_ON, _touch, write_trained_on
 from tests.helpers.featured import (
     SERIES,
     SIDE,

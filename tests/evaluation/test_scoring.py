@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import scoring
-from pipeline.evaluation.rows import JudgedRows
-from pipeline.evaluation.same_question import obstacles, reads_alike
-from pipeline.evaluation.scoring import NotComparable, load_test_rows, score, scored_digest
+from pipeline.evaluation.rows import EvaluationRows
+from pipeline.evaluation.scoring import (
+    NotComparable,
+    incompatibilities,
+    load_test_rows,
+    reads_alike,
+    score,
+    scored_digest,
+)
 from tests.helpers.featured import (
     SERIES,
     SIDE,
@@ -70,7 +76,7 @@ def scored(tmp_path, monkeypatch):
         (tmp_path / "model/settings.json").write_text(json.dumps(settings))
         (tmp_path / "model/state.json").write_text(json.dumps(own))
         (tmp_path / "data/features/state.json").write_text(json.dumps(current))
-        rows = JudgedRows(("s0",), np.array([0]), ("a",))
+        rows = EvaluationRows(("s0",), np.array([0]), ("a",))
         return score("champion", tmp_path / "model/model.keras", tmp_path / "model", rows)
 
     return call
@@ -118,7 +124,7 @@ def test_inputs_of_another_meaning_are_not_compared(scored, family, current, nam
 )
 def test_another_question_is_not_compared(today, named):
     """Another horizon, target or kind of row, a lost channel, and knowledge that today's models may not have."""
-    (problem,) = obstacles(WINDOWED, today, SIDE_KINDS)
+    (problem,) = incompatibilities(WINDOWED, today, SIDE_KINDS)
     assert re.search(named, problem)
 
 
@@ -135,7 +141,7 @@ def test_another_state_for_the_same_question_is_compared():
             },
         },
     }
-    assert [] == obstacles(WINDOWED, today, SIDE_KINDS | {"more": "number"})
+    assert [] == incompatibilities(WINDOWED, today, SIDE_KINDS | {"more": "number"})
     assert not reads_alike(WINDOWED, today, "rnn")
 
 
@@ -145,7 +151,7 @@ def test_the_length_of_a_window_is_the_question_where_the_window_itself_is_judge
         WINDOWED | {"task": "anomaly", "windows": WINDOWED["windows"] | {"horizon": 0, "length": length}}
         for length in (4, 5)
     )
-    assert ["data.windows.length is 4, today's 5"] == obstacles(own, today, SIDE_KINDS)
+    assert ["data.windows.length is 4, today's 5"] == incompatibilities(own, today, SIDE_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +163,7 @@ def test_the_length_of_a_window_is_the_question_where_the_window_itself_is_judge
 )
 def test_side_columns_must_still_be_there(kinds, named):
     """A column that is gone would count as missing everywhere, which is no fair comparison."""
-    (problem,) = obstacles(WINDOWED, WINDOWED, kinds)
+    (problem,) = incompatibilities(WINDOWED, WINDOWED, kinds)
     assert named in problem
 
 

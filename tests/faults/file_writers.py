@@ -31,9 +31,9 @@ def _csv(path: Path, number: int) -> None:
 
 
 def _checkpoint(path: Path, number: int) -> None:
-    from pipeline.training import checkpoint
+    from pipeline.training import fit
 
-    checkpoint.save(path, {"model": [np.full((50, 50), number, np.float32)]}, {"epoch": number})
+    fit.save_checkpoint(path, {"model": [np.full((50, 50), number, np.float32)]}, {"epoch": number})
 
 
 def _npz(path: Path, number: int) -> None:

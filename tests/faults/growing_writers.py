@@ -11,7 +11,7 @@ from tests.faults.writer import Torn, Writer
 
 
 def _settled_write(number: int) -> None:
-    from pipeline.gate.settled import write_settled
+    from pipeline.gate.decision import write_settled
 
     write_settled(held=number % 3 != 0)
     # Its content does not count, so a file beside it tells the versions apart.
@@ -30,13 +30,13 @@ def _settled_read() -> int:
 
 
 def _audit_write(number: int) -> None:
-    from pipeline.versions.audit import append_audit
+    from pipeline.versions.rollback import append_audit
 
     append_audit({"number": number, "reason": "r" * 300})
 
 
 def _audit_read() -> int:
-    from pipeline.versions.audit import read_audit
+    from pipeline.versions.rollback import read_audit
 
     return _last_of([entry["number"] for entry in read_audit()])
 
@@ -53,21 +53,21 @@ def _last_of(found: list[int]) -> int:
 
 
 def _lines_write(number: int) -> None:
-    from pipeline.runtime.json_lines import append_line
+    from pipeline.runtime.files import append_line
 
     append_line(Path(".millrace/retrain/history.jsonl"), {"number": number, "why": "w" * 300})
 
 
 def _lines_read() -> int:
-    from pipeline.runtime.json_lines import read_lines
+    from pipeline.runtime.files import read_lines
 
     return _last_of([record["number"] for record in read_lines(Path(".millrace/retrain/history.jsonl"))])
 
 
 def _ledger_write(number: int) -> None:
-    from pipeline.evaluation.ledger import Judges, note_use
+    from pipeline.evaluation.ledger import Holdout, note_use
 
-    note_use(Judges("d" * 64, 100, (1, 2, 3)), f"{number:064x}", "somebody")
+    note_use(Holdout("d" * 64, 100, (1, 2, 3)), f"{number:064x}", "somebody")
 
 
 def _ledger_read() -> int:
@@ -104,10 +104,10 @@ def _live_read() -> int:
 
 
 def _rung_write(number: int) -> None:
-    from pipeline.tuning.trials import Outcome, RememberedRungs, Rung
+    from pipeline.tuning.trials import RememberedRungs, Rung, TrialOutcome
 
     def train(rungs, on_outcome):
-        outcomes = [Outcome(0.5, {"loss": 0.5}, 1) for _ in rungs]
+        outcomes = [TrialOutcome(0.5, {"loss": 0.5}, 1) for _ in rungs]
         for rung, outcome in zip(rungs, outcomes, strict=True):
             on_outcome(rung, outcome)
         return outcomes
@@ -130,11 +130,11 @@ def _rung_read() -> int:
 
 
 def _stored_write(number: int) -> None:
-    from pipeline.fetching.snapshot import gather
+    from pipeline.fetching.snapshot import take_snapshot
     from pipeline.fetching.source import Location
 
     # One text per line, its label first.
-    gather(
+    take_snapshot(
         "text_lines", Location(path=f"texts-{number}.txt"), max_bytes=1 << 20, options={"separator": "tab"}
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.runtime.files import reserve
-from pipeline.versions.audit import append_audit, read_audit
+from pipeline.versions.rollback import append_audit, read_audit
 from tests.conftest import ROOT
 from tests.faults.disks import fill, mount_problem, mounted
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.features.texts import read_vectors
 from pipeline.preprocessing.texts import Tokenizer
-from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing
 
 TOKENIZER = Tokenizer("words", True, False, 4, ("cat", "dog", "emu"))
 

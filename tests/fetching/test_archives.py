@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from pipeline.fetching.archives import list_files, unpack, write_tar
-from pipeline.runtime.stage import DataRefused, NotPermitted
+from pipeline.runtime.errors import DataRefused, NotPermitted
 
 LIMIT = 50 << 20
 

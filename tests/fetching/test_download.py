@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.fetching.download import Limits, download
-from pipeline.runtime.stage import DataRefused, InputMissing, NotPermitted, ServiceDown
+from pipeline.runtime.errors import DataRefused, InputMissing, NotPermitted, ServiceDown
 
 CONTENT = os.urandom(200_000)
 SIZE = len(CONTENT)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fetching.source import Location, Source, read_source, stored_path, write_source
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.fetching.source import Location, Source, read_source, write_source
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.paths import stored_path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHA256 = "0" * 64

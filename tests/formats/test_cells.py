@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.formats.number_cells import label_text, numbers
+from pipeline.formats.cells import label_text, numbers
 
 
 @given(

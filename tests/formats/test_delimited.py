@@ -17,7 +17,7 @@ from pipeline.formats import delimited
 from pipeline.formats.delimited import SAMPLE_BYTES, Dialect, dialect_of, in_words, read_delimited, records
 from pipeline.formats.problems import Problems
 from pipeline.formats.text_file import MAX_LINE_BYTES
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from tests.helpers.mutations import mutations
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

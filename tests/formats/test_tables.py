@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
 from tests.helpers.read_source import read_source

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.formats.problems import Problems
 from pipeline.formats.time_grid import Policy, Rows, on_grid
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 MINUTE = 60_000_000
 

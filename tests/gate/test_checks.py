@@ -8,10 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import recall_score
 
-from pipeline.evaluation.class_measures import said_at
-from pipeline.gate.checks import MOST_SHOWN
+from pipeline.evaluation.measures import said_at
+from pipeline.gate.checks import MIB, MOST_SHOWN
 from pipeline.gate.decision import decide
-from pipeline.gate.gate_limits import MIB
 from pipeline.gate.opponents import mcnemar_p_value
 from pipeline.gate.question import Question, Rules
 from pipeline.metrics.classification import positive_f1_score

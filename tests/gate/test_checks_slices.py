@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.windows import Timeline
-from pipeline.evaluation.rows import JudgedRows
-from pipeline.gate.gate_slices import UnknownSlice, slice_masks
+from pipeline.evaluation.rows import EvaluationRows
+from pipeline.gate.checks import UnknownSlice, slice_masks
 from pipeline.runtime import paths
-from pipeline.runtime.stage import InputMissing
+from pipeline.runtime.errors import InputMissing
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def samples(tmp_path, monkeypatch):
 
 def rows(*numbers):
     """Return test rows of these samples."""
-    return JudgedRows(tuple(map(str, numbers)), np.array(numbers))
+    return EvaluationRows(tuple(map(str, numbers)), np.array(numbers))
 
 
 def inside(masks):
@@ -70,7 +70,7 @@ def test_windows_belong_where_their_series_does(samples):
     """Five windows of series 0 and 2 are in the groups of these samples."""
     names = tuple("abcdefgh")
     timeline = Timeline(names, np.array([0, 0, 2, 2, 2]), np.arange(5), 3)
-    windows = JudgedRows(timeline.ids, np.array([10, 11, 20, 21, 22]), timeline=timeline)
+    windows = EvaluationRows(timeline.ids, np.array([10, 11, 20, 21, 22]), timeline=timeline)
     assert {"group=a": [0, 1], "group=b": [2, 3, 4]} == inside(slice_masks(["group"], windows))
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.gate.decisions import decision_key
-from pipeline.gate.question import Contender, Rules
+from pipeline.gate.decision import decision_key
+from pipeline.gate.question import Rules, ScoredModel
 from pipeline.metrics.classification import positive_f1_score, roc_auc_score
 from pipeline.metrics.intervals import Blocks, Groups
 from pipeline.metrics.names import primary_called
@@ -24,19 +24,19 @@ def y_true() -> np.ndarray:
 
 
 @pytest.fixture
-def good(y_true: np.ndarray) -> Contender:
+def good(y_true: np.ndarray) -> ScoredModel:
     """Return a model that is right in 90 %."""
     return contender("good", answers(np.random.default_rng(1), y_true, 0.9))
 
 
 @pytest.fixture
-def poor(y_true: np.ndarray) -> Contender:
+def poor(y_true: np.ndarray) -> ScoredModel:
     """Return a model that is right in 60 %."""
     return contender("poor", answers(np.random.default_rng(2), y_true, 0.6))
 
 
 def test_first_model_that_beats_every_baseline_is_promoted(
-    y_true: np.ndarray, good: Contender, poor: Contender
+    y_true: np.ndarray, good: ScoredModel, poor: ScoredModel
 ) -> None:
     """Clearly better than the majority and the linear baseline: champion, with a sentence per baseline."""
     majority = contender("majority", np.zeros(300, dtype=int))
@@ -49,7 +49,7 @@ def test_first_model_that_beats_every_baseline_is_promoted(
 
 
 def test_first_model_that_beats_only_one_baseline_is_refused(
-    y_true: np.ndarray, good: Contender, poor: Contender
+    y_true: np.ndarray, good: ScoredModel, poor: ScoredModel
 ) -> None:
     """Better than the majority but not than the linear baseline: refused, and the reason names the latter."""
     majority = contender("majority", np.zeros(300, dtype=int))
@@ -58,37 +58,37 @@ def test_first_model_that_beats_only_one_baseline_is_refused(
     assert "poor does not beat linear" in decision.reasons[1]
 
 
-def test_without_baselines_nothing_is_promoted(y_true: np.ndarray, good: Contender) -> None:
+def test_without_baselines_nothing_is_promoted(y_true: np.ndarray, good: ScoredModel) -> None:
     """No baseline means it could not be checked, which is a refusal."""
     assert first_champion(y_true, good, [], RULES).verdict == "refused"
 
 
 def test_better_challenger_replaces_the_champion(
-    y_true: np.ndarray, good: Contender, poor: Contender
+    y_true: np.ndarray, good: ScoredModel, poor: ScoredModel
 ) -> None:
     """A clearly better model is promoted, the other way round it is refused."""
     assert next_champion(y_true, good, poor, RULES).verdict == "promoted"
     assert next_champion(y_true, poor, good, RULES).verdict == "refused"
 
 
-def test_the_margin_counts(y_true: np.ndarray, good: Contender, poor: Contender) -> None:
+def test_the_margin_counts(y_true: np.ndarray, good: ScoredModel, poor: ScoredModel) -> None:
     """Thirty points better is not enough where fifty are asked for."""
     decision = next_champion(y_true, good, poor, replace(RULES, margin=0.5))
     assert decision.verdict == "refused"
     assert "needed above +0.5000" in decision.reasons[0]
 
 
-def test_the_champion_itself_changes_nothing(y_true: np.ndarray, good: Contender) -> None:
+def test_the_champion_itself_changes_nothing(y_true: np.ndarray, good: ScoredModel) -> None:
     """The same model file is `unchanged`, whatever its name."""
     assert next_champion(y_true, good, replace(good, name="again"), RULES).verdict == "unchanged"
 
 
-def test_equal_answers_are_not_better(y_true: np.ndarray, good: Contender) -> None:
+def test_equal_answers_are_not_better(y_true: np.ndarray, good: ScoredModel) -> None:
     """Another file with the same answers is refused: a difference of 0 is not above a margin of 0."""
     assert next_champion(y_true, replace(good, model_sha256="other"), good, RULES).verdict == "refused"
 
 
-def broken(model: Contender, flaw: str) -> Contender:
+def broken(model: ScoredModel, flaw: str) -> ScoredModel:
     """Return the model with one thing wrong."""
     rows, _ = model.predictions.shape
     with_nan = model.predictions.copy()
@@ -122,7 +122,7 @@ def broken(model: Contender, flaw: str) -> Contender:
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    y_true: np.ndarray, good: Contender, poor: Contender, challenged: bool, flaw: str, words: str
+    y_true: np.ndarray, good: ScoredModel, poor: ScoredModel, challenged: bool, flaw: str, words: str
 ) -> None:
     """A flaw of either side refuses the promotion of an otherwise clear winner, in words."""
     challenger, champion = (broken(good, flaw), poor) if challenged else (good, broken(poor, flaw))
@@ -208,7 +208,9 @@ def test_forecasts_that_cannot_be_compared_are_refused(hours: np.ndarray, change
     assert words in decision.reasons[0]
 
 
-def test_a_metric_that_does_not_exist_refuses(y_true: np.ndarray, good: Contender, poor: Contender) -> None:
+def test_a_metric_that_does_not_exist_refuses(
+    y_true: np.ndarray, good: ScoredModel, poor: ScoredModel
+) -> None:
     """ROC AUC of one class is nobody's victory."""
     one_class = np.zeros_like(y_true)
     pair = [replace(model, metric=roc_auc_score) for model in (good, poor)]

@@ -13,12 +13,11 @@ import pytest
 
 from pipeline.checks.contradictions import contradictions
 from pipeline.fetching.source import read_source
-from pipeline.gate.decision import decide, refusal
-from pipeline.gate.decisions import decision_content, decision_key, still_holds
+from pipeline.gate.decision import decide, decision_content, decision_key, refused, still_holds
 from pipeline.gate.question import Question, Rules
 from pipeline.metrics.names import primary_called
 from pipeline.params.load import load_params
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.runtime.errors import ParamsError
 from pipeline.tracking import registry
 from tests.helpers.gate_pairs import answers, contender, forecaster, ignorant, next_champion
 from tests.helpers.registered import decision as recorded_as
@@ -99,7 +98,7 @@ def test_a_recorded_answer_that_was_edited_is_not_believed(y_true, good, poor):
     """A tag whose verdict was overwritten contradicts its own checks: the question is asked anew."""
     key = decision_key("model", "rows", RULES, {})
     about = {"candidate": "cnn", "model_sha256": "model", "opponent_sha256": "champion", "rules": RULES}
-    for decision in (next_champion(y_true, poor, good, RULES), refusal("Nothing is left to compare with.")):
+    for decision in (next_champion(y_true, poor, good, RULES), refused("Nothing is left to compare with.")):
         recorded = decision_content(decision, key=key, num_rows=300, rows_left_out=0, **about)
         assert still_holds(recorded, key, "model", "champion", applied=False)
         edited = recorded | {"decision": "promoted"}

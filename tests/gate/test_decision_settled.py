@@ -23,7 +23,7 @@ stages:
 """
 JUDGE = """
 from pathlib import Path
-from pipeline.gate.settled import write_settled
+from pipeline.gate.decision import write_settled
 write_settled(held=not Path("committed").exists())
 """
 
@@ -65,7 +65,7 @@ def test_dvc_comes_back_until_the_model_is_settled(project):
 
 def test_settling_never_writes_through_the_link(project):
     """The link is replaced, and dvc.lock keeps its content."""
-    from pipeline.gate.settled import write_settled
+    from pipeline.gate.decision import write_settled
 
     dvc("repro")
     before = (project / "dvc.lock").read_bytes()

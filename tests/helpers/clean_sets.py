@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.duplicates.series import find_series_duplicates
 from pipeline.duplicates.texts import find_text_duplicates
-from pipeline.leaks.leak_data import WindowColumns
+from pipeline.leaks.findings import WindowColumns
 from tests.helpers.leak_gate import GATE, days, two_classes, word_of
 from tests.helpers.split_data import content_of, numbered_texts, write_data
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.provenance.origin import JUDGED, judged_digest
 from pipeline.retraining.children import ChildFailed, Children
-from pipeline.retraining.settings import load_settings
+from pipeline.retraining.triggers import load_settings
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import tracking_uri
 from pipeline.runtime.processes import Answer

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.tuning.search import Trial, search
-from pipeline.tuning.trials import Outcome, RememberedRungs, Rung, trial_folder
+from pipeline.tuning.search import search
+from pipeline.tuning.trials import RememberedRungs, Rung, Trial, TrialOutcome, trial_folder
 from pipeline.tuning.workers import Opener, RunRung, TrialWorkers
 
 SPACE: dict[str, dict[str, Any]] = {
@@ -25,14 +25,14 @@ def score(sampled: Any, epochs: int) -> float:
 def open_fake(log: Path, seconds: float) -> RunRung:
     """Return a rung that notes itself in a log, takes its time and may misbehave as its settings say."""
 
-    def run_rung(rung: Rung) -> Outcome:
+    def run_rung(rung: Rung) -> TrialOutcome:
         with log.open("a") as file:
             file.write(f"{rung.number} {rung.epochs} {os.getpid()}\n")
         time.sleep(seconds)
         behave(rung)
         if behaviour_of(rung) == "infinity":
-            return Outcome(float("-inf"), {"val_loss": 0.5}, rung.epochs)
-        return Outcome(score(rung.sampled, rung.epochs), {"val_loss": 0.5}, rung.epochs)
+            return TrialOutcome(float("-inf"), {"val_loss": 0.5}, rung.epochs)
+        return TrialOutcome(score(rung.sampled, rung.epochs), {"val_loss": 0.5}, rung.epochs)
 
     return run_rung
 
@@ -83,7 +83,7 @@ def run_search(
             workers, lambda rung, _, known: seen.append((rung.number, rung.epochs, known))
         )
 
-        def run(group: list[Trial], epochs: int) -> list[Outcome]:
+        def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
             return remembered(
                 [
                     Rung(

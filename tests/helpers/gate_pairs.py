@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.gate.decision import Decision, decide
-from pipeline.gate.question import Contender, Question, Rules
+from pipeline.gate.question import Question, Rules, ScoredModel
 from pipeline.metrics.classification import accuracy_score
 from pipeline.metrics.names import bound_metrics
 from pipeline.metrics.values import mean_absolute_error
@@ -14,14 +14,14 @@ CLASS_METRICS = bound_metrics("classification", {"num_bins": 15, "positive": Non
 MODEL_METRICS = bound_metrics("regression", {"naive_errors": None})
 
 
-def contender(name: str, said: np.ndarray, num_classes: int = 3, sure: float = 0.8) -> Contender:
+def contender(name: str, said: np.ndarray, num_classes: int = 3, sure: float = 0.8) -> ScoredModel:
     """Return a model that answered with these classes, 0.8 sure."""
     rest = (1 - sure) / (num_classes - 1)
     probabilities = np.full((len(said), num_classes), rest)
     probabilities[np.arange(len(said)), said] = sure
     ids = [f"test/{index}" for index in range(len(said))]
     classes = [str(index) for index in range(num_classes)]
-    return Contender(name, f"digest of {name}", classes, ids, probabilities, accuracy_score, CLASS_METRICS)
+    return ScoredModel(name, f"digest of {name}", classes, ids, probabilities, accuracy_score, CLASS_METRICS)
 
 
 def answers(generator: np.random.Generator, y_true: np.ndarray, share_right: float) -> np.ndarray:
@@ -30,14 +30,14 @@ def answers(generator: np.random.Generator, y_true: np.ndarray, share_right: flo
     return np.where(generator.random(len(y_true)) < share_right, y_true, wrong)
 
 
-def forecaster(name: str, y_true: np.ndarray, error: float, seed: int) -> Contender:
+def forecaster(name: str, y_true: np.ndarray, error: float, seed: int) -> ScoredModel:
     """Return a model whose forecasts miss by a normal variable of that deviation."""
     noise = np.random.default_rng(seed).normal(scale=error, size=y_true.shape)
     ids = [f"series@{step}" for step in range(len(y_true))]
-    return Contender(name, f"digest of {name}", (), ids, y_true + noise, mean_absolute_error, MODEL_METRICS)
+    return ScoredModel(name, f"digest of {name}", (), ids, y_true + noise, mean_absolute_error, MODEL_METRICS)
 
 
-def ignorant(like: Contender, y_true: np.ndarray) -> Contender:
+def ignorant(like: ScoredModel, y_true: np.ndarray) -> ScoredModel:
     """Return a baseline that is wrong everywhere, scored as `like` was."""
     if like.classes:
         predictions = np.zeros((len(y_true), len(like.classes)))
@@ -47,12 +47,12 @@ def ignorant(like: Contender, y_true: np.ndarray) -> Contender:
     return replace(like, name="ignorant", model_sha256="ignorant", predictions=predictions, classes_said=None)
 
 
-def next_champion(y_true, challenger: Contender, champion: Contender, rules: Rules, **more) -> Decision:
+def next_champion(y_true, challenger: ScoredModel, champion: ScoredModel, rules: Rules, **more) -> Decision:
     """Decide between two models; the only baseline knows nothing."""
     baselines = [ignorant(challenger, y_true)]
     return decide(Question(y_true, challenger, champion, baselines, **more), rules)
 
 
-def first_champion(y_true, challenger: Contender, baselines, rules: Rules, **more) -> Decision:
+def first_champion(y_true, challenger: ScoredModel, baselines, rules: Rules, **more) -> Decision:
     """Decide about a model where there is no champion yet."""
     return decide(Question(y_true, challenger, None, baselines, **more), rules)

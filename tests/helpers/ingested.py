@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ingest.writers import SCHEMA
+from pipeline.data.samples import SCHEMA
 from pipeline.runtime import paths
 
 

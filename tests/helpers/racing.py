@@ -2,7 +2,7 @@
 
 import multiprocessing
 
-from pipeline.runtime.stage import Busy
+from pipeline.runtime.errors import Busy
 from pipeline.tracking import registry
 from tests.helpers.registered import decision, store_in
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.tracking.registry import Version
-from pipeline.versions.version_origin import Origin
+from pipeline.versions.comparison import Origin
 
 FILES = {
     "dvc.yaml": "stages: {}\n",

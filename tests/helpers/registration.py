@@ -90,7 +90,7 @@ def make_ready_project(root: Path) -> Path:
 def put_best(root: Path, made) -> str:
     """Make a model the chosen one, and return the sha256 of its file."""
     from pipeline.evaluation.golden import write_npz
-    from pipeline.evaluation.trained_on import TRAINED_ON, write_trained_on
+    from pipeline.evaluation.rows import TRAINED_ON, write_trained_on
     from pipeline.inference import prediction
     from pipeline.runtime.files import file_digest
 

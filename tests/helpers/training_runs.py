@@ -18,7 +18,8 @@ def run(
     from pipeline.inference import backend
 
     backend.prepare_tensorflow(threads=2, seed=3)
-    from pipeline.training import augment, fit, losses, optimizers, schedules
+    from pipeline.training import batches, fit, losses, optimizers
+    from pipeline.training import optimizers as training_optimizers
     from pipeline.training.batches import BatchedData
 
     if steps_per_execution:
@@ -27,10 +28,10 @@ def run(
     model = small_network()
     train = BatchedData(
         inputs, np.arange(70), targets, batch_size=16, seed=3, shuffle=True,
-        augmentation=augment.create(flip=True, shift_px=1, cutout_px=2),
+        augmentation=batches.create_augmentation(flip=True, shift_px=1, cutout_px=2),
     )  # fmt: skip
     val = BatchedData(inputs, np.arange(70, 90), targets, batch_size=64, seed=3, shuffle=False)
-    schedule = schedules.create(
+    schedule = training_optimizers.create_schedule(
         "cosine", learning_rate=0.01, epochs=epochs, steps_per_epoch=train.num_batches,
         warmup_share=0.1, decay_rate=1.0, decay_epochs=1.0,
     )  # fmt: skip
@@ -42,7 +43,7 @@ def run(
 
     fit.fit(
         model, losses.classification(3, 0.1), train, val,
-        optimizer=optimizers.create("adam", schedule, ema_momentum=0.9),
+        optimizer=optimizers.create_optimizer("adam", schedule, ema_momentum=0.9),
         epochs=epochs, checkpoint_path=Path(folder) / "state.checkpoint", on_epoch=on_epoch, stop_after=stop_after,
     )  # fmt: skip
     digest = hashlib.sha256(b"".join(array.tobytes() for array in model.get_weights())).hexdigest()

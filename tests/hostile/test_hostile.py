@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model
-from pipeline.runtime.stage import NotPermitted, StorageFailed
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 from tests.hostile.corpus import FAMILIES, good_model, write_secret
 from tests.hostile.reasons import REASONS
 from tests.hostile.witness import witness

@@ -11,7 +11,7 @@ from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_config import ACTIVATIONS, CLASSES, MAX_DEPTH, parse_config
 from pipeline.inference.keras_files import save_model
 from pipeline.params.families import COMBINATIONS
-from pipeline.runtime.stage import NotPermitted, StorageFailed
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 from tests.models.combination_cases import SETTINGS, built
 
 prepare_tensorflow(2, 7)

@@ -14,7 +14,7 @@ import pytest
 from pipeline.inference import keras_files
 from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model, save_model
-from pipeline.runtime.stage import NotPermitted, StorageFailed
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 
 prepare_tensorflow(2, 7)
 

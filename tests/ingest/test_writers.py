@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.data.samples import SCHEMA, TableFacts, read_samples, table_facts
 from pipeline.ingest import writers
-from pipeline.ingest.writers import SCHEMA, TableFacts, npy_writer, read_samples, sample_writer, table_facts
-from pipeline.runtime.stage import DataRefused
+from pipeline.ingest.writers import npy_writer, sample_writer
+from pipeline.runtime.errors import DataRefused
 
 ROW = {field.name: "" if field.type == "string" else 0 for field in SCHEMA}
 

@@ -5,8 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score, roc_auc_score
 
-from pipeline.leaks.columns import exact_sum
-from pipeline.leaks.single_score import auc, class_score, column_codes, value_score
+from pipeline.leaks.columns import auc, class_score, column_codes, exact_sum, value_score
 
 
 def half(count):

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.leaks.leak_data import WindowColumns
-from pipeline.leaks.stretches import Stretch, copied_stretches
+from pipeline.leaks.copies import Stretch, copied_stretches
+from pipeline.leaks.findings import WindowColumns
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from tests.helpers.clean_sets import etth1
 from tests.helpers.leak_gate import split_and_gate
 from tests.helpers.split_data import write_data
@@ -145,7 +145,7 @@ def test_ten_million_steps_fit_into_memory():
     """A copy of 200 steps among ten million is found in less than 1.5 GiB, interpreter and payload included."""
     code = """
 import resource, numpy as np
-from pipeline.leaks.stretches import copied_stretches
+from pipeline.leaks.copies import copied_stretches
 payload = np.random.default_rng(0).normal(size=(10_000_000, 1)).astype(np.float32)
 payload[1_000_000:1_000_200] = payload[9_000_000:9_000_200]
 ranges = [(0, 10_000_000)], [(0, 7_000_000)], [(7_000_000, 10_000_000)]

@@ -8,11 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.progress import Progress
 
-from pipeline.leaks.findings import SignOff
+from pipeline.leaks.findings import SignOff, WindowColumns, read_leak_data
 from pipeline.leaks.fitted import fitted_on_train_problems, refuse_unless_fitted_on_train
-from pipeline.leaks.leak_data import WindowColumns, read_leak_data
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.stages.features import features
 from tests.helpers.leak_gate import run_split, two_classes, words
 from tests.helpers.split_data import write_data

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.leaks.leak_data import WindowColumns
+from pipeline.leaks.findings import WindowColumns
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from tests.helpers.leak_gate import run_gate, run_split, split_and_gate
 from tests.helpers.split_data import write_data
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.class_measures import ClassMeasures
-from pipeline.evaluation.judgement import Bootstrap, judge
+from pipeline.evaluation.judgement import Bootstrap, metrics_with_intervals
+from pipeline.evaluation.measures import ClassMeasures
 from pipeline.metrics import intervals, values
 from pipeline.metrics.intervals import (
     Blocks,
@@ -16,7 +16,7 @@ from pipeline.metrics.intervals import (
     groups_of,
     num_units,
 )
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 
 def weights_of(num_examples: int, resamples: int, blocks: DrawnTogether | None, seed: int = 0) -> np.ndarray:
@@ -181,7 +181,7 @@ def two_classes(labels_of_groups: list[int], rows: int) -> tuple[ClassMeasures, 
 def judged(measures: ClassMeasures, predictions: np.ndarray):
     """Return the intervals of one candidate."""
     points = {"only": {"positive_class": "b", "threshold": 0.5}}
-    return judge(measures, {"only": predictions}, points, Bootstrap(400, 0.95, 1))["only"]
+    return metrics_with_intervals(measures, {"only": predictions}, points, Bootstrap(400, 0.95, 1))["only"]
 
 
 def test_flawless_answers_for_one_group_are_as_sure_as_its_rows() -> None:

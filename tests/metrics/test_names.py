@@ -7,10 +7,10 @@ from pipeline.metrics.intervals import COUNTS_OF_RIGHT_ANSWERS
 from pipeline.metrics.names import (
     HIGHER_IS_BETTER,
     bound_metrics,
-    in_words,
+    format_value,
+    metric_words,
     metrics_of,
     primary_called,
-    shown,
 )
 
 VALUES = ["root_mean_squared_error", "mean_absolute_error", "r2", "scaled_mean_squared_error"]
@@ -72,7 +72,7 @@ def test_unknown_metrics_are_refused_with_those_that_exist() -> None:
 )  # fmt: skip
 def test_names_are_read_as_people_say_them(name: str, words: str) -> None:
     """Without underscores, abbreviations in capitals."""
-    assert words == in_words(name)
+    assert words == metric_words(name)
     assert name in HIGHER_IS_BETTER
 
 
@@ -81,13 +81,13 @@ def test_names_are_read_as_people_say_them(name: str, words: str) -> None:
 )  # fmt: skip
 def test_small_errors_keep_their_digits(value: float, text: str) -> None:
     """An error has the unit of its data: 0.00003 is not 0.0000."""
-    assert text == shown(value)
+    assert text == format_value(value)
 
 
 def test_differences_carry_their_sign() -> None:
     """Also where they are small."""
     assert ("+0.0300", "+3e-05", "+0.0000") == (
-        shown(0.03, sign="+"),
-        shown(3e-5, sign="+"),
-        shown(0.0, sign="+"),
+        format_value(0.03, sign="+"),
+        format_value(3e-5, sign="+"),
+        format_value(0.0, sign="+"),
     )

@@ -4,11 +4,8 @@ import importlib
 
 import numpy as np
 
-from pipeline.params.families import UNTRAINED_FAMILIES as UNTRAINED
+from pipeline.inputs.specs import PAD, InputSpec, OutputSpec
 from pipeline.params.families import Combination
-from pipeline.inputs.specs import PAD
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
 
 SIDE = {"num_side": 2, "categories": (3, 4)}
 SETTINGS = {

@@ -7,26 +7,21 @@ import numpy as np
 import pytest
 
 from pipeline.inference.backend import prepare_tensorflow
+from pipeline.inference.keras_files import load_model, save_model
+from pipeline.params.families import (
+    COMBINATIONS,
+    UNTRAINED_FAMILIES,
+    as_markdown,
+    input_kind,
+    supports,
+    what_works,
+)
 from pipeline.training import losses
-from pipeline.params.families import COMBINATIONS
-from pipeline.params.families import as_markdown
-from pipeline.params.families import supports
-from pipeline.params.families import what_works
-from pipeline.inference.keras_files import load_model
-from pipeline.inference.keras_files import save_model
-from pipeline.params.families import input_kind
-from pipeline.params.families import UNTRAINED_FAMILIES
-from tests.models.combination_cases import as_fed
-from tests.models.combination_cases import built
-from tests.models.combination_cases import input_spec
-from tests.models.combination_cases import output_spec
-from tests.models.combination_cases import samples
-from tests.models.combination_cases import targets
+from tests.models.combination_cases import as_fed, built, input_spec, output_spec, samples, targets
 
 prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
-
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHAPES = {"classification": (8, 3), "regression": (8, 2), "forecasting": (8, 3, 2), "anomaly": (8, 6, 2)}
@@ -49,7 +44,7 @@ def test_a_step_lowers_the_loss_and_eight_samples_can_be_learnt_by_heart(row):
     """The gradient reaches the weights, and the main input alone tells eight samples apart."""
     model, made = built(row), samples(input_spec(row))
     inputs, truth = as_fed(made), targets(row, made)
-    loss = losses.create(row.task, class_counts=output_spec(row).class_counts)
+    loss = losses.create_loss(row.task, class_counts=output_spec(row).class_counts)
     model.compile(keras.optimizers.Adam(0.003), loss)
     before = model.train_on_batch(inputs, truth)
     assert model.train_on_batch(inputs, truth) < before
@@ -139,10 +134,7 @@ def test_each_family_reads_its_kind_of_input(expected, family, payload):
 
 def test_what_a_family_does_not_know_is_refused():
     """Rows that are not in the table cannot be built."""
-    from pipeline.models import cnn
-    from pipeline.models import naive
-    from pipeline.models import nearest
-    from pipeline.models import pca
+    from pipeline.models import cnn, naive, nearest, pca
 
     row = next(row for row in COMBINATIONS if row.family == "cnn" and row.task == "forecasting")
     series, forecast = input_spec(row), output_spec(row)

@@ -11,23 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.inference.backend import prepare_tensorflow
+from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.specs import InputSpec, OutputSpec
+from pipeline.models import autoencoder, cnn, dense, linear, majority, rnn
 from pipeline.models.layers.shapes import conv_output_sizes
-from pipeline.inference.keras_files import load_model
-from pipeline.inference.keras_files import save_model
-from pipeline.models import autoencoder
-from pipeline.models import cnn
-from pipeline.models import dense
-from pipeline.models import linear
-from pipeline.models import majority
-from pipeline.models import rnn
 from pipeline.params.families import FAMILIES
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
 
 prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
-
 
 IMAGES = InputSpec("image", (8, 8, 1), (0.3,), (0.25,))
 VECTORS = InputSpec("vector", (5,), (1.0, 2.0, 3.0, 4.0, 5.0), (1.0, 1.0, 2.0, 2.0, 1.0))

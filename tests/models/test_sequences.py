@@ -6,26 +6,14 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.inference.backend import prepare_tensorflow
+from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.specs import PAD, InputSpec, OutputSpec
+from pipeline.models import autoencoder, cnn, dense, linear, majority, naive, nearest, pca, rnn
 from pipeline.models.layers.shapes import conv_output_lengths
-from pipeline.inference.keras_files import load_model
-from pipeline.inference.keras_files import save_model
-from pipeline.models import autoencoder
-from pipeline.models import cnn
-from pipeline.models import dense
-from pipeline.models import linear
-from pipeline.models import majority
-from pipeline.models import naive
-from pipeline.models import nearest
-from pipeline.models import pca
-from pipeline.models import rnn
-from pipeline.inputs.specs import PAD
-from pipeline.inputs.specs import InputSpec
-from pipeline.inputs.specs import OutputSpec
 
 prepare_tensorflow(2, 7)
 
 import keras  # noqa: E402
-
 
 CLASSES = OutputSpec(("a", "b", "c"), (5, 3, 2))
 TWO = OutputSpec(("a", "b"), (6, 2))

@@ -61,7 +61,7 @@ MUTANTS = (
     ),
     Mutant(
         "finite weights while training",
-        "pipeline/training/between_epochs.py",
+        "pipeline/training/fit.py",
         "    if broken_weights:",
         "    if broken_weights < 0:",
         ("tests/training/test_fit.py::test_nan_weights_behind_healthy_metrics_are_noticed",),

@@ -21,14 +21,14 @@ MUTANTS = (
     ),
     Mutant(
         "the branch that a small clone does not fetch",
-        "pipeline/retraining/remote.py",
+        "pipeline/retraining/worktree.py",
         '    command = ("fetch", "--quiet", branches.remote, *wanted)',
         '    command = ("fetch", "--quiet", branches.remote)',
         (f"{MACHINES}::test_a_clone_of_one_branch_learns_what_others_pushed",),
     ),
     Mutant(
         "the registry's word on what was judged",
-        "pipeline/retraining/judged.py",
+        "pipeline/retraining/triggers.py",
         "    return not found, f",
         "    return not made, f",
         ("tests/retraining/test_triggers_registered.py",),
@@ -42,7 +42,7 @@ MUTANTS = (
     ),
     Mutant(
         "a DVC remote that gives nothing",
-        "pipeline/retraining/work.py",
+        "pipeline/retraining/retrain.py",
         '        if found.get("asked_remote"):',
         '        if found.get("nobody"):',
         ("tests/retraining/test_drift_unknown.py",),

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from pipeline.params.families import Candidate
-from pipeline.params.load import load_params, training_of
+from pipeline.params.load import load_params
 from pipeline.params.sections import Space
 from pipeline.params.space import sampled_of, space_problems, with_sampled
+from pipeline.params.values import training_of
 
 
 def candidate(space: dict[str, Any], family: str = "cnn", **others: Any) -> Candidate:

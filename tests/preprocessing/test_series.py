@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.inputs.arrays import padded
 from pipeline.inputs.specs import PAD
 from pipeline.preprocessing import series as preprocessing_series
-from pipeline.preprocessing.series import carry_forward, fit_scaler, padded, scaler_of, write_series
+from pipeline.preprocessing.series import carry_forward, fit_scaler, scaler_of, write_series
 
 NAN = np.nan
 

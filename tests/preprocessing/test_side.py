@@ -8,7 +8,7 @@ import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from pipeline.preprocessing.side import category_of, fit_side_features, numbers_of, side_features_of
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 
 COLUMNS = {
     "age": [30.0, None, 50.0, 40.0],

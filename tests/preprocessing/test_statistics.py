@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.preprocessing.statistics import exact_statistics, feature_statistics, image_statistics
+from pipeline.preprocessing.statistics import exact_statistics, feature_statistics, train_image_statistics
 
 RANDOM = np.random.default_rng(2)
 IMAGES = RANDOM.integers(0, 256, (50, 6, 5, 3), dtype=np.uint8)
@@ -13,7 +13,7 @@ TRAIN = np.array([3, 1, 4, 15, 9, 26, 5, 35, 8, 49])
 
 def test_image_statistics_are_those_of_numpy():
     """Per channel, pixels in [0, 1], training rows only."""
-    statistics = image_statistics(IMAGES, TRAIN)
+    statistics = train_image_statistics(IMAGES, TRAIN)
     pixels = IMAGES[TRAIN] / 255
     assert pixels.mean(axis=(0, 1, 2)) == pytest.approx(statistics.mean, abs=1e-12)
     assert pixels.std(axis=(0, 1, 2)) == pytest.approx(statistics.standard_deviation, abs=1e-12)
@@ -27,7 +27,9 @@ def test_feature_statistics_are_those_of_numpy():
     assert exact.std(axis=0) == pytest.approx(statistics.standard_deviation, abs=1e-6)
 
 
-@pytest.mark.parametrize(("measure", "table"), [(image_statistics, IMAGES), (feature_statistics, FEATURES)])
+@pytest.mark.parametrize(
+    ("measure", "table"), [(train_image_statistics, IMAGES), (feature_statistics, FEATURES)]
+)
 def test_rows_outside_the_training_split_change_nothing(measure, table):
     """Nothing learned from data sees val or test: other rows there, the same numbers to the last bit."""
     changed = table.copy()
@@ -36,7 +38,9 @@ def test_rows_outside_the_training_split_change_nothing(measure, table):
     assert measure(table, TRAIN) == measure(changed, TRAIN)
 
 
-@pytest.mark.parametrize(("measure", "table"), [(image_statistics, IMAGES), (feature_statistics, FEATURES)])
+@pytest.mark.parametrize(
+    ("measure", "table"), [(train_image_statistics, IMAGES), (feature_statistics, FEATURES)]
+)
 def test_neither_order_nor_chunks_show(measure, table, monkeypatch):
     """Rows named in another order give the same bits; smaller chunks the same numbers."""
     expected = measure(table, TRAIN)
@@ -52,14 +56,14 @@ def test_what_is_constant_is_not_blown_up():
     features = np.full((50, 2), 0.1, np.float32)
     features[:, 1] = 0
     assert feature_statistics(features, TRAIN).standard_deviation == [1.0, 1.0]
-    assert image_statistics(np.full((50, 2, 2, 1), 7, np.uint8), TRAIN).standard_deviation == [1.0]
+    assert train_image_statistics(np.full((50, 2, 2, 1), 7, np.uint8), TRAIN).standard_deviation == [1.0]
 
 
 def test_sums_of_bright_pixels_do_not_overflow():
     """White images count up to 255 squared per pixel: mean 1, exactly."""
     white = np.full((4, 300, 300, 1), 255, np.uint8)
     white[0, 0, 0] = 0
-    assert pytest.approx(image_statistics(white, np.arange(4)).mean[0], abs=1e-12) == 1 - 1 / 360_000
+    assert pytest.approx(train_image_statistics(white, np.arange(4)).mean[0], abs=1e-12) == 1 - 1 / 360_000
 
 
 def test_exact_statistics_do_not_depend_on_order_or_chunks():

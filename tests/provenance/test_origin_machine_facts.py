@@ -1,6 +1,6 @@
 """What changes the bits of a result: which processors, and which driver."""
 
-from pipeline.provenance.machine_facts import _gpus, _processor
+from pipeline.provenance.origin import _gpus, _processor
 
 # As an x86-64 machine with one H200 shows it, shortened.
 VERSION = """\

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.reduction.neighbourhoods import nearest, neighbourhood_preservation, trustworthiness
+from pipeline.reduction.methods import nearest, neighbourhood_preservation, trustworthiness
 
 
 def brute_force_nearest(points: np.ndarray, neighbours: int) -> np.ndarray:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.metrics.intervals import Interval
-from pipeline.reports import charts, samples, timelines, values
-from pipeline.reports.style import save
+from pipeline.reports import charts, samples
+from pipeline.reports import samples as reports_samples
+from pipeline.reports.style import save_figure
 
 CLASSES = ["cat", "dog", "emu"]
 EPOCHS = [
@@ -51,12 +52,12 @@ def errors() -> Figure:
     )
 
 
-def stories() -> list[timelines.Story]:
+def stories() -> list[reports_samples.Story]:
     """Return a series with a found anomaly, a false alarm and an enormous score, and one where nothing happened."""
     steps = np.arange(100)
     scores = np.where(steps == 40, 1e6, 0.5)
-    eventful = timelines.Story("a", steps, scores, np.sin(steps), 0, [(35, 50)], [(38, 45)], [(80, 90)])
-    return [eventful, timelines.Story("b", steps, np.full(100, 0.2), np.zeros(100), 0, [], [], [])]
+    eventful = reports_samples.Story("a", steps, scores, np.sin(steps), 0, [(35, 50)], [(38, 45)], [(80, 90)])
+    return [eventful, reports_samples.Story("b", steps, np.full(100, 0.2), np.zeros(100), 0, [], [], [])]
 
 
 VALUES = np.random.default_rng(2).normal(size=(50, 5))
@@ -90,24 +91,24 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "mistakes that are series": lambda: samples.mistakes(
         [np.random.default_rng(3).normal(size=(30, 12)), np.full((5, 1), np.nan)], ["a"] * 2, ["b"] * 2, [0.8] * 2
     ),
-    "predicted against true": lambda: values.predicted_against_true(VALUES, VALUES + 0.1, NAMES),
-    "predicted against true of one target": lambda: values.predicted_against_true(VALUES[:, :1], VALUES[:, :1], NAMES[:1]),
-    "residuals": lambda: values.residuals(VALUES, VALUES * 1.1, NAMES),
-    "stretch": lambda: values.stretch(
+    "predicted against true": lambda: reports_samples.predicted_against_true(VALUES, VALUES + 0.1, NAMES),
+    "predicted against true of one target": lambda: reports_samples.predicted_against_true(VALUES[:, :1], VALUES[:, :1], NAMES[:1]),
+    "residuals": lambda: reports_samples.residuals(VALUES, VALUES * 1.1, NAMES),
+    "stretch": lambda: reports_samples.stretch(
         np.arange(50), VALUES[:, 0], VALUES[:, 1], title="rnn on a", ylabel="load", others={"naive": VALUES[:, 2]}
     ),
-    "error by step": lambda: values.error_by_step({"rnn": np.arange(1, 9) / 8, "naive": np.ones(8)}, "rnn"),
-    "timelines": lambda: timelines.anomaly_timelines(stories(), "dense on test"),
-    "timelines of nobody": lambda: timelines.anomaly_timelines([], "dense on test"),
+    "error by step": lambda: reports_samples.error_by_step({"rnn": np.arange(1, 9) / 8, "naive": np.ones(8)}, "rnn"),
+    "timelines": lambda: reports_samples.anomaly_timelines(stories(), "dense on test"),
+    "timelines of nobody": lambda: reports_samples.anomaly_timelines([], "dense on test"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture_is_a_png_with_the_same_bytes_each_time(name: str, tmp_path) -> None:
     """Drawn twice, once under another matplotlibrc, a picture has the same bytes and is more than a blank page."""
-    save(PICTURES[name](), tmp_path / "first.png")
+    save_figure(PICTURES[name](), tmp_path / "first.png")
     with mpl.rc_context({"font.size": 31, "axes.facecolor": "red"}):
-        save(PICTURES[name](), tmp_path / "again.png")
+        save_figure(PICTURES[name](), tmp_path / "again.png")
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     with Image.open(tmp_path / "first.png") as picture:
         assert min(picture.size) >= 300
@@ -116,7 +117,7 @@ def test_picture_is_a_png_with_the_same_bytes_each_time(name: str, tmp_path) -> 
 
 def test_png_names_no_software_and_no_date(tmp_path) -> None:
     """Chunks that carry text or time would differ by version and by day."""
-    save(candidates(), tmp_path / "picture.png")
+    save_figure(candidates(), tmp_path / "picture.png")
     content = (tmp_path / "picture.png").read_bytes()
     chunks, place = [], 8
     while place < len(content):

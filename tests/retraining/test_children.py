@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pipeline.retraining.children import Children
-from pipeline.runtime.stage import Busy
+from pipeline.runtime.errors import Busy
 from tests.helpers.fake_project import git
 
 ROOT = Path(__file__).resolve().parents[2]

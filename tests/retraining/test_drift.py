@@ -6,13 +6,13 @@ import pytest
 from pipeline.metrics.two_samples import chi_square_test
 from pipeline.retraining.drift import (
     Bounds,
-    Finding,
+    DriftFinding,
     adjusted,
     compare_numbers,
+    drift_verdict,
     holm,
+    pca_reconstruction_errors,
     population_stability_index,
-    reconstruction_errors,
-    verdict,
 )
 
 BOUNDS = Bounds(significance=0.01, report=0.1, refuse=0.3)
@@ -53,7 +53,7 @@ def test_rebuilding_is_exact_on_the_plane_and_not_beside_it():
     rng = np.random.default_rng(1)
     plane = np.hstack([rng.normal(size=(60, 2)), np.zeros((60, 3))])
     beside = plane[50:] + np.array([0, 0, 3.0, 0, 0])
-    on, off = reconstruction_errors(plane[:50], [plane[50:], beside], components=2)
+    on, off = pca_reconstruction_errors(plane[:50], [plane[50:], beside], components=2)
     assert np.allclose(on, 0, atol=1e-12)
     assert np.allclose(off, 3 / np.sqrt(5))
 
@@ -70,7 +70,7 @@ def test_rebuilding_is_exact_on_the_plane_and_not_beside_it():
 )
 def test_a_difference_must_be_both_large_and_significant(effect, p_value, expected):
     """One of the two alone is never enough."""
-    assert verdict([Finding("x", effect, p_value)], BOUNDS) == expected
+    assert drift_verdict([DriftFinding("x", effect, p_value)], BOUNDS) == expected
 
 
 def test_false_alarms_stay_below_the_stated_level():
@@ -88,8 +88,8 @@ def test_false_alarms_stay_below_the_stated_level():
         ]
         labels = rng.integers(0, 4, size=300)
         counts = [dict(enumerate(np.bincount(part, minlength=4))) for part in (labels[:200], labels[200:])]
-        findings.append(Finding("label", *chi_square_test(*counts)))
-        alarms += verdict(adjusted(findings), Bounds(0.01, 0.0, 1.0)) != "none"
+        findings.append(DriftFinding("label", *chi_square_test(*counts)))
+        alarms += drift_verdict(adjusted(findings), Bounds(0.01, 0.0, 1.0)) != "none"
     # 0.01 x 500 = 5 expected at most; 12 is three standard errors above.
     assert alarms <= 12
 
@@ -106,5 +106,5 @@ def test_a_real_shift_is_found():
             for column in range(8)
             for finding in compare_numbers(str(column), old[:, column], new[:, column])
         ]
-        found += verdict(adjusted(findings), BOUNDS) != "none"
+        found += drift_verdict(adjusted(findings), BOUNDS) != "none"
     assert found >= 95

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from pipeline.retraining import retrain
-from pipeline.retraining.work import Wishes
+from pipeline.retraining.retrain import Wishes
 from pipeline.runtime import paths
-from pipeline.runtime.json_lines import read_lines
-from pipeline.runtime.places import HISTORY
-from pipeline.runtime.stage import DataRefused, ServiceDown
+from pipeline.runtime.errors import DataRefused, ServiceDown
+from pipeline.runtime.files import read_lines
+from pipeline.runtime.paths import HISTORY
 from tests.helpers.fake_project import FakeChildren, git, make_project, settings
 
 FILES = (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline.retraining.journal import begin, unfinished
-from pipeline.runtime.json_lines import append_line, read_lines
-from pipeline.runtime.stage import StorageFailed
+from pipeline.retraining.journal import begin_run, unfinished
+from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.files import append_line, read_lines
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def fail():
 
 def test_a_finished_step_is_not_done_again(path):
     """Another process finds the facts of the step, without running it."""
-    begin(path).once("refresh", lambda: {"rows": 12})
+    begin_run(path).once("refresh", lambda: {"rows": 12})
     assert unfinished(path).once("refresh", fail) == {"rows": 12}
 
 
 def test_a_step_that_failed_is_done_again(path):
     """Nothing is written down for it."""
-    run = begin(path)
+    run = begin_run(path)
     with pytest.raises(AssertionError):
         run.once("train", fail)
     assert unfinished(path).once("train", lambda: {"done": True}) == {"done": True}
@@ -37,13 +37,13 @@ def test_a_step_that_failed_is_done_again(path):
 def test_nothing_is_unfinished_after_the_end(path):
     """Nor before anything began."""
     assert unfinished(path) is None
-    begin(path).end()
+    begin_run(path).end()
     assert unfinished(path) is None
 
 
 def test_beginning_again_forgets_steps_and_counts_the_round(path):
     """Because somebody else pushed first, all of it is judged anew."""
-    run = begin(path)
+    run = begin_run(path)
     run.once("refresh", lambda: {"rows": 1})
     run.begin_again("they were first")
     again = unfinished(path)
@@ -53,7 +53,7 @@ def test_beginning_again_forgets_steps_and_counts_the_round(path):
 
 def test_stops_are_remembered_with_their_step(path):
     """How often, where and why."""
-    run = begin(path)
+    run = begin_run(path)
     run.once("prepare", dict)
     with pytest.raises(AssertionError):
         run.once("train", fail)
@@ -64,7 +64,7 @@ def test_stops_are_remembered_with_their_step(path):
 
 def test_a_crash_at_any_byte_loses_at_most_the_last_line(path):
     """Cut a journal at every byte: what is read is a beginning of it, and it can be written on."""
-    run = begin(path)
+    run = begin_run(path)
     for name in ("prepare", "refresh", "look"):
         run.once(name, lambda: {"ok": True})
     whole = path.read_bytes()
@@ -87,9 +87,7 @@ def test_a_damaged_line_in_the_middle_is_not_passed_over(path):
 def test_a_line_is_on_the_disk_before_the_step_counts(path, monkeypatch):
     """Each line is flushed to the disk, or a power cut would forget a finished step."""
     synced = []
-    monkeypatch.setattr(
-        "pipeline.runtime.json_lines.os.fsync", lambda number: synced.append(path.read_bytes())
-    )
+    monkeypatch.setattr("pipeline.runtime.files.os.fsync", lambda number: synced.append(path.read_bytes()))
     append_line(path, {"step": 1})
     append_line(path, {"step": 2})
     # The folder of a new file is flushed too, in between.

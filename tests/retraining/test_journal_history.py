@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from pipeline.retraining import chronicle
-from pipeline.runtime.json_lines import read_lines
+from pipeline.retraining import journal
+from pipeline.runtime.files import read_lines
 
 ENTRY = {
     "run": "20260301T023000Z",
@@ -37,16 +37,16 @@ def places(tmp_path):
 
 def test_an_entry_is_added_once_also_after_a_crash(places):
     """The call that goes on after a crash right behind the entry adds no second one; other ends are other lines."""
-    chronicle.add(ENTRY, *places)
-    chronicle.add(ENTRY | {"ended": "2026-03-01T03:00:00+00:00"}, *places)
-    chronicle.add(ENTRY | {"stops": 1}, *places)
+    journal.add(ENTRY, *places)
+    journal.add(ENTRY | {"ended": "2026-03-01T03:00:00+00:00"}, *places)
+    journal.add(ENTRY | {"stops": 1}, *places)
     assert [entry["stops"] for entry in read_lines(places[0])] == [0, 1]
 
 
 def test_the_table_tells_when_why_what_and_how_long():
     """One row per retrain."""
     file = io.StringIO()
-    chronicle.print_table([ENTRY], Console(file=file, width=200))
+    journal.print_table([ENTRY], Console(file=file, width=200))
     for part in ("2026-03-01 02:34", "new rows", "240 to 300", "60", "became champion", "pictures 4", "2.0"):
         assert part in file.getvalue()
     assert "age" not in file.getvalue()
@@ -55,14 +55,14 @@ def test_the_table_tells_when_why_what_and_how_long():
 def test_an_empty_history_says_how_to_begin():
     """Rather than an empty table."""
     file = io.StringIO()
-    chronicle.print_table([], Console(file=file, width=200))
+    journal.print_table([], Console(file=file, width=200))
     assert "millrace retrain" in file.getvalue()
 
 
 def test_the_page_opens_offline_and_escapes(places):
     """No address of another host, no markup out of a reason, the newest entry first."""
-    chronicle.add(ENTRY, *places)
-    chronicle.add(ENTRY | {"run": "b", "outcome": "refused", "ended": "2026-03-02T02:34:00+00:00"}, *places)
+    journal.add(ENTRY, *places)
+    journal.add(ENTRY | {"run": "b", "outcome": "refused", "ended": "2026-03-02T02:34:00+00:00"}, *places)
     text = places[1].read_text()
     assert "http" not in text
     assert "&lt;b&gt;" in text
@@ -72,14 +72,14 @@ def test_the_page_opens_offline_and_escapes(places):
 def test_the_newest_entry_of_a_kind(places):
     """The age of the champion is asked of the promoted ones only."""
     for number, outcome in enumerate(("promoted", "refused", "nothing_to_do")):
-        chronicle.add(ENTRY | {"run": str(number), "outcome": outcome}, *places)
-    assert chronicle.last(("promoted",), places[0])["run"] == "0"
-    assert chronicle.last(("promoted", "refused"), places[0])["run"] == "1"
-    assert chronicle.last(("held",), places[0]) is None
+        journal.add(ENTRY | {"run": str(number), "outcome": outcome}, *places)
+    assert journal.last(("promoted",), places[0])["run"] == "0"
+    assert journal.last(("promoted", "refused"), places[0])["run"] == "1"
+    assert journal.last(("held",), places[0]) is None
 
 
 def test_every_outcome_has_words():
     """Each that the story can write."""
-    for outcome in chronicle.OUTCOMES:
-        described = chronicle.described(json.loads(json.dumps(ENTRY | {"outcome": outcome})))
-        assert described["outcome"] == chronicle.OUTCOMES[outcome]
+    for outcome in journal.OUTCOMES:
+        described = journal.entry_texts(json.loads(json.dumps(ENTRY | {"outcome": outcome})))
+        assert described["outcome"] == journal.OUTCOMES[outcome]

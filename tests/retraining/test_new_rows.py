@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.retraining.drift import Bounds
-from pipeline.retraining.known_rows import Rows, rows_of
-from pipeline.retraining.new_rows import examine, in_words
+from pipeline.retraining.new_rows import DescribedRows, compare_rows, finding_sentences, read_described_rows
 
 BOUNDS = Bounds(significance=0.01, report=0.15, refuse=0.5)
 
@@ -26,13 +25,13 @@ def rows(first, count, *, labels="ab", shift=0.0, seed=0):
     statistics = pd.DataFrame({"sample_id": names, "mean": rng.normal(shift, 1, count)})
     plane = rng.normal(size=(count, 3)) @ np.random.default_rng(9).normal(size=(3, 64))
     pictures = np.clip(128 + 20 * plane, 0, 255).astype(np.uint8).reshape(count, 8, 8, 1)
-    return Rows(samples, statistics), pictures
+    return DescribedRows(samples, statistics), pictures
 
 
 def joined(*parts):
     """Return data sets one after another."""
     tables = [part[0] for part in parts]
-    whole = Rows(
+    whole = DescribedRows(
         pd.concat([table.samples for table in tables], ignore_index=True),
         pd.concat([table.statistics for table in tables], ignore_index=True),
     )
@@ -47,7 +46,7 @@ def examined(tmp_path):
         now, pictures = joined(*parts)
         np.save(tmp_path / "payload.npy", pictures)
         reference = rows(0, 400)[0] if known is None else known
-        return examine(reference, now, tmp_path / "payload.npy", BOUNDS, min_rows)
+        return compare_rows(reference, now, tmp_path / "payload.npy", BOUNDS, min_rows)
 
     return run
 
@@ -69,7 +68,7 @@ def test_a_statistic_that_moved_by_two_deviations_is_refused(examined):
     found = examined(rows(0, 400), rows(400, 200, shift=2.0))
     assert found["verdict"] == "refuse"
     assert effects(found)["mean"] == pytest.approx(0.683, abs=0.1)
-    assert in_words(found)[0].startswith("mean: differs by 0.")
+    assert finding_sentences(found)[0].startswith("mean: differs by 0.")
 
 
 def test_other_shares_of_classes_are_reported(examined):
@@ -91,11 +90,11 @@ def test_pictures_of_another_kind_are_refused(examined):
 def test_rows_are_told_apart_by_content_not_by_name(examined):
     """Renamed rows are known ones; a row that stands twice is one more."""
     table, pictures = rows(0, 400)
-    renamed = Rows(
+    renamed = DescribedRows(
         table.samples.assign(sample_id="x" + table.samples["sample_id"]),
         table.statistics.assign(sample_id="x" + table.statistics["sample_id"]),
     )
-    again = (Rows(table.samples[:1], table.statistics[:1]), pictures[:1])
+    again = (DescribedRows(table.samples[:1], table.statistics[:1]), pictures[:1])
     found = examined((renamed, pictures), again)
     assert (found["new_rows"], found["lost_rows"]) == (1, 0)
 
@@ -104,7 +103,7 @@ def test_rows_are_told_apart_by_content_not_by_name(examined):
 def test_rows_after_one_that_is_gone_move_up(examined, gone, copies):
     """Names are numbers of lines: the next row has the name of the one that is gone. Copies are rows too."""
     known, pictures = rows(0, 400)
-    again = Rows(known.samples[:copies], known.statistics[:copies])
+    again = DescribedRows(known.samples[:copies], known.statistics[:copies])
     known, pictures = joined((known, pictures), (again, pictures[:copies]))
     known.samples["sample_id"] = known.statistics["sample_id"] = [
         f"line {row}" for row in range(len(pictures))
@@ -132,10 +131,10 @@ def test_what_is_said_of_a_row_may_change(examined, column, value):
     """Seven of 400 known rows, in a table that has such columns; their content is the same."""
     known, pictures = rows(0, 400, labels="a")
     described = {"target": 1.0, "group": "p1", "time": "2026-01-01", "side.age": 30.0}
-    known = Rows(known.samples.assign(**described), known.statistics)
+    known = DescribedRows(known.samples.assign(**described), known.statistics)
     now = known.samples.copy()
     now.loc[3:9, column] = value
-    found = examined((Rows(now, known.statistics), pictures), known=known)
+    found = examined((DescribedRows(now, known.statistics), pictures), known=known)
     assert (found["new_rows"], found["changed_rows"], found["lost_rows"]) == (0, 7, 0)
 
 
@@ -144,8 +143,8 @@ def test_new_rows_are_not_changed_ones(examined):
     known, pictures = rows(0, 400)
     relabelled = known.samples.copy()
     relabelled.loc[0, "label"] = "b"
-    copy = (Rows(known.samples[1:2], known.statistics[1:2]), pictures[1:2])
-    found = examined((Rows(relabelled, known.statistics), pictures), rows(400, 49), copy)
+    copy = (DescribedRows(known.samples[1:2], known.statistics[1:2]), pictures[1:2])
+    found = examined((DescribedRows(relabelled, known.statistics), pictures), rows(400, 49), copy)
     assert (found["new_rows"], found["changed_rows"]) == (50, 1)
 
 
@@ -153,7 +152,7 @@ def test_series_that_grew_are_not_gone(examined):
     """Their content is new and their names are not: nothing is lost, all of them are new."""
     table, pictures = rows(0, 40)
     longer = table.samples.assign(content_sha256="longer " + table.samples["content_sha256"])
-    found = examined((Rows(longer, table.statistics), pictures), known=table)
+    found = examined((DescribedRows(longer, table.statistics), pictures), known=table)
     assert (found["new_rows"], found["lost_rows"]) == (40, 0)
 
 
@@ -168,7 +167,7 @@ def test_why_pictures_were_not_compared_is_said(examined, tmp_path):
     """Without known rows in the source nothing can be fitted; texts and series have no rows of equal length."""
     assert "0 known rows" in examined(rows(400, 200))["skipped"][0]
     np.save(tmp_path / "bytes.npy", np.zeros(100, np.uint8))
-    found = examine(
+    found = compare_rows(
         rows(0, 400)[0], joined(rows(0, 400), rows(400, 60))[0], tmp_path / "bytes.npy", BOUNDS, 30
     )
     assert "only images" in found["skipped"][0]
@@ -179,6 +178,6 @@ def test_the_two_files_of_a_data_set_are_brought_into_one_order(tmp_path):
     table, _ = rows(0, 5)
     table.samples[::-1].to_parquet(tmp_path / "samples.parquet")
     table.statistics.sample(frac=1, random_state=1).to_parquet(tmp_path / "statistics.parquet")
-    found = rows_of(tmp_path / "samples.parquet", tmp_path / "statistics.parquet")
+    found = read_described_rows(tmp_path / "samples.parquet", tmp_path / "statistics.parquet")
     assert list(table.samples["sample_id"]) == list(found.samples["sample_id"])
     assert list(table.statistics["mean"]) == list(found.statistics["mean"])

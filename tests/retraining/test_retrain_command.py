@@ -7,8 +7,8 @@ import time
 import pytest
 
 from pipeline import cli
-from pipeline.retraining import chronicle
-from pipeline.runtime.stage import acquire_lock
+from pipeline.retraining import journal
+from pipeline.runtime.processes import acquire_lock
 from tests.helpers.fake_project import make_project
 from tests.retraining.test_journal_history import ENTRY
 
@@ -67,7 +67,7 @@ def test_settings_that_cannot_be_used_are_exit_code_78(project):
 def test_the_history_as_a_table_and_as_lines(project, capsys):
     """The last ones, all facts as JSON; an unfinished retrain is pointed out."""
     for number in range(3):
-        chronicle.add(ENTRY | {"run": str(number)})
+        journal.add(ENTRY | {"run": str(number)})
     (project / ".millrace/retrain/journal.jsonl").write_text('{"run": "3", "event": "begin", "at": "x"}\n')
     assert millrace("history") == 0
     shown = capsys.readouterr().out

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.retraining import retrain as retraining_retrain
-from pipeline.retraining.work import Wishes
-from pipeline.runtime.stage import Busy, ServiceDown
+from pipeline.retraining.retrain import Wishes
+from pipeline.runtime.errors import Busy, ServiceDown
 from tests.helpers.fake_project import FakeChildren, examined_by_count, failing, git, make_project, settings
 
 RESULTS = "retrain/main"
@@ -27,7 +27,7 @@ def remote(tmp_path):
 def machine(remote, tmp_path, monkeypatch):
     """Return what makes a machine: a clone, whose name is given, and what a retrain runs there."""
     monkeypatch.delenv("MILLRACE_HOME", raising=False)
-    monkeypatch.setattr("pipeline.retraining.work.examined", examined_by_count)
+    monkeypatch.setattr("pipeline.retraining.retrain.examined", examined_by_count)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'registry.db'}")
 
     def make(name, *options):

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from pipeline import cli
 from pipeline.retraining import schedules
-from pipeline.runtime.stage import InputMissing, StorageFailed
+from pipeline.runtime.errors import InputMissing, StorageFailed
 
 AT = (2, 30)
 OTHERS = "0 1 * * * /usr/bin/backup\n"
@@ -19,7 +19,7 @@ OTHERS = "0 1 * * * /usr/bin/backup\n"
 
 def parsed(kind, root=Path("/srv/project")):
     """Return the only file of a schedule as YAML 1.2."""
-    (text,) = schedules.shown(kind, root, AT, 360).values()
+    (text,) = schedules.rendered(kind, root, AT, 360).values()
     return YAML(typ="safe").load(StringIO(text))
 
 
@@ -34,7 +34,7 @@ def test_systemd_accepts_the_units(tmp_path, monkeypatch):
     python.parent.mkdir()
     python.symlink_to(sys.executable)
     monkeypatch.setattr(schedules.sys, "executable", str(python))
-    for name, content in schedules.shown("systemd", root, AT, 360).items():
+    for name, content in schedules.rendered("systemd", root, AT, 360).items():
         (tmp_path / name).write_text(content)
     units = [str(tmp_path / f"{schedules.unit_name(root)}.{kind}") for kind in ("service", "timer")]
     done = subprocess.run(
@@ -51,7 +51,7 @@ def test_systemd_accepts_the_units(tmp_path, monkeypatch):
 
 def test_the_timer_says_when_and_the_service_what():
     """Missed nights are caught up; the gate's refusal and a busy project are no failures."""
-    units = schedules.shown("systemd", Path("/srv/project"), AT, 360)
+    units = schedules.rendered("systemd", Path("/srv/project"), AT, 360)
     service, timer = (
         units[f"{schedules.unit_name(Path('/srv/project'))}.{kind}"] for kind in ("service", "timer")
     )
@@ -89,7 +89,7 @@ def test_cron_runs_what_the_shell_would(tmp_path):
     """The line, as cron hands it to sh once it took the backslash from each percent sign, runs in the folder."""
     root = tmp_path / "it's 100%"
     (root / ".millrace/retrain").mkdir(parents=True)
-    line = schedules.shown("cron", root, AT, 360)["crontab"].strip()
+    line = schedules.rendered("cron", root, AT, 360)["crontab"].strip()
     assert line.startswith("30 2 * * * ")
     command = line.split(" ", 5)[5].replace(r"\%", "%").replace(sys.executable, "pwd; true")
     subprocess.run(["sh", "-c", command], check=True)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.retraining.triggers import Moved, look, moved_inputs
+from pipeline.retraining.triggers import ChangedInputs, all_triggers, changed_inputs
 from pipeline.runtime.files import file_digest
 
 CALM = {
@@ -18,13 +18,13 @@ CALM = {
     "force": False,
     "not_judged": (False, "the committed results were judged"),
 }
-NOTHING = Moved(data=False, code=(), params=(), never=())
-DATA = Moved(data=True, code=(), params=(), never=())
+NOTHING = ChangedInputs(data=False, code=(), params=(), never=())
+DATA = ChangedInputs(data=True, code=(), params=(), never=())
 
 
 def fired(moved=NOTHING, **changes):
     """Return the names of the triggers that fire."""
-    return [trigger.name for trigger in look(moved, **(CALM | changes)) if trigger.fired]
+    return [trigger.name for trigger in all_triggers(moved, **(CALM | changes)) if trigger.fired]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def fired(moved=NOTHING, **changes):
         (DATA, {"new_rows": 1, "age_days": None}, []),
         (NOTHING, {"age_days": 99.0}, []),
         (DATA, {"drift": "report"}, ["drift"]),
-        (Moved(data=False, code=("pipeline/training/losses.py",), params=(), never=()), {}, ["code"]),
-        (Moved(data=False, code=(), params=("seed",), never=()), {}, ["params"]),
-        (Moved(data=False, code=(), params=(), never=("evaluate",)), {}, ["never_trained"]),
+        (ChangedInputs(data=False, code=("pipeline/training/losses.py",), params=(), never=()), {}, ["code"]),
+        (ChangedInputs(data=False, code=(), params=("seed",), never=()), {}, ["params"]),
+        (ChangedInputs(data=False, code=(), params=(), never=("evaluate",)), {}, ["never_trained"]),
         (NOTHING, {"force": True}, ["force"]),
         (NOTHING, {"not_judged": (True, "nobody judged it")}, ["not_judged"]),
     ],
@@ -55,9 +55,9 @@ def test_what_fires_a_trigger(moved, changes, expected):
 
 def test_every_trigger_tells_its_figures():
     """Also those that did not fire."""
-    said = {trigger.name: trigger.figures for trigger in look(DATA, **(CALM | {"new_rows": 3}))}
+    said = {trigger.name: trigger.figures for trigger in all_triggers(DATA, **(CALM | {"new_rows": 3}))}
     assert said["new_rows"] == "3 new rows, 10 are enough"
-    changed = look(DATA, **(CALM | {"new_rows": 3, "changed_rows": 2, "lost_rows": 1}))
+    changed = all_triggers(DATA, **(CALM | {"new_rows": 3, "changed_rows": 2, "lost_rows": 1}))
     assert "3 new rows, 2 changed, 1 gone, 10 are enough" in {trigger.figures for trigger in changed}
     assert said["age"] == "1.0 days since the last retrain, 7 are allowed"
 
@@ -93,30 +93,34 @@ def tree(tmp_path):
 def test_nothing_has_moved_in_a_project_that_is_up_to_date(tree):
     """Outputs are not looked at: they follow."""
     (tree / "data/raw.tar").write_text("of a later run")
-    assert moved_inputs(tree) == NOTHING
+    assert changed_inputs(tree) == NOTHING
 
 
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [
         ("data/source.json", '{"count": 2}', DATA),
-        ("pipeline/a.py", "b", Moved(data=False, code=("pipeline/a.py",), params=(), never=())),
-        ("params.yaml", "seed: 8\ncandidates: {cnn: {family: cnn}}\n", Moved(False, (), ("seed",), ())),
+        ("pipeline/a.py", "b", ChangedInputs(data=False, code=("pipeline/a.py",), params=(), never=())),
+        (
+            "params.yaml",
+            "seed: 8\ncandidates: {cnn: {family: cnn}}\n",
+            ChangedInputs(False, (), ("seed",), ()),
+        ),
         (
             "params.yaml",
             "seed: 7\ncandidates: {cnn: {family: cnn}, rnn: {family: rnn}}\n",
-            Moved(data=False, code=(), params=(), never=("train@rnn",)),
+            ChangedInputs(data=False, code=(), params=(), never=("train@rnn",)),
         ),
-        ("dvc.lock", "{}", Moved(data=False, code=(), params=(), never=("ingest", "train@cnn"))),
+        ("dvc.lock", "{}", ChangedInputs(data=False, code=(), params=(), never=("ingest", "train@cnn"))),
     ],
 )
 def test_what_has_moved_is_named(tree, file, text, expected):
     """Data, code, parameters and new candidates are told apart."""
     (tree / file).write_text(text)
-    assert moved_inputs(tree) == expected
+    assert changed_inputs(tree) == expected
 
 
 def test_a_file_that_is_gone_has_moved(tree):
     """A deleted module is a change of code."""
     (tree / "pipeline/a.py").unlink()
-    assert moved_inputs(tree).code == ("pipeline/a.py",)
+    assert changed_inputs(tree).code == ("pipeline/a.py",)

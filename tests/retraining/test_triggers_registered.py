@@ -9,11 +9,10 @@ import pytest
 from pipeline.provenance.origin import JUDGED
 from pipeline.retraining import retrain as retraining_retrain
 from pipeline.retraining.children import ChildFailed
-from pipeline.retraining.judged import _is_judged, look
-from pipeline.retraining.work import Wishes
-from pipeline.runtime.paths import tracking_uri
-from pipeline.runtime.places import RETRAIN_DIR
-from pipeline.runtime.stage import ServiceDown, UserError
+from pipeline.retraining.retrain import Wishes
+from pipeline.retraining.triggers import _is_judged, awaits_decision
+from pipeline.runtime.errors import ServiceDown, UserError
+from pipeline.runtime.paths import RETRAIN_DIR, tracking_uri
 from tests.helpers.fake_project import FakeChildren, failing, git, make_project, settings
 from tests.helpers.registered import store_in
 
@@ -61,7 +60,7 @@ def test_the_results_are_judged_and_not_a_few_rows_that_came_later(children, mon
     with pytest.raises(UserError):
         retrain(children)
     few = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none", "skipped": ["few"]}
-    monkeypatch.setattr("pipeline.retraining.work.examined", lambda *_: few)
+    monkeypatch.setattr("pipeline.retraining.retrain.examined", lambda *_: few)
     children.fail, children.rows = {}, 101
     results = git(children.project, "rev-parse", "retrain/main")
     entry = retrain(children)
@@ -115,7 +114,7 @@ def test_a_committed_lock_that_git_cannot_read_is_not_taken_for_none(children):
     digest = git(children.tree, "rev-parse", "HEAD:dvc.lock")
     (children.project / ".git/objects" / digest[:2] / digest[2:]).unlink()
     with pytest.raises(ChildFailed, match=r"git show HEAD:\./dvc\.lock"):
-        look(children)
+        awaits_decision(children)
 
 
 def test_a_registry_that_does_not_answer_is_asked_again_tomorrow(children, monkeypatch, capsys):

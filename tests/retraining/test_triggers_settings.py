@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.retraining.settings import load_settings
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.retraining.triggers import load_settings
+from pipeline.runtime.errors import ParamsError
 
 ROOT = Path(__file__).resolve().parents[2]
 

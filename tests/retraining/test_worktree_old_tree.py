@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.retraining import journal
 from pipeline.retraining import retrain as retraining_retrain
-from pipeline.retraining.work import Wishes
-from pipeline.runtime.json_lines import read_lines
-from pipeline.runtime.places import HISTORY, JOURNAL
-from pipeline.runtime.stage import Terminated, UserError
+from pipeline.retraining.retrain import Wishes
+from pipeline.runtime.errors import Terminated, UserError
+from pipeline.runtime.files import read_lines
+from pipeline.runtime.paths import HISTORY, JOURNAL
 from tests.helpers.fake_project import FakeChildren, failing, git, make_project, settings
 
 

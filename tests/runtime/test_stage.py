@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime import paths
-from pipeline.runtime.stage import Busy, DataRefused, InputMissing, ServiceDown, Terminated, exit_codes
-from pipeline.runtime.stage_inputs import Snapshot, declared_inputs
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ParamsError, ServiceDown, Terminated
+from pipeline.runtime.stage import Snapshot, declared_inputs, exit_codes
 
 BODY = """
 import sys, time

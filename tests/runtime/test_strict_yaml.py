@@ -3,8 +3,10 @@
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from pipeline.params.load import Params, load_params
-from pipeline.runtime.strict_yaml import ParamsError, convert, read_yaml, value_at
+from pipeline.params.load import load_params
+from pipeline.params.values import Params
+from pipeline.runtime.errors import ParamsError
+from pipeline.runtime.strict_yaml import convert, read_yaml, value_at
 
 
 def write(path, text):

@@ -8,7 +8,7 @@ import pytest
 from pipeline.inputs.specs import input_spec
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.serving.record import Transform, model_inputs_of
 from tests.helpers.featured import (
     SERIES,
@@ -131,7 +131,7 @@ def test_windows(length, scaling, mode, project):
         side=SIDE | {"categories": mode or "one_hot"},
     )
     data = load_train_data("rnn")
-    from pipeline.data.splits import read_split
+    from pipeline.data.samples import read_split
     from pipeline.inputs.train_data import windowed_inputs
 
     index = windowed_inputs(state(), read_split(), ("train", "val")).index

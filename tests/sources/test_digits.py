@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources import digits
 from tests.helpers.archive_of import archive_of
 

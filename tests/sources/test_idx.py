@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.fetching.archives import write_tar
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources import idx
 from tests.helpers.archive_of import archive_of
 

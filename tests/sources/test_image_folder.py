@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from pipeline.fetching.archives import list_files, write_tar
-from pipeline.runtime.stage import DataRefused, NotPermitted
+from pipeline.runtime.errors import DataRefused, NotPermitted
 from pipeline.sources import image_folder
 from tests.helpers.archive_of import archive_of
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pipeline.fetching.source import KINDS, Kind, Payload
-from pipeline.runtime.stage import WronglyCalled
+from pipeline.runtime.errors import WronglyCalled
 from pipeline.sources.kinds import options_of, plain_options, source_of, stated_options
 
 FOLDER = Path(__file__).resolve().parents[2] / "pipeline/sources"

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.data.samples import MISSING
 from pipeline.formats.delimited import dialect_of
-from pipeline.runtime.stage import UserError
+from pipeline.runtime.errors import UserError
 from pipeline.sources import idx, series_archive, text_table
 from tests.helpers.mutations import mutations
 from tests.helpers.read_source import read_source

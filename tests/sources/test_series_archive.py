@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources import series_archive
 from tests.helpers.archive_of import archive_of
 from tests.helpers.read_source import described, read_source

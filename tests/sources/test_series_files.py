@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources import series_files
 from tests.helpers.read_source import described, read_source
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pipeline.data.samples import MISSING
-from pipeline.formats.number_cells import label_text
-from pipeline.runtime.stage import UserError
+from pipeline.formats.cells import label_text
+from pipeline.runtime.errors import UserError
 from pipeline.sources import series_archive, series_files, series_table
 from tests.helpers.mutations import mutations
 from tests.helpers.parquet_file import parquet

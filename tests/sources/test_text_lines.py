@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from pipeline.fetching.archives import write_tar
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources import text_lines
 from tests.helpers.archive_of import archive_of
 from tests.helpers.read_source import described, read_source

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.fetching.archives import write_tar
-from pipeline.runtime.stage import DataRefused, WronglyCalled
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
 from tests.helpers.read_source import described, read_source

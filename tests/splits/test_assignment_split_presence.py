@@ -4,14 +4,14 @@ import hashlib
 
 import numpy as np
 
-from pipeline.splits.by_hash import assign_by_hash, assign_given
-from pipeline.splits.split_presence import (
+from pipeline.splits.assignment import (
     class_strata,
     presence_problems,
     size_problems,
     target_strata,
     working_salt,
 )
+from pipeline.splits.by_hash import assign_by_hash, assign_given
 
 SHARES = {"train": 0.65, "val": 0.15, "test": 0.2}
 

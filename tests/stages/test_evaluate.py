@@ -22,10 +22,10 @@ from pipeline.evaluation.ledger import all_uses
 from pipeline.evaluation.measures import Yardstick
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
-from pipeline.preprocessing.statistics import feature_statistics, image_statistics
+from pipeline.preprocessing.statistics import feature_statistics, train_image_statistics
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, StorageFailed
 from pipeline.runtime.files import file_digest, write_json
-from pipeline.runtime.stage import DataRefused, StorageFailed
 from pipeline.stages import evaluate
 from pipeline.training import candidate
 from tests.conftest import copy_project
@@ -141,7 +141,7 @@ def make_honest(folder: Path) -> None:
     train = np.flatnonzero(np.array(split["split"]) == "train")
     state = json.loads((folder / paths.FEATURES_STATE).read_text())
     for part, found in {
-        "image": image_statistics(images, train),
+        "image": train_image_statistics(images, train),
         "handmade": feature_statistics(features, train),
     }.items():
         state[part] |= {"mean": found.mean, "standard_deviation": found.standard_deviation}

@@ -13,14 +13,14 @@ import pytest
 import sklearn.metrics as reference
 
 from pipeline.evaluation.golden import golden_answers, read_npz, write_npz
-from pipeline.evaluation.judgement import Bootstrap, Judgement
+from pipeline.evaluation.judgement import Bootstrap, Evaluation
 from pipeline.evaluation.measures import Yardstick
 from pipeline.inputs.train_data import load_split_rows, load_train_data
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.classification import best_threshold
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
-from pipeline.runtime.stage import DataRefused
 from pipeline.stages import evaluate
 from pipeline.training import candidate
 from tests.helpers.featured import (
@@ -141,10 +141,10 @@ SETS = {
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """Return a function that gives the folder and the judgement of a data set, evaluated once; read only."""
-    done: dict[str, tuple[Path, Judgement]] = {}
+    done: dict[str, tuple[Path, Evaluation]] = {}
     before = Path.cwd()
 
-    def of(name: str) -> tuple[Path, Judgement]:
+    def of(name: str) -> tuple[Path, Evaluation]:
         if name not in done:
             folder = tmp_path_factory.mktemp(name)
             os.chdir(folder)

@@ -15,8 +15,8 @@ from sklearn.datasets import load_digits
 from pipeline.features.images import feature_names, image_features
 from pipeline.inputs.specs import input_spec, output_spec
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import write_json
-from pipeline.runtime.stage import DataRefused, InputMissing
 from pipeline.stages.features import features
 from tests.helpers.featured import (
     SERIES,

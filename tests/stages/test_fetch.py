@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.fetching.source import read_source, stored_tar
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest
-from pipeline.runtime.stage import DataRefused, InputMissing, StorageFailed
 from pipeline.stages.fetch import fetch
 
 CONTENT = b"the archive"

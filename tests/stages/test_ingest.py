@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.ingest.writers import SCHEMA, read_samples
+from pipeline.data.samples import SCHEMA, read_samples
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest
-from pipeline.runtime.stage import DataRefused
 from pipeline.sources import digits, image_folder
 from pipeline.sources.sample import RawSample
 from pipeline.stages.ingest import ingest

@@ -7,11 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.data.samples import series_at, texts
+from pipeline.data.samples import TableFacts, read_samples, series_at, table_facts, texts
 from pipeline.ingest.sequences import described, ingest_sequences
-from pipeline.ingest.writers import TableFacts, read_samples, table_facts
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.sample import RawSample
 from tests.helpers.archive_of import archive_of

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.leaks.findings import Finding, SignOff, refusal
+from pipeline.leaks.findings import Finding, SignOff, leak_refusal
 from pipeline.params.sections import AcceptedFinding
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing
 from tests.helpers.leak_gate import run_gate, run_split, two_classes, write_texts
 
 PERSONS = "every person is known before the model is used"
@@ -142,7 +142,9 @@ def test_a_second_run_writes_the_same_bytes():
 def test_a_message_names_ten_samples_and_counts_the_others():
     """Thirteen samples: ten names and three more."""
     finding = Finding("x", "L2", "wrong.", "Mend it.", tuple(f"s{number}" for number in range(13)))
-    assert "Samples: s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 3 more." in refusal([finding], {}, "t.csv")
+    assert "Samples: s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 3 more." in leak_refusal(
+        [finding], {}, "t.csv"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from tests.helpers import clean_sets
 from tests.helpers.leak_gate import run_gate, run_split
 

@@ -8,13 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.data.samples import read_sample_rows, texts
-from pipeline.data.splits import read_split
+from pipeline.data.samples import read_sample_rows, read_split, texts
 from pipeline.features.targets import class_state
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
 from pipeline.preprocessing.series import fit_scaler
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from tests.helpers.leak_gate import days, run_gate, run_split, split_and_gate, two_classes, words, write_texts
 from tests.helpers.split_data import numbered_texts, write_data
 

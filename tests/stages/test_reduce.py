@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 
 from pipeline.params.sections import Reduce
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
-from pipeline.runtime.stage import DataRefused
 from pipeline.stages.reduce import reduce
 from tests.helpers.train_project import write_train_project
 

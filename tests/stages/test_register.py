@@ -23,8 +23,9 @@ from pipeline.evaluation.golden import read_npz, write_npz
 from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
-from pipeline.runtime.stage import Busy, NotPermitted, ServiceDown, StorageFailed
-from pipeline.tracking import arrival, registry
+from pipeline.runtime.errors import Busy, NotPermitted, ServiceDown, StorageFailed
+from pipeline.tracking import registry
+from pipeline.tracking import registry as tracking_registry
 from pipeline.tracking.store import open_store
 from tests.helpers.registration import feature_state, make_ready_project, model, put_best
 from tests.helpers.synthetic_project import HERE
@@ -117,7 +118,7 @@ def test_planted_pickle_is_refused(project, quick_check, monkeypatch):
     """If MLflow writes a pickle beside the model, nothing is registered."""
     import mlflow.keras
 
-    from pipeline.tracking import packing
+    from pipeline.tracking import registry as tracking_registry
 
     original = mlflow.keras.save_model
 
@@ -125,7 +126,7 @@ def test_planted_pickle_is_refused(project, quick_check, monkeypatch):
         original(saved, path, **keywords)
         (Path(path) / "data/custom_objects.cloudpickle").write_bytes(b"danger")
 
-    monkeypatch.setattr(packing.mlflow.keras, "save_model", with_pickle)
+    monkeypatch.setattr(tracking_registry.mlflow.keras, "save_model", with_pickle)
     with pytest.raises(NotPermitted, match="pickle"):
         run_register()
     assert [] == versions(store_of(project))
@@ -155,7 +156,7 @@ CLIENT, REGISTRY = "mlflow.tracking.MlflowClient", "pipeline.tracking.registry"
         f"{CLIENT}.create_model_version",
         f"{REGISTRY}.record_decision",
         f"{REGISTRY}.apply_decision",
-        "pipeline.tracking.record.describe",
+        "pipeline.tracking.record.set_description",
     ],
 )
 def test_killed_before_any_step_the_next_run_gives_the_same_decision(project, quick_check, monkeypatch, step):
@@ -243,14 +244,14 @@ def test_champion_without_files_is_never_compared(project, quick_check):
 
 def test_files_that_change_on_the_way_make_no_version(project, quick_check, monkeypatch):
     """If the store gives back other bytes than it was sent, no version comes into being."""
-    original = registry.download
+    original = registry.download_files
 
     def damaging(store, model_id, folder):
         arrived = original(store, model_id, folder)
         (arrived / "millrace/state.json").write_text("{}")
         return arrived
 
-    monkeypatch.setattr(registry, "download", damaging)
+    monkeypatch.setattr(registry, "download_files", damaging)
     with pytest.raises(StorageFailed, match=r"millrace/state.json differ.*No model version was made"):
         run_register()
     assert [] == versions(store_of(project))
@@ -393,14 +394,14 @@ def test_server_that_goes_away_under_the_champion_is_no_damaged_champion(
     """An outage while the champion is fetched ends in exit code 69, not in advice to remove it."""
     run_register()
     put_best(project, model(8.0))
-    original = registry.download
+    original = registry.download_files
 
     def failing(store, model_id, folder):
         if model_id == registry.champion_version(store, "digits").model_id:
             raise error
         return original(store, model_id, folder)
 
-    monkeypatch.setattr(registry, "download", failing)
+    monkeypatch.setattr(registry, "download_files", failing)
     with pytest.raises(ServiceDown, match="does not answer"):
         run_register()
 
@@ -417,7 +418,7 @@ def test_links_hide_the_password_of_the_server(project, quick_check, monkeypatch
         return replace(opened, uri="http://me:secret@mlflow.local:5000")
 
     monkeypatch.setattr(tracking_store, "open_store", on_a_server)
-    monkeypatch.setattr(registry, "download", lambda _store, _id, folder: folder)
+    monkeypatch.setattr(registry, "download_files", lambda _store, _id, folder: folder)
     monkeypatch.setattr(registry, "require_same_files", lambda _sent, _arrived: None)
     run_register()
     content = register.report.LAST_RUN.read_text()
@@ -432,7 +433,7 @@ def test_check_in_a_fresh_process_dies_with_the_stage_and_leaves_its_status_alon
     (packed / "data").mkdir(parents=True)
     shutil.copy(best / "model.keras", packed / "data/model.keras")
     shutil.copytree(best, packed / "millrace")
-    arrival.check_in_fresh_process(packed)
+    tracking_registry.check_in_fresh_process(packed)
     assert not (project / ".millrace/status.json").exists()
     # The check never ends by itself: it reads golden predictions from a pipe that is open and stays empty.
     pipe = packed / "millrace/golden.npz"
@@ -583,13 +584,13 @@ def test_refused_model_is_refused_whether_committed_or_not(project, quick_check)
 
 def test_revoked_model_never_becomes_champion_again(project, quick_check):
     """After a rollback the same bytes are refused with the reason, also under a new version number."""
-    from pipeline.tracking import revocation
+    from pipeline.tracking import registry as tracking_registry
 
     run_register()
     store = store_of(project)
     bad = registry.champion_version(store, "digits")
     store.client.delete_registered_model_alias("digits", "champion")
-    revocation.revoke(store, "digits", bad, reason="wrong on Mondays", when="2026-01-02", by="me@here")
+    tracking_registry.revoke(store, "digits", bad, reason="wrong on Mondays", when="2026-01-02", by="me@here")
     store.client.delete_model_version("digits", "1")
     decision = run_register()
     assert ("refused", [2]) == (decision["decision"], versions(store))

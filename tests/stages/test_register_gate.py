@@ -10,12 +10,12 @@ import pytest
 
 from pipeline.evaluation import scoring
 from pipeline.evaluation.measures import Yardstick
+from pipeline.evaluation.rows import TRAINED_ON, write_trained_on
 from pipeline.evaluation.scoring import NotComparable
-from pipeline.evaluation.trained_on import TRAINED_ON, write_trained_on
 from pipeline.gate.promotion import LATENCY_MS
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
-from pipeline.reports.decision_page import decision_page
+from pipeline.reports.run import decision_page
 from pipeline.tracking import registry
 from pipeline.tracking.store import open_store
 from tests.helpers.registration import NUM_ROWS, make_ready_project, model, put_best

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.stages.split import split
 from tests.helpers.split_data import numbered_texts, read_split_rows, write_data
 

@@ -21,7 +21,7 @@ from tests.conftest import copy_project
 MAKE_BASELINE = """
 import json, shutil, sys
 from pathlib import Path
-from pipeline.tuning.trial_training import open_training
+from pipeline.tuning.trials import open_training
 from pipeline.tuning.trials import FILES, Rung
 
 if __name__ == "__main__":
@@ -34,7 +34,7 @@ if __name__ == "__main__":
 RUNG_BY_RUNG = """
 import json, sys
 from pathlib import Path
-from pipeline.tuning.trial_training import open_training
+from pipeline.tuning.trials import open_training
 from pipeline.tuning.trials import FILES, Rung
 
 if __name__ == "__main__":

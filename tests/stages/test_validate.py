@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused, InputMissing
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.runtime.errors import DataRefused, InputMissing, ParamsError
 from pipeline.stages.split import split
 from pipeline.stages.validate import validate
 from tests.helpers.ingested import pictures, write_ingested

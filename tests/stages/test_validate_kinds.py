@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.runtime import paths
-from pipeline.runtime.stage import DataRefused
+from pipeline.runtime.errors import DataRefused
 from pipeline.stages.validate import validate
 from tests.helpers.ingested_kinds import write_series, write_texts
 

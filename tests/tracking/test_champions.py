@@ -5,9 +5,9 @@ import shutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.runtime.stage import Busy, StorageFailed
+from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.tracking import champions, registry
-from pipeline.tracking.revocation import revoke
+from pipeline.tracking.registry import revoke
 from pipeline.tracking.store import create_sqlite
 from tests.helpers.racing import race
 from tests.helpers.registered import decision, make_champion, register, store_in

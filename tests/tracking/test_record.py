@@ -13,10 +13,12 @@ import threading
 import pytest
 
 from pipeline.provenance import state as provenance_state
+from pipeline.runtime.errors import Busy, NotPermitted, ServiceDown, StorageFailed
 from pipeline.runtime.paths import tracking_uri
 from pipeline.runtime.progress import Epoch, history_epochs, metric_name, same_values
-from pipeline.runtime.stage import Busy, NotPermitted, ServiceDown, StorageFailed
-from pipeline.tracking import locks, owners, record, runs
+from pipeline.tracking import record, runs
+from pipeline.tracking import runs as tracking_runs
+from pipeline.tracking import store as tracking_store
 from pipeline.tracking.follower import IMPATIENT
 from pipeline.tracking.store import create_sqlite, half_migrated, open_store, without_password
 from tests.helpers.synthetic_project import HERE, HISTORY, make_project, write_live_log, write_lock
@@ -229,7 +231,7 @@ def test_store_is_made_for_a_server_that_knows_no_lock(tmp_path):
         text=True,
     )
     with (
-        locks.store_lock(f"sqlite:///{tmp_path}/mlflow.db", "open"),
+        tracking_store.store_lock(f"sqlite:///{tmp_path}/mlflow.db", "open"),
         pytest.raises(subprocess.TimeoutExpired),
     ):
         process.wait(10)
@@ -241,18 +243,18 @@ def test_store_is_made_for_a_server_that_knows_no_lock(tmp_path):
 
 def test_lock_folder_of_another_user_is_not_trusted(tmp_path, monkeypatch):
     """A lock folder that others may write to is refused."""
-    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert 0o700 == locks.private_dir().stat().st_mode & 0o777
-    locks.private_dir().chmod(0o777)
+    monkeypatch.setattr(tracking_store.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert 0o700 == tracking_store.private_dir().stat().st_mode & 0o777
+    tracking_store.private_dir().chmod(0o777)
     with pytest.raises(NotPermitted, match="not a private folder"):
-        locks.private_dir()
+        tracking_store.private_dir()
 
 
 def test_lock_is_held_by_one_at_a_time(tmp_path):
     """The second holder of a store's lock is told to come back."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    with locks.store_lock(uri, "record"), pytest.raises(Busy, match="Another process has held"):
-        with locks.store_lock(uri, "record", timeout_seconds=0.1):
+    with tracking_store.store_lock(uri, "record"), pytest.raises(Busy, match="Another process has held"):
+        with tracking_store.store_lock(uri, "record", timeout_seconds=0.1):
             pass
 
 
@@ -260,16 +262,16 @@ def test_runs_of_dead_processes_are_closed_and_those_of_the_living_are_not(proje
     """A run whose process was killed does not stay RUNNING for ever; a run that is fed goes on."""
     store = open_store(project, "digits")
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    dead = store.client.create_run(store.experiment_id, tags=owners.owner_tags(child.pid))
+    dead = store.client.create_run(store.experiment_id, tags=tracking_runs.owner_tags(child.pid))
     child.kill()
     child.wait()
-    alive = store.client.create_run(store.experiment_id, tags=owners.owner_tags(os.getpid()))
-    reused = {**owners.owner_tags(os.getpid()), owners.STARTED: "another boot:17"}
+    alive = store.client.create_run(store.experiment_id, tags=tracking_runs.owner_tags(os.getpid()))
+    reused = {**tracking_runs.owner_tags(os.getpid()), tracking_runs.STARTED: "another boot:17"}
     other = store.client.create_run(store.experiment_id, tags=reused)
     foreign = store.client.create_run(
-        store.experiment_id, tags={**owners.owner_tags(child.pid), owners.HOST: "another-host"}
+        store.experiment_id, tags={**tracking_runs.owner_tags(child.pid), tracking_runs.HOST: "another-host"}
     )
-    assert {dead.info.run_id, other.info.run_id} == set(owners.sweep(store))
+    assert {dead.info.run_id, other.info.run_id} == set(tracking_runs.sweep(store))
     status = {run.info.run_id: run.info.status for run in all_runs(store)}
     assert ["KILLED", "KILLED", "RUNNING", "RUNNING"] == [
         status[run.info.run_id] for run in (dead, other, alive, foreign)
@@ -292,7 +294,7 @@ def test_runs_of_a_record_that_was_killed_are_closed_by_the_next(project):
     store = open_store(project, "digits")
     left = [run.info.run_id for run in all_runs(store)]
     assert {"RUNNING"} == {run.info.status for run in all_runs(store)}
-    assert set(left) == set(owners.sweep(store))
+    assert set(left) == set(tracking_runs.sweep(store))
     assert {"KILLED"} == {run.info.status for run in all_runs(store)}
 
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pipeline.tracking import owners, registry
+from pipeline.tracking import registry, runs
 from pipeline.tracking.store import create_sqlite
 from tests.helpers.registered import decision, packed, store_in
 
@@ -43,7 +43,7 @@ def test_both_end_with_one_version_whose_files_are_whole(root, monkeypatch, mome
     def meanwhile(*_):
         if not others:
             others.append(None)
-            monkeypatch.setattr(owners, "host_name", lambda: "other")
+            monkeypatch.setattr(runs, "host_name", lambda: "other")
             monkeypatch.setattr(registry, "host_name", lambda: "other")
             others[0] = upload(store, root, "b")
             monkeypatch.undo()
@@ -73,9 +73,9 @@ def test_both_end_with_one_version_whose_files_are_whole(root, monkeypatch, mome
 def test_an_upload_is_taken_over_only_from_a_process_that_is_gone(root, owner, shared):
     """Of this machine, but behind no lock of ours: another user, or another place for temporary files."""
     store = store_in(root)
-    tags = owners.owner_tags(os.getppid())
+    tags = runs.owner_tags(os.getppid())
     if owner == "dead":
-        tags[owners.STARTED] = "of another boot"
+        tags[runs.STARTED] = "of another boot"
     sha256 = hashlib.sha256(b"the model").hexdigest()
     left = store.client.create_logged_model(
         store.experiment_id, name="digits", tags={registry.MODEL_SHA256: sha256, **tags}

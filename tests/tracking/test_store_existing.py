@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from pipeline import cli
-from pipeline.runtime.stage import InputMissing
-from pipeline.tracking.existing_store import open_existing_store
+from pipeline.runtime.errors import InputMissing
+from pipeline.tracking.store import open_existing_store
 from tests.helpers.synthetic_project import HERE
 
 

@@ -1,16 +1,16 @@
-"""`pipeline.training.augment`: each change against a loop over single images."""
+"""`pipeline.training.batches`: each change against a loop over single images."""
 
 import numpy as np
 import pytest
 
-from pipeline.training import augment
+from pipeline.training import batches
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (200, 5, 6, 3), dtype=np.uint8)
 CHANGES = {
-    "flip": augment.flip_horizontally,
-    "shift": lambda images, generator: augment.shift(images, generator, 2),
-    "cutout": lambda images, generator: augment.cutout(images, generator, 3),
-    "all": augment.create(flip=True, shift_px=1, cutout_px=2),
+    "flip": batches.flip_horizontally,
+    "shift": lambda images, generator: batches.shift(images, generator, 2),
+    "cutout": lambda images, generator: batches.cutout(images, generator, 3),
+    "all": batches.create_augmentation(flip=True, shift_px=1, cutout_px=2),
 }
 
 
@@ -27,7 +27,7 @@ def test_pure_function_of_images_and_generator(change):
 
 def test_flip_mirrors_about_half():
     """Each image comes back as it is or mirrored, each about half of the time."""
-    flipped = augment.flip_horizontally(IMAGES, np.random.default_rng(0))
+    flipped = batches.flip_horizontally(IMAGES, np.random.default_rng(0))
     mirrored = [np.array_equal(image[:, ::-1], new) for image, new in zip(IMAGES, flipped, strict=True)]
     same = [np.array_equal(image, new) for image, new in zip(IMAGES, flipped, strict=True)]
     assert all(np.logical_xor(mirrored, same))
@@ -36,14 +36,14 @@ def test_flip_mirrors_about_half():
 
 def test_shift_moves_and_fills_with_black():
     """Each image is the original moved by -2..2 in both directions; every shift occurs, each image on its own."""
-    moved = augment.shift(IMAGES, np.random.default_rng(0), 2)
+    moved = batches.shift(IMAGES, np.random.default_rng(0), 2)
     found = [_shift_of(image, new) for image, new in zip(IMAGES, moved, strict=True)]
     assert {(down, right) for down in range(-2, 3) for right in range(-2, 3)} == set(found)
 
 
 def test_cutout_blackens_one_square():
     """What is black is a rectangle of at most 3x3 that touches the border where it is smaller; the rest stays."""
-    cut = augment.cutout(IMAGES, np.random.default_rng(0), 3)
+    cut = batches.cutout(IMAGES, np.random.default_rng(0), 3)
     for image, new in zip(IMAGES, cut, strict=True):
         black = (new == 0).all(axis=2)
         rows, columns = np.flatnonzero(black.any(axis=1)), np.flatnonzero(black.any(axis=0))
@@ -55,7 +55,7 @@ def test_cutout_blackens_one_square():
 
 def test_nothing_switched_on_is_nothing():
     """Without any change there is no function to call."""
-    assert augment.create(flip=False, shift_px=0, cutout_px=0) is None
+    assert batches.create_augmentation(flip=False, shift_px=0, cutout_px=0) is None
 
 
 def _shift_of(image, new):

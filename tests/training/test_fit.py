@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.inference import prediction
-from pipeline.training import checkpoint, losses, optimizers
 from pipeline.training import fit as training_fit
+from pipeline.training import losses, optimizers
 from pipeline.training.batches import BatchedData
-from pipeline.training.between_epochs import TrainingDiverged
+from pipeline.training.fit import TrainingDiverged
 from tests.helpers.training_runs import images, run, small_network
 
 
@@ -91,7 +91,7 @@ def test_damaged_checkpoint_starts_over(tmp_path, caplog):
 
 def test_checkpoint_of_another_model_starts_over(tmp_path, caplog):
     """A checkpoint whose arrays do not fit the model is refused, not half loaded."""
-    checkpoint.save(tmp_path / "c", {"model": [np.zeros(3)], "optimizer": [], "best": []}, {})
+    training_fit.save_checkpoint(tmp_path / "c", {"model": [np.zeros(3)], "optimizer": [], "best": []}, {})
     result = fit(small_network(), tmp_path / "c", epochs=1)
     assert [logs["epoch"] for logs in result.history] == [1]
     assert "belong to another model" in caplog.text
@@ -114,7 +114,7 @@ def test_validation_measures_the_averaged_weights(tmp_path):
     """With EMA, val metrics and the final weights are those of the average, and training does not notice."""
     averaged, raw, plain = small_network(), small_network(), small_network()
     result = fit(averaged, tmp_path / "c", epochs=2, stop_after=1, learning_rate=0.1, ema_momentum=0.9)
-    checkpoint.assign(raw.variables, checkpoint.load(tmp_path / "c")[0]["model"], "weights")
+    training_fit.assign(raw.variables, training_fit.load(tmp_path / "c")[0]["model"], "weights")
     fit(plain, tmp_path / "plain", epochs=2, stop_after=1, learning_rate=0.1)
     for expected, received in zip(plain.get_weights(), raw.get_weights(), strict=True):
         np.testing.assert_array_equal(expected, received)
@@ -288,7 +288,7 @@ def fit(
         BatchedData(
             inputs, np.arange(70, 90), targets, batch_size=64, seed=1, shuffle=False, reconstruct=reconstruct
         ),
-        optimizer=optimizers.create("adam", learning_rate, ema_momentum=ema_momentum),
+        optimizer=optimizers.create_optimizer("adam", learning_rate, ema_momentum=ema_momentum),
         epochs=epochs, checkpoint_path=Path(path), monitor=monitor, early_stopping_patience=patience,
         stop_after=stop_after, on_epoch=on_epoch,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`pipeline.training.checkpoint`: whole, verified, or not at all."""
+"""`pipeline.training.fit`: whole, verified, or not at all."""
 
 import os
 import resource
@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.training import checkpoint
-from pipeline.training.checkpoint import DamagedCheckpoint
+from pipeline.training import fit
+from pipeline.training.fit import DamagedCheckpoint
 
 GROUPS = {"model": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64)], "best": []}
 STATE = {"epoch": 3, "history": [{"loss": 0.1}]}
@@ -28,8 +28,8 @@ class Variable:
 
 def test_round_trip(tmp_path):
     """What was saved comes back: values, shapes, types, groups without arrays, and state."""
-    checkpoint.save(tmp_path / "c", GROUPS, STATE)
-    groups, state = checkpoint.load(tmp_path / "c")
+    fit.save_checkpoint(tmp_path / "c", GROUPS, STATE)
+    groups, state = fit.load(tmp_path / "c")
     assert (state, sorted(groups, reverse=True)) == (STATE, ["model", "best"])
     for expected, received in zip(GROUPS["model"], groups["model"], strict=True):
         np.testing.assert_array_equal(expected, received)
@@ -40,30 +40,30 @@ def test_round_trip(tmp_path):
 def test_any_flipped_bit_is_noticed(tmp_path):
     """One flipped bit anywhere in the file refuses it; Keras' own weight files load other numbers instead."""
     path = tmp_path / "c"
-    checkpoint.save(path, GROUPS, STATE)
+    fit.save_checkpoint(path, GROUPS, STATE)
     content = path.read_bytes()
     for position in range(0, len(content), max(1, len(content) // 200)):
         damaged = bytearray(content)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
         with pytest.raises(DamagedCheckpoint):
-            checkpoint.load(path)
+            fit.load(path)
 
 
 @pytest.mark.parametrize("length", [0, 10, 60, -1])
 def test_cut_file_is_noticed(tmp_path, length):
     """A file that ends too early is refused."""
     path = tmp_path / "c"
-    checkpoint.save(path, GROUPS, STATE)
+    fit.save_checkpoint(path, GROUPS, STATE)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(DamagedCheckpoint):
-        checkpoint.load(path)
+        fit.load(path)
 
 
 def test_full_disk_keeps_the_old_checkpoint(tmp_path):
     """Where a new one does not fit, saving fails, the good old file stays, and nothing is left beside it."""
     path = tmp_path / "c"
-    checkpoint.save(path, GROUPS, STATE)
+    fit.save_checkpoint(path, GROUPS, STATE)
     before = path.read_bytes()
     child = f"""
 import numpy as np, pathlib
@@ -88,7 +88,7 @@ checkpoint.save(pathlib.Path({str(path)!r}), {{"model": [np.zeros(100_000)]}}, {
 def test_nan_in_the_state_is_never_written(tmp_path):
     """A state that is not finite raises before anything is replaced."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        checkpoint.save(tmp_path / "c", GROUPS, {"loss": float("nan")})
+        fit.save_checkpoint(tmp_path / "c", GROUPS, {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,5 +101,5 @@ def test_arrays_of_another_model_are_refused_whole(arrays):
     """If one array does not fit, no variable is changed."""
     variables = [Variable(np.ones(2, np.float32)), Variable(np.ones(3, np.float32))]
     with pytest.raises(DamagedCheckpoint, match="belong to another model"):
-        checkpoint.assign(variables, arrays, "weights")
+        fit.assign(variables, arrays, "weights")
     assert all((variable.value == 1).all() for variable in variables)

@@ -16,11 +16,11 @@ SERIES = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
 
 
 def classification(**settings):
-    return losses.create("classification", class_counts=(6, 3, 1), **settings)
+    return losses.create_loss("classification", class_counts=(6, 3, 1), **settings)
 
 
 def binary(**settings):
-    return losses.create("classification", class_counts=(6, 2), **settings)
+    return losses.create_loss("classification", class_counts=(6, 2), **settings)
 
 
 def test_cross_entropy_by_hand():
@@ -79,7 +79,9 @@ def test_sure_and_wrong_stays_finite_in_training(label_smoothing):
     """Logits of -200 for the true class: the loss of a model is taken from its logits, here about 200."""
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Activation("softmax")(inputs))
-    model.compile(loss=losses.create("classification", class_counts=(1, 1), label_smoothing=label_smoothing))
+    model.compile(
+        loss=losses.create_loss("classification", class_counts=(1, 1), label_smoothing=label_smoothing)
+    )
     received = model.evaluate(np.array([[-200.0, 0.0]]), np.array([0]), verbose=0)
     assert received == pytest.approx(200 * (1 - label_smoothing / 2), rel=1e-5)
 
@@ -107,7 +109,7 @@ def test_losses_of_numbers_by_numpy(task, loss, of_error):
     """One number per sample, the mean over all its targets and steps."""
     truth = np.random.default_rng(1).normal(size=(5, 4, 2)).astype(np.float32) * 2
     guess = np.zeros((5, 4, 2), np.float32)
-    received = np.asarray(losses.create(task, loss=loss)(truth, guess))
+    received = np.asarray(losses.create_loss(task, loss=loss)(truth, guess))
     np.testing.assert_allclose(of_error(truth).mean(axis=(1, 2)), received, rtol=1e-5)
 
 
@@ -115,10 +117,10 @@ def test_targets_of_windows_are_not_broadcast():
     """Targets (batch, 1, 2) against predictions (batch, 2) are compared sample by sample, also in training."""
     truth = np.array([[[1.0, 2.0]], [[3.0, 4.0]]], np.float32)
     guess = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
-    np.testing.assert_allclose([0.0, 0.5], np.asarray(losses.create("regression")(truth, guess)))
+    np.testing.assert_allclose([0.0, 0.5], np.asarray(losses.create_loss("regression")(truth, guess)))
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
-    model.compile(loss=losses.create("regression"))
+    model.compile(loss=losses.create_loss("regression"))
     assert 0.25 == pytest.approx(model.evaluate(guess, truth, verbose=0))
 
 
@@ -126,7 +128,7 @@ def test_reconstruction_of_images_by_hand():
     """The mean over all pixels of one image of the squared difference."""
     images = np.zeros((2, 1, 2, 1), np.float32)
     guesses = np.array([[[[0.5], [0.1]]], [[[0.0], [1.0]]]], np.float32)
-    loss = losses.create("anomaly")(images, guesses)
+    loss = losses.create_loss("anomaly")(images, guesses)
     np.testing.assert_allclose([0.13, 0.5], np.asarray(loss), rtol=1e-6)
 
 
@@ -161,7 +163,7 @@ def test_reconstruction_of_texts_by_hand():
 def test_a_loss_of_another_task_is_refused(task, loss):
     """The message names the losses of the task."""
     with pytest.raises(ValueError, match=rf"none of task {task}.*auto, .*Received: loss={loss}"):
-        losses.create(task, loss=loss)
+        losses.create_loss(task, loss=loss)
 
 
 def test_the_check_knows_the_same_losses():

@@ -20,13 +20,15 @@ def test_sgd_with_nesterov_momentum():
     """Two steps by hand: velocity v = 0.9 v - 0.1 g, weight += 0.9 v - 0.1 g."""
     first = 1 + (0.9 * -0.1 - 0.1)
     second = first + (0.9 * (0.9 * -0.1 - 0.1) - 0.1)
-    received = step(optimizers.create("sgd", 0.1, momentum=0.9), [1.0], steps=2)
+    received = step(optimizers.create_optimizer("sgd", 0.1, momentum=0.9), [1.0], steps=2)
     np.testing.assert_allclose([second], received, rtol=1e-6)
 
 
 def test_adam_first_step_is_the_learning_rate():
     """Whatever the size of the gradient, Adam's first step is its sign times the learning rate."""
-    np.testing.assert_allclose([0.9, 1.1], step(optimizers.create("adam", 0.1), [5.0, -0.01]), rtol=1e-4)
+    np.testing.assert_allclose(
+        [0.9, 1.1], step(optimizers.create_optimizer("adam", 0.1), [5.0, -0.01]), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
@@ -39,7 +41,7 @@ def test_weight_decay_takes_a_share_of_kernels_only(name):
         "gamma": 1,
         "beta": 1,
     }.items():
-        optimizer = optimizers.create(name, 0.1, weight_decay=0.5)
+        optimizer = optimizers.create_optimizer(name, 0.1, weight_decay=0.5)
         np.testing.assert_allclose([expected], step(optimizer, [0.0], variable), rtol=1e-6, err_msg=variable)
 
 
@@ -47,7 +49,7 @@ def test_weight_decay_in_a_model():
     """The same holds for the variables of layers, whose names Keras gives."""
     layers = [keras.layers.Dense(1, bias_initializer="ones"), keras.layers.BatchNormalization()]
     model = keras.Sequential([keras.Input((1,)), *layers])
-    optimizer = optimizers.create("adamw", 0.1, weight_decay=0.5)
+    optimizer = optimizers.create_optimizer("adamw", 0.1, weight_decay=0.5)
     optimizer.build(model.trainable_variables)
     before = [np.array(variable) for variable in model.trainable_variables]
     optimizer.apply([np.zeros(variable.shape, np.float32) for variable in model.trainable_variables])
@@ -62,13 +64,13 @@ def test_weight_decay_in_a_model():
 def test_clip_norm_limits_the_whole_gradient():
     """A gradient of norm 5 is scaled to norm 1 before the step."""
     np.testing.assert_allclose(
-        [1 - 0.6, 1 - 0.8], step(optimizers.create("sgd", 1.0, clip_norm=1.0), [3.0, 4.0])
+        [1 - 0.6, 1 - 0.8], step(optimizers.create_optimizer("sgd", 1.0, clip_norm=1.0), [3.0, 4.0])
     )
 
 
 def test_moving_average_of_the_weights():
     """After the steps 1 -> 0.9 -> 0.8 the average is 0.5 * 0.9 + 0.5 * 0.8."""
-    optimizer = optimizers.create("sgd", 0.1, ema_momentum=0.5)
+    optimizer = optimizers.create_optimizer("sgd", 0.1, ema_momentum=0.5)
     variable = keras.Variable(np.ones(1, np.float32), name="kernel")
     optimizer.build([variable])
     for _ in range(2):
@@ -80,4 +82,4 @@ def test_moving_average_of_the_weights():
 def test_unknown_name():
     """The message names the choices."""
     with pytest.raises(ValueError, match="adam, adamw or sgd"):
-        optimizers.create("rmsprop", 0.1)
+        optimizers.create_optimizer("rmsprop", 0.1)

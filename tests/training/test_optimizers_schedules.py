@@ -1,17 +1,17 @@
-"""`pipeline.training.schedules` against the formulas in plain Python."""
+"""`pipeline.training.optimizers` against the formulas in plain Python."""
 
 import math
 
 import pytest
 
-from pipeline.training import schedules
+from pipeline.training import optimizers
 
 COMMON = {"learning_rate": 0.1, "epochs": 10, "steps_per_epoch": 10, "decay_rate": 0.5, "decay_epochs": 2.0}
 
 
 def rate(name, step, warmup_share=0.0):
     """Return the learning rate at a step of 100."""
-    schedule = schedules.create(name, warmup_share=warmup_share, **COMMON)
+    schedule = optimizers.create_schedule(name, warmup_share=warmup_share, **COMMON)
     return schedule if isinstance(schedule, float) else float(schedule(step))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline.tuning.search import Direction, Trial, halve, ranking, rung_epochs, search, winner
-from pipeline.tuning.trials import Outcome, accepted, failed
+from pipeline.tuning.search import Direction, halve, ranking, rung_epochs, search, winner
+from pipeline.tuning.trials import Trial, TrialOutcome, accepted, failed
 
 SPACE: dict[str, dict[str, Any]] = {
     "a": {"kind": "float", "low": 0.0, "high": 1.0, "log": False},
@@ -16,19 +16,19 @@ SPACE: dict[str, dict[str, Any]] = {
 }
 
 
-def table(scores: dict[int, dict[int, float | None]], calls: list[Any]) -> Callable[..., list[Outcome]]:
+def table(scores: dict[int, dict[int, float | None]], calls: list[Any]) -> Callable[..., list[TrialOutcome]]:
     """Return a run whose outcomes are read from a table: number to epochs to score, None for a failure."""
 
-    def run(group: list[Trial], epochs: int) -> list[Outcome]:
+    def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
         calls.append((epochs, [trial.number for trial in group]))
         values = [scores[trial.number][epochs] for trial in group]
-        return [failed("broken") if value is None else Outcome(value, {}, epochs) for value in values]
+        return [failed("broken") if value is None else TrialOutcome(value, {}, epochs) for value in values]
 
     return run
 
 
 def run_search(
-    run: Callable[..., list[Outcome]], direction: Direction = "minimize", **changes: Any
+    run: Callable[..., list[TrialOutcome]], direction: Direction = "minimize", **changes: Any
 ) -> list[Trial]:
     """Search the space above with 7 trials in generations of 3."""
     known = {"baseline": {"a": 0.5, "b": [8], "c": 8}, "baseline_score": 0.5, "trials": 7, "seed": 3}
@@ -36,9 +36,9 @@ def run_search(
     return search(SPACE, run, **arguments)
 
 
-def bowl(group: list[Trial], epochs: int) -> list[Outcome]:
+def bowl(group: list[Trial], epochs: int) -> list[TrialOutcome]:
     """Score by the distance of `a` from 0.3."""
-    return [Outcome(abs(trial.sampled["a"] - 0.3) + 1 / epochs, {}, epochs) for trial in group]
+    return [TrialOutcome(abs(trial.sampled["a"] - 0.3) + 1 / epochs, {}, epochs) for trial in group]
 
 
 def test_halving_by_hand() -> None:
@@ -69,9 +69,9 @@ def test_a_trial_that_stopped_early_is_complete_and_not_run_again() -> None:
     """Early stopping ends a trial; whether it passes a rung or not, its training is over."""
     calls: list[int] = []
 
-    def run(group: list[Trial], epochs: int) -> list[Outcome]:
+    def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
         calls.append(epochs)
-        return [Outcome(0.1 * trial.number, {}, epochs, finished=True) for trial in group]
+        return [TrialOutcome(0.1 * trial.number, {}, epochs, finished=True) for trial in group]
 
     group = [Trial(1, {}), Trial(2, {})]
     halve(group, run, rungs=[1, 2], reduction=2, direction="minimize")
@@ -107,8 +107,8 @@ def test_rungs(arguments: tuple[int, int, int], expected: list[int]) -> None:
 def test_infinity_and_nan_never_win(bad: float, direction: Direction) -> None:
     """A score that is not a finite number is a failure, although minus infinity would win a study."""
 
-    def run(group: list[Trial], epochs: int) -> list[Outcome]:
-        return [accepted(Outcome(bad if trial.number == 1 else 0.7, {}, epochs)) for trial in group]
+    def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
+        return [accepted(TrialOutcome(bad if trial.number == 1 else 0.7, {}, epochs)) for trial in group]
 
     found = run_search(run, direction)
     assert found[0].state == "failed"
@@ -117,7 +117,7 @@ def test_infinity_and_nan_never_win(bad: float, direction: Direction) -> None:
 
 def test_a_metric_that_is_not_finite_fails_the_trial() -> None:
     """A healthy score beside a broken metric is not believed."""
-    outcome = accepted(Outcome(0.1, {"val_loss": float("nan")}))
+    outcome = accepted(TrialOutcome(0.1, {"val_loss": float("nan")}))
     assert (outcome.score, outcome.error) == (None, "val_loss is not a finite number")
 
 
@@ -127,8 +127,8 @@ def test_every_trial_has_an_end_in_the_study(monkeypatch: pytest.MonkeyPatch) ->
     create = optuna.create_study
     monkeypatch.setattr(optuna, "create_study", lambda **keys: studies.append(create(**keys)) or studies[-1])
 
-    def run(group: list[Trial], epochs: int) -> list[Outcome]:
-        return [failed("killed") if trial.number == 2 else Outcome(0.4, {}, epochs) for trial in group]
+    def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
+        return [failed("killed") if trial.number == 2 else TrialOutcome(0.4, {}, epochs) for trial in group]
 
     run_search(run)
     states = {trial.state for trial in studies[0].trials}
@@ -156,8 +156,8 @@ def test_no_settings_are_tried_twice() -> None:
     """A space of 3 settings beside the baseline gives 3 trials, however many were asked for."""
     space = {"b": {"kind": "choice", "values": [1, 2, 3, 4]}}
 
-    def run(group: list[Trial], epochs: int) -> list[Outcome]:
-        return [Outcome(1.0, {}, epochs) for _ in group]
+    def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
+        return [TrialOutcome(1.0, {}, epochs) for _ in group]
 
     found = search(
         space, run, baseline={"b": 2}, baseline_score=1.0, direction="minimize", trials=9, generation=2,

@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
-from pipeline.tuning.search import Trial
-from pipeline.tuning.trial_report import all_failed, baseline_row, line, trial_row, verdict
-from pipeline.tuning.trials import Outcome, Rung, failed
+from pipeline.tuning.trials import (
+    Rung,
+    Trial,
+    TrialOutcome,
+    all_failed,
+    baseline_row,
+    failed,
+    line,
+    search_summary,
+    trial_row,
+)
 
 SAMPLED = {"training.learning_rate": 0.00123456, "model.units": 32}
 BASELINE = baseline_row({"model.units": 64}, {"val_loss": 0.5, "val_accuracy": 0.8}, 30, "val_loss")
 BETTER = Trial(
-    1, SAMPLED, "complete", [(10, 0.6), (30, 0.4)], Outcome(0.4, {"val_loss": 0.4}, 30, finished=True)
+    1, SAMPLED, "complete", [(10, 0.6), (30, 0.4)], TrialOutcome(0.4, {"val_loss": 0.4}, 30, finished=True)
 )
 FAILED = Trial(2, SAMPLED, "failed", [(10, 0.7)], failed("the process was killed by SIGKILL"))
 
@@ -38,7 +46,7 @@ def test_one_line_per_rung() -> None:
     """A line names the trial, the epochs, the score or the cause, and the settings."""
     rung = Rung(3, SAMPLED, {}, 10, Path())
     settings = "training.learning_rate=0.001235, model.units=32"
-    assert line("cnn", "val_loss", rung, Outcome(0.25, {}, 8, finished=True), False) == (
+    assert line("cnn", "val_loss", rung, TrialOutcome(0.25, {}, 8, finished=True), False) == (
         f"cnn trial 3, epoch 8: val_loss 0.2500 ({settings})"
     )
     assert line("cnn", "val_loss", rung, failed("diverged"), True) == (
@@ -49,8 +57,10 @@ def test_one_line_per_rung() -> None:
 def test_the_verdict_says_who_won() -> None:
     """Both scores stand there, and how many trials ended how."""
     rows = [BASELINE, trial_row(BETTER), trial_row(FAILED)]
-    assert verdict("cnn", "val_loss", rows, 1).startswith("cnn: trial 1 is better, val_loss 0.5000 -> 0.4000")
-    assert verdict("cnn", "val_loss", rows, 0) == (
+    assert search_summary("cnn", "val_loss", rows, 1).startswith(
+        "cnn: trial 1 is better, val_loss 0.5000 -> 0.4000"
+    )
+    assert search_summary("cnn", "val_loss", rows, 0) == (
         "cnn: baseline kept, val_loss 0.5000; trials: 1 complete, 0 pruned, 1 failed"
     )
 

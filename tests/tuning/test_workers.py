@@ -13,15 +13,15 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.runtime.stage import StorageFailed
-from pipeline.tuning.trials import Outcome, Rung
+from pipeline.runtime.errors import StorageFailed
+from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
 from tests.helpers.fake_trials import open_broken, open_fake, run_search
 
 SAMPLED = {"training.learning_rate": 0.01, "model.units": 16}
 
 
-def ignore(_rung: Rung, _outcome: Outcome) -> None:
+def ignore(_rung: Rung, _outcome: TrialOutcome) -> None:
     """Hear of an outcome and do nothing."""
 
 
@@ -30,7 +30,7 @@ def rungs(folder: Path, behaviour: dict[str, str], numbers: tuple[int, ...] = (1
     return [Rung(number, SAMPLED, {"behaviour": behaviour}, 5, folder / str(number)) for number in numbers]
 
 
-def run(folder: Path, behaviour: dict[str, str], **changes: Any) -> list[Outcome]:
+def run(folder: Path, behaviour: dict[str, str], **changes: Any) -> list[TrialOutcome]:
     """Run three rungs with real processes."""
     arguments = {"num_workers": 1, "trial_limit_seconds": 20.0} | changes
     with TrialWorkers(functools.partial(open_fake, folder / "log.txt", 0.0), **arguments) as workers:

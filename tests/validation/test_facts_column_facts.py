@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.validation.column_facts import column_facts
+from pipeline.validation.facts import column_facts
 from pipeline.validation.series import series_statistics
 
 

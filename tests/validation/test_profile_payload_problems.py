@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.validation.payload_problems import channel_problems, series_problems, text_problems
+from pipeline.validation.series import channel_problems, series_problems
+from pipeline.validation.texts import text_problems
 
 ROWS, STARTS, LENGTHS = np.arange(3), np.array([0, 4, 4]), np.array([4, 0, 2])
 BYTES = np.zeros(6, np.uint8)

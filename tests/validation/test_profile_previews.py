@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.validation.exhibits import polylines, series_exhibits
+from pipeline.validation.series import polylines, series_previews
 
 
 def points(line):
@@ -41,5 +41,5 @@ def test_constant_and_unknown_series():
 
 def test_at_most_three_channels_are_drawn():
     """More would hide each other."""
-    show = series_exhibits([np.random.default_rng(0).random((20, 9))])
+    show = series_previews([np.random.default_rng(0).random((20, 9))])
     assert [channel for channel, _ in show(0).lines] == [0, 1, 2]

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.validation.exhibits import image_exhibits, series_exhibits, text_exhibits, thumbnail
+from pipeline.validation.facts import failing_csv, summary_of, validation_refusal
+from pipeline.validation.images import image_previews, thumbnail
 from pipeline.validation.report import validation_report
-from pipeline.validation.suite_file import Outcome, WrittenExpectation
-from pipeline.validation.validation_summary import failing_csv, refusal, summary_of
+from pipeline.validation.series import series_previews
+from pipeline.validation.suites import ExpectationResult, WrittenExpectation
+from pipeline.validation.texts import text_previews
 from tests.helpers.ingested import pictures
 
 
@@ -25,7 +27,7 @@ def outcome(column, *, success, failing=(), severity="critical", notes="A demand
         fix="Mend it.",
         severity=severity,
     )
-    return Outcome(written, success, 0.5, "50.00% of rows break it", list(failing))
+    return ExpectationResult(written, success, 0.5, "50.00% of rows break it", list(failing))
 
 
 def facts(labels, **columns):
@@ -58,7 +60,7 @@ def facts(labels, **columns):
 def report(table, images, outcomes, **other):
     """Return the page for these pictures."""
     return validation_report(
-        table, image_exhibits(images), outcomes, description=f"{len(images)} images", **other
+        table, image_previews(images), outcomes, description=f"{len(images)} images", **other
     )
 
 
@@ -121,7 +123,7 @@ def test_texts_are_shown_as_text_and_cut():
         ["x", "y", "z", "w"], characters=[12, 500, 2, 3], words=[1, 100, 0, 1], non_letter_share=0.1
     )
     table = table.drop(columns=["entropy_bits", "standard_deviation", "mean"]).assign(empty=[0, 0, 1, 0])
-    page = validation_report(table, text_exhibits(texts), [], description="4 texts")
+    page = validation_report(table, text_previews(texts), [], description="4 texts")
     assert "&lt;i&gt;hello&lt;/i&gt;" in page
     assert "<i>hello" not in page
     assert "word " * 32 + "\N{HORIZONTAL ELLIPSIS}" in page
@@ -149,7 +151,7 @@ def test_series_without_labels_are_drawn():
             "looks_like_id": [0, 1],
         }
     )
-    page = validation_report(table, series_exhibits(series), [], description="5 series", columns=columns)
+    page = validation_report(table, series_previews(series), [], description="5 series", columns=columns)
     assert page.count("<polyline") == 10
     assert "<h2>Classes</h2>" not in page
     assert "30, the same everywhere" in page
@@ -164,7 +166,7 @@ def test_failures_of_columns_decide_too():
     table = facts(["hat"])
     assert "Data refused" in report(table, pictures(1), [], column_outcomes=[failed])
     assert summary_of(table, [], None, [failed])["passed"] is False
-    assert "1 columns  No target is constant." in refusal([], [failed])
+    assert "1 columns  No target is constant." in validation_refusal([], [failed])
 
 
 def test_thousands_of_findings_stay_a_small_page():
@@ -213,7 +215,9 @@ def test_failing_samples_become_lines_of_csv():
 
 def test_the_refusal_names_demand_measure_sample_and_fix():
     """The message on the terminal says what failed, what was measured, where, and what to do."""
-    message = refusal([outcome("mean", success=False, failing=["id7", "id8"]), outcome("mean", success=True)])
+    message = validation_refusal(
+        [outcome("mean", success=False, failing=["id7", "id8"]), outcome("mean", success=True)]
+    )
     assert "2 samples  A demand." in message
     assert "measured: 50.00% of rows break it, first id7. Mend it." in message
     assert "reports/validate/report.html" in message

@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.runtime.strict_yaml import ParamsError
+from pipeline.runtime.errors import ParamsError
 from pipeline.validation import suites
-from pipeline.validation.suite_file import Suite, WrittenExpectation
-from pipeline.validation.suites import judge
+from pipeline.validation.suites import Suite, WrittenExpectation, validate_suite
 
 
 def written(name, *, severity="critical", lists=None, **kwargs):
@@ -33,7 +32,7 @@ BETWEEN = "expect_column_values_to_be_between"
 
 def judge_one(entry, frame):
     """Return the outcome of one expectation."""
-    (outcome,) = judge(suite(entry), frame, "sample_id")
+    (outcome,) = validate_suite(suite(entry), frame, "sample_id")
     return outcome
 
 
@@ -46,7 +45,7 @@ def test_outcomes_come_in_the_order_of_the_suite():
         written(BETWEEN, column="nowhere", min_value=2),
         written("expect_column_mean_to_be_between", column="x", max_value=5),
     ]
-    outcomes = judge(suite(*entries), table(x=[1, 2, 3]), "sample_id")
+    outcomes = validate_suite(suite(*entries), table(x=[1, 2, 3]), "sample_id")
     assert entries == [outcome.written for outcome in outcomes]
     assert [outcome.success for outcome in outcomes] == [True, True, False, False, True]
 
@@ -116,7 +115,7 @@ def test_a_warning_does_not_refuse():
 def test_what_great_expectations_would_drop_is_refused(entry, named):
     """A misspelt type, argument or severity is refused before anything runs, not dropped silently."""
     with pytest.raises(ParamsError) as error:
-        judge(suite(written(ROWS, value=2), entry), table(x=[1, 2]), "sample_id")
+        validate_suite(suite(written(ROWS, value=2), entry), table(x=[1, 2]), "sample_id")
     (problem,) = error.value.problems
     assert named in problem
     assert "expectation 2" in problem
@@ -125,26 +124,26 @@ def test_what_great_expectations_would_drop_is_refused(entry, named):
 def test_all_unknown_expectations_are_reported_at_once():
     """Two mistakes are two messages of one run."""
     with pytest.raises(ParamsError) as error:
-        judge(suite(written("expect_a"), written("expect_b")), table(x=[1]), "sample_id")
+        validate_suite(suite(written("expect_a"), written("expect_b")), table(x=[1]), "sample_id")
     assert len(error.value.problems) == 2
 
 
 def test_an_empty_suite_is_refused():
     """An empty suite would succeed on any data."""
     with pytest.raises(ParamsError, match="empty"):
-        judge(suite(), table(x=[1]), "sample_id")
+        validate_suite(suite(), table(x=[1]), "sample_id")
 
 
 def test_an_empty_table_is_refused():
     """Every condition holds on no row at all; that is not a pass."""
     with pytest.raises(ValueError, match="nothing to judge"):
-        judge(suite(written(NOT_NULL, column="x")), table(x=[1]).iloc[:0], "sample_id")
+        validate_suite(suite(written(NOT_NULL, column="x")), table(x=[1]).iloc[:0], "sample_id")
 
 
 def test_an_all_nan_column_fails_by_its_demand_for_values():
     """A range holds on a column of nothing but NaN; the demand for values beside it does not."""
     entries = [written(NOT_NULL, column="x"), written(BETWEEN, column="x", min_value=2)]
-    outcomes = judge(suite(*entries), table(x=[np.nan] * 3), "sample_id")
+    outcomes = validate_suite(suite(*entries), table(x=[np.nan] * 3), "sample_id")
     assert [outcome.success for outcome in outcomes] == [False, True]
     assert outcomes[0].failing == ["a", "b", "c"]
 
@@ -172,7 +171,9 @@ def test_missing_results_are_noticed(monkeypatch):
     monkeypatch.setattr(suites.gx, "ExpectationSuite", lambda name, expectations: _Short(name, expectations))
     assert len(build(suite(written(ROWS, value=1), written(NOT_NULL, column="x")))) == 2
     with pytest.raises(ValueError, match="did not run every expectation"):
-        judge(suite(written(ROWS, value=1), written(NOT_NULL, column="x")), table(x=[1]), "sample_id")
+        validate_suite(
+            suite(written(ROWS, value=1), written(NOT_NULL, column="x")), table(x=[1]), "sample_id"
+        )
 
 
 class _Short(suites.gx.ExpectationSuite):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.strict_yaml import ParamsError
-from pipeline.validation import suite_file
-from pipeline.validation.suite_file import read_suite, read_suites
+from pipeline.runtime.errors import ParamsError
+from pipeline.validation import suites
+from pipeline.validation.suites import read_suite, read_suites
 
-SUITES = Path(suite_file.__file__).parents[1] / "suites"
+SUITES = Path(suites.__file__).parent / "suites"
 PAYLOADS = ("image_samples", "text_samples", "series_samples")
 CLASS_BOUNDS = ("min_samples_per_class", "max_class_ratio", "max_label_conflicts")
 ROW_COUNT = {

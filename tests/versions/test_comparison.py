@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.commands.reproduce import exit_code, in_words
+from pipeline.commands.reproduce import comparison_words, exit_code
 from pipeline.runtime.strict_yaml import read_yaml
-from pipeline.versions.comparison import compare, first_difference, in_order
+from pipeline.versions.comparison import compare, first_difference, stages_in_order
 from tests.helpers.rebuilt_project import origin, stages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,14 +29,14 @@ def changed(*edits):
 def test_stages_come_in_the_order_of_the_graph():
     """In this project's own dvc.lock no stage comes before one whose output it reads."""
     recorded = read_yaml(ROOT / "dvc.lock")["stages"]
-    order = in_order(recorded)
+    order = stages_in_order(recorded)
     assert sorted(order) == sorted(recorded)
     made = {out["path"]: name for name, stage in recorded.items() for out in stage.get("outs", [])}
     for name in order:
         for dep in recorded[name]["deps"]:
             if dep["path"] in made:
                 assert order.index(made[dep["path"]]) < order.index(name)
-    assert ["fetch", "train@cnn", "evaluate"] == in_order(stages())
+    assert ["fetch", "train@cnn", "evaluate"] == stages_in_order(stages())
 
 
 def test_equal_stages_have_no_difference_and_extra_ones_do_not_count():
@@ -136,7 +136,7 @@ def test_equal_bytes_are_bit_identical(models, tmp_path):
         answer["compared"],
         exit_code(answer),
     )
-    assert "All 3 stages gave the recorded outputs." in in_words(answer)
+    assert "All 3 stages gave the recorded outputs." in comparison_words(answer)
     assert json.dumps(answer)
 
 
@@ -152,7 +152,7 @@ def test_a_small_difference_is_within_tolerance(models, tmp_path):
     assert ("equal within tolerance", 0) == (answer["answer"], exit_code(answer))
     assert answer["differences"]["weights"] == pytest.approx(0.001, abs=1e-6)
     assert 0 < answer["differences"]["predictions"] < 1e-3
-    assert "From stage train@cnn on" in in_words(answer)
+    assert "From stage train@cnn on" in comparison_words(answer)
 
 
 def test_a_large_difference_differs(models, tmp_path):

@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
+from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import content_key
 from pipeline.runtime.repository import commit_exists
-from pipeline.runtime.stage import InputMissing
-from pipeline.versions import version_origin
-from pipeline.versions.version_origin import read_origin
+from pipeline.versions import comparison
+from pipeline.versions.comparison import read_origin
 from tests.helpers.rebuilt_project import git, repository, stages, version, write
 
 
@@ -17,7 +17,7 @@ def commit(tmp_path, monkeypatch):
     root = tmp_path / "project"
     made = repository(root)
     monkeypatch.chdir(root)
-    monkeypatch.setattr(version_origin, "fetch_model", lambda _store, _version, folder: folder)
+    monkeypatch.setattr(comparison, "fetch_model", lambda _store, _version, folder: folder)
     return made
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pipeline.runtime.stage import InputMissing, WronglyCalled
+from pipeline.runtime.errors import InputMissing, WronglyCalled
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite
 from pipeline.versions import lineage

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.fetching.source import stored_tar
-from pipeline.provenance.installed import differing_packages
+from pipeline.provenance.origin import differing_packages
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, ServiceDown, UserError
 from pipeline.runtime.processes import Answer
-from pipeline.runtime.stage import DataRefused, ServiceDown, UserError
-from pipeline.versions import rebuild_data, reproduce
-from pipeline.versions.rebuild_data import restore_data
-from pipeline.versions.reproduce import environment, run_pipeline, worktree
+from pipeline.versions import reproduce
+from pipeline.versions import reproduce as versions_reproduce
+from pipeline.versions.reproduce import environment, restore_data, run_pipeline, worktree
 from tests.helpers.rebuilt_project import git, md5, origin, repository, source, write
 
 RAW = b"raw"
@@ -86,7 +86,7 @@ def test_other_data_at_its_location_names_the_stage(made, tmp_path, monkeypatch)
     tree = tmp_path / "tree"
     write(tree, {"data/source.json": paths.SOURCE_JSON.read_text()})
     found = SimpleNamespace(source=SimpleNamespace(sha256="f" * 64, files=2))
-    monkeypatch.setattr(rebuild_data, "gather", lambda *_a, **_k: found)
+    monkeypatch.setattr(versions_reproduce, "take_snapshot", lambda *_a, **_k: found)
     with pytest.raises(DataRefused, match=rf"differs from stage fetch on.*{SHA256}.*ffff") as refused:
         restore_data(made, tree, 1000, CONSOLE)
     assert refused.value.exit_code == 65
@@ -117,7 +117,7 @@ def read_again(monkeypatch, sha256):
         stored_tar(sha256).write_bytes(RAW)
         return SimpleNamespace(source=SimpleNamespace(sha256=sha256, files=2))
 
-    monkeypatch.setattr(rebuild_data, "gather", gather)
+    monkeypatch.setattr(versions_reproduce, "take_snapshot", gather)
 
 
 @pytest.mark.parametrize("committed", [RELATIVE, ""], ids=["remote at the commit", "remote added since"])

@@ -11,12 +11,12 @@ from pipeline import cli
 from pipeline.commands import reproduce
 from pipeline.fetching.source import stored_tar
 from pipeline.params import load
-from pipeline.provenance.installed import differing_packages
+from pipeline.provenance.origin import differing_packages
 from pipeline.runtime import paths
-from pipeline.tracking import existing_store
-from pipeline.versions import lineage, version_origin
-from pipeline.versions import quick_check as versions_quick_check
-from pipeline.versions.quick_check import quick_check
+from pipeline.tracking import store as tracking_store
+from pipeline.versions import comparison, lineage
+from pipeline.versions import reproduce as versions_reproduce
+from pipeline.versions.reproduce import quick_check
 from tests.helpers.rebuilt_project import git, origin, repository, source, write
 
 SHA256 = hashlib.sha256(b"raw").hexdigest()
@@ -28,7 +28,7 @@ def made(tmp_path, monkeypatch):
     root = tmp_path / "project"
     commit = repository(root, source({"path": str(tmp_path / "gone")}, SHA256, "image_folder"))
     monkeypatch.chdir(root)
-    monkeypatch.setattr(versions_quick_check, "differing_packages", lambda _lock: [])
+    monkeypatch.setattr(versions_reproduce, "differing_packages", lambda _lock: [])
     stored_tar(SHA256).parent.mkdir(parents=True)
     stored_tar(SHA256).write_bytes(b"raw")
     return origin(root, commit)
@@ -51,9 +51,9 @@ def test_all_hashes_equal_is_no_finding(made, capsys):
 def test_the_command_answers_with_its_exit_code(made, monkeypatch, capsys, raw, code):
     """`millrace reproduce digits/3 --quick` says which version and commit it looked at, and leaves no worktree."""
     store, version = SimpleNamespace(uri="sqlite:///mlflow.db"), SimpleNamespace(number=3)
-    monkeypatch.setattr(existing_store, "open_existing_store", lambda _root: store)
+    monkeypatch.setattr(tracking_store, "open_existing_store", lambda _root: store)
     monkeypatch.setattr(lineage, "named_version", lambda _store, _text, own: (own, version))
-    monkeypatch.setattr(version_origin, "read_origin", lambda *_arguments: made)
+    monkeypatch.setattr(comparison, "read_origin", lambda *_arguments: made)
     params = SimpleNamespace(register=SimpleNamespace(model_name="digits"))
     monkeypatch.setattr(load, "load_params", lambda: params)
     stored_tar(SHA256).write_bytes(raw)
@@ -123,7 +123,7 @@ def test_what_is_known_to_differ_says_more_than_what_is_missing(made):
 def test_other_packages_are_found(made, monkeypatch):
     """Exit code 3, and that a rebuild would install the locked ones."""
     monkeypatch.setattr(
-        versions_quick_check, "differing_packages", lambda _lock: ["numpy: 2 locked, 1 installed"]
+        versions_reproduce, "differing_packages", lambda _lock: ["numpy: 2 locked, 1 installed"]
     )
     environment = quick_check(made)[-1]
     assert ("environment", 3) == environment[:2]
@@ -138,10 +138,10 @@ def test_a_version_without_a_lock_cannot_be_compared(made):
 @pytest.mark.parametrize("lock", [None, b"# nothing\n"])
 def test_a_commit_that_locks_no_package_is_no_pass(made, monkeypatch, lock):
     """Nothing to compare with is exit code 66, not a word that the locked ones are installed."""
-    monkeypatch.setattr(versions_quick_check, "differing_packages", differing_packages)
-    real = versions_quick_check.file_at
+    monkeypatch.setattr(versions_reproduce, "differing_packages", differing_packages)
+    real = versions_reproduce.file_at
     monkeypatch.setattr(
-        versions_quick_check,
+        versions_reproduce,
         "file_at",
         lambda commit, path: lock if path == "requirements.lock" else real(commit, path),
     )

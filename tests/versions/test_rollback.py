@@ -5,10 +5,12 @@ import shutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.runtime.stage import InputMissing, NotPermitted, StorageFailed, WronglyCalled
-from pipeline.tracking import champions, registry, revocation
+from pipeline.runtime.errors import InputMissing, NotPermitted, StorageFailed, WronglyCalled
+from pipeline.tracking import champions, registry
+from pipeline.tracking import registry as tracking_registry
 from pipeline.tracking.store import create_sqlite
-from pipeline.versions import audit, rollback
+from pipeline.versions import rollback
+from pipeline.versions import rollback as versions_rollback
 from tests.helpers.registered import decision, make_champion, register, sha, store_in
 
 pytestmark = pytest.mark.timeout(240)
@@ -66,10 +68,10 @@ def test_rollback_goes_to_the_champion_before_and_revokes_the_present_one(store)
     assert (2, 3) == (done.champion, done.revoked)
     assert {"champion": 2, "previous": 3} == shown(store)
     bad = registry.version_numbered(store, "digits", 3)
-    revoked = revocation.revocation(store, "digits", bad.model_sha256)
+    revoked = tracking_registry.revocation(store, "digits", bad.model_sha256)
     assert ("drifts on Mondays", bad.model_sha256) == (revoked["reason"], revoked["model_sha256"])
-    assert revocation.REVOKED in bad.tags
-    notes = audit.read_audit()
+    assert tracking_registry.REVOKED in bad.tags
+    notes = versions_rollback.read_audit()
     assert ["rollback begun", "rollback done"] == [note["what"] for note in notes]
     assert (3, 2, "drifts on Mondays") == (notes[1]["from"], notes[1]["to"], notes[1]["reason"])
     assert "drifts on Mondays" in champions.champions(store, "digits")[-1].reason
@@ -104,8 +106,8 @@ def test_version_that_never_was_champion_is_no_way_back(store, ready, monkeypatc
     with pytest.raises(NotPermitted, match=rf"never champion.*: 1, 2\. Received: --to {refused.number}\."):
         rollback.roll_back(store, "digits", to=refused.number, reason="by mistake")
     assert 3 == shown(store)["champion"]
-    assert [] == audit.read_audit()
-    assert revocation.REVOKED not in registry.version_numbered(store, "digits", 3).tags
+    assert [] == versions_rollback.read_audit()
+    assert tracking_registry.REVOKED not in registry.version_numbered(store, "digits", 3).tags
 
 
 def test_version_that_does_not_work_moves_nothing(store, monkeypatch):
@@ -118,21 +120,21 @@ def test_version_that_does_not_work_moves_nothing(store, monkeypatch):
     with pytest.raises(StorageFailed, match=r"Nothing was moved.*millrace verify"):
         rollback.roll_back(store, "digits", to=None, reason="bad")
     assert 3 == shown(store)["champion"]
-    assert [] == audit.read_audit()
-    assert revocation.REVOKED not in registry.version_numbered(store, "digits", 3).tags
+    assert [] == versions_rollback.read_audit()
+    assert tracking_registry.REVOKED not in registry.version_numbered(store, "digits", 3).tags
 
 
 @pytest.mark.parametrize("name", ["data/model.keras", "millrace/dvc.lock"])
 def test_version_with_changed_files_moves_nothing(store, ready, monkeypatch, name):
     """A byte changed in the artifact store, of the model or of its papers, is found before anything moves."""
-    original = registry.download
+    original = registry.download_files
 
     def damaged(store, model_id, folder):
         arrived = original(store, model_id, folder)
         (arrived / name).write_bytes(b"x" + (arrived / name).read_bytes()[1:])
         return arrived
 
-    monkeypatch.setattr(registry, "download", damaged)
+    monkeypatch.setattr(registry, "download_files", damaged)
     with pytest.raises(StorageFailed, match=f"{name} differ"):
         rollback.roll_back(store, "digits", to=None, reason="bad")
     assert 3 == shown(store)["champion"]
@@ -172,7 +174,7 @@ def test_killed_rollback_is_finished_by_the_same_command(store, monkeypatch, own
         else:
             assert len(calls) < call  # that step happens only once
     assert {"champion": 2, "previous": 3} == shown(store)
-    assert "rollback done" == audit.read_audit()[-1]["what"]
+    assert "rollback done" == versions_rollback.read_audit()[-1]["what"]
     assert [1, 2, 3, 2] == [item.version for item in champions.champions(store, "digits")]
 
 
@@ -198,7 +200,7 @@ def test_another_rollback_finishes_the_note_and_does_what_it_was_asked(store, mo
     assert {"champion": 1, "previous": 2} == shown(store)
     expected = [(rollback.BEGUN, 3, 2, "bad"), (rollback.DONE, 3, 2, "bad")]
     expected += [(rollback.BEGUN, 2, 1, reason), (rollback.DONE, 2, 1, reason)]
-    notes = audit.read_audit()
+    notes = versions_rollback.read_audit()
     assert expected == [(note["what"], note["from"], note["to"], note["reason"]) for note in notes]
 
 
@@ -236,15 +238,15 @@ def test_revoked_content_is_known_under_another_number_and_after_its_version_is_
     rollback.roll_back(store, "digits", to=None, reason="bad")
     bad = registry.version_numbered(store, "digits", 3)
     store.client.delete_model_version("digits", "3")
-    assert "bad" == revocation.revocation(store, "digits", bad.model_sha256)["reason"]
-    assert revocation.revocation(store, "digits", "0" * 64) is None
+    assert "bad" == tracking_registry.revocation(store, "digits", bad.model_sha256)["reason"]
+    assert tracking_registry.revocation(store, "digits", "0" * 64) is None
 
 
 def test_torn_line_of_the_note_loses_no_other(tmp_path):
     """A power cut in the middle of a line: the next line stands alone, and the torn one is left out."""
     path = tmp_path / "audit.jsonl"
-    audit.append_audit({"what": "one"}, path)
+    versions_rollback.append_audit({"what": "one"}, path)
     with path.open("a") as file:
         file.write('{"what": "tw')
-    audit.append_audit({"what": "three"}, path)
-    assert ["one", "three"] == [entry["what"] for entry in audit.read_audit(path)]
+    versions_rollback.append_audit({"what": "three"}, path)
+    assert ["one", "three"] == [entry["what"] for entry in versions_rollback.read_audit(path)]

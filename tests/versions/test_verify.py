@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import file_digest, path_digest
-from pipeline.runtime.stage import StorageFailed
 from pipeline.tracking import registry
-from pipeline.versions import registry_problems
 from pipeline.versions import verify as versions_verify
 from tests.helpers.registered import make_champion, register, store_in
 
@@ -184,7 +183,7 @@ def test_registered_files_are_downloaded_and_hashed(tmp_path, monkeypatch):
     store = store_in(tmp_path)
 
     def found():
-        return list(registry_problems.registry_problems(store, "digits"))
+        return list(versions_verify.registry_problems(store, "digits"))
 
     assert [
         "digits: could not check: the registry has no version of it. Run `dvc repro register`."

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.retraining.children import Children
-from pipeline.retraining.settings import load_settings
-from pipeline.retraining.work import Wishes, judge_drift
+from pipeline.retraining.retrain import Wishes, judge_drift
+from pipeline.retraining.triggers import load_settings
 from pipeline.runtime import repository
-from pipeline.runtime.stage import ServiceDown
+from pipeline.runtime.errors import ServiceDown
 from pipeline.runtime.strict_yaml import read_yaml
 from tests.runtime.test_stage import BODY
 
@@ -65,7 +65,7 @@ def millrace_stage(project, body):
 @pytest.fixture
 def inputs(project):
     """The project with files where stage `split` reads some."""
-    from pipeline.runtime.stage_inputs import declared_inputs
+    from pipeline.runtime.stage import declared_inputs
 
     for path in map(Path, declared_inputs("split").dependencies):
         if not path.exists():

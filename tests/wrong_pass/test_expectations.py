@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.runtime.strict_yaml import ParamsError
-from pipeline.validation.suite_file import Suite, WrittenExpectation, read_suite
-from pipeline.validation.suites import judge
+from pipeline.runtime.errors import ParamsError
+from pipeline.validation.suites import Suite, WrittenExpectation, read_suite, validate_suite
 from tests.helpers.synthetic_project import write_json
 
 
@@ -25,7 +24,7 @@ def plain_success(frame, *expectations):
 def judged(frame, *written):
     """Return the outcomes of Millrace's judging."""
     entries = [WrittenExpectation(notes="", severity="critical", lists=None, **entry) for entry in written]
-    return judge(Suite(name="suite", comment=[], expectations=entries), frame, "sample_id")
+    return validate_suite(Suite(name="suite", comment=[], expectations=entries), frame, "sample_id")
 
 
 TABLE = pd.DataFrame({"sample_id": ["a", "b"], "x": [1.0, 99.0]})

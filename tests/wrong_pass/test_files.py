@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.fetching.archives import unpack
 from pipeline.fetching.download import Limits, download
 from pipeline.ingest.images import decode
-from pipeline.runtime.stage import DataRefused, NotPermitted
+from pipeline.runtime.errors import DataRefused, NotPermitted
 from pipeline.sources import text_table
 from tests.helpers.read_source import read_source
 

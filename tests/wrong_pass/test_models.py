@@ -6,14 +6,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.evaluation.rows import JudgedRows
+from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inference import backend, prediction
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.metrics import classification
-from pipeline.runtime.stage import NotPermitted, StorageFailed
-from pipeline.training import checkpoint, fit
+from pipeline.runtime.errors import NotPermitted, StorageFailed
+from pipeline.training import fit
+from pipeline.training import fit as training_fit
 from pipeline.training.batches import BatchedData
-from pipeline.training.between_epochs import TrainingDiverged
+from pipeline.training.fit import TrainingDiverged
 from tests.helpers import training_runs
 
 backend.prepare_tensorflow(2, 7)
@@ -147,11 +148,11 @@ def test_a_torn_checkpoint(tmp_path):
     Plain: `BackupAndRestore` finds a file it cannot read and the training cannot go on.
     Millrace: a checkpoint carries its digest; a torn one is known as such and the training starts from what is whole.
     """
-    checkpoint.save(tmp_path / "state", {"model": [np.ones(3, np.float32)]}, {"epoch": 1})
+    training_fit.save_checkpoint(tmp_path / "state", {"model": [np.ones(3, np.float32)]}, {"epoch": 1})
     whole = (tmp_path / "state").read_bytes()
     (tmp_path / "state").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(checkpoint.DamagedCheckpoint):
-        checkpoint.load(tmp_path / "state")
+    with pytest.raises(training_fit.DamagedCheckpoint):
+        training_fit.load(tmp_path / "state")
 
 
 def test_code_in_a_model_file(tmp_path):
@@ -184,10 +185,10 @@ def test_a_class_that_one_split_lacks(tmp_path):
         for split in ("train", "test")
     }
     assert numbered["train"].index("b") != numbered["test"].index("b")
-    rows = JudgedRows(("x", "y"), np.arange(2), ("b", "c"))
+    rows = EvaluationRows(("x", "y"), np.arange(2), ("b", "c"))
     assert rows.class_indices(("a", "b", "c")).tolist() == [1, 2]
     with pytest.raises(ValueError, match="classes the model does not know"):
-        JudgedRows(("x",), np.arange(1), ("d",)).class_indices(("a", "b", "c"))
+        EvaluationRows(("x",), np.arange(1), ("d",)).class_indices(("a", "b", "c"))
 
 
 def test_members_are_looked_at(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.inference import backend
-from pipeline.runtime.stage import Busy, DataRefused, StorageFailed, exit_codes
+from pipeline.runtime.errors import Busy, DataRefused, StorageFailed
+from pipeline.runtime.stage import exit_codes
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite, open_store
 

@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from pipeline.tuning.search import Trial, search
-from pipeline.tuning.trials import Outcome, accepted
+from pipeline.tuning.search import search
+from pipeline.tuning.trials import Trial, TrialOutcome, accepted
 
 SPACE = {"x": {"kind": "float", "low": 0.0, "high": 1.0, "log": False}}
 
@@ -22,8 +22,8 @@ def test_an_infinite_objective(direction):
     study.optimize(lambda trial: overflown if trial.number == 1 else 0.5, n_trials=3)
     assert study.best_trial.number == 1
 
-    def run(group: list[Trial], epochs: int) -> list[Outcome]:
-        return [accepted(Outcome(overflown, {}, epochs)) for _ in group]
+    def run(group: list[Trial], epochs: int) -> list[TrialOutcome]:
+        return [accepted(TrialOutcome(overflown, {}, epochs)) for _ in group]
 
     trials = search(
         SPACE,

@@ -7,12 +7,9 @@ target. Forecasting: one per step ahead and target. Numbers are in units of the 
 import keras
 from keras import layers
 
-from pipeline.models.layers.blocks import dense_block
-from pipeline.models.layers.blocks import l2_penalty
-from pipeline.models.layers.inputs import Start
-from pipeline.models.layers.inputs import selected_channels
-from pipeline.models.layers.inputs import side_features
 from pipeline.inputs.specs import OutputSpec
+from pipeline.models.layers.blocks import dense_block, l2_penalty
+from pipeline.models.layers.inputs import Start, selected_channels, side_features
 
 
 def num_outputs(spec: OutputSpec) -> int:

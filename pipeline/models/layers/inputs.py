@@ -10,10 +10,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from pipeline.models.layers.blocks import l2_penalty
-from pipeline.models.layers.blocks import only_present
-from pipeline.inputs.specs import PAD
-from pipeline.inputs.specs import InputSpec
+from pipeline.inputs.specs import PAD, InputSpec
+from pipeline.models.layers.blocks import l2_penalty, only_present
 
 CATEGORY_UNITS = 8
 """Width of an embedded category: enough for some tens of values, few enough not to learn rare ones by heart."""
@@ -43,7 +41,7 @@ class Start:
         return self.inputs["inputs"] if len(self.inputs) == 1 else self.inputs
 
 
-def declared_inputs(spec: InputSpec) -> dict[str, keras.KerasTensor]:
+def input_layers(spec: InputSpec) -> dict[str, keras.KerasTensor]:
     """Return every input that a model for `spec` has, by its name."""
     dtype = {"image": "uint8", "tokens": "int32", "bag": "int32"}.get(spec.kind, "float32")
     inputs = {"inputs": keras.Input(spec.shape, dtype=dtype, name="inputs")}
@@ -75,7 +73,7 @@ def begin(
             f"This family takes another kind of input. Expected {' or '.join(kinds)}. Received: kind={spec.kind}. "
             "Build the spec with `pipeline.inputs.specs.input_spec` for the family at hand."
         )
-    inputs = declared_inputs(spec)
+    inputs = input_layers(spec)
     main = inputs["inputs"]
     if spec.kind == "image":
         pixels = layers.Rescaling(1 / 255, name="rescaling")(main)
@@ -90,7 +88,7 @@ def begin(
 
 def untouched(spec: InputSpec) -> Start:
     """Return a beginning whose `hidden` is the main input as it comes; for models that begin with another model."""
-    inputs = declared_inputs(spec)
+    inputs = input_layers(spec)
     return Start(spec, inputs, inputs["inputs"])
 
 

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from pipeline.models.layers.blocks import l2_penalty
-from pipeline.models.layers.blocks import mean_over_steps
-from pipeline.models.layers.blocks import only_present
-from pipeline.models.layers.blocks import step_mask
+from pipeline.models.layers.blocks import l2_penalty, mean_over_steps, only_present, step_mask
 from pipeline.models.layers.inputs import Start
 
 CELLS = {"simple": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pipeline.retraining import notify
+from pipeline.retraining import journal
 
 ENTRY = {"run": "20260301", "stops": 0, "outcome": "promoted", "version": "4"}
 
@@ -15,7 +15,7 @@ ENTRY = {"run": "20260301", "stops": 0, "outcome": "promoted", "version": "4"}
 @pytest.fixture
 def outbox(tmp_path):
     """An outbox with one notification."""
-    notify.put(ENTRY, tmp_path / "outbox")
+    journal.put(ENTRY, tmp_path / "outbox")
     return tmp_path / "outbox"
 
 
@@ -56,14 +56,14 @@ def writer(path):
 
 def test_a_command_gets_the_decision_on_standard_input(outbox, tmp_path):
     """Once: afterwards the outbox is empty."""
-    assert notify.deliver(writer(tmp_path / "got"), None, 20, outbox=outbox) == 1
+    assert journal.deliver(writer(tmp_path / "got"), None, 20, outbox=outbox) == 1
     assert json.loads((tmp_path / "got").read_text()) == ENTRY
-    assert notify.deliver(writer(tmp_path / "got"), None, 20, outbox=outbox) == 0
+    assert journal.deliver(writer(tmp_path / "got"), None, 20, outbox=outbox) == 0
 
 
 def test_a_webhook_gets_the_decision_as_json(outbox, receiver):
     """As one POST."""
-    assert notify.deliver(None, url_of(receiver), 5, outbox=outbox) == 1
+    assert journal.deliver(None, url_of(receiver), 5, outbox=outbox) == 1
     assert receiver.taken == [("application/json", ENTRY)]
 
 
@@ -71,11 +71,11 @@ def test_what_is_declined_is_sent_again(outbox, receiver):
     """With the next retrain, the oldest first."""
     receiver.status = 503
     said = []
-    assert notify.deliver(None, url_of(receiver), 5, report=said.append, outbox=outbox) == 0
+    assert journal.deliver(None, url_of(receiver), 5, report=said.append, outbox=outbox) == 0
     assert "503" in said[0]
-    notify.put(ENTRY | {"run": "20260302"}, outbox)
+    journal.put(ENTRY | {"run": "20260302"}, outbox)
     receiver.status = 200
-    assert notify.deliver(None, url_of(receiver), 5, outbox=outbox) == 2
+    assert journal.deliver(None, url_of(receiver), 5, outbox=outbox) == 2
     assert [entry["run"] for _, entry in receiver.taken[1:]] == ["20260301", "20260302"]
 
 
@@ -90,7 +90,7 @@ def test_what_is_declined_is_sent_again(outbox, receiver):
 def test_a_command_that_fails_or_hangs_costs_nothing(outbox, command):
     """It is reported, and the notification stays."""
     said = []
-    assert notify.deliver(command, None, 1.0, report=said.append, outbox=outbox) == 0
+    assert journal.deliver(command, None, 1.0, report=said.append, outbox=outbox) == 0
     assert "sent again" in said[0]
     assert len(list(outbox.glob("*.json"))) == 1
 
@@ -98,13 +98,13 @@ def test_a_command_that_fails_or_hangs_costs_nothing(outbox, command):
 def test_an_unreachable_webhook_costs_nothing(outbox):
     """Nobody listens on port 9 of this machine."""
     said = []
-    assert notify.deliver(None, "http://127.0.0.1:9/", 1.0, report=said.append, outbox=outbox) == 0
+    assert journal.deliver(None, "http://127.0.0.1:9/", 1.0, report=said.append, outbox=outbox) == 0
     assert said
 
 
 def test_a_secret_address_comes_from_the_environment(monkeypatch):
     """It wins over the file in git."""
     monkeypatch.setenv("MILLRACE_NOTIFY_URL", "http://secret")
-    assert notify.url_of("http://public") == "http://secret"
+    assert journal.url_of("http://public") == "http://secret"
     monkeypatch.delenv("MILLRACE_NOTIFY_URL")
-    assert notify.url_of("http://public") == "http://public"
+    assert journal.url_of("http://public") == "http://public"

@@ -1,0 +1,91 @@
+"""What can go wrong, in words that say the fix, each kind with its exit code (docs/guides/exit-codes.md)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+Place = tuple[str, ...]
+
+
+class ParamsError(ValueError):
+    """The parameters cannot be used.
+
+    Attributes:
+        problems: One complete message per problem.
+        places: Where the problems are, keys from the outside in, as far as they belong to a key.
+    """
+
+    def __init__(self, problems: list[str], places: Sequence[Place] = ()) -> None:
+        self.problems = problems
+        self.places = list(places)
+        super().__init__("\n".join(problems))
+
+
+class UserError(Exception):
+    """A problem that the user can mend; the message says how."""
+
+    exit_code = 70
+    meaning = "internal error"
+
+
+class WronglyCalled(UserError):
+    """The options of a command do not fit together."""
+
+    exit_code = 64
+    meaning = "wrongly called"
+
+
+class GateRefused(UserError):
+    """All went well, and the new model is not the champion."""
+
+    exit_code = 3
+    meaning = "the gate refused"
+
+
+class DataRefused(UserError):
+    """The data is not fit for training."""
+
+    exit_code = 65
+    meaning = "data refused"
+
+
+class InputMissing(UserError):
+    """A file that an earlier step makes is not there."""
+
+    exit_code = 66
+    meaning = "input missing"
+
+
+class ServiceDown(UserError):
+    """A server did not answer."""
+
+    exit_code = 69
+    meaning = "service down"
+
+
+class StorageFailed(UserError):
+    """Reading or writing failed, or stored bytes are damaged."""
+
+    exit_code = 74
+    meaning = "input/output error"
+
+
+class Busy(UserError):
+    """Somebody else is at it; the same command works later."""
+
+    exit_code = 75
+    meaning = "busy, try again"
+
+
+class NotPermitted(UserError):
+    """Refused for safety, or by the file system."""
+
+    exit_code = 77
+    meaning = "not permitted"
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
