@@ -1,9 +1,9 @@
 """Golden predictions: what a model answers to a few inputs that travel with it, and the check that it still does.
 
-`python -m pipeline.evaluation.golden DIR` loads a packed model as a stranger would and compares its answers. A
-process of its own, so that nothing the training process knew (custom objects, cached graphs, a warm backend) can make
-a model work that works nowhere else. It reads `DIR/data/model.keras` and, in `DIR/millrace`, `golden.npz` (arrays by the names of the
-model's inputs, and `predictions`), `settings.json` and `state.json`.
+`python -m pipeline.evaluation.golden DIR` loads a packed model as a stranger would and compares its answers.
+A process of its own, so that nothing the training process knew (custom objects, cached graphs, a warm backend) can
+make a model work that works nowhere else. It reads `DIR/data/model.keras` and, in `DIR/millrace`, `golden.npz` (arrays
+by the names of the model's inputs, and `predictions`), `settings.json` and `state.json`.
 """
 
 import io

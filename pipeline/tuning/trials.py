@@ -13,7 +13,6 @@ from pipeline.inference import backend
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime.files import content_key, write_json
 from pipeline.training.candidate import validation_metrics
-from pipeline.tuning.workers import RunRung
 
 FILES = "files"
 
@@ -77,6 +76,7 @@ def accepted(outcome: TrialOutcome) -> TrialOutcome:
     return failed(f"{names} is not a finite number", outcome.seconds)
 
 
+RunRung = Callable[[Rung], TrialOutcome]
 OnOutcome = Callable[[Rung, TrialOutcome], None]
 RunRungs = Callable[[Sequence[Rung], OnOutcome], list[TrialOutcome]]
 """Runs rungs side by side and reports each outcome as soon as it is there; returns them in the order of the

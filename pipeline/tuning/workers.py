@@ -21,9 +21,8 @@ from typing import Self
 
 from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.processes import die_with_parent
-from pipeline.tuning.trials import OnOutcome, Rung, TrialOutcome, accepted, failed, seconds_used
+from pipeline.tuning.trials import OnOutcome, Rung, RunRung, TrialOutcome, accepted, failed, seconds_used
 
-RunRung = Callable[[Rung], TrialOutcome]
 Opener = Callable[[], RunRung]
 """Called once in a worker (imports, data); gives the function that runs one rung. Must be picklable."""
 

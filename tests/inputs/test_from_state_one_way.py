@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from pipeline.combinations import COMBINATIONS, NEED_HISTORY
 from rich.progress import Progress
 
 from pipeline.evaluation.rows import load_rows
@@ -12,6 +11,7 @@ from pipeline.inputs.arrays import named, take
 from pipeline.inputs.from_state import rebuilt_inputs
 from pipeline.inputs.specs import input_spec
 from pipeline.inputs.train_data import load_split_rows, load_train_data
+from pipeline.params.families import COMBINATIONS, FAMILIES
 from pipeline.runtime import paths
 from pipeline.serving.record import Transform
 from pipeline.stages.features import features
@@ -41,7 +41,7 @@ def rows_of_the_table():
     """Return each row with each kind of side features, and windows without history where a family can do without."""
     modes = ("one_hot", "embedded", None)
     cases = [(row, mode, 3) for row in COMBINATIONS for mode in modes]
-    able = [row for row in COMBINATIONS if row.windowed and row.family not in NEED_HISTORY]
+    able = [row for row in COMBINATIONS if row.windowed and not FAMILIES[row.family].needs_history]
     return cases + [(row, mode, 0) for row in able for mode in modes]
 
 
