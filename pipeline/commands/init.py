@@ -106,9 +106,9 @@ def init(
         raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     params = example_params(example, force) if example else None
     with acquire_lock("source"):
-        gathered = take_snapshot(kind, location, max_bytes=max_bytes, options=options, console=console)
-        write_source(gathered.source)
-    show(gathered, console)
+        snapshot = take_snapshot(kind, location, max_bytes=max_bytes, options=options, console=console)
+        write_source(snapshot.source)
+    show(snapshot, console)
     if params is not None:
         replace_params(params)
         console.print(f"params.yaml is now {EXAMPLES_DIR}/{example}.yaml.")

@@ -56,17 +56,17 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
         )
         return
     with acquire_lock("source"):
-        gathered = take_snapshot(
+        snapshot = take_snapshot(
             source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
         )
         # A moving file that was only packed anew is no new data: its own digest is left out of the comparison.
-        unchanged = msgspec.structs.replace(gathered.source, seen=source.seen, location=location) == source
+        unchanged = msgspec.structs.replace(snapshot.source, seen=source.seen, location=location) == source
         if not unchanged:
-            write_source(gathered.source)
-    show(gathered, console)
+            write_source(snapshot.source)
+    show(snapshot, console)
     if unchanged:
         since = f" since {source.seen}" if source.seen else ""
         console.print(f"Nothing changed{since}; {paths.SOURCE_JSON} stays as it is.")
     else:
-        console.print(f"The data changed: {source.count:,} samples before, {gathered.source.count:,} now.")
+        console.print(f"The data changed: {source.count:,} samples before, {snapshot.source.count:,} now.")
     console.print("Next: run `make run` (or `dvc repro`).")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.evaluation.judgement import Bootstrap
 from pipeline.evaluation.measures import Predictions
+from pipeline.evaluation.results import Bootstrap
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.train_data import TrainData

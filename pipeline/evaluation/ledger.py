@@ -70,20 +70,22 @@ class Use:
     """One model was judged.
 
     Attributes:
-        judges: On which rows.
+        holdout: On which rows.
         model_sha256: Digest of the model's file.
         by: Which stage opened the test set for it.
         when: ISO 8601, UTC.
     """
 
-    judges: Holdout
+    holdout: Holdout
     model_sha256: str
     by: str
     when: str
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a line of the ledger holds it; `use_of` reads it."""
-        return asdict(self)
+        content = asdict(self)
+        # The name in the files of earlier versions.
+        return {"judges": content.pop("holdout"), **content}
 
 
 def use_of(content: Mapping[str, Any]) -> Use:
@@ -93,18 +95,18 @@ def use_of(content: Mapping[str, Any]) -> Use:
         KeyError: It is none.
         TypeError: The same.
     """
-    judges = content["judges"]
-    found = Holdout(str(judges["digest"]), int(judges["num_rows"]), tuple(judges["sketch"]))
-    return Use(found, str(content["model_sha256"]), str(content["by"]), str(content["when"]))
+    told = content["judges"]
+    holdout = Holdout(str(told["digest"]), int(told["num_rows"]), tuple(told["sketch"]))
+    return Use(holdout, str(content["model_sha256"]), str(content["by"]), str(content["when"]))
 
 
-def note_use(judges: Holdout, model_sha256: str, by: str, path: Path = LEDGER) -> None:
+def note_use(holdout: Holdout, model_sha256: str, by: str, path: Path = LEDGER) -> None:
     """Write down that a model is judged, before it is; the same model on the same rows counts once.
 
     Raises:
         OSError: It could not be written, so the test set must stay closed.
     """
-    add_uses([Use(judges, model_sha256, by, datetime.now(UTC).isoformat(timespec="microseconds"))], path)
+    add_uses([Use(holdout, model_sha256, by, datetime.now(UTC).isoformat(timespec="microseconds"))], path)
 
 
 def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
@@ -131,18 +133,18 @@ def all_uses(path: Path = LEDGER) -> list[Use]:
     return _parsed(read_lines(path), path)
 
 
-def uses(judges: Holdout, path: Path = LEDGER) -> list[Use]:
+def uses(holdout: Holdout, path: Path = LEDGER) -> list[Use]:
     """Return the first use of every model on these rows, or on others of which half are the same; oldest first."""
     first: dict[str, Use] = {}
     for use in sorted(all_uses(path), key=lambda use: use.when):
-        if judges.shared_with(use.judges) >= SAME_SHARE:
+        if holdout.shared_with(use.holdout) >= SAME_SHARE:
             first.setdefault(use.model_sha256, use)
     return list(first.values())
 
 
-def sentence(judges: Holdout, model_sha256: str, path: Path = LEDGER) -> str:
+def sentence(holdout: Holdout, model_sha256: str, path: Path = LEDGER) -> str:
     """Return how used up the test set is, in words."""
-    models = [use.model_sha256 for use in uses(judges, path)]
+    models = [use.model_sha256 for use in uses(holdout, path)]
     before = models.index(model_sha256) if model_sha256 in models else len(models)
     if not before:
         return "This model is the first that the test set has judged."
@@ -159,7 +161,7 @@ def _ordinal(number: int) -> str:
 
 
 def _key(use: Use) -> tuple[str, str]:
-    return use.judges.digest, use.model_sha256
+    return use.holdout.digest, use.model_sha256
 
 
 def _parsed(records: list[dict[str, Any]], path: Path) -> list[Use]:

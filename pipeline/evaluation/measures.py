@@ -67,7 +67,7 @@ class AnomalyMeasures:
         checked_scores(self.y_true, predictions)
         return {"thresholds": alarm_thresholds(predictions, self.timeline, self.rules)}
 
-    def judged(
+    def scored(
         self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]
     ) -> npt.NDArray[np.floating]:
         """Return scores: smoothed errors in units of the threshold of their series."""
@@ -83,7 +83,7 @@ class AnomalyMeasures:
 
     def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
         """Return every metric that exists for these windows, and the mean error on the normal ones."""
-        scores = self.judged(predictions, point)
+        scores = self.scored(predictions, point)
         found = {
             name: float(metric(self.y_true, scores, None)) for name, metric in self.metrics(point).items()
         }
@@ -155,7 +155,7 @@ class ClassMeasures:
         threshold = best_threshold(y_true == self.positive, probabilities[:, self.positive])
         return {"positive_class": self.classes[self.positive], "threshold": threshold}
 
-    def judged(
+    def scored(
         self, predictions: npt.NDArray[np.floating], _point: Mapping[str, Any]
     ) -> npt.NDArray[np.floating]:
         """Return the probabilities as they are, once they are known to be some."""
@@ -262,7 +262,7 @@ class ValueMeasures:
         """Return nothing: values are used as they are."""
         return {}
 
-    def judged(
+    def scored(
         self, predictions: npt.NDArray[np.floating], _point: Mapping[str, Any]
     ) -> npt.NDArray[np.floating]:
         """Return the values as they are, once they are known to be finite and as many as rows."""
@@ -306,7 +306,7 @@ class Measures(Protocol):
     def operating_point(self, predictions: Predictions, /) -> dict[str, Any]:
         """Return what these answers, those on validation, teach about using the model; plain JSON values."""
 
-    def judged(self, predictions: Predictions, point: OperatingPoint, /) -> npt.NDArray[np.floating]:
+    def scored(self, predictions: Predictions, point: OperatingPoint, /) -> npt.NDArray[np.floating]:
         """Return predictions as the metrics take them.
 
         Raises:

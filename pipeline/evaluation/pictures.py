@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from pipeline.data.samples import read_sample_rows
 from pipeline.data.windows import Timeline
-from pipeline.evaluation.judgement import Evaluation, measures_of_anomalies, series_results
 from pipeline.evaluation.measures import ClassMeasures
+from pipeline.evaluation.results import Evaluation, measures_of_anomalies, series_results
 from pipeline.metrics.classification import FloatArray, confidence_bins
 from pipeline.metrics.values import by_target, errors_by_step
 from pipeline.reports import charts, samples
@@ -26,19 +26,19 @@ MOST_SERIES = 12
 """In one picture; those with the most to tell."""
 
 
-def draw_anomalies(folder: Path, judgement: Evaluation) -> None:
+def draw_anomalies(folder: Path, evaluation: Evaluation) -> None:
     """Draw timelines.png: scores, alarms and labelled anomalies of the chosen candidate, series by series."""
-    chosen = judgement.choice.chosen
-    results = series_results(judgement, chosen)
+    chosen = evaluation.choice.chosen
+    results = series_results(evaluation, chosen)
     ranked = sorted(results, key=lambda item: -(item.anomalies + item.false_alarms))[:MOST_SERIES]
     names = {item.series for item in ranked}
-    stories = [story for story in _stories(judgement) if story.name in names]
+    stories = [story for story in _stories(evaluation) if story.name in names]
     save_figure(anomaly_timelines(stories, f"{chosen} on test"), folder / "timelines.png")
 
 
-def _stories(judgement: Evaluation) -> list[Story]:
-    measures = measures_of_anomalies(judgement)
-    timeline, scores = measures.timeline, judgement.judged(judgement.choice.chosen)
+def _stories(evaluation: Evaluation) -> list[Story]:
+    measures = measures_of_anomalies(evaluation)
+    timeline, scores = measures.timeline, evaluation.scored(evaluation.choice.chosen)
     events = measures.events(scores)
     ends = timeline.starts[events.raised[:, 1]] + timeline.length
     spans = list(zip(timeline.starts[events.raised[:, 0]].tolist(), ends.tolist(), strict=True))
@@ -89,48 +89,48 @@ def shown_samples(rows: npt.NDArray[np.integer]) -> list[Sample]:
 NUM_MISTAKES = 18
 
 
-def draw_classes(folder: Path, judgement: Evaluation) -> None:
+def draw_classes(folder: Path, evaluation: Evaluation) -> None:
     """Draw confusion.png, per_class.png, reliability.png and mistakes.png of the chosen candidate."""
-    chosen, num_classes = judgement.choice.chosen, len(judgement.classes)
-    predicted = judgement.answers.argmax(axis=1)
+    chosen, num_classes = evaluation.choice.chosen, len(evaluation.classes)
+    predicted = evaluation.answers.argmax(axis=1)
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(counts, (judgement.y_true, predicted), 1)
-    save_figure(charts.confusion_matrix(counts, judgement.classes), folder / "confusion.png")
+    np.add.at(counts, (evaluation.y_true, predicted), 1)
+    save_figure(charts.confusion_matrix(counts, evaluation.classes), folder / "confusion.png")
 
-    f1 = dict(zip(judgement.classes, judgement.per_class["f1"], strict=True))
+    f1 = dict(zip(evaluation.classes, evaluation.per_class["f1"], strict=True))
     figure = charts.class_bars(f1, f"{chosen} on test, class by class", "F1, with interval")
     save_figure(figure, folder / "per_class.png")
-    _draw_calibration(folder, judgement)
+    _draw_calibration(folder, evaluation)
 
-    shown = judgement.mistakes()[:NUM_MISTAKES]
+    shown = evaluation.mistakes()[:NUM_MISTAKES]
     figure = samples.mistakes(
-        shown_samples(judgement.rows.rows[shown]),
-        said=[judgement.classes[predicted[row]] for row in shown],
-        actual=[judgement.classes[judgement.y_true[row]] for row in shown],
-        sure=[float(judgement.answers[row].max()) for row in shown],
+        shown_samples(evaluation.rows.rows[shown]),
+        said=[evaluation.classes[predicted[row]] for row in shown],
+        actual=[evaluation.classes[evaluation.y_true[row]] for row in shown],
+        sure=[float(evaluation.answers[row].max()) for row in shown],
     )
     save_figure(figure, folder / "mistakes.png")
 
 
-def draw_codes(folder: Path, judgement: Evaluation, codes: "CodesComparison") -> None:
+def draw_codes(folder: Path, evaluation: Evaluation, codes: "CodesComparison") -> None:
     """Draw reconstructions.png and codes.png."""
     rows = {"input": list(codes.reconstructions["input"])}
     for name, label in (("autoencoder", "autoencoder"), ("pca", "PCA")):
         rows[f"{label}\n{codes.errors[name]:.4f}"] = list(codes.reconstructions[name])
     title = f"{codes.codes} codes: mean squared error"
     save_figure(samples.reconstructions(rows, title), folder / "reconstructions.png")
-    y_shown = judgement.y_true[codes.plane_rows]
+    y_shown = evaluation.y_true[codes.plane_rows]
     figure = samples.codes_map(
-        codes.plane, y_shown, judgement.classes, "Codes of test images, 2-D view (principal axes)"
+        codes.plane, y_shown, evaluation.classes, "Codes of test images, 2-D view (principal axes)"
     )
     save_figure(figure, folder / "codes.png")
 
 
-def _draw_calibration(folder: Path, judgement: Evaluation) -> None:
-    num_bins = judgement.measures.num_bins if isinstance(judgement.measures, ClassMeasures) else 1
-    confidence = judgement.answers.max(axis=1).astype(np.float64)
-    error = judgement.test[judgement.choice.chosen]["expected_calibration_error"].value
-    correct = judgement.answers.argmax(axis=1) == judgement.y_true
+def _draw_calibration(folder: Path, evaluation: Evaluation) -> None:
+    num_bins = evaluation.measures.num_bins if isinstance(evaluation.measures, ClassMeasures) else 1
+    confidence = evaluation.answers.max(axis=1).astype(np.float64)
+    error = evaluation.test[evaluation.choice.chosen]["expected_calibration_error"].value
+    correct = evaluation.answers.argmax(axis=1) == evaluation.y_true
     bins = confidence_bins(confidence, num_bins)
     save_figure(
         charts.reliability_diagram(confidence, correct, bins, num_bins, error), folder / "reliability.png"
@@ -143,34 +143,34 @@ SEVERAL = 3
 """Forecasts of one candidate that a picture of long horizons shows."""
 
 
-def draw_values(folder: Path, judgement: Evaluation) -> None:
+def draw_values(folder: Path, evaluation: Evaluation) -> None:
     """Draw predicted.png and residuals.png; of windows stretch.png; of several steps error_by_step.png."""
-    truth, answers = by_target(judgement.y_true), by_target(judgement.answers.astype(float))
-    targets = judgement.spec.targets
+    truth, answers = by_target(evaluation.y_true), by_target(evaluation.answers.astype(float))
+    targets = evaluation.spec.targets
     flat = truth.reshape(-1, len(targets)), answers.reshape(-1, len(targets))
     save_figure(samples.predicted_against_true(*flat, targets), folder / "predicted.png")
     save_figure(samples.residuals(*flat, targets), folder / "residuals.png")
-    timeline = judgement.rows.timeline
+    timeline = evaluation.rows.timeline
     if timeline is not None:
-        _draw_stretch(folder, judgement, timeline, truth[..., 0])
-    if judgement.spec.horizon > 1:
-        scale = judgement.spec.target_standard_deviation
+        _draw_stretch(folder, evaluation, timeline, truth[..., 0])
+    if evaluation.spec.horizon > 1:
+        scale = evaluation.spec.target_standard_deviation
         errors = {
-            name: errors_by_step(judgement.y_true, given, scale)
-            for name, given in judgement.predictions.items()
+            name: errors_by_step(evaluation.y_true, given, scale)
+            for name, given in evaluation.predictions.items()
         }
-        save_figure(samples.error_by_step(errors, judgement.choice.chosen), folder / "error_by_step.png")
+        save_figure(samples.error_by_step(errors, evaluation.choice.chosen), folder / "error_by_step.png")
 
 
-def _draw_stretch(folder: Path, judgement: Evaluation, timeline: Timeline, truth: FloatArray) -> None:
+def _draw_stretch(folder: Path, evaluation: Evaluation, timeline: Timeline, truth: FloatArray) -> None:
     """Draw the first target over a stretch in the middle of the test windows of the longest series."""
-    windows = _stretch_windows(timeline, judgement.spec.horizon)
-    steps = (timeline.starts[windows][:, None] + np.arange(judgement.spec.horizon)).ravel()
+    windows = _stretch_windows(timeline, evaluation.spec.horizon)
+    steps = (timeline.starts[windows][:, None] + np.arange(evaluation.spec.horizon)).ravel()
     said = {
         name: by_target(given.astype(float))[windows, :, 0].ravel()
-        for name, given in judgement.predictions.items()
+        for name, given in evaluation.predictions.items()
     }
-    chosen, target = judgement.choice.chosen, judgement.spec.targets[0]
+    chosen, target = evaluation.choice.chosen, evaluation.spec.targets[0]
     series = timeline.names[timeline.series[windows[0]]]
     figure = samples.stretch(
         steps,
@@ -178,7 +178,7 @@ def _draw_stretch(folder: Path, judgement: Evaluation, timeline: Timeline, truth
         said[chosen],
         title=f"{chosen} on {series}",
         ylabel=target,
-        others={name: values for name, values in said.items() if name in judgement.baselines},
+        others={name: values for name, values in said.items() if name in evaluation.baselines},
     )
     save_figure(figure, folder / "stretch.png")
 
@@ -204,31 +204,31 @@ TASK_PICTURES = {
 }
 
 
-def draw_pictures(folder: Path, judgement: Evaluation, codes: "CodesComparison | None") -> None:
+def draw_pictures(folder: Path, evaluation: Evaluation, codes: "CodesComparison | None") -> None:
     """Draw all pictures of an evaluation as PNG files.
 
     Args:
         folder: Where.
-        judgement: What to show.
+        evaluation: What to show.
         codes: The comparison with PCA; without an autoencoder there are no reconstructions and no map of codes.
     """
-    histories = {name: item.history["epochs"] for name, item in judgement.candidates.items()}
+    histories = {name: item.history["epochs"] for name, item in evaluation.candidates.items()}
     trained = {name: epochs for name, epochs in histories.items() if epochs}
-    save_figure(charts.learning_curves(trained, judgement.choice.chosen), folder / "learning_curves.png")
-    _draw_candidates(folder, judgement)
-    TASK_PICTURES[judgement.spec.task](folder, judgement)
+    save_figure(charts.learning_curves(trained, evaluation.choice.chosen), folder / "learning_curves.png")
+    _draw_candidates(folder, evaluation)
+    TASK_PICTURES[evaluation.spec.task](folder, evaluation)
     if codes is not None:
-        draw_codes(folder, judgement, codes)
+        draw_codes(folder, evaluation, codes)
 
 
-def _draw_candidates(folder: Path, judgement: Evaluation) -> None:
-    metric = judgement.primary.name
+def _draw_candidates(folder: Path, evaluation: Evaluation) -> None:
+    metric = evaluation.primary.name
     figure = charts.candidates(
-        {name: metrics[metric] for name, metrics in judgement.test.items()},
-        {name: item.val[metric] for name, item in judgement.candidates.items() if metric in item.val},
-        judgement.choice.chosen,
-        judgement.baselines,
-        judgement.primary.words,
-        higher_is_better=judgement.primary.higher_is_better,
+        {name: metrics[metric] for name, metrics in evaluation.test.items()},
+        {name: item.val[metric] for name, item in evaluation.candidates.items() if metric in item.val},
+        evaluation.choice.chosen,
+        evaluation.baselines,
+        evaluation.primary.words,
+        higher_is_better=evaluation.primary.higher_is_better,
     )
     save_figure(figure, folder / "candidates.png")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, write_npz
-from pipeline.evaluation.judgement import Candidate, Evaluation, measures_of_anomalies, series_results
+from pipeline.evaluation.results import Candidate, Evaluation, measures_of_anomalies, series_results
 from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, write_trained_on
 from pipeline.evaluation.scoring import inputs_of
 from pipeline.inputs.arrays import named, take
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from pipeline.evaluation.codes import CodesComparison
 
 
-def write_anomaly_tables(folder: Path, judgement: Evaluation) -> None:
+def write_anomaly_tables(folder: Path, evaluation: Evaluation) -> None:
     """Write per_series.csv of all candidates and events.csv of the chosen one."""
     columns = ["candidate", "series", "threshold", "anomalies", "found", "false_alarms", "event_f1"]
-    write_csv(folder / "per_series.csv", columns, _per_series(judgement, list(judgement.candidates)))
-    write_csv(folder / "events.csv", ["series", "first_step", "last_step", "outcome"], _events(judgement))
+    write_csv(folder / "per_series.csv", columns, _per_series(evaluation, list(evaluation.candidates)))
+    write_csv(folder / "events.csv", ["series", "first_step", "last_step", "outcome"], _events(evaluation))
 
 
-def _per_series(judgement: Evaluation, names: Sequence[str]) -> Iterable[list[Any]]:
+def _per_series(evaluation: Evaluation, names: Sequence[str]) -> Iterable[list[Any]]:
     for name in names:
-        for result in series_results(judgement, name):
+        for result in series_results(evaluation, name):
             f1 = result.event_f1
             counts = [result.anomalies, result.found, result.false_alarms]
             threshold = float(f"{result.threshold:.{DIGITS}g}")
             yield [name, result.series, threshold, *counts, "" if f1 is None else round(f1, DIGITS)]
 
 
-def _events(judgement: Evaluation) -> Iterable[list[Any]]:
-    measures = measures_of_anomalies(judgement)
-    timeline, events = measures.timeline, measures.events(judgement.judged(judgement.choice.chosen))
+def _events(evaluation: Evaluation) -> Iterable[list[Any]]:
+    measures = measures_of_anomalies(evaluation)
+    timeline, events = measures.timeline, measures.events(evaluation.scored(evaluation.choice.chosen))
     found = []
     for (first, last), false in zip(events.raised, events.false, strict=True):
         end = int(timeline.starts[last]) + timeline.length - 1
@@ -61,14 +61,14 @@ NUM_GOLDEN = 16
 """Inputs whose predictions travel with the model, to prove elsewhere that it still gives them."""
 
 
-def write_best(folder: Path, judgement: Evaluation, test: EvaluationRows, card: Mapping[str, Any]) -> None:
+def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card: Mapping[str, Any]) -> None:
     """Write the chosen model and its papers; card.json comes last and makes the folder complete.
 
     Args:
         folder: Gets model.keras, settings.json, state.json, trained_on.parquet, golden.npz (arrays by the
             names of the model's inputs, and `predictions`), test_predictions.npy,
             baseline_<name>_predictions.npy and card.json.
-        judgement: Of the evaluation that chose it.
+        evaluation: Of the evaluation that chose it.
         test: The test rows.
         card: Content of card.json.
 
@@ -76,16 +76,16 @@ def write_best(folder: Path, judgement: Evaluation, test: EvaluationRows, card: 
         ValueError: A number in it is not finite.
     """
     finite(dict(card), "card.json")
-    chosen = judgement.chosen
+    chosen = evaluation.chosen
     for name in ("model.keras", "settings.json"):
         write_bytes(folder / name, (chosen.folder / name).read_bytes())
     state = read_json(paths.FEATURES_STATE, "features")
     write_json(folder / "state.json", state)
     write_trained_on(folder / TRAINED_ON, windowed=bool(state.get("windows")))
     _write_golden(folder, chosen.family, test)
-    _write_array(folder / "test_predictions.npy", judgement.answers)
-    for name in judgement.baselines:
-        _write_array(folder / f"baseline_{name}_predictions.npy", judgement.predictions[name])
+    _write_array(folder / "test_predictions.npy", evaluation.answers)
+    for name in evaluation.baselines:
+        _write_array(folder / f"baseline_{name}_predictions.npy", evaluation.predictions[name])
     write_json(folder / "card.json", card)
 
 
@@ -106,43 +106,43 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_class_tables(folder: Path, judgement: Evaluation) -> None:
+def write_class_tables(folder: Path, evaluation: Evaluation) -> None:
     """Write per_class.csv, confusion.csv and mistakes.csv of the chosen candidate."""
-    write_csv(folder / "per_class.csv", *_per_class(judgement))
-    write_csv(folder / "confusion.csv", ["actual", "predicted"], _confusion(judgement))
+    write_csv(folder / "per_class.csv", *_per_class(evaluation))
+    write_csv(folder / "confusion.csv", ["actual", "predicted"], _confusion(evaluation))
     columns = ["sample_id", "actual", "predicted", "probability_of_predicted", "probability_of_actual"]
-    write_csv(folder / "mistakes.csv", columns, _mistakes(judgement))
+    write_csv(folder / "mistakes.csv", columns, _mistakes(evaluation))
 
 
-def _per_class(judgement: Evaluation) -> tuple[list[str], list[list[Any]]]:
+def _per_class(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
     """Return columns and rows; a cell without a value (no such example) stays empty."""
     parts = ("value", "low", "high")
     columns = ["class", "test_examples"]
-    for name in judgement.per_class:
+    for name in evaluation.per_class:
         columns += [name, f"{name}_low", f"{name}_high"]
     rows: list[list[Any]] = []
-    for index, label in enumerate(judgement.classes):
-        row: list[Any] = [label, int(np.sum(judgement.y_true == index))]
-        for intervals in judgement.per_class.values():
+    for index, label in enumerate(evaluation.classes):
+        row: list[Any] = [label, int(np.sum(evaluation.y_true == index))]
+        for intervals in evaluation.per_class.values():
             interval = intervals[index]
             row += ["", "", ""] if interval is None else [interval.rounded()[part] for part in parts]
         rows.append(row)
     return columns, rows
 
 
-def _confusion(judgement: Evaluation) -> Iterable[list[str]]:
-    for actual, predicted in zip(judgement.y_true, judgement.answers.argmax(axis=1), strict=True):
-        yield [judgement.classes[actual], judgement.classes[predicted]]
+def _confusion(evaluation: Evaluation) -> Iterable[list[str]]:
+    for actual, predicted in zip(evaluation.y_true, evaluation.answers.argmax(axis=1), strict=True):
+        yield [evaluation.classes[actual], evaluation.classes[predicted]]
 
 
-def _mistakes(judgement: Evaluation) -> Iterable[list[Any]]:
-    for row in judgement.mistakes():
-        answers, actual = judgement.answers[row], judgement.y_true[row]
+def _mistakes(evaluation: Evaluation) -> Iterable[list[Any]]:
+    for row in evaluation.mistakes():
+        answers, actual = evaluation.answers[row], evaluation.y_true[row]
         predicted = answers.argmax()
         yield [
-            judgement.rows.sample_ids[row],
-            judgement.classes[actual],
-            judgement.classes[predicted],
+            evaluation.rows.sample_ids[row],
+            evaluation.classes[actual],
+            evaluation.classes[predicted],
             round(float(answers[predicted]), DIGITS),
             round(float(answers[actual]), DIGITS),
         ]
@@ -152,7 +152,7 @@ MOST_PREDICTIONS = 20_000
 """Rows of predictions.csv; of more examples the first are written."""
 
 
-def write_value_tables(folder: Path, judgement: Evaluation) -> None:
+def write_value_tables(folder: Path, evaluation: Evaluation) -> None:
     """Write per_target.csv and predictions.csv of the chosen candidate, and errors_by_step.csv of all.
 
     Errors by step are in units of each target's deviation on train, so that targets of different size count
@@ -163,32 +163,32 @@ def write_value_tables(folder: Path, judgement: Evaluation) -> None:
         "mean_absolute_error": mean_absolute_error,
         "r2": r2_score,
     }
-    truth, predicted = by_target(judgement.y_true), by_target(judgement.answers.astype(float))
+    truth, predicted = by_target(evaluation.y_true), by_target(evaluation.answers.astype(float))
     rows = []
-    for index, target in enumerate(judgement.spec.targets):
+    for index, target in enumerate(evaluation.spec.targets):
         pair = truth[..., index : index + 1], predicted[..., index : index + 1]
         values = [float(metric(*pair, None)) for metric in metrics.values()]
         rows.append([target, *("" if np.isnan(value) else round(value, DIGITS) for value in values)])
     write_csv(folder / "per_target.csv", ["target", *metrics], rows)
     columns = ["sample_id", "step", "target", "actual", "predicted"]
-    write_csv(folder / "predictions.csv", columns, _predictions(judgement, truth, predicted))
-    if judgement.spec.horizon > 1:
-        write_csv(folder / "errors_by_step.csv", ["candidate", "step", "error"], _errors_by_step(judgement))
+    write_csv(folder / "predictions.csv", columns, _predictions(evaluation, truth, predicted))
+    if evaluation.spec.horizon > 1:
+        write_csv(folder / "errors_by_step.csv", ["candidate", "step", "error"], _errors_by_step(evaluation))
 
 
-def _predictions(judgement: Evaluation, truth: np.ndarray, predicted: np.ndarray) -> Iterable[list[Any]]:
+def _predictions(evaluation: Evaluation, truth: np.ndarray, predicted: np.ndarray) -> Iterable[list[Any]]:
     per_example = truth[0].size
     shown = max(1, MOST_PREDICTIONS // per_example)
-    for row, sample_id in enumerate(judgement.rows.sample_ids[:shown]):
+    for row, sample_id in enumerate(evaluation.rows.sample_ids[:shown]):
         for (step, target), actual in np.ndenumerate(truth[row]):
             said = round(float(predicted[row, step, target]), DIGITS)
-            name = judgement.spec.targets[target]
+            name = evaluation.spec.targets[target]
             yield [sample_id, step + 1, name, round(float(actual), DIGITS), said]
 
 
-def _errors_by_step(judgement: Evaluation) -> Iterable[list[Any]]:
-    for name, answers in judgement.predictions.items():
-        errors = errors_by_step(judgement.y_true, answers, judgement.spec.target_standard_deviation)
+def _errors_by_step(evaluation: Evaluation) -> Iterable[list[Any]]:
+    for name, answers in evaluation.predictions.items():
+        errors = errors_by_step(evaluation.y_true, answers, evaluation.spec.target_standard_deviation)
         yield from ([name, step + 1, round(float(error), DIGITS)] for step, error in enumerate(errors))
 
 
@@ -202,39 +202,41 @@ TASK_TABLES = {
 }
 
 
-def write_tables(folder: Path, judgement: Evaluation, codes: "CodesComparison | None") -> None:
+def write_tables(folder: Path, evaluation: Evaluation, codes: "CodesComparison | None") -> None:
     """Write candidates.json, learning_curves.csv, codes.json, and the tables of the task.
 
     Args:
         folder: Where.
-        judgement: What to write down.
+        evaluation: What to write down.
         codes: The comparison with PCA; without an autoencoder there is none and no codes.json.
     """
-    write_json(folder / "candidates.json", [_candidate_row(judgement, name) for name in judgement.candidates])
-    histories = [epoch for item in judgement.candidates.values() for epoch in item.history["epochs"]]
+    write_json(
+        folder / "candidates.json", [_candidate_row(evaluation, name) for name in evaluation.candidates]
+    )
+    histories = [epoch for item in evaluation.candidates.values() for epoch in item.history["epochs"]]
     columns = [column for column in CURVE_COLUMNS if any(column in epoch for epoch in histories)]
-    write_csv(folder / "learning_curves.csv", ["candidate", "epoch", *columns], _curves(judgement, columns))
-    TASK_TABLES[judgement.spec.task](folder, judgement)
+    write_csv(folder / "learning_curves.csv", ["candidate", "epoch", *columns], _curves(evaluation, columns))
+    TASK_TABLES[evaluation.spec.task](folder, evaluation)
     if codes is not None:
         write_json(folder / "codes.json", codes.as_json())
 
 
-def summary(judgement: Evaluation, codes: "CodesComparison | None") -> dict[str, Any]:
+def summary(evaluation: Evaluation, codes: "CodesComparison | None") -> dict[str, Any]:
     """Return the content of metrics.json: few numbers, nested, as `dvc metrics show` and MLflow show them.
 
     Args:
-        judgement: What to sum up.
+        evaluation: What to sum up.
         codes: The comparison with PCA, if there is an autoencoder.
     """
-    primary = judgement.primary.name
-    score = judgement.test[judgement.choice.chosen][primary].rounded()
+    primary = evaluation.primary.name
+    score = evaluation.test[evaluation.choice.chosen][primary].rounded()
     content: dict[str, Any] = {
-        "val": _rounded(judgement.chosen.val),
-        "test": _values(judgement.test[judgement.choice.chosen])
+        "val": _rounded(evaluation.chosen.val),
+        "test": _values(evaluation.test[evaluation.choice.chosen])
         | {f"{primary}_low": score["low"], f"{primary}_high": score["high"]},
         "baselines": {
-            name: {f"test_{primary}": rounded(judgement.test[name][primary].value)}
-            for name in judgement.baselines
+            name: {f"test_{primary}": rounded(evaluation.test[name][primary].value)}
+            for name in evaluation.baselines
         },
     }
     if codes is not None:
@@ -247,46 +249,46 @@ def summary(judgement: Evaluation, codes: "CodesComparison | None") -> dict[str,
     return content
 
 
-def card(judgement: Evaluation, confidence: float) -> dict[str, Any]:
+def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
     """Return what travels with the model: what it is, how it was chosen, how it was judged.
 
     Args:
-        judgement: Of the evaluation that chose it.
+        evaluation: Of the evaluation that chose it.
         confidence: Of its intervals.
     """
-    blocks = judgement.measures.blocks
+    blocks = evaluation.measures.blocks
     groups = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
     return groups | {
         "baseline_operating_points": {
-            name: dict(judgement.candidates[name].point) for name in judgement.baselines
+            name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
         },
-        "baselines": {name: _intervals(judgement.test[name]) for name in judgement.baselines},
-        "candidate": judgement.chosen.name,
-        "classes": list(judgement.classes),
+        "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
+        "candidate": evaluation.chosen.name,
+        "classes": list(evaluation.classes),
         "confidence": confidence,
-        "family": judgement.chosen.family,
-        "operating_point": dict(judgement.chosen.point),
-        "parameters": judgement.chosen.parameters,
-        "primary": judgement.primary.as_json(),
-        "reason": judgement.choice.reason,
-        "select_by": judgement.choice.select_by,
-        "task": judgement.spec.task,
-        "test": _intervals(judgement.test[judgement.chosen.name]),
-        "test_rows": len(judgement.y_true),
-        "val": _rounded(judgement.chosen.val),
+        "family": evaluation.chosen.family,
+        "operating_point": dict(evaluation.chosen.point),
+        "parameters": evaluation.chosen.parameters,
+        "primary": evaluation.primary.as_json(),
+        "reason": evaluation.choice.reason,
+        "select_by": evaluation.choice.select_by,
+        "task": evaluation.spec.task,
+        "test": _intervals(evaluation.test[evaluation.chosen.name]),
+        "test_rows": len(evaluation.y_true),
+        "val": _rounded(evaluation.chosen.val),
     }
 
 
-def _candidate_row(judgement: Evaluation, name: str) -> dict[str, Any]:
-    candidate = judgement.candidates[name]
+def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    candidate = evaluation.candidates[name]
     return {
-        "baseline": name in judgement.baselines,
+        "baseline": name in evaluation.baselines,
         "baseline_val": _baseline_val(candidate),
         "candidate": name,
-        "chosen": name == judgement.choice.chosen,
+        "chosen": name == evaluation.choice.chosen,
         "family": candidate.family,
         "parameters": candidate.parameters,
-        "test": _intervals(judgement.test[name]),
+        "test": _intervals(evaluation.test[name]),
         "trials": len(candidate.trials) - 1,
         "val": _rounded(candidate.val),
     }
@@ -301,8 +303,8 @@ def _baseline_val(candidate: Candidate) -> dict[str, float]:
     }
 
 
-def _curves(judgement: Evaluation, columns: list[str]) -> Iterable[list[Any]]:
-    for name, candidate in judgement.candidates.items():
+def _curves(evaluation: Evaluation, columns: list[str]) -> Iterable[list[Any]]:
+    for name, candidate in evaluation.candidates.items():
         for epoch in candidate.history["epochs"]:
             yield [name, epoch["epoch"], *(round(epoch[column], DIGITS) for column in columns)]
 

@@ -20,8 +20,8 @@ def class_state(split: SplitTable) -> dict[str, Any]:
         DataRefused: A class of val or test has no training sample.
     """
     counts = Counter(split.labels[split.splits == "train"].tolist())
-    judged = np.isin(split.splits.astype(str), ["val", "test"])
-    unknown = sorted(set(split.labels[judged]) - set(counts))
+    held_out = np.isin(split.splits.astype(str), ["val", "test"])
+    unknown = sorted(set(split.labels[held_out]) - set(counts))
     if not counts or unknown:
         raise DataRefused(
             "Nothing to learn some classes from. Expected every class of val and test in train as well. "

@@ -32,7 +32,7 @@ INCOMING_DIR = paths.STATE_DIR / "incoming"
 
 
 @dataclass(frozen=True)
-class Gathered:
+class SourceSnapshot:
     """What `gather` read.
 
     Attributes:
@@ -55,7 +55,7 @@ def take_snapshot(
     max_bytes: int,
     options: Mapping[str, Any] | None = None,
     console: "Console | None" = None,
-) -> Gathered:
+) -> SourceSnapshot:
     """Read the data where it lies, completely, and keep it in the store.
 
     Args:
@@ -88,7 +88,7 @@ def take_snapshot(
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
-    return Gathered(source, counts, ignored, tuple(described))
+    return SourceSnapshot(source, counts, ignored, tuple(described))
 
 
 def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
@@ -183,37 +183,37 @@ def _empty_folder(folder: Path) -> Iterator[Path]:
 MAX_CLASSES_SHOWN = 40
 
 
-def show(gathered: Gathered, console: "Console") -> None:
+def show(snapshot: SourceSnapshot, console: "Console") -> None:
     """Say what was read and how: samples per class and given split, detected dialects, files left out.
 
     Args:
-        gathered: What `gather` returned.
+        snapshot: What `gather` returned.
         console: Where it goes.
     """
-    source = gathered.source
-    classes = sorted({label for _, label in gathered.counts})
+    source = snapshot.source
+    classes = sorted({label for _, label in snapshot.counts})
     of_classes = "" if classes == [""] else f" of {len(classes)} classes"
     console.print(f"{source.kind}: {source.count:,} samples ({KINDS[source.kind]}){of_classes}")
-    for line in _grouped(gathered.described):
+    for line in _grouped(snapshot.described):
         console.print(line, markup=False, highlight=False)
-    if len(gathered.counts) > 1:
-        console.print(_counts(gathered, classes))
-    if gathered.ignored:
-        console.print(f"{gathered.ignored:,} other files were left out; they are no part of the data set.")
+    if len(snapshot.counts) > 1:
+        console.print(_counts(snapshot, classes))
+    if snapshot.ignored:
+        console.print(f"{snapshot.ignored:,} other files were left out; they are no part of the data set.")
     console.print(f"{source.files:,} files, {source.bytes:,} bytes, sha256 {source.sha256}", soft_wrap=True)
 
 
-def _counts(gathered: Gathered, classes: Sequence[str]) -> "Table":
+def _counts(snapshot: SourceSnapshot, classes: Sequence[str]) -> "Table":
     """Return samples per class and given split."""
     from rich.markup import escape
     from rich.table import Table
 
-    splits = sorted({split for split, _ in gathered.counts}, key=["train", "val", "test", ""].index)
+    splits = sorted({split for split, _ in snapshot.counts}, key=["train", "val", "test", ""].index)
     table = Table("class", *(split or "samples" for split in splits))
     for label in classes[:MAX_CLASSES_SHOWN]:
         table.add_row(
             escape(label) or "(no classes)",
-            *(f"{gathered.counts.get((split, label), 0):,}" for split in splits),
+            *(f"{snapshot.counts.get((split, label), 0):,}" for split in splits),
         )
     if len(classes) > MAX_CLASSES_SHOWN:
         table.add_row(f"... and {len(classes) - MAX_CLASSES_SHOWN} more", *("" for _ in splits))

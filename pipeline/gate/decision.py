@@ -104,7 +104,7 @@ def decision_key(
     test_digest: str,
     rules: Rules,
     baselines: Mapping[str, str],
-    judged_by: Mapping[str, Any] | None = None,
+    measured_by: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a digest of what a decision is about; equal keys ask the same question.
 
@@ -113,9 +113,9 @@ def decision_key(
         test_digest: Of all that judges, see `pipeline.evaluation.scoring.scored_digest`.
         rules: How strict the gate is.
         baselines: Name of each baseline to the sha256 of its model.
-        judged_by: How answers become metrics: bins, positive class, rules of alarms, thresholds.
+        measured_by: How answers become metrics: bins, positive class, rules of alarms, thresholds.
     """
-    return content_key([model_sha256, test_digest, asdict(rules), baselines, dict(judged_by or {})])
+    return content_key([model_sha256, test_digest, asdict(rules), baselines, dict(measured_by or {})])
 
 
 def decision_content(

@@ -101,11 +101,11 @@ def decide_version(
     opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
-    judged_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
+    measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
     if test.groups:
-        judged_by["groups"] = content_key(test.groups)
-    judges = holdout_of(test)
-    key = decision_key(version.model_sha256, judges.digest, rules, opponents, judged_by)
+        measured_by["groups"] = content_key(test.groups)
+    holdout = holdout_of(test)
+    key = decision_key(version.model_sha256, holdout.digest, rules, opponents, measured_by)
     content = partial(
         decision_content,
         key=key,
@@ -121,7 +121,7 @@ def decide_version(
         return content(known, num_rows=0, rows_left_out=0)
     if known is not None:
         return known
-    note_use(judges, version.model_sha256, "register")
+    note_use(holdout, version.model_sha256, "register")
     num_rows = 0
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         folder = fetch_model(store, champion, Path(temporary)) if champion else None
@@ -224,22 +224,22 @@ def _models(
     """Return challenger, champion and baselines with their answers of this moment."""
     card, rules = contest.card, contest.rules
     answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
-    challenger = _contender(answers, measures, card.get("operating_point", {}), rules)
+    challenger = _scored_model(answers, measures, card.get("operating_point", {}), rules)
     champion = None
     if contest.champion:
         champion = _champion(contest.champion, test, measures, rules, contest.yardstick)
     points = card.get("baseline_operating_points", {})
     folders = {name: paths.tuned_dir(name) for name in contest.baselines}
     scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
-    baselines = [_contender(item, measures, points.get(item.name, {}), rules) for item in scored]
+    baselines = [_scored_model(item, measures, points.get(item.name, {}), rules) for item in scored]
     return challenger, champion, baselines
 
 
-def _contender(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:
+def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:
     """Return a model as the gate compares it: its answers as the primary metric takes them."""
     classes_said = None
     try:
-        predictions = measures.judged(answers.predictions, point)
+        predictions = measures.scored(answers.predictions, point)
         classes_said = said_at(answers.classes, predictions, point)
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
@@ -271,7 +271,7 @@ def _champion(
         spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
         on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
         point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
-    return _contender(answers, measures, point, rules)
+    return _scored_model(answers, measures, point, rules)
 
 
 def _latency_ms(test: EvaluationRows) -> float:

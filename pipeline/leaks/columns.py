@@ -216,16 +216,16 @@ def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
     if data.kind != "text" or data.task != "classification":
         return []
     vocabulary: dict[str, int] = {}
-    train, held = (_word_counts(data, rows, vocabulary) for rows in (data.train_rows, data.judged_rows))
+    train, held = (_word_counts(data, rows, vocabulary) for rows in (data.train_rows, data.evaluation_rows))
     classes = [label for label in sorted(train) if label in held and held[label][0] >= MIN_HELD_OUT]
     if len(classes) < 2 or not vocabulary:
         return []
-    learned, judged = (_presence_scores(counts, classes, len(vocabulary)) for counts in (train, held))
+    learned, held_out = (_presence_scores(counts, classes, len(vocabulary)) for counts in (train, held))
     # Which word, and whether it is there or missing, train decides; held-out texts say how well.
     best = np.abs(learned - 0.5).argmax(axis=1)
     places = np.arange(len(classes))
     directions = np.sign(learned[places, best] - 0.5)
-    score = float((0.5 + directions * (judged[places, best] - 0.5)).mean())
+    score = float((0.5 + directions * (held_out[places, best] - 0.5)).mean())
     if score <= max_single_score:
         return []
     words = list(vocabulary)

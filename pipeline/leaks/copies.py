@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.leaks.findings import JUDGES, Finding, LeakData
+from pipeline.leaks.findings import HELD_OUT, Finding, LeakData
 
 FIX = "Run `dvc repro validate`, so that copies are in one cluster and stay together, or remove them from the source."
 
@@ -118,12 +118,12 @@ class Stretch:
     """The same steps in two places.
 
     Attributes:
-        judged: Row of the payload at which it begins where it is judged.
+        held_out: Row of the payload at which it begins where it is judged.
         train: Row at which it begins where it trains.
         steps: How many there are.
     """
 
-    judged: int
+    held_out: int
     train: int
     steps: int
 
@@ -133,7 +133,7 @@ def copied_stretches(
     columns: Sequence[int],
     series: Sequence[Range],
     train: Sequence[Range],
-    judged: Sequence[Range],
+    held_out: Sequence[Range],
     *,
     shortest: int,
 ) -> list[Stretch]:
@@ -144,7 +144,7 @@ def copied_stretches(
         columns: Those that must all be the same.
         series: Where each series lies.
         train: Segments that train, each within a series.
-        judged: Segments that choose or judge.
+        held_out: Segments that choose or judge.
         shortest: Steps a copy must have at least.
 
     Returns:
@@ -153,7 +153,7 @@ def copied_stretches(
     if len(payload) < shortest:
         return []
     windows = _window_hashes(_step_hashes(payload, columns), shortest)
-    at = _members(windows, judged, _hashes_in(windows, train, shortest), shortest)
+    at = _members(windows, held_out, _hashes_in(windows, train, shortest), shortest)
     if len(at):
         habits = _habits(windows, series, train, _counted(windows[at])[0], shortest)
         at = at[~np.isin(windows[at], habits, kind="sort")]
@@ -163,15 +163,15 @@ def copied_stretches(
     places = _members(windows, train, wanted, shortest)
     _, first = np.unique(windows[places], return_index=True)
     runs = _runs(at, places[first][inverse], shortest)
-    pairs = sum(stop - start for start, stop in train) * sum(stop - start for start, stop in judged)
+    pairs = sum(stop - start for start, stop in train) * sum(stop - start for start, stop in held_out)
     bits = _bits(payload, columns)
     needed = np.log2(pairs) + SPARE_BITS
     return [
         run
         for run in runs
-        if bits[run.judged + 1 : run.judged + run.steps].sum(dtype=np.float64) >= needed
+        if bits[run.held_out + 1 : run.held_out + run.steps].sum(dtype=np.float64) >= needed
         and np.array_equal(
-            _steps(payload, columns, run.judged, run), _steps(payload, columns, run.train, run)
+            _steps(payload, columns, run.held_out, run), _steps(payload, columns, run.train, run)
         )
     ]
 
@@ -272,13 +272,13 @@ def _counted(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ordered[firsts], np.diff(firsts, append=len(ordered))
 
 
-def _runs(judged: np.ndarray, train: np.ndarray, length: int) -> list[Stretch]:
+def _runs(held_out: np.ndarray, train: np.ndarray, length: int) -> list[Stretch]:
     """Return windows that follow each other in both places as one stretch each."""
-    breaks = np.flatnonzero((np.diff(judged) != 1) | (np.diff(train) != 1)) + 1
+    breaks = np.flatnonzero((np.diff(held_out) != 1) | (np.diff(train) != 1)) + 1
     starts = np.concatenate([[0], breaks])
-    ends = np.concatenate([breaks, [len(judged)]])
+    ends = np.concatenate([breaks, [len(held_out)]])
     return [
-        Stretch(int(judged[start]), int(train[start]), int(end - start) + length - 1)
+        Stretch(int(held_out[start]), int(train[start]), int(end - start) + length - 1)
         for start, end in zip(starts, ends, strict=True)
     ]
 
@@ -333,20 +333,20 @@ def stretch_findings(data: LeakData) -> list[Finding]:
     channels, samples = data.samples.channels, data.samples
     columns = [channels.index(name) for name in windows.targets or channels]
     train = data.split.named_segments(samples, "train")
-    judged = {split: data.split.named_segments(samples, split) for split in JUDGES}
+    held_out = {split: data.split.named_segments(samples, split) for split in HELD_OUT}
     found = copied_stretches(
         data.payload,
         columns,
         list(zip(samples.starts.tolist(), (samples.starts + samples.lengths).tolist(), strict=True)),
         [(start, stop) for _, start, stop in train],
-        [(start, stop) for segments in judged.values() for _, start, stop in segments],
+        [(start, stop) for segments in held_out.values() for _, start, stop in segments],
         shortest=max(windows.horizon or windows.length, SHORTEST),
     )
     if not found:
         return []
     places = sorted(
         (start, name, split)
-        for split, segments in {"train": train, **judged}.items()
+        for split, segments in {"train": train, **held_out}.items()
         for name, start, _ in segments
     )
     return [_finding(data, found, places)]
@@ -360,13 +360,13 @@ def _finding(data: LeakData, found: list[Stretch], places: Places) -> Finding:
         first = row - begins[name]
         return f"{first} to {first + steps - 1} of {name}", name, split
 
-    longest = sorted(found, key=lambda stretch: (-stretch.steps, stretch.judged))
+    longest = sorted(found, key=lambda stretch: (-stretch.steps, stretch.held_out))
     lines, names = (
         [],
-        dict.fromkeys(told(row, 1)[1] for stretch in found for row in (stretch.judged, stretch.train)),
+        dict.fromkeys(told(row, 1)[1] for stretch in found for row in (stretch.held_out, stretch.train)),
     )
     for stretch in longest[:NAMED]:
-        where, _, split = told(stretch.judged, stretch.steps)
+        where, _, split = told(stretch.held_out, stretch.steps)
         lines.append(f"{where} ({split}) are {told(stretch.train, stretch.steps)[0]}")
     more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
     problem = (

@@ -185,8 +185,8 @@ def _outgrown(finding: Finding, accepted: Mapping[str, SignOff]) -> str:
     return f" It was signed off up to {up_to:.12g}, and goes as far as {finding.extent:.12g} now."
 
 
-JUDGES = ("val", "test")
-USED = ("train", *JUDGES)
+HELD_OUT = ("val", "test")
+USED = ("train", *HELD_OUT)
 Kind = Literal["image", "text", "series"]
 KINDS: dict[int, Kind] = {4: "image", 1: "text", 2: "series"}
 """Dimensions of the payload to what it holds."""
@@ -265,7 +265,7 @@ class LeakData:
         return np.flatnonzero(self.split_of == "train")
 
     @property
-    def judged_rows(self) -> np.ndarray:
+    def evaluation_rows(self) -> np.ndarray:
         """Return the rows of whole samples that choose or judge."""
         return np.flatnonzero((self.split_of == "val") | (self.split_of == "test"))
 

@@ -195,10 +195,11 @@ def time_findings(data: LeakData) -> list[Finding]:
         late |= _not_before(seconds, data.split_of == "train", data.split_of == "val")
     if not late.any():
         return []
-    judge = "test" if test.any() else "val"
+    held_out_split = "test" if test.any() else "val"
+    first = iso_time(seconds[data.split_of == held_out_split].min())
     problem = (
         f"{int(late.sum())} samples train or choose and are not earlier than the first that judges. Expected train "
-        f"before val before test. Received: {judge} from {iso_time(seconds[data.split_of == judge].min())} on, the "
+        f"before val before test. Received: {held_out_split} from {first} on, the "
         f"others up to {iso_time(seconds[late].max())}."
     )
     fix = "Set split.method: time."
@@ -257,10 +258,10 @@ def _series_at_once(data: LeakData) -> list[Finding]:
     # A tenth of a step off, so that floating point does not make equal times unequal.
     starts = begins[rows] + (data.split.starts - 0.1) * steps[rows]
     lasts = begins[rows] + (data.split.stops - 1) * steps[rows]
-    train, judged = data.split.splits == "train", np.isin(data.split.splits.astype(str), ["val", "test"])
-    if not train.any() or not judged.any():
+    train, held_out = data.split.splits == "train", np.isin(data.split.splits.astype(str), ["val", "test"])
+    if not train.any() or not held_out.any():
         return []
-    first = starts[judged].min()
+    first = starts[held_out].min()
     late = rows[train & (lasts >= first)]
     if not len(late):
         return []

@@ -348,12 +348,12 @@ def difference_interval(
     Raises:
         ValueError: The metric does not exist for these examples.
     """
-    judge_other = metric_other or metric
+    score_other = metric_other or metric
     (first,) = bootstrap_values([metric], y_true, y_pred, resamples=resamples, seed=seed, blocks=blocks)
     (other,) = bootstrap_values(
-        [judge_other], y_true, y_pred_other, resamples=resamples, seed=seed, blocks=blocks
+        [score_other], y_true, y_pred_other, resamples=resamples, seed=seed, blocks=blocks
     )
-    value = float(metric(y_true, y_pred, None)) - float(judge_other(y_true, y_pred_other, None))
+    value = float(metric(y_true, y_pred, None)) - float(score_other(y_true, y_pred_other, None))
     undefined = blocks.largest_undefined_share if blocks else LARGEST_UNDEFINED_SHARE
     return interval_of(value, first - other, confidence, "the difference", undefined)
 

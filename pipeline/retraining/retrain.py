@@ -104,7 +104,7 @@ def find_triggers(children: Children, settings: Retrain, wishes: Wishes) -> Fact
     return {"triggers": triggers.as_facts(fired), "drift": found}
 
 
-def judge_drift(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
+def refuse_drifted_data(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
     """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
 
     Raises:
@@ -355,7 +355,7 @@ def _one_round(
     refreshed = run.once("refresh", lambda: read_source_again(children, wishes))
     looked = run.once("look", lambda: find_triggers(children, settings, wishes))
     _show(looked)
-    run.once("drift", lambda: judge_drift(looked, settings.drift, wishes))
+    run.once("drift", lambda: refuse_drifted_data(looked, settings.drift, wishes))
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}

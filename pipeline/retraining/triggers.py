@@ -42,13 +42,13 @@ def awaits_decision(children: Children) -> tuple[bool, str]:
     model = params.get("register", {}).get("model_name", "")
     uri = paths.tracking_uri(children.project)
     try:
-        found = _is_judged(uri, model, judged_digest(made))
+        found = _is_registered(uri, model, judged_digest(made))
     except ServiceDown as error:
         return False, f"whether the committed results were judged is not known: {error}"
     return not found, f"the committed results were {'judged' if found else 'never brought to this registry'}"
 
 
-def _is_judged(uri: str, model: str, digest: str) -> bool:
+def _is_registered(uri: str, model: str, digest: str) -> bool:
     """Return whether a version of the model was the one that a decision about these results was about.
 
     Raises:

@@ -2,9 +2,9 @@
 
 `python -m pipeline.runtime.repository` mends what DVC left half written when it was killed. DVC writes two files
 anew, in place, around every stage, and a power cut or kill -9 in that moment leaves their beginning: dvc.lock
-("validation failed") and .dvc/tmp/rwlock ("JSON structure is corrupted"). Every further `dvc repro` stops there. Nothing else is
-lost: the second only says who is at work, and DVC's run cache knows what each finished stage made, so that the next
-`dvc repro` brings it back without running it.
+("validation failed") and .dvc/tmp/rwlock ("JSON structure is corrupted"). Every further `dvc repro` stops there.
+Nothing else is lost: the second only says who is at work, and DVC's run cache knows what each finished stage made,
+so that the next `dvc repro` brings it back without running it.
 """
 
 import json

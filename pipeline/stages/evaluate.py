@@ -14,8 +14,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipeline.evaluation import judgement as evaluation_judgement
-from pipeline.evaluation.judgement import (
+from pipeline.evaluation import results
+from pipeline.evaluation.ledger import note_use
+from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.results import (
     Bootstrap,
     Candidate,
     Evaluation,
@@ -23,8 +25,6 @@ from pipeline.evaluation.judgement import (
     metrics_with_intervals,
     read_candidate,
 )
-from pipeline.evaluation.ledger import note_use
-from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.inference import backend
 from pipeline.inputs.specs import OutputSpec
@@ -63,7 +63,7 @@ def main() -> None:
             stage.console.print(
                 f"Warning: leaks.accepted names {name!r}, which was not found and has no effect. Remove it."
             )
-        judgement = evaluate(
+        evaluation = evaluate(
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
@@ -74,10 +74,10 @@ def main() -> None:
             ),
             season=settings.season,
         )
-        words, score = judgement.primary.words, judgement.test[judgement.choice.chosen][settings.select_by]
-        if few := few_groups(judgement.measures.blocks):
+        words, score = evaluation.primary.words, evaluation.test[evaluation.choice.chosen][settings.select_by]
+        if few := few_groups(evaluation.measures.blocks):
             stage.console.print(f"Warning: {few}", highlight=False)
-        stage.console.print(judgement.choice.reason, highlight=False)
+        stage.console.print(evaluation.choice.reason, highlight=False)
         stage.console.print(
             f"test {words} {format_value(score.value)} ({format_value(score.low)} to {format_value(score.high)})",
             highlight=False,
@@ -120,7 +120,7 @@ def evaluate(
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
     able = {name: item for name, item in candidates.items() if name not in baselines}
-    choice = evaluation_judgement.choose_by_validation(
+    choice = results.choose_by_validation(
         {name: item.val for name, item in able.items()},
         {name: item.parameters for name, item in able.items()},
         select_by,
@@ -136,7 +136,7 @@ def evaluate(
     predictions = _predictions(candidates, test)
     points = {name: item.point for name, item in candidates.items()}
     classes = spec.task == "classification"
-    judgement = Evaluation(
+    evaluation = Evaluation(
         choice=choice,
         primary=primary,
         candidates=candidates,
@@ -165,13 +165,13 @@ def evaluate(
             blocks=on_test.blocks,
         )
 
-    content = summary(judgement, codes)
+    content = summary(evaluation, codes)
     finite(content, "reports/evaluate/metrics.json")
-    write_tables(paths.EVALUATE_TABLES_DIR, judgement, codes)
-    draw_pictures(paths.EVALUATE_PICTURES_DIR, judgement, codes)
-    write_best(paths.BEST_DIR, judgement, test, card(judgement, bootstrap.confidence))
+    write_tables(paths.EVALUATE_TABLES_DIR, evaluation, codes)
+    draw_pictures(paths.EVALUATE_PICTURES_DIR, evaluation, codes)
+    write_best(paths.BEST_DIR, evaluation, test, card(evaluation, bootstrap.confidence))
     write_json(paths.EVALUATE_METRICS, content)
-    return judgement
+    return evaluation
 
 
 def _measures_on_test(test: EvaluationRows, spec: OutputSpec, yardstick: Yardstick, primary: str) -> Measures:
@@ -205,9 +205,7 @@ def _predictions(candidates: Mapping[str, Candidate], test: EvaluationRows) -> d
     }
 
 
-def _best_autoencoder(
-    choice: evaluation_judgement.Choice, candidates: Mapping[str, Candidate]
-) -> Candidate | None:
+def _best_autoencoder(choice: results.Choice, candidates: Mapping[str, Candidate]) -> Candidate | None:
     ranked = [candidates[entry.name] for entry in choice.ranking]
     return next((item for item in ranked if item.family == "autoencoder"), None)
 

@@ -146,9 +146,9 @@ def register(
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
         set_tags(store, model_name, version, {JUDGED: judged_digest(locked_stages(candidates))})
-        judges = holdout_of(load_test_rows())
-        share_uses(store, model_name, version, judges)
-        looks = sentence(judges, version.model_sha256)
+        holdout = holdout_of(load_test_rows())
+        share_uses(store, model_name, version, holdout)
+        looks = sentence(holdout, version.model_sha256)
         model = f"{model_name} version {version.number}"
         page = run.pipeline_page(
             decision, model, run.test_score(card), state.data, state.tags["git.commit"], looks=looks

@@ -68,8 +68,8 @@ def validate(
     facts = sample_facts(samples, found.statistics, found.duplicates, answers)
     targets = windows["targets"] if windows else ()
     columns = column_facts(samples, about.side, about.channels, found.sums, targets)
-    outcomes = _judge_samples(facts, about.payload, answers, bounds)
-    column_outcomes = _judge_columns(columns)
+    outcomes = _validate_samples(facts, about.payload, answers, bounds)
+    column_outcomes = _validate_columns(columns)
 
     measured = ["sample_id", *found.statistics, "height_original", "width_original"]
     _write_parquet(paths.STATISTICS_PARQUET, facts[measured])
@@ -121,7 +121,7 @@ def _answers(task: str, *, windowed: bool) -> str | None:
     return "target" if task == "regression" and not windowed else None
 
 
-def _judge_samples(
+def _validate_samples(
     facts: pd.DataFrame, payload: str, answers: str | None, bounds: Mapping[str, float]
 ) -> list[ExpectationResult]:
     names = ["samples", f"{payload}_samples"]
@@ -132,7 +132,7 @@ def _judge_samples(
     return validate_suite(suite, facts, id_column="sample_id")
 
 
-def _judge_columns(columns: pd.DataFrame) -> list[ExpectationResult]:
+def _validate_columns(columns: pd.DataFrame) -> list[ExpectationResult]:
     if columns.empty:
         return []
     suite = read_suites([SUITES / "columns.json"], {"columns": len(columns)})

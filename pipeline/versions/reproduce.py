@@ -72,14 +72,14 @@ def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console")
 
 def _read_again(origin: Origin, source: Source, target: Path, max_bytes: int, console: "Console") -> str:
     """Read the data where it once lay."""
-    gathered = take_snapshot(
+    snapshot = take_snapshot(
         source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
     )
-    if gathered.source.sha256 != source.sha256:
+    if snapshot.source.sha256 != source.sha256:
         raise DataRefused(
             f"{origin.model} version {origin.version} differs from stage fetch on: the data is no longer what it was. "
-            f"Expected sha256={source.sha256} ({source.files:,} files). Received: sha256={gathered.source.sha256} "
-            f"({gathered.source.files:,} files) at {source.location}. Restore the files, or `dvc push` the next time."
+            f"Expected sha256={source.sha256} ({source.files:,} files). Received: sha256={snapshot.source.sha256} "
+            f"({snapshot.source.files:,} files) at {source.location}. Restore the files, or `dvc push` the next time."
         )
     shutil.copyfile(stored_tar(source.sha256), target)
     return "its location, read again"

@@ -116,14 +116,14 @@ LONGEST = 90_000
 """Characters of a tag; MLflow takes 100,000. What does not fit goes with a later version."""
 
 
-def share_uses(store: Store, name: str, version: Version, judges: Holdout) -> None:
+def share_uses(store: Store, name: str, version: Version, holdout: Holdout) -> None:
     """Bring the ledger of this machine and that of the registry to the same content about some rows.
 
     Args:
         store: An opened store.
         name: Of the registered model.
         version: Gets what the registry does not know yet.
-        judges: The rows; this machine may also have judged on those of another data set.
+        holdout: The rows; this machine may also have judged on those of another data set.
     """
     recorded: dict[tuple[str, str], Use] = {}
     own: list[Use] = []
@@ -131,14 +131,14 @@ def share_uses(store: Store, name: str, version: Version, judges: Holdout) -> No
     for item in store.client.search_model_versions(f"name = '{name}'"):
         for tag, text in item.tags.items():
             found = _uses_of(text) if tag.startswith(TEST_USES) else []
-            recorded |= {(use.judges.digest, use.model_sha256): use for use in found}
+            recorded |= {(use.holdout.digest, use.model_sha256): use for use in found}
             if (int(item.version), tag) == (version.number, own_tag):
                 own = found
     add_uses(recorded.values())
     kept: list[Use] = list(own)
     for use in all_uses():
-        is_new = (use.judges.digest, use.model_sha256) not in recorded
-        if is_new and judges.shared_with(use.judges) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
+        is_new = (use.holdout.digest, use.model_sha256) not in recorded
+        if is_new and holdout.shared_with(use.holdout) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
             kept.append(use)
     if len(kept) > len(own):
         store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))

@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import binomtest
 
 from pipeline.data.windows import Timeline
-from pipeline.evaluation.judgement import Bootstrap, metrics_with_intervals
 from pipeline.evaluation.measures import Yardstick, measures_of, positive_index, said_at
+from pipeline.evaluation.results import Bootstrap, metrics_with_intervals
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.evaluation.scoring import Answers
-from pipeline.gate.promotion import _contender
+from pipeline.gate.promotion import _scored_model
 from pipeline.gate.question import Rules
 from pipeline.inputs.specs import OutputSpec
 from pipeline.metrics.anomalies import AlarmRules
@@ -110,7 +110,7 @@ def test_predictions_of_other_rows_are_refused() -> None:
     """Shape is compared before anything is measured."""
     rows = EvaluationRows(("a", "b"), np.arange(2), targets=np.zeros((2, 3, 1)))
     with pytest.raises(ValueError, match="shape of y_true"):
-        measures_of(rows, FORECAST, Yardstick()).judged(np.zeros((2, 3), np.float32), {})
+        measures_of(rows, FORECAST, Yardstick()).scored(np.zeros((2, 3), np.float32), {})
 
 
 def test_thresholds_of_validation_decide_on_test() -> None:
@@ -167,7 +167,7 @@ def test_class_said_is_that_of_the_threshold(positive: str, said: list[int]) -> 
     measures = measures_of(labelled(["ham", "spam", "spam"]), TWO, Yardstick(positive_class=positive))
     answers = Answers("one", "", TWO.classes, ("a", "b", "c"), probabilities)
     rules = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
-    assert said == _contender(answers, measures, point, rules).said.tolist()
+    assert said == _scored_model(answers, measures, point, rules).said.tolist()
 
 
 def test_without_a_threshold_the_most_probable_class_is_said() -> None:

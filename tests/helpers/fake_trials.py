@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.tuning.search import search
-from pipeline.tuning.trials import RememberedRungs, Rung, Trial, TrialOutcome, trial_folder
-from pipeline.tuning.workers import Opener, RunRung, TrialWorkers
+from pipeline.tuning.trials import RememberedRungs, Rung, RunRung, Trial, TrialOutcome, trial_folder
+from pipeline.tuning.workers import Opener, TrialWorkers
 
 SPACE: dict[str, dict[str, Any]] = {
     "training.learning_rate": {"kind": "float", "low": 1e-4, "high": 1e-1, "log": True},

@@ -169,8 +169,8 @@ def stretched(*series):
     whole = [(end - len(values), end) for values, end in zip(series, ends, strict=True)]
     cuts = [start + (end - start) * 55 // 100 for start, end in whole]
     train = [(start, cut) for (start, _), cut in zip(whole, cuts, strict=True)]
-    judged = [(cut, end) for (_, end), cut in zip(whole, cuts, strict=True)]
-    return np.concatenate(series)[:, None].astype(np.float32), [0], whole, train, judged
+    held_out = [(cut, end) for (_, end), cut in zip(whole, cuts, strict=True)]
+    return np.concatenate(series)[:, None].astype(np.float32), [0], whole, train, held_out
 
 
 def test_stretches_are_what_a_search_by_hand_finds():
@@ -179,18 +179,18 @@ def test_stretches_are_what_a_search_by_hand_finds():
     first, second = noise(0), noise(1)
     pasted = []
     for number, length in enumerate(rng.integers(10, 60, 14).tolist()):
-        judged, train = 1110 + 62 * number, 70 * number
-        second[train : train + length] = first[judged : judged + length]
+        held_out, train = 1110 + 62 * number, 70 * number
+        second[train : train + length] = first[held_out : held_out + length]
         if length >= 24:
-            pasted.append(Stretch(judged, 2000 + train, length))
+            pasted.append(Stretch(held_out, 2000 + train, length))
     assert 5 <= len(pasted) < 14
     assert pasted == copied_stretches(*stretched(first, second), shortest=24)
 
 
 def test_several_columns_must_all_be_copied():
     """Two columns: a stretch where only one of them is the same is no copy of what is judged."""
-    payload, _, series, train, judged = stretched(noise(0), noise(1))
+    payload, _, series, train, held_out = stretched(noise(0), noise(1))
     payload = np.concatenate([payload, payload[::-1] * 2], axis=1)
     payload[2300:2400, 0] = payload[1500:1600, 0]
-    assert [] == copied_stretches(payload, [0, 1], series, train, judged, shortest=24)
-    assert [Stretch(1500, 2300, 100)] == copied_stretches(payload, [0], series, train, judged, shortest=24)
+    assert [] == copied_stretches(payload, [0, 1], series, train, held_out, shortest=24)
+    assert [Stretch(1500, 2300, 100)] == copied_stretches(payload, [0], series, train, held_out, shortest=24)

@@ -128,14 +128,14 @@ def overwrite_judges():
         pq.read_table(paths.SAMPLES_PARQUET),
         pq.read_table(paths.SPLIT_PARQUET),
     )
-    judged = [row for row in split.to_pylist() if row["split"] != "train"]
+    held_out = [row for row in split.to_pylist() if row["split"] != "train"]
     starts = samples["start"].to_pylist()
-    for row in judged:
+    for row in held_out:
         start = starts[row["row"]]
         part = payload[start + row["start"] : start + row["stop"]]
         part[...] = ord("q") if payload.ndim == 1 else 7 + part[::-1] * 3 % 100
     np.save(paths.PAYLOAD_NPY, payload)
-    rows = {row["row"] for row in judged if row["start"] == 0 and row["stop"] >= 0}
+    rows = {row["row"] for row in held_out if row["start"] == 0 and row["stop"] >= 0}
     for name, other in (("side.age", 1000.0), ("side.town", "q")):
         if name in samples.schema.names:
             column = [other if row in rows else value for row, value in enumerate(samples[name].to_pylist())]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.judgement import Bootstrap, metrics_with_intervals
 from pipeline.evaluation.measures import ClassMeasures
+from pipeline.evaluation.results import Bootstrap, metrics_with_intervals
 from pipeline.metrics import intervals, values
 from pipeline.metrics.intervals import (
     Blocks,

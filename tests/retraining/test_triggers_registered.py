@@ -10,7 +10,7 @@ from pipeline.provenance.origin import JUDGED
 from pipeline.retraining import retrain as retraining_retrain
 from pipeline.retraining.children import ChildFailed
 from pipeline.retraining.retrain import Wishes
-from pipeline.retraining.triggers import _is_judged, awaits_decision
+from pipeline.retraining.triggers import _is_registered, awaits_decision
 from pipeline.runtime.errors import ServiceDown, UserError
 from pipeline.runtime.paths import RETRAIN_DIR, tracking_uri
 from tests.helpers.fake_project import FakeChildren, failing, git, make_project, settings
@@ -135,9 +135,9 @@ def test_the_registry_of_mlflow_is_read_as_it_is(tmp_path):
     store = store_in(tmp_path)
     store.client.create_registered_model("digits")
     store.client.create_model_version("digits", str(tmp_path), tags={JUDGED: "abc"})
-    assert _is_judged(store.uri, "digits", "abc")
-    assert not _is_judged(store.uri, "digits", "xyz")
-    assert not _is_judged(store.uri, "digit", "abc")
+    assert _is_registered(store.uri, "digits", "abc")
+    assert not _is_registered(store.uri, "digits", "xyz")
+    assert not _is_registered(store.uri, "digit", "abc")
 
 
 @pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b"])
@@ -149,7 +149,7 @@ def test_a_folder_with_any_name_is_read(tmp_path, name):
         connection.execute("create table model_version_tags (name text, version int, key text, value text)")
         connection.execute("insert into model_version_tags values ('m', 1, ?, 'abc')", (JUDGED,))
         connection.commit()
-    assert _is_judged(f"sqlite:///{path}", "m", "abc")
+    assert _is_registered(f"sqlite:///{path}", "m", "abc")
 
 
 def test_a_database_that_cannot_be_read_is_a_registry_that_does_not_answer(tmp_path):
@@ -157,6 +157,6 @@ def test_a_database_that_cannot_be_read_is_a_registry_that_does_not_answer(tmp_p
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"no database, though of the right length" * 200)
     with pytest.raises(ServiceDown, match="cannot be read"):
-        _is_judged(f"sqlite:///{path}", "m", "abc")
+        _is_registered(f"sqlite:///{path}", "m", "abc")
     path.write_bytes(b"")
-    assert not _is_judged(f"sqlite:///{path}", "m", "abc")
+    assert not _is_registered(f"sqlite:///{path}", "m", "abc")

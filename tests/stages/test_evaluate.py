@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score
 
-from pipeline.evaluation.judgement import Bootstrap
 from pipeline.evaluation.ledger import all_uses
 from pipeline.evaluation.measures import Yardstick
+from pipeline.evaluation.results import Bootstrap
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
 from pipeline.preprocessing.statistics import feature_statistics, train_image_statistics
@@ -207,7 +207,7 @@ def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, mo
     chosen = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
     digest = file_digest(paths.tuned_dir(chosen) / "model.keras", "sha256")
     assert [(digest, "evaluate", 100)] == [
-        (use.model_sha256, use.by, use.judges.num_rows) for use in all_uses()
+        (use.model_sha256, use.by, use.holdout.num_rows) for use in all_uses()
     ]
     evaluate.evaluate(FAMILIES, **SETTINGS)
     assert len(all_uses()) == 1
@@ -345,9 +345,9 @@ def test_the_choice_is_written_before_the_test_set_is_opened(project: Path) -> N
 def test_removed_candidates_do_not_count(project: Path) -> None:
     """A folder of a candidate that is no longer in params.yaml is never read, however good or broken it is."""
     (paths.TUNED_DIR / "removed").mkdir()
-    judgement = evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
-    assert judgement.choice.chosen == "dense"
-    assert list(judgement.test) == ["dense", "linear"]
+    evaluation = evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+    assert evaluation.choice.chosen == "dense"
+    assert list(evaluation.test) == ["dense", "linear"]
     assert not (paths.EVALUATE_TABLES_DIR / "codes.json").exists()
 
 

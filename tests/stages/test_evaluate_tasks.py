@@ -13,8 +13,8 @@ import pytest
 import sklearn.metrics as reference
 
 from pipeline.evaluation.golden import golden_answers, read_npz, write_npz
-from pipeline.evaluation.judgement import Bootstrap, Evaluation
 from pipeline.evaluation.measures import Yardstick
+from pipeline.evaluation.results import Bootstrap, Evaluation
 from pipeline.inputs.train_data import load_split_rows, load_train_data
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.classification import best_threshold
@@ -193,21 +193,21 @@ def test_every_task_has_its_tables_and_pictures(evaluated, name, tables, picture
 @pytest.mark.parametrize("name", SETS)
 def test_the_primary_metric_is_named_everywhere(evaluated, name) -> None:
     """selection.json, card.json and metrics.json agree on which metric decides, and its value has an interval."""
-    folder, judgement = evaluated(name)
+    folder, evaluation = evaluated(name)
     primary = SETS[name][2]["select_by"]
     selection = content(folder, paths.EVALUATE_TABLES_DIR / "selection.json")
     card = content(folder, paths.BEST_DIR / "card.json")
-    assert primary == selection["primary"]["name"] == card["primary"]["name"] == judgement.primary.name
+    assert primary == selection["primary"]["name"] == card["primary"]["name"] == evaluation.primary.name
     assert selection["operating_point"] == card["operating_point"]
     found = content(folder, paths.EVALUATE_METRICS)["test"]
     assert found[f"{primary}_low"] <= found[primary] <= found[f"{primary}_high"]
-    assert set(card["baseline_operating_points"]) == set(judgement.baselines)
+    assert set(card["baseline_operating_points"]) == set(evaluation.baselines)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_golden_predictions_are_the_models_own(evaluated, name) -> None:
     """16 inputs under the names of the model's inputs, and what it answers to them, units and all."""
-    folder, judgement = evaluated(name)
+    folder, evaluation = evaluated(name)
     arrays = dict(np.load(folder / "models/best/golden.npz"))
     expected = arrays.pop("predictions")
     names = {"inputs", "weights"} if name == "spam" else {"inputs"}
@@ -215,7 +215,7 @@ def test_golden_predictions_are_the_models_own(evaluated, name) -> None:
     assert np.array_equal(
         expected, golden_answers(folder / "models/best/model.keras", folder / "models/best", arrays)
     )
-    assert np.allclose(expected[[0, -1]], judgement.answers[[0, -1]], rtol=1e-4, atol=1e-6)
+    assert np.allclose(expected[[0, -1]], evaluation.answers[[0, -1]], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["spam", "forecast"])
@@ -238,83 +238,83 @@ def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -
 @pytest.mark.parametrize("name", SETS)
 def test_a_second_run_has_the_same_bytes(evaluated, name) -> None:
     """Evaluated again, every report and picture is equal."""
-    folder, judgement = evaluated(name)
+    folder, evaluation = evaluated(name)
     before = {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
-    families = {label: item.family for label, item in judgement.candidates.items()}
+    families = {label: item.family for label, item in evaluation.candidates.items()}
     evaluate.evaluate(families, bootstrap=BOOTSTRAP, **SETS[name][2])
     assert before == {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
 
 
 def test_the_threshold_is_that_of_validation(evaluated) -> None:
     """F1 of spam, on validation and on test, is scikit-learn's at the threshold that validation chose."""
-    folder, judgement = evaluated("spam")
+    folder, evaluation = evaluated("spam")
     point = content(folder, paths.BEST_DIR / "card.json")["operating_point"]
     assert point["positive_class"] == "spam"
-    val = np.load(judgement.chosen.folder / "val_predictions.npy")[:, 1]
+    val = np.load(evaluation.chosen.folder / "val_predictions.npy")[:, 1]
     truth = np.array(load_split_rows("val", "dense").labels) == "spam"
     assert point["threshold"] == best_threshold(truth, val)
     chosen = reference.f1_score(truth, val >= point["threshold"])
-    assert chosen == pytest.approx(judgement.chosen.val["positive_f1"])
-    said = judgement.answers[:, 1] >= point["threshold"]
-    expected = reference.f1_score(judgement.y_true, said)
-    assert expected == pytest.approx(judgement.test[judgement.choice.chosen]["positive_f1"].value)
+    assert chosen == pytest.approx(evaluation.chosen.val["positive_f1"])
+    said = evaluation.answers[:, 1] >= point["threshold"]
+    expected = reference.f1_score(evaluation.y_true, said)
+    assert expected == pytest.approx(evaluation.test[evaluation.choice.chosen]["positive_f1"].value)
 
 
 def test_forecasts_are_judged_in_the_units_of_the_data(evaluated) -> None:
     """MAE is that of stored predictions against the payload, MASE of the seasonal naive is near 1."""
-    folder, judgement = evaluated("forecast")
-    payload, series = np.load(folder / paths.PAYLOAD_NPY)[:, 0], judgement.rows.timeline
+    folder, evaluation = evaluated("forecast")
+    payload, series = np.load(folder / paths.PAYLOAD_NPY)[:, 0], evaluation.rows.timeline
     first = np.array([0, 300])[series.series] + series.starts
     truth = payload[first[:, None] + np.arange(6)]
     predictions = np.load(folder / "models/best/test_predictions.npy")[..., 0]
-    found = judgement.test[judgement.choice.chosen]["mean_absolute_error"].value
+    found = evaluation.test[evaluation.choice.chosen]["mean_absolute_error"].value
     assert np.mean(np.abs(predictions - truth)) == pytest.approx(found, rel=1e-6)
-    naive = judgement.test["naive"]["mean_absolute_scaled_error"].value
+    naive = evaluation.test["naive"]["mean_absolute_scaled_error"].value
     assert 0.7 < naive < 1.3
-    assert judgement.rows.sample_ids[:2] == ("000@240", "000@241")
+    assert evaluation.rows.sample_ids[:2] == ("000@240", "000@241")
 
 
 def test_windows_of_a_regression_have_one_value_per_target(evaluated) -> None:
     """One step ahead, shape (windows, targets); predictions.csv holds them."""
-    folder, judgement = evaluated("regression")
-    assert judgement.y_true.shape == judgement.answers.shape == (120, 1)
+    folder, evaluation = evaluated("regression")
+    assert evaluation.y_true.shape == evaluation.answers.shape == (120, 1)
     rows = table(folder, "predictions.csv")
-    assert [float(row["actual"]) for row in rows] == pytest.approx(judgement.y_true[:, 0].tolist(), abs=1e-5)
+    assert [float(row["actual"]) for row in rows] == pytest.approx(evaluation.y_true[:, 0].tolist(), abs=1e-5)
 
 
 def test_errors_choose_the_lowest(evaluated) -> None:
     """Direction is read off the metric: the chosen candidate has the lowest error of those that may be chosen."""
-    folder, judgement = evaluated("regression")
+    folder, evaluation = evaluated("regression")
     ranking = content(folder, paths.EVALUATE_TABLES_DIR / "selection.json")["ranking"]
-    assert judgement.choice.chosen == "dense"
+    assert evaluation.choice.chosen == "dense"
     assert [item["candidate"] for item in ranking] == ["dense"]
     assert (
-        judgement.test["dense"]["mean_absolute_error"].value
-        < judgement.test["majority"]["mean_absolute_error"].value
+        evaluation.test["dense"]["mean_absolute_error"].value
+        < evaluation.test["majority"]["mean_absolute_error"].value
     )
 
 
 def test_anomalies_are_found_and_told_series_by_series(evaluated) -> None:
     """Both stretches of noise are found; the normal series has no labelled anomaly; the events say which."""
-    folder, judgement = evaluated("anomaly")
+    folder, evaluation = evaluated("anomaly")
     rows = {row["series"]: row for row in table(folder, "per_series.csv") if row["candidate"] == "dense"}
     assert (rows["000"]["anomalies"], rows["000"]["found"], rows["001"]["anomalies"]) == ("2", "2", "0")
     found = [row for row in table(folder, "events.csv") if row["outcome"] == "found an anomaly"]
     assert {row["series"] for row in found} == {"000"}
     thresholds = content(folder, paths.BEST_DIR / "card.json")["operating_point"]["thresholds"]
     assert set(thresholds) == {"", "000", "001"}
-    assert judgement.test["dense"]["event_recall"].value == 1.0
+    assert evaluation.test["dense"]["event_recall"].value == 1.0
 
 
 def test_where_validation_has_no_anomaly_the_reconstruction_chooses(evaluated) -> None:
     """The choice says so, and its score is the mean error on normal validation windows."""
-    _, judgement = evaluated("anomaly")
-    assert judgement.choice.select_by == "reconstruction_error"
-    assert judgement.choice.reason.startswith(
+    _, evaluation = evaluated("anomaly")
+    assert evaluation.choice.select_by == "reconstruction_error"
+    assert evaluation.choice.reason.startswith(
         "Validation has no labelled anomaly, so event_f1 could not choose."
     )
-    errors = np.load(judgement.chosen.folder / "val_predictions.npy")
-    assert judgement.choice.ranking[0].score == pytest.approx(float(errors.mean()), rel=1e-6)
+    errors = np.load(evaluation.chosen.folder / "val_predictions.npy")
+    assert evaluation.choice.ranking[0].score == pytest.approx(float(errors.mean()), rel=1e-6)
 
 
 def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.retraining.children import Children
-from pipeline.retraining.retrain import Wishes, judge_drift
+from pipeline.retraining.retrain import Wishes, refuse_drifted_data
 from pipeline.retraining.triggers import load_settings
 from pipeline.runtime import repository
 from pipeline.runtime.errors import ServiceDown
@@ -180,4 +180,4 @@ def test_a_remote_that_does_not_answer(plain):
     assert repository.cached(tree, md5) is None
     looked = {"drift": {"verdict": "unknown", "skipped": ["nothing came"], "asked_remote": True}}
     with pytest.raises(ServiceDown, match="the next retrain asks it again"):
-        judge_drift(looked, load_settings().drift, Wishes())
+        refuse_drifted_data(looked, load_settings().drift, Wishes())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.evaluation.judgement import Entry, choose, choose_by_validation
+from pipeline.evaluation.results import Entry, choose, choose_by_validation
 from pipeline.runtime.errors import DataRefused
 
 

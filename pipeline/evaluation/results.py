@@ -264,9 +264,9 @@ class Evaluation:
         """Return the names of the classes."""
         return self.spec.classes
 
-    def judged(self, name: str) -> npt.NDArray[np.floating]:
+    def scored(self, name: str) -> npt.NDArray[np.floating]:
         """Return a candidate's predictions as the metrics take them."""
-        return self.measures.judged(self.predictions[name], self.candidates[name].point)
+        return self.measures.scored(self.predictions[name], self.candidates[name].point)
 
     def mistakes(self) -> npt.NDArray[np.intp]:
         """Return the positions of wrongly classified test rows, the most confident first."""
@@ -325,10 +325,10 @@ def metrics_with_intervals(
     for name, given in predictions.items():
         existing = measures.values(given, points[name])
         metrics = {key: metric for key, metric in measures.metrics(points[name]).items() if key in existing}
-        judged = measures.judged(given, points[name])
+        scored = measures.scored(given, points[name])
         try:
             answer[name] = metric_intervals(
-                metrics, measures.y_true, judged, trials=measures.trials, **bootstrap.over(measures.blocks)
+                metrics, measures.y_true, scored, trials=measures.trials, **bootstrap.over(measures.blocks)
             )
         except ValueError as error:
             raise DataRefused(
@@ -374,11 +374,11 @@ class SeriesResult:
         return 2 * self.found / parts if parts else None
 
 
-def series_results(judgement: Evaluation, candidate: str) -> list[SeriesResult]:
+def series_results(evaluation: Evaluation, candidate: str) -> list[SeriesResult]:
     """Return what a candidate did in each series that has test windows."""
-    measures = measures_of_anomalies(judgement)
-    timeline, events = measures.timeline, measures.events(judgement.judged(candidate))
-    thresholds = judgement.candidates[candidate].point["thresholds"]
+    measures = measures_of_anomalies(evaluation)
+    timeline, events = measures.timeline, measures.events(evaluation.scored(candidate))
+    thresholds = evaluation.candidates[candidate].point["thresholds"]
     anomalies = timeline.series[events.anomaly_windows]
     false = timeline.series[events.raised[events.false, 0]]
     return [
@@ -393,12 +393,12 @@ def series_results(judgement: Evaluation, candidate: str) -> list[SeriesResult]:
     ]
 
 
-def measures_of_anomalies(judgement: Evaluation) -> AnomalyMeasures:
+def measures_of_anomalies(evaluation: Evaluation) -> AnomalyMeasures:
     """Return the measures as what they are for this task.
 
     Raises:
         TypeError: The task is another.
     """
-    if not isinstance(judgement.measures, AnomalyMeasures):
-        raise TypeError(f"Expected a judgement of anomalies. Received: task={judgement.spec.task}.")
-    return judgement.measures
+    if not isinstance(evaluation.measures, AnomalyMeasures):
+        raise TypeError(f"Expected an evaluation of anomalies. Received: task={evaluation.spec.task}.")
+    return evaluation.measures
