@@ -137,13 +137,22 @@ def path_digest(path: Path) -> str:
         return file_digest(path)
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist.")
-    entries = [
-        {"md5": file_digest(file), "relpath": file.relative_to(path).as_posix()}
-        for file in path.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
-    ]
-    entries.sort(key=lambda entry: entry["relpath"])
-    text = json.dumps(entries, sort_keys=True)
+    return folder_digest(
+        {
+            file.relative_to(path).as_posix(): file_digest(file)
+            for file in path.rglob("*")
+            if file.is_file() and "__pycache__" not in file.parts
+        }
+    )
+
+
+def folder_digest(files: Mapping[str, str]) -> str:
+    """Return the digest of a folder as DVC computes it.
+
+    Args:
+        files: Path below the folder, with slashes, to the md5 of each file.
+    """
+    text = json.dumps([{"md5": files[name], "relpath": name} for name in sorted(files)], sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 

@@ -7,6 +7,7 @@ Nothing else is lost: the second only says who is at work, and DVC's run cache k
 so that the next `dvc repro` brings it back without running it.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import paths
-from pipeline.runtime.files import file_digest
+from pipeline.runtime.files import file_digest, folder_digest
 from pipeline.runtime.processes import run
 from pipeline.runtime.strict_yaml import read_yaml
 
@@ -53,6 +54,20 @@ def file_at(commit: str, path: str | Path) -> bytes | None:
     """Return the content of a file as a commit has it, or None."""
     # `./`: the project may lie in a folder of a larger repository.
     return git("cat-file", "blob", f"{commit}:./{path}")
+
+
+def digest_at(commit: str, path: str) -> str:
+    """Return the md5 of a file as a commit has it, of a folder as DVC computes it; "" where there is neither."""
+    below = git("ls-tree", "-r", "-z", "--name-only", f"{commit}:./{path}")
+    if below is None:
+        content = file_at(commit, path)
+        return "" if content is None else _md5(content)
+    names = [name for name in below.decode().split("\0") if name]
+    return folder_digest({name: _md5(file_at(commit, f"{path}/{name}") or b"") for name in names})
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def locked_stages(candidates: Container[str]) -> Stages:

@@ -1,6 +1,5 @@
 """Whether a version could be rebuilt, by hashes alone: nothing is trained, a few seconds."""
 
-import hashlib
 import os
 import shutil
 import sys
@@ -19,7 +18,15 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, ServiceDown, StorageFailed, UserError
 from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json, write_text
 from pipeline.runtime.processes import run
-from pipeline.runtime.repository import DVC_CONFIG, DVC_CONFIG_LOCAL, dvc_cache, dvc_config_for, file_at, git
+from pipeline.runtime.repository import (
+    DVC_CONFIG,
+    DVC_CONFIG_LOCAL,
+    digest_at,
+    dvc_cache,
+    dvc_config_for,
+    file_at,
+    git,
+)
 from pipeline.runtime.strict_yaml import read_yaml, value_at
 from pipeline.versions.comparison import Origin
 
@@ -179,7 +186,7 @@ def quick_check(origin: Origin) -> list[QuickFinding]:
 
 
 def _code(origin: Origin) -> QuickFinding:
-    """Compare each file of code that a stage read with the one in the commit."""
+    """Compare each file and folder of code that a stage read with the one in the commit."""
     recorded = {
         dep["path"]: dep["md5"]
         for stage in origin.stages.values()
@@ -188,8 +195,8 @@ def _code(origin: Origin) -> QuickFinding:
     }
     if not recorded:
         return QuickFinding("code", MISSING, "not checked: dvc.lock records no code that a stage read")
-    other = [path for path, md5 in sorted(recorded.items()) if _md5_at(origin.commit, path) != md5]
-    told = f"{len(recorded)} files are those that the stages read"
+    other = [path for path, md5 in sorted(recorded.items()) if digest_at(origin.commit, path) != md5]
+    told = f"{len(recorded)} files and folders are those that the stages read"
     return (
         QuickFinding("code", DIFFERS, _told("the commit has another", other))
         if other
@@ -249,11 +256,6 @@ def _environment(origin: Origin) -> QuickFinding:
         told = f"{_told('other packages are installed', differing)}; a rebuild would install the locked ones"
         return QuickFinding("environment", DIFFERS, told)
     return QuickFinding("environment", OK, "the locked packages are installed")
-
-
-def _md5_at(commit: str, path: str) -> str:
-    content = file_at(commit, path)
-    return "" if content is None else hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _told(what: str, names: list[str]) -> str:

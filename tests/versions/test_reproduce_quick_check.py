@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.fetching.source import stored_tar
 from pipeline.params import load
 from pipeline.provenance.origin import differing_packages
 from pipeline.runtime import paths
+from pipeline.runtime.files import path_digest
 from pipeline.tracking import store as tracking_store
 from pipeline.versions import comparison, lineage
 from pipeline.versions import reproduce as versions_reproduce
@@ -79,6 +81,25 @@ def test_another_file_of_code_in_the_commit_is_found(made):
     told = {item.what: item.told for item in found}
     assert "pipeline/stages/train.py" in told["code"]
     assert "training.epochs" in told["params"]
+
+
+def test_a_folder_of_code_is_compared_file_by_file(made):
+    """A version whose stages depended on folders: what the commit holds below them has the digest that DVC wrote."""
+    write(".", {"pipeline/training/fit.py": "fit\n", "pipeline/training/deep/er.py": "deeper\n"})
+    git(".", "add", "-A")
+    git(".", "commit", "-qm", "a room")
+    compiled = "pipeline/training/__pycache__/fit.cpython-311.pyc"
+    write(".", {compiled: "compiled"})
+    dependency = {"path": "pipeline/training", "hash": "md5", "md5": path_digest(Path("pipeline/training"))}
+    stages = {**made.stages, "train@cnn": {**made.stages["train@cnn"], "deps": [dependency]}}
+    made = replace(made, commit=git(".", "rev-parse", "HEAD"), stages=stages)
+    assert 0 == codes(quick_check(made))["code"]
+    write(".", {"pipeline/training/deep/er.py": "other\n"})
+    git(".", "commit", "-qm", "an edit in the room", "--", "pipeline/training/deep/er.py")
+    code = {item.what: item for item in quick_check(replace(made, commit=git(".", "rev-parse", "HEAD")))}[
+        "code"
+    ]
+    assert (3, True) == (code.code, "pipeline/training" in code.told)
 
 
 def test_one_changed_byte_of_data_is_found(made, capsys):
