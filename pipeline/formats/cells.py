@@ -8,8 +8,8 @@ and Parquet say it themselves. A missing value is an empty cell or null; among n
 import datetime as dt
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -251,6 +251,28 @@ def refuse_twin_classes(labels: Sequence[str]) -> None:
             "Classes differ only by upper and lower case or by blanks around them. Expected one spelling per "
             f"class. Received: {', '.join(map(shown, twins))}. Write them alike."
         )
+
+
+def without_blank_end(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches of delimited text without the rows at its end that hold nothing: spreadsheets write them."""
+    held: list[Batch] = []
+    for batch in batches:
+        end = len(batch)
+        while end and not any(cells[end - 1].as_py().strip() for cells in batch.columns.values()):
+            end -= 1
+        if end:
+            yield from held
+            held.clear()
+        filled, blank = _part(batch, 0, end), _part(batch, end, len(batch))
+        if end:
+            yield filled
+        if len(blank):
+            held.append(blank)
+
+
+def _part(batch: Batch, start: int, stop: int) -> Batch:
+    columns = {name: cells[start:stop] for name, cells in batch.columns.items()}
+    return replace(batch, numbers=batch.numbers[start:stop], columns=columns)
 
 
 def number_cells(batch: Batch, columns: Sequence[str], problems: Problems) -> np.ndarray:

@@ -26,6 +26,7 @@ from pipeline.formats.cells import (
     iso_time,
     name_cells,
     number_cells,
+    without_blank_end,
 )
 from pipeline.formats.delimited import Batch, DelimiterOption
 from pipeline.formats.problems import Problems, shown
@@ -164,7 +165,8 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
         times = TimeReader(options.time_format)
         with open_member(archive, member) as file:
             opened = read_table(file, member, _writing(options, member), problems)
-            for batch in opened.batches(columns.names):
+            batches = opened.batches(columns.names)
+            for batch in without_blank_end(batches) if opened.dialect else batches:
                 table.append(batch, times)
     if not table.keys:
         problems.add(", ".join(members), "at least one row", "none", "Check the files.")

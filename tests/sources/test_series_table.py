@@ -35,6 +35,16 @@ def test_series_are_told_apart_by_an_id_and_brought_to_a_grid():
     ]
 
 
+@pytest.mark.parametrize("blank", [",,\n", ",,\n\n", ' , ,\n"","",""\n'])
+def test_rows_of_delimiters_alone_at_the_end_are_no_rows(blank):
+    """Spreadsheets write them; between rows they are refused like any row without a time."""
+    rows = "t,x,y\n2024-01-01,1,2\n2024-01-02,3,4\n"
+    (sample,) = read(rows + blank, time="t")
+    np.testing.assert_array_equal([[1, 2], [3, 4]], sample.series)
+    with pytest.raises(DataRefused, match="line 4"):
+        read(rows + ",,\n2024-01-03,5,6\n", time="t")
+
+
 def test_rows_in_any_order_give_the_same_series():
     """Rows are ordered by series and time, whatever stands first in the file."""
     header, *rows = ROWS.splitlines()
