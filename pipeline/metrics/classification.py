@@ -6,7 +6,7 @@ The name tells the direction: `*_score` higher is better, `*_loss` and `*_error`
 once per column, which is what makes bootstrap intervals cheap. The predicted class is the most probable
 one; ties go to the lower class index. A value that does not exist (ROC AUC of one class only) is NaN,
 never a guess. A model full of NaN can look healthy (argmax of NaN is class 0), so nothing here accepts a number
-unchecked.
+unchecked. The file is long because metrics of one task stand in one place, each with its formula.
 """
 
 import inspect
