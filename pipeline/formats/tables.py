@@ -69,7 +69,7 @@ def format_of(name: str, option: FormatOption) -> Format:
     return FORMATS.get(PurePosixPath(name).suffix.lower(), "csv") if option == "auto" else option
 
 
-def describe(file: IO[bytes], name: str, writing: Writing) -> str:
+def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
     """Return in words how a file is read, detected parts marked as such.
 
     Raises:

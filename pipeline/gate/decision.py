@@ -35,7 +35,7 @@ class Decision:
         checks: Everything that was looked at, in the order of the page.
     """
 
-    verdict: Literal["promoted", "refused", "unchanged"]
+    verdict: Literal["promoted", "refused_because", "unchanged"]
     reasons: tuple[str, ...]
     differences: dict[str, Interval] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
@@ -53,14 +53,14 @@ def decide(question: Question, rules: Rules) -> Decision:
         return unchanged(challenger.name)
     found = obstacles(question, rules)
     if found:
-        return refused(*found)
+        return refused_because(*found)
     try:
         compared = improvements(question, rules)
     except ValueError as error:  # the metric does not exist for these examples
-        return refused(str(error))
+        return refused_because(str(error))
     itself = same_answers(question)
     if itself:
-        return refused(itself)
+        return refused_because(itself)
     checks = [item.check for item in compared]
     reasons = [item.sentence for item in compared]
     if champion and challenger.classes:
@@ -93,7 +93,7 @@ def unchanged(name: str, promoted_for: Sequence[str] = ()) -> Decision:
     return Decision("unchanged", (f"{name} is the champion already: the same model file.", *promoted_for))
 
 
-def refused(*reasons: str) -> Decision:
+def refused_because(*reasons: str) -> Decision:
     """Return the refusal of what cannot be compared."""
     checks = tuple(Check("can be compared", "failed", "nothing in the way", reason) for reason in reasons)
     return Decision("refused", reasons, checks=checks)

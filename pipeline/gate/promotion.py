@@ -16,7 +16,14 @@ from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, me
 from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
 from pipeline.gate.checks import UnknownSlice, slice_masks
-from pipeline.gate.decision import Decision, decision_content, decision_key, refused, still_holds, unchanged
+from pipeline.gate.decision import (
+    Decision,
+    decision_content,
+    decision_key,
+    refused_because,
+    still_holds,
+    unchanged,
+)
 from pipeline.gate.decision import decide as ask_the_gate
 from pipeline.gate.question import Question, Rules, ScoredModel
 from pipeline.inference.keras_files import load_model
@@ -133,7 +140,7 @@ def decide_version(
             unseen = test.take(scoring.unseen_positions(test, details))
             num_rows = len(unseen)
             if num_rows < rules.rows:
-                decision = refused(
+                decision = refused_because(
                     f"{num_rows} of {len(test)} test rows are left that no model was trained on or chosen by; at "
                     f"least {rules.rows} are needed. Add new data, or split anew."
                 )
@@ -141,9 +148,9 @@ def decide_version(
                 decision = ask_the_gate(_question(contest, unseen), rules)
         except NotComparable as error:
             advice = " Register it under another register.model_name." if champion else ""
-            decision = refused(f"{error}{advice}")
+            decision = refused_because(f"{error}{advice}")
         except ValueError as error:  # no such metric, class, slice or finite answer: it could not be checked
-            decision = refused(str(error))
+            decision = refused_because(str(error))
     if latency_ms is not None:
         store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
@@ -155,7 +162,7 @@ def _known_already(
     """Return what needs no test rows: a revoked model, the champion itself, or a recorded decision that holds."""
     revoked = revocation(store, model_name, version.model_sha256)
     if revoked is not None:
-        return refused(f"{revocation_words(revoked)} It never becomes champion again.")
+        return refused_because(f"{revocation_words(revoked)} It never becomes champion again.")
     recorded = recorded_decision(version)
     applied = version.tags.get(APPLIED) == "true"
     if recorded and still_holds(recorded, key, version.model_sha256, champion_sha256, applied=applied):

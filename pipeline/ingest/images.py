@@ -133,7 +133,7 @@ def oddities(image: DecodedImage, size: tuple[int, int], channels: int) -> tuple
     return tuple(name for name, is_odd in found.items() if is_odd)
 
 
-def fit(pixels: np.ndarray, size: tuple[int, int], channels: int, resize: Resize) -> np.ndarray:
+def resized(pixels: np.ndarray, size: tuple[int, int], channels: int, resize: Resize) -> np.ndarray:
     """Return pixels of exactly that size and number of channels.
 
     Args:

@@ -108,7 +108,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     found = []
     for name in [*tables, *_series(names)[:1]]:
         with open_member(archive, name) as file:
-            found.append(formats_tables.describe(file, name, _writing(options)))
+            found.append(formats_tables.describe_table(file, name, _writing(options)))
     return found
 
 

@@ -139,7 +139,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for member in _members(archive):
         with open_member(archive, member) as file:
-            described.append(tables.describe(file, member, _writing(options, member)))
+            described.append(tables.describe_table(file, member, _writing(options, member)))
     return described
 
 

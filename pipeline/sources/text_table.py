@@ -101,7 +101,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for file in _files(archive.getnames()):
         with open_member(archive, file.name) as opened:
-            described.append(tables.describe(opened, file.name, _writing(options)))
+            described.append(tables.describe_table(opened, file.name, _writing(options)))
     return described
 
 

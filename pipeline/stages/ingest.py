@@ -20,9 +20,9 @@ from pipeline.ingest.images import (
     Resize,
     UndecodableImage,
     decode,
-    fit,
     from_pixels,
     oddities,
+    resized,
 )
 from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.ingest.writers import Tally, in_order, npy_writer, sample_writer
@@ -107,7 +107,7 @@ def ingest(
         num_samples: How many there must be.
         image_size: Height and width in pixels; None: all images must have the size of the first.
         channels: 1 or 3; None: all images must have as many as the first.
-        resize: stretch, pad or crop; see `pipeline.ingest.images.fit`.
+        resize: stretch, pad or crop; see `pipeline.ingest.images.resized`.
         size_policy: For images of another size than `image_size`.
         mode_policy: For files whose pixels are not L (1 channel) or RGB (3 channels) already.
         exif_rotation_policy: For photographs that lie on their side.
@@ -138,7 +138,7 @@ def ingest(
             if rejecting & set(odd):
                 tally.reject([oddity for oddity in odd if oddity in rejecting], sample.sample_id)
                 continue
-            pixels = fit(image.pixels, size, num_channels, resize)
+            pixels = resized(image.pixels, size, num_channels, resize)
             table.append(_row(sample, image, odd, pixels, images.count))
             images.append(pixels)
             tally.keep(sample.label, sample.split or "", odd)

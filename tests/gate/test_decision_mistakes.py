@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.checks.contradictions import contradictions
 from pipeline.fetching.source import read_source
-from pipeline.gate.decision import decide, decision_content, decision_key, refused, still_holds
+from pipeline.gate.decision import decide, decision_content, decision_key, refused_because, still_holds
 from pipeline.gate.question import Question, Rules
 from pipeline.metrics.names import primary_called
 from pipeline.params.load import load_params
@@ -98,7 +98,10 @@ def test_a_recorded_answer_that_was_edited_is_not_believed(y_true, good, poor):
     """A tag whose verdict was overwritten contradicts its own checks: the question is asked anew."""
     key = decision_key("model", "rows", RULES, {})
     about = {"candidate": "cnn", "model_sha256": "model", "opponent_sha256": "champion", "rules": RULES}
-    for decision in (next_champion(y_true, poor, good, RULES), refused("Nothing is left to compare with.")):
+    for decision in (
+        next_champion(y_true, poor, good, RULES),
+        refused_because("Nothing is left to compare with."),
+    ):
         recorded = decision_content(decision, key=key, num_rows=300, rows_left_out=0, **about)
         assert still_holds(recorded, key, "model", "champion", applied=False)
         edited = recorded | {"decision": "promoted"}

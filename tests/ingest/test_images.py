@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.ingest import images
-from pipeline.ingest.images import UndecodableImage, decode, fit, from_pixels, oddities
+from pipeline.ingest.images import UndecodableImage, decode, from_pixels, oddities, resized
 
 RED, GREEN, BLUE = (200, 10, 10), (10, 200, 10), (10, 10, 200)
 
@@ -216,44 +216,44 @@ def test_sources_must_give_uint8_images(pixels):
 def test_fitting_pixels_are_not_touched():
     """No copy and no change where nothing has to change."""
     pixels = np.zeros((2, 3, 1), np.uint8)
-    assert fit(pixels, (2, 3), 1, "pad") is pixels
+    assert resized(pixels, (2, 3), 1, "pad") is pixels
 
 
 def test_pad_keeps_proportions_and_fills_with_black():
     """A white 4 x 2 image in a 4 x 4 frame: one black row above and below."""
-    padded = fit(np.full((2, 4, 1), 255, np.uint8), (4, 4), 1, "pad")
+    padded = resized(np.full((2, 4, 1), 255, np.uint8), (4, 4), 1, "pad")
     assert padded[:, 2, 0].tolist() == [0, 255, 255, 0]
 
 
 def test_crop_keeps_proportions_and_cuts_the_sides():
     """Of black | white white | black, the square in the middle is white."""
     strip = np.array([[0, 255, 255, 0]] * 2, np.uint8)[..., np.newaxis]
-    assert (fit(strip, (2, 2), 1, "crop") == 255).all()
+    assert (resized(strip, (2, 2), 1, "crop") == 255).all()
 
 
 def test_stretch_takes_everything():
     """Halving the width averages neighbours: a left black and right white half stay so at the ends."""
     strip = np.repeat(np.array([[0] * 8 + [255] * 8], np.uint8), 4, axis=0)[..., np.newaxis]
-    stretched = fit(strip, (4, 4), 1, "stretch")
+    stretched = resized(strip, (4, 4), 1, "stretch")
     assert (stretched[:, 0, 0] == 0).all()
     assert (stretched[:, 3, 0] == 255).all()
 
 
 def test_a_very_thin_image_survives():
     """A line of 1 x 1000 pixels is at least one pixel high after shrinking."""
-    assert fit(np.full((1, 1000, 1), 255, np.uint8), (8, 8), 1, "pad").max() == 255
+    assert resized(np.full((1, 1000, 1), 255, np.uint8), (8, 8), 1, "pad").max() == 255
 
 
 def test_colour_becomes_grey_by_luma_and_grey_becomes_colour_by_copies():
     """ITU-R 601: 0.299 red + 0.587 green + 0.114 blue."""
     colour = np.array([[RED]], np.uint8)
     expected = round(0.299 * 200 + 0.587 * 10 + 0.114 * 10)
-    assert abs(expected - int(fit(colour, (1, 1), 1, "pad")[0, 0, 0])) <= 1
-    assert fit(np.array([[[9]]], np.uint8), (1, 1), 3, "pad").tolist() == [[[9, 9, 9]]]
+    assert abs(expected - int(resized(colour, (1, 1), 1, "pad")[0, 0, 0])) <= 1
+    assert resized(np.array([[[9]]], np.uint8), (1, 1), 3, "pad").tolist() == [[[9, 9, 9]]]
 
 
 def test_clothing_photographs_decode(benchmarks):
     """Fifty real JPEG files of many sizes give colour pixels of one size."""
     files = sorted((benchmarks / "clothing-small" / "train").rglob("*.jpg"))[::32][:50]
-    shapes = {fit(decode(file.read_bytes()).pixels, (96, 96), 3, "pad").shape for file in files}
+    shapes = {resized(decode(file.read_bytes()).pixels, (96, 96), 3, "pad").shape for file in files}
     assert {(96, 96, 3)} == shapes
