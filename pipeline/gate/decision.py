@@ -35,7 +35,7 @@ class Decision:
         checks: Everything that was looked at, in the order of the page.
     """
 
-    verdict: Literal["promoted", "refused_because", "unchanged"]
+    verdict: Literal["promoted", "refused", "unchanged"]
     reasons: tuple[str, ...]
     differences: dict[str, Interval] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
