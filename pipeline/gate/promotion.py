@@ -1,5 +1,6 @@
 """How long a model takes for a single prediction, measured here and now."""
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import scoring
-from pipeline.evaluation.ledger import note_use
+from pipeline.evaluation.ledger import SAME_SHARE, Holdout, Use, add_uses, all_uses, note_use, use_of
 from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, said_at
 from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
@@ -44,6 +45,7 @@ from pipeline.tracking.registry import (
     revocation_words,
     version_numbered,
 )
+from pipeline.tracking.runs import host_name
 from pipeline.tracking.store import Store
 
 WARM_UP = 5
@@ -293,3 +295,48 @@ def _slices_digest(rules: Rules, test: EvaluationRows) -> str:
     except UnknownSlice as error:
         return str(error)
     return content_key({name: np.packbits(inside).tobytes().hex() for name, inside in masks.items()})
+
+
+TEST_USES = "millrace.test_uses"
+"""Tags of versions: this, and the name of a machine appended."""
+LONGEST = 90_000
+"""Characters of a tag; MLflow takes 100,000. What does not fit goes with a later version."""
+
+
+def share_uses(store: Store, name: str, version: Version, holdout: Holdout) -> None:
+    """Bring the ledger of this machine and that of the registry to the same content about some rows.
+
+    Args:
+        store: An opened store.
+        name: Of the registered model.
+        version: Gets what the registry does not know yet.
+        holdout: The rows; this machine may also have judged on those of another data set.
+    """
+    recorded: dict[tuple[str, str], Use] = {}
+    own: list[Use] = []
+    own_tag = f"{TEST_USES}.{host_name()}"
+    for item in store.client.search_model_versions(f"name = '{name}'"):
+        for tag, text in item.tags.items():
+            found = _uses_of(text) if tag.startswith(TEST_USES) else []
+            recorded |= {(use.holdout.digest, use.model_sha256): use for use in found}
+            if (int(item.version), tag) == (version.number, own_tag):
+                own = found
+    add_uses(recorded.values())
+    kept: list[Use] = list(own)
+    for use in all_uses():
+        is_new = (use.holdout.digest, use.model_sha256) not in recorded
+        if is_new and holdout.shared_with(use.holdout) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
+            kept.append(use)
+    if len(kept) > len(own):
+        store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))
+
+
+def _text(found: list[Use]) -> str:
+    return json.dumps([use.as_json() for use in found], sort_keys=True, separators=(",", ":"))
+
+
+def _uses_of(text: str) -> list[Use]:
+    try:
+        return [use_of(entry) for entry in json.loads(text)]
+    except (ValueError, KeyError, TypeError):  # somebody edited the tag
+        return []

@@ -116,12 +116,11 @@ def register(
         ServiceDown: The MLflow store does not answer; nothing is lost.
     """
     from pipeline.evaluation.scoring import holdout_of, load_test_rows
-    from pipeline.gate.promotion import decide_version
+    from pipeline.gate.promotion import decide_version, share_uses
     from pipeline.tracking.record import attach, record_pipeline, set_description
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.runs import sweep
     from pipeline.tracking.store import open_store, service_errors, store_lock, without_password
-    from pipeline.versions.seal import share_uses
 
     state = provenance_state.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")

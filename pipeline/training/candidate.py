@@ -13,58 +13,18 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import save_model
-from pipeline.inputs.arrays import MAIN_INPUT, named, take, take_targets
-from pipeline.inputs.specs import OutputSpec
+from pipeline.inputs.arrays import MAIN_INPUT, named, take
 from pipeline.inputs.train_data import TrainData
-from pipeline.metrics import classification
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
 from pipeline.training import optimizers as training_optimizers
 from pipeline.training.batches import BatchedData
 from pipeline.training.fit import FitResult
-
-
-def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Return the scores of a model's answers on the rows of val.
-
-    Args:
-        data: Of the candidate.
-        answers: What `prediction.answers` gave for `data.val_rows`.
-
-    Returns:
-        Classification: `val_accuracy` and `val_loss` (log loss). Regression and forecasting: `val_loss` (mean
-        squared error) and `val_mean_absolute_error`, in units of the targets' deviation on train. Anomaly:
-        `val_loss`, the mean squared error of reconstruction of the normal windows.
-    """
-    task = data.output_spec.task
-    if task == "anomaly":
-        normal = answers if data.normal_val is None else answers[data.normal_val]
-        return {"val_loss": float(np.mean(normal, dtype=np.float64))}
-    targets = take_targets(data.inputs, data.targets, data.val_rows)
-    if task == "classification":
-        return {
-            "val_accuracy": float(classification.accuracy_score(targets, answers)),
-            "val_loss": float(classification.log_loss(targets, answers)),
-        }
-    difference = scaled(answers, data.output_spec) - targets
-    return {
-        "val_loss": float(np.mean(difference**2, dtype=np.float64)),
-        "val_mean_absolute_error": float(np.mean(np.abs(difference), dtype=np.float64)),
-    }
-
-
-def scaled(values: npt.NDArray[np.float32], output_spec: OutputSpec) -> npt.NDArray[np.float32]:
-    """Return values in the units of the data as deviations from the training mean; targets on the last axis."""
-    mean = np.asarray(output_spec.target_mean, np.float32)
-    deviation = np.asarray(output_spec.target_standard_deviation, np.float32)
-    scaled_values: npt.NDArray[np.float32] = (values - mean) / deviation
-    return scaled_values
-
+from pipeline.training.validation_scores import validation_metrics
 
 VAL_BATCH_SIZE = 512
 """Nothing is learned from validation batches, so they are as large as pays."""

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.inference import backend
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime.files import content_key, write_json
-from pipeline.training.candidate import validation_metrics
+from pipeline.training.validation_scores import validation_metrics
 
 FILES = "files"
 

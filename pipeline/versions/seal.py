@@ -7,15 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.ledger import SAME_SHARE, Holdout, Use, add_uses, all_uses, use_of
 from pipeline.provenance.origin import REQUIREMENTS_LOCK, digest_or_nothing, environment_digest, machine_facts
 from pipeline.provenance.state import PipelineState, split_digests
 from pipeline.reports import run
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest, read_json
-from pipeline.tracking.registry import Version
-from pipeline.tracking.runs import host_name
-from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
@@ -108,48 +104,3 @@ def sealed_tags(candidate: str, state: PipelineState) -> dict[str, str]:
 
 def _leads_back(tags: Mapping[str, str]) -> bool:
     return tags.get("git.dirty") == "false" and tags.get("dvc.lock.committed") == "true"
-
-
-TEST_USES = "millrace.test_uses"
-"""Tags of versions: this, and the name of a machine appended."""
-LONGEST = 90_000
-"""Characters of a tag; MLflow takes 100,000. What does not fit goes with a later version."""
-
-
-def share_uses(store: Store, name: str, version: Version, holdout: Holdout) -> None:
-    """Bring the ledger of this machine and that of the registry to the same content about some rows.
-
-    Args:
-        store: An opened store.
-        name: Of the registered model.
-        version: Gets what the registry does not know yet.
-        holdout: The rows; this machine may also have judged on those of another data set.
-    """
-    recorded: dict[tuple[str, str], Use] = {}
-    own: list[Use] = []
-    own_tag = f"{TEST_USES}.{host_name()}"
-    for item in store.client.search_model_versions(f"name = '{name}'"):
-        for tag, text in item.tags.items():
-            found = _uses_of(text) if tag.startswith(TEST_USES) else []
-            recorded |= {(use.holdout.digest, use.model_sha256): use for use in found}
-            if (int(item.version), tag) == (version.number, own_tag):
-                own = found
-    add_uses(recorded.values())
-    kept: list[Use] = list(own)
-    for use in all_uses():
-        is_new = (use.holdout.digest, use.model_sha256) not in recorded
-        if is_new and holdout.shared_with(use.holdout) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
-            kept.append(use)
-    if len(kept) > len(own):
-        store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))
-
-
-def _text(found: list[Use]) -> str:
-    return json.dumps([use.as_json() for use in found], sort_keys=True, separators=(",", ":"))
-
-
-def _uses_of(text: str) -> list[Use]:
-    try:
-        return [use_of(entry) for entry in json.loads(text)]
-    except (ValueError, KeyError, TypeError):  # somebody edited the tag
-        return []

@@ -47,7 +47,7 @@ def recorded(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(register.report, "print_report", lambda *_a, **_k: None)
+        patch.setattr(register.console, "print_report", lambda *_a, **_k: None)
         register.register(
             candidates=NAMES,
             baselines=NAMES[1:],

@@ -51,7 +51,7 @@ def project(tmp_path, monkeypatch, server):
 def run_register(experiment):
     from pipeline.stages import register
 
-    original, register.report.print_report = register.report.print_report, lambda *_a, **_k: None
+    original, register.console.print_report = register.console.print_report, lambda *_a, **_k: None
     try:
         return register.register(
             candidates=NAMES,
@@ -65,7 +65,7 @@ def run_register(experiment):
             uncommitted="these tests have no git",
         )
     finally:
-        register.report.print_report = original
+        register.console.print_report = original
 
 
 def test_registration_over_http_and_its_repetition(project):

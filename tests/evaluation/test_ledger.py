@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.evaluation.ledger import LEDGER, Holdout, Use, add_uses, all_uses, note_use, sentence, uses
+from pipeline.gate.promotion import TEST_USES, share_uses
 from pipeline.runtime.errors import StorageFailed
-from pipeline.versions.seal import TEST_USES, share_uses
 
 
 @pytest.fixture(autouse=True)
@@ -115,8 +115,8 @@ def test_a_use_is_on_the_disk_before_the_test_set_is_opened(monkeypatch):
 def test_processes_side_by_side_lose_nothing():
     """Four writers of 25 models each: a hundred lines."""
     code = (
-        "import sys; from pipeline.evaluation.ledger import Judges, note_use\n"
-        "for n in range(25): note_use(Judges.of('d', ['r']), f'{sys.argv[1]}-{n}', 'evaluate')"
+        "import sys; from pipeline.evaluation.ledger import Holdout, note_use\n"
+        "for n in range(25): note_use(Holdout.of('d', ['r']), f'{sys.argv[1]}-{n}', 'evaluate')"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(writer)]) for writer in range(4)]
     assert [0] * 4 == [writer.wait() for writer in writers]
@@ -177,7 +177,7 @@ def test_machines_that_register_one_version_do_not_overwrite_each_other(monkeypa
     """Each has a tag of its own, whatever the version looked like when it was read."""
     store, version = Registry(1), SimpleNamespace(number=1)
     for host, model in (("a", "m1"), ("b", "m2")):
-        monkeypatch.setattr("pipeline.versions.seal.host_name", lambda host=host: host)
+        monkeypatch.setattr("pipeline.gate.promotion.host_name", lambda host=host: host)
         LEDGER.unlink(missing_ok=True)
         note(model, "2026-11-01T00:00:00+00:00")
         # Both read it before either wrote.

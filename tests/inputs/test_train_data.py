@@ -10,7 +10,7 @@ from pipeline.inputs.specs import InputSpec, OutputSpec, input_spec, output_spec
 from pipeline.inputs.train_data import load_split_rows, load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing
-from pipeline.training.candidate import validation_metrics
+from pipeline.training.validation_scores import validation_metrics
 from tests.helpers.featured import (
     SERIES,
     SIDE,

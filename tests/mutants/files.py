@@ -37,15 +37,15 @@ MUTANTS = (
     Mutant(
         "refusal of NaN in JSON",
         "pipeline/runtime/files.py",
-        "allow_nan=False",
-        "allow_nan=True",
+        "indent=2, allow_nan=False",
+        "indent=2, allow_nan=True",
         ("tests/runtime/test_files.py",),
     ),
     Mutant(
         "fsync of a line that was appended",
         "pipeline/runtime/files.py",
-        "        os.fsync(descriptor)\n",
-        "",
+        "bytes fit\", str(path))\n        os.fsync(descriptor)\n",
+        "bytes fit\", str(path))\n",
         (f"{DURABLE}[audit]", f"{DURABLE}[live log]"),
     ),
     Mutant(

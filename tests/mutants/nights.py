@@ -45,7 +45,7 @@ MUTANTS = (
         "pipeline/retraining/retrain.py",
         '        if found.get("asked_remote"):',
         '        if found.get("nobody"):',
-        ("tests/retraining/test_drift_unknown.py",),
+        ("tests/retraining/test_new_rows_drift_unknown.py",),
     ),
     Mutant(
         "a torn dvc.lock",

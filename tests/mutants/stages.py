@@ -5,7 +5,7 @@ from tests.mutants.mutant import Mutant
 MUTANTS = (
     Mutant(
         "the lock of a stage",
-        "pipeline/runtime/stage.py",
+        "pipeline/runtime/processes.py",
         "    while not lock_descriptor(file.fileno(), blocking=False):\n",
         "    while False:\n",
         ("tests/runtime/test_stage.py::test_a_second_writer_is_refused",),

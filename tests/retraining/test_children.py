@@ -57,9 +57,9 @@ def test_no_child_outlives_a_retrain(tmp_path, number):
         f"""
         import sys
         from pathlib import Path
-        from pipeline import runtime
         from pipeline.retraining.children import Children
-        with runtime.exit_codes("retrain", recorded=False):
+        from pipeline.runtime.stage import exit_codes
+        with exit_codes("retrain", recorded=False):
             Children(Path.cwd(), Path.cwd())._run([sys.executable, "-c", {FAMILY!r}], Path.cwd())
         """
     )

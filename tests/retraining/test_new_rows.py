@@ -4,8 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.retraining.drift import Bounds
-from pipeline.retraining.new_rows import DescribedRows, compare_rows, finding_sentences, read_described_rows
+from pipeline.retraining.new_rows import (
+    Bounds,
+    DescribedRows,
+    compare_rows,
+    finding_sentences,
+    read_described_rows,
+)
 
 BOUNDS = Bounds(significance=0.01, report=0.15, refuse=0.5)
 

@@ -29,7 +29,7 @@ RESULTS = "retrain/main"
 def looked(monkeypatch):
     """Stand in for the comparison of rows, which has tests of its own; the row counts are those of the source."""
     monkeypatch.delenv("MILLRACE_HOME", raising=False)
-    monkeypatch.setattr("pipeline.retraining.retrain.examined", examined_by_count)
+    monkeypatch.setattr("pipeline.retraining.retrain.compare_with_results", examined_by_count)
 
 
 @pytest.fixture
@@ -309,7 +309,8 @@ def test_too_many_rows_with_other_labels_are_refused(children, monkeypatch):
     retrain(children)
     found = {"new_rows": 0, "lost_rows": 8, "lost_share": 0.08, "changed_rows": 3, "changed_share": 0.03}
     monkeypatch.setattr(
-        "pipeline.retraining.retrain.examined", lambda *_: {**found, "verdict": "none", "skipped": []}
+        "pipeline.retraining.retrain.compare_with_results",
+        lambda *_: {**found, "verdict": "none", "skipped": []},
     )
     children.rows = 99
     with pytest.raises(

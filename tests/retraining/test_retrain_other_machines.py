@@ -27,7 +27,7 @@ def remote(tmp_path):
 def machine(remote, tmp_path, monkeypatch):
     """Return what makes a machine: a clone, whose name is given, and what a retrain runs there."""
     monkeypatch.delenv("MILLRACE_HOME", raising=False)
-    monkeypatch.setattr("pipeline.retraining.retrain.examined", examined_by_count)
+    monkeypatch.setattr("pipeline.retraining.retrain.compare_with_results", examined_by_count)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'registry.db'}")
 
     def make(name, *options):

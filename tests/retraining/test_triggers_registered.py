@@ -60,7 +60,7 @@ def test_the_results_are_judged_and_not_a_few_rows_that_came_later(children, mon
     with pytest.raises(UserError):
         retrain(children)
     few = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none", "skipped": ["few"]}
-    monkeypatch.setattr("pipeline.retraining.retrain.examined", lambda *_: few)
+    monkeypatch.setattr("pipeline.retraining.retrain.compare_with_results", lambda *_: few)
     children.fail, children.rows = {}, 101
     results = git(children.project, "rev-parse", "retrain/main")
     entry = retrain(children)

@@ -17,8 +17,8 @@ from pipeline.runtime.stage import Snapshot, declared_inputs, exit_codes
 BODY = """
 import sys, time
 from pathlib import Path
-from pipeline import runtime
-with runtime.stage("split"):
+from pipeline.runtime.stage import running_stage
+with running_stage("split"):
     print("started", flush=True)
     {body}
 """
@@ -207,10 +207,6 @@ def test_code_edited_while_the_stage_starts_is_noticed(inputs, stage_environment
 
 def test_an_edit_below_a_folder_of_code_is_noticed_and_compiled_files_are_not(project):
     """A dependency may be a folder: the file in it is named, and what Python compiles beside it is no edit."""
-    dvc_yaml = project / "dvc.yaml"
-    dvc_yaml.write_text(
-        dvc_yaml.read_text().replace("- pipeline/splits/by_hash.py\n", "- pipeline/sources\n")
-    )
     for name in (
         "data/interim/samples.parquet",
         "data/validate/duplicates.parquet",
@@ -221,17 +217,17 @@ def test_an_edit_below_a_folder_of_code_is_noticed_and_compiled_files_are_not(pr
     started = time.time() - 1
     for old in (project / "pipeline").rglob("*.py"):
         os.utime(old, (started - 60, started - 60))
-    compiled = project / "pipeline/sources/__pycache__/digits.cpython-311.pyc"
+    compiled = project / "pipeline/splits/__pycache__/by_hash.cpython-311.pyc"
     compiled.parent.mkdir(exist_ok=True)
     compiled.write_bytes(b"compiled")
     assert [] == Snapshot.take("split").edited_since(started)
     snapshot = Snapshot.take("split")
     compiled.write_bytes(b"compiled again")
     assert [] == snapshot.changed()
-    with (project / "pipeline/sources/digits.py").open("a") as file:
+    with (project / "pipeline/splits/by_hash.py").open("a") as file:
         file.write("# edited\n")
-    assert ["pipeline/sources"] == snapshot.changed()
-    assert ["pipeline/sources/digits.py"] == Snapshot.take("split").edited_since(started)
+    assert ["pipeline/splits"] == snapshot.changed()
+    assert ["pipeline/splits/by_hash.py"] == Snapshot.take("split").edited_since(started)
 
 
 def test_the_whole_of_params_yaml_is_an_input_of_check(project):

@@ -60,7 +60,7 @@ def run_register(rules=RULES, uncommitted="these tests have no git"):
     from pipeline.stages import register
 
     names = ["cnn", "linear", "majority"]
-    original, register.report.print_report = register.report.print_report, lambda *_a, **_k: None
+    original, register.console.print_report = register.console.print_report, lambda *_a, **_k: None
     try:
         return register.register(
             candidates=names,
@@ -72,7 +72,7 @@ def run_register(rules=RULES, uncommitted="these tests have no git"):
             uncommitted=uncommitted,
         )
     finally:
-        register.report.print_report = original
+        register.console.print_report = original
 
 
 def store_of(project):
@@ -421,7 +421,7 @@ def test_links_hide_the_password_of_the_server(project, quick_check, monkeypatch
     monkeypatch.setattr(registry, "download_files", lambda _store, _id, folder: folder)
     monkeypatch.setattr(registry, "require_same_files", lambda _sent, _arrived: None)
     run_register()
-    content = register.report.LAST_RUN.read_text()
+    content = register.console.LAST_RUN.read_text()
     assert "http://mlflow.local:5000/#/" in content
     assert "secret" not in content
 

@@ -54,7 +54,7 @@ def run_register(**rules):
     from pipeline.stages import register
 
     names = ["cnn", "linear", "majority"]
-    original, register.report.print_report = register.report.print_report, lambda *_a, **_k: None
+    original, register.console.print_report = register.console.print_report, lambda *_a, **_k: None
     try:
         return register.register(
             candidates=names,
@@ -66,7 +66,7 @@ def run_register(**rules):
             uncommitted="a project of a test",
         )
     finally:
-        register.report.print_report = original
+        register.console.print_report = original
 
 
 def version_of(project, number):

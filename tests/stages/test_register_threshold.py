@@ -77,7 +77,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    monkeypatch.setattr(register.report, "print_report", lambda *_a, **_k: None)
+    monkeypatch.setattr(register.console, "print_report", lambda *_a, **_k: None)
     return root
 
 

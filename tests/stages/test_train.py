@@ -17,8 +17,8 @@ from tests.helpers.train_project import write_train_project
 
 CHILD = """
 import sys
-from pipeline import live_log
-live_log.start_follower = lambda candidate: None  # the follower has tests of its own
+from pipeline.runtime import progress
+progress.start_follower = lambda candidate: None  # the follower has tests of its own
 from pipeline.stages import train
 sys.argv = ["train", sys.argv[1]]
 train.main()

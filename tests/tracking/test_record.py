@@ -283,11 +283,11 @@ def test_runs_of_a_record_that_was_killed_are_closed_by_the_next(project):
     code = textwrap.dedent("""
         import os, signal
         from pathlib import Path
-        from pipeline import lineage
+        from pipeline.provenance import state
         from pipeline.tracking import record, runs
         from pipeline.tracking.store import open_store
         runs.complete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        record.record_pipeline(open_store(Path.cwd(), "digits"), lineage.read_state(["cnn", "linear"]))
+        record.record_pipeline(open_store(Path.cwd(), "digits"), state.read_state(["cnn", "linear"]))
     """)
     killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(HERE)})
     assert -9 == killed.returncode

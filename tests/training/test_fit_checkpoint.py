@@ -67,8 +67,8 @@ def test_full_disk_keeps_the_old_checkpoint(tmp_path):
     before = path.read_bytes()
     child = f"""
 import numpy as np, pathlib
-from pipeline import checkpoint
-checkpoint.save(pathlib.Path({str(path)!r}), {{"model": [np.zeros(100_000)]}}, {{}})
+from pipeline.training import fit
+fit.save_checkpoint(pathlib.Path({str(path)!r}), {{"model": [np.zeros(100_000)]}}, {{}})
 """
     limit = len(before) + 4096
     done = subprocess.run(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.two_samples import chi_square_test
-from pipeline.retraining.drift import (
+from pipeline.retraining.new_rows import (
     Bounds,
     DriftFinding,
     adjusted,

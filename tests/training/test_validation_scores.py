@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.inputs.train_data import TrainData
-from pipeline.training.candidate import scaled, validation_metrics
+from pipeline.training.validation_scores import scaled, validation_metrics
 
 INPUT = InputSpec("vector", (1,), (0.0,), (1.0,))
 TWO_TARGETS = OutputSpec(
