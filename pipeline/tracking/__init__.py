@@ -21,6 +21,9 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+OURS = frozenset(name for name in DEFAULTS if name not in os.environ)
+"""Settings that the user left to us; `follower` has other values for some of them."""
+
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.runtime.progress import LiveTrace, live_trace
+from pipeline.tracking import OURS
 
 POLL_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 1.0
@@ -132,8 +133,7 @@ def main() -> None:
     from pipeline.runtime.progress import live_path
 
     since = time.time_ns() // 1_000_000
-    for name, value in IMPATIENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.update({name: value for name, value in IMPATIENT.items() if name in OURS})
     die_with_parent()
     # Beside a training on all cores, the follower takes what is left over.
     os.nice(10)

@@ -44,8 +44,8 @@ MUTANTS = (
     Mutant(
         "fsync of a line that was appended",
         "pipeline/runtime/files.py",
-        "bytes fit\", str(path))\n        os.fsync(descriptor)\n",
-        "bytes fit\", str(path))\n",
+        'bytes fit", str(path))\n        os.fsync(descriptor)\n',
+        'bytes fit", str(path))\n',
         (f"{DURABLE}[audit]", f"{DURABLE}[live log]"),
     ),
     Mutant(
