@@ -15,7 +15,7 @@ from tests.e2e.services import MlflowServer, postgres
 from tests.helpers.racing import race
 from tests.helpers.registered import make_champion, register, store_in
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

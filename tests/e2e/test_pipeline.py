@@ -67,6 +67,7 @@ def test_what_dvc_shows(ran):
     assert "index.html" in page
 
 
+@pytest.mark.slow
 def test_one_rnn_parameter_reruns_only_the_rnn(ran):
     """Editing a setting of candidate rnn runs its stages and what depends on them, nothing else."""
     folder, _ = ran
@@ -79,6 +80,7 @@ def test_one_rnn_parameter_reruns_only_the_rnn(ran):
     assert executed(dvc(folder, "repro")) == ["check", "train@rnn", "tune@rnn", "evaluate", "register"]
 
 
+@pytest.mark.slow
 def test_going_back_restores_results_and_loses_no_run(ran):
     """Stages restored from DVC's run cache execute no code; their MLflow runs are there all the same."""
     folder, _ = ran
@@ -113,6 +115,7 @@ def test_dvc_works_without_an_activated_environment(ran, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_busy_repository_is_waited_for(ran):
     """`make run` survives another dvc command that holds the lock for longer than DVC waits by itself."""
     folder, _ = ran

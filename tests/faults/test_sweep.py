@@ -39,8 +39,12 @@ def sweep(writer, *options):
     return done.stdout
 
 
+DEAR = ("champions", "keras", "model version", "new store")
+"""Each run of these takes seconds: `make test-slow`."""
+
+
 @pytest.mark.parametrize(
-    "writer", [pytest.param(name, marks=[pytest.mark.slow] * (name == "new store")) for name in WRITERS]
+    "writer", [pytest.param(name, marks=[pytest.mark.slow] * (name in DEAR)) for name in WRITERS]
 )
 def test_sample_of_faults_tears_nothing_and_leaves_nothing(writer):
     """Points drawn with a printed seed, and those that once failed: old or new, whole, and the next run is fine."""

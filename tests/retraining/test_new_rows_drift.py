@@ -73,6 +73,7 @@ def test_a_difference_must_be_both_large_and_significant(effect, p_value, expect
     assert drift_verdict([DriftFinding("x", effect, p_value)], BOUNDS) == expected
 
 
+@pytest.mark.slow
 def test_false_alarms_stay_below_the_stated_level():
     """500 pairs of samples from one distribution, 8 related columns each: at most 1 % raise any finding, and the
     same without the bound on effects.

@@ -41,6 +41,7 @@ def outcomes():
     return [(entry["outcome"], entry["exit_code"]) for entry in read_lines(HISTORY)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [failing(74), failing(75), Terminated("SIGTERM")])
 def test_a_paused_retrain_begins_anew_once_the_followed_branch_has_moved(children, error):
     """The code that could not train was mended and committed: the mended code trains, not the old tree."""
@@ -53,6 +54,7 @@ def test_a_paused_retrain_begins_anew_once_the_followed_branch_has_moved(childre
     assert git(children.project, "show", "retrain/main:pipeline/code.py") == "mended = True"
 
 
+@pytest.mark.slow
 def test_a_mend_that_was_pushed_counts_as_well(children, tmp_path):
     """Nobody commits on the machine that retrains: the remote's branch has moved."""
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "remote")], check=True)
@@ -98,6 +100,7 @@ def test_the_same_step_that_fails_twice_with_the_same_code_ends_the_retrain(chil
     assert children.calls[0] == "refresh"
 
 
+@pytest.mark.slow
 def test_failures_of_another_kind_in_between_do_not_end_it(children):
     """Twice in a row is meant."""
     for step, code in (("evaluate", 74), ("evaluate", 143), ("evaluate", 74), ("register", 74)):
@@ -105,6 +108,7 @@ def test_failures_of_another_kind_in_between_do_not_end_it(children):
     assert [outcome for outcome, _ in outcomes()] == ["paused"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [69, 75])
 def test_a_service_that_stays_down_is_waited_for(children, code):
     """However many nights: nothing of the model is lost meanwhile."""

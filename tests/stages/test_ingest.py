@@ -286,6 +286,7 @@ def test_digits_become_the_array_of_scikit_learn():
     assert summary["classes"] == {str(digit): int((expected.target == digit).sum()) for digit in range(10)}
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(folder):
     """Four times as many samples peak at about the same height."""
 

@@ -426,6 +426,7 @@ def test_links_hide_the_password_of_the_server(project, quick_check, monkeypatch
     assert "secret" not in content
 
 
+@pytest.mark.slow
 def test_check_in_a_fresh_process_dies_with_the_stage_and_leaves_its_status_alone(project):
     """kill -9 of the stage leaves no TensorFlow process behind, and the status file is the stage's."""
     best = project / "models/best"

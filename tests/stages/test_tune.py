@@ -204,6 +204,7 @@ def test_the_score_is_the_cross_entropy_of_the_predictions(searched: Path) -> No
     assert chosen["metrics"]["val_loss"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_kill_end_in_the_same_bytes(small_project: Path, searched: Path) -> None:
     """Two workers, killed with -9 in the middle and started again, write what one undisturbed worker writes."""
     (small_project / "params.yaml").write_text(json.dumps(changed("linear", workers=2)))
@@ -247,6 +248,7 @@ def test_when_every_trial_fails_the_stage_says_why(small_project: Path) -> None:
     assert not (small_project / ".millrace/tune/linear").exists()
 
 
+@pytest.mark.slow
 def test_a_trial_does_not_depend_on_rungs_or_on_the_trials_before_it(small_project: Path) -> None:
     """Trained rung by rung with another trial in between, the model has the bytes of one straight training."""
     params = changed("linear")

@@ -197,6 +197,7 @@ def test_deleted_list_stops_everything(root):
     assert 1 == champions.aliases(store, "digits")["champion"]
 
 
+@pytest.mark.slow
 def test_of_processes_that_promote_at_once_exactly_one_wins(root):
     """Four processes that decided against the same champion: one entry, one champion, three that are told."""
     store = store_in(root)

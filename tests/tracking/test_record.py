@@ -97,6 +97,7 @@ def test_artifacts_of_the_default_store_are_absolute_and_nothing_lands_in_the_wo
     assert [] == list(elsewhere.iterdir())
 
 
+@pytest.mark.slow
 def test_four_processes_open_a_fresh_store_at_once(tmp_path):
     """The race of the first start: four processes that meet a new sqlite store all get in."""
     code = textwrap.dedent("""

@@ -66,6 +66,7 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
     assert [outcome.score for outcome in outcomes] == [0.2, None, 0.2]
 
 
+@pytest.mark.slow
 def test_one_stray_kill_does_not_change_the_answer(tmp_path: Path) -> None:
     """A worker that is killed once is replaced and its rung run again."""
     assert [outcome.error for outcome in run(tmp_path, {"2": "kill once"})] == ["", "", ""]
@@ -141,6 +142,7 @@ def killed_search(folder: Path, seconds: float, there: Callable[[], bool]) -> li
     return children
 
 
+@pytest.mark.slow
 def test_a_killed_search_continues_to_the_same_answer(tmp_path: Path) -> None:
     """After kill -9 nothing is run twice that was remembered, no proposal repeats, and the answer is the same."""
     expected, _ = run_search(tmp_path / "whole")
@@ -155,6 +157,7 @@ def test_a_killed_search_continues_to_the_same_answer(tmp_path: Path) -> None:
     assert len({tuple(trial.sampled.values()) for trial in found}) == len(found)
 
 
+@pytest.mark.slow
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     """After kill -9 of the search no process of it is left, although its trials were running."""
     children = killed_search(tmp_path / "killed", 25.0, lambda: any(tmp_path.glob("killed/log.txt")))
