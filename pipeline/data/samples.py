@@ -233,6 +233,9 @@ def _require(path: Path) -> None:
         )
 
 
+# --- The table of the split: who trains, who chooses, who judges, and which steps of a series that is about.
+
+
 @dataclass(frozen=True)
 class SplitTable:
     """Rows of `data/split/split.parquet`, by row and then by step.

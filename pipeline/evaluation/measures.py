@@ -1,4 +1,9 @@
-"""What detectors of anomalies are measured by: their alarms against labelled anomalies."""
+"""What the answers for some rows are measured by: one small agreement, kept by a class per task.
+
+`operating_point` is what a model's answers on validation teach about using it: a decision threshold, alarm
+thresholds, or nothing. It travels with the model. `scored` turns predictions, as `prediction.answers` gives
+them, into what the metrics take; `metrics` are functions `f(y_true, scored, weight)`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +36,8 @@ from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of,
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
 from pipeline.runtime.errors import DataRefused
+
+# --- What detectors of anomalies are measured by: their alarms against labelled anomalies.
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,9 @@ class AnomalyMeasures:
     def events(self, scores: npt.NDArray[np.floating]) -> Events:
         """Return what these scores raise, and what of the labelled anomalies they find."""
         return find_events(scores, self.timeline, self.rules.merge_steps)
+
+
+# --- What classifiers are measured by; with two classes also with a decision threshold chosen on validation.
 
 
 @dataclass(frozen=True)
@@ -220,6 +230,9 @@ def said_at(
     # In doubles, as `positive_f1_score` compares: single precision may fall on the other side of the threshold.
     reached = np.asarray(probabilities, float)[:, positive] >= point["threshold"]
     return np.where(reached, positive, 1 - positive)
+
+
+# --- What regressions and forecasts are measured by.
 
 
 @dataclass(frozen=True)

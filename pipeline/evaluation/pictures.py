@@ -1,4 +1,4 @@
-"""Pictures of a search for anomalies."""
+"""Which pictures the evaluation draws: those of every task here, the others by what was asked."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ from pipeline.runtime.files import read_json
 if TYPE_CHECKING:
     from pipeline.evaluation.codes import CodesComparison
 
+
+# --- Pictures of a search for anomalies.
 
 MOST_SERIES = 12
 """In one picture; those with the most to tell."""
@@ -69,6 +71,9 @@ def _stories(evaluation: Evaluation) -> list[Story]:
     return stories
 
 
+# --- Samples as people look at them: pictures, texts, series.
+
+
 def shown_samples(rows: npt.NDArray[np.integer]) -> list[Sample]:
     """Return samples as they came, undecorated: uint8 images NHWC, texts, or series (steps, channels).
 
@@ -85,6 +90,8 @@ def shown_samples(rows: npt.NDArray[np.integer]) -> list[Sample]:
         return [part.tobytes().decode() for part in parts]
     return [np.asarray(part[:, : len(samples.channels)]) for part in parts]
 
+
+# --- Pictures of a classification: confusions, classes, calibration, mistakes, and the codes of an autoencoder.
 
 NUM_MISTAKES = 18
 
@@ -136,6 +143,8 @@ def _draw_calibration(folder: Path, evaluation: Evaluation) -> None:
         charts.reliability_diagram(confidence, correct, bins, num_bins, error), folder / "reliability.png"
     )
 
+
+# --- Pictures of a regression or a forecast.
 
 STRETCH_STEPS = 240
 """Steps of a picture of one-step forecasts: ten days of hours."""

@@ -27,6 +27,8 @@ from pipeline.metrics.paired import honest_confidence
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
 
+# --- Which candidate is chosen: by its validation score, before anybody looks at the test set.
+
 FEWEST_ANOMALIES = 5
 """With fewer, one that was found or missed moves F1 by a fifth and more."""
 RECONSTRUCTION = "reconstruction_error"

@@ -1,8 +1,4 @@
-"""What the judged rows are: their content in the canonical payload and what is true of them, nothing fitted.
-
-A digest of what models *read* would change with every vocabulary and scale, that is with every new training
-row, while the rows that judge stay the same.
-"""
+"""The rows of a split that judge: what they are called, and what is true of them."""
 
 import bisect
 import hashlib
@@ -145,6 +141,12 @@ def _naive_errors(channels: Sequence[int], season: int, series: IntArray) -> Flo
     return None if np.isnan(filled).any() else filled[series]
 
 
+# --- What the judged rows are: their content in the canonical payload and what is true of them, nothing fitted.
+#
+# A digest of what models *read* would change with every vocabulary and scale, that is with every new training
+# row, while the rows that judge stay the same.
+
+
 def rows_digest(test: EvaluationRows) -> str:
     """Return a sha256 (hex) over all that judges: which rows, what is true of them, and all they can be read from.
 
@@ -199,6 +201,23 @@ def _stretches(test: EvaluationRows, samples: SampleRows) -> Iterator[tuple[int,
 def _side(samples: SampleRows, row: int) -> dict[str, str | float | None]:
     return {name: values[row] for name, values in samples.side.items()}
 
+
+# --- The rows a model was fitted on or chosen by, by content, as a file that travels with it.
+#
+# A sample is named by `content_sha256` of the table of samples, so that a copy under another name is known
+# too.
+#
+# Series that windows slide over grow, so the content of a whole one names nothing next week. There a row of
+# the file is a block: `BLOCK_STEPS` steps of a series, counted from its begin, cut where a split begins or
+# ends. Two witnesses say that a step was seen, and one is enough:
+#
+# - series and place: the same series id at the same time (by the clock where the data has one, otherwise by the
+#   number of the step). That holds when steps are appended, when old ones fall out at the front, and when a
+#   value was corrected afterwards, which would hide a block from its hash;
+# - content: the same steps hold the same values, in whatever series. That holds when series were renamed.
+#
+# A row judged is seen when one of the steps that it is judged by is; what it only reads as history may be
+# old.
 
 TRAINED_ON = "trained_on.parquet"
 BLOCK_STEPS = 256

@@ -1,8 +1,6 @@
-"""Whether a model that was made on earlier data can be asked what today's data asks.
+"""Models and their answers on today's test rows, as the gate wants them.
 
-What was fitted may differ: a vocabulary, a scale, the categories of a column, the steps of history that are
-read. A model carries all of it and reads today's payload in its own way (`pipeline.inputs.from_state`). What is
-asked may not differ, and what the model reads must still be there.
+Stored answers are never compared: the rows, the labels or the champion may have changed since.
 """
 
 import tempfile
@@ -29,6 +27,12 @@ from pipeline.params.families import input_kind
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest, read_json
+
+# --- Whether a model that was made on earlier data can be asked what today's data asks.
+#
+# What was fitted may differ: a vocabulary, a scale, the categories of a column, the steps of history that are
+# read. A model carries all of it and reads today's payload in its own way (`pipeline.inputs.from_state`).
+# What is asked may not differ, and what the model reads must still be there.
 
 State = Mapping[str, Any]
 STATISTICS = ("mean", "standard_deviation")

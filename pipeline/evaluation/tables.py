@@ -1,4 +1,7 @@
-"""Tables of a search for anomalies: what every candidate found in every series, and the chosen one's events."""
+"""What the evaluation writes down for people, DVC and the register stage: JSON and CSV, equal bytes for equal content.
+
+Numbers are rounded to six digits: a test set tells no more, and the last bits of a sum may differ by machine.
+"""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +28,9 @@ from pipeline.runtime.files import finite, read_json, write_bytes, write_csv, wr
 
 if TYPE_CHECKING:
     from pipeline.evaluation.codes import CodesComparison
+
+
+# --- Tables of a search for anomalies: what every candidate found in every series, and the chosen one's events.
 
 
 def write_anomaly_tables(folder: Path, evaluation: Evaluation) -> None:
@@ -56,6 +62,8 @@ def _events(evaluation: Evaluation) -> Iterable[list[Any]]:
             found.append([timeline.names[series], first, end - 1, "missed anomaly"])
     return sorted(found)
 
+
+# --- The folder `models/best`: the chosen model with all that is needed to use, check and compare it elsewhere.
 
 NUM_GOLDEN = 16
 """Inputs whose predictions travel with the model, to prove elsewhere that it still gives them."""
@@ -106,6 +114,9 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+# --- Tables of a classification: class by class, confusions, mistakes.
+
+
 def write_class_tables(folder: Path, evaluation: Evaluation) -> None:
     """Write per_class.csv, confusion.csv and mistakes.csv of the chosen candidate."""
     write_csv(folder / "per_class.csv", *_per_class(evaluation))
@@ -147,6 +158,8 @@ def _mistakes(evaluation: Evaluation) -> Iterable[list[Any]]:
             round(float(answers[actual]), DIGITS),
         ]
 
+
+# --- Tables of a regression or a forecast: target by target, step by step, and the predictions themselves.
 
 MOST_PREDICTIONS = 20_000
 """Rows of predictions.csv; of more examples the first are written."""

@@ -1,4 +1,8 @@
-"""What `millrace init` and `millrace refresh` have read, as the user sees it."""
+"""From the original files to a verified archive: read once, completely, then kept by its digest.
+
+Only `millrace init` and `millrace refresh` come here; the pipeline itself never asks the network or the
+original files for anything.
+"""
 
 import os
 import shutil
@@ -179,6 +183,8 @@ def _empty_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
+
+# --- What `millrace init` and `millrace refresh` have read, as the user sees it.
 
 MAX_CLASSES_SHOWN = 40
 

@@ -1,4 +1,7 @@
-"""The option by which commands that read data limit how much of it they take."""
+"""`data/source.json`: what the data is, in git, so that every clone works on the same bytes.
+
+Written by `millrace init` and `millrace refresh` only, after a complete, verified read.
+"""
 
 import argparse
 from pathlib import Path
@@ -12,6 +15,8 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import read_json, write_json
 from pipeline.runtime.strict_yaml import convert
+
+# --- The option by which commands that read data limit how much of it they take.
 
 
 def add_size_limit(parser: argparse.ArgumentParser) -> None:

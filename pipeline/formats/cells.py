@@ -23,6 +23,11 @@ from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems, shown
 from pipeline.runtime.errors import DataRefused
 
+# --- Single cells of text files: what is a number, what is missing, and how a label is written.
+#
+# One rule for all series sources, so that a value means the same in every format. Numbers are decimal
+# (`-1.5`, `2e-3`), in ASCII; what Python would also take (`1_000`, `inf`, other scripts' digits) is refused.
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LARGEST = float(np.finfo(np.float32).max)
 WRITTEN_AS_FLOAT = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?|[eE][+-]?\d+)", re.ASCII)

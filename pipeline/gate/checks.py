@@ -196,6 +196,11 @@ def _on(model: ScoredModel, question: Question, inside: BoolArray) -> float:
     return float(model.metric(question.y_true, model.predictions, np.asarray(inside, dtype=float)))
 
 
+# --- What a champion must hold whoever it is compared with: floors, calibration, size and latency.
+#
+# What is promised must be shown: the bound of the interval has to hold a floor, not the value. What would be
+# harm must be shown too: the calibration fails where even the lower end of its rise lies above the budget.
+
 CALIBRATION = "expected_calibration_error"
 MIB = 1 << 20
 
@@ -283,6 +288,9 @@ def _range(found: Interval, sign: str = "") -> str:
     return f"{format_value(found.value, sign=sign)} ({low} to {high})"
 
 
+# --- Why models cannot be compared at all: too few rows, other rows or classes, answers that are none.
+
+
 def obstacles(question: Question, rules: Rules) -> list[str]:
     """Return why the models of a question cannot be compared, in words; empty if they can."""
     y_true, challenger = question.y_true, question.challenger
@@ -342,6 +350,8 @@ def _difference(
     detail = f"only one of them knows {', '.join(only)}" if only else "same names, another order"
     return f"{one.name} and {other.name} have different {what}: {detail}."
 
+
+# --- The declared slices of the test rows: values of a side column or of the group, numbers in four bins.
 
 SIDE_PREFIX = "side."
 BINS = 4

@@ -99,6 +99,11 @@ def refused_because(*reasons: str) -> Decision:
     return Decision("refused", reasons, checks=checks)
 
 
+# --- What `reports/register/decision.json` and the tags of a model version say about a decision.
+#
+# Content only, no ids and no times: two clones that decide the same write the same bytes.
+
+
 def decision_key(
     model_sha256: str,
     test_digest: str,
@@ -187,6 +192,8 @@ def _contradicts_itself(recorded: Mapping[str, Any]) -> bool:
     return recorded["decision"] == "promoted" and (not verdicts or "failed" in verdicts)
 
 
+# --- A promotion that waits until one can go back to what it rests on, or that a person lets pass in words.
+
 HELD, PROMOTED = "held", "promoted"
 
 
@@ -207,6 +214,16 @@ def held_unless_committed(
         return {**decision, "uncommitted": uncommitted}
     reasons = [*decision["reasons"], *(f"Not promoted yet. {problem}" for problem in committed.problems)]
     return {**decision, "decision": HELD, "reasons": reasons}
+
+
+# --- The out of `register` that says whether its question is settled: `reports/register/settled`.
+#
+# DVC runs a stage again when an out is not what dvc.lock says. A model that is held back until its origin is
+# committed must be judged anew by the next `dvc repro`, whatever changed meanwhile: a commit, or only a file
+# put back by hand. No dependency could tell DVC so. While a model is held this out is therefore a symbolic
+# link to dvc.lock, which DVC writes after it has hashed the out, with that hash inside: the two never agree,
+# and `dvc status` says so. Otherwise it is a file of constant content, and a `dvc repro` with nothing new
+# runs nothing. See docs/decisions/0016.
 
 
 def write_settled(*, held: bool) -> None:

@@ -1,4 +1,4 @@
-"""How long a model takes for a single prediction, measured here and now."""
+"""Champion or not: the recorded decision if it still holds, otherwise one from scores of this moment."""
 
 import json
 import tempfile
@@ -47,6 +47,8 @@ from pipeline.tracking.registry import (
 )
 from pipeline.tracking.runs import host_name
 from pipeline.tracking.store import Store
+
+# --- How long a model takes for a single prediction, measured here and now.
 
 WARM_UP = 5
 """The first call traces the graph; the next ones fill caches."""

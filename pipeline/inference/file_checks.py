@@ -1,10 +1,4 @@
-"""Zip files as Millrace writes them, read so that no byte is left unexplained.
-
-A zip can carry more than its list of members says: bytes before, between and behind them, two members of one
-name, sizes that lie, members that unpack to a thousand times their size. Readers disagree about such files.
-Ours (`artifacts.canonical_zip`) has stored members one after the other, their list and the end; nothing else
-is read.
-"""
+"""What a model file may hold, byte by byte: the zip around it, and the weights inside, before Keras opens either."""
 
 import hashlib
 import io
@@ -21,6 +15,13 @@ import h5py
 import numpy as np
 
 from pipeline.runtime.errors import NotPermitted, StorageFailed
+
+# --- Zip files as Millrace writes them, read so that no byte is left unexplained.
+#
+# A zip can carry more than its list of members says: bytes before, between and behind them, two members of
+# one name, sizes that lie, members that unpack to a thousand times their size. Readers disagree about such
+# files. Ours (`artifacts.canonical_zip`) has stored members one after the other, their list and the end;
+# nothing else is read.
 
 MAX_BYTES = 1_900 << 20
 """Of a whole file, 1.9 GB; beyond 2 GiB zip files need extensions that nothing here reads."""
@@ -159,6 +160,12 @@ def _damaged(path: Path, received: str) -> StorageFailed:
         "Remove the file and fetch or make it again."
     )
 
+
+# --- The weights inside a model file: plain arrays in an HDF5 file, and nothing that leads out of it.
+#
+# HDF5 can point to other files (links, external storage, virtual data sets), run filters from plug-ins,
+# declare arrays of any size without holding them, and let a group contain itself. Keras' own file has none of
+# that.
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DTYPE = "float32"

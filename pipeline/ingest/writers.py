@@ -1,4 +1,4 @@
-"""What became of every sample while it was ingested: the counts behind reports/ingest/summary.json."""
+"""The canonical data set on disk: one table of samples, one memory-mappable array that holds what they are."""
 
 import json
 from collections import Counter, defaultdict
@@ -20,6 +20,8 @@ from pipeline.sources.sample import RawSample
 if TYPE_CHECKING:
     pass
 
+
+# --- What became of every sample while it was ingested: the counts behind reports/ingest/summary.json.
 
 MAX_EXAMPLES = 10
 """Rejected samples that the report names, per reason."""

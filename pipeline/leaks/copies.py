@@ -98,6 +98,16 @@ def _by_split(data: LeakData, rows: np.ndarray) -> str:
     return ", ".join(f"{count} in {name}" for name, count in zip(names, counts, strict=True))
 
 
+# --- Stretches of series that stand in two places to the digit, found by hashes of every window of steps.
+#
+# A stretch counts if it says enough: noise repeats a hundred steps in no lifetime, while zeros, constants,
+# ramps and a pattern of every day repeat all the time. So a stretch is no copy if what a series trains on
+# holds it three times or more, or the whole series six times (its habit), or if its changes are so common
+# that two stretches of this length meet by chance.
+#
+# Steps are compared as they are stored, float32: a copy in another unit is another series here. Memory is
+# some 40 bytes per step of all series, whatever there is to find.
+
 Range = tuple[int, int]
 """First row of the payload, row after the last."""
 HABIT = 3
@@ -309,6 +319,11 @@ def _bits(payload: np.ndarray, columns: Sequence[int]) -> np.ndarray:
     bits[1:][changes[1:] == changes[:-1]] = 0
     return bits
 
+
+# --- Stretches of series under windows that train and are judged elsewhere, to the digit (leak L1.4).
+#
+# The same meter exported twice under two names, one export later than the other, or an outage filled with the
+# readings of another month: a model has seen there what it is asked.
 
 SHORTEST = 24
 """Steps a copy must have where windows judge fewer."""

@@ -186,6 +186,8 @@ def _outgrown(finding: Finding, accepted: Mapping[str, SignOff]) -> str:
 
 
 HELD_OUT = ("val", "test")
+# --- What the leak gate looks at: samples, payload and split, read anew from disk and trusted in nothing else.
+
 USED = ("train", *HELD_OUT)
 Kind = Literal["image", "text", "series"]
 KINDS: dict[int, Kind] = {4: "image", 1: "text", 2: "series"}

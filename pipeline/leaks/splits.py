@@ -1,8 +1,4 @@
-"""Test sets that are not what train is drawn from (leak L3.3), and columns scaled over all rows (leak L1.2).
-
-A test set of easy cases, of one hospital or of one class more than the others judges something else than
-the model's work. What a split by time brings with it is no such bias: the future is meant to be other.
-"""
+"""Splits that are none: no test set (L1.1), groups (L3.2) or times (L3.1) on both sides."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +9,11 @@ from pipeline.leaks.columns import Values, as_numbers
 from pipeline.leaks.findings import USED, Finding, LeakData
 from pipeline.metrics.two_samples import chi_square_test, ks_test
 from pipeline.splits.by_time import iso_time, seconds_since_1970
+
+# --- Test sets that are not what train is drawn from (leak L3.3), and columns scaled over all rows (leak L1.2).
+#
+# A test set of easy cases, of one hospital or of one class more than the others judges something else than
+# the model's work. What a split by time brings with it is no such bias: the future is meant to be other.
 
 MAX_SHIFT = 0.25
 """Largest distance of two distributions (of 1): total variation of categories, Kolmogorov-Smirnov of numbers.

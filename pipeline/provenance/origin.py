@@ -1,4 +1,9 @@
-"""The packages that requirements.lock pins, and whether this interpreter has them."""
+"""Where a result comes from: commit, digests of data, parameters and environment, and whether one can go back there.
+
+"Committed" means that the files of the commit named in the tags lead to this very result: nothing outside dvc.lock and
+the reports differs from it, and its dvc.lock holds the same stages. `register` is left out of that comparison: DVC adds
+it only after the stage has asked.
+"""
 
 import importlib.metadata
 import os
@@ -19,6 +24,9 @@ from pipeline.runtime.strict_yaml import yaml_content
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+
+# --- The packages that requirements.lock pins, and whether this interpreter has them.
 
 
 def pinned(lock: str, environment: Mapping[str, str] | None = None) -> "Iterator[Requirement]":
@@ -63,6 +71,10 @@ def differing_packages(lock: str) -> list[str]:
         )
     return found
 
+
+# --- What about a machine changes the bits of a result, beside data, code and parameters.
+#
+# For tags and artifacts only: nothing here may reach an out of DVC, or two machines could not agree on one.
 
 CPU_FLAGS = (
     "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl",

@@ -1,4 +1,7 @@
-"""What a data set is, split by split: a digest that two clones share and that names rows, not files."""
+"""The state of a pipeline as its files tell it: which data, code, parameters and results belong together.
+
+`read_state` gathers what the record in MLflow shows. It reads files and asks git; it knows no server.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,6 +19,8 @@ from pipeline.runtime.files import content_key, read_json
 from pipeline.runtime.progress import Epoch, LiveTrace, history_epochs, live_path, live_trace, same_values
 from pipeline.runtime.repository import locked_stages, output_md5
 from pipeline.runtime.strict_yaml import read_yaml
+
+# --- What a data set is, split by split: a digest that two clones share and that names rows, not files.
 
 SPLITS = ("train", "val", "test")
 

@@ -30,6 +30,8 @@ from pipeline.training import fit, losses, optimizers
 from pipeline.training import optimizers as training_optimizers
 from pipeline.training.batches import BatchedData
 
+# --- What the comparison of reductions looks like: pictures, and one page that opens offline.
+
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 VAL_BATCH_SIZE = 512
@@ -283,6 +285,9 @@ def _explained(expected: Array, restored: Array) -> float:
     error = np.sum((expected - restored) ** 2, dtype=np.float64)
     spread = np.sum((expected - expected.mean(axis=0)) ** 2, dtype=np.float64)
     return float(1 - error / spread) if spread else 0.0
+
+
+# --- Charts that compare reductions by their number of dimensions.
 
 
 @styled

@@ -22,6 +22,8 @@ PLANE_ROWS = 2000
 PROBE_ITERATIONS = 1000
 TSNE_COMPONENTS = 32
 """Principal components that t-SNE starts from; the rest is noise that costs time."""
+# --- How well few dimensions keep who is near whom.
+
 Array = npt.NDArray[np.float32]
 
 

@@ -1,4 +1,4 @@
-"""The gate's decision as one HTML file that opens anywhere, offline; equal decisions give equal bytes."""
+"""One page that tells the whole run: verdict, candidates, data and pictures in a single file that opens offline."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,10 @@ from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.reports.html import Tiles, pictures, render
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
+
+# --- Texts of the pages in MLflow, written to be read: the verdict first, because a page shows four lines.
+#
+# And the links that open the right view.
 
 WORKFLOW = "workflowType=machine_learning"
 """Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
@@ -149,6 +153,9 @@ def _metrics(rows: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
     # One number that counts answers and one that weighs them, where there are such.
     preferred = [name for name in ("macro_f1", "log_loss") if name in others]
     return [primary, *dict.fromkeys([*preferred, *others])][:MOST_METRICS]
+
+
+# --- The gate's decision as one HTML file that opens anywhere, offline; equal decisions give equal bytes.
 
 
 def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary: Mapping[str, Any]) -> Tiles:

@@ -163,6 +163,8 @@ def _show(axes: Axes, image: Image) -> None:
     axes.spines[:].set_visible(False)
 
 
+# --- Charts of anomalies over time, and small drawings of series.
+
 HIGHEST_SCORE = 5
 """In thresholds; what is higher is cut off."""
 Span = tuple[int, int]
@@ -229,6 +231,8 @@ def anomaly_timelines(stories: Sequence[Story], title: str) -> Figure:
     figure.legend(handles=marks, loc="outside lower center", ncols=4)
     return figure
 
+
+# --- Charts of predicted values: against the truth, what is left over, a stretch of time, and step by step.
 
 Values = npt.NDArray[np.floating]
 DOTS = 4_000

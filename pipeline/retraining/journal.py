@@ -1,4 +1,4 @@
-"""The history of retrains: one line each, never changed, shown as a table, as JSON, and as a page."""
+"""What a retrain has finished, on the disk before the next step begins, so that a crash is only a pause."""
 
 import json
 import os
@@ -21,6 +21,8 @@ from pipeline.runtime.processes import run
 if TYPE_CHECKING:
     from rich.console import Console
 
+
+# --- The history of retrains: one line each, never changed, shown as a table, as JSON, and as a page.
 
 Entry = Mapping[str, Any]
 OUTCOMES = {
@@ -210,6 +212,9 @@ def unfinished(path: Path) -> Run | None:
         run._take(record)  # noqa: SLF001  # the module's own class
     return run
 
+
+# --- Tell somebody how a retrain ended. What cannot be delivered waits in the outbox; a retrain never fails by
+# it.
 
 MOST_KEPT = 100
 """Undelivered notifications; of a receiver that is away for months the newest are kept."""

@@ -1,11 +1,4 @@
-"""How far new rows lie from the rows a model knows: plain functions of arrays.
-
-Every comparison gives two numbers. The *effect* is how far apart the two distributions are, in [0, 1]: the
-largest difference between the shares that both give to any stretch of values (Kolmogorov-Smirnov) or to any set
-of classes (total variation). The *p-value* says how often chance alone would do that. Many columns are compared
-at once, so p-values are adjusted (Holm); with many rows a difference too small to matter is significant too, so
-a finding counts only if its effect is also above a bound.
-"""
+"""New rows against the known ones: how many came and went, and how far they have drifted."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -23,6 +16,14 @@ from pipeline.retraining.triggers import DriftBounds
 from pipeline.runtime import paths
 from pipeline.runtime.repository import cached, has_remote
 from pipeline.runtime.strict_yaml import read_yaml
+
+# --- How far new rows lie from the rows a model knows: plain functions of arrays.
+#
+# Every comparison gives two numbers. The *effect* is how far apart the two distributions are, in [0, 1]: the
+# largest difference between the shares that both give to any stretch of values (Kolmogorov-Smirnov) or to any
+# set of classes (total variation). The *p-value* says how often chance alone would do that. Many columns are
+# compared at once, so p-values are adjusted (Holm); with many rows a difference too small to matter is
+# significant too, so a finding counts only if its effect is also above a bound.
 
 PSI_BINS = 10
 PSI_FLOOR = 1e-4
@@ -157,6 +158,8 @@ def drift_verdict(findings: Sequence[DriftFinding], bounds: Bounds) -> Verdict:
     return "report" if any(effect >= bounds.report for effect in effects) else "none"
 
 
+# --- The data of today against that of the committed results, which DVC's cache or its remote holds.
+
 NO_RESULTS = "no results yet to compare with"
 
 
@@ -203,6 +206,8 @@ def compare_with_results(children: Children, bounds: DriftBounds) -> dict[str, A
     limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
     return compare_rows(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)
 
+
+# --- The rows of the committed results: from DVC's cache, by the digests that the committed dvc.lock records.
 
 LABELS = ("label", "target")
 

@@ -20,6 +20,10 @@ from pipeline.runtime.paths import JOURNAL
 from pipeline.runtime.repository import has_remote
 from pipeline.runtime.stage import code_of
 
+# --- The steps of a retrain, each of which may be interrupted anywhere and done again.
+#
+# A step returns facts, which the journal keeps; the next step reads them from there.
+
 
 @dataclass(frozen=True)
 class Wishes:

@@ -1,7 +1,4 @@
-"""Whether the committed results were judged: the registry says it, and is asked every time.
-
-A note of this machine could be of a registry that was emptied since, and would not know what other machines judged.
-"""
+"""Why to retrain: what moved since the results that are committed, each with its figures."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -20,6 +17,11 @@ from pipeline.runtime.errors import ParamsError, ServiceDown
 from pipeline.runtime.files import path_digest
 from pipeline.runtime.repository import relevant_stages
 from pipeline.runtime.strict_yaml import convert, read_yaml, value_at, yaml_content
+
+# --- Whether the committed results were judged: the registry says it, and is asked every time.
+#
+# A note of this machine could be of a registry that was emptied since, and would not know what other machines
+# judged.
 
 
 def awaits_decision(children: Children) -> tuple[bool, str]:
@@ -76,6 +78,10 @@ def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:
             f"{path} cannot be read. Expected a database of MLflow. Received: {error}."
         ) from error
 
+
+# --- `retrain.yaml`: when to retrain, what drift is too much, whom to tell.
+#
+# Not part of params.yaml, because nothing in it moves a number of a model: docs/decisions/0017.
 
 RETRAIN_YAML = Path("retrain.yaml")
 Effect = Annotated[float, Meta(gt=0, le=1)]

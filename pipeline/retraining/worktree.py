@@ -1,4 +1,9 @@
-"""The git remote of a retrain: what others pushed, and being first to push."""
+"""The working tree of a retrain: the committed state of the followed branch, and results on a branch of their own.
+
+The branch `retrain/BRANCH` holds what the branch holds plus the results of each night. Whoever changes code or
+parameters commits to BRANCH as ever; the next retrain merges that. The tree, the checked-out files and
+the index of the user are never touched.
+"""
 
 import shutil
 import time
@@ -215,6 +220,8 @@ def _is_ancestor(children: Children, older: str, newer: str) -> bool:
     folder = children.tree if children.tree.is_dir() and "HEAD" in (older, newer) else children.project
     return children.git("merge-base", "--is-ancestor", older, newer, check=False, folder=folder).code == 0
 
+
+# --- The git remote of a retrain: what others pushed, and being first to push.
 
 MOVED = ("[rejected]", "cannot lock ref", "incorrect old value", "failed to update ref", "already exists")
 """How git says that somebody else pushed first, before or while we did."""

@@ -197,6 +197,12 @@ def finite(value: object, where: str) -> None:
         raise ValueError(f"{where} is not a finite number. Received: {value}.")
 
 
+# --- Files of JSON lines that only grow: a line is there completely, on the disk, or not at all.
+#
+# One writer at a time, by a lock on the file. Half a line that a crash left is cut off by the next writer and
+# passed over by readers; a complete line that is no JSON object is damage, and never passed over: whoever
+# counts lines would count too few.
+
 Record = Mapping[str, Any]
 
 

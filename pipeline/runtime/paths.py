@@ -107,6 +107,8 @@ def tuned_dir(candidate: str) -> Path:
     return TUNED_DIR / candidate
 
 
+# --- Where a retrain keeps what belongs to this machine; relative to the project's root.
+
 RETRAIN_DIR = STATE_DIR / "retrain"
 TREE = RETRAIN_DIR / "tree"
 """The working tree of its own, in which everything happens."""

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# --- What a stage reads, as dvc.yaml lists it, and whether it stays the same.
+#
+# DVC computes hashes of dependencies after the command has ended, so an edit during a run is recorded as the
+# input of a result it never produced. A stage therefore hashes its inputs itself, first and last.
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The inputs of one stage at one moment.

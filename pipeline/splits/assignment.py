@@ -148,6 +148,11 @@ def _strata(method: str, samples: Columns, task: str) -> list[str]:
     return ["the data"] * len(targets)
 
 
+# --- Whether a split can be used: every class (or range of targets) is everywhere, and no group is too large.
+#
+# Every problem says the smallest number of samples that would mend it, and offers another salt where one
+# works.
+
 SALTS_TRIED = 200
 ABSENCE_RISK = 0.001
 """How often a class may be missing somewhere by chance, where a number of samples is recommended."""
@@ -278,6 +283,8 @@ def _presence_fix(split: str, num_units: int, shares: Mapping[str, float], noun:
         f"Add samples of it, raise split.{split}_share, or set another split.salt."
     )
 
+
+# --- Figures of a split for people and reports: sizes, classes, dates, and the audit of overlap.
 
 NAMES = (*by_hash.SPLITS, by_hash.EXCLUDED)
 

@@ -1,7 +1,8 @@
-"""The data sets of a run, named by the md5 that stands in dvc.lock.
+"""The record of a pipeline state in MLflow: found, or filled in from files; doing it again changes nothing.
 
-MLflow's own digests of arrays and tables look at a sample of rows: a changed row in the middle keeps the
-digest. DVC's md5 covers every byte and is known already.
+One parent run per state, a child per candidate, a grandchild per trial. DVC restores stages from its run
+cache without running code, servers are down for a night, processes are killed; what is missing afterwards
+is filled in here. A run of a training that was followed live is taken over with its own time stamps.
 """
 
 import random
@@ -21,6 +22,11 @@ from pipeline.runtime.progress import Epoch
 from pipeline.tracking import runs
 from pipeline.tracking.runs import CANDIDATE, KIND, LIVE_ID, live_run
 from pipeline.tracking.store import Store, is_outage
+
+# --- The data sets of a run, named by the md5 that stands in dvc.lock.
+#
+# MLflow's own digests of arrays and tables look at a sample of rows: a changed row in the middle keeps the
+# digest. DVC's md5 covers every byte and is known already.
 
 CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}
 """Name of a split to the context under which MLflow shows it."""

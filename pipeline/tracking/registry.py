@@ -1,4 +1,10 @@
-"""A model as MLflow's keras flavour keeps it, with our own files beside it and nothing that runs on load."""
+"""The model registry: versions that are complete before they exist, and aliases moved in a safe order.
+
+MLflow accepts versions without files, makes the same version twice and moves an alias for anybody. So a
+model's files are uploaded, downloaded again, compared and tried first; a version is found by the digest of
+its model before one is made; and what was decided stands in its tags before a champion is made of it, which is the
+business of `pipeline.tracking.champions`.
+"""
 
 import json
 import os
@@ -25,6 +31,8 @@ from pipeline.runtime.processes import naming_us, run
 from pipeline.tracking.champions import REVOKED, aliases, ensure_model, promote, settle
 from pipeline.tracking.runs import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
 from pipeline.tracking.store import Store, is_outage
+
+# --- Files that were sent to the artifact store: they arrived as they were, and the model in them works.
 
 CHECK_TIMEOUT_SECONDS = 300
 
@@ -366,6 +374,9 @@ def _version(item: ModelVersion) -> Version:
     return Version(int(item.version), item.tags.get(MODEL_SHA256, ""), model_id, dict(item.tags))
 
 
+# --- Models that were taken back: marked by their content, so that the same bytes never become champion again.
+
+
 def revoke(store: Store, name: str, version: Version, *, reason: str, when: str, by: str) -> None:
     """Mark a version, and its content for all time.
 
@@ -411,6 +422,8 @@ with warnings.catch_warnings():
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
+# --- A model as MLflow's keras flavour keeps it, with our own files beside it and nothing that runs on load.
+
 PINNED = ("keras", "numpy", "tensorflow")
 
 

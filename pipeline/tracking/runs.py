@@ -1,4 +1,9 @@
-"""The run of a training that is going on: made once, found again after every interruption."""
+"""Single runs: found by what they are, filled so that filling again changes nothing.
+
+MLflow gives each run a random id and would happily keep ten runs of the same thing. Here a run is found
+by its tags. Two machines that make the same run at once see each other's at a second look, and both keep
+the oldest.
+"""
 
 import os
 import platform
@@ -11,6 +16,11 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.runtime.progress import Epoch, LiveTrace
 from pipeline.tracking.store import Store
+
+# --- Which process owns a running run, and the end of runs whose owner is gone.
+#
+# SIGTERM and kill -9 leave a run RUNNING for ever. A run therefore carries the host, number and start of the
+# process that feeds it, and whoever opens the store next on that host closes the runs of the dead.
 
 HOST, PROCESS, STARTED = "millrace.host", "millrace.pid", "millrace.process_started"
 
@@ -167,6 +177,8 @@ def flattened(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
         else:
             yield f"{prefix}{name}", value
 
+
+# --- The run of a training that is going on: made once, found again after every interruption.
 
 LIVE_ID = "millrace.live_id"
 CANDIDATE = "millrace.candidate"

@@ -1,4 +1,8 @@
-"""The store of a project for reading, without making anything."""
+"""Where runs are kept, opened so that many processes may do it at once.
+
+The default is `mlflow.db` and `mlartifacts/` in the project's root, always as absolute paths, because
+stages also run in DVC's copies elsewhere. `MLFLOW_TRACKING_URI` names another store.
+"""
 
 import hashlib
 import os
@@ -26,6 +30,12 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed, UserError
 from pipeline.runtime.files import fsync_dir, remove_leftovers
 from pipeline.runtime.paths import SQLITE, home_dir, tracking_uri
+
+# --- One writer per store on this machine.
+#
+# MLflow cannot be opened for the first time by several processes at once, finds no duplicates of runs and
+# versions, and moves aliases without compare-and-swap. A lock that dies with its holder closes all three
+# among the processes of a machine; the callers deal with other machines by looking again.
 
 LOCK_TIMEOUT_SECONDS = 600.0
 """Longer than any reconciliation; a holder that dies lets go at once."""
@@ -296,6 +306,8 @@ def main() -> None:
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from error
 
+
+# --- The store of a project for reading, without making anything.
 
 DATABASES = ("postgresql", "mysql", "mssql")
 

@@ -1,7 +1,8 @@
-"""Random changes of training images: pure functions of images and a random generator.
+"""Batches whose content follows from (seed, epoch, batch index) alone.
 
-All take uint8 images `(batch, height, width, channels)`, return a new array of the same shape, and leave the
-original alone. Every sample is changed on its own.
+Arrays handed straight to `fit(shuffle=True)` repeat one permutation each epoch once the seed is set; an order
+kept in the state of an iterator is lost in a crash. A pure function has neither problem, and any batch
+can be made again by hand.
 """
 
 from collections.abc import Callable
@@ -131,6 +132,12 @@ def tensorflow_dataset(data: BatchedData, current_epoch: Callable[[], int]) -> "
         return tf.nest.pack_sequence_as(first, made)
 
     return tf.data.Dataset.range(data.num_batches).map(tensors).prefetch(PREFETCHED_BATCHES)
+
+
+# --- Random changes of training images: pure functions of images and a random generator.
+#
+# All take uint8 images `(batch, height, width, channels)`, return a new array of the same shape, and leave
+# the original alone. Every sample is changed on its own.
 
 
 def create_augmentation(*, flip: bool, shift_px: int, cutout_px: int) -> Augmentation | None:

@@ -1,4 +1,7 @@
-"""What happens between two epochs, in one order: guard, best, early stopping, report, checkpoint."""
+"""One training: fits a model, can be killed at any instruction, and ends in the same bytes.
+
+`fit` lets Keras run the epochs; everything that happens between two of them is in `pipeline.training.fit`.
+"""
 
 import hashlib
 import io
@@ -18,6 +21,14 @@ from pipeline.runtime.files import atomic_path
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 from pipeline.training.losses import Loss
+
+# --- The state of a training as one file that is whole, verified and old, or whole, verified and new.
+#
+# Keras' own backup leaves out the state of dropout's random generators, loads weights with flipped bits
+# without a word, and destroys the good file when the disk is full. Here everything that decides the next step
+# is in one file: every variable of the layers (random generators too) and of the optimizer, the epoch, the
+# best weights and the history. It is written beside, synced, renamed, and carries a sha256 that is checked on
+# load.
 
 MAGIC = b"millrace checkpoint 1\n"
 DIGEST_BYTES = 32
@@ -104,6 +115,8 @@ def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray], what: str) ->
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
+
+# --- What happens between two epochs, in one order: guard, best, early stopping, report, checkpoint.
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,9 @@ Schedule: TypeAlias = Any
 """A number, or a `keras.optimizers.schedules.LearningRateSchedule`."""
 
 
+# --- How the learning rate changes over the steps of one training.
+
+
 def create_schedule(
     name: str,
     *,

@@ -1,4 +1,9 @@
-"""What a search says: a line per rung, a row per trial for trials.json, a verdict. No timings."""
+"""What a search asks for, what it gets back, and the results it remembers on disk.
+
+A trial is one set of settings. It runs in rungs: so many epochs, a score, and on to the next rung if the
+score was among the best. Plain data, so that the process that searches needs no TensorFlow and the
+processes that train need no Optuna.
+"""
 
 import json
 import math
@@ -166,6 +171,8 @@ class Trial:
         return self.rungs[-1][1]
 
 
+# --- What a search says: a line per rung, a row per trial for trials.json, a verdict. No timings.
+
 Row = dict[str, Any]
 
 
@@ -254,6 +261,11 @@ def _settings(sampled: Mapping[str, Any]) -> str:
 
 def _score(row: Row) -> float:
     return float(row["rungs"][-1]["score"])
+
+
+# --- What a trial worker does: train a candidate's settings up to a rung and score them on validation.
+#
+# Importing this module imports no TensorFlow; `open_training` does, in the worker that calls it.
 
 
 def open_training(family: str, *, seed: int, threads: int) -> RunRung:

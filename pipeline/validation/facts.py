@@ -1,4 +1,4 @@
-"""What is known of each column beside the samples: channels of series and side features, one row per column."""
+"""What is known of each sample before any training: the table that the suite judges, one row per sample."""
 
 import csv
 import io
@@ -14,6 +14,8 @@ from pipeline.runtime import paths
 from pipeline.validation.profile import ChannelSums
 from pipeline.validation.series import significant
 from pipeline.validation.suites import ExpectationResult
+
+# --- What is known of each column beside the samples: channels of series and side features, one row per column.
 
 MIN_IDS = 20
 """Values that must all differ before a column is suspected of holding ids."""
@@ -143,6 +145,9 @@ def sample_facts(
         class_samples = facts.groupby("label")["label"].transform("size")
         facts = facts.assign(class_samples=class_samples, class_ratio=class_samples.max() / class_samples)
     return facts
+
+
+# --- The verdict of validation in figures, as a list of samples, and as a message.
 
 
 def summary_of(

@@ -1,4 +1,4 @@
-"""How one sample is shown on a page: an image as a picture, a text as its beginning, a series as lines."""
+"""What is measured of the samples of each kind of data, and how they are shown: images, texts, series."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,8 @@ import pandas as pd
 
 from pipeline.duplicates.clusters import Duplicates
 from pipeline.runtime.errors import DataRefused
+
+# --- How one sample is shown on a page: an image as a picture, a text as its beginning, a series as lines.
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Preview:
 
 Show = Callable[[int], Preview]
 """Takes the row of a sample, returns how it is shown."""
+
+
+# --- What can be wrong with a payload as a whole, before any single sample is looked at.
 
 
 def _range_problems(size: int, rows: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> list[str]:

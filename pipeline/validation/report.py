@@ -11,6 +11,8 @@ from pipeline.validation.facts import blemishes
 from pipeline.validation.profile import Show
 from pipeline.validation.suites import ExpectationResult
 
+# --- Histograms of the statistics of samples, and the table of columns, as the validation report shows them.
+
 BINS = 40
 TAIL = 0.995
 """A histogram of open range ends at this quantile; what lies beyond is counted in its last bar."""

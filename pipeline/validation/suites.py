@@ -1,8 +1,8 @@
-"""Suites of expectations as files that a reviewer can read, and the rules that keep them from lying.
+"""Run a suite of expectations on a table. The only importer of Great Expectations.
 
-Great Expectations drops an expectation with a misspelt name without a word, and passes empty suites, empty
-tables and empty columns. A suite file is therefore read strictly, and must itself demand a row count and
-values in every column that it judges.
+Its silence is never taken for consent: a name it does not know is refused before the run, as many results
+must come back as were asked for, an expectation that raised has failed, and the failing rows of a condition
+are counted a second time with pandas.
 """
 
 import difflib
@@ -25,6 +25,12 @@ from great_expectations.data_context.types.base import (
 from great_expectations.expectations.expectation import ColumnAggregateExpectation
 
 from pipeline.runtime.errors import ParamsError
+
+# --- Suites of expectations as files that a reviewer can read, and the rules that keep them from lying.
+#
+# Great Expectations drops an expectation with a misspelt name without a word, and passes empty suites, empty
+# tables and empty columns. A suite file is therefore read strictly, and must itself demand a row count and
+# values in every column that it judges.
 
 ROW_COUNTS = ("expect_table_row_count_to_equal", "expect_table_row_count_to_be_between")
 NOT_NULL = "expect_column_values_to_not_be_null"

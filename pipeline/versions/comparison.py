@@ -15,6 +15,8 @@ from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store
 
+# --- What a registered version was made from: the commit, and what its dvc.lock said.
+
 MAX_COMMITS = 100
 """How many later commits are searched for the dvc.lock of a version that carries none itself."""
 

@@ -1,4 +1,8 @@
-"""Whether a version could be rebuilt, by hashes alone: nothing is trained, a few seconds."""
+"""A version built again: its commit in a worktree of its own, its packages, the pipeline.
+
+Nothing of the project is touched: the worktree has its own DVC cache, so that every stage runs and none is restored,
+its own MLflow store, and its own environment where the packages differ.
+"""
 
 import os
 import shutil
@@ -33,6 +37,9 @@ from pipeline.versions.comparison import Origin
 if TYPE_CHECKING:
     from rich.console import Console
 
+
+# --- The raw data that a version was made from, found again by its sha256: stored here, at a DVC remote, or read
+# anew.
 
 TAR = paths.RAW_TAR.as_posix()
 DVC = (sys.executable, "-m", "dvc")
@@ -145,6 +152,8 @@ def _dvc_setting(tree: Path, name: str) -> str:
     """Return a setting of DVC, wherever it is configured; "" if it is not."""
     return run([*DVC, "config", name], folder=tree).out.strip()
 
+
+# --- Whether a version could be rebuilt, by hashes alone: nothing is trained, a few seconds.
 
 OK, DIFFERS, DATA_DIFFERS, MISSING = 0, 3, 65, 66
 """Exit codes of docs/guides/exit-codes.md."""

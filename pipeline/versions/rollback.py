@@ -1,4 +1,8 @@
-"""What people did to the champion on this machine: `.millrace/audit.jsonl`, which only ever grows."""
+"""Back to an earlier champion: proven first, then the bad one revoked, then the alias, and a note of it all.
+
+In this order a crash is a pause: until the list of champions has the new entry the same command does the same again,
+and afterwards it only writes the note that is missing. With another `--to` it goes on after that.
+"""
 
 import getpass
 import os
@@ -25,6 +29,8 @@ from pipeline.tracking.registry import (
 )
 from pipeline.tracking.runs import host_name
 from pipeline.tracking.store import Store
+
+# --- What people did to the champion on this machine: `.millrace/audit.jsonl`, which only ever grows.
 
 AUDIT_LOG = paths.STATE_DIR / "audit.jsonl"
 

@@ -1,4 +1,8 @@
-"""Whether every registered version still has the files it was registered with, and one list says who is champion."""
+"""Everything that has a digest, hashed again: what does not fit, and what could not be looked at.
+
+Nothing here trusts a time stamp or an earlier answer: DVC hands out a cache object whose bytes changed under an old
+modification time, and MLflow calls a version without files READY.
+"""
 
 import json
 import tempfile
@@ -146,6 +150,10 @@ def cache_and_output_problems(candidates: list[str]) -> Iterator[str]:
         yield f"DVC's cache: {UNCHECKED}: {error}. Run `dvc doctor`."
         return
     yield from cache_problems(outs, uncached_outs(), cache)
+
+
+# --- Whether every registered version still has the files it was registered with, and one list says who is
+# champion.
 
 
 def registry_problems(store: Store, name: str) -> Iterator[str]:

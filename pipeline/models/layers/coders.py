@@ -113,6 +113,14 @@ def _convolved(
     return layers.Flatten(name="flatten")(hidden)
 
 
+# --- Decoders of family `autoencoder`: from codes back to an image, a series, or the words of a text.
+#
+# A text is not brought back word by word but as a bag: one probability for each entry of the vocabulary,
+# alike for every place. A decoder of word vectors could agree with the encoder on vectors of 0 and be always
+# right, and one of words in order would spend its codes on grammar; for classes and topics the words are what
+# counts (as in neural topic models: Miao et al., ICML 2016).
+
+
 def decoded(
     codes: keras.KerasTensor,
     spec: InputSpec,
