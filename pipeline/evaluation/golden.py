@@ -150,7 +150,7 @@ def _array(name: str, content: bytes, path: Path) -> np.ndarray:
 def main() -> None:
     """Check the folder named on the command line; what is wrong goes to standard error.
 
-    Not by `runtime.exit_codes`: the status file belongs to the stage that asks.
+    Not by `stage.exit_codes`: the status file belongs to the stage that asks.
     """
     try:
         die_with_parent()

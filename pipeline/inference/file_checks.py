@@ -20,7 +20,7 @@ from pipeline.runtime.errors import NotPermitted, StorageFailed
 #
 # A zip can carry more than its list of members says: bytes before, between and behind them, two members of
 # one name, sizes that lie, members that unpack to a thousand times their size. Readers disagree about such
-# files. Ours (`artifacts.canonical_zip`) has stored members one after the other, their list and the end;
+# files. Ours (`files.canonical_zip`) has stored members one after the other, their list and the end;
 # nothing else is read.
 
 MAX_BYTES = 1_900 << 20

@@ -311,9 +311,9 @@ class Register(Section, frozen=True):
     mode: Literal["superiority", "non_inferiority"]
     margin: Share
     min_rows: Annotated[int, Meta(ge=30)]
-    """Test rows that no model was trained on or chosen by; see `gate_question.SMALLEST_NUMBER_OF_ROWS`."""
+    """Test rows that no model was trained on or chosen by; see `gate.question.SMALLEST_NUMBER_OF_ROWS`."""
     min_support: Annotated[int, Meta(ge=10, le=1000)]
-    """Test rows by which a class or a slice is judged; see `gate_question.SMALLEST_SUPPORT`."""
+    """Test rows by which a class or a slice is judged; see `gate.question.SMALLEST_SUPPORT`."""
     uncommitted: Annotated[str, Meta(min_length=1, max_length=500)] | None
     """Why a model may become champion although no commit holds what it came from; recorded with it."""
     non_inferiority_margin: Annotated[float, Meta(gt=0, le=0.1)] | None = None

@@ -54,7 +54,7 @@ def model_settings(params: Params, candidate: str) -> dict[str, Any]:
 
 
 def window_columns(params: Params) -> dict[str, Any] | None:
-    """Return what windows read and predict, by the names of `leak_data.WindowColumns`; None without windows."""
+    """Return what windows read and predict, by the names of `leaks.findings.WindowColumns`; None without windows."""
     windows = params.data.windows
     if windows is None:
         return None

@@ -97,7 +97,7 @@ def reliability_diagram(
     Args:
         confidence: Probability of the predicted class, shape (num_examples,).
         correct: Whether that class is the true one.
-        bins: Bin of each confidence, from `metrics.confidence_bins`.
+        bins: Bin of each confidence, from `classification.confidence_bins`.
         num_bins: How many bins of equal width.
         error: The expected calibration error, for the title.
     """

@@ -116,7 +116,7 @@ def end_with_parent() -> None:
 
 
 def naming_us() -> dict[str, str]:
-    """Return the environment for a program of ours that dies with this process: see `runtime.die_with_parent`."""
+    """Return the environment for a program of ours that dies with this process: see `die_with_parent`."""
     return os.environ | {"MILLRACE_PARENT": str(os.getpid())}
 
 

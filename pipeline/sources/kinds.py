@@ -32,7 +32,7 @@ def source_of(kind: str) -> SourceModule:
     """Return the file that reads a kind of source.
 
     Args:
-        kind: One of `source_file.KINDS`.
+        kind: One of `fetching.source.KINDS`.
     """
     return cast("SourceModule", import_module(f"pipeline.sources.{kind}"))
 

@@ -8,7 +8,7 @@ A source is a file with five names:
 - `describe(archive, options)`: how the files will be read, in words, where that was found out and not said.
 - `read(archive, options)`: the samples of `data/raw/source.tar`, ordered by `sample_id`, streaming.
 
-It is found by its name; what its samples are (`image`, `text` or `series`) says its row in `source_file.KINDS`.
+It is found by its name; what its samples are (`image`, `text` or `series`) says its row in `fetching.source.KINDS`.
 
 Names of files say which belong to the data, and which split they give: `train.csv`, `val/pos.txt`,
 `reviews_test.jsonl`, `test-00000-of-00002.parquet`.

@@ -302,7 +302,7 @@ def main() -> None:
     try:
         open_store(Path.cwd(), load_params().register.experiment)
     except UserError as error:
-        # Not by `runtime.exit_codes`: the status file belongs to a run that may go on beside this.
+        # Not by `stage.exit_codes`: the status file belongs to a run that may go on beside this.
         print(error, file=sys.stderr)
         raise SystemExit(error.exit_code) from error
 

@@ -440,8 +440,8 @@ def test_check_in_a_fresh_process_dies_with_the_stage_and_leaves_its_status_alon
     pipe = packed / "millrace/golden.npz"
     pipe.unlink()
     os.mkfifo(pipe)
-    code = "import sys; from pathlib import Path; from pipeline.tracking import arrival; "
-    code += "arrival.check_in_fresh_process(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from pipeline.tracking import registry; "
+    code += "registry.check_in_fresh_process(Path(sys.argv[1]))"
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     stage = subprocess.Popen([sys.executable, "-c", code, str(packed)], env=environment)
     writer = []
