@@ -26,13 +26,13 @@ test-slow: $(READY)  ## random kills, two clones, a server that goes away, night
 mutants: $(READY)  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
 	.venv/bin/python -m tests.mutants
 
-check: $(READY)  ## style, types, layers, spelling, what README.md names
+check: $(READY)  ## style, types, layers, spelling, README and rooms
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/codespell
-	.venv/bin/python -m pytest -q -n 0 tests/test_readme.py
+	.venv/bin/python -m pytest -q -n 0 tests/test_readme.py tests/test_rooms.py
 
 format: $(READY)
 	.venv/bin/ruff format .
