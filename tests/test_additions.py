@@ -34,7 +34,7 @@ def read(archive, options=NO_OPTIONS):
         for number, line in enumerate(archive.extractfile(member)):
             yield RawSample(f"{member}/{number:06d}", member.removesuffix(".md"), text=line.decode().strip())
 '''
-FAMILY = '''"""Family `shallow`: one hidden layer on everything at once."""
+FAMILY = '''"""Family `probe_family`: one hidden layer on everything at once."""
 
 from keras import layers
 
@@ -46,10 +46,10 @@ def build(input_spec, output_spec, *, units=5):
     start = begin(input_spec, ("image", "bag"), embedding_units=units)
     flat = layers.Flatten(name="flatten")(start.hidden)
     hidden = layers.Dense(units, activation="tanh", name="hidden")(flat)
-    return answer("shallow", start, joined(hidden, start), output_spec, l2=0.0)
+    return answer("probe_family", start, joined(hidden, start), output_spec, l2=0.0)
 '''
-FAMILY_SETTINGS = '''class Shallow(_Settings, frozen=True, kw_only=True):
-    """Settings of family `shallow`."""
+FAMILY_SETTINGS = '''class ProbeFamily(_Settings, frozen=True, kw_only=True):
+    """Settings of family `probe_family`."""
 
     units: Count
 
@@ -65,14 +65,14 @@ def zero_one_loss(y_true, y_pred, sample_weight=None):
 # File to (what stands there, what is put before it); None appends.
 EDITS: dict[str, tuple[str, str] | None] = {
     # source: its file, its row; its test is written by whoever writes the file
-    "pipeline/sources/diary.py": None,
-    "pipeline/fetching/source.py": ('    "series_archive": "series",\n', '    "diary": "text",\n'),
+    "pipeline/sources/probe_source.py": None,
+    "pipeline/fetching/source.py": ('    "series_archive": "series",\n', '    "probe_source": "text",\n'),
     # family: its file, its settings and row, a row of the contract test
-    "pipeline/models/shallow.py": None,
+    "pipeline/models/probe_family.py": None,
     "pipeline/params/families.py": ("class Family(NamedTuple):", FAMILY_SETTINGS),
     "tests/models/test_families.py": (
         '    "linear": ("linear", {}, 64 * 3 + 3),\n',
-        '    "shallow": ("shallow", {"units": 5}, 64 * 5 + 5 + 5 * 3 + 3),\n',
+        '    "probe_family": ("probe_family", {"units": 5}, 64 * 5 + 5 + 5 * 3 + 3),\n',
     ),
     # metric: its function, its second opinion
     "pipeline/metrics/classification.py": None,
@@ -82,13 +82,16 @@ EDITS: dict[str, tuple[str, str] | None] = {
     ),
 }
 CREATED = {
-    "pipeline/sources/diary.py": SOURCE,
-    "pipeline/models/shallow.py": FAMILY,
+    "pipeline/sources/probe_source.py": SOURCE,
+    "pipeline/models/probe_family.py": FAMILY,
     "pipeline/metrics/classification.py": METRIC,
 }
-FAMILY_ROW = ('    "linear": Family(', '    "shallow": Family(Shallow, QUESTIONS[:2], text="bag"),\n')
+FAMILY_ROW = (
+    '    "linear": Family(',
+    '    "probe_family": Family(ProbeFamily, QUESTIONS[:2], text="bag"),\n',
+)
 CANDIDATE = """  small:
-    family: shallow
+    family: probe_family
     model: {units: 8}
     training: {}
     tune: {}
@@ -116,7 +119,7 @@ def before(path: Path, place: str, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory):
-    """A copy of the project that knows one more source, family and metric, with a diary beside it."""
+    """A copy of the project that knows one more source, family and metric, with notes beside it."""
     root = tmp_path_factory.mktemp("scratch")
     for part in PARTS:
         (root / part).parent.mkdir(parents=True, exist_ok=True)
@@ -172,8 +175,8 @@ def run(root: Path, *command: str, code: int = 0) -> str:
 
 def test_a_new_source_is_read_and_a_new_family_and_metric_pass_the_check(scratch):
     """From `millrace init` over check and fetch to ingest, without another file knowing the kind."""
-    said = run(scratch, "-m", "pipeline.cli", "init", "--kind", "diary", "--path", "notes")
-    assert "diary: 300 samples (text) of 2 classes" in said
+    said = run(scratch, "-m", "pipeline.cli", "init", "--kind", "probe_source", "--path", "notes")
+    assert "probe_source: 300 samples (text) of 2 classes" in said
     assert "no problem found" in run(scratch, "-m", "pipeline.stages.check")
     run(scratch, "-m", "pipeline.stages.fetch")
     assert "kept 300 of 300 samples" in run(scratch, "-m", "pipeline.stages.ingest")
@@ -192,9 +195,9 @@ def test_a_new_metric_is_reported_with_its_interval(scratch):
 @pytest.mark.parametrize(
     ("tests", "chosen", "passed"),
     [
-        ("tests/sources/test_kinds.py", "diary", "2 passed"),
+        ("tests/sources/test_kinds.py", "probe_source", "2 passed"),
         ("tests/metrics/test_classification.py", "zero_one_loss", "22 passed"),
-        ("tests/models/test_families.py", "shallow", "6 passed"),
+        ("tests/models/test_families.py", "probe_family", "6 passed"),
     ],
 )
 def test_the_contract_tests_walk_over_what_is_new(scratch, tests, chosen, passed):
@@ -207,5 +210,5 @@ def test_these_are_the_files_that_contributing_names():
     """What is touched here is what the table there says."""
     table = (ROOT / "CONTRIBUTING.md").read_text()
     for name in EDITS:
-        general = name.replace("diary", "<kind>").replace("shallow", "<family>")
+        general = name.replace("probe_source", "<kind>").replace("probe_family", "<family>")
         assert f"`{general}`" in table, general

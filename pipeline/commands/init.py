@@ -113,7 +113,12 @@ def init(
         replace_params(params)
         console.print(f"params.yaml is now {EXAMPLES_DIR}/{example}.yaml.")
     if kind != "digits" and params is None:
-        console.print("In params.yaml give register.model_name and register.experiment names of your own.")
+        console.print(
+            "In params.yaml give register.model_name and register.experiment names of your own; texts and series"
+        )
+        console.print(
+            "need settings of their own: `--example NAME` takes those of a worked example (docs/guides/examples.md)."
+        )
     console.print("Next: look at params.yaml, then run `make run` (or `dvc repro`).")
 
 

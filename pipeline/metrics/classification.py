@@ -63,7 +63,7 @@ def metric_of(
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function a metric of these tasks: reports, floors and choice know it then.
 
-    Its further arguments are bound by name to what the task offers, see `metric_names.bound_metrics`. The other
+    Its further arguments are bound by name to what the task offers, see `metrics.names.bound_metrics`. The other
     arguments are those of `NamedMetric`.
 
     Raises:

@@ -117,21 +117,23 @@ def test_a_metric_that_does_not_exist_is_refused() -> None:
         intervals.metric_intervals({"roc_auc": classification.roc_auc_score}, y_true, y_pred, **SETTINGS)
 
 
-def test_six_metrics_on_ten_thousand_examples_are_fast() -> None:
-    """1,000 resamples of 10,000 examples, 10 classes, six metrics take less than 20 s of one core."""
+def test_all_metrics_on_ten_thousand_examples_are_fast() -> None:
+    """1,000 resamples of 10,000 examples, 10 classes, all metrics take less than 20 s of one core."""
     generator = np.random.default_rng(0)
     y_pred = generator.dirichlet(np.full(10, 0.3), 10_000).astype(np.float32)
     y_true = generator.integers(0, 10, 10_000)
     start = time.process_time()
+    every = bound_metrics("classification", {"positive": None})
     found = intervals.metric_intervals(
-        bound_metrics("classification", {"positive": None}),
+        every,
         y_true,
         y_pred,
         resamples=1000,
         confidence=0.95,
         seed=0,
     )
-    assert len(found) == 6
+    assert every.keys() == found.keys()
+    assert len(found) >= 6
     assert time.process_time() - start < 20
 
 
