@@ -297,6 +297,8 @@ class ValueMeasures:
         }
 
 
+# --- What the answers for some rows are measured by.
+
 Predictions = npt.NDArray[np.float32]
 OperatingPoint = Mapping[str, Any]
 

@@ -205,6 +205,8 @@ def _stretch_windows(timeline: Timeline, horizon: int) -> np.ndarray:
     return np.array(chosen)
 
 
+# --- Which pictures the evaluation draws.
+
 TASK_PICTURES = {
     "classification": draw_classes,
     "regression": draw_values,

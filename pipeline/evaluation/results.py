@@ -149,6 +149,9 @@ def because(choice: Choice, why: str) -> Choice:
     return replace(choice, reason=f"{why} {choice.reason}")
 
 
+# --- Candidates judged on validation and on test.
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A tuned candidate as its folder tells, and its scores on validation.

@@ -129,6 +129,9 @@ def _side(own: State, side_kinds: Mapping[str, Kind]) -> Iterator[str]:
                 yield f"it reads the {kind} {column['name']} beside each sample, today's is {found}"
 
 
+# --- Models and their answers on today's test rows, as the gate wants them.
+
+
 class NotComparable(Exception):
     """A model cannot be asked what today's data asks, or nobody knows what it has seen."""
 

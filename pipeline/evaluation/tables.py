@@ -205,6 +205,8 @@ def _errors_by_step(evaluation: Evaluation) -> Iterable[list[Any]]:
         yield from ([name, step + 1, round(float(error), DIGITS)] for step, error in enumerate(errors))
 
 
+# --- What the evaluation writes down for people, DVC and the register stage.
+
 CURVE_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """Of these a curve has what the task has."""
 TASK_TABLES = {

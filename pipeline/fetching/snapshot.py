@@ -52,6 +52,9 @@ class SourceSnapshot:
     described: tuple[str, ...] = ()
 
 
+# --- From the original files to a verified archive.
+
+
 def take_snapshot(
     kind: Kind,
     location: Literal["bundled"] | Location,

@@ -30,6 +30,8 @@ def max_bytes(options: argparse.Namespace) -> int:
     return int(options.max_gib * 2**30)
 
 
+# --- `data/source.json`.
+
 Payload = Literal["image", "text", "series"]
 KINDS: dict[str, Payload] = {
     "digits": "image",

@@ -86,6 +86,8 @@ def label_text(cell: str) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
+# --- What a cell of a table means.
+
 SideKind = Literal["number", "category"]
 TimeKind = Literal["", "wall clock", "with an offset", "months"]
 PADDED = re.compile(r"[+-]?0[0-9]+")

@@ -78,6 +78,8 @@ def _timed(model: Any, sample: Any) -> float:
     return time.perf_counter() - start
 
 
+# --- Champion or not.
+
 LATENCY_MS = "millrace.latency_ms"
 """Tag of a version. Not part of the decision, which two machines must write alike."""
 

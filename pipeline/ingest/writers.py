@@ -125,6 +125,8 @@ def in_order(samples: Iterable[RawSample]) -> Iterator[RawSample]:
         yield sample
 
 
+# --- The canonical data set on disk.
+
 ROWS_PER_GROUP = 8192
 """Rows held before they are written; also the row groups of the file, so its bytes depend on it."""
 

@@ -145,6 +145,9 @@ def _step_moments(payload: np.ndarray, parts: list[tuple[int, int]], width: int)
     return list(zip(means.tolist(), deviations.tolist(), strict=True))
 
 
+# --- Splits that are none.
+
+
 def empty_split_findings(data: LeakData) -> list[Finding]:
     """Return a finding if train, val or test has nothing in it."""
     present = set(data.split.splits[data.split.stops > data.split.starts])

@@ -161,6 +161,8 @@ def _version(package: str) -> str:
         return "none"
 
 
+# --- Where a result comes from.
+
 NOTHING = "none"
 """What a tag says where there is no git, no commit or no such file."""
 REQUIREMENTS_LOCK = Path("requirements.lock")

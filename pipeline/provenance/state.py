@@ -46,6 +46,8 @@ def _digest(rows: pa.Table, names: list[str]) -> str:
     return hashlib.md5("\n".join(lines).encode(), usedforsecurity=False).hexdigest()
 
 
+# --- The state of a pipeline as its files tell it.
+
 DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
 
 

@@ -111,6 +111,8 @@ def links(
     return {name: address + WORKFLOW for name, address in addresses.items()}
 
 
+# --- One page that tells the whole run.
+
 MOST_METRICS = 3
 """Columns of the table of candidates; the rest stands on the terminal and in MLflow."""
 

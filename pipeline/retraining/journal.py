@@ -117,6 +117,8 @@ def _mood(entry: Entry) -> str:
     return "good" if entry["outcome"] in GOOD else "bad" if entry["outcome"] in BAD else "neutral"
 
 
+# --- What a retrain has finished, on the disk before the next step begins, so that a crash is only a pause.
+
 Facts = dict[str, Any]
 
 

@@ -253,6 +253,8 @@ def recorded_files(tree: Path) -> dict[Path, str]:
     }
 
 
+# --- New rows against the known ones.
+
 MOST_ROWS = 2000
 """Of each kind that the linear autoencoder sees: its error is well known from so many."""
 MIN_FITTED = 40

@@ -261,6 +261,8 @@ def _results_age_days(children: Children) -> float | None:
     return (processes.now() - dt.datetime.fromisoformat(said)).total_seconds() / 86400 if said else None
 
 
+# --- One retrain from beginning to end, or from where an earlier call stopped to the end.
+
 PAUSES = (75, 130, 143)
 """Exit codes after which the same command goes on where this one stopped."""
 LATER_PAUSES = (69, 74)

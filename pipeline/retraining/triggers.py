@@ -139,6 +139,8 @@ def load_settings(path: Path = RETRAIN_YAML) -> Retrain:
     return settings
 
 
+# --- Why to retrain.
+
 MOST_NAMED = 5
 LEFT_OUT = ("reduce", "register")
 """The one is no part of a retrain, the other follows from the rest and runs in every retrain."""

@@ -156,6 +156,9 @@ def folder_digest(files: Mapping[str, str]) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
+# --- Files that are complete or absent, and whose bytes follow from their content alone.
+
+
 def content_key(content: object) -> str:
     """Return a sha256 (hex) of any JSON-serialisable value; equal values give equal keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

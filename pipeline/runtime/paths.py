@@ -13,6 +13,8 @@ def stored_path(path: Path, root: Path) -> str:
     return str(path) if path.is_absolute() else os.path.relpath(path.absolute(), root)
 
 
+# --- Where everything lies, relative to the project's root.
+
 SOURCE_JSON = Path("data/source.json")
 PARAMS_YAML = Path("params.yaml")
 DVC_YAML = Path("dvc.yaml")

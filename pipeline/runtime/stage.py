@@ -189,6 +189,9 @@ def _digest_or_gone(dependency: str) -> str:
         return "gone"
 
 
+# --- The frame around every stage.
+
+
 @dataclass
 class Stage:
     """What the body of a stage may use.

@@ -86,6 +86,8 @@ def data_set_inputs(kind: str, split_md5: str, outputs: dict[str, str]) -> list[
     ]
 
 
+# --- The record of a pipeline state in MLflow.
+
 FINGERPRINT = "millrace.fingerprint"
 OUTPUT_MD5 = "dvc.out.md5"
 TRIAL = "millrace.trial"

@@ -91,6 +91,8 @@ def file_digests(folder: Path) -> dict[str, str]:
     }
 
 
+# --- The model registry.
+
 MODEL_SHA256 = "model_sha256"
 DECISION = "millrace.decision"
 APPLIED = "millrace.decision_applied"

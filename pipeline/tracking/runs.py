@@ -70,6 +70,8 @@ def sweep(store: Store) -> list[str]:
     return closed
 
 
+# --- Single runs.
+
 COMPLETE = "millrace.complete"
 PARENT = "mlflow.parentRunId"
 MAX_BATCH_METRICS = 1000

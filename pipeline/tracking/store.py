@@ -89,6 +89,8 @@ def private_dir() -> Path:
     return folder
 
 
+# --- Where runs are kept, opened so that many processes may do it at once.
+
 DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
 ADVISORY_LOCK = int.from_bytes(b"millrace")
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")

@@ -268,6 +268,8 @@ def _require_finite_training(epoch: int, metrics: Logs, arrays: list[np.ndarray]
         )
 
 
+# --- One training.
+
 STEPS_PER_EXECUTION = 16
 """Steps between two returns to Python: saves up to a third on small networks, nothing on large ones, and
 changes no bit. An epoch whose number of steps is no multiple ends with fewer."""

@@ -55,6 +55,8 @@ def create_schedule(
     )
 
 
+# --- The rules that turn gradients into new weights.
+
 NOT_DECAYED = [r"(^|/)(bias|gamma|beta)(:|$)"]
 """Weight decay is for kernels: pulling biases and normalisation scales to 0 only hurts (He et al., 2019).
 

@@ -82,6 +82,8 @@ def accepted(outcome: TrialOutcome) -> TrialOutcome:
 
 
 RunRung = Callable[[Rung], TrialOutcome]
+# --- What a search asks for, what it gets back, and the results it remembers on disk.
+
 OnOutcome = Callable[[Rung, TrialOutcome], None]
 RunRungs = Callable[[Sequence[Rung], OnOutcome], list[TrialOutcome]]
 """Runs rungs side by side and reports each outcome as soon as it is there; returns them in the order of the

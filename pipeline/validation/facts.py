@@ -104,6 +104,9 @@ def _finite(value: float) -> float:
     return float(significant(np.array(value))) if np.isfinite(value) else float("nan")
 
 
+# --- What is known of each sample before any training.
+
+
 def sample_facts(
     samples: pd.DataFrame,
     statistics: Mapping[str, np.ndarray],

@@ -99,6 +99,9 @@ class ChannelSums:
         return constant
 
 
+# --- What is measured of the samples of each kind of data, and how they are shown.
+
+
 @dataclass(frozen=True)
 class DataProfile:
     """What was found out about all samples.

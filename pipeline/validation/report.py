@@ -114,6 +114,8 @@ def _chart(title: str, values: np.ndarray, low: float, high: float) -> dict[str,
     return {"title": title, "bars": heights.tolist(), "low": f"{low:,.6g}", "high": f"{high:,.6g}"}
 
 
+# --- The validation report.
+
 MAX_CLUSTERS = 24
 MAX_SHOWN_PER_CLUSTER = 6
 MAX_CLASSES_WITH_EXAMPLES = 40

@@ -199,6 +199,8 @@ def _fill(kwargs: dict[str, Any], bounds: Mapping[str, float]) -> dict[str, Any]
     }
 
 
+# --- Run a suite of expectations on a table.
+
 DECIMALS = 6
 
 

@@ -105,6 +105,8 @@ def _locks_in_git(commit: str) -> Iterator[bytes]:
             yield content
 
 
+# --- A rebuilt version against the registered one.
+
 IDENTICAL, TOLERABLE, DIFFERENT = "bit-identical", "equal within tolerance", "differs"
 ENVIRONMENT = ("requirements.lock",)
 

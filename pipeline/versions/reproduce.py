@@ -272,6 +272,8 @@ def _told(what: str, names: list[str]) -> str:
     return f"{what}: {', '.join(names[:SHOWN])}{more}"
 
 
+# --- A version built again.
+
 REPRODUCE_DIR = paths.STATE_DIR / "reproduce"
 NOT_INHERITED = (
     "DVC_ROOT",

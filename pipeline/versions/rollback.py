@@ -53,6 +53,8 @@ def read_audit(path: Path = AUDIT_LOG) -> list[dict[str, Any]]:
     return read_lines(path)
 
 
+# --- Back to an earlier champion.
+
 UNPROVEN = "Nothing was moved. Run `millrace verify`, or give another version with `--to`."
 BEGUN, DONE = "rollback begun", "rollback done"
 
