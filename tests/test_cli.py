@@ -18,6 +18,7 @@ from pipeline import cli
 from pipeline.fetching.source import Location, read_source, stored_tar
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest
+from tests.conftest import ROOT
 from tests.helpers.picture_folders import class_folders, fill, picture
 
 EXAMPLES = {"digits": b"# digits\n", "own": b"# own pictures\n"}
@@ -397,3 +398,13 @@ def test_the_command_line_starts_light():
     code += f"print([name for name in {heavy.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "room", ["versions.verify", "versions.lineage", "versions.rollback", "tracking.registry"]
+)
+def test_who_asks_for_versions_waits_for_no_keras(room):
+    """Verify, lineage and rollback answer in seconds: TensorFlow is started where a model is packed or loaded."""
+    code = f"import sys, pipeline.{room}; print(sorted({{'keras', 'tensorflow'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "[]" == done.stdout.strip()

@@ -1,6 +1,7 @@
 """dvc.yaml agrees with the code it runs."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -14,21 +15,25 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) if path.stem != "__init__"]
 
 CANNOT_MOVE_A_RESULT = {
-    "__init__.py": "holds a docstring and nothing else, see tests/test_rooms.py",
+    "__init__.py": "holds a docstring and nothing else (tests/test_rooms.py); that of `tracking` sets time-outs",
     "runtime/errors.py": "messages and exit codes",
     "runtime/paths.py": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
     "runtime/processes.py": "starts, limits and ends processes",
-    "runtime/progress.py": "draws bars, and writes what people and the dashboard read while training runs",
-    "runtime/repository.py": "asks git and DVC what is committed and recorded",
+    "runtime/progress.py": "draws bars, and writes what people and the dashboard read while training runs; `register` "
+    "records that, and depends on it",
+    "runtime/repository.py": "asks git and DVC what is committed and recorded; `register` decides by that, and depends "
+    "on it",
     "runtime/stage.py": "locks a stage, compares the hashes of its inputs, turns errors into exit codes",
     "runtime/strict_yaml.py": "reads values or refuses them; tests/runtime/test_strict_yaml.py compares them with DVC's "
     "own reading, and dvc.lock holds them as the parameters of the stage",
 }
 """File to the reason why no stage depends on it. What is not here is a dependency wherever it is reached."""
 PARAMETERS = "params"
-"""Types and ranges of params.yaml, without a default that moves a number (docs/decisions/0004); the values stand in
-dvc.lock as parameters. A stage that takes more from this room than the loader and the types depends on the file."""
+"""Types and ranges of params.yaml; a default is `None`, `False`, 0 or empty and means "not used" (docs/decisions/0004,
+and a test below); the values stand in dvc.lock as parameters. A stage that takes more from this room than the loader and the types depends on the file."""
 TAKEN_FREELY = {"load_params"}
+RECORDS = ("runtime/progress.py", "runtime/repository.py")
+"""What `register` records and decides by."""
 DEAR = ("train", "tune", "reduce")
 """Stages that train for minutes: a folder is named only if all that it holds is needed."""
 
@@ -58,11 +63,11 @@ def imported_names(path):
             yield from imported_names(family)
 
 
-def moves_results(file, name):
+def moves_results(file, name, stage):
     """Tell whether what is taken from a file can move a result: all of it but the frame and the types of params."""
     place = file.relative_to(ROOT / "pipeline")
     if {place.name, place.as_posix()} & CANNOT_MOVE_A_RESULT.keys():
-        return False
+        return stage == "register" and place.as_posix() in RECORDS
     if place.parts[0] != PARAMETERS:
         return True
     types = set(TAKEN_FREELY)
@@ -82,7 +87,7 @@ def code_behind(path):
     found, waiting = set(), [path]
     while waiting:
         for needed, name in imported_names(waiting.pop()):
-            if needed not in found and moves_results(needed, name):
+            if needed not in found and moves_results(needed, name, path.stem):
                 found.add(needed)
                 waiting.append(needed)
     return {file.relative_to(ROOT).as_posix() for file in found | {path}}
@@ -116,6 +121,51 @@ def test_a_stage_depends_on_nothing_that_it_never_reaches(stage):
     code = [dep for dep in declared if (ROOT / dep).is_dir() or dep.endswith(".py")]
     assert [] == [dep for dep in code if not any(covers(dep, file) for file in needed)]
     assert [] == [dep for dep in declared for other in declared if dep != other and covers(other, dep)]
+
+
+def templates_behind(stage):
+    """Return the templates that the code of a stage names, and what they include."""
+    folder = ROOT / "pipeline/reports/templates"
+    waiting = {
+        name
+        for file in code_behind(ROOT / f"pipeline/stages/{stage}.py")
+        for name in re.findall(r'"(\w[\w.]+\.j2)"', (ROOT / file).read_text())
+    }
+    found = set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= set(re.findall(r'{% include "([\w.]+)" %}', (folder / name).read_text())) - found
+    return {(folder / name).relative_to(ROOT).as_posix() for name in found}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_templates_it_fills(stage):
+    """A page is as much a result as a table; the stages that draw none name none."""
+    declared = code_in_dvc_yaml(stage)
+    assert [] == [
+        file for file in sorted(templates_behind(stage)) if not any(covers(dep, file) for dep in declared)
+    ]
+
+
+def test_what_is_looked_up_by_name_is_looked_up_where_the_tests_look():
+    """Sources and families are imported by a name that is put together: in one place each."""
+    for text in ('f"pipeline.sources.{', 'f"pipeline.models.{'):
+        assert 1 == sum(text in file.read_text() for file in (ROOT / "pipeline").rglob("*.py"))
+
+
+def test_a_default_of_a_parameter_means_that_it_is_not_used():
+    """Another default would move results of every project that leaves the key out, and no stage would know."""
+    for file in ("sections.py", "values.py"):
+        for struct in ast.parse((ROOT / "pipeline/params" / file).read_text()).body:
+            for field in struct.body if isinstance(struct, ast.ClassDef) else ():
+                if isinstance(field, ast.AnnAssign) and field.value is not None:
+                    if ast.unparse(field.value) == "field(default_factory=dict)":
+                        continue
+                    assert ast.literal_eval(field.value) in (None, False, 0, ()), (
+                        struct.name,
+                        field.target.id,
+                    )
 
 
 @pytest.mark.parametrize("stage", DEAR)

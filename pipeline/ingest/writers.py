@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,6 @@ from pipeline.data.samples import METADATA_KEY, SCHEMA, SIDE_PREFIX, SIDE_TYPES,
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import atomic_path
 from pipeline.sources.sample import RawSample
-
-if TYPE_CHECKING:
-    pass
-
 
 # --- What became of every sample while it was ingested: the counts behind reports/ingest/summary.json.
 

@@ -2,7 +2,7 @@
 
 Stages load it once with `load_params` and hand plain values on; nothing below a stage imports this file.
 The comments in `params.yaml` explain each key to its user; the types and ranges here and in
-`pipeline/settings` enforce them. There are no defaults for anything that moves a number: docs/decisions/0004.
+`pipeline/params` enforce them. There are no defaults for anything that moves a number: docs/decisions/0004.
 """
 
 from pathlib import Path

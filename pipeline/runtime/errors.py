@@ -1,11 +1,6 @@
 """What can go wrong, in words that say the fix, each kind with its exit code (docs/guides/exit-codes.md)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 Place = tuple[str, ...]
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.formats import arff, class_first, ts
+from pipeline.formats import arff, ts
 from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
 from pipeline.formats.text_file import open_member
 from pipeline.runtime.errors import DataRefused
@@ -33,8 +33,8 @@ Rows = Callable[[Iterator[str], str, Problems], Iterator[SeriesRow]]
 READERS: dict[str, Rows] = {
     "ts": ts.rows,
     "arff": arff.rows,
-    "tsv": class_first.tsv_rows,
-    "txt": class_first.txt_rows,
+    "tsv": ts.tsv_rows,
+    "txt": ts.txt_rows,
 }
 """In the order in which a format is preferred."""
 

@@ -42,14 +42,8 @@ def ensure_version(
             there already are damaged or gone.
     """
     from pipeline.inference.keras_files import load_model
-    from pipeline.tracking.registry import (
-        create_version,
-        fetch_model,
-        pack_model,
-        pinned_requirements,
-        set_tags,
-        the_version,
-    )
+    from pipeline.tracking.packing import pack_model, pinned_requirements
+    from pipeline.tracking.registry import create_version, fetch_model, set_tags, the_version
 
     model_path = paths.BEST_DIR / "model.keras"
     tags = sealed_tags(card["candidate"], state)

@@ -74,7 +74,20 @@ def mutate(mutant: Mutant, root: Path) -> bool:
 
 def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Return pytest's exit code and output; tests that never end count as failed."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-n",
+        "0",
+        "-m",
+        "",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     try:
         done = subprocess.run(

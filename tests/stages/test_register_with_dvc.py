@@ -88,7 +88,6 @@ def repro():
         return ran, json.load(file)["decision"], time.monotonic() - started
 
 
-@pytest.mark.slow
 def test_held_until_the_commit_and_settled_after_it(project):
     """A change nobody committed: held, exit code 0, again held; after the commit promoted; then nothing runs."""
     (project / "notes.txt").write_text("not committed")

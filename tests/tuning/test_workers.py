@@ -157,7 +157,6 @@ def test_a_killed_search_continues_to_the_same_answer(tmp_path: Path) -> None:
     assert len({tuple(trial.sampled.values()) for trial in found}) == len(found)
 
 
-@pytest.mark.slow
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     """After kill -9 of the search no process of it is left, although its trials were running."""
     children = killed_search(tmp_path / "killed", 25.0, lambda: any(tmp_path.glob("killed/log.txt")))

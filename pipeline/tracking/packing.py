@@ -1,0 +1,94 @@
+"""A model as MLflow's keras flavour keeps it, with our own files beside it and nothing that runs on load.
+
+Apart from the registry, because it imports Keras, which nobody needs who only asks for versions.
+"""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.provenance.origin import pinned
+from pipeline.runtime.errors import NotPermitted
+from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
+
+with warnings.catch_warnings():
+    # MLflow warns of its own type hints while `mlflow.pyfunc` is imported, which saving would do.
+    warnings.simplefilter("ignore")
+    import mlflow.keras
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+PINNED = ("keras", "numpy", "tensorflow")
+
+
+def pack_model(
+    model: Any, best_dir: Path, folder: Path, requirements: Sequence[str], origins: Sequence[Path] = ()
+) -> None:
+    """Write a model as a folder that MLflow can serve.
+
+    Args:
+        model: The loaded model.
+        best_dir: Where its files lie: `model.keras` and what belongs to it.
+        folder: Where the packed model goes; must not exist.
+        requirements: What to install for it. Given, because MLflow otherwise finds out by starting a
+            TensorFlow process of its own, which takes a quarter of a minute.
+        origins: Files that say what the model came from, kept beside it under their own names.
+
+    Raises:
+        NotPermitted: MLflow added a pickle, which would run when the model is loaded.
+    """
+    signature = ModelSignature(Schema(_tensors(model.inputs)), Schema(_tensors(model.outputs)))
+    mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=list(requirements))
+    # The canonical bytes, not a second save with another date inside: one digest names the model everywhere.
+    shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
+    (folder / EXTRA_DIR).mkdir()
+    for path in sorted(best_dir.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".npz", ".parquet"):
+            shutil.copyfile(path, folder / EXTRA_DIR / path.name)
+    for path in origins:
+        shutil.copyfile(path, folder / EXTRA_DIR / path.name)
+    pickles = [path for path in folder.rglob("*") if "pickle" in path.name or path.suffix == ".pkl"]
+    if pickles:
+        raise NotPermitted(
+            f"MLflow wrote a pickle beside the model. Expected none. Received: {pickles}. Build the model from "
+            "Keras' own layers, and remove `register_keras_serializable`."
+        )
+
+
+def _tensors(tensors: Sequence[Any]) -> list[TensorSpec]:
+    """Return types and shapes; several inputs carry their names, as the model takes them."""
+    named = len(tensors) > 1
+    return [
+        TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape[1:]), tensor.name if named else None)
+        for tensor in tensors
+    ]
+
+
+def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str]:
+    """Return `name==version` of the packages a model needs, from the lock file.
+
+    Args:
+        lock: requirements.lock; a line may end in a condition on the Python version.
+        python_version: Which of the conditions holds.
+
+    Raises:
+        FileNotFoundError: There is no lock file.
+        ValueError: It lacks one of them.
+    """
+    version = ".".join(map(str, python_version))
+    environment = {"python_full_version": f"{version}.0", "python_version": version}
+    found = {
+        requirement.name: f"{requirement.name}{requirement.specifier}"
+        for requirement in pinned(lock.read_text(encoding="utf-8"), environment)
+        if requirement.name in PINNED
+    }
+    missing = sorted(set(PINNED) - found.keys())
+    if missing:
+        raise ValueError(
+            f"{lock} lacks pinned packages. Expected {PINNED}. Missing: {missing}. Run `make lock`."
+        )
+    return [found[name] for name in sorted(found)]
