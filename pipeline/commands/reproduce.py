@@ -79,7 +79,7 @@ def reproduce(
 
     Args:
         origin: The version.
-        tolerance: See `rebuild_comparison.compare`.
+        tolerance: See `comparison.compare`.
         keep: Leave the worktree.
         max_bytes: Limit of a download.
         console: For progress.

@@ -242,7 +242,7 @@ class ValueMeasures:
     Attributes:
         y_true: Shape (num_rows, num_targets) or (num_rows, horizon, num_targets).
         deviation: Of each target on train.
-        naive_errors: See `JudgedRows`; None leaves MASE out.
+        naive_errors: See `EvaluationRows`; None leaves MASE out.
         blocks: Windows, or groups of rows, that are drawn together.
     """
 

@@ -161,7 +161,7 @@ def load_test_rows() -> EvaluationRows:
 
 
 def scored_digest(test: EvaluationRows) -> str:
-    """Return a sha256 (hex) over all that judges; nothing that was fitted moves it, see `judged_content`."""
+    """Return a sha256 (hex) over all that judges; nothing that was fitted moves it, see `evaluation.rows`."""
     return rows_digest(test)
 
 

@@ -48,14 +48,14 @@ def write_text_features(
         starts: First byte per text.
         lengths: Bytes per text.
         train_rows: Texts that train.
-        unit: See `tokens.fit_tokenizer`, as the next five.
+        unit: See `preprocessing.texts.fit_tokenizer`, as the next five.
         lowercase: Also of the bag.
         digits_alike: Also of the bag.
         vocabulary_size: Ids at most.
         min_count: Of a token over all training texts; of a term, training texts that hold it.
         max_tokens: Ids per text.
         vectors: A text file of word vectors; None for none.
-        word_ngrams: See `tokens.fit_bag`, as the next three.
+        word_ngrams: See `preprocessing.texts.fit_bag`, as the next three.
         char_ngrams: None for none.
         bag_size: Ids at most.
         max_bag: Terms kept per text.

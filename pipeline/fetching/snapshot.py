@@ -37,7 +37,7 @@ INCOMING_DIR = paths.STATE_DIR / "incoming"
 
 @dataclass(frozen=True)
 class SourceSnapshot:
-    """What `gather` read.
+    """What `take_snapshot` read.
 
     Attributes:
         source: What data/source.json should say now.
@@ -196,7 +196,7 @@ def show(snapshot: SourceSnapshot, console: "Console") -> None:
     """Say what was read and how: samples per class and given split, detected dialects, files left out.
 
     Args:
-        snapshot: What `gather` returned.
+        snapshot: What `take_snapshot` returned.
         console: Where it goes.
     """
     source = snapshot.source

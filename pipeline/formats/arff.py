@@ -31,7 +31,7 @@ class _Header:
 
 
 def rows(lines: Iterator[str], name: str, problems: Problems) -> Iterator[SeriesRow]:
-    """Yield the series of an .arff file, line by line; arguments and errors as `ts_format.rows`."""
+    """Yield the series of an .arff file, line by line; arguments and errors as `ts.rows`."""
     numbered = enumerate(lines, start=1)
     header = _read_header(numbered, name, problems)
     if header is None:

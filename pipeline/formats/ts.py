@@ -177,12 +177,12 @@ SPACES = re.compile(r"[ \t]+")
 
 
 def tsv_rows(lines: Iterator[str], name: str, problems: Problems) -> Iterator[SeriesRow]:
-    """Yield the series of a .tsv file, line by line; arguments and errors as `ts_format.rows`."""
+    """Yield the series of a .tsv file, line by line; arguments and errors as `ts.rows`."""
     yield from _rows(((line, line.split("\t")) for line in lines), name, problems)
 
 
 def txt_rows(lines: Iterator[str], name: str, problems: Problems) -> Iterator[SeriesRow]:
-    """Yield the series of a .txt file, line by line; arguments and errors as `ts_format.rows`."""
+    """Yield the series of a .txt file, line by line; arguments and errors as `ts.rows`."""
     yield from _rows(((line, _split_txt(line)) for line in lines), name, problems)
 
 

@@ -15,7 +15,7 @@ Truth = npt.NDArray[Any]
 Mode = Literal["superiority", "non_inferiority"]
 BoolArray = npt.NDArray[np.bool_]
 GROUP = "group"
-"""Slices of this column are groups of examples, see `gate_slices`."""
+"""Slices of this column are groups of examples, see `gate.checks`."""
 SMALLEST_NUMBER_OF_ROWS = 30
 """Below this a bootstrap interval is too narrow to be believed (its coverage falls short by several %)."""
 SMALLEST_SUPPORT = 10

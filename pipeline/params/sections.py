@@ -284,7 +284,7 @@ class Evaluate(Section, frozen=True):
 
     select_by: Name
     """A metric of the task, see `metrics.names.metrics_of`."""
-    # `task_rules` demands more of both, by name and with the reason: [0.9, 1), and 10 / (1 - confidence).
+    # `checks.rules` demands more of both, by name and with the reason: [0.9, 1), and 10 / (1 - confidence).
     bootstrap_resamples: Annotated[int, Meta(ge=100)]
     confidence: Annotated[float, Meta(gt=0.5, lt=1)]
     calibration_bins: Annotated[int, Meta(ge=2)]

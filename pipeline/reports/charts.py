@@ -1,4 +1,4 @@
-"""Charts of scores: each function takes plain arrays and returns a figure for `style.save`."""
+"""Charts of scores: each function takes plain arrays and returns a figure for `style.save_figure`."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,6 +1,6 @@
 """How every picture of the evaluation looks, and how it becomes a file.
 
-With `charts` and `grids` the door to matplotlib.
+With `charts` and `samples` the door to matplotlib.
 
 Colours are told apart by colour-blind readers too (Okabe and Ito 2008; Tol, "muted"), letters are large
 enough for the thumbnails of a dashboard.

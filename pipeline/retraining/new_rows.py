@@ -167,7 +167,7 @@ def compare_with_results(children: Children, bounds: DriftBounds) -> dict[str, A
     """Bring `validate` up to date and compare the new rows with those of the committed results.
 
     Returns:
-        See `examine`. The verdict is `unknown` where there are results whose data nobody has any more.
+        See `compare_rows`. The verdict is `unknown` where there are results whose data nobody has any more.
 
     Raises:
         ChildFailed: `validate` does not pass the data.
