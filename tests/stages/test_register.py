@@ -118,7 +118,7 @@ def test_planted_pickle_is_refused(project, quick_check, monkeypatch):
     """If MLflow writes a pickle beside the model, nothing is registered."""
     import mlflow.keras
 
-    from pipeline.tracking import registry as tracking_registry
+    from pipeline.tracking import packing
 
     original = mlflow.keras.save_model
 
@@ -126,7 +126,7 @@ def test_planted_pickle_is_refused(project, quick_check, monkeypatch):
         original(saved, path, **keywords)
         (Path(path) / "data/custom_objects.cloudpickle").write_bytes(b"danger")
 
-    monkeypatch.setattr(tracking_registry.mlflow.keras, "save_model", with_pickle)
+    monkeypatch.setattr(packing.mlflow.keras, "save_model", with_pickle)
     with pytest.raises(NotPermitted, match="pickle"):
         run_register()
     assert [] == versions(store_of(project))
