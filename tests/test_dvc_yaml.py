@@ -30,10 +30,13 @@ CANNOT_MOVE_A_RESULT = {
 """File to the reason why no stage depends on it. What is not here is a dependency wherever it is reached."""
 PARAMETERS = "params"
 """Types and ranges of params.yaml; a default is `None`, `False`, 0 or empty and means "not used" (docs/decisions/0004,
-and a test below); the values stand in dvc.lock as parameters. A stage that takes more from this room than the loader and the types depends on the file."""
+and a test below); the values stand in dvc.lock as parameters. A stage that takes more from this room than the loader
+and the types depends on the file."""
 TAKEN_FREELY = {"load_params"}
 RECORDS = ("runtime/progress.py", "runtime/repository.py")
 """What `register` records and decides by."""
+SOURCES_BY_NAME, FAMILIES_BY_NAME = 'f"pipeline.sources.{', 'f"pipeline.models.{'
+"""How the code looks up what no import names."""
 DEAR = ("train", "tune", "reduce")
 """Stages that train for minutes: a folder is named only if all that it holds is needed."""
 
@@ -54,11 +57,11 @@ def imported_names(path):
                 for file in (place.with_suffix(".py"), place / "__init__.py"):
                     if file.is_file():
                         yield file, name
-    if 'f"pipeline.sources.{' in path.read_text():  # looked up by name
+    text = path.read_text()
+    if SOURCES_BY_NAME in text:
         yield from ((ROOT / f"pipeline/sources/{kind}.py", None) for kind in KINDS)
-    if (
-        'f"pipeline.models.{' in path.read_text()
-    ):  # dvc.yaml names the family itself; what any of them imports:
+    if FAMILIES_BY_NAME in text:
+        # dvc.yaml names the family itself; this is what any of them imports.
         for family in sorted((ROOT / "pipeline/models").glob("*.py")):
             yield from imported_names(family)
 
@@ -150,7 +153,7 @@ def test_a_stage_depends_on_the_templates_it_fills(stage):
 
 def test_what_is_looked_up_by_name_is_looked_up_where_the_tests_look():
     """Sources and families are imported by a name that is put together: in one place each."""
-    for text in ('f"pipeline.sources.{', 'f"pipeline.models.{'):
+    for text in (SOURCES_BY_NAME, FAMILIES_BY_NAME):
         assert 1 == sum(text in file.read_text() for file in (ROOT / "pipeline").rglob("*.py"))
 
 

@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from pipeline.retraining import journal
-    from pipeline.retraining import journal as retraining_journal
     from pipeline.runtime.files import read_lines
     from pipeline.runtime.paths import HISTORY, HISTORY_HTML, JOURNAL
 
@@ -34,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         for entry in entries:
             print(json.dumps(entry, sort_keys=True))
         return
-    retraining_journal.print_table(entries, terminal())
+    journal.print_table(entries, terminal())
     left = journal.unfinished(JOURNAL)
     if left is not None:
         done = ", ".join(left.facts) or "nothing"

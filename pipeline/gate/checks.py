@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from scipy import stats
 
+from pipeline.data.samples import SIDE_PREFIX
 from pipeline.evaluation.rows import EvaluationRows
-from pipeline.gate.question import GROUP, BoolArray, Check, Question, Rules, ScoredModel, Truth, gains, met
-from pipeline.metrics.classification import check_finite, check_probabilities
+from pipeline.gate.question import GROUP, Check, Question, Rules, ScoredModel, Truth, gains, met
+from pipeline.metrics.classification import BoolArray, check_finite, check_probabilities
 from pipeline.metrics.intervals import (
     DrawnTogether,
     Groups,
@@ -353,7 +354,6 @@ def _difference(
 
 # --- The declared slices of the test rows: values of a side column or of the group, numbers in four bins.
 
-SIDE_PREFIX = "side."
 BINS = 4
 """Of numbers, with as many test rows each; a column of no more different numbers is taken value by value."""
 MISSING = "missing"

@@ -7,13 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics.classification import IntArray, Metric
+from pipeline.metrics.classification import BoolArray, IntArray, Metric
 from pipeline.metrics.intervals import DrawnTogether, Interval
 from pipeline.metrics.names import Primary
 
 Truth = npt.NDArray[Any]
 Mode = Literal["superiority", "non_inferiority"]
-BoolArray = npt.NDArray[np.bool_]
 GROUP = "group"
 """Slices of this column are groups of examples, see `gate.checks`."""
 SMALLEST_NUMBER_OF_ROWS = 30

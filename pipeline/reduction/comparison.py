@@ -27,14 +27,12 @@ from pipeline.reports import samples
 from pipeline.reports.html import pictures, render
 from pipeline.reports.style import GREY, LINE_COLOURS, canvas, save_figure, styled
 from pipeline.training import fit, losses, optimizers
-from pipeline.training import optimizers as training_optimizers
-from pipeline.training.batches import BatchedData
+from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
 
 # --- What the comparison of reductions looks like: pictures, and one page that opens offline.
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-VAL_BATCH_SIZE = 512
 PROBE_ROWS = 10_000
 """Training samples a probe classifier sees; more change its third digit and cost minutes."""
 CHUNK_ROWS = 4096
@@ -141,7 +139,7 @@ def train_autoencoder(
         shuffle=False,
         reconstruct=True,
     )
-    rate = training_optimizers.create_schedule(
+    rate = optimizers.create_schedule(
         "cosine",
         learning_rate=settings.learning_rate,
         epochs=settings.epochs,

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.retraining import journal, triggers, worktree
-from pipeline.retraining import journal as retraining_journal
-from pipeline.retraining import triggers as retraining_triggers
-from pipeline.retraining import worktree as retraining_worktree
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
 from pipeline.retraining.new_rows import NO_RESULTS, compare_with_results
@@ -103,7 +100,7 @@ def find_triggers(children: Children, settings: Retrain, wishes: Wishes) -> Fact
         max_age_days=settings.max_age_days,
         drift=found["verdict"],
         force=wishes.force,
-        not_judged=retraining_triggers.awaits_decision(children),
+        not_judged=triggers.awaits_decision(children),
     )
     return {"triggers": triggers.as_facts(fired), "drift": found}
 
@@ -205,7 +202,7 @@ def push_results(children: Children, branches: worktree.Followed) -> Facts:
     """
     if not branches.remote:
         return {"git_push": "no git remote"}
-    retraining_worktree.push_branch(children, branches)
+    worktree.push_branch(children, branches)
     return {"git_push": f"{branches.remote}/{branches.results}"}
 
 
@@ -326,7 +323,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
     for _ in range(settings.push_attempts):
         try:
             return _one_round(children, branches, settings, wishes, run)
-        except retraining_worktree.RemoteMoved as error:
+        except worktree.RemoteMoved as error:
             print(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
             run.begin_again(str(error))
     raise Busy(
@@ -340,7 +337,7 @@ def _start_over_if_moved(children: Children, branches: worktree.Followed, run: R
     if "prepare" not in run.facts:
         return
     try:
-        retraining_worktree.fetch_branches(children, branches)
+        worktree.fetch_branches(children, branches)
     except ServiceDown:
         print("The git remote does not answer; going on with what is known here.")
     source, _ = worktree.newest(children, branches)
@@ -374,7 +371,7 @@ def _one_round(
 
 
 def _prepared(children: Children, branches: worktree.Followed) -> Facts:
-    retraining_worktree.fetch_branches(children, branches)
+    worktree.fetch_branches(children, branches)
     prepared = worktree.prepare(children, branches)
     if prepared["note"]:
         print(prepared["note"])
@@ -401,13 +398,13 @@ def _close(run: Run, settings: Retrain, outcome: Facts) -> Facts:
     """Write the end of this call where people look, and tell them."""
     entry = _entry(run, outcome)
     if entry["outcome"] != "nothing_to_do" and (
-        settings.notify.command or retraining_journal.url_of(settings.notify.url)
+        settings.notify.command or journal.url_of(settings.notify.url)
     ):
-        retraining_journal.put(entry)
-    retraining_journal.add(entry)
-    retraining_journal.deliver(
+        journal.put(entry)
+    journal.add(entry)
+    journal.deliver(
         settings.notify.command,
-        retraining_journal.url_of(settings.notify.url),
+        journal.url_of(settings.notify.url),
         settings.notify.timeout_seconds,
     )
     return entry

@@ -92,23 +92,22 @@ class Follower:
             return
         # Imported here: it takes seconds, and only once there is something to send.
         from pipeline.tracking import runs
-        from pipeline.tracking import runs as tracking_runs
         from pipeline.tracking.runs import sweep
         from pipeline.tracking.store import open_store
 
         # Opened anew for each batch: it costs milliseconds beside an epoch, and a server that comes back
         # with another database is met correctly.
         store = open_store(self.root, self.experiment)
-        run = tracking_runs.live_run(store, self.candidate, trace)
+        run = runs.live_run(store, self.candidate, trace)
         if trace.live_id != self._live_id:
             sweep(store)
-            tracking_runs.adopt(store, run, os.getpid())
+            runs.adopt(store, run, os.getpid())
             self._live_id, self._sent = trace.live_id, 0
         while self._sent < len(trace.epochs):
             runs.send_epochs(store, run, trace.epochs[self._sent : self._sent + 1])
             self._sent += 1
         if trace.ended is not None:
-            tracking_runs.end_live_run(store, run, trace.end_status, trace.ended)
+            runs.end_live_run(store, run, trace.end_status, trace.ended)
             self.ended = True
 
     def _has_news(self, trace: LiveTrace) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+VAL_BATCH_SIZE = 512
+"""Nothing is learned from validation batches, so they are as large as pays."""
 PREFETCHED_BATCHES = 2
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

@@ -21,13 +21,9 @@ from pipeline.inputs.train_data import TrainData
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
-from pipeline.training import optimizers as training_optimizers
-from pipeline.training.batches import BatchedData
+from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
 from pipeline.training.fit import FitResult
 from pipeline.training.validation_scores import validation_metrics
-
-VAL_BATCH_SIZE = 512
-"""Nothing is learned from validation batches, so they are as large as pays."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +195,7 @@ def _fit(
         shuffle=False,
         reconstruct=reconstruct,
     )
-    learning_rate = training_optimizers.create_schedule(
+    learning_rate = optimizers.create_schedule(
         settings["schedule"],
         learning_rate=settings["learning_rate"],
         epochs=settings["epochs"],

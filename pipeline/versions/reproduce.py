@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
+from pipeline.fetching.download import CONNECT_SECONDS
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location, Source, read_source, stored_tar
 from pipeline.provenance.origin import differing_packages
@@ -45,7 +46,6 @@ TAR = paths.RAW_TAR.as_posix()
 DVC = (sys.executable, "-m", "dvc")
 DVC_UNEXPECTED = 255
 """How DVC ends where it has no words for what it met: no permission, no plugin, no connection."""
-CONNECT_SECONDS = 15.0
 
 
 def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console") -> str:

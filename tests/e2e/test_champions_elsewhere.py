@@ -15,7 +15,7 @@ from tests.e2e.services import MlflowServer, postgres
 from tests.helpers.racing import race
 from tests.helpers.registered import make_champion, register, store_in
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def database():
         yield uri
 
 
-@pytest.fixture(params=["database", "server"])
+@pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.slow)])
 def root(request, database, tmp_path, monkeypatch):
     """Return a folder whose store is the database, or a server in front of it."""
     monkeypatch.chdir(tmp_path)
@@ -64,6 +64,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_machines_that_open_an_empty_database_at_once_make_its_tables_once(tmp_path):
     """Four that look what was judged and four that record, each with temporary folders, and locks, of its own."""
     with postgres() as uri:
