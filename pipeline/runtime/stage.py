@@ -169,9 +169,7 @@ def _values(keys: list[str]) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int, int]]:
-    # Python writes its compiled files beside the code while a stage runs; DVC is told to pass over them, too.
-    inside = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
-    files = [path] if not path.is_dir() else sorted(file for file in inside if file.is_file())
+    files = [path] if not path.is_dir() else sorted(file for file in path.rglob("*") if file.is_file())
     stamps = []
     for file in files:
         try:

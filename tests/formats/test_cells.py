@@ -3,11 +3,13 @@
 from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.formats.cells import label_text, numbers
+from pipeline.formats.cells import label_text, numbers, without_blank_end
+from pipeline.formats.delimited import Batch
 
 
 @given(
@@ -53,3 +55,20 @@ def test_a_label_written_as_a_float_has_its_short_form(written, label):
 def test_short_forms_are_the_number_itself(value):
     """Scientific notation of a whole number comes back as that number."""
     assert str(value) == label_text(f"{value:.7e}") or Decimal(f"{value:.7e}") != value
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=4), max_size=5))
+def test_rows_that_hold_nothing_are_passed_over_at_the_end_of_a_file_alone(blocks):
+    """Wherever the file is cut into batches: a blank row with any row behind it stays, with its place."""
+    cells = [["x" if filled else " " for filled in block] for block in blocks]
+    starts = np.cumsum([1, *map(len, cells)])[:-1]
+    batches = [
+        Batch("t.csv", "line", range(start, start + len(block)), {"a": pa.array(block, pa.string())})
+        for start, block in zip(starts.tolist(), cells, strict=True)
+    ]
+    every = [cell for block in cells for cell in block]
+    while every and every[-1] == " ":
+        every.pop()
+    found = list(without_blank_end(iter(batches)))
+    assert every == [cell for batch in found for (cell,) in batch.rows(["a"])]
+    assert list(range(1, len(every) + 1)) == [number for batch in found for number in batch.numbers]
