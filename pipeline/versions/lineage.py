@@ -2,21 +2,34 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.runtime.errors import InputMissing, WronglyCalled
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing, StorageFailed, WronglyCalled
 from pipeline.runtime.strict_yaml import yaml_content
-from pipeline.tracking.champions import REVOKED, aliases, champions
-from pipeline.tracking.registry import DECISION, FILES, Version, download_details, version_numbered, versions
-from pipeline.tracking.store import Store
+from pipeline.tracking.champions import aliases, champions
+from pipeline.tracking.registry import (
+    DECISION,
+    EXTRA_DIR,
+    FILES,
+    Version,
+    download_details,
+    version_numbered,
+    versions,
+)
+from pipeline.tracking.revocations import REVOKED
+from pipeline.tracking.store import Store, is_outage
 
-SHORTEST_HASH = 8
+SHORTEST_HASH, MD5_DIGITS = 8, 32
+PAPERS = ("dvc.lock", "source.json", "trained_on.parquet")
+"""What says which data a version saw; each must be there as it was registered, or nobody can say that it did not."""
 JSON_TAGS = (DECISION, FILES, REVOKED, "machine.facts")
 
 
@@ -102,6 +115,7 @@ def way_forward(store: Store, name: str, data_hash: str) -> dict[str, Any]:
 
     Raises:
         WronglyCalled: That is no hash.
+        InputMissing: There is no such model.
     """
     wanted = data_hash.lower().removesuffix(".dir")
     if len(wanted) < SHORTEST_HASH or not all(letter in "0123456789abcdef" for letter in wanted):
@@ -109,13 +123,23 @@ def way_forward(store: Store, name: str, data_hash: str) -> dict[str, Any]:
             f"That is no hash. Expected at least {SHORTEST_HASH} hexadecimal digits of an md5 in dvc.lock, of the "
             f"sha256 in data/source.json or of a sample's content_sha256. Received: --data {data_hash}."
         )
+    registered = versions(store, name)
+    if not registered:
+        raise InputMissing(
+            f"There is no version of {name}, so none can be asked what it saw. Expected a registered model. "
+            f"Received: {name}. Name another one, or run `dvc repro`."
+        )
+    series = _series_of(wanted)
     seen: dict[int, list[str]] = {}
     unreadable: dict[int, str] = {}
-    for version in versions(store, name):
+    for version in registered:
         with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
             try:
-                places = _places(download_details(store, version, Path(temporary)), version.tags, wanted)
-            except (OSError, InputMissing) as error:
+                folder = _all_papers(store, version, Path(temporary))
+                places = _places(folder, version.tags, wanted, series)
+            except (OSError, InputMissing, StorageFailed, ValueError, KeyError) as error:
+                if is_outage(error):
+                    raise
                 unreadable[version.number] = str(error)
                 continue
         if places:
@@ -123,8 +147,40 @@ def way_forward(store: Store, name: str, data_hash: str) -> dict[str, Any]:
     return {"data": wanted, "model": name, "unreadable": unreadable, "versions": seen}
 
 
-def _places(folder: Path, tags: Mapping[str, str], wanted: str) -> list[str]:
-    """Return where in the papers of a version a hash stands, in words."""
+def _all_papers(store: Store, version: Version, folder: Path) -> Path:
+    """Download the papers that say what a version saw, all of them as they were registered.
+
+    Raises:
+        InputMissing: One was not registered with it, or nobody knows.
+        StorageFailed: One differs or is gone.
+    """
+    listed = json.loads(version.tags.get(FILES, "{}"))
+    missing = [name for name in PAPERS if f"{EXTRA_DIR}/{name}" not in listed]
+    if missing:
+        raise InputMissing(
+            f"Model version {version.number} does not say what it saw. Expected {', '.join(missing)} among the files "
+            f"in its tag {FILES}. Received: none. An earlier release registered it; train it anew, or delete it."
+        )
+    return download_details(store, version, folder)
+
+
+def _series_of(wanted: str) -> list[str]:
+    """Return the names of samples that have this content now: a series is known to versions by its name."""
+    if not paths.SAMPLES_PARQUET.is_file():
+        return []
+    table = pq.read_table(paths.SAMPLES_PARQUET, columns=["sample_id", "content_sha256"])
+    names: list[str] = table.filter(pc.starts_with(table["content_sha256"], pattern=wanted))[
+        "sample_id"
+    ].to_pylist()
+    return names
+
+
+def _places(folder: Path, tags: Mapping[str, str], wanted: str, series: Sequence[str]) -> list[str]:
+    """Return where in the papers of a version a hash stands, in words.
+
+    Raises:
+        InputMissing: It stands nowhere, and could be of a series: of those only stretches have a hash here.
+    """
     found = [
         f"dvc.lock: {path}"
         for path, md5 in sorted(_outs(folder / "dvc.lock").items())
@@ -135,15 +191,24 @@ def _places(folder: Path, tags: Mapping[str, str], wanted: str) -> list[str]:
         for tag, value in sorted(tags.items())
         if tag.startswith("data.") and value.startswith(wanted)
     ]
-    if str(json.loads(_text(folder / "source.json") or "{}").get("sha256", "")).startswith(wanted):
+    if str(json.loads(_text(folder / "source.json")).get("sha256", "")).startswith(wanted):
         found.append("data/source.json")
-    rows = folder / "trained_on.parquet"
-    if rows.is_file():
-        table = pq.read_table(rows, columns=["content_sha256", "split"])
-        matching = table.filter(pc.starts_with(table["content_sha256"], pattern=wanted))
-        counts = matching.group_by("split").aggregate([("split", "count")]).to_pylist()
-        found += [f"{row['split_count']} row(s) of {row['split']}" for row in counts]
+    table = pq.read_table(folder / "trained_on.parquet")
+    found += _counted("row(s)", table.filter(pc.starts_with(table["content_sha256"], pattern=wanted)))
+    if "series" not in table.column_names or not any(table["series"].to_pylist()):
+        return found
+    found += _counted("stretch(es)", table.filter(pc.is_in(table["series"], pa.array(series, pa.string()))))
+    if not found and len(wanted) != MD5_DIGITS:
+        raise InputMissing(
+            "It was trained on stretches of series. Expected the md5 of a file, or the content_sha256 of a series as "
+            f"{paths.SAMPLES_PARQUET} has it now. Received: {wanted}, which a series may have had before it grew."
+        )
     return found
+
+
+def _counted(what: str, rows: pa.Table) -> list[str]:
+    counts = rows.group_by("split").aggregate([("split", "count")]).to_pylist()
+    return [f"{row['split_count']} {what} of {row['split']}" for row in counts]
 
 
 def _outs(lock: Path) -> dict[str, str]:

@@ -3,8 +3,12 @@
 import json
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import requests
 
+from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, WronglyCalled
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite
@@ -97,6 +101,111 @@ def test_way_forward_finds_the_versions_that_saw_the_data(two_versions, data, ex
     """A file, a folder, the source, a split or a single sample: exactly the versions that saw it."""
     found = lineage.way_forward(two_versions[0], "digits", data)
     assert (expected, {}) == (found["versions"], found["unreadable"])
+
+
+def stored_papers(root, version_id):
+    """Return where the papers of a version lie in the artifact store."""
+    return root / "mlartifacts/models" / version_id / "artifacts/millrace"
+
+
+def lose_everything(papers):
+    shutil.rmtree(papers)
+
+
+def lose_rows(papers):
+    (papers / "trained_on.parquet").unlink()
+
+
+def leave_out_a_row(papers):
+    table = pq.read_table(papers / "trained_on.parquet")
+    pq.write_table(table.slice(1), papers / "trained_on.parquet")
+
+
+def empty_lock(papers):
+    (papers / "dvc.lock").write_text("stages: {}\n")
+
+
+def add_a_paper(papers):
+    (papers / "more.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "deed", [lose_everything, lose_rows, leave_out_a_row, empty_lock, add_a_paper], ids=lambda it: it.__name__
+)
+def test_papers_that_are_gone_or_altered_are_no_answer(two_versions, tmp_path, monkeypatch, capsys, deed):
+    """Nobody can say that the version did not see the row: it is named, and the exit code is 74."""
+    from pipeline import cli
+
+    store, root = two_versions
+    papers = stored_papers(root, registry.version_numbered(store, "digits", 2).model_id)
+    shutil.copytree(papers, tmp_path / "kept")
+    project(root, monkeypatch)
+    deed(papers)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["lineage", "--data", row_digest("three")])
+        with pytest.raises(SystemExit) as stopped_too:
+            cli.main(["lineage", "digits/2"])
+    finally:
+        shutil.rmtree(papers, ignore_errors=True)
+        shutil.copytree(tmp_path / "kept", papers)
+    assert 74 == stopped.value.code
+    assert stopped_too.value.code in (66, 74)
+    assert "could not check {2: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("listed", [None, {"millrace/dvc.lock": "0" * 64, "millrace/source.json": "0" * 64}])
+def test_a_version_that_does_not_list_its_rows_is_no_answer(two_versions, listed):
+    """Registered by an earlier release, without the rows that it saw: not a version that saw nothing."""
+    store, _ = two_versions
+    tag = registry.version_numbered(store, "digits", 1).tags[registry.FILES]
+    try:
+        store.client.delete_model_version_tag("digits", "1", registry.FILES)
+        if listed:
+            store.client.set_model_version_tag("digits", "1", registry.FILES, json.dumps(listed))
+        found = lineage.way_forward(store, "digits", "0" * 64)
+    finally:
+        store.client.set_model_version_tag("digits", "1", registry.FILES, tag)
+    assert ([1], {}) == (list(found["unreadable"]), found["versions"])
+    assert "does not say what it saw" in found["unreadable"][1]
+
+
+def test_a_model_that_does_not_exist_saw_not_nothing(two_versions):
+    """A misspelt name must not answer that no version saw the row."""
+    with pytest.raises(InputMissing, match="no version of digit, so none can be asked"):
+        lineage.way_forward(two_versions[0], "digit", row_digest("one"))
+
+
+def test_a_server_that_fails_is_no_version_without_papers(two_versions, monkeypatch):
+    """An outage ends the command as one, not as papers that are gone."""
+
+    def down(*_arguments):
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr(lineage, "download_details", down)
+    with pytest.raises(requests.ConnectionError):
+        lineage.way_forward(two_versions[0], "digits", row_digest("one"))
+
+
+def test_a_series_is_found_by_its_name_or_not_denied(tmp_path, monkeypatch):
+    """Models of windows know stretches: today's content leads to the name, an earlier one cannot be looked up."""
+    monkeypatch.chdir(tmp_path)
+    names = {"sample_id": ["pump"], "content_sha256": ["a" * 64]}
+    paths.SAMPLES_PARQUET.parent.mkdir(parents=True)
+    pq.write_table(pa.table(names), paths.SAMPLES_PARQUET)
+    (tmp_path / "dvc.lock").write_text("stages: {}\n")
+    (tmp_path / "source.json").write_text("{}")
+    rows = {"content_sha256": ["b" * 64, "c" * 64], "split": ["train", "val"], "series": ["pump", "pump"]}
+    pq.write_table(pa.table(rows), tmp_path / "trained_on.parquet")
+
+    def places(wanted):
+        return lineage._places(tmp_path, {}, wanted, lineage._series_of(wanted))
+
+    assert ["1 stretch(es) of train", "1 stretch(es) of val"] == sorted(places("a" * 64))
+    assert ["1 row(s) of train"] == places("b" * 64)
+    assert [] == places("d" * 32)
+    with pytest.raises(InputMissing, match="trained on stretches of series"):
+        places("d" * 64)
 
 
 @pytest.mark.parametrize("data", ["abc", "not a hash at all"])
