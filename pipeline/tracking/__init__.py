@@ -27,5 +27,10 @@ OURS = frozenset(name for name in DEFAULTS if name not in os.environ)
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 
-# Not a default but a rule: a pickle planted beside a safe model would run when the model is loaded.
-os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+# Not defaults but rules: a pickle planted beside a safe model, or code, would run when the model is loaded.
+RULES = ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "MLFLOW_ALLOW_MODEL_CODE_EXECUTION")
+"""Switches of MLflow (the second one from 3.18 on) that are off in every process of ours."""
+ALLOWED_OUTSIDE = tuple(name for name in RULES if os.environ.get(name, "").lower() in ("true", "1"))
+"""Those that the environment has on; other programs of MLflow that are started in it heed them."""
+
+os.environ.update(dict.fromkeys(RULES, "false"))

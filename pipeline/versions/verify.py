@@ -6,19 +6,22 @@ modification time, and MLflow calls a version without files READY.
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.fetching.source import read_source
-from pipeline.provenance.origin import REQUIREMENTS_LOCK, differing_packages
+from pipeline.provenance.installed import installed_problems
+from pipeline.provenance.origin import NOTHING, REQUIREMENTS_LOCK, differing_packages
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest, path_digest
-from pipeline.runtime.repository import dvc_cache, locked_stages
+from pipeline.runtime.repository import commit_exists, dvc_cache, locked_stages
 from pipeline.runtime.strict_yaml import read_yaml
+from pipeline.tracking import ALLOWED_OUTSIDE
 from pipeline.tracking.champions import CHAMPION, aliases, champions
-from pipeline.tracking.registry import FILES, fetch_model, revocation, versions
+from pipeline.tracking.registry import FILES, Version, fetch_model, versions
+from pipeline.tracking.revocations import revocation
 from pipeline.tracking.store import Store
 
 UNCHECKED = "could not check"
@@ -113,14 +116,28 @@ def _object_path(cache: Path, md5: str) -> Path:
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def environment_problems(lock: Path = REQUIREMENTS_LOCK) -> Iterator[str]:
-    """Yield which packages are not installed in the version that requirements.lock pins."""
+def environment_problems(
+    lock: Path = REQUIREMENTS_LOCK, folders: Sequence[Path] | None = None
+) -> Iterator[str]:
+    """Yield which packages are not those that requirements.lock pins, by their version and file by file.
+
+    Args:
+        lock: The file.
+        folders: Where packages lie; None: those of this interpreter.
+    """
     try:
-        differing = differing_packages(lock.read_text(encoding="utf-8"))
+        text = lock.read_text(encoding="utf-8")
+        differing = differing_packages(text)
     except (OSError, InputMissing) as error:
         yield f"{lock}: {UNCHECKED}: {error}"
         return
     yield from (f"{line}. Expected what {lock} pins. Run `make setup`." for line in differing)
+    yield from installed_problems(text, folders)
+    for name in ALLOWED_OUTSIDE:
+        yield (
+            f"{name} is on in the environment. Millrace does not heed it, but any other program of MLflow that is "
+            f"started here runs what somebody put beside a model. Expected false. Unset it."
+        )
 
 
 def source_problems() -> Iterator[str]:
@@ -165,8 +182,14 @@ def registry_problems(store: Store, name: str) -> Iterator[str]:
     found = versions(store, name)
     if not found:
         yield f"{name}: {UNCHECKED}: the registry has no version of it. Run `dvc repro register`."
+    lost = _lost_commits(found)
     for version in found:
         where = f"{name} version {version.number}"
+        if (commit := version.tags.get("git.commit")) in lost:
+            yield (
+                f"{where}: its commit is gone, so nobody can rebuild it. Expected {commit} in this repository or at "
+                f"its remote. Received: no such commit. `git fetch` it from a clone that has it."
+            )
         if not version.model_sha256:
             yield f"{where}: {UNCHECKED}: it has no tag model_sha256. Millrace did not make it; delete it."
             continue
@@ -178,6 +201,12 @@ def registry_problems(store: Store, name: str) -> Iterator[str]:
             except StorageFailed as error:
                 yield f"{where}: {error}"
     yield from _champion_problems(store, name)
+
+
+def _lost_commits(found: Sequence[Version]) -> set[str]:
+    """Return the commits of versions that neither this repository nor its remote has."""
+    commits = {version.tags.get("git.commit", NOTHING) for version in found} - {NOTHING}
+    return {commit for commit in commits if not commit_exists(commit)}
 
 
 def _champion_problems(store: Store, name: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import file_digest, path_digest
 from pipeline.tracking import registry
 from pipeline.versions import verify as versions_verify
+from tests.helpers.rebuilt_project import repository
 from tests.helpers.registered import make_champion, register, store_in
 
 DVC_YAML = """
@@ -143,14 +144,18 @@ def test_lock_that_names_nothing_is_a_problem(project):
     assert "it names no outs" in problems()[0]
 
 
-def test_packages_are_compared_with_the_lock(tmp_path):
+def test_packages_are_compared_with_the_lock(tmp_path, monkeypatch):
     """Another version, a missing package, an empty or missing lock; conditions of other systems are left out."""
+    monkeypatch.setattr(versions_verify, "installed_problems", lambda _lock, _folders: iter(["a file"]))
+    monkeypatch.setattr(versions_verify, "ALLOWED_OUTSIDE", ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION",))
     lock = tmp_path / "requirements.lock"
     lock.write_text(
         "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package-of-ours==1.0\n"
         "also-not-there==1.0 ; sys_platform == 'win32'\n"
     )
-    one, other = versions_verify.environment_problems(lock)
+    one, other, files, switch = versions_verify.environment_problems(lock)
+    assert "a file" == files
+    assert switch.startswith("MLFLOW_ALLOW_PICKLE_DESERIALIZATION is on in the environment")
     assert one.startswith("numpy: 0.0.1 locked, ")
     assert other.startswith("no-such-package-of-ours: 1.0 locked, none installed")
     lock.write_text("# nothing\n")
@@ -199,6 +204,46 @@ def test_registered_files_are_downloaded_and_hashed(tmp_path, monkeypatch):
     assert "digits version 1: The files of model version 1 are not those" in one
     assert "digits version 2: " in other
     assert "the alias `champion` is not what the list of champions says" in alias
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store in a folder of its own, where we stand; models are not tried, which takes Keras."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    return store_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("data/custom_objects.cloudpickle", b"danger", "data/custom_objects.cloudpickle were added"),
+        ("millrace/more.json", b"{}", "millrace/more.json were added"),
+        ("registered_model_meta", b"model_name: digits\nmodel_version: '1'\n", ""),
+        ("registered_model_meta", b"model_name: digits\nimport os\n", "registered_model_meta were added"),
+        ("data/registered_model_meta", b"", "data/registered_model_meta were added"),
+    ],
+    ids=["pickle", "paper", "MLflow's note", "no note", "elsewhere"],
+)
+def test_files_planted_beside_a_version_are_found(store, tmp_path, name, content, told):
+    """Every file is on the list of the version, but for the note that MLflow leaves where a model is loaded."""
+    version = register(store, tmp_path, b"first")
+    (model,) = Path("mlartifacts").rglob("model.keras")
+    (model.parents[1] / name).write_bytes(content)
+    found = list(versions_verify.registry_problems(store, "digits"))
+    assert (1 if told else 0) == len(found)
+    assert all(f"version {version.number}" in problem and told in problem for problem in found)
+
+
+def test_commits_that_are_gone_are_found(store, tmp_path):
+    """A version whose commit no repository has any more cannot be rebuilt; one that never had one said so then."""
+    tags = [{"git.commit": repository(tmp_path)}, {"git.commit": "1" * 40}, {"git.commit": "none"}, {}]
+    for number, own in enumerate(tags):
+        register(store, tmp_path, f"model {number}".encode(), tags=own)
+    (found,) = versions_verify.registry_problems(store, "digits")
+    assert found.startswith("digits version 2: its commit is gone")
+    assert "1" * 40 in found
 
 
 def test_the_command_reports_everything_at_once(project, monkeypatch, capsys):
