@@ -47,9 +47,12 @@ def stage_environment():
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say which tests were left out on purpose, and the command that runs them."""
-    if config.getoption("markexpr") == "not slow":
-        terminalreporter.write_line("Tests marked slow were left out: `make test-slow` runs them.")
+    """Say which tests were left out on purpose, and the commands that run them."""
+    for marker in ("long", "slow"):
+        if f"not {marker}" in config.getoption("markexpr"):
+            terminalreporter.write_line(
+                f"Tests marked {marker} were left out: `make test-{marker}` runs them."
+            )
 
 
 def benchmarks_dir() -> Path:

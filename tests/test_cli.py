@@ -401,7 +401,14 @@ def test_the_command_line_starts_light():
 
 
 @pytest.mark.parametrize(
-    "room", ["versions.verify", "versions.lineage", "versions.rollback", "tracking.registry"]
+    "room",
+    [
+        "versions.verify",
+        *(
+            pytest.param(room, marks=pytest.mark.long)
+            for room in ("versions.lineage", "versions.rollback", "tracking.registry")
+        ),
+    ],
 )
 def test_who_asks_for_versions_waits_for_no_keras(room):
     """Verify, lineage and rollback answer in seconds: TensorFlow is started where a model is packed or loaded."""

@@ -286,6 +286,7 @@ def recorded_project(project):
     return project
 
 
+@pytest.mark.long
 def test_dvc_status_names_every_stage_that_imports_an_edited_file(recorded_project):
     """An edit of any module, anywhere behind a stage, is seen, or the module stands in the list with its reason."""
     names = [stage for stage in read_yaml(Path("dvc.lock"))["stages"] if stage.partition("@")[0] in STAGES]

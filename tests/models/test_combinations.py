@@ -39,6 +39,7 @@ def walk(rows=COMBINATIONS):
     return pytest.mark.parametrize("row", rows, ids=[named(row) for row in rows])
 
 
+@pytest.mark.long
 @walk([row for row in COMBINATIONS if row.family not in UNTRAINED_FAMILIES])
 def test_a_step_lowers_the_loss_and_eight_samples_can_be_learnt_by_heart(row):
     """The gradient reaches the weights, and the main input alone tells eight samples apart."""

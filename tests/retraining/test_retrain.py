@@ -200,6 +200,7 @@ def test_a_source_that_is_down_is_told_with_the_age_of_everything(children):
     assert retrain(children)["outcome"] == "nothing_to_do"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("step", "error"),
     [(step, Terminated("SIGTERM")) for step in STEPS]
@@ -229,6 +230,7 @@ def test_a_stop_at_any_step_is_a_pause(children, monkeypatch, step, error):
     assert journal.unfinished(JOURNAL) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_right_after_any_step_is_a_pause(children, monkeypatch, step):
     """kill -9 runs no code of ours: the journal ends behind the step, and the next call goes on from there."""
@@ -328,6 +330,7 @@ def test_results_are_pushed(project, children, tmp_path):
     assert git(remote, "rev-parse", RESULTS) == entry["commit"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["before our push", "while we push"])
 def test_somebody_else_was_first_and_all_is_judged_anew(project, children, tmp_path, moment):
     """Their results come in, ours are made on top of them, and the model is registered once."""
@@ -374,6 +377,7 @@ def test_a_remote_that_declines_is_a_pause_before_the_gate(project, children, tm
     assert children.calls == ["register"]
 
 
+@pytest.mark.long
 def test_a_tree_that_a_kill_left_behind_is_mended(project, children):
     """Half a tree, a lock file of a killed git, a file that does not belong there: none of them stops a night."""
     retrain(children)

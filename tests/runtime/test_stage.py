@@ -264,6 +264,7 @@ def test_the_launcher_needs_no_activated_environment(inputs):
     assert told == real == str(os.getpid())
 
 
+@pytest.mark.long
 def test_tensorflow_starts_lean_and_leaves_no_trace(stage_environment):
     """pandas, matplotlib and scikit-learn stay out of the import of TensorFlow and still work afterwards."""
     code = (

@@ -224,6 +224,7 @@ def test_options_that_contradict_each_other_are_refused(options, said):
     assert said in refusal({"a.csv": GOOD}, WronglyCalled, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("suffix", "few"), [("csv", 2500), ("jsonl", 2500), ("parquet", 9000)])
 def test_memory_does_not_grow_with_the_data(tmp_path, suffix, few):
     """Reading three times as many rows peaks at about the same height."""

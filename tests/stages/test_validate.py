@@ -204,6 +204,7 @@ def test_a_bound_that_the_suite_does_not_use_is_refused(tmp_path):
         validate({**BOUNDS, "max_blank": 1}, NEAR)
 
 
+@pytest.mark.long
 def test_the_command_ends_with_65_and_a_table(project, stage_environment):
     """From the command line: exit code 65, the failing demand on stderr, the report on disk."""
     ingest(project, num_shoes=3)

@@ -181,6 +181,7 @@ def test_rules_for_mlflow_stand_before_it_is_imported():
     assert "3 9 False true" == answer.stdout.strip()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["dead", "hung"])
 def test_dead_or_hung_server_is_reported_in_seconds(tmp_path, monkeypatch, kind):
@@ -217,6 +218,7 @@ def test_the_quoted_address_of_a_dead_server_hides_the_password_too(tmp_path, mo
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_store_is_made_for_a_server_that_knows_no_lock(tmp_path):
     """`make ui` first lets us make the database, or waits until a run that makes it has finished."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
@@ -279,6 +281,7 @@ def test_runs_of_dead_processes_are_closed_and_those_of_the_living_are_not(proje
     ]
 
 
+@pytest.mark.long
 def test_runs_of_a_record_that_was_killed_are_closed_by_the_next(project):
     """kill -9 in register, then edited parameters: the runs of the abandoned state do not stay RUNNING."""
     code = textwrap.dedent("""
@@ -399,6 +402,7 @@ def test_recording_again_changes_nothing(project):
     assert before == snapshot(store)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("calls", [3, 8, 13, 19, 26])
 def test_recording_killed_at_any_call_ends_in_the_same_record(project, monkeypatch, calls):
     """A reconciliation that dies after some calls is continued: the same runs and metrics, none doubled."""
