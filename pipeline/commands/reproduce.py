@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.fetching.source import add_size_limit, max_bytes
+from pipeline.runtime.errors import WronglyCalled
 from pipeline.runtime.processes import acquire_lock
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 HELP = "build a registered model again and compare it, bit by bit"
 RECORDED = False
 TOLERANCE = 1e-3
-"""As a share of the largest answer: other processors round otherwise, and training carries that on."""
+"""As a share of the spread of the answers: other processors round otherwise, and training carries that on."""
 DIFFERS_CODE, DATA_DIFFERS_CODE = 3, 65
 
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="compare hashes only; nothing is trained")
     parser.add_argument("--keep", action="store_true", help="leave the worktree under .millrace/reproduce")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    text = f"difference of predictions that still counts as equal, relative (default: {TOLERANCE})"
+    text = f"difference of test predictions that counts as equal, as a share of their spread (default: {TOLERANCE})"
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help=text)
     add_size_limit(parser)
 
@@ -39,8 +40,14 @@ def run(options: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
+        WronglyCalled: With the tolerance every model would be the same one.
         SystemExit: With 3 if the model differs, 65 if it does because of its data.
     """
+    if not 0 <= options.tolerance < 1:
+        raise WronglyCalled(
+            "millrace reproduce: --tolerance is a share of the spread of the answers. Expected 0 to below 1. "
+            f"Received: {options.tolerance}."
+        )
     from rich.console import Console
 
     from pipeline.params.load import load_params
@@ -137,16 +144,32 @@ def comparison_words(answer: dict[str, Any]) -> str:
     same = answer["model_sha256"] == answer["registered_sha256"]
     lines.append(f"Model: sha256 {answer['model_sha256']}, {'as' if same else 'not as'} registered.")
     if answer["differences"]:
-        told = {name: answer["differences"][name] for name in ("predictions", "weights")}
-        shown = ", ".join(
-            f"{name} {'of another shape' if value is None else f'{value:.3g}'}"
-            for name, value in told.items()
-        )
-        lines.append(f"Largest absolute difference: {shown}.")
+        lines += _number_words(answer["differences"], answer["unexplained"])
     lines.append(
         f"{answer['seconds']:.0f} s" + (f"; worktree {answer['worktree']}" if answer["worktree"] else "")
     )
     return "\n".join(lines)
+
+
+def _number_words(found: dict[str, Any], unexplained: str | None) -> list[str]:
+    """Return by how much another model differs, and what else keeps it from being the same within tolerance."""
+    of_weights = (
+        "are of another shape" if found["weights"] is None else f"differ by up to {found['weights']:.3g}"
+    )
+    if found["predictions"] is None:
+        told = "Its test predictions cannot be compared with those of the registered model"
+    else:
+        told = (
+            f"{found['rows']:,} test predictions differ by up to {found['predictions']:.3g}, "
+            f"where they spread over {found['scale']:.3g}"
+        )
+    lines = [f"{told}; weights {of_weights}."]
+    if found["metrics"]:
+        values = (f"{name} {old} and {new}" for name, (old, new) in found["metrics"].items())
+        lines.append(f"Test metrics that differ, registered and rebuilt: {', '.join(values)}.")
+    if unexplained:
+        lines.append(f"No tolerance holds here: {unexplained}.")
+    return lines
 
 
 def _show_quick(origin: "Origin", *, as_json: bool) -> None:

@@ -41,10 +41,9 @@ from pipeline.tracking.registry import (
     champion_version,
     fetch_model,
     recorded_decision,
-    revocation,
-    revocation_words,
     version_numbered,
 )
+from pipeline.tracking.revocations import revocation, revocation_words
 from pipeline.tracking.runs import host_name
 from pipeline.tracking.store import Store
 

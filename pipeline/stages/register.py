@@ -119,6 +119,7 @@ def register(
     from pipeline.gate.promotion import decide_version, share_uses
     from pipeline.tracking.record import attach, record_pipeline, set_description
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
+    from pipeline.tracking.revocations import keep_revocations
     from pipeline.tracking.runs import sweep
     from pipeline.tracking.store import open_store, service_errors, store_lock, without_password
 
@@ -127,6 +128,7 @@ def register(
     store = open_store(Path.cwd(), experiment)
     with service_errors(store.uri), store_lock(store.uri, "record"):
         sweep(store)
+        keep_revocations(store, model_name)
         recorded = record_pipeline(store, state)
         run_id = recorded.candidate_run_ids[card["candidate"]]
         version = ensure_version(store, model_name, card, run_id, state)

@@ -18,16 +18,14 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from pipeline.runtime.errors import Busy, StorageFailed
-from pipeline.tracking.runs import delete_run, find_run, host_name
+from pipeline.tracking.revocations import EXPERIMENT, revocation
+from pipeline.tracking.runs import delete_run, host_name
 from pipeline.tracking.store import Store, experiment_called
 
 CHAMPION, PREVIOUS = "champion", "previous"
 LIST_RUN = "millrace.champions"
 """Tag of a registered model: the id of the run that holds its list."""
 MODEL = "millrace.champions_of"
-REVOKED = "millrace.revoked"
-"""Tag of a version, and with a digest appended of the registered model: content that never becomes champion again."""
-EXPERIMENT = "millrace-champions"
 BY_HAND = "by hand"
 ATTEMPTS = 8
 MODEL_DESCRIPTION = (
@@ -132,9 +130,8 @@ def promote(
     last = listed[-1] if listed else None
     if (last.number if last and last.version else 0) != (expected.number if expected else 0):
         raise _moved(name, f"version {version} was compared")
-    # Whoever takes a model back marks it before the list goes on, and the list was read before this.
-    model = _registered_model(store, name)
-    if model and f"{REVOKED}.{model_sha256}" in model.tags:
+    # Whoever takes a model back writes it down before the list goes on, and the list was read before this.
+    if revocation(store, name, model_sha256) is not None:
         raise _moved(name, f"version {version} was compared, and took that version back")
     before = last.version if last else 0
     entry = Champion(len(listed) + 1, version, model_sha256, before, host_name(), reason, uuid.uuid4().hex)
@@ -260,12 +257,8 @@ def _list_run_id(store: Store, name: str) -> str | None:
 
 
 def _new_list_run(store: Store, name: str) -> str:
-    """Return a run for the list: one that an interrupted attempt left unused, or a new one."""
-    place = replace(store, experiment=EXPERIMENT, experiment_id=experiment_called(store, EXPERIMENT))
-    found = find_run(place, {MODEL: name})
-    if found is None or found.data.params:
-        found = store.client.create_run(
-            place.experiment_id, tags={MODEL: name}, run_name=f"champions of {name}"
-        )
-    store.client.set_terminated(found.info.run_id, status="FINISHED")
-    return str(found.info.run_id)
+    """Return a new run for the list; an empty one of that name may be another model's, which was renamed."""
+    experiment_id = experiment_called(store, EXPERIMENT)
+    made = store.client.create_run(experiment_id, tags={MODEL: name}, run_name=f"champions of {name}")
+    store.client.set_terminated(made.info.run_id, status="FINISHED")
+    return str(made.info.run_id)

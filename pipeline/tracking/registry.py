@@ -18,13 +18,14 @@ from subprocess import TimeoutExpired
 from typing import Any
 
 from mlflow.artifacts import download_artifacts
+from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.runtime.errors import Busy, InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.processes import naming_us, run
-from pipeline.tracking.champions import REVOKED, aliases, ensure_model, promote, settle
+from pipeline.tracking.champions import aliases, ensure_model, promote, settle
 from pipeline.tracking.runs import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
 from pipeline.tracking.store import Store, is_outage
 
@@ -78,13 +79,25 @@ def check_in_fresh_process(
         )
 
 
+LOADED_NOTE = "registered_model_meta"
+"""MLflow writes it beside a model in a local store whenever somebody loads the version: its name and number."""
+LOADED_NOTE_KEYS = ("model_name: ", "model_version: ")
+
+
 def file_digests(folder: Path) -> dict[str, str]:
-    """Return path (relative, with slashes) to sha256 of every file below a folder."""
+    """Return path (relative, with slashes) to sha256 of every file below a folder, but for MLflow's own note."""
     return {
         path.relative_to(folder).as_posix(): file_digest(path, "sha256")
         for path in folder.rglob("*")
-        if path.is_file()
+        if not path.is_dir() and not _is_loaded_note(path, folder)
     }
+
+
+def _is_loaded_note(path: Path, folder: Path) -> bool:
+    if path != folder / LOADED_NOTE or path.is_symlink():
+        return False
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return all(line.startswith(LOADED_NOTE_KEYS) for line in lines)
 
 
 # --- The model registry.
@@ -128,14 +141,20 @@ def the_version(store: Store, name: str, model_sha256: str) -> Version | None:
     found = find_versions(store, name, model_sha256)
     named = aliases(store, name).values() if len(found) > 1 else ()
     losers = [item for item in found[1:] if item.number not in named and DECISION not in item.tags]
-    needed = {item.model_id for item in found if item not in losers}
+    gone = {(name, item.number) for item in losers}
     for version in losers:
         with _others_may_be_faster():
-            if version.model_id not in needed:
+            if _referrers(store, version.model_id) <= gone:
                 store.client.delete_logged_model(version.model_id)
         with _others_may_be_faster():
             store.client.delete_model_version(name, str(version.number))
     return found[0] if found else None
+
+
+def _referrers(store: Store, model_id: str) -> set[tuple[str, int]]:
+    """Return name and number of every version whose files are those of a logged model, also under another name."""
+    found = store.client.search_model_versions(f"source_path = 'models:/{model_id}'")
+    return {(item.name, int(item.version)) for item in found}
 
 
 @contextmanager
@@ -202,16 +221,11 @@ def create_version(
         StorageFailed: What came back differs from what was sent, or does not work.
     """
     digest = file_digest(folder / MODEL_FILE, "sha256")
-    model_id = _logged_model_id(store, name, digest, run_id)
-    store.client.log_model_artifacts(model_id, str(folder))
-    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        arrived = download_files(store, model_id, Path(temporary))
-        require_same_files(folder, arrived)
-        check_in_fresh_process(arrived)
-    store.client.finalize_logged_model(model_id, "READY")
+    sealed = _sealed_before(store, name, digest, folder)
+    model_id, files = sealed or _upload(store, name, digest, folder, run_id)
     ensure_model(store, name)
     if (faster := the_version(store, name, digest)) is not None:
-        if faster.model_id != model_id:
+        if sealed is None and faster.model_id != model_id:
             store.client.delete_logged_model(model_id)
         return faster
     # A server resolves `models:/<id>` only if the id is given as well; sqlite does not mind.
@@ -219,11 +233,98 @@ def create_version(
         name,
         source=f"models:/{model_id}",
         run_id=run_id,
-        tags={**tags, MODEL_SHA256: digest, FILES: json.dumps(file_digests(folder), sort_keys=True)},
+        tags={**tags, MODEL_SHA256: digest, FILES: json.dumps(files, sort_keys=True)},
         description=description,
         model_id=model_id,
     )
     return the_version(store, name, digest) or _version(made)
+
+
+# A logged model holds the files of a version. It is PENDING while they are sent and looked at, and READY ever after: a
+# version may refer to it then, in this registry or in another (MLFLOW_REGISTRY_URI), under this name or one that
+# somebody gave it since. What is READY is therefore never written again; only what it holds may be used once more.
+
+
+def _upload(store: Store, name: str, digest: str, folder: Path, run_id: str) -> tuple[str, dict[str, str]]:
+    """Send a packed model, prove that what arrived works, and seal it; return its id and the digests of its files.
+
+    Raises:
+        StorageFailed: What came back differs from what was sent, or does not work.
+    """
+    model_id = _place_for_upload(store, name, digest, run_id)
+    store.client.log_model_artifacts(model_id, str(folder))
+    try:
+        with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+            arrived = download_files(store, model_id, Path(temporary))
+            require_same_files(folder, arrived)
+            check_in_fresh_process(arrived)
+    except StorageFailed:
+        # The next attempt begins in a place of its own: what an earlier one left here may be in the way for ever.
+        store.client.finalize_logged_model(model_id, "FAILED")
+        raise
+    store.client.finalize_logged_model(model_id, "READY")
+    return model_id, file_digests(folder)
+
+
+def _place_for_upload(store: Store, name: str, digest: str, run_id: str) -> str:
+    """Return a logged model for this file: the one in whose upload an attempt of ours died, or a new one."""
+    for model in _left_here(store, name, digest, "PENDING"):
+        store.client.set_logged_model_tags(model.model_id, owner_tags(os.getpid()))
+        return str(model.model_id)
+    made = store.client.create_logged_model(
+        store.experiment_id,
+        name=name,
+        source_run_id=run_id,
+        tags={MODEL_SHA256: digest, **owner_tags(os.getpid())},
+    )
+    return str(made.model_id)
+
+
+def _sealed_before(store: Store, name: str, digest: str, folder: Path) -> tuple[str, dict[str, str]] | None:
+    """Return what an attempt of ours sealed before it died, or of a version that was deleted since; None if nothing.
+
+    It is used as it is, if it holds what would be sent now and no version here refers to it.
+    """
+    for model in _left_here(store, name, digest, "READY"):
+        if _referrers(store, model.model_id):
+            continue
+        with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+            try:
+                arrived = download_files(store, model.model_id, Path(temporary))
+                alike = _lasting(arrived) == _lasting(folder)
+            except (OSError, MlflowException) as error:
+                if is_outage(error):
+                    raise
+                continue
+            if alike:
+                check_in_fresh_process(arrived)
+                store.client.set_logged_model_tags(model.model_id, owner_tags(os.getpid()))
+                return str(model.model_id), file_digests(arrived)
+    return None
+
+
+def _lasting(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return what a packed model says whenever it is packed: digests, and MLmodel without time of day and random id."""
+    digests = file_digests(folder)
+    digests.pop("MLmodel", None)
+    lines = (folder / "MLmodel").read_text(encoding="utf-8").splitlines()
+    return digests, [line for line in lines if not line.startswith(("model_uuid:", "utc_time_created:"))]
+
+
+def _left_here(store: Store, name: str, digest: str, status: str) -> Iterator[LoggedModel]:
+    """Yield logged models of this file that a process of this machine made and nobody works on any more.
+
+    One that another process works on is never shared: of two uploads the later one counts, and a version would promise
+    the digests of the earlier one.
+    """
+    left = store.client.search_logged_models(
+        [store.experiment_id], f"tags.`{MODEL_SHA256}` = '{digest}' and tags.`{HOST}` = '{host_name()}'"
+    )
+    for model in left:
+        pid = int(model.tags[PROCESS])
+        alive = pid != os.getpid() and process_started(pid) == model.tags[STARTED]
+        if model.name == name and model.status == status and not alive:
+            yield model
 
 
 def set_tags(store: Store, name: str, version: Version, tags: Mapping[str, str]) -> Version:
@@ -237,7 +338,7 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
     """Download the files of a version and return their folder.
 
     Raises:
-        StorageFailed: The model is missing, or is not the one that was registered.
+        StorageFailed: The model is missing, or its files are not those that were registered, all of them and no other.
         MlflowException: The server failed, which says nothing about the model.
         requests.RequestException: So did the way to it.
     """
@@ -252,14 +353,27 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
             "artifact store. Restore the store, or remove the alias `champion` in the registry."
         ) from error
     expected = {MODEL_FILE.as_posix(): version.model_sha256, **json.loads(version.tags.get(FILES, "{}"))}
+    _require_registered(version, expected, received)
+    return arrived
+
+
+def _require_registered(version: Version, expected: Mapping[str, str], received: Mapping[str, str]) -> None:
+    """Compare the files of a version, or some of them, with those that its tags list.
+
+    Raises:
+        StorageFailed: One differs, is gone, or was added.
+    """
     different = sorted(name for name, digest in expected.items() if received.get(name) != digest)
-    if different:
+    # A version of an earlier release lists none.
+    added = sorted(received.keys() - expected.keys()) if FILES in version.tags else []
+    told = [f"{', '.join(different)} differ or are gone"] if different else []
+    told += [f"{', '.join(added)} were added"] if added else []
+    if told:
         raise StorageFailed(
             f"The files of model version {version.number} are not those that were registered. Expected the sha256 in "
-            f"its tags, of the model {version.model_sha256}. Received: {', '.join(different)} differ or are gone. "
+            f"its tags, of the model {version.model_sha256}. Received: {'; '.join(told)}. "
             "Restore the artifact store from a copy."
         )
-    return arrived
 
 
 def download_files(store: Store, model_id: str, folder: Path) -> Path:
@@ -273,6 +387,7 @@ def download_details(store: Store, version: Version, folder: Path) -> Path:
 
     Raises:
         InputMissing: The version's files cannot be read.
+        StorageFailed: They are not those that were registered.
     """
     try:
         location = store.client.get_logged_model(version.model_id).artifact_location
@@ -285,6 +400,11 @@ def download_details(store: Store, version: Version, folder: Path) -> Path:
             f"The papers of model version {version.number} cannot be read: {error}. Expected {EXTRA_DIR}/ in the "
             "artifact store. Restore it from a copy."
         ) from error
+    papers = f"{EXTRA_DIR}/"
+    listed = json.loads(version.tags.get(FILES, "{}"))
+    expected = {name: digest for name, digest in listed.items() if name.startswith(papers)}
+    received = {f"{papers}{name}": digest for name, digest in file_digests(Path(arrived)).items()}
+    _require_registered(version, expected, received)
     return Path(arrived)
 
 
@@ -343,71 +463,6 @@ def apply_decision(store: Store, name: str, version: Version, decision: Mapping[
     store.client.set_model_version_tag(name, str(version.number), APPLIED, "true")
 
 
-def _logged_model_id(store: Store, name: str, digest: str, run_id: str) -> str:
-    """Return a logged model for this file: the one that an interrupted attempt of ours left, or a new one.
-
-    One that another process works on is never shared: of two uploads the later one counts, and a version would
-    promise the digests of the earlier one.
-    """
-    left = store.client.search_logged_models(
-        [store.experiment_id], f"tags.`{MODEL_SHA256}` = '{digest}' and tags.`{HOST}` = '{host_name()}'"
-    )
-    for model in left:
-        pid = int(model.tags[PROCESS])
-        alive = pid != os.getpid() and process_started(pid) == model.tags[STARTED]
-        if model.name == name and model.status != "FAILED" and not alive:
-            store.client.set_logged_model_tags(model.model_id, owner_tags(os.getpid()))
-            return str(model.model_id)
-    made = store.client.create_logged_model(
-        store.experiment_id,
-        name=name,
-        source_run_id=run_id,
-        tags={MODEL_SHA256: digest, **owner_tags(os.getpid())},
-    )
-    return str(made.model_id)
-
-
 def _version(item: ModelVersion) -> Version:
     model_id = item.model_id or item.source.removeprefix("models:/")
     return Version(int(item.version), item.tags.get(MODEL_SHA256, ""), model_id, dict(item.tags))
-
-
-# --- Models that were taken back: marked by their content, so that the same bytes never become champion again.
-
-
-def revoke(store: Store, name: str, version: Version, *, reason: str, when: str, by: str) -> None:
-    """Mark a version, and its content for all time.
-
-    Args:
-        store: An opened store.
-        name: Of the registered model.
-        version: The one that is taken back.
-        reason: In the words of the person.
-        when: ISO 8601, UTC.
-        by: User and host.
-    """
-    content = {"by": by, "model_sha256": version.model_sha256, "reason": reason, "when": when}
-    text = json.dumps(content, sort_keys=True)
-    store.client.set_registered_model_tag(name, f"{REVOKED}.{version.model_sha256}", text)
-    store.client.set_model_version_tag(name, str(version.number), REVOKED, text)
-
-
-def revocation(store: Store, name: str, model_sha256: str) -> dict[str, Any] | None:
-    """Return why a model must not become champion (keys by, model_sha256, reason, when), or None."""
-    try:
-        tags = store.client.get_registered_model(name).tags
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-    texts = [tags.get(f"{REVOKED}.{model_sha256}")]
-    texts += [version.tags.get(REVOKED) for version in find_versions(store, name, model_sha256)]
-    return next((dict(json.loads(text)) for text in texts if text), None)
-
-
-def revocation_words(revoked: dict[str, Any]) -> str:
-    """Return a sentence about a revocation."""
-    return (
-        f"The model with sha256 {revoked[MODEL_SHA256][:12]} was revoked by {revoked['by']} on {revoked['when']}: "
-        f"{revoked['reason']}"
-    )

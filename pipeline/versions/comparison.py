@@ -1,6 +1,7 @@
 """A rebuilt version against the registered one: stage by stage, byte by byte, then number by number."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.runtime import paths
-from pipeline.runtime.errors import InputMissing
-from pipeline.runtime.files import content_key, file_digest, read_json, write_bytes
-from pipeline.runtime.repository import Stages, commit_exists, file_at, git, without_register
-from pipeline.runtime.strict_yaml import read_yaml
+from pipeline.runtime.errors import InputMissing, UserError
+from pipeline.runtime.files import content_key, file_digest, read_json
+from pipeline.runtime.repository import (
+    Stages,
+    commit_exists,
+    file_at,
+    git,
+    relevant_stages,
+    without_register,
+)
+from pipeline.runtime.strict_yaml import read_yaml, yaml_content
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store
 
@@ -83,17 +91,22 @@ def _recorded_stages(arrived: Path, version: Version, commit: str) -> Stages:
 
     Nobody commits dvc.lock before the run that writes it, so it often stands in a later commit than the code.
     """
+    text = file_at(commit, paths.PARAMS_YAML)
+    params = yaml_content(text.decode(), f"{paths.PARAMS_YAML} of {commit}") if text else {}
     own = arrived / EXTRA_DIR / paths.DVC_LOCK.name
     if own.is_file():
-        return without_register(read_yaml(own))
+        return _made_by(params, read_yaml(own))
     expected = version.tags.get("dvc.stages.sha256")
     for content in _locks_in_git(commit):
-        found = arrived / "dvc.lock"
-        write_bytes(found, content)
-        stages = without_register(read_yaml(found))
+        stages = _made_by(params, yaml_content(content.decode(), f"{paths.DVC_LOCK} in git"))
         if content_key(stages) == expected:
             return stages
     return {}
+
+
+def _made_by(params: Mapping[str, Any], lock: Mapping[str, Any]) -> Stages:
+    """Return the stages that made the version: DVC keeps those of candidates that were removed before it was made."""
+    return relevant_stages(lock, params["candidates"]) if "candidates" in params else without_register(lock)
 
 
 def _locks_in_git(commit: str) -> Iterator[bytes]:
@@ -107,7 +120,7 @@ def _locks_in_git(commit: str) -> Iterator[bytes]:
 
 # --- A rebuilt version against the registered one.
 
-IDENTICAL, TOLERABLE, DIFFERENT = "bit-identical", "equal within tolerance", "differs"
+IDENTICAL, TOLERABLE, DIFFERS = "bit-identical", "equal within tolerance", "differs"
 ENVIRONMENT = ("requirements.lock",)
 
 
@@ -141,30 +154,81 @@ class Difference:
 def compare(origin: Origin, tree: Path, tolerance: float) -> dict[str, Any]:
     """Compare what a worktree made with what was registered.
 
+    Other bytes are the same model only where training alone can have made them (see `unexplained`), and where all
+    test predictions and all test metrics agree.
+
     Args:
         origin: The registered version.
         tree: Its worktree, after the pipeline has run.
-        tolerance: Largest difference of predictions that counts as equal, as a share of the largest answer.
+        tolerance: Largest difference that counts as equal: of predictions as a share of their spread, of metrics see
+            `differing_metrics`.
 
     Returns:
         `answer`, `stage` (see `Difference`, or None), `compared` (number of stages), `model_sha256` of the rebuilt
-        model, and `differences` of predictions and weights (None where they need no look).
+        model, and, where it is another file, `unexplained` and `differences` (see `largest_differences`), else None.
     """
     rebuilt = without_register(read_yaml(tree / paths.DVC_LOCK))
     difference = first_difference(origin.stages, rebuilt)
-    model = tree / paths.BEST_DIR / "model.keras"
-    digest = file_digest(model, "sha256")
+    digest = file_digest(tree / paths.BEST_DIR / "model.keras", "sha256")
     content: dict[str, Any] = {
         "compared": len(origin.stages.keys() & rebuilt.keys()),
         "differences": None,
         "model_sha256": digest,
         "stage": asdict(difference) if difference else None,
+        "unexplained": None,
     }
     if digest == origin.model_sha256:
-        return content | {"answer": IDENTICAL if difference is None else DIFFERENT}
-    content["differences"] = numbers = largest_differences(origin.folder, tree)
-    near = numbers["predictions"] is not None and numbers["predictions"] <= tolerance * numbers["scale"]
-    return content | {"answer": TOLERABLE if near else DIFFERENT}
+        return content | {"answer": IDENTICAL if difference is None else DIFFERS}
+    reason = unexplained(origin.stages, rebuilt)
+    numbers = largest_differences(origin.folder, tree, tolerance)
+    comparable = None not in (numbers["predictions"], numbers["weights"])
+    near = comparable and numbers["predictions"] <= tolerance * numbers["scale"]
+    answer = TOLERABLE if near and not reason and not numbers["metrics"] else DIFFERS
+    return content | {"answer": answer, "differences": numbers, "unexplained": reason}
+
+
+TRAINING = ("train@", "tune@")
+"""Stages that may give other bytes from the same inputs: processors add up in another order, training carries it on."""
+
+
+def unexplained(recorded: Stages, rebuilt: Stages) -> str | None:
+    """Return what differs that no training explains, in words; None where nothing does.
+
+    Every stage must have had the same code, parameters and packages, and read the same data but for what follows from
+    a training that read the same.
+
+    Args:
+        recorded: Stages of the dvc.lock of the version.
+        rebuilt: Those of the rebuild.
+    """
+    if not recorded:
+        return "no dvc.lock of the version is left, so nobody knows what it was made from"
+    if added := sorted(rebuilt.keys() - recorded.keys()):
+        return f"the version was made without stage {added[0]}"
+    read = {path for stage in rebuilt.values() for path in _hashes(stage, "deps")}
+    trained: set[str] = set()
+    for name in stages_in_order(recorded):
+        old = recorded[name]
+        if name not in rebuilt:
+            if any(_overlap(out, path) for out in _hashes(old, "outs") for path in read):
+                return f"stage {name} was not run"
+            continue
+        new = rebuilt[name]
+        inputs = _differing(_hashes(old, "deps"), _hashes(new, "deps"))
+        other = [path for path in inputs if not any(_overlap(path, out) for out in trained)]
+        other += _differing(_params(old), _params(new))
+        if other or old.get("cmd") != new.get("cmd"):
+            return f"stage {name} had other inputs ({', '.join(other[:3]) or 'its command'})"
+        outputs = _differing(_hashes(old, "outs"), _hashes(new, "outs"))
+        if outputs and not inputs and not name.startswith(TRAINING):
+            return f"stage {name} gave another result from the same inputs, and trains nothing"
+        trained |= set(outputs)
+    return None
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Return whether two paths are the same, or one lies in the other."""
+    return path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/")
 
 
 def first_difference(recorded: Stages, rebuilt: Stages) -> Difference | None:
@@ -193,12 +257,7 @@ def stages_in_order(stages: Stages) -> list[str]:
     """Return the names of stages so that each comes after those whose outputs it reads; ties by name."""
     made = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     waits = {
-        name: {
-            made[out]
-            for dep in stage.get("deps", [])
-            for out in made
-            if dep["path"] == out or dep["path"].startswith(f"{out}/") or out.startswith(f"{dep['path']}/")
-        }
+        name: {made[out] for dep in stage.get("deps", []) for out in made if _overlap(dep["path"], out)}
         - {name}
         for name, stage in stages.items()
     }
@@ -210,41 +269,85 @@ def stages_in_order(stages: Stages) -> list[str]:
     return found
 
 
-def largest_differences(registered: Path, tree: Path) -> dict[str, Any]:
+def largest_differences(registered: Path, tree: Path, tolerance: float) -> dict[str, Any]:
     """Return by how much two models differ that are not the same bytes.
 
     Args:
         registered: Downloaded folder of the version.
-        tree: Worktree with the rebuilt one.
+        tree: Worktree with the rebuilt one, and with the test rows of both.
+        tolerance: See `differing_metrics`.
 
     Returns:
-        `predictions`: largest absolute difference on the golden inputs, `scale`: the largest golden answer (at least
-        1), `weights`: largest absolute difference; None where shapes differ.
+        `predictions`: largest absolute difference on the test rows, `scale`: the spread of what the registered model
+        answers there (of the class or target that differs most by its own spread), `rows`: how many; `weights`:
+        largest absolute difference; None where shapes differ or the rows cannot be read. `metrics`: those that differ.
     """
     from pipeline.inference import backend
 
+    registered = registered.absolute()
     settings = read_json(registered / EXTRA_DIR / "settings.json")
     backend.prepare_tensorflow(settings["threads"], settings["seed"])
-    from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, read_npz
     from pipeline.inference.keras_files import load_model
 
-    arrays = read_npz(registered / EXTRA_DIR / "golden.npz")
-    expected = arrays.pop(GOLDEN_ANSWERS)
     rebuilt = tree / paths.BEST_DIR
-    try:
-        received = golden_answers(rebuilt / "model.keras", rebuilt, arrays)
-    except ValueError:  # it takes other inputs: another family, or another shape of data
-        received = np.zeros(0)
     weights = [
         [np.asarray(weight) for weight in load_model(path).weights]
         for path in (registered / MODEL_FILE, rebuilt / "model.keras")
     ]
     alike = [array.shape for array in weights[0]] == [array.shape for array in weights[1]]
+    cards = (read_json(folder / "card.json") for folder in (registered / EXTRA_DIR, rebuilt))
     return {
-        "predictions": _largest([received], [expected]) if received.shape == expected.shape else None,
-        "scale": max(1.0, float(np.abs(expected).max(initial=0))),
+        **_prediction_differences(registered, tree),
+        "metrics": differing_metrics(*cards, tolerance),
         "weights": _largest(*weights) if alike else None,
     }
+
+
+def _prediction_differences(registered: Path, tree: Path) -> dict[str, Any]:
+    """Return `predictions`, `scale` and `rows`: the registered model on the test rows against what stands there."""
+    from pipeline.evaluation.golden import columns, spread
+    from pipeline.evaluation.scoring import NotComparable, load_test_rows, score
+
+    nothing = {"predictions": None, "rows": 0, "scale": None}
+    try:
+        received = np.load(tree / paths.BEST_DIR / "test_predictions.npy", allow_pickle=False)
+        with chdir(tree):
+            answers = score("it", registered / MODEL_FILE, registered / EXTRA_DIR, load_test_rows())
+    except (NotComparable, UserError, ValueError, KeyError, OSError):  # another task, family or shape of data
+        return nothing
+    expected = answers.predictions
+    if received.shape != expected.shape or not (np.isfinite(received).all() and np.isfinite(expected).all()):
+        return nothing
+    differences = np.abs(columns(received) - columns(expected)).max(axis=0)
+    scales = spread(columns(expected))
+    shares = np.divide(differences, scales, out=np.full_like(scales, np.inf), where=scales > 0)
+    worst = int(np.argmax(np.where(differences == 0, 0, shares)))
+    return {
+        "predictions": float(differences[worst]),
+        "rows": len(expected),
+        "scale": float(scales[worst]),
+    }
+
+
+def differing_metrics(
+    registered: Mapping[str, Any], rebuilt: Mapping[str, Any], tolerance: float
+) -> dict[str, list[float | None]]:
+    """Return the test metrics of two cards that differ: name to both values, None where one has none.
+
+    Args:
+        registered: Content of the card.json of the version.
+        rebuilt: Of the rebuilt one.
+        tolerance: Largest difference that counts as equal: of errors in the units of the data as a share of the
+            registered one, of all others, whose unit is 1, as it is.
+    """
+    in_units = registered.get("task") in ("regression", "forecasting")
+    found = {}
+    for name in sorted(registered["test"].keys() | rebuilt["test"].keys()):
+        old, new = (card["test"].get(name, {}).get("value") for card in (registered, rebuilt))
+        missing = old is None or new is None
+        if missing or not abs(old - new) <= tolerance * (abs(old) if in_units else 1.0):
+            found[name] = [old, new]
+    return found
 
 
 def _largest(some: list[np.ndarray], others: list[np.ndarray]) -> float:

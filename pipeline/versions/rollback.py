@@ -21,12 +21,10 @@ from pipeline.tracking.registry import (
     Version,
     check_in_fresh_process,
     fetch_model,
-    revocation,
-    revocation_words,
-    revoke,
     version_numbered,
     versions,
 )
+from pipeline.tracking.revocations import revocation, revocation_words, revoke
 from pipeline.tracking.runs import host_name
 from pipeline.tracking.store import Store
 

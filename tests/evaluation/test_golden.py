@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.evaluation import golden
 from pipeline.evaluation.golden import read_npz, write_npz
 from pipeline.runtime.errors import NotPermitted, StorageFailed
 
@@ -87,6 +88,48 @@ def test_what_is_no_array_is_damage(tmp_path):
     """Bytes without NumPy's header."""
     with pytest.raises(StorageFailed, match="arrays as NumPy writes them"):
         read_npz(planted(tmp_path / "x.npz", b"nonsense"))
+
+
+TARGETS = np.linspace(0.5, 9, 16, dtype=np.float32)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("expected", "received", "passes"),
+    [
+        (TARGETS * 1e-7, TARGETS * 0, False),
+        (TARGETS * 1e-7, TARGETS * np.float32(1e-7) * np.float32(1 + 5e-7), True),
+        (TARGETS * np.float32([1e3, 1e-4]), TARGETS * np.float32([1e3, 0]), False),
+        (TARGETS + 1e5, np.full_like(TARGETS, 1e5 + 4.75), False),
+        (TARGETS + 1e5, np.nextafter(TARGETS + np.float32(1e5), np.float32(np.inf)), True),
+        (TARGETS, TARGETS * np.nan, False),
+        (TARGETS * np.nan, TARGETS * np.nan, False),
+    ],
+    ids=[
+        "small",
+        "small, rounded",
+        "one of two",
+        "far from zero",
+        "far, rounded",
+        "not a number",
+        "both not",
+    ],
+)
+def test_golden_answers_are_compared_by_their_spread(tmp_path, monkeypatch, expected, received, passes):
+    """Targets in nanometres do not pass for being small, nor one of two for the other's size."""
+    details = tmp_path / "millrace"
+    details.mkdir()
+    (details / "settings.json").write_text('{"threads": 2, "seed": 7}')
+    (details / "state.json").write_text('{"task": "regression"}')
+    write_npz(
+        details / "golden.npz", {"inputs": np.zeros((16, 3), np.float32), golden.GOLDEN_ANSWERS: expected}
+    )
+    monkeypatch.setattr(golden.backend, "prepare_tensorflow", lambda *_arguments: None)
+    monkeypatch.setattr(golden, "golden_answers", lambda *_arguments: received)
+    if passes:
+        golden.golden_check(tmp_path)
+        return
+    with pytest.raises(StorageFailed, match="Predictions differ"):
+        golden.golden_check(tmp_path)
 
 
 def limited(code, *, max_bytes=1 << 30, max_cpu_seconds=20):

@@ -110,9 +110,10 @@ def put_best(root: Path, made) -> str:
     )
     with chdir(root):
         write_trained_on(Path("models/best") / TRAINED_ON, windowed=False)
-    inputs = images_and_labels()[0][:16]
-    answers = prediction.predict(made, inputs, np.arange(16))
-    write_npz(best / "golden.npz", {"inputs": inputs, "predictions": answers})
+    images = images_and_labels()[0]
+    answers = prediction.predict(made, images[:16], np.arange(16))
+    write_npz(best / "golden.npz", {"inputs": images[:16], "predictions": answers})
+    np.save(best / "test_predictions.npy", prediction.predict(made, images, np.arange(0, NUM_ROWS, 2)))
     digest = file_digest(best / "model.keras", "sha256")
     lock = json.loads((root / "dvc.lock").read_text())
     lock["stages"]["tune@cnn"]["outs"][0]["md5"] = digest[:32]

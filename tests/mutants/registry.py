@@ -22,8 +22,8 @@ MUTANTS = (
     Mutant(
         "golden predictions",
         "pipeline/evaluation/golden.py",
-        "    if not difference <= TOLERANCE:",
-        "    if difference < 0:",
+        "    if not (differences <= TOLERANCE * spread(expected)",
+        "    if not (differences <= 1e9 + TOLERANCE * spread(expected)",
         (f"{REGISTER}::test_other_answers_in_a_fresh_process_make_no_version",),
     ),
     Mutant(
@@ -66,8 +66,8 @@ MUTANTS = (
     Mutant(
         "an upload of one's own",
         "pipeline/tracking/registry.py",
-        'model.status != "FAILED" and not alive:',
-        'model.status != "FAILED":',
+        "model.status == status and not alive:",
+        "model.status == status:",
         ("tests/tracking/test_registry_races.py",),
     ),
     Mutant(
@@ -80,8 +80,8 @@ MUTANTS = (
     Mutant(
         "a revocation while it was judged",
         "pipeline/tracking/champions.py",
-        "    if model and f",
-        "    if not model and f",
+        "    if revocation(store, name, model_sha256) is not None:",
+        "    if revocation(store, name, model_sha256) is None and champions is None:",
         (
             "tests/tracking/test_champions.py::test_a_version_that_was_taken_back_while_it_was_judged_stays_out",
         ),

@@ -24,7 +24,7 @@ from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
 from pipeline.runtime.errors import Busy, NotPermitted, ServiceDown, StorageFailed
-from pipeline.tracking import registry
+from pipeline.tracking import registry, revocations
 from pipeline.tracking import registry as tracking_registry
 from pipeline.tracking.store import open_store
 from tests.helpers.registration import feature_state, make_ready_project, model, put_best
@@ -588,13 +588,11 @@ def test_refused_model_is_refused_whether_committed_or_not(project, quick_check)
 
 def test_revoked_model_never_becomes_champion_again(project, quick_check):
     """After a rollback the same bytes are refused with the reason, also under a new version number."""
-    from pipeline.tracking import registry as tracking_registry
-
     run_register()
     store = store_of(project)
     bad = registry.champion_version(store, "digits")
     store.client.delete_registered_model_alias("digits", "champion")
-    tracking_registry.revoke(store, "digits", bad, reason="wrong on Mondays", when="2026-01-02", by="me@here")
+    revocations.revoke(store, "digits", bad, reason="wrong on Mondays", when="2026-01-02", by="me@here")
     store.client.delete_model_version("digits", "1")
     decision = run_register()
     assert ("refused", [2]) == (decision["decision"], versions(store))

@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.tracking import champions, registry
-from pipeline.tracking.registry import revoke
+from pipeline.tracking.revocations import revoke
 from pipeline.tracking.store import create_sqlite
 from tests.helpers.racing import race
 from tests.helpers.registered import decision, make_champion, register, store_in

@@ -4,15 +4,20 @@ import copy
 import json
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from pipeline import cli
 from pipeline.commands.reproduce import comparison_words, exit_code
+from pipeline.evaluation import scoring
+from pipeline.runtime.files import file_digest
 from pipeline.runtime.strict_yaml import read_yaml
-from pipeline.versions.comparison import compare, first_difference, stages_in_order
+from pipeline.versions import comparison
+from pipeline.versions.comparison import compare, differing_metrics, first_difference, stages_in_order
 from tests.helpers.rebuilt_project import origin, stages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,60 +81,44 @@ def test_parameters_are_a_cause():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A registered version and a rebuilt one, with the same toy model."""
+    """A registered version and the tree of its rebuild, with the same toy model."""
     from pipeline.inference import backend
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)
-    from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, write_npz
-    from pipeline.inference.keras_files import save_model
-    from tests.helpers.registration import feature_state, images_and_labels, model
-    from tests.helpers.synthetic_project import write_json
+    from tests.helpers.registration import make_registration_project
 
     root = tmp_path_factory.mktemp("models")
-    registered, best = root / "registered", root / "tree/models/best"
-    settings = {"family": "cnn", "training": {"test_time_flip": False}, "seed": 7, "threads": 2}
-    for details in (registered / "millrace", best):
-        details.mkdir(parents=True)
-        write_json(details / "settings.json", settings)
-        write_json(details / "state.json", feature_state())
+    tree, registered = make_registration_project(root / "tree"), root / "registered"
+    shutil.copytree(tree / "models/best", registered / "millrace")
     (registered / "data").mkdir()
-    save_model(model(9.0), registered / "data/model.keras")
-    shutil.copyfile(registered / "data/model.keras", best / "model.keras")
-    inputs = {"inputs": images_and_labels()[0][:16]}
-    answers = golden_answers(best / "model.keras", best, inputs)
-    write_npz(registered / "millrace/golden.npz", {**inputs, GOLDEN_ANSWERS: answers})
+    (registered / "millrace/model.keras").replace(registered / "data/model.keras")
     return root
 
 
-def answer_of(models, tmp_path, strength, rebuilt):
-    """Compare after the rebuild gave a model of some strength and some stages."""
-    from dataclasses import replace
-
-    from pipeline.inference.keras_files import save_model
-    from pipeline.runtime.files import file_digest
-    from tests.helpers.registration import model
+def compared(models, tmp_path, strength, rebuilt, alter=lambda _tree: None):
+    """Compare after the rebuild gave a model of some strength and some stages, and `alter` changed its files."""
+    from tests.helpers.registration import model, put_best
 
     shutil.copytree(models, tmp_path / "copy")
     registered, tree = tmp_path / "copy/registered", tmp_path / "copy/tree"
-    save_model(model(strength), tree / "models/best/model.keras")
+    put_best(tree, model(strength))
     (tree / "dvc.lock").write_text(yaml.safe_dump({"stages": rebuilt}))
-    made = origin(tree, "c" * 40, registered)
-    made = replace(made, model_sha256=file_digest(registered / "data/model.keras", "sha256"))
+    alter(tree)
+    digest = file_digest(registered / "data/model.keras", "sha256")
+    made = replace(origin(tree, "c" * 40, registered), model_sha256=digest)
     answer = compare(made, tree, tolerance=1e-3)
-    more = {
-        "model": "digits",
-        "version": 3,
-        "registered_sha256": made.model_sha256,
-        "seconds": 1.0,
-        "worktree": None,
-    }
+    more = {"model": "digits", "version": 3, "registered_sha256": digest, "seconds": 1.0, "worktree": None}
     return answer | more
+
+
+TRAINED = (("train@cnn", "outs", 0), ("evaluate", "deps", 0), ("evaluate", "outs", 0))
+"""What differs where only a training gave other bytes."""
 
 
 def test_equal_bytes_are_bit_identical(models, tmp_path):
     """Exit code 0, every stage counted, no numbers needed."""
-    answer = answer_of(models, tmp_path, 9.0, stages())
+    answer = compared(models, tmp_path, 9.0, stages())
     assert ("bit-identical", None, 3, 0) == (
         answer["answer"],
         answer["stage"],
@@ -142,22 +131,126 @@ def test_equal_bytes_are_bit_identical(models, tmp_path):
 
 def test_equal_model_after_another_stage_is_still_told(models, tmp_path):
     """A report that differs is a difference, also where the model is the same."""
-    answer = answer_of(models, tmp_path, 9.0, changed(("evaluate", "outs", 0)))
+    answer = compared(models, tmp_path, 9.0, changed(("evaluate", "outs", 0)))
     assert ("differs", "evaluate", 3) == (answer["answer"], answer["stage"]["stage"], exit_code(answer))
 
 
-def test_a_small_difference_is_within_tolerance(models, tmp_path):
-    """The largest difference of a weight is what was added; the stage is named all the same."""
-    answer = answer_of(models, tmp_path, 9.001, changed(("train@cnn", "outs", 0)))
+def test_a_training_that_ended_a_little_elsewhere_is_within_tolerance(models, tmp_path):
+    """The largest difference of a weight is what was added; all test rows are compared, and the stage is named."""
+    answer = compared(models, tmp_path, 9.001, changed(*TRAINED))
     assert ("equal within tolerance", 0) == (answer["answer"], exit_code(answer))
-    assert answer["differences"]["weights"] == pytest.approx(0.001, abs=1e-6)
-    assert 0 < answer["differences"]["predictions"] < 1e-3
+    found = answer["differences"]
+    assert found["weights"] == pytest.approx(0.001, abs=1e-6)
+    assert 0 < found["predictions"] < 1e-3 * found["scale"]
+    assert (90, {}, None) == (found["rows"], found["metrics"], answer["unexplained"])
     assert "From stage train@cnn on" in comparison_words(answer)
+    assert "90 test predictions differ by up to" in comparison_words(answer)
+
+
+def other_params():
+    """Return the stages after a training under another parameter."""
+    made = changed(*TRAINED)
+    made["train@cnn"]["params"]["params.yaml"]["training.epochs"] = 3
+    return made
+
+
+@pytest.mark.parametrize(
+    ("rebuilt", "reason"),
+    [
+        (changed(*TRAINED, ("train@cnn", "deps", 0)), "train@cnn had other inputs (data/raw/source.tar)"),
+        (
+            changed(*TRAINED, ("train@cnn", "deps", 1)),
+            "train@cnn had other inputs (pipeline/stages/train.py)",
+        ),
+        (changed(*TRAINED, ("train@cnn", "deps", 2)), "train@cnn had other inputs (requirements.lock)"),
+        (other_params(), "train@cnn had other inputs (training.epochs)"),
+        (
+            changed(*TRAINED, ("fetch", "outs", 0), ("train@cnn", "deps", 0)),
+            "fetch gave another result from the same inputs, and trains nothing",
+        ),
+        (changed(("evaluate", "outs", 0)), "evaluate gave another result from the same inputs"),
+        ({**changed(*TRAINED), "train@rnn": {}}, "made without stage train@rnn"),
+        ({name: stage for name, stage in stages().items() if name != "fetch"}, "stage fetch was not run"),
+    ],
+    ids=["data", "code", "packages", "params", "fetch", "evaluate", "more stages", "fewer stages"],
+)
+def test_what_training_does_not_explain_is_never_within_tolerance(models, tmp_path, rebuilt, reason):
+    """The answers are near, but they are not those of the registered code, data, parameters and packages."""
+    answer = compared(models, tmp_path, 9.001, rebuilt)
+    assert "differs" == answer["answer"]
+    assert exit_code(answer) in (3, 65)
+    assert reason in answer["unexplained"]
+    assert f"No tolerance holds here: {answer['unexplained']}." in comparison_words(answer)
+
+
+def test_a_version_without_a_lock_is_never_within_tolerance(models, tmp_path, monkeypatch):
+    """Nobody knows from what it was made, so near is not the same."""
+    monkeypatch.setattr("tests.helpers.rebuilt_project.stages", dict)
+    answer = compared(models, tmp_path, 9.001, {})
+    assert ("differs", True) == (answer["answer"], "no dvc.lock" in answer["unexplained"])
+
+
+def one_answer_is_another(tree):
+    """Change what the rebuilt model says of one test row that is no golden one."""
+    path = tree / "models/best/test_predictions.npy"
+    answers = np.load(path)
+    answers[70] = np.roll(answers[70], 1)
+    np.save(path, answers)
+
+
+def another_accuracy(tree):
+    """Change a test metric of the rebuilt model."""
+    path = tree / "models/best/card.json"
+    card = json.loads(path.read_text())
+    card["test"]["accuracy"]["value"] = 0.667
+    path.write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("alter", "told"),
+    [
+        (one_answer_is_another, "90 test predictions differ by up to 0.99"),
+        (another_accuracy, "Test metrics that differ, registered and rebuilt: accuracy 0.9 and 0.667."),
+        (lambda tree: (tree / "models/best/test_predictions.npy").unlink(), "cannot be compared"),
+        (lambda tree: shutil.rmtree(tree / "data"), "cannot be compared"),
+    ],
+    ids=["one row", "a metric", "no predictions", "no test rows"],
+)
+def test_every_test_row_and_every_metric_must_agree(models, tmp_path, alter, told):
+    """Sixteen golden answers that agree are not enough; what cannot be compared is no pass."""
+    answer = compared(models, tmp_path, 9.001, changed(*TRAINED), alter)
+    assert ("differs", 3) == (answer["answer"], exit_code(answer))
+    assert told in comparison_words(answer)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_differences_are_measured_by_the_spread_of_each_target(tmp_path, monkeypatch, unit):
+    """A model that answers 0 for one of two targets is another one, however small that target's unit is."""
+    registered = np.linspace(0.5, 9, 50, dtype=np.float32)[:, None] * np.float32([1e3, unit])
+    rebuilt = registered * np.float32([1, 0])
+    (tmp_path / "models/best").mkdir(parents=True)
+    np.save(tmp_path / "models/best/test_predictions.npy", rebuilt)
+    monkeypatch.setattr(scoring, "load_test_rows", lambda: None)
+    monkeypatch.setattr(scoring, "score", lambda *_arguments: scoring.Answers("it", "", (), (), registered))
+    found = comparison._prediction_differences(tmp_path, tmp_path)
+    assert found["predictions"] == pytest.approx(9 * unit)
+    assert found["scale"] == pytest.approx(8.5 * unit)
+
+
+@pytest.mark.parametrize(("task", "new", "same"), [
+    ("regression", 2.5001e-5, True), ("regression", 2.6e-5, False), ("classification", 0.0, True),
+    ("regression", None, False),
+])  # fmt: skip
+def test_errors_are_compared_in_their_own_unit(task, new, same):
+    """Of targets in millionths, an error that is 4 % larger; a share of rows has the unit 1."""
+    old = {"task": task, "test": {"it": {"value": 2.5e-5}}}
+    rebuilt = {"test": {"it": {"value": new}} if new is not None else {}}
+    assert ({} if same else {"it": [2.5e-5, new]}) == differing_metrics(old, rebuilt, 1e-3)
 
 
 def test_a_large_difference_differs(models, tmp_path):
     """Exit code 3; 65 where the data was another."""
-    answer = answer_of(models, tmp_path, 1.0, changed(("fetch", "outs", 0), ("fetch", "deps", 0)))
+    answer = compared(models, tmp_path, 1.0, changed(("fetch", "outs", 0), ("fetch", "deps", 0)))
     assert ("differs", 65) == (answer["answer"], exit_code(answer))
     assert answer["differences"]["predictions"] > 0.1
     answer["stage"]["stage"] = "train@cnn"
@@ -169,3 +262,12 @@ def test_largest_differences_know_other_shapes():
     from pipeline.versions.comparison import _largest
 
     assert _largest([np.array([1.0, 2.0])], [np.array([1.0, 2.5])]) == 0.5
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf", "1", "-0.1"])
+def test_a_tolerance_that_passes_everything_is_refused(tolerance, capsys):
+    """Exit code 64."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", "--tolerance", tolerance])
+    assert 64 == ended.value.code
+    assert "Expected 0 to below 1" in capsys.readouterr().err

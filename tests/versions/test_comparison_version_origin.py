@@ -1,5 +1,7 @@
 """A version is traced to a commit and a dvc.lock, or it is said why not."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -37,6 +39,20 @@ def test_a_lock_in_a_later_commit_is_found_by_its_digest(commit, tmp_path):
     assert stages() == read_origin(None, "digits", version(**tags), tmp_path).stages
     tags["dvc.stages.sha256"] = "f" * 64
     assert {} == read_origin(None, "digits", version(**tags), tmp_path).stages
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the model", "in git"])
+def test_stages_of_a_candidate_that_was_removed_are_none_of_its_origin(commit, tmp_path, beside):
+    """DVC keeps them in dvc.lock, with the code and parameters of then; the version was made without them."""
+    with Path("params.yaml").open("a") as file:
+        file.write("candidates: {cnn: {}}\n")
+    lock = yaml.safe_dump({"stages": {**stages(), "train@old": stages()["train@cnn"], "tune@old": {}}})
+    write(".", {"dvc.lock": lock})
+    git(".", "commit", "-qam", "another candidate less")
+    if beside:
+        write(tmp_path, {"millrace/dvc.lock": lock})
+    tags = {"git.commit": git(".", "rev-parse", "HEAD"), "dvc.stages.sha256": content_key(stages())}
+    assert stages() == read_origin(None, "digits", version(**tags), tmp_path).stages
 
 
 @pytest.mark.parametrize(

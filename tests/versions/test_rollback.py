@@ -6,8 +6,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.runtime.errors import InputMissing, NotPermitted, StorageFailed, WronglyCalled
-from pipeline.tracking import champions, registry
-from pipeline.tracking import registry as tracking_registry
+from pipeline.tracking import champions, registry, revocations
 from pipeline.tracking.store import create_sqlite
 from pipeline.versions import rollback
 from pipeline.versions import rollback as versions_rollback
@@ -68,9 +67,9 @@ def test_rollback_goes_to_the_champion_before_and_revokes_the_present_one(store)
     assert (2, 3) == (done.champion, done.revoked)
     assert {"champion": 2, "previous": 3} == shown(store)
     bad = registry.version_numbered(store, "digits", 3)
-    revoked = tracking_registry.revocation(store, "digits", bad.model_sha256)
+    revoked = revocations.revocation(store, "digits", bad.model_sha256)
     assert ("drifts on Mondays", bad.model_sha256) == (revoked["reason"], revoked["model_sha256"])
-    assert tracking_registry.REVOKED in bad.tags
+    assert revocations.REVOKED in bad.tags
     notes = versions_rollback.read_audit()
     assert ["rollback begun", "rollback done"] == [note["what"] for note in notes]
     assert (3, 2, "drifts on Mondays") == (notes[1]["from"], notes[1]["to"], notes[1]["reason"])
@@ -107,7 +106,7 @@ def test_version_that_never_was_champion_is_no_way_back(store, ready, monkeypatc
         rollback.roll_back(store, "digits", to=refused.number, reason="by mistake")
     assert 3 == shown(store)["champion"]
     assert [] == versions_rollback.read_audit()
-    assert tracking_registry.REVOKED not in registry.version_numbered(store, "digits", 3).tags
+    assert revocations.REVOKED not in registry.version_numbered(store, "digits", 3).tags
 
 
 def test_version_that_does_not_work_moves_nothing(store, monkeypatch):
@@ -121,7 +120,7 @@ def test_version_that_does_not_work_moves_nothing(store, monkeypatch):
         rollback.roll_back(store, "digits", to=None, reason="bad")
     assert 3 == shown(store)["champion"]
     assert [] == versions_rollback.read_audit()
-    assert tracking_registry.REVOKED not in registry.version_numbered(store, "digits", 3).tags
+    assert revocations.REVOKED not in registry.version_numbered(store, "digits", 3).tags
 
 
 @pytest.mark.parametrize("name", ["data/model.keras", "millrace/dvc.lock"])
@@ -238,8 +237,8 @@ def test_revoked_content_is_known_under_another_number_and_after_its_version_is_
     rollback.roll_back(store, "digits", to=None, reason="bad")
     bad = registry.version_numbered(store, "digits", 3)
     store.client.delete_model_version("digits", "3")
-    assert "bad" == tracking_registry.revocation(store, "digits", bad.model_sha256)["reason"]
-    assert tracking_registry.revocation(store, "digits", "0" * 64) is None
+    assert "bad" == revocations.revocation(store, "digits", bad.model_sha256)["reason"]
+    assert revocations.revocation(store, "digits", "0" * 64) is None
 
 
 def test_torn_line_of_the_note_loses_no_other(tmp_path):
