@@ -1,10 +1,11 @@
 """Who may become champion: a pure decision about models scored on the same examples just now.
 
-A challenger must beat every baseline and, where there is one, the champion (or, in the mode for refreshes on
-newer data, not be worse than it by a margin). "Beats" means that the lower end of the paired bootstrap interval
-of the improvement lies above the margin, so that a model which is no better is promoted with a chance of at
-most (1 - confidence) / 2. Floors, classes, slices, calibration, size and latency can only refuse. What cannot
-be compared (NaN, other rows, other classes, too few rows, itself) is refused, never promoted.
+A challenger must beat every baseline and, where there is one, the champion and the last model that was promoted as
+better (or, in the mode for refreshes on newer data, not be worse than these by a margin). "Beats" means that the lower
+end of the paired bootstrap interval of the improvement lies above the margin, at the level that is left for this look
+at the test set: a champion loses to models which are no better with a chance of at most (1 - confidence) / 2, all
+looks of its reign together. Floors, classes, slices, calibration, size and latency can only refuse. What cannot be
+compared (NaN, other rows, other classes, too few rows, itself) is refused, never promoted.
 """
 
 import os
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pipeline.gate.checks import calibration, falls, floors, obstacles, same_answers, size_and_latency
+from pipeline.gate.looks import sentence, spending, told
 from pipeline.gate.opponents import improvements, mcnemar
 from pipeline.gate.question import Check, Question, Rules
 from pipeline.metrics.intervals import Interval
@@ -54,8 +56,10 @@ def decide(question: Question, rules: Rules) -> Decision:
     found = obstacles(question, rules)
     if found:
         return refused_because(*found)
+    # What is promised must be shown at the level that is left for this look; harm needs no more than before.
+    strict = spending(rules, question.look)
     try:
-        compared = improvements(question, rules)
+        compared = improvements(question, strict)
     except ValueError as error:  # the metric does not exist for these examples
         return refused_because(str(error))
     itself = same_answers(question)
@@ -63,12 +67,15 @@ def decide(question: Question, rules: Rules) -> Decision:
         return refused_because(itself)
     checks = [item.check for item in compared]
     reasons = [item.sentence for item in compared]
+    if question.look:
+        checks.append(told(question.look, rules))
+        reasons += [text for text in [sentence(question.look, rules)] if text]
     if champion and challenger.classes:
-        opinion, disagreement = mcnemar(question, rules, compared[0])
+        opinion, disagreement = mcnemar(question, strict, compared[0])
         checks.append(opinion)
         reasons += [disagreement] if disagreement else []
     limits = [
-        *floors(question, rules),
+        *floors(question, strict),
         *falls(question, rules),
         *calibration(question, rules),
         *size_and_latency(question, rules),

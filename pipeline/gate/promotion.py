@@ -12,12 +12,22 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import scoring
-from pipeline.evaluation.ledger import SAME_SHARE, Holdout, Use, add_uses, all_uses, note_use, use_of
+from pipeline.evaluation.ledger import (
+    SAME_SHARE,
+    Holdout,
+    Use,
+    add_uses,
+    all_uses,
+    note_use,
+    use_of,
+    uses,
+)
 from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, said_at
 from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
 from pipeline.gate.checks import UnknownSlice, slice_masks
 from pipeline.gate.decision import (
+    PROMOTED,
     Decision,
     decision_content,
     decision_key,
@@ -26,12 +36,14 @@ from pipeline.gate.decision import (
     unchanged,
 )
 from pipeline.gate.decision import decide as ask_the_gate
-from pipeline.gate.question import Question, Rules, ScoredModel
+from pipeline.gate.looks import look_of
+from pipeline.gate.question import Look, Question, Rules, ScoredModel
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import output_spec
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
+from pipeline.tracking.champions import champions
 from pipeline.tracking.registry import (
     APPLIED,
     EXTRA_DIR,
@@ -135,14 +147,22 @@ def decide_version(
     if known is not None:
         return known
     note_use(holdout, version.model_sha256, "register")
+    share_uses(store, model_name, version, holdout)  # before the look is counted: others may have looked too
+    look = look_of([use.model_sha256 for use in uses(holdout)], version.model_sha256, champion_sha256)
+    superior, refreshes = _last_superior(store, model_name, champion)
     num_rows = 0
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        folder = fetch_model(store, champion, Path(temporary)) if champion else None
+        folders = [
+            fetch_model(store, reigned, Path(temporary) / name) if reigned else None
+            for name, reigned in (("champion", champion), ("superior", superior))
+        ]
         latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
-        contest = _Contest(candidate, tuple(baselines), card, rules, yardstick, folder, latency_ms)
+        contest = _Contest(
+            candidate, tuple(baselines), card, rules, yardstick, *folders, refreshes, look, latency_ms
+        )
         try:
             # Those that no model was made with.
-            details = [paths.BEST_DIR, *([folder / EXTRA_DIR] if folder else [])]
+            details = [paths.BEST_DIR, *(folder / EXTRA_DIR for folder in folders if folder)]
             unseen = test.take(scoring.unseen_positions(test, details))
             num_rows = len(unseen)
             if num_rows < rules.rows:
@@ -160,6 +180,40 @@ def decide_version(
     if latency_ms is not None:
         store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
+
+
+SUPERIOR = "the last promoted as better"
+"""Of the models that reigned; the name that decisions have for it."""
+
+
+def _last_superior(store: Store, model_name: str, champion: Version | None) -> tuple[Version | None, int]:
+    """Return the last model that became champion by being better, and how many were promoted as not worse since.
+
+    One that a person made champion, and the first one, count as better: nobody stands behind them.
+
+    Returns:
+        None where it is the champion itself, or there is none.
+
+    Raises:
+        InputMissing: The version of a former champion was deleted, so nobody knows what the refreshes add up to.
+    """
+    listed = champions(store, model_name) if champion else []
+    version, number, refreshes = champion, len(listed) + 1, 0
+    while version is not None:
+        entry = next(
+            (
+                item
+                for item in reversed(listed)
+                if (item.version, item.reason) == (version.number, PROMOTED) and item.number < number
+            ),
+            None,
+        )
+        decided = (recorded_decision(version) or {}).get("rules", {})
+        if entry is None or not entry.before or decided.get("mode") != "non_inferiority":
+            break
+        version, number = version_numbered(store, model_name, entry.before), entry.number
+        refreshes += 1
+    return (version if refreshes else None), refreshes
 
 
 def _known_already(
@@ -191,6 +245,9 @@ class _Contest:
         rules: How strict the gate is.
         yardstick: How answers are measured.
         champion: Folder of the champion's files; None if there is none.
+        superior: Of the last model that was promoted as better; None where it is the champion.
+        refreshes: How many were promoted since, see `Question`.
+        look: Which use of the test set this is.
         latency_ms: Of the challenger, if it was measured.
     """
 
@@ -200,6 +257,9 @@ class _Contest:
     rules: Rules
     yardstick: Yardstick
     champion: Path | None
+    superior: Path | None
+    refreshes: int
+    look: Look
     latency_ms: float | None
 
 
@@ -217,12 +277,15 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
             f"The test rows that are left cannot be judged by {contest.rules.primary.words}. Expected rows it "
             f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
         )
-    challenger, champion, baselines = _models(contest, test, measures)
+    challenger, champion, superior, baselines = _models(contest, test, measures)
     return Question(
         measures.y_true,
         challenger,
         champion,
         baselines,
+        superior,
+        contest.refreshes,
+        contest.look,
         blocks=measures.blocks,
         slices=slice_masks(contest.rules.slices, test),
         trials=measures.trials,
@@ -233,19 +296,21 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
 
 def _models(
     contest: _Contest, test: EvaluationRows, measures: Measures
-) -> tuple[ScoredModel, ScoredModel | None, list[ScoredModel]]:
-    """Return challenger, champion and baselines with their answers of this moment."""
+) -> tuple[ScoredModel, ScoredModel | None, ScoredModel | None, list[ScoredModel]]:
+    """Return challenger, champion, who was better last, and baselines with their answers of this moment."""
     card, rules = contest.card, contest.rules
     answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
     challenger = _scored_model(answers, measures, card.get("operating_point", {}), rules)
-    champion = None
-    if contest.champion:
-        champion = _champion(contest.champion, test, measures, rules, contest.yardstick)
+    # One name for every store, so that equal decisions have equal bytes.
+    champion, superior = (
+        _reigned(name, folder, test, measures, contest) if folder else None
+        for name, folder in (("champion", contest.champion), (SUPERIOR, contest.superior))
+    )
     points = card.get("baseline_operating_points", {})
     folders = {name: paths.tuned_dir(name) for name in contest.baselines}
     scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
     baselines = [_scored_model(item, measures, points.get(item.name, {}), rules) for item in scored]
-    return challenger, champion, baselines
+    return challenger, champion, superior, baselines
 
 
 def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:
@@ -269,22 +334,21 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
     )
 
 
-def _champion(
-    folder: Path, test: EvaluationRows, measures: Measures, rules: Rules, yardstick: Yardstick
+def _reigned(
+    name: str, folder: Path, test: EvaluationRows, measures: Measures, contest: _Contest
 ) -> ScoredModel:
-    """Return the champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
+    """Return a champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
 
     Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
     """
-    # One name for every store, so that equal decisions have equal bytes.
-    answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
+    answers = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, test)
     point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
     if point:
         val = load_rows("val")
         spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
-        on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
-        point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
-    return _scored_model(answers, measures, point, rules)
+        on_val = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, val)
+        point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
+    return _scored_model(answers, measures, point, contest.rules)
 
 
 def _latency_ms(test: EvaluationRows) -> float:

@@ -16,7 +16,6 @@ from pipeline.gate.question import Question, Rules
 from pipeline.metrics.classification import positive_f1_score
 from pipeline.metrics.intervals import Blocks, Groups, bootstrap_weights
 from pipeline.metrics.names import primary_called
-from pipeline.metrics.paired import honest_confidence
 from tests.helpers.gate_pairs import answers, contender, first_champion, forecaster, ignorant, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=400, seed=0)
@@ -321,14 +320,6 @@ def test_a_refresh_must_still_beat_the_baselines(y_true, good):
     decision = decide(Question(y_true, guess, stale, [majority]), rules)
     assert "refused" == decision.verdict
     assert "guess does not beat majority" in " ".join(decision.reasons)
-
-
-@pytest.mark.parametrize("num_units", [5, 30, 1000])
-def test_percentiles_of_few_examples_are_taken_further_out(num_units):
-    """Normal values: the expanded percentiles have the reach of Student's interval."""
-    found = honest_confidence(0.95, num_units)
-    reach = stats.norm.ppf(1 - (1 - found) / 2) * np.sqrt((num_units - 1) / num_units)
-    assert stats.t.ppf(0.975, num_units - 1) == pytest.approx(reach)
 
 
 PERSONS = Groups(tuple(np.repeat(range(60), 10).tolist()))
