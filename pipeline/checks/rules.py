@@ -271,8 +271,8 @@ def mode_has_its_margin(params: Params, _source: Source) -> Iterator[str]:
         )
     if register.mode == "non_inferiority" and register.floors is None:
         yield (
-            "register.floors are missing: mode non_inferiority promotes models that are not worse, and only a floor says "
-            "how good one must be whatever came before. Expected what every champion must hold on test, "
+            "register.floors are missing: mode non_inferiority promotes models that are not worse, and only a floor "
+            "says how good one must be whatever came before. Expected what every champion must hold on test, "
             "{accuracy: 0.8} say. Received: null."
         )
     if register.mode == "superiority" and margin is not None:

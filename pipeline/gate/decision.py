@@ -17,7 +17,7 @@ from pipeline.gate.checks import calibration, falls, floors, obstacles, same_ans
 from pipeline.gate.looks import sentence, spending, told
 from pipeline.gate.opponents import improvements, mcnemar
 from pipeline.gate.question import Check, Question, Rules
-from pipeline.metrics.intervals import Interval
+from pipeline.metrics.intervals import SMALLEST_NUMBER_OF_GROUPS, Interval
 from pipeline.provenance.origin import Committed
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, fsync_dir, remove_leftovers, write_text
@@ -70,6 +70,9 @@ def decide(question: Question, rules: Rules) -> Decision:
     if question.look:
         checks.append(told(question.look, rules))
         reasons += [text for text in [sentence(question.look, rules)] if text]
+    if question.few_days:
+        checks.append(_of_few_days(question.few_days))
+        reasons.append(f"Warning: {checks[-1].sentence}")
     if champion and challenger.classes:
         opinion, disagreement = mcnemar(question, strict, compared[0])
         checks.append(opinion)
@@ -88,6 +91,17 @@ def decide(question: Question, rules: Rules) -> Decision:
     promoted = not failed and all(item.beaten for item in compared)
     differences = {item.opponent: item.interval for item in compared}
     return Decision("promoted" if promoted else "refused", tuple(reasons), differences, tuple(checks))
+
+
+def _of_few_days(days: int) -> Check:
+    expected = (
+        f"rows of at least {SMALLEST_NUMBER_OF_GROUPS} days of equal size, so that whole days are drawn"
+    )
+    received = (
+        f"{days} days: where rows of a day are alike, 9 to 17% of equal models pass; name the day as group, or test "
+        "on more days"
+    )
+    return Check("rows of a day", "told", expected, received)
 
 
 def unchanged(name: str, promoted_for: Sequence[str] = ()) -> Decision:

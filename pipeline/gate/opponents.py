@@ -10,9 +10,10 @@ from scipy import stats
 from pipeline.gate.looks import confidence_words
 from pipeline.gate.question import Check, Question, Rules, ScoredModel, discordant, gains, met
 from pipeline.metrics.classification import FloatArray, Metric
+from pipeline.metrics.ends import Loss
 from pipeline.metrics.intervals import Groups, Interval
 from pipeline.metrics.names import format_value
-from pipeline.metrics.paired import Loss, paired_difference, randomization_p_value, unseen_loss
+from pipeline.metrics.paired import paired_difference, randomization_p_value, unseen_loss
 
 
 @dataclass(frozen=True)

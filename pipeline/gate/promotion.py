@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.samples import read_sample_rows
 from pipeline.evaluation import scoring
 from pipeline.evaluation.ledger import (
     SAME_SHARE,
@@ -41,6 +42,7 @@ from pipeline.gate.question import Look, Question, Rules, ScoredModel
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import output_spec
+from pipeline.metrics.intervals import Groups, few_groups, groups_of
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.tracking.champions import champions
@@ -129,6 +131,8 @@ def decide_version(
     measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
     if test.groups:
         measured_by["groups"] = content_key(test.groups)
+    if days := _days(test):
+        measured_by["days"] = content_key(days.members)
     holdout = holdout_of(test)
     key = decision_key(version.model_sha256, holdout.digest, rules, opponents, measured_by)
     content = partial(
@@ -152,17 +156,29 @@ def decide_version(
     superior, refreshes = _last_superior(store, model_name, champion)
     num_rows = 0
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        folders = [
+        champions_dir, superior_dir = (
             fetch_model(store, reigned, Path(temporary) / name) if reigned else None
             for name, reigned in (("champion", champion), ("superior", superior))
-        ]
+        )
         latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
         contest = _Contest(
-            candidate, tuple(baselines), card, rules, yardstick, *folders, refreshes, look, latency_ms
+            candidate,
+            tuple(baselines),
+            card,
+            rules,
+            yardstick,
+            champions_dir,
+            superior_dir,
+            refreshes,
+            look,
+            latency_ms,
         )
         try:
             # Those that no model was made with.
-            details = [paths.BEST_DIR, *(folder / EXTRA_DIR for folder in folders if folder)]
+            details = [
+                paths.BEST_DIR,
+                *(folder / EXTRA_DIR for folder in (champions_dir, superior_dir) if folder),
+            ]
             unseen = test.take(scoring.unseen_positions(test, details))
             num_rows = len(unseen)
             if num_rows < rules.rows:
@@ -182,6 +198,8 @@ def decide_version(
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
 
 
+DAY = len("2026-11-27")
+"""Characters of a time in ISO 8601 that name its day."""
 SUPERIOR = "the last promoted as better"
 """Of the models that reigned; the name that decisions have for it."""
 
@@ -278,6 +296,8 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
             f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
         )
     challenger, champion, superior, baselines = _models(contest, test, measures)
+    days = _days(test)
+    enough = days is not None and not few_groups(days)
     return Question(
         measures.y_true,
         challenger,
@@ -286,12 +306,29 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
         superior,
         contest.refreshes,
         contest.look,
-        blocks=measures.blocks,
+        blocks=days if enough else measures.blocks,
+        few_days=len(days) if days and not enough else 0,
         slices=slice_masks(contest.rules.slices, test),
         trials=measures.trials,
         size_bytes=(paths.BEST_DIR / "model.keras").stat().st_size,
         latency_ms=contest.latency_ms,
     )
+
+
+def _days(test: EvaluationRows) -> Groups | None:
+    """Return the rows of each day, which are drawn together, where the split is by time; else None.
+
+    What trains before a date and is judged after it is judged on days that are each of their own kind. Where samples
+    name a group, that is what is drawn; windows are drawn in blocks.
+    """
+    if (
+        test.groups
+        or test.timeline is not None
+        or read_json(paths.SPLIT_SUMMARY, "split")["method"] != "time"
+    ):
+        return None
+    times = read_sample_rows().times
+    return groups_of([times[row][:DAY] for row in test.rows])
 
 
 def _models(

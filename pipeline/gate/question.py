@@ -134,6 +134,7 @@ class Question:
         refreshes: How many became champion since then by being not worse.
         look: Which use of the test set this is; None where it is the only one there will be.
         blocks: Which examples are drawn together in a bootstrap.
+        few_days: Days that the rows of a split by time are of, where these are too few to be drawn; else 0.
         slices: `column=value` to which examples are in it, shape (num_examples,).
         trials: See `intervals.metric_intervals`.
         size_bytes: Of the challenger's file; None: unknown.
@@ -148,6 +149,7 @@ class Question:
     refreshes: int = 0
     look: Look | None = None
     blocks: DrawnTogether | None = None
+    few_days: int = 0
     slices: Mapping[str, BoolArray] = field(default_factory=dict)
     trials: Mapping[str, int] = field(default_factory=dict)
     size_bytes: int | None = None

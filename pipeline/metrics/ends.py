@@ -11,8 +11,8 @@ it (`benchmarks/coverage.py`). So the wider of several ends counts, by the scale
 - `area`: under the ROC curve: on the logit scale (Pepe 2003, 5.2), and Newcombe (2006), "Confidence intervals for an
   effect size measure based on the Mann-Whitney statistic", method 5, which does not end at an area of 1.
 - `error`: above 0 and skewed: on the logarithmic scale, and Student's moved by the skewness of the examples (Johnson
-  1978, "Modified t tests and confidence intervals for asymmetrical populations"), two and a half times as far: few rows show
-  less than half of it where errors are as skewed as a lognormal variable.
+  1978, "Modified t tests and confidence intervals for asymmetrical populations"), two and a half times as far up: few
+  rows show less than half of it where errors are as skewed as a lognormal variable.
 - `root`: the square of it is such an error.
 - `unexplained`: 1 minus it is such an error (R2).
 - `distance`: a mean of absolute values, which is too large where examples are few (calibration): percentiles on both
@@ -279,9 +279,9 @@ def _error_ends(found: Resampled, confidence: float) -> tuple[float, float]:
 
 def _distance_ends(found: Resampled, confidence: float) -> tuple[float, float]:
     low, high = percentile_ends(found, confidence)
-    # Where the truth is 0 the examples are as far away as their noise, and resamples sqrt(2) times that.
+    # Where the truth is 0 the examples are as far away as their noise, and resamples sqrt(2) times that. That is known
+    # as badly as the noise itself: twice as far down for it.
     bias = (1 + math.sqrt(2)) * max(0.0, float(found.drawn.mean()) - found.value)
     reach = students_reach(found.error, confidence, found.units)
-    return max(0.0, min(low, 2 * found.value - high, found.value - bias - reach)), min(
-        1.0, max(high, found.value + reach)
-    )
+    low = min(low, 2 * found.value - high, found.value - bias - 2 * reach)
+    return max(0.0, low), min(1.0, max(high, found.value + reach))

@@ -7,6 +7,7 @@ independent, nor are pictures of one person: there blocks of consecutive windows
 intervals would be far too narrow.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -284,7 +285,9 @@ def metric_intervals(
         most = answers * units / len(truth)
         if name in (trials or {}):
             told = float((trials or {})[name])
-            most = min(most, told) if np.ndim(y_pred) > 1 else told  # windows of one anomaly are no answers each
+            most = (
+                min(most, told) if np.ndim(y_pred) > 1 else told
+            )  # windows of one anomaly are no answers each
         kept = values[~np.isnan(values)]
         found = Resampled(value, kept, units, most, others * units / len(truth))
         if scale in ("error", "root", "unexplained"):
@@ -329,8 +332,8 @@ def _skewness(
     spread = float(np.sum(parts**2))
     if spread <= 0:
         return 0.0
-    skewness = float(np.sum(parts**3)) / spread**1.5
-    return skewness * np.sqrt(len(parts)) if units > MOST_LEFT_OUT else skewness
+    skewness = float(np.sum(parts**3)) / math.pow(spread, 1.5)
+    return skewness * math.sqrt(len(parts)) if units > MOST_LEFT_OUT else skewness
 
 
 def _scale(name: str, blocks: DrawnTogether | None) -> Scale:
