@@ -28,7 +28,6 @@ from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
 from pipeline.gate.checks import UnknownSlice, slice_masks
 from pipeline.gate.decision import (
-    PROMOTED,
     Decision,
     decision_content,
     decision_key,
@@ -45,7 +44,7 @@ from pipeline.inputs.specs import output_spec
 from pipeline.metrics.intervals import Groups, few_groups, groups_of
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
-from pipeline.tracking.champions import champions
+from pipeline.tracking.champions import PROMOTED, REFRESHED, Champion, champions
 from pipeline.tracking.registry import (
     APPLIED,
     EXTRA_DIR,
@@ -54,6 +53,7 @@ from pipeline.tracking.registry import (
     applied_promotion,
     champion_version,
     fetch_model,
+    mode_of,
     recorded_decision,
     revocation,
     revocation_words,
@@ -221,17 +221,22 @@ def _last_superior(store: Store, model_name: str, champion: Version | None) -> t
         entry = next(
             (
                 item
-                for item in reversed(listed)
-                if (item.version, item.reason) == (version.number, PROMOTED) and item.number < number
+                for item in reversed(listed[: number - 1])
+                if item.version == version.number and item.reason in (PROMOTED, REFRESHED)
             ),
             None,
         )
-        decided = (recorded_decision(version) or {}).get("rules", {})
-        if entry is None or not entry.before or decided.get("mode") != "non_inferiority":
+        if entry is None or not entry.before or not _is_refresh(entry, version):
             break
         version, number = version_numbered(store, model_name, entry.before), entry.number
         refreshes += 1
     return (version if refreshes else None), refreshes
+
+
+def _is_refresh(entry: Champion, version: Version) -> bool:
+    # Lists of before there was a word for it have only the decision on the version.
+    old = applied_promotion(version) if entry.reason == PROMOTED else None
+    return entry.reason == REFRESHED or (old is not None and mode_of(old) == "non_inferiority")
 
 
 def _known_already(

@@ -80,7 +80,8 @@ def main() -> None:
         for name, found in evaluation.test[evaluation.choice.chosen].items():
             if found.doubt:
                 stage.console.print(
-                    f"Warning: nobody can say how sure {metric_words(name)} is: {found.doubt}.", highlight=False
+                    f"Warning: nobody can say how sure {metric_words(name)} is: {found.doubt}.",
+                    highlight=False,
                 )
         stage.console.print(evaluation.choice.reason, highlight=False)
         stage.console.print(

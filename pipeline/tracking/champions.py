@@ -29,6 +29,8 @@ REVOKED = "millrace.revoked"
 """Tag of a version, and with a digest appended of the registered model: content that never becomes champion again."""
 EXPERIMENT = "millrace-champions"
 BY_HAND = "by hand"
+PROMOTED, REFRESHED = "promoted", "promoted as not worse"
+"""Reasons of the gate: better than the champion before it, and, in the mode for refreshes, not worse."""
 ATTEMPTS = 8
 MODEL_DESCRIPTION = (
     "The alias `champion` is the model to use, `previous` the one before it. The tag `millrace.decision` of a version "
@@ -46,7 +48,7 @@ class Champion:
         model_sha256: Digest of its file.
         before: The version that was champion before; 0 for none.
         by: Host, or `by hand`.
-        reason: `promoted`, or what a person said.
+        reason: `promoted`, `promoted as not worse`, or what a person said.
         nonce: Tells one writer from another.
         mirrored: Whether the aliases were seen to agree.
     """
@@ -113,7 +115,7 @@ def promote(
     expected: Champion | None,
     version: int,
     model_sha256: str,
-    reason: str = "promoted",
+    reason: str = PROMOTED,
 ) -> Champion:
     """Make a version champion if the champion is still the expected one, and let the aliases follow.
 

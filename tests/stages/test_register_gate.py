@@ -17,7 +17,7 @@ from pipeline.gate.promotion import LATENCY_MS
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
 from pipeline.reports.run import decision_page
-from pipeline.tracking import registry
+from pipeline.tracking import champions, registry
 from pipeline.tracking.store import open_store
 from tests.helpers.registration import NUM_ROWS, images_and_labels, make_ready_project, model, put_best
 
@@ -385,3 +385,21 @@ def test_refreshes_are_measured_against_the_last_superior_model(project):
     assert found["interval"]["value"] == pytest.approx(-4 / (NUM_ROWS // 2), abs=1e-6)
     assert ("refused", "failed") == (second["decision"], found["verdict"])
     assert "met" == check(second, "is not worse than champion")["verdict"]
+
+
+def test_a_refresh_stays_one_whatever_is_decided_of_it_later(project):
+    """The list of champions is written once: a later refusal of the same model does not make it a better one."""
+    terms = {"mode": "non_inferiority", "non_inferiority_margin": 0.1, "floors": {"accuracy": 0.5}}
+    run_register()
+    for strength in (8.9, 8.8):
+        put_best(project, model(strength))
+        assert "promoted" == run_register(**terms)["decision"]
+    put_best(project, model(8.9))
+    assert "refused" == run_register()["decision"]
+    store = open_store(project, "digits")
+    assert ["promoted", *["promoted as not worse"] * 2] == [
+        entry.reason for entry in champions.champions(store, "digits")
+    ]
+    put_best(project, model(8.7))
+    received = check(run_register(**terms), "is not worse than the last promoted as better")["received"]
+    assert "the sum of 3 refreshes since" in received
