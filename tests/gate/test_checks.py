@@ -105,6 +105,17 @@ def test_a_floor_of_an_error_is_a_ceiling():
         assert verdict == first_champion(y_true, model, [ignorant(model, y_true)], rules).verdict
 
 
+def test_a_floor_that_nobody_can_judge_refuses():
+    """One forecast in 300 is all of the error: however high the ceiling, the rows do not show what another would cost."""
+    y_true = np.random.default_rng(3).normal(100, 20, size=(300, 2, 1))
+    model = forecaster("model", y_true, 0.01, 1)
+    model = replace(model, predictions=np.where(np.arange(300)[:, None, None] == 7, 1e4, model.predictions))
+    rules = replace(VALUES, floors={"mean_absolute_error": 1e5})
+    decision = first_champion(y_true, model, [ignorant(model, y_true)], rules)
+    assert "refused" == decision.verdict
+    assert "nobody can say how sure that is: few examples are most of the error" in decision.reasons[-1]
+
+
 def test_a_floor_that_cannot_be_measured_refuses(y_true, good):
     """A metric that these rows do not have is a failure, not a pass."""
     rules = replace(RULES, floors={"positive_f1": 0.1})

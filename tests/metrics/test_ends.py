@@ -78,6 +78,17 @@ def test_a_ceiling_of_skewed_errors_is_not_held_by_luck(deviation):
     assert held <= stats.binom.ppf(0.99, 300, 0.025)
 
 
+def test_skewness_moves_the_upper_end_out():
+    """By hand: 2.5 times 0.1 * 0.2 * (1 + 2 * 1.96**2) / 6 beyond Student's end; the lower one moves up by one."""
+    drawn = 1 + 0.1 * stats.norm.ppf((np.arange(2000) + 0.5) / 2000)
+    found = Resampled(1.0, drawn, 500, skewness=0.2)
+    reach = stats.t.ppf(0.975, 499) * drawn.std(ddof=1) * np.sqrt(500 / 499)
+    moved = drawn.std(ddof=1) * 0.2 * (1 + 2 * stats.norm.ppf(0.975) ** 2) / 6
+    _low, high = interval_ends(found, "error", 0.95)
+    assert high == pytest.approx(1 + reach + 2.5 * moved)
+    assert interval_ends(Resampled(1.0, drawn, 500), "error", 0.95)[1] < high
+
+
 def test_errors_of_which_a_few_are_most_are_doubted():
     """99 errors of 1 and one of 1,000: what a second one would cost, no row shows."""
     errors = np.append(np.ones(99), 1000.0)
