@@ -352,7 +352,7 @@ def test_every_look_at_the_test_set_is_counted_and_shown(project, quick_check):
     (project / ".millrace/test_ledger.jsonl").unlink()
     run_register()
     last = json.loads((project / ".millrace/last_run.json").read_text())
-    expected = "The test set had judged 1 model before this one (the 2nd)"
+    expected = "Look 2 at the test set: it had judged 1 model before this one (the 2nd)"
     page = store_of(project).client.get_run(last["run_id"]).data.tags["mlflow.note.content"]
     for text in (last["looks"], page, (project / "reports/register/report.html").read_text()):
         assert expected in text
