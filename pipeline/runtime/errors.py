@@ -82,5 +82,12 @@ class NotPermitted(UserError):
     meaning = "not permitted"
 
 
+class Misconfigured(UserError):
+    """A setting of the environment cannot be used."""
+
+    exit_code = 78
+    meaning = "configuration refused"
+
+
 class Terminated(BaseException):
     """SIGTERM arrived."""

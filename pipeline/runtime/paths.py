@@ -7,6 +7,9 @@ queue runs stages in a copy elsewhere), otherwise it is searched upwards from th
 import os
 from pathlib import Path
 
+from pipeline.runtime.addresses import shown
+from pipeline.runtime.errors import Misconfigured
+
 
 def stored_path(path: Path, root: Path) -> str:
     """Return how a path stands in data/source.json: as typed if absolute, else relative to `root`."""
@@ -17,6 +20,7 @@ def stored_path(path: Path, root: Path) -> str:
 
 SOURCE_JSON = Path("data/source.json")
 PARAMS_YAML = Path("params.yaml")
+RETRAIN_YAML = Path("retrain.yaml")
 DVC_YAML = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
 CHECK_PASSED = Path("reports/check/passed.json")
@@ -62,6 +66,8 @@ RUN_REPORT = Path("reports/register/report.html")
 STATE_DIR = Path(".millrace")
 """Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
 SQLITE = "sqlite:///"
+WITHOUT_SLASHES = ("databricks", "uc:", "arn:")
+"""Addresses of stores that MLflow reaches by other means."""
 
 
 def project_root() -> Path:
@@ -92,10 +98,20 @@ def home_dir() -> Path:
 
 
 def tracking_uri(root: Path) -> str:
-    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
+    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path.
+
+    Raises:
+        Misconfigured: It is no address, or a folder of runs, which MLflow 3 does not write any more.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{SQLITE}mlflow.db"
     if uri.startswith(SQLITE):
         return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
+    if uri.startswith(("sqlite:", "file:")) or not ("://" in uri or uri.startswith(WITHOUT_SLASHES)):
+        raise Misconfigured(
+            "MLFLOW_TRACKING_URI names neither a server nor a database. Expected http(s)://HOST:PORT, a database such "
+            f"as postgresql://HOST/NAME, or sqlite:///FILE. Received: MLFLOW_TRACKING_URI={shown(uri)}. Put http:// "
+            "before a host; in place of a folder of runs (mlruns) unset it, for mlflow.db in the project."
+        )
     return uri
 
 
@@ -118,5 +134,7 @@ JOURNAL = RETRAIN_DIR / "journal.jsonl"
 """What the present retrain has finished; replaced when another begins."""
 HISTORY = RETRAIN_DIR / "history.jsonl"
 HISTORY_HTML = RETRAIN_DIR / "history.html"
+NIGHT_ENVIRONMENT = RETRAIN_DIR / "environment.json"
+"""What a schedule takes along of the environment in which it was installed; for its owner's eyes only."""
 OUTBOX_DIR = RETRAIN_DIR / "outbox"
 """Notifications that nobody has taken yet."""
