@@ -432,10 +432,12 @@ HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m"
 
 def test_class_names_have_no_power_over_the_terminal(project, tmp_path, capsys):
     """What would set its title, clear it or colour it is shown as its code: in tables, and in messages."""
-    fill(tmp_path / "pictures", {f"{HOSTILE}/1.png": picture(0), "blue/1.png": picture(1)})
-    assert millrace("init", "--kind", "image_folder", "--path", str(tmp_path / "pictures")) == 0
+    rows = "".join(f"a text {number},{label}\n" for number in range(4) for label in (HOSTILE, "blue"))
+    (tmp_path / "texts.csv").write_text(f"text,label\n{rows}")
+    reading = ("--set", "label=label", "--path", str(tmp_path / "texts.csv"))
+    assert millrace("init", "--kind", "text_table", *reading) == 0
     assert millrace("init", "--kind", "image_folder", "--path", str(tmp_path / HOSTILE)) == 66
     said = capsys.readouterr()
     for text in said:
-        assert r"\x1b]0;title\x07" in text.replace("\n", "")
+        assert r"\x1b]0;title\x07\x1b[2J\x9b31m" in text
         assert not set("\x1b\x07\x9b") & set(text)

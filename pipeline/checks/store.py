@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from pipeline.runtime import paths
-from pipeline.runtime.addresses import Reply, ask, within
+from pipeline.runtime.addresses import Reply, ask, store_address, within
 from pipeline.runtime.errors import ServiceDown, UserError
 from pipeline.runtime.paths import SQLITE
 from pipeline.runtime.processes import run
@@ -37,7 +37,7 @@ def ask_store(root: Path, experiment: str) -> list[str]:
     Raises:
         UserError: It cannot be used, and waiting would not help.
     """
-    uri = paths.tracking_uri(root / paths.home_dir())
+    uri = store_address(root / paths.home_dir())
     try:
         if uri.startswith(SQLITE):
             _look_at_file(uri)
@@ -53,8 +53,8 @@ def ask_store(root: Path, experiment: str) -> list[str]:
 
 def _look_at_file(uri: str) -> None:
     path = Path(uri.removeprefix(SQLITE))
-    there = [path] if path.exists() else []
-    if path.parent.is_dir() and not all(os.access(place, os.W_OK) for place in (path.parent, *there)):
+    places = [place for place in (path.parent, path) if place.exists()]
+    if not all(os.access(place, os.W_OK, effective_ids=True) for place in places):
         raise cause_of(uri, "Permission denied")
 
 

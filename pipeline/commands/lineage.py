@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime.errors import StorageFailed
-from pipeline.runtime.processes import say, terminal
+from pipeline.runtime.errors import StorageFailed, say
+from pipeline.runtime.processes import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,8 +3,8 @@
 import argparse
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import say
 from pipeline.runtime.files import read_json
-from pipeline.runtime.processes import say
 
 HELP = "show how the last run ended"
 RECORDED = False

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.fetching.source import add_size_limit, max_bytes
-from pipeline.runtime.processes import acquire_lock, say, terminal
+from pipeline.runtime.errors import say
+from pipeline.runtime.processes import acquire_lock, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from pipeline.fetching.source import add_size_limit
-from pipeline.runtime.errors import GateRefused
-from pipeline.runtime.processes import acquire_lock, say
+from pipeline.runtime.errors import GateRefused, say
+from pipeline.runtime.processes import acquire_lock
 
 HELP = "train again if there is a reason to, and promote what is better; safe to call at any time"
 LOCK = "retrain"

@@ -6,10 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-from pipeline.runtime.errors import WronglyCalled
+from pipeline.runtime.errors import WronglyCalled, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import NIGHT_ENVIRONMENT
-from pipeline.runtime.processes import say
 
 HELP = "install or show a schedule for `millrace retrain`: systemd, cron, GitHub Actions, Kubernetes"
 RECORDED = False

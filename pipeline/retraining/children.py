@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from pipeline.runtime import paths
+from pipeline.runtime.addresses import store_address
 from pipeline.runtime.errors import Busy, StorageFailed, UserError
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import PIPE, Answer, run
@@ -118,7 +119,7 @@ class Children:
             | {
                 "MILLRACE_HOME": str(self.project),
                 # MLflow itself looks where this says, or in the working directory, which is not the project's.
-                "MLFLOW_TRACKING_URI": paths.tracking_uri(self.project),
+                "MLFLOW_TRACKING_URI": store_address(self.project),
                 "VIRTUAL_ENV": sys.prefix,
                 "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
                 "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer

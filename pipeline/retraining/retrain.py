@@ -12,10 +12,9 @@ from pipeline.retraining.new_rows import NO_RESULTS, compare_with_results
 from pipeline.retraining.triggers import DriftBounds, Retrain
 from pipeline.runtime import paths, processes
 from pipeline.runtime.addresses import without_secrets
-from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError
+from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import JOURNAL
-from pipeline.runtime.processes import say
 from pipeline.runtime.repository import has_remote
 from pipeline.runtime.stage import code_of
 

@@ -11,8 +11,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from pipeline.runtime import paths
+from pipeline.runtime.errors import Misconfigured
 
 T = TypeVar("T")
 HIDDEN = "***"
@@ -132,6 +136,30 @@ def secrets_in(address: str) -> list[str]:
         key for text in (parts.query, parts.fragment) for key, _ in parse_qsl(text, keep_blank_values=True)
     ]
     return found + [f"the key {key!r}" for key in dict.fromkeys(keys) if is_secret(key)]
+
+
+# --- The address of the store of runs.
+
+WITHOUT_SLASHES = ("databricks", "uc:", "arn:")
+"""Addresses of stores that MLflow reaches by other means."""
+
+
+def store_address(root: Path) -> str:
+    """Return the address of the MLflow store, see `paths.tracking_uri`.
+
+    Raises:
+        Misconfigured: It is no address, or a folder of runs, which MLflow 3 does not write any more.
+    """
+    uri = paths.tracking_uri(root)
+    if uri.startswith(paths.SQLITE):
+        return uri
+    if uri.startswith(("sqlite:", "file:")) or not ("://" in uri or uri.startswith(WITHOUT_SLASHES)):
+        raise Misconfigured(
+            "MLFLOW_TRACKING_URI names neither a server nor a database. Expected http(s)://HOST:PORT, a database such "
+            f"as postgresql://HOST/NAME, or sqlite:///FILE. Received: MLFLOW_TRACKING_URI={shown(uri)}. Put http:// "
+            "before a host; in place of a folder of runs (mlruns) unset it, for mlflow.db in the project."
+        )
+    return uri
 
 
 # --- One question within one deadline.

@@ -119,13 +119,17 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _no_formula(cell: Any) -> Any:
-    if not isinstance(cell, str) or not cell.startswith(FORMULA_STARTS):
+    if not isinstance(cell, str):
         return cell
+    # Python before 3.13 does not quote a CR, which ends a line for others.
+    text = cell.replace("\r", "\\r")
+    if not cell.startswith(FORMULA_STARTS):
+        return text
     try:
         float(cell)
     except ValueError:
-        return f"'{cell}"
-    return cell
+        return f"'{text}"
+    return text
 
 
 def read_json(path: Path, made_by: str = "") -> Any:

@@ -7,9 +7,6 @@ queue runs stages in a copy elsewhere), otherwise it is searched upwards from th
 import os
 from pathlib import Path
 
-from pipeline.runtime.addresses import shown
-from pipeline.runtime.errors import Misconfigured
-
 
 def stored_path(path: Path, root: Path) -> str:
     """Return how a path stands in data/source.json: as typed if absolute, else relative to `root`."""
@@ -66,8 +63,6 @@ RUN_REPORT = Path("reports/register/report.html")
 STATE_DIR = Path(".millrace")
 """Machine-local state: locks, checkpoints, live logs, downloaded sources. Never in git, never a DVC out."""
 SQLITE = "sqlite:///"
-WITHOUT_SLASHES = ("databricks", "uc:", "arn:")
-"""Addresses of stores that MLflow reaches by other means."""
 
 
 def project_root() -> Path:
@@ -98,20 +93,10 @@ def home_dir() -> Path:
 
 
 def tracking_uri(root: Path) -> str:
-    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path.
-
-    Raises:
-        Misconfigured: It is no address, or a folder of runs, which MLflow 3 does not write any more.
-    """
+    """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{SQLITE}mlflow.db"
     if uri.startswith(SQLITE):
         return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
-    if uri.startswith(("sqlite:", "file:")) or not ("://" in uri or uri.startswith(WITHOUT_SLASHES)):
-        raise Misconfigured(
-            "MLFLOW_TRACKING_URI names neither a server nor a database. Expected http(s)://HOST:PORT, a database such "
-            f"as postgresql://HOST/NAME, or sqlite:///FILE. Received: MLFLOW_TRACKING_URI={shown(uri)}. Put http:// "
-            "before a host; in place of a folder of runs (mlruns) unset it, for mlflow.db in the project."
-        )
     return uri
 
 

@@ -3,7 +3,6 @@
 import ctypes
 import datetime as dt
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -183,22 +182,6 @@ def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
-
-
-CONTROLS = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]"
-)
-"""Of terminals (C0 but tab and line feed, DEL, C1), and what turns the direction of writing."""
-
-
-def visible(text: str) -> str:
-    """Return a text with its control characters as their codes, so that it can be shown on any terminal."""
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def say(text: str, *, end: str = "\n", file: IO[str] | None = None) -> None:
-    """Print a text that may hold something out of people's data; on standard output, or in `file`."""
-    print(visible(text), end=end, file=file, flush=True)
 
 
 def terminal(*, errors: bool = False) -> "Console":

@@ -19,9 +19,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
-from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError
+from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError, say
 from pipeline.runtime.files import content_key, path_digest, write_json
-from pipeline.runtime.processes import acquire_lock, die_with_parent, say, terminal
+from pipeline.runtime.processes import acquire_lock, die_with_parent, terminal
 from pipeline.runtime.strict_yaml import read_yaml, value_at
 
 if TYPE_CHECKING:

@@ -24,16 +24,16 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
-from pipeline.runtime.addresses import shown
-from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, StorageFailed, UserError
+from pipeline.runtime.addresses import shown, store_address
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, StorageFailed, UserError, say
 from pipeline.runtime.files import fsync_dir, remove_leftovers
-from pipeline.runtime.paths import SQLITE, home_dir, tracking_uri
-from pipeline.runtime.processes import say
+from pipeline.runtime.paths import SQLITE, home_dir
 from pipeline.tracking.causes import INSTALLED_AS, cause_of, missing_package, require_new_server
 
 # --- One writer per store on this machine.
@@ -139,7 +139,7 @@ def open_store(root: Path, experiment: str) -> Store:
         UserError: It cannot be used for another reason, see `pipeline.tracking.causes`.
     """
     root = root / paths.home_dir()
-    uri = tracking_uri(root)
+    uri = store_address(root)
     with service_errors(uri):
         if uri.startswith("http"):
             require_server(uri)
@@ -279,7 +279,8 @@ DATABASE_REFUSED = (
 def is_outage(error: Exception) -> bool:
     """Return whether an error of MLflow means that the store failed, rather than that something is not there."""
     if isinstance(error, MlflowException):
-        return error.get_http_status_code() >= 500 or error.error_code in UNUSABLE
+        unknown = isinstance(error, UnsupportedModelRegistryStoreURIException)
+        return bool(error.get_http_status_code() >= 500 or error.error_code in UNUSABLE or unknown)
     if isinstance(error, (requests.RequestException, *DATABASE_FAILED)):
         return True
     return isinstance(error, (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error)) and any(
@@ -357,7 +358,7 @@ def open_existing_store(root: Path) -> Store:
     Raises:
         InputMissing: There is none.
     """
-    uri = tracking_uri(root / home_dir())
+    uri = store_address(root / home_dir())
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise InputMissing(
             f"There is no model registry. Expected {uri.removeprefix(SQLITE)}. Received: no such file. Set "

@@ -1,6 +1,6 @@
 """All mutants."""
 
-from tests.mutants import data, files, gate, models, nights, registry, stages
+from tests.mutants import data, files, gate, models, nights, operation, registry, stages
 
 MUTANTS = (
     *files.MUTANTS,
@@ -10,4 +10,5 @@ MUTANTS = (
     *gate.MUTANTS,
     *registry.MUTANTS,
     *nights.MUTANTS,
+    *operation.MUTANTS,
 )

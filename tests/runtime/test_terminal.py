@@ -6,16 +6,16 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from pipeline.runtime.processes import say, visible
+from pipeline.runtime.errors import say, visible
 from pipeline.runtime.terminal import Terminal
 
 TITLE = "\x1b]0;title\x07"
 
 
-def printed(*things, **settings):
+def printed(*things):
     """Return what a colour terminal gets."""
     file = io.StringIO()
-    console = Terminal(file=file, force_terminal=True, color_system="standard", width=100, **settings)
+    console = Terminal(file=file, force_terminal=True, color_system="standard", width=100, highlight=False)
     for thing in things:
         console.print(thing)
     return file.getvalue()
