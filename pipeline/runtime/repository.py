@@ -9,6 +9,7 @@ so that the next `dvc repro` brings it back without running it.
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Container, Mapping
@@ -33,11 +34,13 @@ AT_WORK = Path(".dvc/tmp/rwlock")
 
 
 def git(*arguments: str) -> bytes | None:
-    """Return what git says, or None where there is no git, no repository, no commit, or no such thing in it."""
+    """Return what git says, or None where there is no git, no repository, no commit, or no such thing in it.
+
+    Hooks are for what people do: one that runs `dvc checkout` has no business in a worktree of ours.
+    """
     try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, check=True, timeout=GIT_SECONDS
-        ).stdout
+        command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
+        return subprocess.run(command, capture_output=True, check=True, timeout=GIT_SECONDS).stdout
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -116,7 +119,7 @@ def dvc_config_for(project: Path, tree: Path, *, own_cache: bool = False) -> str
         tree: Absolute folder of the other working tree.
         own_cache: Give the tree a cache below it instead of the project's.
     """
-    shared, local = _dvc_config(project / DVC_CONFIG), _dvc_config(project / DVC_CONFIG_LOCAL)
+    shared, local = dvc_config(project / DVC_CONFIG), dvc_config(project / DVC_CONFIG_LOCAL)
     made = ConfigParser(interpolation=None)
     made.optionxform = str  # type: ignore[assignment,method-assign]
     made.read_dict({name: dict(local[name]) for name in local.sections()})
@@ -140,14 +143,14 @@ def dvc_config_for(project: Path, tree: Path, *, own_cache: bool = False) -> str
 
 def cached(tree: Path, md5: str) -> Path | None:
     """Return the object of DVC's cache with that digest, None if it is not there or damaged."""
-    path = Path(_dvc_config(tree / DVC_CONFIG_LOCAL)["cache"]["dir"]) / "files" / "md5" / md5[:2] / md5[2:]
+    path = Path(dvc_config(tree / DVC_CONFIG_LOCAL)["cache"]["dir"]) / "files" / "md5" / md5[:2] / md5[2:]
     return path if path.is_file() and file_digest(path) == md5 else None
 
 
 def has_remote(tree: Path) -> bool:
     """Return whether `dvc push` has somewhere to push to."""
     configs = (DVC_CONFIG, DVC_CONFIG_LOCAL)
-    return any(_dvc_config(tree / config).get("core", "remote", fallback="") for config in configs)
+    return any(dvc_config(tree / config).get("core", "remote", fallback="") for config in configs)
 
 
 def dvc_cache() -> Path:
@@ -223,7 +226,8 @@ def _absolute(root: Path, place: str) -> str:
     return str((root / ".dvc" / Path(place).expanduser()).resolve())
 
 
-def _dvc_config(path: Path) -> ConfigParser:
+def dvc_config(path: Path) -> ConfigParser:
+    """Return a configuration of DVC as it reads it; an empty one where there is no such file."""
     config = ConfigParser(interpolation=None, strict=False)
     config.optionxform = str  # type: ignore[assignment,method-assign]
     if path.is_file():

@@ -1,7 +1,5 @@
 """What is known of each sample before any training: the table that the suite judges, one row per sample."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ import pandas as pd
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.duplicates.clusters import Duplicates, conflicting_contents
 from pipeline.runtime import paths
+from pipeline.runtime.files import csv_text
 from pipeline.validation.profile import ChannelSums
 from pipeline.validation.series import significant
 from pipeline.validation.suites import ExpectationResult
@@ -242,14 +241,12 @@ def failing_csv(facts: pd.DataFrame, outcomes: Sequence[ExpectationResult]) -> s
         outcomes: What became of each expectation.
     """
     labels = dict(zip(facts["sample_id"], facts["label"], strict=True))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample_id", "label", "severity", "column", "expectation", "demand"])
+    rows = []
     for outcome in outcomes:
         written = outcome.written
         about = [written.severity, written.kwargs.get("column", ""), written.type, written.notes]
-        writer.writerows([sample_id, labels[sample_id], *about] for sample_id in outcome.failing)
-    return text.getvalue()
+        rows += [[sample_id, labels[sample_id], *about] for sample_id in outcome.failing]
+    return csv_text(["sample_id", "label", "severity", "column", "expectation", "demand"], rows)
 
 
 def validation_refusal(

@@ -1,6 +1,18 @@
 """All mutants."""
 
-from tests.mutants import data, files, gate, learning, models, nights, numbers, reading, registry, stages
+from tests.mutants import (
+    data,
+    files,
+    gate,
+    learning,
+    models,
+    nights,
+    numbers,
+    operation,
+    reading,
+    registry,
+    stages,
+)
 
 MUTANTS = (
     *files.MUTANTS,
@@ -13,4 +25,5 @@ MUTANTS = (
     *numbers.MUTANTS,
     *reading.MUTANTS,
     *learning.MUTANTS,
+    *operation.MUTANTS,
 )

@@ -20,7 +20,7 @@ from pipeline.tracking import record, runs
 from pipeline.tracking import runs as tracking_runs
 from pipeline.tracking import store as tracking_store
 from pipeline.tracking.follower import IMPATIENT
-from pipeline.tracking.store import create_sqlite, half_migrated, open_store, without_password
+from pipeline.tracking.store import create_sqlite, half_migrated, open_store
 from tests.helpers.synthetic_project import HERE, HISTORY, make_project, write_live_log, write_lock
 
 
@@ -202,11 +202,6 @@ def test_dead_or_hung_server_is_reported_in_seconds(tmp_path, monkeypatch, kind)
         with pytest.raises(ServiceDown, match=r"does not answer.*Nothing is lost.*dvc repro"):
             open_store(tmp_path, "digits")
         assert time.monotonic() - started < 20
-
-
-def test_messages_hide_the_password_of_the_store():
-    """A URI with a password is shown without user and password."""
-    assert "postgresql://db.local/mlflow" == without_password("postgresql://me:secret@db.local/mlflow")
 
 
 def test_the_quoted_address_of_a_dead_server_hides_the_password_too(tmp_path, monkeypatch):
