@@ -146,6 +146,12 @@ def path_digest(path: Path) -> str:
     )
 
 
+def folder_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files below a folder; 0 where there is nothing."""
+    found = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    return sum(item.lstat().st_size for item in found if item.is_symlink() or item.is_file())
+
+
 def folder_digest(files: Mapping[str, str]) -> str:
     """Return the digest of a folder as DVC computes it.
 
