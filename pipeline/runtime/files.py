@@ -28,7 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it becomes `path`, on failure it is removed.
 
     The file is fsynced before the rename and its folder after it, so that a reader sees the old file or
-    the whole new one, also after a power cut.
+    the whole new one, also after a power cut. Its permissions are those of any new file: the umask is respected.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
@@ -40,11 +40,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         fsync_dir(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return which rights this process gives nobody: `mkstemp` does not ask, so a file would be everybody's or ours."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def remove_leftovers(path: Path) -> None:
