@@ -87,12 +87,16 @@ def clean(store: "Store", name: str, *, keep: int, dry_run: bool) -> None:
         StorageFailed: What a kept version needs cannot be told; nothing was removed.
     """
     from pipeline.runtime import leftovers
+    from pipeline.runtime.files import file_digest
     from pipeline.tracking import removal
     from pipeline.versions.clean import named_by_versions
+    from pipeline.versions.reproduce import REPRODUCE_DIR
 
     console = terminal()
-    excess = removal.find_excess(store, name, keep, leftovers.live_ids())
-    named = leftovers.named_by_trees() | named_by_versions(store, name, excess.kept)
+    best = [tree / paths.BEST_DIR / "model.keras" for tree in (Path(), paths.TREE)]
+    present = {file_digest(path, "sha256") for path in best if path.is_file()}
+    excess = removal.find_excess(store, name, keep, present, leftovers.live_ids())
+    named = leftovers.named_by_trees(REPRODUCE_DIR) | named_by_versions(store, name, excess.kept)
     parts = [*_record_parts(store, name, excess), *_disk_parts(named)]
     for part in parts:
         size = f"{part.num_bytes / 1e6:,.1f} MB" if part.num_bytes else ""

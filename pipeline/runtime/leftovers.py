@@ -40,13 +40,17 @@ class Named:
         return Named(self.md5 | other.md5, self.sources | other.sources)
 
 
-def named_by_trees() -> Named:
+def named_by_trees(leaving: Path) -> Named:
     """Return what every branch, tag, experiment and working tree of this repository names.
 
     Digests are found by their look, also in a dvc.lock that a kill or a merge left half written: one that means
     something else keeps an object too many, never one too few.
+
+    Args:
+        leaving: Folder of working trees that will be removed.
     """
     trees = {path.resolve() for path in (Path(), paths.TREE, *_worktrees(), *RUNNING_ELSEWHERE.glob("*/*"))}
+    trees = {path for path in trees if not path.is_relative_to(leaving.resolve())}
     named = [
         _digests(file.read_text(encoding="utf-8", errors="replace"))
         for tree in trees

@@ -50,7 +50,7 @@ class Excess:
     models: list[str]
 
 
-def find_excess(store: Store, name: str, keep: int, live_ids: set[str]) -> Excess:
+def find_excess(store: Store, name: str, keep: int, present: set[str], live_ids: set[str]) -> Excess:
     """Return what may go where the newest `keep` versions and states stay.
 
     Whatever was champion stays too, and what has an alias, was never judged, or belongs to another registered model.
@@ -60,6 +60,7 @@ def find_excess(store: Store, name: str, keep: int, live_ids: set[str]) -> Exces
         store: An opened store; the caller holds its lock.
         name: Of the registered model.
         keep: At least 1.
+        present: Digests of the models that working trees have now; their versions stay.
         live_ids: Names of the trainings whose live logs are still there.
 
     Raises:
@@ -70,7 +71,11 @@ def find_excess(store: Store, name: str, keep: int, live_ids: set[str]) -> Exces
     numbers = {item.version for item in crowned} | set(aliases(store, name).values())
     found = versions(store, name)
     newest = {item.number for item in found[-keep:]}
-    kept = [item for item in found if item.number in newest | numbers or DECISION not in item.tags]
+    kept = [
+        item
+        for item in found
+        if item.number in newest | numbers or item.model_sha256 in present or DECISION not in item.tags
+    ]
     staying = {item.number for item in kept}
     gone = [item for item in found if item.number not in staying]
     everything = list(_pages(lambda token: store.client.search_model_versions("", PAGE, page_token=token)))

@@ -75,9 +75,11 @@ class MlflowServer:
         store_uri: Where it keeps runs.
         artifacts: Where it keeps artifacts.
         prefix: Path below which it lies, such as `/mlflow`.
+        destination: Address of the artifacts, where they are not in that folder.
     """
 
-    def __init__(self, store_uri: str, artifacts: Path, prefix: str = "") -> None:
+    def __init__(self, store_uri: str, artifacts: Path, prefix: str = "", destination: str = "") -> None:
+        self.destination = destination or str(artifacts)
         self.store_uri = store_uri
         self.artifacts = artifacts
         self.prefix = prefix
@@ -94,7 +96,7 @@ class MlflowServer:
             "--backend-store-uri",
             self.store_uri,
             "--artifacts-destination",
-            str(self.artifacts),
+            self.destination,
             "--workers",
             "1",
             *(["--static-prefix", self.prefix] if self.prefix else []),
