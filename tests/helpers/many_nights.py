@@ -3,7 +3,6 @@
 Nothing is trained: a model is a few bytes, and the registry does not look into it.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from pipeline.tracking import registry, runs
 from pipeline.tracking.champions import aliases
 from pipeline.tracking.record import FINGERPRINT
 from pipeline.tracking.store import open_store
+from tests.helpers.dvc_objects import put_object, sha256
 from tests.helpers.rebuilt_project import git
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,29 +37,9 @@ def start(root: Path) -> Path:
     return root
 
 
-def put_object(root: Path, content: bytes, end: str = "") -> str:
-    """Put content into DVC's cache and return its md5; a folder's ends in `.dir`."""
-    md5 = hashlib.md5(content).hexdigest() + end
-    path = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return md5
-
-
-def is_cached(root: Path, content: bytes, end: str = "") -> bool:
-    """Return whether DVC's cache has that content."""
-    md5 = hashlib.md5(content).hexdigest() + end
-    return (root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).is_file()
-
-
 def raw(number: int) -> bytes:
     """Return the raw data of a night."""
     return f"raw data of night {number}".encode()
-
-
-def sha256(content: bytes) -> str:
-    """Return the digest of an archive."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def night(root: Path, number: int, *, verdict: str, store=None) -> int:

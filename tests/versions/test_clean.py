@@ -19,16 +19,8 @@ from pipeline.tracking.store import create_sqlite, open_store
 from pipeline.versions import lineage
 from pipeline.versions.comparison import read_origin
 from pipeline.versions.reproduce import data_places, read_source
-from tests.helpers.many_nights import (
-    EXPERIMENT,
-    MODEL,
-    is_cached,
-    leave_behind,
-    night,
-    raw,
-    sha256,
-    start,
-)
+from tests.helpers.dvc_objects import is_cached, sha256
+from tests.helpers.many_nights import EXPERIMENT, MODEL, leave_behind, night, raw, start
 from tests.helpers.rebuilt_project import git
 
 pytestmark = pytest.mark.timeout(300)
