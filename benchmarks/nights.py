@@ -37,6 +37,7 @@ from pipeline.runtime.files import content_key, file_digest, folder_bytes, write
 from pipeline.runtime.processes import Answer
 from pipeline.runtime.progress import Epoch
 from pipeline.runtime.stage import exit_codes
+from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking import registry
 from pipeline.tracking.champions import settle
 from pipeline.tracking.record import record_pipeline
@@ -255,7 +256,7 @@ def make_project(folder: Path) -> Path:
         shutil.copy(ROOT / name, project / name)
     settings = (ROOT / "retrain.yaml").read_text().replace("command: null", "command: wc -c")
     (project / "retrain.yaml").write_text(settings)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = read_yaml(ROOT / "params.yaml")
     params["candidates"] = {name: params["candidates"][name] for name in CANDIDATES}
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     stages = {name: {"cmd": "x"} for name in ("fetch", "validate", "evaluate", "register")}

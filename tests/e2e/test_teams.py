@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.runtime.strict_yaml import read_yaml
 from tests.conftest import copy_project
 from tests.e2e.clones import ROOT, executed, lock_of
 
@@ -50,7 +51,7 @@ def git(folder, *arguments, check=True):
 
 def make_params(folder, **changes):
     """Write params.yaml of three quick candidates."""
-    params = yaml.safe_load((ROOT / "examples/quick/digits.yaml").read_text())
+    params = read_yaml(ROOT / "examples/quick/digits.yaml")
     params["candidates"] = {name: params["candidates"][name] for name in CANDIDATES}
     params["register"]["uncommitted"] = "a test of the pipeline"
     for key, value in changes.items():
