@@ -1,6 +1,6 @@
 """What a thousand nights of retraining cost and leave: seconds per night and sizes, first and last hundred.
 
-    python benchmarks/nights.py FOLDER [--nights 1000] [--new-data-every 2] [--clean-every 0 --keep 10]
+    python benchmarks/thousand_nights.py FOLDER [--nights 1000] [--new-data-every 2] [--clean-every 0 --keep 10]
 
 FOLDER is new or empty. Real are: `retrain` with its journal, git (worktree, commits, pushes to a bare remote), the
 comparison of rows and their drift, triggers, the registry's answer whether results were judged, the record of runs and
