@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.runtime import paths
 from pipeline.runtime.files import append_lines, damaged, parsed_lines, read_lines
 
-LEDGER = paths.STATE_DIR / "test_ledger.jsonl"
+LEDGER = paths.TEST_LEDGER
 SKETCH_SIZE = 64
 """Rows that stand for all: those with the smallest hashes. The share of two sets is known to about 0.06."""
 SAME_SHARE = 0.5

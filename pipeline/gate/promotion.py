@@ -1,5 +1,6 @@
 """Champion or not: the recorded decision if it still holds, otherwise one from scores of this moment."""
 
+import itertools
 import json
 import tempfile
 import time
@@ -438,6 +439,39 @@ def share_uses(store: Store, name: str, version: Version, holdout: Holdout) -> N
             kept.append(use)
     if len(kept) > len(own):
         store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))
+
+
+def carry_uses(store: Store, name: str, leaving: Sequence[Version], kept: Sequence[Version]) -> None:
+    """Bring what versions know of the test set to versions that stay, before they are removed.
+
+    Args:
+        store: An opened store.
+        name: Of the registered model.
+        leaving: The versions that will be removed.
+        kept: The others, at least one.
+    """
+    known = {_key(use) for version in kept for use in uses_on(version)}
+    found = {_key(use): use for version in leaving for use in uses_on(version)}
+    waiting = [use for key, use in found.items() if key not in known]
+    taken = set(kept[0].tags)
+    while waiting:
+        number = next(n for n in itertools.count(1) if f"{TEST_USES}.kept.{n}" not in taken)
+        taken.add(f"{TEST_USES}.kept.{number}")
+        part: list[Use] = []
+        while waiting and len(_text([*part, waiting[0]])) <= LONGEST:
+            part.append(waiting.pop(0))
+        store.client.set_model_version_tag(
+            name, str(kept[0].number), f"{TEST_USES}.kept.{number}", _text(part)
+        )
+
+
+def uses_on(version: Version) -> list[Use]:
+    """Return the looks at the test set that stand on a version."""
+    return [use for tag, text in version.tags.items() if tag.startswith(TEST_USES) for use in _uses_of(text)]
+
+
+def _key(use: Use) -> tuple[str, str]:
+    return use.holdout.digest, use.model_sha256
 
 
 def _text(found: list[Use]) -> str:

@@ -110,6 +110,12 @@ def tuned_dir(candidate: str) -> Path:
     return TUNED_DIR / candidate
 
 
+# --- What is never shortened: the looks at the test set, and what people did to the champion.
+
+TEST_LEDGER = STATE_DIR / "test_ledger.jsonl"
+AUDIT_LOG = STATE_DIR / "audit.jsonl"
+
+
 # --- Where a retrain keeps what belongs to this machine; relative to the project's root.
 
 RETRAIN_DIR = STATE_DIR / "retrain"

@@ -10,14 +10,17 @@ so that the next `dvc repro` brings it back without running it.
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from configparser import ConfigParser
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import Busy
 from pipeline.runtime.files import file_digest, folder_digest
 from pipeline.runtime.processes import run
 from pipeline.runtime.strict_yaml import read_yaml
@@ -166,6 +169,34 @@ def dvc_cache() -> Path:
     if answer.code:
         raise OSError(f"`dvc cache dir` failed: exit code {answer.code}")
     return Path(answer.out.strip().splitlines()[-1])
+
+
+@contextmanager
+def dvc_at_rest() -> Iterator[None]:
+    """Keep every dvc command of this project waiting for the time of the body.
+
+    Raises:
+        Busy: One is at work.
+    """
+    # Importing DVC takes a second.
+    from dvc.lock import LockError, make_lock
+
+    folder = AT_WORK.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = make_lock(str(folder / "lock"), tmp_dir=str(folder))
+    try:
+        lock.lock()
+    except LockError:
+        raise Busy("A dvc command is at work in this project. Run it again once that has ended.") from None
+    try:
+        # While a stage runs DVC lets go of its lock, and notes here who reads and writes.
+        text = AT_WORK.read_text(encoding="utf-8") if AT_WORK.is_file() else ""
+        running = {int(pid) for pid in re.findall(r'"pid": (\d+)', text) if Path("/proc", pid).exists()}
+        if running:
+            raise Busy(f"dvc is at work in this project (process {min(running)}). Wait for it, or stop it.")
+        yield
+    finally:
+        lock.unlock()
 
 
 def mend() -> list[str]:

@@ -34,6 +34,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model.bin"]
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path, umask, mode):
+    """Closed to others where the user closes everything, open to the group where a team shares a folder."""
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == mode
+
+
 def test_a_killed_write_keeps_the_old_file(tmp_path):
     """kill -9 in the middle of a write leaves the old content under the final name."""
     path = tmp_path / "model.bin"
