@@ -12,13 +12,16 @@ TESTS ?= tests
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
 UPGRADE ?=
 
-.PHONY: help run test test-slow mutants check format ui lock setup clean
+.PHONY: help run test test-long test-slow mutants check format ui lock setup clean
 
 run: $(READY)  ## the whole pipeline; a second time only what changed
 	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
 
 test: $(READY)  ## the default tests
 	.venv/bin/python -m pytest $(TESTS)
+
+test-long: $(READY)  ## what `make test` leaves out and CI runs as well: kills, every family, every step of a retrain
+	.venv/bin/python -m pytest -m "long and not slow" $(TESTS)
 
 test-slow: $(READY)  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: more than an hour
 	.venv/bin/python -m pytest -m slow -n 0 --timeout 3600 $(TESTS)

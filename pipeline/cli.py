@@ -27,6 +27,7 @@ COMMANDS = (
     "lineage",
     "rollback",
     "verify",
+    "clean",
 )
 """In the order of `millrace --help`."""
 USAGE_EXIT_CODE = 64

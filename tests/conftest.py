@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A busy machine is no fault of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def copy_project(target: Path) -> Path:
@@ -47,9 +51,12 @@ def stage_environment():
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say which tests were left out on purpose, and the command that runs them."""
-    if config.getoption("markexpr") == "not slow":
-        terminalreporter.write_line("Tests marked slow were left out: `make test-slow` runs them.")
+    """Say which tests were left out on purpose, and the commands that run them."""
+    for marker in ("long", "slow"):
+        if f"not {marker}" in config.getoption("markexpr"):
+            terminalreporter.write_line(
+                f"Tests marked {marker} were left out: `make test-{marker}` runs them."
+            )
 
 
 def benchmarks_dir() -> Path:

@@ -192,6 +192,7 @@ def test_a_new_metric_is_reported_with_its_interval(scratch):
     assert found["low"] < 0.1 < found["high"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("tests", "chosen", "passed"),
     [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -401,10 +402,49 @@ def test_the_command_line_starts_light():
 
 
 @pytest.mark.parametrize(
-    "room", ["versions.verify", "versions.lineage", "versions.rollback", "tracking.registry"]
+    "room",
+    [
+        "versions.verify",
+        *(
+            pytest.param(room, marks=pytest.mark.long)
+            for room in ("versions.lineage", "versions.rollback", "tracking.registry")
+        ),
+    ],
 )
 def test_who_asks_for_versions_waits_for_no_keras(room):
     """Verify, lineage and rollback answer in seconds: TensorFlow is started where a model is packed or loaded."""
     code = f"import sys, pipeline.{room}; print(sorted({{'keras', 'tensorflow'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "[]" == done.stdout.strip()
+
+
+@pytest.mark.parametrize("safe_path", ["", "1"])
+def test_another_package_called_pipeline_is_not_ours(project, tmp_path, safe_path):
+    """Many are, and PYTHONPATH comes before what is installed."""
+    fill(tmp_path / "other", {"pipeline/__init__.py": b"raise SystemExit('not ours')\n"})
+    (project / "below").mkdir()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("millrace"), "history"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "other"), "PYTHONSAFEPATH": safe_path},
+        cwd=project / "below",
+        capture_output=True,
+        text=True,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "No retrain yet" in done.stdout
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m"
+
+
+def test_class_names_have_no_power_over_the_terminal(project, tmp_path, capsys):
+    """What would set its title, clear it or colour it is shown as its code: in tables, and in messages."""
+    rows = "".join(f"a text {number},{label}\n" for number in range(4) for label in (HOSTILE, "blue"))
+    (tmp_path / "texts.csv").write_text(f"text,label\n{rows}")
+    reading = ("--set", "label=label", "--path", str(tmp_path / "texts.csv"))
+    assert millrace("init", "--kind", "text_table", *reading) == 0
+    assert millrace("init", "--kind", "image_folder", "--path", str(tmp_path / HOSTILE)) == 66
+    said = capsys.readouterr()
+    for text in said:
+        assert r"\x1b]0;title\x07\x1b[2J\x9b31m" in text
+        assert not set("\x1b\x07\x9b") & set(text)

@@ -261,13 +261,19 @@ def intervals_can_decide(params: Params, _source: Source) -> Iterator[str]:
 
 
 def mode_has_its_margin(params: Params, _source: Source) -> Iterator[str]:
-    """Yield a margin without its mode, or a mode without its margin."""
+    """Yield a margin without its mode, a mode without its margin, and refreshes without a floor under them."""
     register = params.register
     margin = register.non_inferiority_margin
     if register.mode == "non_inferiority" and margin is None:
         yield (
             "register.non_inferiority_margin is missing: mode non_inferiority needs to know how much worse is not "
             "worse. Expected a share in (0, 0.1], 0.01 say. Received: null."
+        )
+    if register.mode == "non_inferiority" and register.floors is None:
+        yield (
+            "register.floors are missing: mode non_inferiority promotes models that are not worse, and only a floor "
+            "says how good one must be whatever came before. Expected what every champion must hold on test, "
+            "{accuracy: 0.8} say. Received: null."
         )
     if register.mode == "superiority" and margin is not None:
         yield (

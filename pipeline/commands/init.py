@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.checks.secrets import source_secret
 from pipeline.fetching.source import (
     KINDS,
     Kind,
@@ -102,6 +103,8 @@ def init(
     from pipeline.fetching.snapshot import show, take_snapshot
 
     problems = location_problems(kind, location)
+    if isinstance(location, Location) and location.url and (secret := source_secret(location.url)):
+        problems = [secret]
     if problems:
         raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     params = example_params(example, force) if example else None

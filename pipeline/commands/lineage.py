@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.errors import StorageFailed, say
 from pipeline.runtime.processes import terminal
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def run(options: argparse.Namespace) -> None:
                 _show_back,
             )
     if options.json:
-        print(json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False))
+        # Escapes are those of JSON; C1 and DEL, which JSON lets through, are ours.
+        say(json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False))
     else:
         show(content, terminal())
     if content.get("unreadable"):

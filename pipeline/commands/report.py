@@ -3,6 +3,7 @@
 import argparse
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import say
 from pipeline.runtime.files import read_json
 
 HELP = "show how the last run ended"
@@ -21,7 +22,7 @@ def run(_options: argparse.Namespace) -> None:
     status = paths.STATE_DIR / "status.json"
     last = read_json(status) if status.is_file() else {"exit_code": 0}
     if last["exit_code"]:
-        print(
+        say(
             f"Older than your last attempt, which stopped at {last['stage']} with exit code {last['exit_code']}:\n"
             f"{last['message']}"
         )

@@ -2,15 +2,14 @@
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.fetching.source import add_size_limit, max_bytes
-from pipeline.runtime.errors import WronglyCalled
-from pipeline.runtime.processes import acquire_lock
+from pipeline.runtime.errors import WronglyCalled, say
+from pipeline.runtime.processes import acquire_lock, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,15 +47,13 @@ def run(options: argparse.Namespace) -> None:
             "millrace reproduce: --tolerance is a share of the spread of the answers. Expected 0 to below 1. "
             f"Received: {options.tolerance}."
         )
-    from rich.console import Console
-
     from pipeline.params.load import load_params
     from pipeline.tracking.store import open_existing_store, service_errors
     from pipeline.versions.comparison import read_origin
     from pipeline.versions.lineage import named_version
 
     # Progress goes to standard error, so that `--json` can be piped.
-    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120, highlight=False)
+    console = terminal(errors=True)
     store = open_existing_store(Path.cwd())
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         with service_errors(store.uri):
@@ -73,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
             max_bytes=max_bytes(options),
             console=console,
         )
-    print(json.dumps(answer, sort_keys=True, indent=2) if options.json else comparison_words(answer))
+    say(json.dumps(answer, sort_keys=True, indent=2) if options.json else comparison_words(answer))
     code = exit_code(answer)
     if code:
         raise SystemExit(code)
@@ -187,7 +184,7 @@ def _show_quick(origin: "Origin", *, as_json: bool) -> None:
     else:
         for item in found:
             word = {OK: "ok", MISSING: "missing"}.get(item.code, "differs")
-            print(f"{word:7}  {item.what}: {item.told}")
+            say(f"{word:7}  {item.what}: {item.told}")
     # What is known to differ says more than what could not be looked at.
     code = max(found, key=lambda item: (item.code not in (OK, MISSING), item.code)).code
     if code:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from pipeline.fetching.source import add_size_limit
-from pipeline.runtime.errors import GateRefused
+from pipeline.runtime.errors import GateRefused, say
 from pipeline.runtime.processes import acquire_lock
 
 HELP = "train again if there is a reason to, and promote what is better; safe to call at any time"
@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REASON",
         help="take data that drifted too far; the reason is recorded",
     )
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        metavar="FILE",
+        help="variables of the environment, as a schedule keeps them",
+    )
     add_size_limit(parser)
 
 
@@ -47,9 +53,12 @@ def run(options: argparse.Namespace) -> None:
     """
     from pipeline.retraining.children import Children
     from pipeline.retraining.retrain import Wishes, retrain
+    from pipeline.retraining.schedules import take_environment
     from pipeline.retraining.triggers import load_settings
     from pipeline.runtime.paths import TREE
 
+    if options.environment is not None:
+        take_environment(options.environment)
     deadline = None if options.time_limit is None else time.monotonic() + 60 * options.time_limit
     wishes = Wishes(
         options.force, options.ignore_edits, options.accept_drift.strip(), options.max_gib, options.restart
@@ -62,4 +71,4 @@ def run(options: argparse.Namespace) -> None:
     if entry["outcome"] in ("refused", "held"):
         raise GateRefused(f"{entry['model']} version {entry['version']} is not the champion. {said}")
     what = f"{entry['model']} version {entry['version']}: " if "version" in entry else ""
-    print(f"{what}{entry['outcome'].replace('_', ' ')}. {said}")
+    say(f"{what}{entry['outcome'].replace('_', ' ')}. {said}")

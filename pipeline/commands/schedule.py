@@ -1,13 +1,19 @@
 """`millrace schedule`: let the machine, or another one, run `millrace retrain` every night."""
 
 import argparse
+import os
 import re
+import sys
 from pathlib import Path
 
-from pipeline.runtime.errors import WronglyCalled
+from pipeline.runtime.errors import WronglyCalled, say
+from pipeline.runtime.files import read_json
+from pipeline.runtime.paths import NIGHT_ENVIRONMENT
 
 HELP = "install or show a schedule for `millrace retrain`: systemd, cron, GitHub Actions, Kubernetes"
 RECORDED = False
+NEEDED = ("MLFLOW_TRACKING_URI", "MILLRACE_NOTIFY_URL")
+"""Without them a night judges elsewhere, and tells nobody."""
 LINGER = "It runs while you are logged in; `loginctl enable-linger` lets it run always."
 
 
@@ -39,6 +45,15 @@ def run(options: argparse.Namespace) -> None:
     if options.action == "show":
         for name, content in schedules.rendered(options.kind, root, at, options.time_limit).items():
             print(f"# {name}\n{content}" if options.kind == "systemd" else content, end="")
+        left = (
+            [name for name in NEEDED if os.environ.get(name)] if options.kind in schedules.INSTALLABLE else []
+        )
+        if left:
+            print(
+                f"{' and '.join(left)}, set here, will not be there at night. Give it to what you install by hand; "
+                f"`millrace schedule install --kind {options.kind}` takes it along.",
+                file=sys.stderr,
+            )
         return
     if options.kind not in schedules.INSTALLABLE:
         raise WronglyCalled(
@@ -56,11 +71,17 @@ def _install(kind: str, root: Path, at: tuple[int, int], minutes: int) -> None:
 
     if kind == "systemd":
         for path in schedules.install_systemd(root, at, minutes):
-            print(f"wrote {path}")
+            say(f"wrote {path}")
         print(f"Every night at {at[0]:02d}:{at[1]:02d}. {LINGER}")
     else:
         schedules.install_cron(root, at, minutes)
         print(f"Every night at {at[0]:02d}:{at[1]:02d}; output goes to .millrace/retrain/cron.log.")
+    taken = ", ".join(read_json(root / NIGHT_ENVIRONMENT)) or "nothing is set that a night needs"
+    print(f"Of this environment it takes along: {taken} ({NIGHT_ENVIRONMENT}, for your eyes only).")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        print(
+            "Runs and champions are those of mlflow.db in this project: MLFLOW_TRACKING_URI is not set here."
+        )
     print("`millrace history` shows what came of it.")
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.runtime import paths
 from pipeline.runtime.files import append_lines, damaged, parsed_lines, read_lines
 
-LEDGER = paths.STATE_DIR / "test_ledger.jsonl"
+LEDGER = paths.TEST_LEDGER
 SKETCH_SIZE = 64
 """Rows that stand for all: those with the smallest hashes. The share of two sets is known to about 0.06."""
 SAME_SHARE = 0.5
@@ -150,8 +150,8 @@ def sentence(holdout: Holdout, model_sha256: str, path: Path = LEDGER) -> str:
         return "This model is the first that the test set has judged."
     many = f"{before} model" + ("s" if before > 1 else "")
     return (
-        f"The test set had judged {many} before this one (the {_ordinal(before + 1)}); each look makes it a little "
-        "less a test."
+        f"Look {before + 1} at the test set: it had judged {many} before this one (the {_ordinal(before + 1)}); each "
+        "look makes it a little less a test, and the scores of models that it chose are chosen ones."
     )
 
 

@@ -67,7 +67,7 @@ class AnomalyMeasures:
     def trials(self) -> dict[str, int]:
         """Return how many anomalies could have been missed."""
         count = max(1, len(self.timeline.touched()))
-        return {metric.name: count for metric in metrics_of("anomaly") if metric.one_without_error}
+        return {metric.name: count for metric in metrics_of("anomaly")}
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
         """Return the alarm threshold of each series, from errors on its normal windows."""

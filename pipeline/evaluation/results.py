@@ -23,7 +23,6 @@ from pipeline.metrics.intervals import (
     rounded,
 )
 from pipeline.metrics.names import Primary, format_value, metric_words, primary_called
-from pipeline.metrics.paired import honest_confidence
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
 
@@ -199,22 +198,19 @@ class Bootstrap:
     def over(self, blocks: DrawnTogether | None) -> dict[str, Any]:
         """Return how `pipeline.metrics.intervals` draws, by the names of its arguments.
 
-        Groups are few, so their percentiles are taken further out. One group alone says nothing of others: there
-        its rows are drawn, and the interval is about that group.
+        One group alone says nothing of others: there its rows are drawn, and the interval is about that group.
 
         Args:
             blocks: What is drawn together; None: each row alone.
         """
-        confidence = self.confidence
         if isinstance(blocks, Groups) and len(blocks) == 1:
             blocks = None
         if isinstance(blocks, Groups):
-            confidence = honest_confidence(confidence, blocks.effective_number())
             # A class of one or two groups is missed by many resamples; the interval is about those that have it.
             blocks = replace(blocks, largest_undefined_share=LARGEST_UNDEFINED_SHARE_OF_GROUPS)
         return {
             "resamples": self.resamples,
-            "confidence": confidence,
+            "confidence": self.confidence,
             "seed": self.seed,
             "blocks": blocks,
         }
@@ -347,10 +343,19 @@ def class_metrics_with_intervals(
     y_true: IntArray, probabilities: Predictions, bootstrap: Bootstrap, blocks: DrawnTogether | None = None
 ) -> dict[str, list[Interval | None]]:
     """Return precision, recall and F1 of one candidate, each a list with an interval per class."""
-    metrics = {"precision": precision_per_class, "recall": recall_per_class, "f1": f1_per_class}
+    num_classes = probabilities.shape[1]
+    true = np.bincount(y_true, minlength=num_classes)
+    said = np.bincount(probabilities.argmax(axis=1), minlength=num_classes)
+    metrics = {
+        "precision": (precision_per_class, said),
+        "recall": (recall_per_class, true),
+        "f1": (f1_per_class, true),
+    }
     return {
-        name: class_intervals(metric, y_true, probabilities, **bootstrap.over(blocks))
-        for name, metric in metrics.items()
+        name: class_intervals(
+            metric, y_true, probabilities, counts, exact=name != "f1", **bootstrap.over(blocks)
+        )
+        for name, (metric, counts) in metrics.items()
     }
 
 

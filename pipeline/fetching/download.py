@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from pipeline.runtime.addresses import shown, without_secrets
 from pipeline.runtime.errors import DataRefused, InputMissing, NotPermitted, ServiceDown
 from pipeline.runtime.files import atomic_path
 
@@ -74,14 +75,15 @@ async def _within_deadline(
             return await _download(url, path, sha256, limits, console)
     except TimeoutError as error:
         raise ServiceDown(
-            f"{url} took too long. Expected an answer within {limits.window_seconds:g} s and the whole file "
+            f"{shown(url)} took too long. Expected an answer within {limits.window_seconds:g} s and the whole file "
             f"within {limits.deadline_seconds:g} s. Received: silence, or too little. "
             "Try again, or download the file yourself and give --path."
         ) from error
     except httpx.HTTPError as error:
         raise ServiceDown(
-            f"{url} could not be downloaded. Expected a complete answer. "
-            f"Received: {type(error).__name__}: {error}. Check the address and the network, and try again."
+            f"{shown(url)} could not be downloaded. Expected a complete answer. "
+            f"Received: {type(error).__name__}: {without_secrets(str(error), url)}. "
+            "Check the address and the network, and try again."
         ) from error
 
 
@@ -102,7 +104,7 @@ async def _download(
             digest = await _receive(response, temporary, limits, progress)
             if sha256 is not None and digest != sha256.lower():
                 raise DataRefused(
-                    f"{url} is not the file that was asked for. Expected sha256={sha256}. "
+                    f"{shown(url)} is not the file that was asked for. Expected sha256={sha256}. "
                     f"Received: sha256={digest}. Check the digest on the publisher's page; "
                     "if it is right, the file was exchanged or damaged: do not use it."
                 )
@@ -141,8 +143,8 @@ async def _final_response(
     for _ in range(MAX_REDIRECTS + 1):
         if target.scheme not in ("http", "https"):
             raise NotPermitted(
-                f"{url} leads outside the web. Expected http or https. "
-                f"Received: {target}. Do not trust this address."
+                f"{shown(url)} leads outside the web. Expected http or https. "
+                f"Received: {shown(str(target))}. Do not trust this address."
             )
         # `identity`: the digest is that of the file, not of a packed transfer.
         request = client.build_request("GET", target, headers={"Accept-Encoding": "identity"})
@@ -155,8 +157,8 @@ async def _final_response(
         finally:
             await response.aclose()
     raise ServiceDown(
-        f"{url} is redirected in circles. Expected at most {MAX_REDIRECTS} redirects. "
-        f"Received: another one, to {target}. Use the final address."
+        f"{shown(url)} is redirected in circles. Expected at most {MAX_REDIRECTS} redirects. "
+        f"Received: another one, to {shown(str(target))}. Use the final address."
     )
 
 
@@ -165,8 +167,8 @@ def _check_status(response: httpx.Response) -> None:
         return
     error = InputMissing if response.status_code in (404, 410) else ServiceDown
     raise error(
-        f"{response.url} did not give the file. Expected status 200. Received: status={response.status_code} "
-        f"{response.reason_phrase}. Check the address, or try again later."
+        f"{shown(str(response.url))} did not give the file. Expected status 200. Received: "
+        f"status={response.status_code} {response.reason_phrase}. Check the address, or try again later."
     )
 
 
@@ -181,8 +183,8 @@ def _check_length_is_told(response: httpx.Response, expected_bytes: int | None) 
     if expected_bytes or (expected_bytes is None and chunked):
         return
     raise DataRefused(
-        f"{response.url} does not say how long the file is, so half of it could not be told from all of it. "
-        f"Expected a Content-Length above 0, or a chunked answer. Received: content-length={expected_bytes}. "
+        f"{shown(str(response.url))} does not say how long the file is, so half of it could not be told from all of "
+        f"it. Expected a Content-Length above 0, or a chunked answer. Received: content-length={expected_bytes}. "
         "Mend the server, or give --sha256 instead of --moving."
     )
 
@@ -190,7 +192,7 @@ def _check_length_is_told(response: httpx.Response, expected_bytes: int | None) 
 def _check_size(size: int, url: str, max_bytes: int) -> None:
     if size > max_bytes:
         raise DataRefused(
-            f"{url} is too large. Expected at most {max_bytes:,} bytes. Received: {size:,} bytes or more. "
+            f"{shown(url)} is too large. Expected at most {max_bytes:,} bytes. Received: {size:,} bytes or more. "
             "Raise the limit with --max-gib if that is right."
         )
 
@@ -198,7 +200,7 @@ def _check_size(size: int, url: str, max_bytes: int) -> None:
 def _check_rate(rate: float, url: str, limits: Limits) -> None:
     if rate < limits.minimum_bytes_per_second:
         raise ServiceDown(
-            f"{url} is too slow. Expected at least {limits.minimum_bytes_per_second:g} bytes per second over "
+            f"{shown(url)} is too slow. Expected at least {limits.minimum_bytes_per_second:g} bytes per second over "
             f"{limits.window_seconds:g} s. Received: {rate:.0f}. Try again later, or from another place."
         )
 
@@ -207,7 +209,7 @@ def _refuse_html(first: bytes, response: httpx.Response) -> None:
     kind = response.headers.get("content-type", "").lower()
     if kind.startswith("text/html") or first.lstrip()[:20].lower().startswith(HTML_STARTS):
         raise DataRefused(
-            f"{response.url} is a web page, not a data file. Expected an archive. Received: "
+            f"{shown(str(response.url))} is a web page, not a data file. Expected an archive. Received: "
             f"content-type={kind or 'none'}, {first[:40]!r}. It may ask for a login: download the file in a "
             "browser and give --path."
         )

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pipeline.runtime import paths
+from pipeline.runtime.addresses import shown
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.files import read_json, write_json
 from pipeline.runtime.strict_yaml import convert
@@ -129,7 +130,7 @@ def location_problems(kind: str, location: Literal["bundled"] | Location) -> lis
     if (location.path is None) == (location.url is None):
         problems.append(
             f"location needs either path or url. Expected one of them. Received: path={location.path}, "
-            f"url={location.url}. Give --path or --url."
+            f"url={_shown(location.url)}. Give --path or --url."
         )
     if location.moving and location.url is None:
         problems.append(
@@ -139,18 +140,23 @@ def location_problems(kind: str, location: Literal["bundled"] | Location) -> lis
     if (location.url is None) != (location.sha256 is None) and not (location.moving and location.url):
         problems.append(
             "a url and the sha256 of the file behind it belong together. Expected both or none. Received: "
-            f"url={location.url}, sha256={location.sha256}. Add --sha256 (from the publisher's page), or --moving if "
-            "the file is replaced from time to time."
+            f"url={_shown(location.url)}, sha256={location.sha256}. Add --sha256 (from the publisher's page), or "
+            "--moving if the file is replaced from time to time."
         )
     if location.url is not None:
         problems += _url_problems(location.url)
     return problems
 
 
+def _shown(url: str | None) -> str | None:
+    return None if url is None else shown(url)
+
+
 def _bundled_message(kind: str, location: Literal["bundled"] | Location) -> str:
+    place = location if location == "bundled" else f"path={location.path}, url={_shown(location.url)}"
     return (
         "kind digits and location bundled belong together. Expected kind=digits with location=bundled, or "
-        f"another kind with a path or url. Received: kind={kind}, location={location}. "
+        f"another kind with a path or url. Received: kind={kind}, location: {place}. "
         "Run `millrace init` again."
     )
 
@@ -160,7 +166,7 @@ def _url_problems(url: str) -> list[str]:
     problems = []
     if parts.scheme not in ("http", "https") or not parts.hostname:
         problems.append(
-            f"a url must be http or https. Received: url={url}. Use --path for a file on this machine."
+            f"a url must be http or https. Received: url={shown(url)}. Use --path for a file on this machine."
         )
     if parts.username or parts.password:
         problems.append(

@@ -18,6 +18,7 @@ from pipeline.data.samples import SIDE_PREFIX
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.gate.question import GROUP, Check, Question, Rules, ScoredModel, Truth, gains, met
 from pipeline.metrics.classification import BoolArray, check_finite, check_probabilities
+from pipeline.metrics.ends import honest_confidence, students_reach
 from pipeline.metrics.intervals import (
     DrawnTogether,
     Groups,
@@ -29,12 +30,7 @@ from pipeline.metrics.intervals import (
     num_units,
 )
 from pipeline.metrics.names import format_value, primary_called
-from pipeline.metrics.paired import (
-    difference_bounds,
-    grouped_difference_bounds,
-    honest_confidence,
-    students_reach,
-)
+from pipeline.metrics.paired import difference_bounds, grouped_difference_bounds
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
 
@@ -219,7 +215,8 @@ def floors(question: Question, rules: Rules) -> Iterator[Check]:
             yield Check(title, "failed", expected, "no such value for these examples")
             continue
         holds = found.low >= bound if upward else found.high <= bound
-        yield Check(title, met(holds), expected, _range(found), found)
+        doubt = f"; nobody can say how sure that is: {found.doubt}" if found.doubt else ""
+        yield Check(title, met(holds and not doubt), expected, f"{_range(found)}{doubt}", found)
 
 
 def calibration(question: Question, rules: Rules) -> Iterator[Check]:
@@ -276,7 +273,7 @@ def _value(question: Question, rules: Rules, name: str) -> Interval:
         question.y_true,
         challenger.predictions,
         resamples=rules.resamples,
-        confidence=honest_confidence(rules.confidence, num_units(len(question.y_true), question.blocks)),
+        confidence=rules.confidence,
         seed=rules.seed,
         blocks=question.blocks,
         trials=question.trials,

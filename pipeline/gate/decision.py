@@ -1,10 +1,11 @@
 """Who may become champion: a pure decision about models scored on the same examples just now.
 
-A challenger must beat every baseline and, where there is one, the champion (or, in the mode for refreshes on
-newer data, not be worse than it by a margin). "Beats" means that the lower end of the paired bootstrap interval
-of the improvement lies above the margin, so that a model which is no better is promoted with a chance of at
-most (1 - confidence) / 2. Floors, classes, slices, calibration, size and latency can only refuse. What cannot
-be compared (NaN, other rows, other classes, too few rows, itself) is refused, never promoted.
+A challenger must beat every baseline and, where there is one, the champion and the last model that was promoted as
+better (or, in the mode for refreshes on newer data, not be worse than these by a margin). "Beats" means that the lower
+end of the paired bootstrap interval of the improvement lies above the margin, at the level that is left for this look
+at the test set: a champion loses to models which are no better with a chance of at most (1 - confidence) / 2, all
+looks of its reign together. Floors, classes, slices, calibration, size and latency can only refuse. What cannot be
+compared (NaN, other rows, other classes, too few rows, itself) is refused, never promoted.
 """
 
 import os
@@ -13,9 +14,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pipeline.gate.checks import calibration, falls, floors, obstacles, same_answers, size_and_latency
+from pipeline.gate.looks import sentence, spending, told
 from pipeline.gate.opponents import improvements, mcnemar
 from pipeline.gate.question import Check, Question, Rules
-from pipeline.metrics.intervals import Interval
+from pipeline.metrics.intervals import SMALLEST_NUMBER_OF_GROUPS, Interval
 from pipeline.provenance.origin import Committed
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, fsync_dir, remove_leftovers, write_text
@@ -54,8 +56,10 @@ def decide(question: Question, rules: Rules) -> Decision:
     found = obstacles(question, rules)
     if found:
         return refused_because(*found)
+    # What is promised must be shown at the level that is left for this look; harm needs no more than before.
+    strict = spending(rules, question.look)
     try:
-        compared = improvements(question, rules)
+        compared = improvements(question, strict)
     except ValueError as error:  # the metric does not exist for these examples
         return refused_because(str(error))
     itself = same_answers(question)
@@ -63,12 +67,18 @@ def decide(question: Question, rules: Rules) -> Decision:
         return refused_because(itself)
     checks = [item.check for item in compared]
     reasons = [item.sentence for item in compared]
+    if question.look:
+        checks.append(told(question.look, rules))
+        reasons += [text for text in [sentence(question.look, rules)] if text]
+    if question.few_days:
+        checks.append(_of_few_days(question.few_days))
+        reasons.append(f"Warning: {checks[-1].sentence}")
     if champion and challenger.classes:
-        opinion, disagreement = mcnemar(question, rules, compared[0])
+        opinion, disagreement = mcnemar(question, strict, compared[0])
         checks.append(opinion)
         reasons += [disagreement] if disagreement else []
     limits = [
-        *floors(question, rules),
+        *floors(question, strict),
         *falls(question, rules),
         *calibration(question, rules),
         *size_and_latency(question, rules),
@@ -81,6 +91,17 @@ def decide(question: Question, rules: Rules) -> Decision:
     promoted = not failed and all(item.beaten for item in compared)
     differences = {item.opponent: item.interval for item in compared}
     return Decision("promoted" if promoted else "refused", tuple(reasons), differences, tuple(checks))
+
+
+def _of_few_days(days: int) -> Check:
+    expected = (
+        f"rows of at least {SMALLEST_NUMBER_OF_GROUPS} days of equal size, so that whole days are drawn"
+    )
+    received = (
+        f"{days} days: where rows of a day are alike, 9 to 17% of equal models pass; name the day as group, or test "
+        "on more days"
+    )
+    return Check("rows of a day", "told", expected, received)
 
 
 def unchanged(name: str, promoted_for: Sequence[str] = ()) -> Decision:

@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from pipeline.gate.looks import confidence_words
 from pipeline.gate.question import Check, Question, Rules, ScoredModel, discordant, gains, met
 from pipeline.metrics.classification import FloatArray, Metric
+from pipeline.metrics.ends import Loss
 from pipeline.metrics.intervals import Groups, Interval
 from pipeline.metrics.names import format_value
-from pipeline.metrics.paired import Loss, paired_difference, randomization_p_value, unseen_loss
+from pipeline.metrics.paired import paired_difference, randomization_p_value, unseen_loss
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def mcnemar_p_value(ours: int, theirs: int) -> float:
 
 def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improvement:
     challenger = question.challenger
-    not_worse = opponent is question.champion and rules.mode == "non_inferiority"
+    reigned = opponent is question.champion or opponent is question.superior
+    not_worse = reigned and rules.mode == "non_inferiority"
     margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
     loss = _unseen_loss(question) if not_worse and rules.primary.higher_is_better else None
     interval, needed = _improvement(question, opponent, rules, margin, loss)
@@ -95,7 +98,7 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
     name = opponent.name
     verb = ("is not worse than", "may be worse than") if not_worse else ("beats", "does not beat")
     found = (
-        f"{words} {format_value(interval.value, sign='+')}, {rules.confidence:.0%} interval "
+        f"{words} {format_value(interval.value, sign='+')}, {confidence_words(rules)} interval "
         f"{format_value(interval.low, sign='+')} to {format_value(interval.high, sign='+')}"
     )
     if isinstance(question.blocks, Groups):
@@ -105,6 +108,8 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
             f", which allows for losses that no row shows (one of class {challenger.classes[loss.true_class]} "
             f"costs {format_value(loss.cost)})"
         )
+    if opponent is question.superior:
+        found += f", the sum of {question.refreshes + 1} refreshes since"
     bound = f"above {format_value(needed, sign='+')}"
     return Improvement(
         name,

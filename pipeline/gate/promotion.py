@@ -1,5 +1,6 @@
 """Champion or not: the recorded decision if it still holds, otherwise one from scores of this moment."""
 
+import itertools
 import json
 import tempfile
 import time
@@ -11,8 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.samples import read_sample_rows
 from pipeline.evaluation import scoring
-from pipeline.evaluation.ledger import SAME_SHARE, Holdout, Use, add_uses, all_uses, note_use, use_of
+from pipeline.evaluation.ledger import (
+    SAME_SHARE,
+    Holdout,
+    Use,
+    add_uses,
+    all_uses,
+    note_use,
+    use_of,
+    uses,
+)
 from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, said_at
 from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
@@ -26,12 +37,15 @@ from pipeline.gate.decision import (
     unchanged,
 )
 from pipeline.gate.decision import decide as ask_the_gate
-from pipeline.gate.question import Question, Rules, ScoredModel
+from pipeline.gate.looks import look_of
+from pipeline.gate.question import Look, Question, Rules, ScoredModel
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import output_spec
+from pipeline.metrics.intervals import Groups, few_groups, groups_of
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
+from pipeline.tracking.champions import PROMOTED, REFRESHED, Champion, champions
 from pipeline.tracking.registry import (
     APPLIED,
     EXTRA_DIR,
@@ -40,6 +54,7 @@ from pipeline.tracking.registry import (
     applied_promotion,
     champion_version,
     fetch_model,
+    mode_of,
     recorded_decision,
     version_numbered,
 )
@@ -116,6 +131,8 @@ def decide_version(
     measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
     if test.groups:
         measured_by["groups"] = content_key(test.groups)
+    if days := _days(test):
+        measured_by["days"] = content_key(days.members)
     holdout = holdout_of(test)
     key = decision_key(version.model_sha256, holdout.digest, rules, opponents, measured_by)
     content = partial(
@@ -134,14 +151,34 @@ def decide_version(
     if known is not None:
         return known
     note_use(holdout, version.model_sha256, "register")
+    share_uses(store, model_name, version, holdout)  # before the look is counted: others may have looked too
+    look = look_of([use.model_sha256 for use in uses(holdout)], version.model_sha256, champion_sha256)
+    superior, refreshes = _last_superior(store, model_name, champion)
     num_rows = 0
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        folder = fetch_model(store, champion, Path(temporary)) if champion else None
+        champions_dir, superior_dir = (
+            fetch_model(store, reigned, Path(temporary) / name) if reigned else None
+            for name, reigned in (("champion", champion), ("superior", superior))
+        )
         latency_ms = _latency_ms(test) if rules.max_latency_ms is not None else None
-        contest = _Contest(candidate, tuple(baselines), card, rules, yardstick, folder, latency_ms)
+        contest = _Contest(
+            candidate,
+            tuple(baselines),
+            card,
+            rules,
+            yardstick,
+            champions_dir,
+            superior_dir,
+            refreshes,
+            look,
+            latency_ms,
+        )
         try:
             # Those that no model was made with.
-            details = [paths.BEST_DIR, *([folder / EXTRA_DIR] if folder else [])]
+            details = [
+                paths.BEST_DIR,
+                *(folder / EXTRA_DIR for folder in (champions_dir, superior_dir) if folder),
+            ]
             unseen = test.take(scoring.unseen_positions(test, details))
             num_rows = len(unseen)
             if num_rows < rules.rows:
@@ -159,6 +196,47 @@ def decide_version(
     if latency_ms is not None:
         store.client.set_model_version_tag(model_name, str(version.number), LATENCY_MS, f"{latency_ms:.2f}")
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
+
+
+DAY = len("2026-11-27")
+"""Characters of a time in ISO 8601 that name its day."""
+SUPERIOR = "the last promoted as better"
+"""Of the models that reigned; the name that decisions have for it."""
+
+
+def _last_superior(store: Store, model_name: str, champion: Version | None) -> tuple[Version | None, int]:
+    """Return the last model that became champion by being better, and how many were promoted as not worse since.
+
+    One that a person made champion, and the first one, count as better: nobody stands behind them.
+
+    Returns:
+        None where it is the champion itself, or there is none.
+
+    Raises:
+        InputMissing: The version of a former champion was deleted, so nobody knows what the refreshes add up to.
+    """
+    listed = champions(store, model_name) if champion else []
+    version, number, refreshes = champion, len(listed) + 1, 0
+    while version is not None:
+        entry = next(
+            (
+                item
+                for item in reversed(listed[: number - 1])
+                if item.version == version.number and item.reason in (PROMOTED, REFRESHED)
+            ),
+            None,
+        )
+        if entry is None or not entry.before or not _is_refresh(entry, version):
+            break
+        version, number = version_numbered(store, model_name, entry.before), entry.number
+        refreshes += 1
+    return (version if refreshes else None), refreshes
+
+
+def _is_refresh(entry: Champion, version: Version) -> bool:
+    # Lists of before there was a word for it have only the decision on the version.
+    old = applied_promotion(version) if entry.reason == PROMOTED else None
+    return entry.reason == REFRESHED or (old is not None and mode_of(old) == "non_inferiority")
 
 
 def _known_already(
@@ -190,6 +268,9 @@ class _Contest:
         rules: How strict the gate is.
         yardstick: How answers are measured.
         champion: Folder of the champion's files; None if there is none.
+        superior: Of the last model that was promoted as better; None where it is the champion.
+        refreshes: How many were promoted since, see `Question`.
+        look: Which use of the test set this is.
         latency_ms: Of the challenger, if it was measured.
     """
 
@@ -199,6 +280,9 @@ class _Contest:
     rules: Rules
     yardstick: Yardstick
     champion: Path | None
+    superior: Path | None
+    refreshes: int
+    look: Look
     latency_ms: float | None
 
 
@@ -216,13 +300,19 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
             f"The test rows that are left cannot be judged by {contest.rules.primary.words}. Expected rows it "
             f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
         )
-    challenger, champion, baselines = _models(contest, test, measures)
+    challenger, champion, superior, baselines = _models(contest, test, measures)
+    days = _days(test)
+    enough = days is not None and not few_groups(days)
     return Question(
         measures.y_true,
         challenger,
         champion,
         baselines,
-        blocks=measures.blocks,
+        superior,
+        contest.refreshes,
+        contest.look,
+        blocks=days if enough else measures.blocks,
+        few_days=len(days) if days and not enough else 0,
         slices=slice_masks(contest.rules.slices, test),
         trials=measures.trials,
         size_bytes=(paths.BEST_DIR / "model.keras").stat().st_size,
@@ -230,21 +320,39 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
     )
 
 
+def _days(test: EvaluationRows) -> Groups | None:
+    """Return the rows of each day, which are drawn together, where the split is by time; else None.
+
+    What trains before a date and is judged after it is judged on days that are each of their own kind. Where samples
+    name a group, that is what is drawn; windows are drawn in blocks.
+    """
+    if (
+        test.groups
+        or test.timeline is not None
+        or read_json(paths.SPLIT_SUMMARY, "split")["method"] != "time"
+    ):
+        return None
+    times = read_sample_rows().times
+    return groups_of([times[row][:DAY] for row in test.rows])
+
+
 def _models(
     contest: _Contest, test: EvaluationRows, measures: Measures
-) -> tuple[ScoredModel, ScoredModel | None, list[ScoredModel]]:
-    """Return challenger, champion and baselines with their answers of this moment."""
+) -> tuple[ScoredModel, ScoredModel | None, ScoredModel | None, list[ScoredModel]]:
+    """Return challenger, champion, who was better last, and baselines with their answers of this moment."""
     card, rules = contest.card, contest.rules
     answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
     challenger = _scored_model(answers, measures, card.get("operating_point", {}), rules)
-    champion = None
-    if contest.champion:
-        champion = _champion(contest.champion, test, measures, rules, contest.yardstick)
+    # One name for every store, so that equal decisions have equal bytes.
+    champion, superior = (
+        _reigned(name, folder, test, measures, contest) if folder else None
+        for name, folder in (("champion", contest.champion), (SUPERIOR, contest.superior))
+    )
     points = card.get("baseline_operating_points", {})
     folders = {name: paths.tuned_dir(name) for name in contest.baselines}
     scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
     baselines = [_scored_model(item, measures, points.get(item.name, {}), rules) for item in scored]
-    return challenger, champion, baselines
+    return challenger, champion, superior, baselines
 
 
 def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:
@@ -268,22 +376,21 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
     )
 
 
-def _champion(
-    folder: Path, test: EvaluationRows, measures: Measures, rules: Rules, yardstick: Yardstick
+def _reigned(
+    name: str, folder: Path, test: EvaluationRows, measures: Measures, contest: _Contest
 ) -> ScoredModel:
-    """Return the champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
+    """Return a champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
 
     Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
     """
-    # One name for every store, so that equal decisions have equal bytes.
-    answers = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, test)
+    answers = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, test)
     point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
     if point:
         val = load_rows("val")
         spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
-        on_val = score("champion", folder / MODEL_FILE, folder / EXTRA_DIR, val)
-        point = measures_of(val, spec, yardstick).operating_point(on_val.predictions)
-    return _scored_model(answers, measures, point, rules)
+        on_val = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, val)
+        point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
+    return _scored_model(answers, measures, point, contest.rules)
 
 
 def _latency_ms(test: EvaluationRows) -> float:
@@ -332,6 +439,39 @@ def share_uses(store: Store, name: str, version: Version, holdout: Holdout) -> N
             kept.append(use)
     if len(kept) > len(own):
         store.client.set_model_version_tag(name, str(version.number), own_tag, _text(kept))
+
+
+def carry_uses(store: Store, name: str, leaving: Sequence[Version], kept: Sequence[Version]) -> None:
+    """Bring what versions know of the test set to versions that stay, before they are removed.
+
+    Args:
+        store: An opened store.
+        name: Of the registered model.
+        leaving: The versions that will be removed.
+        kept: The others, at least one.
+    """
+    known = {_key(use) for version in kept for use in uses_on(version)}
+    found = {_key(use): use for version in leaving for use in uses_on(version)}
+    waiting = [use for key, use in found.items() if key not in known]
+    taken = set(kept[0].tags)
+    while waiting:
+        number = next(n for n in itertools.count(1) if f"{TEST_USES}.kept.{n}" not in taken)
+        taken.add(f"{TEST_USES}.kept.{number}")
+        part: list[Use] = []
+        while waiting and len(_text([*part, waiting[0]])) <= LONGEST:
+            part.append(waiting.pop(0))
+        store.client.set_model_version_tag(
+            name, str(kept[0].number), f"{TEST_USES}.kept.{number}", _text(part)
+        )
+
+
+def uses_on(version: Version) -> list[Use]:
+    """Return the looks at the test set that stand on a version."""
+    return [use for tag, text in version.tags.items() if tag.startswith(TEST_USES) for use in _uses_of(text)]
+
+
+def _key(use: Use) -> tuple[str, str]:
+    return use.holdout.digest, use.model_sha256
 
 
 def _text(found: list[Use]) -> str:

@@ -68,7 +68,8 @@ class Rules:
         seed: Of the resamples.
         rows: Fewest examples a comparison may rest on; of groups see `SMALLEST_NUMBER_OF_GROUPS` too.
         mode: `superiority`: better than the champion by more than `margin`; `non_inferiority`: not worse
-            than it by `non_inferiority_margin`. Baselines are always to be beaten by more than `margin`.
+            than it by `non_inferiority_margin`. The same of the last model that was promoted as better, so that
+            refreshes do not add up. Baselines are always to be beaten by more than `margin`.
         non_inferiority_margin: In the units of `margin`; None in the other mode.
         floors: Name of a metric to the least value of it (of an error or a loss: the greatest).
         class_tolerance: How much of the recall of a class may be lost to the champion, a share.
@@ -105,6 +106,21 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Look:
+    """One use of the test set, see `pipeline.gate.looks`.
+
+    Attributes:
+        number: Among the models that were judged on these rows since the champion was, from 1.
+        on_rows: Among all that were judged on them.
+        champion_was_chosen: Whether the champion was judged on them too, so that its score there is a chosen one.
+    """
+
+    number: int
+    on_rows: int
+    champion_was_chosen: bool
+
+
+@dataclass(frozen=True)
 class Question:
     """Everything a decision is made of.
 
@@ -113,7 +129,12 @@ class Question:
         challenger: The model that wants to be champion.
         champion: The present one, scored again now; None if there is none.
         baselines: Majority and linear, say.
+        superior: The last model that became champion by being better, scored again now; None where that is the
+            champion itself, or there is none.
+        refreshes: How many became champion since then by being not worse.
+        look: Which use of the test set this is; None where it is the only one there will be.
         blocks: Which examples are drawn together in a bootstrap.
+        few_days: Days that the rows of a split by time are of, where these are too few to be drawn; else 0.
         slices: `column=value` to which examples are in it, shape (num_examples,).
         trials: See `intervals.metric_intervals`.
         size_bytes: Of the challenger's file; None: unknown.
@@ -124,7 +145,11 @@ class Question:
     challenger: ScoredModel
     champion: ScoredModel | None
     baselines: Sequence[ScoredModel]
+    superior: ScoredModel | None = None
+    refreshes: int = 0
+    look: Look | None = None
     blocks: DrawnTogether | None = None
+    few_days: int = 0
     slices: Mapping[str, BoolArray] = field(default_factory=dict)
     trials: Mapping[str, int] = field(default_factory=dict)
     size_bytes: int | None = None
@@ -133,7 +158,8 @@ class Question:
     @property
     def opponents(self) -> tuple[ScoredModel, ...]:
         """Return whom the challenger is compared with, the champion first."""
-        return (*([self.champion] if self.champion else []), *self.baselines)
+        reigned = [model for model in (self.champion, self.superior) if model]
+        return (*reigned, *self.baselines)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ leakage of Kapoor and Narayanan (2023), Leakage and the reproducibility crisis i
 science, Patterns 4 (9), 100804.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
+from pipeline.runtime.files import csv_text
 
 NAMED = 10
 """Samples named in a message; reports/leaks/findings.csv has all of them."""
@@ -145,14 +144,18 @@ def signed_in_vain(
 
 def findings_csv(findings: Sequence[Finding], accepted: Mapping[str, SignOff]) -> str:
     """Return reports/leaks/findings.csv: one line per finding and sample, one for a finding without samples."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["finding", "leak", "sample_id", "accepted", "problem"])
-    for finding in findings:
-        for sample_id in finding.sample_ids or ("",):
-            signed = "yes" if finding.is_signed(accepted) else "no"
-            writer.writerow([finding.finding, finding.leak, sample_id, signed, finding.problem])
-    return text.getvalue()
+    rows = [
+        [
+            finding.finding,
+            finding.leak,
+            sample_id,
+            "yes" if finding.is_signed(accepted) else "no",
+            finding.problem,
+        ]
+        for finding in findings
+        for sample_id in finding.sample_ids or ("",)
+    ]
+    return csv_text(["finding", "leak", "sample_id", "accepted", "problem"], rows)
 
 
 def leak_refusal(findings: Sequence[Finding], accepted: Mapping[str, SignOff], where: str) -> str:

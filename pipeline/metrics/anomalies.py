@@ -180,7 +180,7 @@ def event_precision_score(
     return ratio(found, found + false)
 
 
-@metric_of("anomaly", selects=False, one_without_error=True)
+@metric_of("anomaly", selects=False, one_without_error=True, scale="share")
 def event_recall_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -194,7 +194,7 @@ def event_recall_score(
     return ratio(found, found + missed)
 
 
-@metric_of("anomaly", name="roc_auc")
+@metric_of("anomaly", name="roc_auc", scale="area")
 def point_roc_auc_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:

@@ -12,7 +12,7 @@ unchecked. The file is long because metrics of one task stand in one place, each
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Metric = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None], FloatArray]
 Function = TypeVar("Function", bound=Callable[..., FloatArray])
+Scale = Literal["share", "score", "area", "error", "root", "unexplained", "distance"]
+"""On which the interval of a metric holds its level, see `pipeline.metrics.ends`."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Log loss counts a smaller probability as this one: a 0 from a float32 softmax means 'below this'."""
 SUM_TOLERANCE = 1e-3
@@ -43,6 +45,7 @@ class NamedMetric:
         selects: Whether `evaluate.select_by` may name it; every metric may be a floor.
         one_without_error: Whether it is 1 exactly when nothing went wrong, where its interval needs an exact bound.
         settings: Its arguments beside truth, predictions and weights.
+        scale: On which its interval is found.
     """
 
     name: str
@@ -52,6 +55,7 @@ class NamedMetric:
     selects: bool
     one_without_error: bool
     settings: tuple[str, ...]
+    scale: Scale
 
 
 METRICS: list[NamedMetric] = []
@@ -59,12 +63,16 @@ METRICS: list[NamedMetric] = []
 
 
 def metric_of(
-    *tasks: str, name: str = "", selects: bool = True, one_without_error: bool = False
+    *tasks: str,
+    name: str = "",
+    selects: bool = True,
+    one_without_error: bool = False,
+    scale: Scale | None = None,
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function a metric of these tasks: reports, floors and choice know it then.
 
     Its further arguments are bound by name to what the task offers, see `metrics.names.bound_metrics`. The other
-    arguments are those of `NamedMetric`.
+    arguments are those of `NamedMetric`; without a `scale` it is that of other scores, or of other errors.
 
     Raises:
         ValueError: The function's name does not tell the direction.
@@ -80,6 +88,7 @@ def metric_of(
                 selects,
                 one_without_error,
                 tuple(inspect.signature(function).parameters)[3:],
+                scale or ("score" if higher_is_better(function) else "error"),
             )
         )
         return function
@@ -108,7 +117,7 @@ def higher_is_better(metric: Callable[..., FloatArray]) -> bool:
     )
 
 
-@metric_of("classification", one_without_error=True)
+@metric_of("classification", one_without_error=True, scale="share")
 def accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -169,7 +178,7 @@ def log_loss(
     return np.asarray(times(losses, weight).sum(axis=0) / weight.sum(axis=0))
 
 
-@metric_of("classification")
+@metric_of("classification", scale="area")
 def roc_auc_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -185,7 +194,7 @@ def roc_auc_score(
     return np.asarray(mean_of_defined(np.stack(areas)))
 
 
-@metric_of("classification", selects=False)
+@metric_of("classification", selects=False, scale="distance")
 def expected_calibration_error(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,

@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap percentile intervals over test examples.
+"""How sure a metric is: intervals over test examples, from a bootstrap and from what is known of the metric.
 
 Resamples are weights, how often each example was drawn, so one call of a metric with a matrix of weights computes
 many of them at once. The same seed draws the same resamples, which makes two models comparable example by example
@@ -7,19 +7,23 @@ independent, nor are pictures of one person: there blocks of consecutive windows
 intervals would be far too narrow.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics.classification import METRICS, FloatArray, Metric
+from pipeline.metrics.classification import METRICS, FloatArray, IntArray, Metric, Scale
+from pipeline.metrics.ends import Resampled, doubt, interval_ends, loss_of_the_rarest
 
 CHUNK = 100
 """Resamples per call of a metric: the weights of 10,000 examples then take 8 MB, near a cache's size."""
 LARGEST_CHUNK_CELLS = 8_000_000
 """Weights held at once, 64 MB: beyond 80,000 examples a chunk has fewer resamples, so that memory does not grow."""
+MOST_LEFT_OUT = 2000
+"""Examples that are left out one by one; the skewness of more can be read off the resamples."""
 LARGEST_UNDEFINED_SHARE = 0.05
 """An interval over fewer than 95 % of the resamples would be about another population."""
 LARGEST_UNDEFINED_SHARE_OF_GROUPS = 0.5
@@ -178,12 +182,6 @@ def _spread(begins: npt.NDArray[np.int64], blocks: Blocks) -> npt.NDArray[np.int
 DIGITS = 6
 """Of what is written down: a test set tells no more, and the last bits of a sum may differ by machine."""
 SMALL = 0.001
-COUNTS_OF_RIGHT_ANSWERS = {
-    metric.name
-    for metric in METRICS
-    if metric.one_without_error and "classification" in metric.tasks and not metric.settings
-}
-"""Metrics of classification that are 1 exactly when no answer is wrong."""
 
 
 @dataclass(frozen=True)
@@ -192,17 +190,19 @@ class Interval:
 
     Attributes:
         value: On the examples as they are.
-        low: Lower percentile of the resamples.
-        high: Upper percentile.
+        low: Lower end.
+        high: Upper end.
+        doubt: Why they may be too near all the same, in words; "" if they hold their level.
     """
 
     value: float
     low: float
     high: float
+    doubt: str = ""
 
     def rounded(self, digits: int = DIGITS) -> dict[str, float]:
         """Return the three numbers under their names, rounded for a file."""
-        return {name: rounded(number, digits) for name, number in asdict(self).items()}
+        return {name: rounded(getattr(self, name), digits) for name in ("value", "low", "high")}
 
 
 def rounded(value: float, digits: int = DIGITS) -> float:
@@ -253,7 +253,7 @@ def metric_intervals(
     blocks: DrawnTogether | None = None,
     trials: Mapping[str, int] | None = None,
 ) -> dict[str, Interval]:
-    """Return every metric with its percentile interval.
+    """Return every metric with its interval, whose ends `pipeline.metrics.ends` finds.
 
     Args:
         metrics: Name to metric; each gives one number.
@@ -263,43 +263,114 @@ def metric_intervals(
         confidence: Share of resamples inside the interval, (0.5, 1).
         seed: Of the resamples.
         blocks: What is drawn together; None: each example alone.
-        trials: Name of a metric that is 1 exactly when nothing went wrong to how often it could have; None:
-            `COUNTS_OF_RIGHT_ANSWERS`, once per example or group.
+        trials: Name of a metric to how often what it counts could have gone wrong; None: what the rarest class
+            allows, or once per example or group.
 
     Raises:
         ValueError: A metric does not exist for these examples (ROC AUC of one class), or for too many
             of the resamples.
     """
+    truth = np.asarray(y_true)
     drawn = bootstrap_values(
         list(metrics.values()), y_true, y_pred, resamples=resamples, seed=seed, blocks=blocks
     )
     undefined = blocks.largest_undefined_share if blocks else LARGEST_UNDEFINED_SHARE
-    intervals = {
-        name: interval_of(float(metric(y_true, y_pred, None)), values, confidence, name, undefined)
-        for (name, metric), values in zip(metrics.items(), drawn, strict=True)
-    }
-    if trials is None:
-        trials = dict.fromkeys(COUNTS_OF_RIGHT_ANSWERS, int(num_units(len(np.asarray(y_true)), blocks)))
-    for name in intervals.keys() & trials.keys():
-        if intervals[name] == Interval(1.0, 1.0, 1.0):
-            intervals[name] = Interval(1.0, lowest_share_without_error(trials[name], confidence), 1.0)
+    units = num_units(len(truth), blocks)
+    intervals = {}
+    for (name, metric), values in zip(metrics.items(), drawn, strict=True):
+        value = float(metric(y_true, y_pred, None))
+        require_defined(value, values, name, undefined)
+        scale = _scale(name, blocks)
+        answers, others = _answers(scale, metric, truth, np.asarray(y_pred))
+        most = answers * units / len(truth)
+        if name in (trials or {}):
+            told = float((trials or {})[name])
+            most = (
+                min(most, told) if np.ndim(y_pred) > 1 else told
+            )  # windows of one anomaly are no answers each
+        kept = values[~np.isnan(values)]
+        found = Resampled(value, kept, units, most, others * units / len(truth))
+        if scale in ("error", "root", "unexplained"):
+            found = replace(
+                found, skewness=_skewness(metric, (y_true, y_pred), kept, blocks, squared=scale == "root")
+            )
+        intervals[name] = Interval(value, *interval_ends(found, scale, confidence), doubt(found, scale))
     return intervals
 
 
-def lowest_share_without_error(num_examples: int, confidence: float) -> float:
-    """Return how low the true share of right answers may be when all of `num_examples` were right.
+def _skewness(
+    metric: Metric,
+    judged: tuple[npt.ArrayLike, npt.ArrayLike],
+    drawn: FloatArray,
+    blocks: DrawnTogether | None,
+    *,
+    squared: bool,
+) -> float:
+    """Return the skewness of a metric from what each example, or what is drawn together, adds to it.
 
-    A resample of flawless answers is flawless, so the bootstrap would claim certainty. This is the exact
-    binomial bound: Clopper and Pearson (1934), "The use of confidence or fiducial limits".
+    Leaving them out one by one is exact for a mean, as the acceleration of Efron's (1987) BCa interval; of very many
+    the resamples are as good.
     """
-    return float(((1 - confidence) / 2) ** (1 / num_examples))
+    num_examples = len(np.asarray(judged[0]))
+    members = np.array(blocks.members) if isinstance(blocks, Groups) else np.arange(num_examples)
+    if isinstance(blocks, Blocks):
+        members = members // blocks.length
+    units = int(members.max()) + 1
+    if units > MOST_LEFT_OUT:
+        values = drawn**2 if squared else drawn
+    else:
+        chunks = [
+            metric(
+                *judged,
+                (members[:, None] != np.arange(first, min(first + CHUNK, units))).astype(float),
+            )
+            for first in range(0, units, CHUNK)
+        ]
+        values = np.concatenate(chunks)
+        values = -(values**2 if squared else values)
+    parts = values[~np.isnan(values)] - np.nanmean(values)
+    spread = float(np.sum(parts**2))
+    if spread <= 0:
+        return 0.0
+    skewness = float(np.sum(parts**3)) / math.pow(spread, 1.5)
+    return skewness * math.sqrt(len(parts)) if units > MOST_LEFT_OUT else skewness
+
+
+def _scale(name: str, blocks: DrawnTogether | None) -> Scale:
+    scale: Scale = next((metric.scale for metric in METRICS if metric.name == name), "error")
+    # Right answers of one person are no independent ones: there is no exact bound.
+    return "score" if scale == "share" and isinstance(blocks, Groups) else scale
+
+
+def _answers(
+    scale: Scale, metric: Metric, y_true: npt.NDArray[Any], y_pred: npt.NDArray[Any]
+) -> tuple[float, float]:
+    """Return as how many right or wrong answers a score counts at most, and of a ranking the others beside them."""
+    if y_pred.ndim == 2 and scale == "score":
+        return 1 / loss_of_the_rarest(y_true, y_pred.shape[1], metric).cost, 0.0
+    if y_pred.ndim == 2 and scale == "area":
+        return _of_each_class(np.bincount(y_true, minlength=y_pred.shape[1]))
+    positives = float(np.sum(y_true)) if y_true.dtype == np.bool_ else 0.0
+    if positives:
+        return positives, len(y_true) - positives
+    return float(len(y_true)), 0.0
+
+
+def _of_each_class(counts: IntArray) -> tuple[float, float]:
+    """Return positive and other examples of a mean of areas, one for each class against the rest."""
+    inside = counts[1:] if len(counts) == 2 else counts
+    inside = inside[(inside > 0) & (inside < counts.sum())]
+    classes = len(inside) ** 2
+    return float(classes / np.sum(1 / inside)), float(classes / np.sum(1 / (counts.sum() - inside)))
 
 
 def class_intervals(
     metric: Metric,
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
+    counts: npt.ArrayLike,
     *,
+    exact: bool,
     resamples: int,
     confidence: float,
     seed: int,
@@ -307,13 +378,31 @@ def class_intervals(
 ) -> list[Interval | None]:
     """Return an interval per class; None for a class the metric does not exist for (no such example).
 
-    Resamples that happen to miss a small class are left out of its interval. Arguments as `metric_intervals`.
+    Resamples that happen to miss a small class are left out of its interval. Other arguments as
+    `metric_intervals`.
+
+    Args:
+        metric: Gives a share per class, shape (num_classes,) or (num_classes, num_resamples).
+        y_true: What is true of each example.
+        y_pred: What was answered.
+        counts: On how many examples the share of each class rests, shape (num_classes,).
+        exact: Whether it is one of so many answers, so that its ends are exact.
+        resamples: How many bootstrap resamples.
+        confidence: Of the two-sided interval, (0.5, 1).
+        seed: Of the resamples.
+        blocks: What is drawn together; None: each example alone.
     """
     points = metric(y_true, y_pred, None)
     (drawn,) = bootstrap_values([metric], y_true, y_pred, resamples=resamples, seed=seed, blocks=blocks)
+    share = num_units(len(np.asarray(y_true)), blocks) / len(np.asarray(y_true))
+    found = [
+        Resampled(float(point), values[~np.isnan(values)], max(1.0, count * share))
+        for point, values, count in zip(points, drawn, np.asarray(counts), strict=True)
+    ]
+    scale: Scale = "score" if blocks or not exact else "share"
     return [
-        None if np.isnan(point) else Interval(float(point), *_percentiles(values, confidence))
-        for point, values in zip(points, drawn, strict=True)
+        None if np.isnan(one.value) else Interval(one.value, *interval_ends(one, scale, confidence))
+        for one in found
     ]
 
 
@@ -355,17 +444,17 @@ def difference_interval(
     )
     value = float(metric(y_true, y_pred, None)) - float(score_other(y_true, y_pred_other, None))
     undefined = blocks.largest_undefined_share if blocks else LARGEST_UNDEFINED_SHARE
-    return interval_of(value, first - other, confidence, "the difference", undefined)
+    require_defined(value, first - other, "the difference", undefined)
+    return Interval(value, *_percentiles(first - other, confidence))
 
 
-def interval_of(
+def require_defined(
     value: float,
     resampled: FloatArray,
-    confidence: float,
     name: str,
     largest_undefined_share: float = LARGEST_UNDEFINED_SHARE,
-) -> Interval:
-    """Return the percentile interval of one metric's resamples; those where it does not exist are left out.
+) -> None:
+    """Check that a metric exists on the examples and on enough of their resamples.
 
     Raises:
         ValueError: `value` is not finite, or too many of the resamples are not.
@@ -378,7 +467,6 @@ def interval_of(
             f"{undefined:.0%} of resamples. "
             "Classes may be missing: use more examples."
         )
-    return Interval(value, *_percentiles(resampled, confidence))
 
 
 def _percentiles(resampled: FloatArray, confidence: float) -> tuple[float, float]:

@@ -17,21 +17,22 @@ and `allowing_for_losses` makes the interval as wide as that cost demands.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
 from pipeline.metrics.classification import BoolArray, FloatArray, IntArray, Metric
+from pipeline.metrics.ends import Loss, Resampled, loss_of_the_rarest, percentile_ends, students_reach
 from pipeline.metrics.intervals import (
     LARGEST_UNDEFINED_SHARE,
     DrawnTogether,
     Groups,
     Interval,
     bootstrap_values,
-    interval_of,
     num_units,
+    require_defined,
 )
 
 
@@ -72,17 +73,15 @@ def paired_difference(
     )
     value = float(metric(y_true, y_pred, None)) - float(metric_other(y_true, y_pred_other, None))
     undefined = blocks.largest_undefined_share if blocks else LARGEST_UNDEFINED_SHARE
-    interval_of(value, first - other, confidence, "the difference", undefined)  # refuses what does not exist
+    require_defined(value, first - other, "the difference", undefined)
     drawn = (first - other)[~np.isnan(first - other)]
     units = num_units(len(np.asarray(y_true)), blocks)
-    tail = (1 - honest_confidence(confidence, units)) / 2
-    # (B + 1) times the tail is the rank that keeps the level with B resamples (Davison and Hinkley 1997, 4.2).
-    low, high = np.quantile(drawn, [tail, 1 - tail], method="weibull")
-    error = float(drawn.std(ddof=1))
-    reach = students_reach(error, confidence, units)
+    found = Resampled(value, drawn, units)
+    low, high = percentile_ends(found, confidence)
+    reach = students_reach(found.error, confidence, units)
     if unseen_loss:
-        low = min(low, allowing_for_losses(value, error, unseen_loss, confidence))
-    return Interval(value, min(float(low), value - reach), max(float(high), value + reach))
+        low = min(low, allowing_for_losses(value, found.error, unseen_loss, confidence))
+    return Interval(value, min(low, value - reach), max(high, value + reach))
 
 
 def score_statistic(ours: float, theirs: float, num_examples: float, difference: float) -> float:
@@ -193,40 +192,6 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     return float(optimize.brentq(function, low, high, xtol=1e-9))
 
 
-def honest_confidence(confidence: float, units: float) -> float:
-    """Return the confidence to ask of percentiles so that few examples do not make them too sure.
-
-    Bootstrap percentiles are too narrow by the factor sqrt((n - 1) / n) and follow the normal distribution
-    where Student's is right; this asks for the percentiles that make up for both, after Hesterberg (2015),
-    "What teachers should know about the bootstrap", the expanded percentile interval.
-
-    Args:
-        confidence: What is wanted, (0.5, 1).
-        units: Examples, or blocks or groups of them that are drawn together, see `num_units`.
-    """
-    return float(1 - 2 * stats.norm.cdf(-students_reach(1.0, confidence, units)))
-
-
-def students_reach(standard_error: float, confidence: float, units: float) -> float:
-    """Return how far Student's interval reaches to each side, from the bootstrap's standard error."""
-    units = max(units, 2)
-    widened = standard_error * np.sqrt(units / (units - 1))
-    return float(stats.t.ppf((1 + confidence) / 2, units - 1) * widened)
-
-
-class Loss(NamedTuple):
-    """A lost example.
-
-    Attributes:
-        true_class: Index of its class.
-        cost: By how much the score falls, above 0; where examples are drawn together, if as many are lost as say
-            as much as one.
-    """
-
-    true_class: int
-    cost: float
-
-
 def unseen_loss(
     y_true: npt.NDArray[Any], num_classes: int, metric: Metric, blocks: DrawnTogether | None = None
 ) -> Loss:
@@ -245,13 +210,5 @@ def unseen_loss(
     Returns:
         At least what it is of accuracy, also where the score does not fall, or does not exist.
     """
-    num_examples = len(y_true)
-    counts = np.bincount(y_true, minlength=num_classes)
-    # Classes that do not occur come last: what would be lost of them, these examples do not judge.
-    rarest, wrong = np.argsort(np.where(counts, counts, np.inf), kind="stable")[:2]
-    right = np.eye(num_classes)[y_true]
-    lost = right.copy()
-    lost[np.argmax(y_true == rarest)] = np.eye(num_classes)[wrong]
-    fall = float(metric(y_true, right, None)) - float(metric(y_true, lost, None))
-    cost = max(float(np.nan_to_num(fall)), 1 / num_examples)
-    return Loss(int(rarest), cost * num_examples / num_units(num_examples, blocks))
+    lost, num_examples = loss_of_the_rarest(y_true, num_classes, metric), len(y_true)
+    return lost._replace(cost=lost.cost * num_examples / num_units(num_examples, blocks))

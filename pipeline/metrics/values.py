@@ -20,7 +20,7 @@ from pipeline.metrics.classification import (
 )
 
 
-@metric_of("regression", "forecasting")
+@metric_of("regression", "forecasting", scale="root")
 def root_mean_squared_error(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -53,7 +53,7 @@ def mean_absolute_error(
     return np.asarray(_mean_per_target(distances, weight).mean(axis=0))
 
 
-@metric_of("regression", "forecasting")
+@metric_of("regression", "forecasting", scale="unexplained")
 def r2_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:

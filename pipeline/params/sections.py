@@ -319,6 +319,7 @@ class Register(Section, frozen=True):
     non_inferiority_margin: Annotated[float, Meta(gt=0, le=0.1)] | None = None
     """Mode non_inferiority must have it."""
     floors: Annotated[dict[Name, float], Meta(min_length=1)] | None = None
+    """Mode non_inferiority must have them: what is not worse than the last may be worse than wanted."""
     class_tolerance: Tolerance | None = None
     """Classification must have it."""
     slices: Annotated[tuple[Name, ...], Meta(min_length=1)] | None = None

@@ -1,8 +1,11 @@
 """Where a result comes from: commit, digests of data, parameters and environment, and whether one can go back there.
 
 "Committed" means that the files of the commit named in the tags lead to this very result: nothing outside dvc.lock and
-the reports differs from it, and its dvc.lock holds the same stages. `register` is left out of that comparison: DVC adds
-it only after the stage has asked.
+the reports differs from it, every file that dvc.lock names is the commit's to the byte, and its dvc.lock holds the same
+stages. `register` is left out of that comparison: DVC adds it only after the stage has asked.
+
+`git status` alone is no witness: it passes over files under skip-worktree and assume-unchanged, and over new ones that
+.git/info/exclude, a person's own gitignore, or an ignored .gitignore hides.
 """
 
 import importlib.metadata
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import content_key, file_digest
-from pipeline.runtime.repository import file_at, git, relevant_stages
+from pipeline.runtime.repository import digest_at, file_at, git, relevant_stages
 from pipeline.runtime.strict_yaml import yaml_content
 
 if TYPE_CHECKING:
@@ -170,6 +173,8 @@ JUDGED = "millrace.judged"
 """Tag of a version: `judged_digest` of the last state whose model it was when a decision about it was carried out."""
 RESULTS = (":!dvc.lock", ":!reports")
 """Not looked at by `git.dirty`: they change with every run, and have digests of their own."""
+CODE = "pipeline"
+"""The folder that stages import from."""
 SHOWN_CHANGES = 5
 AGAIN = "then run `dvc repro` again: it will be judged anew in seconds"
 
@@ -213,22 +218,88 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
         return Committed(
             NOTHING, NOTHING, NOTHING, (f"{problem}: run `git init` and commit everything, {AGAIN}.",)
         )
-    changes = git("status", "--porcelain", "--untracked-files=normal", "--", ".", *RESULTS)
+    changes = _changes()
     problems = []
     if changes is None:
         problems.append("git does not say what has changed. Run `git status` and mend what it reports.")
     elif changes:
-        files = [line[3:] for line in changes.decode().rstrip().splitlines()]
-        more = f" and {len(files) - SHOWN_CHANGES} more" if len(files) > SHOWN_CHANGES else ""
-        listed = ", ".join(files[:SHOWN_CHANGES]) + more
         problems.append(
-            f"The working tree has changes that no commit holds ({listed}): commit them, {AGAIN}."
+            f"The working tree has changes that no commit holds ({_listed(changes)}): commit them, {AGAIN}."
+        )
+    # What is told already is not told twice: an edit that git sees is also another file than the commit's.
+    strange = (
+        []
+        if changes
+        else [path for path, md5 in read_files(stages).items() if digest_at("HEAD", path) != md5]
+    )
+    hidden = [] if changes else _hidden_changes()
+    if strange or hidden:
+        problems.append(
+            f"The commit does not hold what was run ({_listed(sorted({*strange, *hidden}))}), and `git status` does "
+            "not say so: look for `git update-index --skip-worktree` or `--assume-unchanged` (`git ls-files -v`) and "
+            "for what .git/info/exclude, a .gitignore inside or your own gitignore hides (`git status --ignored`). "
+            f"Commit these files (`git add --force`), {AGAIN}."
         )
     lock = _lock_is_committed(stages, candidates)
     if not lock:
         problems.append(f"dvc.lock is not committed as it is now: commit it, {AGAIN}.")
-    dirty = NOTHING if changes is None else str(bool(changes)).lower()
+    dirty = NOTHING if changes is None else str(bool(changes or strange or hidden)).lower()
     return Committed(commit.decode().rstrip(), dirty, str(lock).lower(), tuple(problems))
+
+
+def read_files(stages: Mapping[str, Any]) -> dict[str, str]:
+    """Return what stages read and no stage makes, which commits must hold: path to md5, sorted.
+
+    Args:
+        stages: See `relevant_stages`.
+    """
+    made = [Path(out["path"]) for stage in stages.values() for out in stage.get("outs", [])]
+    return {
+        item["path"]: str(item.get("md5", ""))
+        for _, item in sorted(
+            (item["path"], item) for stage in stages.values() for item in stage.get("deps", [])
+        )
+        if not any(Path(item["path"]).is_relative_to(out) or out.is_relative_to(item["path"]) for out in made)
+    }
+
+
+def _changes() -> list[str] | None:
+    """Return the files that git says to differ from the commit, None where it does not say."""
+    # Neither a file-system monitor nor a cache of untracked files is asked: both are programs of this machine.
+    switches = ("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "core.quotePath=false")
+    changes = git(*switches, "status", "--porcelain", "--untracked-files=normal", "--", ".", *RESULTS)
+    return None if changes is None else [line[3:] for line in changes.decode().rstrip().splitlines()]
+
+
+def _hidden_changes() -> list[str]:
+    """Return the files that differ from the commit and that git was told to pass over.
+
+    Code is looked for whatever any ignore file says, but compiled code, which Python checks against its source.
+    """
+    flagged = [
+        line[2:]
+        for line in _paths("ls-files", "-z", "-v", "--", ".", *RESULTS)
+        if line[0] == "S" or line[0].islower()
+    ]
+    # A file that sparse checkout leaves out is not there to be read.
+    changed = [
+        path for path in flagged if Path(path).is_file() and file_at("HEAD", path) != Path(path).read_bytes()
+    ]
+    new = [
+        path
+        for path in _paths("ls-files", "-z", "--others", "--", CODE)
+        if "__pycache__" not in Path(path).parts
+    ]
+    return changed + new
+
+
+def _paths(*arguments: str) -> list[str]:
+    return [line for line in (git(*arguments) or b"").decode().split("\0") if line]
+
+
+def _listed(files: list[str]) -> str:
+    more = f" and {len(files) - SHOWN_CHANGES} more" if len(files) > SHOWN_CHANGES else ""
+    return ", ".join(files[:SHOWN_CHANGES]) + more
 
 
 def origin_tags(stages: Mapping[str, Any], committed: Committed) -> dict[str, str]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 
 from pipeline.runtime import paths
-from pipeline.runtime.errors import Busy, UserError
+from pipeline.runtime.addresses import store_address
+from pipeline.runtime.errors import Busy, StorageFailed, UserError
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import PIPE, Answer, run
+from pipeline.runtime.stage import KILLED
 
 DROPPED = (
     "DVC_ROOT",
@@ -21,7 +23,9 @@ DROPPED = (
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
+    "PYTHONSAFEPATH",  # with it `-m` would run another tree's code than that of the folder
 )
+SIGNATURES = ("commit.gpgSign", "tag.gpgSign", "push.gpgSign")
 DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
 
 
@@ -54,7 +58,7 @@ class Children:
         Raises:
             ChildFailed: It failed and `check` is set.
         """
-        command = ["git", *self._identity, *arguments]
+        command = ["git", *self._settings, *arguments]
         answer = self._run(command, folder or self.tree, capture=True)
         if check and answer.code:
             message = f"`git {' '.join(arguments)}` failed in {folder or self.tree}: {answer.err.strip()}"
@@ -99,6 +103,8 @@ class Children:
         code = status.get("exit_code", 0)
         if not code:
             return ChildFailed(f"`{what}` failed; the lines above say why.", 74, "a program failed")
+        # A kill is a pause, as a disk that is full: the journal knows what is finished.
+        code = StorageFailed.exit_code if code == KILLED else code
         return ChildFailed(f"{status['stage']}: {status['message']}", code, f"at {status['stage']}")
 
     def environment(self) -> dict[str, str]:
@@ -113,7 +119,7 @@ class Children:
             | {
                 "MILLRACE_HOME": str(self.project),
                 # MLflow itself looks where this says, or in the working directory, which is not the project's.
-                "MLFLOW_TRACKING_URI": paths.tracking_uri(self.project),
+                "MLFLOW_TRACKING_URI": store_address(self.project),
                 "VIRTUAL_ENV": sys.prefix,
                 "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}",
                 "GIT_TERMINAL_PROMPT": "0",  # nobody is there to answer
@@ -122,11 +128,24 @@ class Children:
         )
 
     @cached_property
-    def _identity(self) -> list[str]:
-        """Return options that name a committer where none is set up, as on a server."""
-        if run(["git", "config", "user.email"], folder=self.project).code == 0:
-            return []
-        return ["-c", "user.name=millrace retrain", "-c", "user.email=millrace@localhost"]
+    def _settings(self) -> list[str]:
+        """Return options for a tree that only a machine writes, and that name a committer where none is set up.
+
+        Hooks and signatures are for the commits of people: a linter has nothing to say of results, and nobody is there
+        to type a passphrase. `git config millrace.hooks true` and `millrace.sign true` bring them back.
+        """
+        options = []
+        if not self._wants("hooks"):
+            options += ["-c", f"core.hooksPath={os.devnull}"]
+        if not self._wants("sign"):
+            options += [part for key in SIGNATURES for part in ("-c", f"{key}=false")]
+        if run(["git", "config", "user.email"], folder=self.project).code:
+            options += ["-c", "user.name=millrace retrain", "-c", "user.email=millrace@localhost"]
+        return options
+
+    def _wants(self, what: str) -> bool:
+        asked = run(["git", "config", "--type=bool", f"millrace.{what}"], folder=self.project)
+        return asked.out.strip() == "true"
 
     def _run(self, command: Sequence[str], folder: Path, *, capture: bool = False) -> Answer:
         left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())

@@ -5,13 +5,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.retraining import journal, triggers, worktree
+from pipeline.retraining import journal, notifications, triggers, worktree
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
 from pipeline.retraining.new_rows import NO_RESULTS, compare_with_results
 from pipeline.retraining.triggers import DriftBounds, Retrain
 from pipeline.runtime import paths, processes
-from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError
+from pipeline.runtime.addresses import without_secrets
+from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import JOURNAL
 from pipeline.runtime.repository import has_remote
@@ -206,8 +207,12 @@ def push_results(children: Children, branches: worktree.Followed) -> Facts:
     return {"git_push": f"{branches.remote}/{branches.results}"}
 
 
-def register_model(children: Children) -> Facts:
+def register_model(children: Children, *, again: bool = False) -> Facts:
     """Judge the model, promote it or not, and return the decision.
+
+    Args:
+        children: Runs stages in the tree.
+        again: An earlier call of this retrain came so far: what reigns now, it may have promoted itself.
 
     Raises:
         ChildFailed: With the exit code and message of the stage.
@@ -217,8 +222,12 @@ def register_model(children: Children) -> Facts:
     children.repro("register")
     decision = read_json(children.tree / paths.REGISTER_DECISION)
     last_run = read_json(children.tree / paths.STATE_DIR / "last_run.json")
+    outcome = decision["decision"]
+    if outcome == "promoted" and last_run.get("reigned") and not again:
+        # The decision by which it once became champion holds; nothing became anything tonight.
+        outcome = "unchanged"
     return {
-        "outcome": decision["decision"],
+        "outcome": outcome,
         "reasons": decision["reasons"],
         "candidate": decision["candidate"],
         "model": last_run["model"]["name"],
@@ -288,7 +297,7 @@ def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
     if run is None:
         run = journal.begin_run(JOURNAL)
     else:
-        print(f"Going on with the retrain of {run.run_id}; finished: {', '.join(run.facts) or 'nothing'}.")
+        say(f"Going on with the retrain of {run.run_id}; finished: {', '.join(run.facts) or 'nothing'}.")
     try:
         outcome = steps(children, settings, wishes, run)
     except BaseException as error:
@@ -296,7 +305,7 @@ def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
         goes_on = code in PAUSES or (code in LATER_PAUSES and run.step not in EARLY)
         if run.step == "edits" or (code not in WAITED_FOR and run.fails_again(code)):
             goes_on = False
-        said = str(error) or type(error).__name__
+        said = without_secrets(str(error) or type(error).__name__)
         run.stop(code, said)
         _close(
             run,
@@ -305,9 +314,11 @@ def retrain(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
         )
         if not goes_on:
             run.end()
+        _tell(settings)
         raise
     entry = _close(run, settings, outcome)
     run.end()
+    _tell(settings)
     return entry
 
 
@@ -324,7 +335,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
         try:
             return _one_round(children, branches, settings, wishes, run)
         except worktree.RemoteMoved as error:
-            print(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
+            say(f"Somebody else pushed to {branches.results} first: judging anew on top of it.")
             run.begin_again(str(error))
     raise Busy(
         f"Somebody else pushed to {branches.results} each time. Expected to be first within {settings.push_attempts} "
@@ -339,14 +350,14 @@ def _start_over_if_moved(children: Children, branches: worktree.Followed, run: R
     try:
         worktree.fetch_branches(children, branches)
     except ServiceDown:
-        print("The git remote does not answer; going on with what is known here.")
+        say("The git remote does not answer; going on with what is known here.")
     source, _ = worktree.newest(children, branches)
     moved = branches.branch if source != run.facts["prepare"]["source"] else ""
     if not moved and worktree.superseded(children, branches):
         # A model of results that others went past must not be judged, let alone win, after theirs.
         moved = branches.results
     if moved:
-        print(f"{moved} has moved meanwhile: beginning anew on it.")
+        say(f"{moved} has moved meanwhile: beginning anew on it.")
         run.start_over(f"{moved} has moved")
 
 
@@ -366,7 +377,9 @@ def _one_round(
     run.once("dvc push", lambda: push_data(children))
     run.once("commit", lambda: commit_results(children, looked, refreshed, trained))
     run.once("git push", lambda: push_results(children, branches))
-    registered = run.once("register", lambda: register_model(children))
+    again = "judging" in run.facts
+    run.once("judging", dict)
+    registered = run.once("register", lambda: register_model(children, again=again))
     return {**registered, "exit_code": 3 if registered["outcome"] in ("refused", "held") else 0}
 
 
@@ -374,16 +387,16 @@ def _prepared(children: Children, branches: worktree.Followed) -> Facts:
     worktree.fetch_branches(children, branches)
     prepared = worktree.prepare(children, branches)
     if prepared["note"]:
-        print(prepared["note"])
+        say(prepared["note"])
     return {**prepared, "branch": branches.branch, "results": branches.results}
 
 
 def _show(looked: Facts) -> None:
     for item in looked["triggers"]:
-        print(f"  {'*' if item['fired'] else ' '} {item['name'].replace('_', ' ')}: {item['figures']}")
+        say(f"  {'*' if item['fired'] else ' '} {item['name'].replace('_', ' ')}: {item['figures']}")
     drift = looked["drift"]
     largest = [f"{found['what']} {found['effect']:.2f}" for found in drift.get("findings", [])[:3]]
-    print(f"    largest differences: {', '.join(largest) or '; '.join(drift['skipped'])}", flush=True)
+    say(f"    largest differences: {', '.join(largest) or '; '.join(drift['skipped'])}")
 
 
 def _outcome_of(code: int, step: str, goes_on: bool) -> str:
@@ -395,19 +408,19 @@ def _outcome_of(code: int, step: str, goes_on: bool) -> str:
 
 
 def _close(run: Run, settings: Retrain, outcome: Facts) -> Facts:
-    """Write the end of this call where people look, and tell them."""
+    """Write the end of this call where people look, and into the outbox."""
     entry = _entry(run, outcome)
-    if entry["outcome"] != "nothing_to_do" and (
-        settings.notify.command or journal.url_of(settings.notify.url)
-    ):
-        journal.put(entry)
+    notify = settings.notify
+    if entry["outcome"] != "nothing_to_do" and (notify.command or notifications.url_of(notify.url)):
+        notifications.put(entry)
     journal.add(entry)
-    journal.deliver(
-        settings.notify.command,
-        journal.url_of(settings.notify.url),
-        settings.notify.timeout_seconds,
-    )
     return entry
+
+
+def _tell(settings: Retrain) -> None:
+    """Deliver what is in the outbox, once the journal says how this call ended: nothing is left to repeat."""
+    notify = settings.notify
+    notifications.deliver(notify.command, notifications.url_of(notify.url), notify.timeout_seconds)
 
 
 def _entry(run: Run, outcome: Facts) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Ready-made schedules: systemd timer, cron line, GitHub Actions workflow, Kubernetes CronJob."""
 
 import hashlib
+import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -9,15 +11,59 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.reports.html import render
-from pipeline.runtime.errors import InputMissing, StorageFailed
-from pipeline.runtime.files import write_text
+from pipeline.runtime.errors import InputMissing, StorageFailed, WronglyCalled
+from pipeline.runtime.files import read_json, write_text
+from pipeline.runtime.paths import NIGHT_ENVIRONMENT
 from pipeline.runtime.processes import run
+
+# --- What a night needs of the environment: timers and cron start with an empty one.
+#
+# Without the address of the registry a night would judge in an empty one beside the project, and promote whatever
+# comes first. One file that `millrace retrain` reads itself, because each scheduler quotes in its own way.
+
+CARRIED = re.compile(
+    r"MLFLOW_(TRACKING|REGISTRY|S3|HTTP|ARTIFACT|MULTIPART)_\w+|MILLRACE_NOTIFY_URL|(AWS|AZURE|GOOGLE|DVC|GIT_SSH)_?\w*"
+    r"|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|(SSL_CERT|REQUESTS_CA|CURL_CA)_\w+|SSH_AUTH_SOCK"
+)
+NOT_CARRIED = ("DVC_ROOT", "DVC_STAGE")
+"""Of the run of DVC in which somebody installs it."""
+
+
+def keep_environment(root: Path) -> list[str]:
+    """Write down what a night needs of this environment, for its owner alone, and return the names."""
+    kept = {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if value and CARRIED.fullmatch(name) and name not in NOT_CARRIED
+    }
+    write_text(root / NIGHT_ENVIRONMENT, json.dumps(kept, indent=2) + "\n", mode=0o600)
+    return list(kept)
+
+
+def take_environment(path: Path) -> None:
+    """Take what was written down; what the scheduler itself gives counts more.
+
+    Raises:
+        InputMissing: There is no such file.
+    """
+    if not path.is_file():
+        raise InputMissing(
+            f"The environment of the schedule is gone. Expected {path}. Received: no such file. Run `millrace schedule "
+            "install` again, where MLFLOW_TRACKING_URI and MILLRACE_NOTIFY_URL are set as the nights need them."
+        )
+    for name, value in read_json(path).items():
+        os.environ.setdefault(name, value)
+
+
+# --- The schedules.
 
 KINDS = ("systemd", "cron", "github", "kubernetes")
 INSTALLABLE = ("systemd", "cron")
 
 
-def rendered(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[str, str]:
+def rendered(
+    kind: str, root: Path, at: tuple[int, int], minutes: int, *, environment: bool = False
+) -> dict[str, str]:
     """Return a schedule as {file name: content}.
 
     Args:
@@ -25,8 +71,16 @@ def rendered(kind: str, root: Path, at: tuple[int, int], minutes: int) -> dict[s
         root: Absolute folder of the project.
         at: Hour and minute; of the machine's clock (systemd, cron), UTC elsewhere.
         minutes: Time limit of one retrain.
+        environment: Let it read what `keep_environment` wrote.
+
+    Raises:
+        WronglyCalled: The scheduler cannot name such a folder.
     """
+    if kind in INSTALLABLE:
+        _require_nameable(str(root))
+        _require_nameable(sys.executable)
     facts: dict[str, Any] = {
+        "options": f"--environment {NIGHT_ENVIRONMENT} " if environment else "",
         "word": _unit_word,
         "percent": lambda text: text.replace("%", "%%"),
         # cron hands the line to a shell, and takes % for a new line.
@@ -62,7 +116,9 @@ def install_systemd(root: Path, at: tuple[int, int], minutes: int) -> list[Path]
     systemctl = _program("systemctl", "systemd")
     folder = units_dir()
     files = []
-    for name, content in rendered("systemd", root, at, minutes).items():
+    units = rendered("systemd", root, at, minutes, environment=True)
+    keep_environment(root)
+    for name, content in units.items():
         write_text(folder / name, content)
         files.append(folder / name)
     _call([systemctl, "--user", "daemon-reload"])
@@ -80,6 +136,7 @@ def uninstall_systemd(root: Path) -> list[Path]:
         for path in there:
             path.unlink()
         _call([systemctl, "--user", "daemon-reload"])
+        (root / NIGHT_ENVIRONMENT).unlink(missing_ok=True)
     return there
 
 
@@ -90,9 +147,10 @@ def install_cron(root: Path, at: tuple[int, int], minutes: int) -> None:
         InputMissing: There is no cron here.
         StorageFailed: cron refuses it; the table is as it was.
     """
-    (root / ".millrace" / "retrain").mkdir(parents=True, exist_ok=True)
-    line = rendered("cron", root, at, minutes)["crontab"].rstrip("\n")
-    _write_crontab([*_other_lines(root), f"{line} {_mark(root)}"])
+    line = rendered("cron", root, at, minutes, environment=True)["crontab"].rstrip("\n")
+    others = _other_lines(root)
+    keep_environment(root)
+    _write_crontab([*others, f"{line} {_mark(root)}"])
 
 
 def uninstall_cron(root: Path) -> bool:
@@ -100,6 +158,7 @@ def uninstall_cron(root: Path) -> bool:
     before, after = _crontab(), _other_lines(root)
     if before != after:
         _write_crontab(after)
+        (root / NIGHT_ENVIRONMENT).unlink(missing_ok=True)
     return before != after
 
 
@@ -110,7 +169,7 @@ def units_dir() -> Path:
 
 
 def _other_lines(root: Path) -> list[str]:
-    return [line for line in _crontab() if not line.endswith(_mark(root))]
+    return [line for line in _crontab() if not line.rstrip().endswith(_mark(root))]
 
 
 def _mark(root: Path) -> str:
@@ -125,7 +184,8 @@ def _crontab() -> list[str]:
         raise StorageFailed(
             f"The crontab cannot be read. Expected `crontab -l` to work. Received: {done.err.strip()}."
         )
-    return done.out.splitlines() if done.code == 0 else []
+    # Only LF ends a line of a crontab: other separators, and CR, belong to somebody's command.
+    return done.out.removesuffix("\n").split("\n") if done.code == 0 and done.out else []
 
 
 def _write_crontab(lines: list[str]) -> None:
@@ -150,7 +210,21 @@ def _call(command: list[str], text: str | None = None) -> None:
         )
 
 
+def _require_nameable(path: str) -> None:
+    """Refuse what ends a line of a unit or a crontab, or joins the next one: control characters, a last backslash.
+
+    Raises:
+        WronglyCalled: There is such a letter, or a blank at the end, which units do not keep.
+    """
+    if path.isprintable() and path == path.rstrip(" \\"):
+        return
+    raise WronglyCalled(
+        "A schedule cannot name this path. Expected one of printable characters, without a backslash or blank at its "
+        f"end. Received: {path!r}. Rename the folder, or call `millrace retrain` by another scheduler."
+    )
+
+
 def _unit_word(text: str) -> str:
-    """Return a path as a word of a command in a unit: `%` and `$` doubled, quoted where it holds white space."""
+    """Return a path as a word of a command in a unit: in double quotes, `%` and `$` doubled."""
     escaped = text.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
-    return f'"{escaped}"' if any(letter.isspace() for letter in text) else escaped
+    return f'"{escaped}"'

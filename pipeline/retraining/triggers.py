@@ -83,7 +83,6 @@ def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:
 #
 # Not part of params.yaml, because nothing in it moves a number of a model: docs/decisions/0017.
 
-RETRAIN_YAML = Path("retrain.yaml")
 Effect = Annotated[float, Meta(gt=0, le=1)]
 
 
@@ -118,7 +117,7 @@ class Retrain(Section, frozen=True):
     notify: Notify
 
 
-def load_settings(path: Path = RETRAIN_YAML) -> Retrain:
+def load_settings(path: Path = paths.RETRAIN_YAML) -> Retrain:
     """Return the content of retrain.yaml.
 
     Raises:

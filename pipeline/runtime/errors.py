@@ -1,6 +1,8 @@
 """What can go wrong, in words that say the fix, each kind with its exit code (docs/guides/exit-codes.md)."""
 
+import re
 from collections.abc import Sequence
+from typing import IO
 
 Place = tuple[str, ...]
 
@@ -82,5 +84,28 @@ class NotPermitted(UserError):
     meaning = "not permitted"
 
 
+class Misconfigured(UserError):
+    """A setting of the environment cannot be used."""
+
+    exit_code = 78
+    meaning = "configuration refused"
+
+
 class Terminated(BaseException):
     """SIGTERM arrived."""
+
+
+# --- Messages hold names out of people's data: a class may be called `ESC ] 0 ; title BEL`.
+
+CONTROLS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
+"""Of terminals (C0 but tab and line feed, DEL, C1), and what overrides the direction of writing."""
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters as their codes, so that it can be shown on any terminal."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: str, *, end: str = "\n", file: IO[str] | None = None) -> None:
+    """Print a text that may hold something out of people's data; on standard output, or in `file`."""
+    print(visible(text), end=end, file=file, flush=True)

@@ -24,11 +24,11 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it becomes `path`, on failure it is removed.
 
     The file is fsynced before the rename and its folder after it, so that a reader sees the old file or
-    the whole new one, also after a power cut.
+    the whole new one, also after a power cut. Its permissions are those of any new file: the umask is respected.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
@@ -40,11 +40,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode & ~_umask())
         temporary.replace(path)
         fsync_dir(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return which rights this process gives nobody: `mkstemp` does not ask, so a file would be everybody's or ours."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def remove_leftovers(path: Path) -> None:
@@ -74,15 +81,15 @@ def fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write `content` to `path`, all or nothing."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, mode) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str, mode: int = 0o666) -> None:
     """Write UTF-8 text to `path`, all or nothing."""
-    write_bytes(path, content.encode())
+    write_bytes(path, content.encode(), mode)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -96,13 +103,40 @@ def write_json(path: Path, content: object) -> None:
     )
 
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What makes spreadsheets calculate a cell (OWASP, CSV injection); the last four are its full-width twins."""
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a header and rows, lines ended by LF, all or nothing."""
+    """Write a header and rows for people, see `csv_text`, all or nothing."""
+    write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return CSV that a person may open in a spreadsheet: lines end in LF, and no text becomes a formula.
+
+    Names of classes, ids and texts come from whoever made the data. One that would be calculated gets a `'` before it,
+    which spreadsheets show as text; a plain number such as the class `-1` stays as it is.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    writer.writerow([_no_formula(name) for name in columns])
+    writer.writerows([_no_formula(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    # Python before 3.13 does not quote a CR, which ends a line for others.
+    text = cell.replace("\r", "\\r")
+    if not cell.startswith(FORMULA_STARTS):
+        return text
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def read_json(path: Path, made_by: str = "") -> Any:
@@ -144,6 +178,12 @@ def path_digest(path: Path) -> str:
             if file.is_file() and "__pycache__" not in file.parts
         }
     )
+
+
+def folder_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files below a folder; 0 where there is nothing."""
+    found = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    return sum(item.lstat().st_size for item in found if item.is_symlink() or item.is_file())
 
 
 def folder_digest(files: Mapping[str, str]) -> str:

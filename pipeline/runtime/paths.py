@@ -17,6 +17,7 @@ def stored_path(path: Path, root: Path) -> str:
 
 SOURCE_JSON = Path("data/source.json")
 PARAMS_YAML = Path("params.yaml")
+RETRAIN_YAML = Path("retrain.yaml")
 DVC_YAML = Path("dvc.yaml")
 DVC_LOCK = Path("dvc.lock")
 CHECK_PASSED = Path("reports/check/passed.json")
@@ -93,7 +94,7 @@ def home_dir() -> Path:
 
 def tracking_uri(root: Path) -> str:
     """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or f"{SQLITE}mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{SQLITE}mlflow.db"
     if uri.startswith(SQLITE):
         return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
     return uri
@@ -109,6 +110,12 @@ def tuned_dir(candidate: str) -> Path:
     return TUNED_DIR / candidate
 
 
+# --- What is never shortened: the looks at the test set, and what people did to the champion.
+
+TEST_LEDGER = STATE_DIR / "test_ledger.jsonl"
+AUDIT_LOG = STATE_DIR / "audit.jsonl"
+
+
 # --- Where a retrain keeps what belongs to this machine; relative to the project's root.
 
 RETRAIN_DIR = STATE_DIR / "retrain"
@@ -118,5 +125,7 @@ JOURNAL = RETRAIN_DIR / "journal.jsonl"
 """What the present retrain has finished; replaced when another begins."""
 HISTORY = RETRAIN_DIR / "history.jsonl"
 HISTORY_HTML = RETRAIN_DIR / "history.html"
+NIGHT_ENVIRONMENT = RETRAIN_DIR / "environment.json"
+"""What a schedule takes along of the environment in which it was installed; for its owner's eyes only."""
 OUTBOX_DIR = RETRAIN_DIR / "outbox"
 """Notifications that nobody has taken yet."""

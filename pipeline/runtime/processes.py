@@ -74,13 +74,13 @@ def run(
         stdin=stdin,
         stdout=out,
         stderr=PIPE if out == PIPE else None,
-        encoding="utf-8",
-        errors="surrogateescape",
         start_new_session=own_group,
         preexec_fn=end_with_parent if own_group else None,  # noqa: PLW1509  # one thread only
     )
     try:
-        told, errors = process.communicate(given, timeout=seconds)
+        # Bytes: text mode would turn every CR of what others keep, a crontab say, into the end of a line.
+        content = None if given is None else given.encode("utf-8", "surrogateescape")
+        told, errors = process.communicate(content, timeout=seconds)
     except BaseException:
         if own_group:
             end_group(process)
@@ -88,10 +88,14 @@ def run(
             process.kill()
             process.wait()
         raise
-    return Answer(process.returncode, told or "", errors or "")
+    return Answer(process.returncode, _text(told), _text(errors))
 
 
-def end_group(process: subprocess.Popen[str], grace_seconds: float = GRACE_SECONDS) -> None:
+def _text(said: bytes | None) -> str:
+    return (said or b"").decode("utf-8", "surrogateescape")
+
+
+def end_group(process: subprocess.Popen[bytes], grace_seconds: float = GRACE_SECONDS) -> None:
     """Ask a program and all it started to end, then make them."""
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
         try:
@@ -180,8 +184,10 @@ def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
     return file
 
 
-def terminal() -> "Console":
-    """Return standard output as rich sees it; logs get lines of 120 columns."""
-    from rich.console import Console
+def terminal(*, errors: bool = False) -> "Console":
+    """Return standard output, or that of errors, as rich sees it; logs get lines of 120 columns."""
+    from pipeline.runtime.terminal import Terminal
 
-    return Console(width=None if sys.stdout.isatty() else 120)
+    file = sys.stderr if errors else None
+    width = None if (file or sys.stdout).isatty() else 120
+    return Terminal(file=file, width=width, highlight=not errors)

@@ -9,14 +9,18 @@ so that the next `dvc repro` brings it back without running it.
 
 import hashlib
 import json
+import os
+import re
 import subprocess
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from configparser import ConfigParser
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import Busy
 from pipeline.runtime.files import file_digest, folder_digest
 from pipeline.runtime.processes import run
 from pipeline.runtime.strict_yaml import read_yaml
@@ -33,11 +37,13 @@ AT_WORK = Path(".dvc/tmp/rwlock")
 
 
 def git(*arguments: str) -> bytes | None:
-    """Return what git says, or None where there is no git, no repository, no commit, or no such thing in it."""
+    """Return what git says, or None where there is no git, no repository, no commit, or no such thing in it.
+
+    Hooks are for what people do: one that runs `dvc checkout` has no business in a worktree of ours.
+    """
     try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, check=True, timeout=GIT_SECONDS
-        ).stdout
+        command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
+        return subprocess.run(command, capture_output=True, check=True, timeout=GIT_SECONDS).stdout
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -116,7 +122,7 @@ def dvc_config_for(project: Path, tree: Path, *, own_cache: bool = False) -> str
         tree: Absolute folder of the other working tree.
         own_cache: Give the tree a cache below it instead of the project's.
     """
-    shared, local = _dvc_config(project / DVC_CONFIG), _dvc_config(project / DVC_CONFIG_LOCAL)
+    shared, local = dvc_config(project / DVC_CONFIG), dvc_config(project / DVC_CONFIG_LOCAL)
     made = ConfigParser(interpolation=None)
     made.optionxform = str  # type: ignore[assignment,method-assign]
     made.read_dict({name: dict(local[name]) for name in local.sections()})
@@ -140,14 +146,14 @@ def dvc_config_for(project: Path, tree: Path, *, own_cache: bool = False) -> str
 
 def cached(tree: Path, md5: str) -> Path | None:
     """Return the object of DVC's cache with that digest, None if it is not there or damaged."""
-    path = Path(_dvc_config(tree / DVC_CONFIG_LOCAL)["cache"]["dir"]) / "files" / "md5" / md5[:2] / md5[2:]
+    path = Path(dvc_config(tree / DVC_CONFIG_LOCAL)["cache"]["dir"]) / "files" / "md5" / md5[:2] / md5[2:]
     return path if path.is_file() and file_digest(path) == md5 else None
 
 
 def has_remote(tree: Path) -> bool:
     """Return whether `dvc push` has somewhere to push to."""
     configs = (DVC_CONFIG, DVC_CONFIG_LOCAL)
-    return any(_dvc_config(tree / config).get("core", "remote", fallback="") for config in configs)
+    return any(dvc_config(tree / config).get("core", "remote", fallback="") for config in configs)
 
 
 def dvc_cache() -> Path:
@@ -163,6 +169,34 @@ def dvc_cache() -> Path:
     if answer.code:
         raise OSError(f"`dvc cache dir` failed: exit code {answer.code}")
     return Path(answer.out.strip().splitlines()[-1])
+
+
+@contextmanager
+def dvc_at_rest() -> Iterator[None]:
+    """Keep every dvc command of this project waiting for the time of the body.
+
+    Raises:
+        Busy: One is at work.
+    """
+    # Importing DVC takes a second.
+    from dvc.lock import LockError, make_lock
+
+    folder = AT_WORK.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = make_lock(str(folder / "lock"), tmp_dir=str(folder))
+    try:
+        lock.lock()
+    except LockError:
+        raise Busy("A dvc command is at work in this project. Run it again once that has ended.") from None
+    try:
+        # While a stage runs DVC lets go of its lock, and notes here who reads and writes.
+        text = AT_WORK.read_text(encoding="utf-8") if AT_WORK.is_file() else ""
+        running = {int(pid) for pid in re.findall(r'"pid": (\d+)', text) if Path("/proc", pid).exists()}
+        if running:
+            raise Busy(f"dvc is at work in this project (process {min(running)}). Wait for it, or stop it.")
+        yield
+    finally:
+        lock.unlock()
 
 
 def mend() -> list[str]:
@@ -223,7 +257,8 @@ def _absolute(root: Path, place: str) -> str:
     return str((root / ".dvc" / Path(place).expanduser()).resolve())
 
 
-def _dvc_config(path: Path) -> ConfigParser:
+def dvc_config(path: Path) -> ConfigParser:
+    """Return a configuration of DVC as it reads it; an empty one where there is no such file."""
     config = ConfigParser(interpolation=None, strict=False)
     config.optionxform = str  # type: ignore[assignment,method-assign]
     if path.is_file():

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
-from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError
+from pipeline.runtime.addresses import without_secrets
+from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError, say
 from pipeline.runtime.files import content_key, path_digest, write_json
 from pipeline.runtime.processes import acquire_lock, die_with_parent, terminal
 from pipeline.runtime.strict_yaml import read_yaml, value_at
@@ -246,6 +247,14 @@ def running_stage(name: str) -> Iterator[Stage]:
             )
 
 
+KILLED = 137
+"""What a shell answers for kill -9; stands in the status file from the beginning of a stage to its end."""
+_BEGUN = (
+    "{name} began as process {pid} and has not said how it ended. If it does not run any more it was killed, most "
+    "often by the kernel because memory ran out (`dmesg` says so). The same command goes on from here."
+)
+
+
 @contextmanager
 def exit_codes(name: str, *, recorded: bool = True) -> Iterator[None]:
     """Turn exceptions of the body into one message, `.millrace/status.json` and an exit code.
@@ -254,6 +263,9 @@ def exit_codes(name: str, *, recorded: bool = True) -> Iterator[None]:
     not replace what it shows. The traceback is shown with `MILLRACE_DEBUG=1` (`millrace --debug`) only.
     """
     signal.signal(signal.SIGTERM, _raise_terminated)
+    if recorded:
+        # kill -9, and the kernel where memory ran out, leave no time to say anything.
+        _write_status(name, KILLED, _BEGUN.format(name=name, pid=os.getpid()))
     try:
         yield
     except SystemExit:
@@ -261,17 +273,23 @@ def exit_codes(name: str, *, recorded: bool = True) -> Iterator[None]:
     except BaseException as error:
         code, meaning = code_of(error)
         if os.environ.get("MILLRACE_DEBUG"):
-            traceback.print_exc()
-        message = str(error) or type(error).__name__
+            say(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr)
+        message = without_secrets(str(error) or type(error).__name__)
         if isinstance(error, KeyboardInterrupt):
             message = "Interrupted; the same command continues where this one stopped."
+        if is_out_of_memory(error):
+            message = (
+                f"Memory ran out. Expected enough for what is read and trained at once. Received: {message}. Give the "
+                "process more, end other programs, or lower training.batch_size, the size of images or windows, or the "
+                "number of workers; then run the same command again."
+            )
         if code == 70:
             message = f"{type(error).__name__}: {message}\nThis is a bug in Millrace or in your own code. "
             message += "MILLRACE_DEBUG=1 shows the traceback."
         if recorded:
             _write_status(name, code, message)
-        print(message, file=sys.stderr)
-        print(f"millrace: {name} stopped with exit code {code} ({meaning})", file=sys.stderr, flush=True)
+        say(message, file=sys.stderr)
+        say(f"millrace: {name} stopped with exit code {code} ({meaning})", file=sys.stderr)
         raise SystemExit(code) from error
     if recorded:
         _write_status(name, 0, "ok")
@@ -285,6 +303,7 @@ def code_of(error: BaseException) -> tuple[int, str]:
         (KeyboardInterrupt, (130, "interrupted")),
         (FileNotFoundError, (66, "input missing")),
         (PermissionError, (77, "not permitted")),
+        (MemoryError, (74, "out of memory")),
         (OSError, (74, "input/output error")),
     ]
     if isinstance(error, UserError):
@@ -292,7 +311,14 @@ def code_of(error: BaseException) -> tuple[int, str]:
     for kind, answer in known:
         if isinstance(error, kind):
             return answer
+    if is_out_of_memory(error):
+        return 74, "out of memory"
     return 70, "internal error"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, by Python's own error or TensorFlow's, which is known by its name alone."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 def _started() -> float:

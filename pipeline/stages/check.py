@@ -12,6 +12,8 @@ import shutil
 from pathlib import Path
 
 from pipeline.checks.contradictions import contradictions, idle_settings
+from pipeline.checks.secrets import committed_secrets
+from pipeline.checks.store import ask_store
 from pipeline.fetching.source import read_source
 from pipeline.params.load import load_params, repaired_params
 from pipeline.runtime import paths
@@ -27,10 +29,11 @@ def check() -> tuple[int, list[str]]:
     """Check params.yaml against itself and against the source.
 
     Returns:
-        How many candidates passed, and warnings about settings without effect.
+        How many candidates passed, and warnings: settings without effect, a store that is silent, leaked secrets.
 
     Raises:
         ParamsError: With every problem found.
+        UserError: The store of runs cannot be used.
     """
     source = read_source()
     try:
@@ -39,12 +42,14 @@ def check() -> tuple[int, list[str]]:
         repaired = repaired_params(error.places, paths.PARAMS_YAML, FALLBACK_PARAMS)
         further = contradictions(repaired, source) if repaired else []
         raise ParamsError(error.problems + further) from error
-    problems = contradictions(params, source)
+    secrets, told = committed_secrets(source)
+    problems = contradictions(params, source) + secrets
     if problems:
         raise ParamsError(problems)
+    told += ask_store(Path.cwd(), params.register.experiment)
     _forget_removed(set(params.candidates))
     write_json(paths.CHECK_PASSED, {"params.yaml": "passed"})
-    return len(params.candidates), idle_settings(params, source)
+    return len(params.candidates), idle_settings(params, source) + told
 
 
 def _forget_removed(candidates: set[str]) -> None:

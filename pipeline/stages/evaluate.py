@@ -33,7 +33,7 @@ from pipeline.leaks.findings import SignOff, WindowColumns
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.intervals import few_groups
-from pipeline.metrics.names import format_value, primary_called
+from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.params.families import BASELINE_FAMILIES
 from pipeline.params.load import load_params
 from pipeline.params.values import window_columns
@@ -77,6 +77,12 @@ def main() -> None:
         words, score = evaluation.primary.words, evaluation.test[evaluation.choice.chosen][settings.select_by]
         if few := few_groups(evaluation.measures.blocks):
             stage.console.print(f"Warning: {few}", highlight=False)
+        for name, found in evaluation.test[evaluation.choice.chosen].items():
+            if found.doubt:
+                stage.console.print(
+                    f"Warning: nobody can say how sure {metric_words(name)} is: {found.doubt}.",
+                    highlight=False,
+                )
         stage.console.print(evaluation.choice.reason, highlight=False)
         stage.console.print(
             f"test {words} {format_value(score.value)} ({format_value(score.low)} to {format_value(score.high)})",

@@ -31,6 +31,7 @@ from pipeline.provenance.origin import JUDGED, judged_digest
 from pipeline.reports import console, run
 from pipeline.reports.run import decision_page, run_report
 from pipeline.runtime import paths
+from pipeline.runtime.addresses import shown
 from pipeline.runtime.files import read_json, write_json, write_text
 from pipeline.runtime.repository import locked_stages
 from pipeline.runtime.stage import running_stage
@@ -121,7 +122,7 @@ def register(
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.revocations import keep_revocations
     from pipeline.tracking.runs import sweep
-    from pipeline.tracking.store import open_store, service_errors, store_lock, without_password
+    from pipeline.tracking.store import open_store, service_errors, store_lock
 
     state = provenance_state.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
@@ -159,10 +160,10 @@ def register(
         attach(store, recorded.parent_run_id, paths.RUN_REPORT)
         write_text(paths.DECISION_PAGE, decision_page(decision))
         attach(store, run_id, paths.DECISION_PAGE)
-    base = without_password(store.uri) if store.uri.startswith("http") else LOCAL_UI
+    base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
     links = run.links(base, store.experiment_id, run_ids, model_name, version.number)
-    write_last_run(links, model_name, version, decision, recorded.parent_run_id, looks=looks)
+    write_last_run(links, model_name, version, decision, recorded.parent_run_id, looks=looks, reigned=reigns)
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)
     console.print_report()
@@ -177,10 +178,13 @@ def write_last_run(
     run_id: str,
     *,
     looks: str,
+    reigned: bool = False,
 ) -> None:
     """Write what the report at the end of the pipeline shows of this machine's record."""
     model = {"name": model_name, "version": version.number, "sha256": version.model_sha256}
-    content = {"decision": decision["decision"], "links": links, "model": model, "run_id": run_id}
+    content = {
+        "decision": decision["decision"], "links": links, "model": model, "reigned": reigned, "run_id": run_id
+    }  # fmt: skip
     write_json(console.LAST_RUN, {**content, "reasons": decision["reasons"], "looks": looks})
 
 

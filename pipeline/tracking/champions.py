@@ -27,6 +27,8 @@ LIST_RUN = "millrace.champions"
 """Tag of a registered model: the id of the run that holds its list."""
 MODEL = "millrace.champions_of"
 BY_HAND = "by hand"
+PROMOTED, REFRESHED = "promoted", "promoted as not worse"
+"""Reasons of the gate: better than the champion before it, and, in the mode for refreshes, not worse."""
 ATTEMPTS = 8
 MODEL_DESCRIPTION = (
     "The alias `champion` is the model to use, `previous` the one before it. The tag `millrace.decision` of a version "
@@ -44,7 +46,7 @@ class Champion:
         model_sha256: Digest of its file.
         before: The version that was champion before; 0 for none.
         by: Host, or `by hand`.
-        reason: `promoted`, or what a person said.
+        reason: `promoted`, `promoted as not worse`, or what a person said.
         nonce: Tells one writer from another.
         mirrored: Whether the aliases were seen to agree.
     """
@@ -111,7 +113,7 @@ def promote(
     expected: Champion | None,
     version: int,
     model_sha256: str,
-    reason: str = "promoted",
+    reason: str = PROMOTED,
 ) -> Champion:
     """Make a version champion if the champion is still the expected one, and let the aliases follow.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from pipeline.runtime.addresses import without_secrets
 from pipeline.runtime.progress import LiveTrace, live_trace
 from pipeline.tracking import OURS
 
@@ -51,7 +52,9 @@ class Breaker:
             pause = min(FIRST_PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
             self._failures += 1
             self._closed_until = self.clock() + pause
-            self.report(f"next attempt in {pause:.0f} s: {type(error).__name__}: {error}")
+            self.report(
+                f"next attempt in {pause:.0f} s: {type(error).__name__}: {without_secrets(str(error))}"
+            )
             return False
         if self._failures:
             self.report("the server answers again")

@@ -25,7 +25,14 @@ from mlflow.exceptions import MlflowException
 from pipeline.runtime.errors import Busy, InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.processes import naming_us, run
-from pipeline.tracking.champions import aliases, ensure_model, promote, settle
+from pipeline.tracking.champions import (
+    PROMOTED,
+    REFRESHED,
+    aliases,
+    ensure_model,
+    promote,
+    settle,
+)
 from pipeline.tracking.runs import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
 from pipeline.tracking.store import Store, is_outage
 
@@ -421,6 +428,11 @@ def applied_promotion(version: Version) -> dict[str, Any] | None:
     return recorded if promoted and version.tags.get(APPLIED) == "true" else None
 
 
+def mode_of(decision: Mapping[str, Any]) -> str:
+    """Return the mode of the gate a decision was made in, as `register.mode` has it; "" if it does not say."""
+    return str(decision.get("rules", {}).get("mode", ""))
+
+
 def record_decision(store: Store, name: str, version: Version, decision: Mapping[str, Any]) -> None:
     """Write a decision onto its version, before anything follows from it.
 
@@ -459,7 +471,14 @@ def apply_decision(store: Store, name: str, version: Version, decision: Mapping[
                 f"Expected the champion it was compared with: {decision['champion_before'] or 'none'}. "
                 f"Received: {found or 'none'}. Nothing was moved. Run `dvc repro` again, which compares anew."
             )
-        promote(store, name, expected=champion, version=version.number, model_sha256=version.model_sha256)
+        promote(
+            store,
+            name,
+            expected=champion,
+            version=version.number,
+            model_sha256=version.model_sha256,
+            reason=REFRESHED if found and mode_of(decision) == "non_inferiority" else PROMOTED,
+        )
     store.client.set_model_version_tag(name, str(version.number), APPLIED, "true")
 
 

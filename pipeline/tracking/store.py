@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import filelock
 import requests
@@ -24,12 +24,17 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
-from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed, UserError
+from pipeline.runtime.addresses import shown, store_address
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, StorageFailed, UserError, say
 from pipeline.runtime.files import fsync_dir, remove_leftovers
-from pipeline.runtime.paths import SQLITE, home_dir, tracking_uri
+from pipeline.runtime.paths import SQLITE, home_dir
+from pipeline.tracking.causes import INSTALLED_AS, cause_of, missing_package, require_new_server
 
 # --- One writer per store on this machine.
 #
@@ -131,11 +136,13 @@ def open_store(root: Path, experiment: str) -> Store:
     Raises:
         ServiceDown: The server or database does not answer.
         StorageFailed: The sqlite file was left half-made by another program.
+        UserError: It cannot be used for another reason, see `pipeline.tracking.causes`.
     """
     root = root / paths.home_dir()
-    uri = tracking_uri(root)
+    uri = store_address(root)
     with service_errors(uri):
         if uri.startswith("http"):
+            require_server(uri)
             client = MlflowClient(uri)
             return Store(client, uri, experiment, _experiment_id(client, experiment, None))
         with opening(uri):
@@ -172,7 +179,7 @@ def opening(uri: str) -> Iterator[None]:
                 if "lock timeout" not in str(error):
                     raise
                 raise Busy(
-                    f"Another machine has been making the tables of MLflow in {without_password(uri)} for "
+                    f"Another machine has been making the tables of MLflow in {shown(uri)} for "
                     f"{LOCK_TIMEOUT_SECONDS:.0f} s. Expected it to be done by now. Run the command again."
                 ) from None
             yield
@@ -224,46 +231,74 @@ def half_migrated(path: Path) -> bool:
 
 @contextmanager
 def service_errors(uri: str) -> Iterator[None]:
-    """Turn a server or database that does not answer into one clear message.
+    """Turn a store that cannot be used into one clear message, with the exit code and the cure of its cause.
 
     Raises:
-        ServiceDown: The store did not answer, or answered with an error of its own.
-        NotPermitted: The database does not let this user make or read tables.
+        UserError: See `pipeline.tracking.causes`.
     """
     try:
         yield
-    except sqlalchemy.exc.ProgrammingError as error:
-        if "permission denied" not in str(error):
+    except PermissionError as error:
+        if not uri.startswith(SQLITE) or not str(error.filename).startswith(uri.removeprefix(SQLITE)):
             raise
-        raise NotPermitted(
-            f"The database at {without_password(uri)} does not let this user do what MLflow needs. Received: "
-            f"{str(error.orig).splitlines()[0]}. As its owner: GRANT CREATE, USAGE ON SCHEMA public TO the user."
-        ) from error
-    except (MlflowException, requests.RequestException, *DATABASE_FAILED) as error:
+        raise cause_of(uri, str(error)) from error
+    except ModuleNotFoundError as error:
+        if error.name not in INSTALLED_AS:
+            raise
+        raise missing_package(error.name, f"what the MLflow store at {shown(uri)} uses") from error
+    except (
+        MlflowException,
+        requests.RequestException,
+        sqlalchemy.exc.SQLAlchemyError,
+        sqlite3.Error,
+    ) as error:
         if not is_outage(error):
             raise
-        # MLflow's own message quotes the address as it was given.
-        first_line = str(error).replace(uri, without_password(uri)).strip().splitlines()[0][:300]
-        raise ServiceDown(
-            f"The MLflow store does not answer. Expected it at {without_password(uri)}. Received: {first_line}. "
-            "Nothing is lost: all results are in files. Start the server (or unset MLFLOW_TRACKING_URI to use "
-            "mlflow.db in the project) and run `dvc repro` again; it fills in what is missing."
-        ) from error
+        status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
+        raise cause_of(uri, str(error), status) from error
+
+
+UNUSABLE = (
+    "UNAUTHENTICATED",
+    "CUSTOMER_UNAUTHORIZED",
+    "PERMISSION_DENIED",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_FOUND",
+)
+"""Answers that are about the server rather than about what was asked of it."""
+DATABASE_REFUSED = (
+    "permission denied",
+    "Can't load plugin",
+    "Could not parse",
+    "not a database",
+    "malformed",
+)
+"""What a database says that another attempt would not change, by other errors than those of an outage."""
 
 
 def is_outage(error: Exception) -> bool:
     """Return whether an error of MLflow means that the store failed, rather than that something is not there."""
     if isinstance(error, MlflowException):
-        return bool(error.get_http_status_code() >= 500)
-    return isinstance(error, (requests.RequestException, *DATABASE_FAILED))
+        unknown = isinstance(error, UnsupportedModelRegistryStoreURIException)
+        return bool(error.get_http_status_code() >= 500 or error.error_code in UNUSABLE or unknown)
+    if isinstance(error, (requests.RequestException, *DATABASE_FAILED)):
+        return True
+    return isinstance(error, (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error)) and any(
+        words in str(error) for words in DATABASE_REFUSED
+    )
 
 
-def without_password(uri: str) -> str:
-    """Return the URI fit for messages and tags."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+@cache
+def require_server(uri: str) -> None:
+    """Ask a server for its version, once per process.
+
+    Raises:
+        Misconfigured: It is older than MLflow 3.
+        MlflowException: It does not answer.
+    """
+    answer = http_request(get_default_host_creds(uri), "/version", "GET", raise_on_status=False)
+    if answer.status_code == 200:
+        require_new_server(uri, answer.text)
 
 
 def experiment_called(store: Store, name: str) -> str:
@@ -305,7 +340,7 @@ def main() -> None:
         open_store(Path.cwd(), load_params().register.experiment)
     except UserError as error:
         # Not by `stage.exit_codes`: the status file belongs to a run that may go on beside this.
-        print(error, file=sys.stderr)
+        say(str(error), file=sys.stderr)
         raise SystemExit(error.exit_code) from error
 
 
@@ -323,7 +358,7 @@ def open_existing_store(root: Path) -> Store:
     Raises:
         InputMissing: There is none.
     """
-    uri = tracking_uri(root / home_dir())
+    uri = store_address(root / home_dir())
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         raise InputMissing(
             f"There is no model registry. Expected {uri.removeprefix(SQLITE)}. Received: no such file. Set "
@@ -333,7 +368,7 @@ def open_existing_store(root: Path) -> Store:
         client = _existing_client(uri)
     if client is None:
         raise InputMissing(
-            f"There is no model registry. Expected tables of MLflow in {without_password(uri)}. Received: none. Set "
+            f"There is no model registry. Expected tables of MLflow in {shown(uri)}. Received: none. Set "
             "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`, which makes them."
         )
     return Store(client, uri, "", "")
@@ -355,6 +390,8 @@ def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
 def _existing_client(uri: str) -> MlflowClient | None:
     """Return a client, or None where a database has no tables of MLflow, which a client would begin to make."""
     if not uri.startswith(DATABASES):
+        if uri.startswith("http"):
+            require_server(uri)
         return MlflowClient(uri)
     with opening(uri):
         return MlflowClient(uri) if has_tables(uri) else None

@@ -1,8 +1,8 @@
 """What is known of each sample before any training: the table that the suite judges, one row per sample."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.duplicates.clusters import Duplicates, conflicting_contents
 from pipeline.runtime import paths
+from pipeline.runtime.files import csv_text
 from pipeline.validation.profile import ChannelSums
 from pipeline.validation.series import significant
 from pipeline.validation.suites import ExpectationResult
@@ -29,8 +30,11 @@ COLUMNS = (
     "maximum",
     "constant",
     "looks_like_id",
+    "twins",
     "constant_target",
 )
+NARROW_RANGE = 64 / 255
+"""What 14 bits reach of a 16-bit range, as uint8 keeps it; 12 bits reach 16 / 255."""
 
 
 def column_facts(
@@ -53,7 +57,8 @@ def column_facts(
         `column`, `kind` (`channel`, `number` or `category`); `values`: different values, NaN for channels;
         `missing_share`; `minimum`, `mean`, `maximum`: NaN for categories; and, 0 or 1: `constant` (no two
         different values), `looks_like_id` (a side column of at least 20 categories or whole numbers, all
-        different), `constant_target` (constant, and to be predicted).
+        different), `constant_target` (constant, and to be predicted). `twins`: values of a category that read like
+        another one.
     """
     rows = [] if sums is None else _channel_rows(channels, sums, set(targets))
     rows += [_side_row(name, kind, samples[SIDE_PREFIX + name]) for name, kind in side.items()]
@@ -75,6 +80,7 @@ def _channel_rows(channels: Sequence[str], sums: ChannelSums, targets: set[str])
             "maximum": _finite(sums.maximum[number]),
             "constant": int(constant[number]),
             "looks_like_id": 0,
+            "twins": 0,
             "constant_target": int(constant[number] and name in targets),
         }
         for number, name in enumerate(channels)
@@ -96,8 +102,27 @@ def _side_row(name: str, kind: str, values: "pd.Series[Any]") -> dict[str, Any]:
         "maximum": float(significant(numbers.max())) if len(numbers) else np.nan,
         "constant": int(different < 2),
         "looks_like_id": int(whole and different == len(known) >= MIN_IDS),
+        "twins": len(twins(known.astype(str))) if kind == "category" else 0,
         "constant_target": 0,
     }
+
+
+def twins(names: Iterable[str]) -> set[str]:
+    """Return the names that a person reads like another one of them.
+
+    They differ in capitals, in blanks, in signs that nobody sees, or in how Unicode spells a letter: `e` with an
+    accent is one code point on Linux and two on a Mac.
+    """
+    different = set(names)
+    read = {name: _as_read(name) for name in different}
+    counts = Counter(read.values())
+    return {name for name in different if counts[read[name]] > 1}
+
+
+def _as_read(name: str) -> str:
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    seen = "".join(sign for sign in plain if unicodedata.category(sign) not in ("Cf", "Cc") or sign.isspace())
+    return unicodedata.normalize("NFKC", " ".join(seen.split()))
 
 
 def _finite(value: float) -> float:
@@ -125,7 +150,9 @@ def sample_facts(
         The columns of `samples` and: the statistics; `cluster`, `exact_copies`, `near_copies`; and, 0 or 1:
         `has_exact_copy`, `in_conflict` (content under several answers), `opens_conflict` (its first sample),
         `near_conflict` (cluster under several labels, content under one). For labels also `class_samples`:
-        size of the sample's class, and `class_ratio`: largest class divided by that.
+        size of the sample's class, `class_ratio`: largest class divided by that, and `label_twin` (0 or 1): another
+        label reads like it. For images `narrow_range` (0 or 1): of more than 8 bits, of which no image of the data set
+        uses more than a quarter.
     """
     facts = samples.reset_index(drop=True)
     rows = facts["row"].to_numpy()
@@ -146,8 +173,19 @@ def sample_facts(
     )
     if answers == "label":
         class_samples = facts.groupby("label")["label"].transform("size")
-        facts = facts.assign(class_samples=class_samples, class_ratio=class_samples.max() / class_samples)
+        doubtful = facts["label"].isin(twins(facts["label"].astype(str))).astype(int)
+        ratio = class_samples.max() / class_samples
+        facts = facts.assign(class_samples=class_samples, class_ratio=ratio, label_twin=doubtful)
+    if "entropy_bits" in statistics:
+        facts = facts.assign(narrow_range=_narrow_range(facts))
     return facts
+
+
+def _narrow_range(facts: pd.DataFrame) -> "pd.Series[int]":
+    """Return which images were scaled down from a range that none of them fills: cameras write 12 bits into 16."""
+    deep = facts["mode_original"].astype(str).str.startswith("I")
+    narrow = bool((facts.loc[deep, "maximum"] <= NARROW_RANGE).all())
+    return (deep & narrow).astype(int)
 
 
 # --- The verdict of validation in figures, as a list of samples, and as a message.
@@ -242,14 +280,12 @@ def failing_csv(facts: pd.DataFrame, outcomes: Sequence[ExpectationResult]) -> s
         outcomes: What became of each expectation.
     """
     labels = dict(zip(facts["sample_id"], facts["label"], strict=True))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample_id", "label", "severity", "column", "expectation", "demand"])
+    rows = []
     for outcome in outcomes:
         written = outcome.written
         about = [written.severity, written.kwargs.get("column", ""), written.type, written.notes]
-        writer.writerows([sample_id, labels[sample_id], *about] for sample_id in outcome.failing)
-    return text.getvalue()
+        rows += [[sample_id, labels[sample_id], *about] for sample_id in outcome.failing]
+    return csv_text(["sample_id", "label", "severity", "column", "expectation", "demand"], rows)
 
 
 def validation_refusal(

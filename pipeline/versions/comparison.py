@@ -295,10 +295,11 @@ def largest_differences(registered: Path, tree: Path, tolerance: float) -> dict[
         for path in (registered / MODEL_FILE, rebuilt / "model.keras")
     ]
     alike = [array.shape for array in weights[0]] == [array.shape for array in weights[1]]
-    cards = (read_json(folder / "card.json") for folder in (registered / EXTRA_DIR, rebuilt))
     return {
         **_prediction_differences(registered, tree),
-        "metrics": differing_metrics(*cards, tolerance),
+        "metrics": differing_metrics(
+            read_json(registered / EXTRA_DIR / "card.json"), read_json(rebuilt / "card.json"), tolerance
+        ),
         "weights": _largest(*weights) if alike else None,
     }
 

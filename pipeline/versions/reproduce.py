@@ -20,6 +20,7 @@ from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location, Source, read_source, stored_tar
 from pipeline.provenance.origin import differing_packages
 from pipeline.runtime import paths
+from pipeline.runtime.addresses import shown, without_secrets
 from pipeline.runtime.errors import DataRefused, InputMissing, ServiceDown, StorageFailed, UserError
 from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json, write_text
 from pipeline.runtime.processes import run
@@ -32,6 +33,7 @@ from pipeline.runtime.repository import (
     file_at,
     git,
 )
+from pipeline.runtime.stage import KILLED
 from pipeline.runtime.strict_yaml import read_yaml, value_at
 from pipeline.versions.comparison import Origin
 
@@ -90,10 +92,12 @@ def _read_again(origin: Origin, source: Source, target: Path, max_bytes: int, co
         source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
     )
     if snapshot.source.sha256 != source.sha256:
+        location = source.location
+        place = shown(location.url or location.path or "") if isinstance(location, Location) else location
         raise DataRefused(
             f"{origin.model} version {origin.version} differs from stage fetch on: the data is no longer what it was. "
             f"Expected sha256={source.sha256} ({source.files:,} files). Received: sha256={snapshot.source.sha256} "
-            f"({snapshot.source.files:,} files) at {source.location}. Restore the files, or `dvc push` the next time."
+            f"({snapshot.source.files:,} files) at {place}. Restore the files, or `dvc push` the next time."
         )
     shutil.copyfile(stored_tar(source.sha256), target)
     return "its location, read again"
@@ -144,7 +148,7 @@ def _silence(url: str) -> str:
     try:
         status = httpx.head(url, timeout=CONNECT_SECONDS).status_code
     except httpx.HTTPError as error:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {without_secrets(str(error), url)}"
     return f"status {status}" if status >= httpx.codes.INTERNAL_SERVER_ERROR else ""
 
 
@@ -384,7 +388,9 @@ def run_pipeline(tree: Path, environment: dict[str, str]) -> None:
         f"The rebuild stopped at stage {told['stage']}, so the version differs from there on. Expected it to run as it "
         f"did. Received: {told['message']} Run it again with --keep and look into the worktree."
     )
-    stopped.exit_code, stopped.meaning = int(told["exit_code"]), f"stage {told['stage']}"
+    code = int(told["exit_code"])
+    stopped.exit_code = StorageFailed.exit_code if code == KILLED else code
+    stopped.meaning = f"stage {told['stage']}"
     raise stopped
 
 

@@ -30,7 +30,7 @@ from pipeline.tracking.store import Store
 
 # --- What people did to the champion on this machine: `.millrace/audit.jsonl`, which only ever grows.
 
-AUDIT_LOG = paths.STATE_DIR / "audit.jsonl"
+AUDIT_LOG = paths.AUDIT_LOG
 
 
 def append_audit(entry: Mapping[str, Any], path: Path = AUDIT_LOG) -> None:

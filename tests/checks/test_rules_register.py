@@ -5,7 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.checks.rules import floors_can_be_held, slices_can_exist, tolerances_fit_the_task
+from pipeline.checks.rules import (
+    floors_can_be_held,
+    mode_has_its_margin,
+    slices_can_exist,
+    tolerances_fit_the_task,
+)
 from pipeline.fetching.source import Location, read_source
 from pipeline.gate.question import SMALLEST_NUMBER_OF_ROWS, SMALLEST_SUPPORT, Rules
 from pipeline.params.load import load_params
@@ -64,6 +69,16 @@ def test_slices_that_cannot_be_cut_are_refused(source, name, kind, slices, words
     """What is known before the data is read is said before it is read."""
     (problem,) = slices_can_exist(example(name, slices=slices, slice_tolerance=0.1), source(kind))
     assert words in problem
+
+
+def test_refreshes_need_a_floor_under_them(source):
+    """Not worse than one that is not worse: without a floor nothing says how good a champion must be."""
+    terms = {"mode": "non_inferiority", "non_inferiority_margin": 0.01}
+    (problem,) = mode_has_its_margin(example("digits", **terms), source("digits"))
+    assert "register.floors are missing" in problem
+    assert [] == list(
+        mode_has_its_margin(example("digits", **terms, floors={"accuracy": 0.8}), source("digits"))
+    )
 
 
 def test_every_term_reaches_the_gate():

@@ -116,6 +116,7 @@ def test_a_mirrored_series_is_another():
     assert len(near_series_pairs([first, -first, first[::-1].copy()], 0.1)) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("distance", [0.0, 0.02, 0.1, 0.5])
 @pytest.mark.parametrize("seed", range(3))
 def test_clusters_agree_with_comparing_all(seed, distance):

@@ -83,7 +83,11 @@ def easily_promoted(text: str) -> str:
     yaml = YAML()
     content = yaml.load(text)
     content["register"].update(
-        mode="non_inferiority", non_inferiority_margin=0.1, class_tolerance=0.5, calibration_budget=0.5
+        mode="non_inferiority",
+        non_inferiority_margin=0.1,
+        floors={"accuracy": 0.2},
+        class_tolerance=0.5,
+        calibration_budget=0.5,
     )
     content["training"]["epochs"] = 12
     file = io.StringIO()

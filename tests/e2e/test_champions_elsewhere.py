@@ -39,6 +39,7 @@ def root(request, database, tmp_path, monkeypatch):
         yield tmp_path
 
 
+@pytest.mark.long
 def test_of_machines_that_promote_at_once_exactly_one_wins(root):
     """No lock of one machine helps here: the database keeps the first entry, three are told that they lost."""
     store = store_in(root)

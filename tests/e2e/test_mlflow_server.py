@@ -68,6 +68,7 @@ def run_register(experiment):
         register.console.print_report = original
 
 
+@pytest.mark.long
 def test_registration_over_http_and_its_repetition(project):
     """Over HTTP a version needs its model id; the second run changes nothing; a better model takes over."""
     put_best(project, model(9.0, confused=12.0))
@@ -82,6 +83,7 @@ def test_registration_over_http_and_its_repetition(project):
     assert (folder / "data/model.keras").read_bytes() == (project / "models/best/model.keras").read_bytes()
 
 
+@pytest.mark.long
 def test_server_stopped_in_mid_training_loses_and_doubles_nothing(project, server):
     """The server goes away between epochs and comes back; every value is there once, under its time."""
     path = write_live_log(project, "linear", "live-outage", epochs=1, ended=False)

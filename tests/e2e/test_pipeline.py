@@ -9,15 +9,33 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.e2e.clones import clone, dvc, environment, executed, lock_of
+from pipeline.runtime.strict_yaml import read_yaml
+from tests.e2e.clones import clone, commit, dvc, environment, executed, lock_of
+
+LEFT_OUT = ("rnn", "autoencoder", "dense")
+"""Candidates of the quick digits example that only the longer tests train."""
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A clone in which the quick digits example ran once, and what DVC printed."""
+    """A clone in which the quick digits example ran once, with few candidates, and what DVC printed."""
     folder = clone(tmp_path_factory.mktemp("clone"), "quick/digits")
+    params = read_yaml(folder / "params.yaml")
+    for name in LEFT_OUT:
+        del params["candidates"][name]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    commit(folder, "fewer candidates")
     return folder, dvc(folder, "repro")
+
+
+@pytest.fixture(scope="module")
+def ran_whole(tmp_path_factory):
+    """A clone in which the quick digits example ran once, as it is."""
+    folder = clone(tmp_path_factory.mktemp("clone"), "quick/digits")
+    dvc(folder, "repro")
+    return folder
 
 
 def test_every_stage_runs_once(ran):
@@ -58,6 +76,7 @@ def test_the_decision_says_what_was_decided_and_why(ran):
     assert decision["decision"] == "promoted"
 
 
+@pytest.mark.long
 def test_what_dvc_shows(ran):
     """metrics show, params diff, plots show and dag answer as a DVC user expects."""
     folder, _ = ran
@@ -68,9 +87,9 @@ def test_what_dvc_shows(ran):
 
 
 @pytest.mark.slow
-def test_one_rnn_parameter_reruns_only_the_rnn(ran):
+def test_one_rnn_parameter_reruns_only_the_rnn(ran_whole):
     """Editing a setting of candidate rnn runs its stages and what depends on them, nothing else."""
-    folder, _ = ran
+    folder = ran_whole
     params = folder / "params.yaml"
     before = params.read_text()
     text = before.replace("cell: gru ", "cell: lstm ", 1)
@@ -81,9 +100,9 @@ def test_one_rnn_parameter_reruns_only_the_rnn(ran):
 
 
 @pytest.mark.slow
-def test_going_back_restores_results_and_loses_no_run(ran):
+def test_going_back_restores_results_and_loses_no_run(ran_whole):
     """Stages restored from DVC's run cache execute no code; their MLflow runs are there all the same."""
-    folder, _ = ran
+    folder = ran_whole
     subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=folder, check=True)
     for store in folder.glob("mlflow.db*"):
         store.unlink()
@@ -140,6 +159,7 @@ def test_a_busy_repository_is_waited_for(ran):
     assert repro() != 0  # what DVC does by itself
 
 
+@pytest.mark.long
 def test_a_damaged_cache_object_stops_the_stage_that_reads_it(ran):
     """DVC checks out an object with changed bytes in silence; the next stage refuses it and says what to do."""
     folder, _ = ran

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import binomtest
 
 from pipeline.data.windows import Timeline
@@ -17,7 +18,6 @@ from pipeline.inputs.specs import OutputSpec
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.intervals import Groups
 from pipeline.metrics.names import primary_called
-from pipeline.metrics.paired import honest_confidence
 from pipeline.runtime.errors import DataRefused
 
 TWO = OutputSpec(("ham", "spam"), (80, 20))
@@ -72,7 +72,8 @@ def test_flawless_f1_is_no_surer_than_the_positive_examples_allow() -> None:
         {"cnn": {"threshold": 0.5}},
         Bootstrap(200, 0.95, 0),
     )["cnn"]
-    assert found["positive_f1"].low == pytest.approx(binomtest(30, 30).proportion_ci(0.95).low)
+    fewer = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 29)) ** 2
+    assert found["positive_f1"].low == pytest.approx(0.025 ** (1 / (30 * fewer)))
     assert found["accuracy"].low == pytest.approx(binomtest(300, 300).proportion_ci(0.95).low)
 
 
@@ -193,7 +194,7 @@ def test_rows_of_one_person_are_drawn_together() -> None:
 
 
 def test_flawless_answers_are_no_surer_than_the_persons_allow() -> None:
-    """300 of 300 right, but of 20 persons of whom four have spam: the bounds of 20 and 4, by SciPy."""
+    """300 of 300 right, but of 20 persons of whom four have spam: the bounds of 20 and 4, Student's further out."""
     persons = np.arange(300) // 15
     truth = (persons < 4).astype(int)
     rows = of_persons([TWO.classes[label] for label in truth], [f"p{person}" for person in persons])
@@ -203,7 +204,7 @@ def test_flawless_answers_are_no_surer_than_the_persons_allow() -> None:
         {"cnn": {"threshold": 0.5}},
         Bootstrap(200, 0.95, 0),
     )["cnn"]
-    confidence = honest_confidence(0.95, 20)
     for name, persons_right in (("accuracy", 20), ("positive_f1", 4)):
-        expected = binomtest(persons_right, persons_right).proportion_ci(confidence).low
+        fewer = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, persons_right - 1)) ** 2
+        expected = 0.025 ** (1 / max(1.0, persons_right * fewer))
         assert found[name].low == pytest.approx(expected)

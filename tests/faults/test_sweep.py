@@ -41,10 +41,18 @@ def sweep(writer, *options):
 
 DEAR = ("champions", "keras", "model version", "new store")
 """Each run of these takes seconds: `make test-slow`."""
+LONG = ("checkpoint", "audit")
+"""Some seconds each: `make test-long`."""
 
 
 @pytest.mark.parametrize(
-    "writer", [pytest.param(name, marks=[pytest.mark.slow] * (name in DEAR)) for name in WRITERS]
+    "writer",
+    [
+        pytest.param(
+            name, marks=pytest.mark.slow if name in DEAR else pytest.mark.long if name in LONG else ()
+        )
+        for name in WRITERS
+    ],
 )
 def test_sample_of_faults_tears_nothing_and_leaves_nothing(writer):
     """Points drawn with a printed seed, and those that once failed: old or new, whole, and the next run is fine."""

@@ -184,6 +184,7 @@ def test_no_groups_give_no_columns(tmp_path):
     assert np.load(tmp_path / "f.npy").shape == (7, 0)
 
 
+@pytest.mark.long
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
     """One process or two: the same file, and no process is left behind."""
     images = np.resize(digits(), (POOL_ROWS + 3, 8, 8, 1))
@@ -201,6 +202,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
     assert [child for child in children if "spawn_main" in " ".join(child.cmdline())] == []
 
 
+@pytest.mark.long
 def test_no_worker_outlives_a_killed_stage(tmp_path):
     """kill -9 of the process that started them ends the workers too, instead of leaving them to wait for ever."""
     command = [sys.executable, "-c", ENDLESS, str(tmp_path / "f.npy")]

@@ -6,7 +6,6 @@ How a file is written is found out by one rule and told in words; expected diale
 import csv
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from pipeline.formats.text_file import MAX_LINE_BYTES
 from pipeline.runtime.errors import DataRefused
 from tests.helpers.mutations import mutations
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 COMMA = Dialect(",")
 
 
@@ -228,13 +226,11 @@ def test_what_csv_writes_is_read_back(rows):
         ("bike-sharing/hour.csv", {}, csv.QUOTE_MINIMAL, 17379),
     ],
 )
-def test_real_files_equal_what_pandas_reads(name, stated, quoting, num_rows):
+def test_real_files_equal_what_pandas_reads(name, stated, quoting, num_rows, benchmarks):
     """Every cell of the real files is the one pandas finds when it is told the dialect and to convert nothing."""
     import pandas as pd
 
-    path = SHARED / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
+    path = benchmarks / name
     with path.open("rb") as file:
         dialect = dialect_of(file, path.name, **stated)
         problems = Problems()

@@ -50,6 +50,7 @@ def ran():
     return [line.split("'")[1] for line in dvc("repro").splitlines() if line.startswith("Running stage")]
 
 
+@pytest.mark.long
 def test_dvc_comes_back_until_the_model_is_settled(project):
     """Held: every `dvc repro` runs the stage, and it alone. Settled: none does, and the status is clean."""
     assert ["before", "register"] == ran()
@@ -63,6 +64,7 @@ def test_dvc_comes_back_until_the_model_is_settled(project):
     assert "settled\n" == (project / "reports/register/settled").read_text()
 
 
+@pytest.mark.long
 def test_settling_never_writes_through_the_link(project):
     """The link is replaced, and dvc.lock keeps its content."""
     from pipeline.gate.decision import write_settled

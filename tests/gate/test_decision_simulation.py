@@ -32,6 +32,7 @@ MOST = int(stats.binom.ppf(0.999, PAIRS, 0.025))
 """So many or fewer of 200 pass in 99.9 % of runs if each passes with a chance of 2.5 %; the seed is fixed."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", [*NULLS, *GROUPED], ids=str)
 def test_what_is_not_better_passes_no_oftener_than_stated(scenario):
     """True difference 0, or minus the margin of a refresh: at most 2.5 % of the pairs, up to chance."""
@@ -61,6 +62,7 @@ def test_without_the_demand_on_the_lower_end_noise_would_pass():
     assert promoted(lenient, PAIRS) > MOST
 
 
+@pytest.mark.long
 def test_rows_of_groups_taken_for_independent_would_pass():
     """The bound can fail here too: ten rows of one person are no ten witnesses."""
     assert promoted(replace(TOGETHER, known=False), PAIRS) > 5 * MOST / 2

@@ -82,6 +82,7 @@ class FakeChildren(Children):
         verdict: What register decides.
         verdict_of_drift: What `examined_by_count` says.
         meanwhile: Called right before the git push.
+        reigned: Whether the model was champion before register ran.
     """
 
     def __init__(self, project):
@@ -92,6 +93,7 @@ class FakeChildren(Children):
         self.verdict = "promoted"
         self.verdict_of_drift = "none"
         self.meanwhile = lambda: None
+        self.reigned = False
 
     def git(self, *arguments, check=True, folder=None):
         """Run git, and let others act right before a push."""
@@ -156,7 +158,7 @@ class FakeChildren(Children):
         (reports / "decision.json").write_text(json.dumps(decision))
         (self.tree / ".millrace").mkdir(exist_ok=True)
         self._tag_as_judged()
-        last_run = {"model": {"name": "m", "version": 1}}
+        last_run = {"model": {"name": "m", "version": 1}, "reigned": self.reigned}
         (self.tree / ".millrace/last_run.json").write_text(json.dumps(last_run))
 
     def _tag_as_judged(self):

@@ -15,8 +15,8 @@ def pictures(num_images, seed=0, shape=(8, 8, 1)):
     return np.random.default_rng(seed).integers(0, 256, (num_images, *shape), dtype=np.uint8)
 
 
-def write_ingested(root, images, labels, given=None, rows=None):
-    """Write samples.parquet and images.npy below `root`; ids are 000, 001, ..."""
+def write_ingested(root, images, labels, given=None, rows=None, mode="L"):
+    """Write samples.parquet and images.npy below `root`; ids are 000, 001, ...; `mode` is that of the originals."""
     rows = range(len(labels)) if rows is None else rows
     table = [
         {
@@ -28,7 +28,7 @@ def write_ingested(root, images, labels, given=None, rows=None):
             "content_sha256": hashlib.sha256(images[row].tobytes()).hexdigest(),
             "height_original": images.shape[1],
             "width_original": images.shape[2],
-            "mode_original": "L",
+            "mode_original": mode,
             "oddities": "",
             "row": row,
             "target": float("nan"),

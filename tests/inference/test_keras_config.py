@@ -72,6 +72,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "row", COMBINATIONS, ids=[f"{row.family}-{row.payload}-{row.task}" for row in COMBINATIONS]
 )

@@ -93,6 +93,7 @@ def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.long
 def test_two_processes_at_two_paths_write_the_same_bytes(tmp_path):
     """A `.keras` file tells neither the time, nor memory addresses, nor what was built before it."""
     for folder, built_before in (("one", 0), ("another/place", 500)):
@@ -128,6 +129,7 @@ def test_a_loaded_model_predicts_the_same_and_is_not_compiled(saved):
     assert not loaded.compiled
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [1_000, 300_000])
 def test_a_full_disk_leaves_the_good_file_alone(saved, limit):
     """Keras would truncate the old model first; here it stays whole, and nothing half-written beside it."""

@@ -63,6 +63,7 @@ def test_without_a_positive_example_nothing_can_be_said() -> None:
     assert np.isnan(float(classification.positive_f1_score([0, 0], y_pred)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("digits", [9, 1], ids=["no ties", "ties"])
 def test_the_threshold_of_the_highest_f1_is_better_than_any_other(seed: int, digits: int) -> None:
@@ -103,6 +104,7 @@ def test_of_equal_thresholds_the_one_near_one_half_is_taken() -> None:
     assert pytest.approx(0.65) == flawless  # 0.25 and 0.65 both say 0.9 alone; 0.4 is counted 0 times
 
 
+@pytest.mark.long
 def test_the_best_threshold_is_the_mean_over_all_samples_with_replacement() -> None:
     """Four examples make 256 samples; each is searched by hand, and 0.3 + 0.35 * 65/240 comes out of paper.
 

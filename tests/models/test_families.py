@@ -156,6 +156,7 @@ def test_one_step_lowers_the_loss(family, settings, parameters):
     assert model.train_on_batch(inputs, targets) < before
 
 
+@pytest.mark.long
 @walk(LEARNING)
 def test_eight_examples_can_be_learnt_by_heart(family, settings, parameters):
     """A family that cannot memorise eight examples is wired wrongly."""
@@ -302,6 +303,7 @@ def test_a_reconstruction_has_the_size_of_its_image(shape, settings):
     assert model.get_layer("encoder").output_shape == (None, 5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_an_autoencoder_learns_to_reconstruct(kind):
     """Eight images come back better after training than their mean does."""

@@ -1,6 +1,18 @@
 """All mutants."""
 
-from tests.mutants import data, files, gate, models, nights, registry, stages
+from tests.mutants import (
+    data,
+    files,
+    gate,
+    learning,
+    models,
+    nights,
+    numbers,
+    operation,
+    reading,
+    registry,
+    stages,
+)
 
 MUTANTS = (
     *files.MUTANTS,
@@ -10,4 +22,8 @@ MUTANTS = (
     *gate.MUTANTS,
     *registry.MUTANTS,
     *nights.MUTANTS,
+    *numbers.MUTANTS,
+    *reading.MUTANTS,
+    *learning.MUTANTS,
+    *operation.MUTANTS,
 )

@@ -1,5 +1,6 @@
 """Whether one can go back to what made a result."""
 
+import hashlib
 import json
 import subprocess
 
@@ -10,6 +11,9 @@ from pipeline.runtime.repository import locked_stages
 from tests.helpers.synthetic_project import make_project, write_lock
 
 NAMES = ["cnn", "linear"]
+
+
+LOSSES = "pipeline/training/losses.py"
 
 
 def git(*arguments):
@@ -81,6 +85,97 @@ def test_lock_that_git_does_not_know_is_not_committed(project):
     git("rm", "-q", "--cached", "dvc.lock")
     git("commit", "-qm", "without")
     assert "false" == state().lock
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def trained(project):
+    """Stand in a project whose committed dvc.lock names the code that a stage read."""
+    code = project / LOSSES
+    code.parent.mkdir(parents=True)
+    code.write_text("LOSS = 'mse'\n")
+    reads(project)
+    git("add", "-A")
+    git("commit", "-qm", "trained")
+    assert () == state().problems
+    return project
+
+
+def reads(project):
+    """Write into dvc.lock what a stage reads now, as `dvc repro` does, and commit that."""
+    lock = json.loads((project / "dvc.lock").read_text())
+    lock["stages"]["tune@cnn"]["deps"] = [
+        {"path": LOSSES, "hash": "md5", "md5": md5(project / LOSSES)},
+        {"path": "models/baseline/cnn", "hash": "md5", "md5": "1" * 32 + ".dir"},
+    ]
+    lock["stages"]["train@cnn"] = {"outs": [{"path": "models/baseline/cnn", "md5": "1" * 32 + ".dir"}]}
+    (project / "dvc.lock").write_text(json.dumps(lock))
+
+
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
+@pytest.mark.parametrize("path", [LOSSES, "params.yaml"])
+@pytest.mark.parametrize("trained_since", [True, False])
+def test_an_edit_that_git_was_told_to_pass_over_is_not_committed(trained, flag, path, trained_since):
+    """`git status` says nothing of it; neither does it where a dvc.lock made with it was committed."""
+    git("update-index", flag, path)
+    with (trained / path).open("a") as file:
+        file.write("# nobody committed this\n")
+    if trained_since:
+        reads(trained)
+        git("commit", "-q", "--allow-empty", "-am", "results of tonight")
+    found = state()
+    assert "true" == found.dirty
+    assert path in found.problems[0]
+    assert "git ls-files -v" in found.problems[0]
+
+
+@pytest.mark.parametrize("how", ["global", "exclude", "own"])
+def test_new_code_that_a_person_ignores_is_not_committed(trained, tmp_path, how):
+    """Of a global gitignore, .git/info/exclude, or a .gitignore that hides itself: the commit has no such file."""
+    (trained / "pipeline/models").mkdir()
+    (trained / "pipeline/models/mine.py").write_text("X = 1\n")
+    assert 1 == len(untracked())
+    if how == "global":
+        (tmp_path / "ignored").write_text("models/\n")
+        git("config", "core.excludesFile", str(tmp_path / "ignored"))
+    elif how == "exclude":
+        (tmp_path / "larger/.git/info/exclude").write_text("mine.py\n")
+    else:
+        (trained / "pipeline/models/.gitignore").write_text("*\n")
+    assert [] == untracked()
+    found = state()
+    assert "true" == found.dirty
+    assert "pipeline/models/mine.py" in found.problems[0]
+
+
+def untracked():
+    found = subprocess.run(["git", "status", "--porcelain"], check=True, capture_output=True, text=True)
+    return found.stdout.splitlines()
+
+
+def test_code_that_another_commit_held_is_not_committed(trained):
+    """dvc.lock names a file as it was when the stage ran; the commit has another, and the tree is clean."""
+    (trained / LOSSES).write_text("LOSS = 'mae'\n")
+    git("commit", "-qam", "another loss, not trained with")
+    found = state()
+    assert "true" == found.dirty
+    assert LOSSES in found.problems[0]
+
+
+def test_compiled_code_and_files_that_sparse_checkout_leaves_out_do_not_count(trained):
+    """Python checks the first against its source, and nobody reads the others."""
+    (trained / "pipeline/training/__pycache__").mkdir()
+    (trained / "pipeline/training/__pycache__/losses.cpython-311.pyc").write_bytes(b"\0")
+    (trained / ".gitignore").write_text("__pycache__/\n")
+    (trained / "notes.txt").write_text("far away\n")
+    git("add", "-A")
+    git("commit", "-qm", "notes")
+    git("update-index", "--skip-worktree", "notes.txt")
+    (trained / "notes.txt").unlink()
+    assert ("false", ()) == (state().dirty, state().problems)
 
 
 def test_without_git_there_is_nothing_to_go_back_to(tmp_path, monkeypatch):

@@ -42,6 +42,7 @@ def gone(folder, seconds=15):
     return not alive(folder)
 
 
+@pytest.mark.long
 def test_the_time_limit_ends_the_whole_family(tmp_path):
     """Exit code 75, and nothing runs on."""
     children = Children(tmp_path, tmp_path, deadline=time.monotonic() + 4)

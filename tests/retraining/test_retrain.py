@@ -10,7 +10,7 @@ from pipeline.retraining import retrain as retraining_retrain
 from pipeline.retraining.retrain import Wishes
 from pipeline.runtime.errors import Busy, DataRefused, ServiceDown, Terminated, UserError
 from pipeline.runtime.files import read_lines
-from pipeline.runtime.paths import HISTORY, JOURNAL, TREE
+from pipeline.runtime.paths import HISTORY, JOURNAL, OUTBOX_DIR, TREE
 from tests.helpers.fake_project import (
     HERE,
     STEPS,
@@ -46,9 +46,11 @@ def children(project):
     return FakeChildren(project)
 
 
-def retrain(children, **wishes):
-    """Run one call of `millrace retrain` behind its lock."""
-    return retraining_retrain.retrain(children, settings(), Wishes(**wishes))
+def retrain(children, notify=None, **wishes):
+    """Run one call of `millrace retrain` behind its lock; a command may be notified."""
+    known = settings()
+    told = msgspec.structs.replace(known, notify=msgspec.structs.replace(known.notify, command=notify))
+    return retraining_retrain.retrain(children, told, Wishes(**wishes))
 
 
 def entries():
@@ -200,6 +202,7 @@ def test_a_source_that_is_down_is_told_with_the_age_of_everything(children):
     assert retrain(children)["outcome"] == "nothing_to_do"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("step", "error"),
     [(step, Terminated("SIGTERM")) for step in STEPS]
@@ -229,6 +232,7 @@ def test_a_stop_at_any_step_is_a_pause(children, monkeypatch, step, error):
     assert journal.unfinished(JOURNAL) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_right_after_any_step_is_a_pause(children, monkeypatch, step):
     """kill -9 runs no code of ours: the journal ends behind the step, and the next call goes on from there."""
@@ -328,6 +332,7 @@ def test_results_are_pushed(project, children, tmp_path):
     assert git(remote, "rev-parse", RESULTS) == entry["commit"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["before our push", "while we push"])
 def test_somebody_else_was_first_and_all_is_judged_anew(project, children, tmp_path, moment):
     """Their results come in, ours are made on top of them, and the model is registered once."""
@@ -346,9 +351,12 @@ def test_somebody_else_was_first_and_all_is_judged_anew(project, children, tmp_p
         if moment == "before our push":
             git(clone, "push", "-q")
             return
-        # Git has asked the remote where the branch is when it runs this hook.
-        hook = project / ".git/hooks/pre-push"
-        hook.write_text(f'#!/bin/sh\nrm "$0"\ncd {clone} && env -u GIT_DIR -u GIT_WORK_TREE git push -q\n')
+        # Git has asked the remote where the branch is when the remote runs this hook.
+        hook = remote / "hooks/pre-receive"
+        git_variables = "$(env | sed -n 's/^\\(GIT_[A-Z_]*\\)=.*/-u \\1/p')"
+        hook.write_text(
+            f'#!/bin/sh\nrm "$0"\nexec </dev/null\ncd {clone} && env {git_variables} git push -q\n'
+        )
         hook.chmod(0o755)
 
     children.meanwhile = others
@@ -374,6 +382,7 @@ def test_a_remote_that_declines_is_a_pause_before_the_gate(project, children, tm
     assert children.calls == ["register"]
 
 
+@pytest.mark.long
 def test_a_tree_that_a_kill_left_behind_is_mended(project, children):
     """Half a tree, a lock file of a killed git, a file that does not belong there: none of them stops a night."""
     retrain(children)
@@ -416,3 +425,106 @@ def test_a_project_outside_git_is_told_so(children, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(UserError, match="git init"):
         retrain(FakeChildren(folder))
+
+
+def test_a_retrain_is_ended_before_anybody_is_told(children, tmp_path):
+    """Whatever a receiver does then, the next night begins a retrain of its own and repeats nothing."""
+    seen = tmp_path / "seen"
+    retrain(children, notify=f"cp {JOURNAL} {seen}")
+    assert "end" == read_lines(seen)[-1]["event"]
+    children.fail = {"refresh": failing(65)}
+    with pytest.raises(UserError):
+        retrain(children, notify=f"cp {JOURNAL} {seen}")
+    assert "end" == read_lines(seen)[-1]["event"]
+
+
+@pytest.mark.parametrize("outcome", ["good", "bad"])
+def test_a_kill_while_somebody_is_told_repeats_nothing(children, monkeypatch, outcome):
+    """The night after it asks the source anew, and what was not delivered is."""
+
+    class Killed(BaseException):
+        """Stands for kill -9."""
+
+    def killed(*_):
+        raise Killed
+
+    children.fail = {"refresh": failing(65)} if outcome == "bad" else {}
+    with monkeypatch.context() as dying:
+        dying.setattr("pipeline.retraining.notifications.deliver", killed)
+        with pytest.raises(Killed):
+            retrain(children, notify="true")
+    assert journal.unfinished(JOURNAL) is None
+    children.fail, children.calls = {}, []
+    assert len(list(OUTBOX_DIR.iterdir())) == 1
+    retrain(children, notify="true")
+    assert children.calls[0] == "refresh"
+    assert [] == list(OUTBOX_DIR.iterdir())
+
+
+HOOKS = (
+    "pre-commit",
+    "commit-msg",
+    "prepare-commit-msg",
+    "pre-merge-commit",
+    "post-checkout",
+    "post-commit",
+    "pre-push",
+)
+
+
+@pytest.fixture
+def strict(project, tmp_path):
+    """A project whose people have hooks that refuse everything, and must sign with a key that is not here."""
+    remote = with_remote(project, tmp_path)
+    for name in HOOKS:
+        hook = project / ".git/hooks" / name
+        hook.write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/hooked\nexit 1\n")
+        hook.chmod(0o755)
+    for key, value in {"commit.gpgSign": "true", "gpg.program": "false", "push.gpgSign": "if-asked"}.items():
+        git(project, "config", key, value)
+    return remote
+
+
+def test_hooks_and_signatures_of_people_are_not_asked_of_a_machine(project, children, strict, tmp_path):
+    """Commits, merges and pushes of two nights, in a tree that only a machine writes."""
+    retrain(children)
+    (project / "pipeline/code.py").write_text("changed = True\n")
+    git(project, "-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "commit", "-qam", "change")
+    entry = retrain(children)
+    assert fired(entry) == ["code"]
+    assert git(strict, "rev-parse", RESULTS) == entry["commit"]
+    assert not (tmp_path / "hooked").exists()
+
+
+@pytest.mark.parametrize("what", ["hooks", "sign"])
+def test_hooks_and_signatures_may_be_asked_for(project, children, strict, tmp_path, what):
+    """Where the remote takes signed commits only, say; then what fails is told."""
+    git(project, "config", f"millrace.{what}", "true")
+    with pytest.raises(UserError, match=r"(?s)git .* failed"):
+        retrain(children)
+    assert (what == "hooks") == (tmp_path / "hooked").exists()
+
+
+def test_a_champion_that_reigned_already_became_nothing(children):
+    """`--force` makes the same bytes again, and the decision by which they once became champion holds."""
+    assert retrain(children)["outcome"] == "promoted"
+    children.reigned = True
+    entry = retrain(children, force=True)
+    assert (entry["outcome"], entry["exit_code"]) == ("unchanged", 0)
+    assert journal.entry_texts(entry)["outcome"] == "still champion"
+
+
+def test_a_champion_that_a_stopped_call_made_is_told_as_new(children, monkeypatch):
+    """The stop came after the promotion and before the journal knew of it."""
+    register = FakeChildren._register
+
+    def stopped(self):
+        register(self)
+        raise Terminated("SIGTERM")
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(FakeChildren, "_register", stopped)
+        with pytest.raises(Terminated):
+            retrain(children)
+    children.reigned = True
+    assert retrain(children)["outcome"] == "promoted"

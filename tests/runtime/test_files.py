@@ -1,5 +1,6 @@
 """Files are whole or absent, and equal content gives equal bytes."""
 
+import csv
 import hashlib
 import os
 import subprocess
@@ -12,10 +13,12 @@ from pipeline.runtime.files import (
     atomic_path,
     canonical_zip,
     content_key,
+    csv_text,
     file_digest,
     finite,
     path_digest,
     read_json,
+    write_csv,
     write_json,
 )
 
@@ -29,6 +32,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"good"
     assert [file.name for file in tmp_path.iterdir()] == ["model.bin"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_permissions_that_the_umask_leaves(tmp_path, umask, mode):
+    """Closed to others where the user closes everything, open to the group where a team shares a folder."""
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == mode
 
 
 def test_a_killed_write_keeps_the_old_file(tmp_path):
@@ -114,3 +129,19 @@ def test_finite_names_the_place():
     finite({"a": [1.0, {"b": 2.0}]}, "metrics")
     with pytest.raises(ValueError, match=r"metrics\.a\[1\]\.b"):
         finite({"a": [1.0, {"b": float("inf")}]}, "metrics")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", "\n=", "\uff1d", "\uff20"])
+def test_no_text_in_a_csv_is_a_formula(tmp_path, start):
+    """A class of that name would be calculated by the spreadsheet of whoever opens the table."""
+    cell = f"{start}HYPERLINK(0)"
+    told = f"'{cell}".replace("\r", "\\r")
+    write_csv(tmp_path / "a.csv", [cell, "n"], [[cell, 1], ["plain", -2.5]])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert [[told, "n"], [told, "1"], ["plain", "-2.5"]] == list(csv.reader(file))
+
+
+@pytest.mark.parametrize("cell", ["-1", "+1", "-2.5e-3", "-inf", "plain", "a=b", "", "007", -3, None, 0.5])
+def test_numbers_and_plain_texts_in_a_csv_stay_as_they_are(cell):
+    """Classes are called -1 and +1 in many archives."""
+    assert f"a,b\n{'' if cell is None else cell},x\n" == csv_text(["a", "b"], [[cell, "x"]])

@@ -65,6 +65,7 @@ def test_without_a_committed_one_it_begins_without(folder):
     assert "is cached - skipping run" in said
 
 
+@pytest.mark.long
 def test_a_retrain_goes_on_over_a_torn_lock(folder):
     """DVC says no; the lock is mended and the same stage asked for again."""
     (folder / ".millrace").mkdir(exist_ok=True)
@@ -73,6 +74,7 @@ def test_a_retrain_goes_on_over_a_torn_lock(folder):
     assert "two" in paths.DVC_LOCK.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [0, 1, 20])
 def test_a_torn_list_of_who_is_at_work_stops_dvc_until_it_is_mended(folder, size):
     """DVC reads it before every stage, and ends with 255 for ever; a retrain mends it by itself."""

@@ -8,11 +8,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.retraining.children import Children
 from pipeline.runtime import paths
-from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ParamsError, ServiceDown, Terminated
-from pipeline.runtime.stage import Snapshot, declared_inputs, exit_codes
+from pipeline.runtime.errors import (
+    Busy,
+    DataRefused,
+    InputMissing,
+    Misconfigured,
+    ParamsError,
+    ServiceDown,
+    Terminated,
+)
+from pipeline.runtime.stage import KILLED, Snapshot, declared_inputs, exit_codes
+from tests.conftest import ROOT
 
 BODY = """
 import sys, time
@@ -57,6 +68,9 @@ def start(body, environment, **settings):
         (OSError("x"), 74),
         (Busy("x"), 75),
         (PermissionError("x"), 77),
+        (MemoryError(), 74),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor"), 74),
+        (Misconfigured("x"), 78),
         (ParamsError(["x"]), 78),
         (KeyboardInterrupt(), 130),
         (Terminated("x"), 143),
@@ -255,8 +269,11 @@ def test_the_launcher_needs_no_activated_environment(inputs):
     (inputs / "pipeline/stages/hello.py").write_text(
         "import os\nprint(os.environ['MILLRACE_PARENT'], os.getppid())\n"
     )
+    # Nor does it find another package called pipeline.
+    (inputs / "other/pipeline").mkdir(parents=True)
+    (inputs / "other/pipeline/__init__.py").write_text("raise SystemExit('not ours')\n")
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    environment["PATH"] = "/usr/bin:/bin"
+    environment |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(inputs / "other"), "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
         ["pipeline/run", "hello"], env=environment, capture_output=True, text=True, check=False
     )
@@ -264,6 +281,7 @@ def test_the_launcher_needs_no_activated_environment(inputs):
     assert told == real == str(os.getpid())
 
 
+@pytest.mark.long
 def test_tensorflow_starts_lean_and_leaves_no_trace(stage_environment):
     """pandas, matplotlib and scikit-learn stay out of the import of TensorFlow and still work afterwards."""
     code = (
@@ -275,3 +293,37 @@ def test_tensorflow_starts_lean_and_leaves_no_trace(stage_environment):
         [sys.executable, "-c", code], env=stage_environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["[]", "1 2"]
+
+
+def test_memory_that_ran_out_is_no_bug(tmp_path, monkeypatch, capsys):
+    """NumPy's error is a MemoryError; TensorFlow has one of its own. The message says what can be made smaller."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit), exit_codes("train@cnn"):
+        np.empty(1 << 60, dtype=np.uint8)
+    said = capsys.readouterr().err
+    assert "training.batch_size" in said
+    assert "bug" not in said
+    assert "Unable to allocate" in said
+
+
+def test_a_killed_stage_leaves_no_older_ok(tmp_path, monkeypatch):
+    """kill -9 runs no code of ours, and the kernel does it where memory runs out: what stood there before is gone."""
+    monkeypatch.chdir(tmp_path)
+    with exit_codes("split"):
+        pass
+    assert "ok" == json.loads((tmp_path / ".millrace/status.json").read_text())["message"]
+    code = "import os; from pipeline.runtime.stage import exit_codes\nwith exit_codes('train@cnn'): os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert -signal.SIGKILL == done.returncode
+    status = json.loads((tmp_path / ".millrace/status.json").read_text())
+    assert ("train@cnn", 137) == (status["stage"], status["exit_code"])
+    assert "memory" in status["message"]
+
+
+def test_a_killed_stage_is_a_pause_for_a_retrain(tmp_path):
+    """The journal knows what is finished; 137 alone would begin anew."""
+    (tmp_path / ".millrace").mkdir()
+    status = {"stage": "train@cnn", "exit_code": KILLED, "message": "It was killed."}
+    (tmp_path / ".millrace/status.json").write_text(json.dumps(status))
+    failure = Children(tmp_path, tmp_path).failure("dvc repro evaluate")
+    assert (74, "train@cnn: It was killed.") == (failure.exit_code, str(failure))

@@ -242,6 +242,7 @@ def test_empty_lines_at_the_end_and_windows_line_ends_do_not_matter():
     assert [[1.0], [2.0]] == sample.series.tolist()
 
 
+@pytest.mark.long
 def test_line_numbers_hold_across_batches():
     """A wrong cell after some blocks of a megabyte is named with its own line."""
     lines = [f"{second},{second % 7}" for second in range(300_000)]

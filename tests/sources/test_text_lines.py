@@ -179,6 +179,7 @@ def test_how_files_are_read_is_told():
     )
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_data(tmp_path):
     """Reading four times as many documents, or lines, peaks at about the same height."""
 

@@ -3,7 +3,6 @@
 import json
 import tarfile
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,6 @@ from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
 from tests.helpers.read_source import described, read_source
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 GOOD = b"text,label\nhello,a\nbye,b\n"
 FULL = (
     b"text,label,score,who,when,age,code,zip,kind\n"
@@ -224,6 +222,7 @@ def test_options_that_contradict_each_other_are_refused(options, said):
     assert said in refusal({"a.csv": GOOD}, WronglyCalled, **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("suffix", "few"), [("csv", 2500), ("jsonl", 2500), ("parquet", 9000)])
 def test_memory_does_not_grow_with_the_data(tmp_path, suffix, few):
     """Reading three times as many rows peaks at about the same height."""
@@ -260,11 +259,9 @@ def test_memory_does_not_grow_with_the_data(tmp_path, suffix, few):
         ("banking77", {"label": "category"}, {("train", None): 10003, ("test", None): 3080}),
     ],
 )
-def test_real_data_has_the_published_counts(folder, options, counts):
+def test_real_data_has_the_published_counts(folder, options, counts, benchmarks):
     """Rows per class of the SMS collection, rows per split of banking77 and its 77 classes."""
-    path = SHARED / folder
-    if not path.is_dir():
-        pytest.skip(f"{path} is not here")
+    path = benchmarks / folder
     samples = read({file.name: file.read_bytes() for file in path.iterdir()}, **options)
     for (split, label), count in counts.items():
         found = [s for s in samples if s.split == split and label in (None, s.label)]

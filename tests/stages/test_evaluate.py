@@ -194,6 +194,7 @@ def test_what_the_model_was_trained_on_travels_with_it(evaluated: Path) -> None:
     assert found == set(zip(samples[:400], SPLITS[:400], strict=True))
 
 
+@pytest.mark.long
 def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, monkeypatch) -> None:
     """A crash behind it leaves the line; a second run of the same model adds none."""
 
@@ -300,6 +301,7 @@ def test_golden_predictions_are_the_models_own(evaluated: Path) -> None:
     assert np.array_equal(model.predict_on_batch(golden["inputs"]), golden["predictions"])
 
 
+@pytest.mark.long
 def test_second_run_has_the_same_bytes(evaluated: Path, project: Path) -> None:
     """Evaluated again elsewhere, over leftovers, every report, picture and file of the best model is equal."""
     for folder in (paths.EVALUATE_PICTURES_DIR, paths.EVALUATE_TABLES_DIR, paths.BEST_DIR):
@@ -413,6 +415,7 @@ def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
     assert best == (trained / "models/tuned" / chosen / "model.keras").read_bytes()
 
 
+@pytest.mark.long
 def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
     """`python -m pipeline.stages.evaluate` judges the candidates of params.yaml, and says what it chose.
 

@@ -218,6 +218,7 @@ def test_golden_predictions_are_the_models_own(evaluated, name) -> None:
     assert np.allclose(expected[[0, -1]], evaluation.answers[[0, -1]], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["spam", "forecast"])
 def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -> None:
     """The check of the registry accepts them, and refuses answers that differ by a thousandth."""
@@ -235,6 +236,7 @@ def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -
         assert "Predictions differ" in answer.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SETS)
 def test_a_second_run_has_the_same_bytes(evaluated, name) -> None:
     """Evaluated again, every report and picture is equal."""

@@ -89,6 +89,7 @@ def test_the_error_of_pca_is_that_of_scikit_learn():
     assert expected == pytest.approx(row["reconstruction_error"], abs=2e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("sentences")
 def test_again_gives_the_same_bytes():
     """What DVC hashes does not depend on the attempt."""

@@ -148,6 +148,7 @@ def test_registering_again_changes_nothing(project, quick_check):
 CLIENT, REGISTRY = "mlflow.tracking.MlflowClient", "pipeline.tracking.registry"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "step",
     [
@@ -324,6 +325,7 @@ def test_champion_of_another_machine_is_not_overwritten(project, quick_check, mo
     assert {"champion": 3} == registry.aliases(store_of(project), "digits")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("changed", ["image", "label", "baseline"])
 def test_recorded_decision_ends_with_what_it_was_based_on(project, quick_check, changed):
     """Another pixel or label of a test sample, or another baseline, makes another question."""
@@ -350,7 +352,7 @@ def test_every_look_at_the_test_set_is_counted_and_shown(project, quick_check):
     (project / ".millrace/test_ledger.jsonl").unlink()
     run_register()
     last = json.loads((project / ".millrace/last_run.json").read_text())
-    expected = "The test set had judged 1 model before this one (the 2nd)"
+    expected = "Look 2 at the test set: it had judged 1 model before this one (the 2nd)"
     page = store_of(project).client.get_run(last["run_id"]).data.tags["mlflow.note.content"]
     for text in (last["looks"], page, (project / "reports/register/report.html").read_text()):
         assert expected in text
@@ -383,6 +385,7 @@ def test_champion_for_another_way_of_resizing_is_not_compared(project, quick_che
     assert "data.resize is pad, today's crop" in decision["reasons"][0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "error",
     [requests.ConnectionError("refused"), MlflowException("broken", error_code=TEMPORARILY_UNAVAILABLE)],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,9 @@ from pipeline.gate.promotion import LATENCY_MS
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
 from pipeline.reports.run import decision_page
-from pipeline.tracking import registry
+from pipeline.tracking import champions, registry
 from pipeline.tracking.store import open_store
-from tests.helpers.registration import NUM_ROWS, make_ready_project, model, put_best
+from tests.helpers.registration import NUM_ROWS, images_and_labels, make_ready_project, model, put_best
 
 pytestmark = pytest.mark.timeout(180)
 TEST_ROWS = NUM_ROWS // 2
@@ -221,6 +222,28 @@ def test_rows_of_few_persons_promote_nobody(project):
     assert "over 45 groups" in decision["reasons"][0]
 
 
+def put_days(project, rows_of_a_day):
+    """Split by time, with so many samples of each day."""
+    first = date(2026, 1, 1)
+    days = [first + timedelta(days=row // rows_of_a_day) for row in range(NUM_ROWS)]
+    put_column(project, "time", [f"{day}T08:00:00+00:00" for day in days])
+    path = project / "reports/split/summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"method": "time"}))
+
+
+def test_rows_of_a_day_are_drawn_together_where_the_split_is_by_time(project):
+    """90 rows of 45 days: whole days are drawn. Of ten days too few to be: told, with what it may cost."""
+    put_days(project, 4)
+    assert "over 45 groups" in run_register()["reasons"][0]
+    put_best(project, model(8.0))
+    put_days(project, 18)
+    decision = run_register()
+    found = check(decision, "rows of a day")
+    assert ("told", True) == (found["verdict"], found["received"].startswith("10 days"))
+    assert "Warning: Rows of a day" in " ".join(decision["reasons"])
+    assert "groups" not in decision["reasons"][0]
+
+
 def test_persons_of_whom_rows_are_left_out_do_not_count(project, monkeypatch):
     """Of 45 persons 20 were trained on: 25 are left, and too few."""
     put_groups(project, [f"p{row // 4}" for row in range(NUM_ROWS)])
@@ -294,3 +317,89 @@ def test_the_page_tells_every_check_of_any_decision(project):
             assert f"<td>{check['name'].replace(chr(39), '&#39;')}</td>" in page
         assert "http" not in page
     assert '<span class="badge failed">failed</span>' in decision_page(decisions[1])
+
+
+def check(decision, name):
+    """Return the one check of that name."""
+    (found,) = [item for item in decision["checks"] if item["name"] == name]
+    return found
+
+
+def test_each_model_is_a_look_and_a_promotion_begins_a_new_reign(project):
+    """Two refused models make the third a third look; the page says so. The next champion's reign begins at 1."""
+    put_best(project, model(9.0, confused=12.0))
+    looks = [run_register()]
+    for strength in (3.0, 2.0):
+        put_best(project, model(strength, confused=strength + 4))
+        looks.append(run_register())
+    put_best(project, model(9.0))
+    looks.append(run_register())
+    put_best(project, model(9.0, confused=11.0))
+    looks.append(run_register())
+    assert ["promoted", "refused", "refused", "promoted", "refused"] == [look["decision"] for look in looks]
+    name = "chance that an equal model is promoted"
+    said = [check(look, name)["received"] for look in looks if look["decision"] != "unchanged"]
+    for text, look in zip(said, ((1, 1), (2, 1), (3, 2), (4, 3), (5, 1)), strict=True):
+        assert f"look {look[0]} at these rows, look {look[1]} of this reign" in text
+    assert "look 5 at these rows" in (project / "reports/register/decision.html").read_text()
+    assert "Look 5 at the test set" in (project / "reports/register/report.html").read_text()
+
+
+def test_a_fresh_clone_knows_the_looks_of_the_registry(project):
+    """The ledger of the machine is gone, that of the registry is not: the second model is the second look."""
+    put_best(project, model(9.0, confused=12.0))
+    run_register()
+    put_best(project, model(3.0, confused=7.0))
+    run_register()
+    (project / ".millrace/test_ledger.jsonl").unlink()
+    put_best(project, model(9.0))
+    received = check(run_register(), "chance that an equal model is promoted")["received"]
+    assert "look 3 at these rows, look 2 of this reign" in received
+
+
+def confused_on(rows_lost):
+    """Return a model that takes so many test rows of class a for b, all others right."""
+    images, labels = images_and_labels()
+    judges = (labels == 0) & (np.arange(NUM_ROWS) % 2 == 0)
+    second = np.sort(images.reshape(NUM_ROWS, -1)[judges, 1] / 255)[::-1]
+    # Pixel 0 is 1 there: class b wins where 9 times pixel 1 and the weight are more than 9 and the bias of a.
+    between = (second[rows_lost - 1] + second[rows_lost]) / 2
+    return model(9.0, confused=float(9.1 - 9 * between))
+
+
+def test_refreshes_are_measured_against_the_last_superior_model(project):
+    """Two rows lost, then two more: each within the margin, together not; the registry knows who was better last."""
+    terms = {"mode": "non_inferiority", "non_inferiority_margin": 0.1, "floors": {"accuracy": 0.5}}
+
+    def refresh(made):
+        put_best(project, made)
+        return run_register(**terms)
+
+    assert "promoted" == run_register()["decision"]  # the first champion: better than the baselines
+    first = refresh(confused_on(2))
+    assert "promoted" == first["decision"]
+    assert not [item for item in first["checks"] if "last promoted as better" in item["name"]]
+    second = refresh(confused_on(4))
+    found = check(second, "is not worse than the last promoted as better")
+    assert "the sum of 2 refreshes since" in found["received"]
+    assert found["interval"]["value"] == pytest.approx(-4 / (NUM_ROWS // 2), abs=1e-6)
+    assert ("refused", "failed") == (second["decision"], found["verdict"])
+    assert "met" == check(second, "is not worse than champion")["verdict"]
+
+
+def test_a_refresh_stays_one_whatever_is_decided_of_it_later(project):
+    """The list of champions is written once: a later refusal of the same model does not make it a better one."""
+    terms = {"mode": "non_inferiority", "non_inferiority_margin": 0.1, "floors": {"accuracy": 0.5}}
+    run_register()
+    for strength in (8.9, 8.8):
+        put_best(project, model(strength))
+        assert "promoted" == run_register(**terms)["decision"]
+    put_best(project, model(8.9))
+    assert "refused" == run_register()["decision"]
+    store = open_store(project, "digits")
+    assert ["promoted", *["promoted as not worse"] * 2] == [
+        entry.reason for entry in champions.champions(store, "digits")
+    ]
+    put_best(project, model(8.7))
+    received = check(run_register(**terms), "is not worse than the last promoted as better")["received"]
+    assert "the sum of 3 refreshes since" in received

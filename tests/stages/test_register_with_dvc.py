@@ -88,6 +88,7 @@ def repro():
         return ran, json.load(file)["decision"], time.monotonic() - started
 
 
+@pytest.mark.long
 def test_held_until_the_commit_and_settled_after_it(project):
     """A change nobody committed: held, exit code 0, again held; after the commit promoted; then nothing runs."""
     (project / "notes.txt").write_text("not committed")
@@ -103,6 +104,7 @@ def test_held_until_the_commit_and_settled_after_it(project):
     assert ([], "promoted") == repro()[:2]
 
 
+@pytest.mark.long
 def test_committed_from_the_start_promotes_at_once(project):
     """What a fresh clone of a finished project meets: nothing to hold, and its dvc.lock depends on no commit."""
     assert (["register"], "promoted") == repro()[:2]

@@ -65,6 +65,7 @@ def live_lines():
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+@pytest.mark.long
 def test_train_killed_and_repeated_gives_the_same_bytes(tiny):
     """Killed with -9 in mid-training, the same command continues: same bytes, no epoch twice in the live log."""
     lines = finish(start("cnn"))
@@ -100,6 +101,7 @@ def test_train_says_which_stage_is_missing(tiny):
     assert "features" in err
 
 
+@pytest.mark.long
 def test_divergence_is_the_users_to_mend(tiny):
     """A learning rate of 1e30 ends with exit code 65, what to change, and FAILED in the live log."""
     yaml = YAML()

@@ -161,6 +161,7 @@ def searched(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_without_trials_the_baseline_passes_through(small_project: Path) -> None:
     """With `trials: 0` all files are byte copies, and neither TensorFlow nor Optuna is imported."""
     (small_project / "params.yaml").write_text(json.dumps(changed("linear", trials=0)))
@@ -224,6 +225,7 @@ def test_two_workers_and_a_kill_end_in_the_same_bytes(small_project: Path, searc
     assert tuned(small_project) == tuned(searched)
 
 
+@pytest.mark.long
 def test_worse_trials_leave_the_baseline_in_place(small_project: Path) -> None:
     """When no trial is better on validation the baseline's files come out, byte for byte."""
     hopeless = {"training.learning_rate": {"kind": "float", "low": 1e-9, "high": 1e-8}}
@@ -236,6 +238,7 @@ def test_worse_trials_leave_the_baseline_in_place(small_project: Path) -> None:
     assert [row["chosen"] for row in trials(small_project)] == [True, False]
 
 
+@pytest.mark.long
 def test_when_every_trial_fails_the_stage_says_why(small_project: Path) -> None:
     """All failed is exit 65 with a line per cause, nothing is written, and the next attempt starts anew."""
     absurd = {"training.learning_rate": {"kind": "float", "low": 1e36, "high": 1e37}}

@@ -1,5 +1,6 @@
 """The gate: sound data passes, each planted defect is refused by name, reports are written either way."""
 
+import io
 import json
 import os
 import subprocess
@@ -204,6 +205,7 @@ def test_a_bound_that_the_suite_does_not_use_is_refused(tmp_path):
         validate({**BOUNDS, "max_blank": 1}, NEAR)
 
 
+@pytest.mark.long
 def test_the_command_ends_with_65_and_a_table(project, stage_environment):
     """From the command line: exit code 65, the failing demand on stderr, the report on disk."""
     ingest(project, num_shoes=3)
@@ -216,3 +218,58 @@ def test_the_command_ends_with_65_and_a_table(project, stage_environment):
     assert "Calculating Metrics" not in done.stderr
     assert (project / paths.VALIDATE_HTML).is_file()
     assert not [name for name in os.listdir(project) if name.startswith("gx")]
+
+
+def warned(summary):
+    """Return the columns of the expectations that were not met, all of them warnings."""
+    assert {"warning"} == {item["severity"] for item in summary["not_met"]}
+    return [item["column"] for item in summary["not_met"]]
+
+
+@pytest.mark.parametrize("twin", ["Hat", "hat ", "h\u200bat", "\uff48at"])
+def test_classes_that_read_alike_are_a_warning(tmp_path, twin):
+    """Capitals, a blank, a sign that nobody sees, a wide letter: two classes for Millrace, one for a person."""
+    write_ingested(tmp_path, pictures(36), ["hat"] * 12 + ["shoe"] * 12 + [twin] * 12)
+    summary = validate(BOUNDS, NEAR)
+    assert ["label_twin"] == warned(summary)
+    assert 24 == summary["not_met"][0]["failing_samples"]
+    assert "Not met: No two classes read alike" in paths.VALIDATE_HTML.read_text()
+
+
+def test_one_letter_spelled_two_ways_is_a_warning(tmp_path):
+    """As Macs and Linux write the same name of a folder."""
+    write_ingested(tmp_path, pictures(24), ["m\u00e4use"] * 12 + ["ma\u0308use"] * 12)
+    assert ["label_twin"] == warned(validate(BOUNDS, NEAR))
+
+
+def deep_pictures(bits):
+    """Return images as `ingest` keeps 16-bit PNGs with so many bits of light in them."""
+    from PIL import Image
+
+    from pipeline.ingest.images import decode
+
+    made = []
+    for number in range(24):
+        values = np.random.default_rng(number).integers(0, 2**bits, (8, 8), dtype=np.uint16)
+        file = io.BytesIO()
+        Image.fromarray(values).save(file, "PNG")
+        decoded = decode(file.getvalue())
+        assert decoded.mode.startswith("I")
+        made.append(decoded.pixels)
+    return np.stack(made)
+
+
+@pytest.mark.parametrize(("bits", "columns"), [(12, ["narrow_range"]), (14, ["narrow_range"]), (16, [])])
+def test_pictures_of_few_bits_in_many_are_a_warning(tmp_path, bits, columns):
+    """X-rays: 12 bits in 16-bit files keep 16 of 256 grey levels; the report says so before anything is trained."""
+    write_ingested(tmp_path, deep_pictures(bits), ["hat"] * 12 + ["shoe"] * 12, mode="I;16")
+    summary = validate(BOUNDS | {"max_duplicate_share": 1.0, "max_label_conflicts": 100}, NEAR)
+    assert columns == [item["column"] for item in summary["not_met"] if item["column"] == "narrow_range"]
+    assert ("Not met: Images of 16 bits" in paths.VALIDATE_HTML.read_text()) == bool(columns)
+
+
+def test_a_dark_picture_of_eight_bits_is_no_warning(tmp_path):
+    """Nothing was scaled down."""
+    write_ingested(tmp_path, pictures(24) // 32, ["hat"] * 12 + ["shoe"] * 12)
+    summary = validate(BOUNDS | {"max_duplicate_share": 1.0, "max_label_conflicts": 100}, NEAR)
+    assert "narrow_range" not in [item["column"] for item in summary["not_met"]]

@@ -78,6 +78,7 @@ def test_a_slower_writer_of_the_same_place_loses_though_it_looked_before(root, m
     assert {"champion": 2} == champions.aliases(store, "digits")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["set_registered_model_alias", "log_param"])
 @pytest.mark.parametrize("call", [1, 2])
 def test_what_a_crash_leaves_is_finished_by_the_next_look(root, monkeypatch, step, call):

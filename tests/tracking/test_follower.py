@@ -245,6 +245,7 @@ def wait_until(condition, seconds=40):
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_follower_process_ends_with_the_training_it_follows(root):
     """The process sends a whole log, exits 0, and leaves a finished run."""
     write_live_log(root, "cnn", "live-1", epochs=2, ended=False)
@@ -272,6 +273,7 @@ def test_follower_dies_with_the_training(root):
     wait_until(lambda: gone(follower), 10)
 
 
+@pytest.mark.long
 def test_hung_server_keeps_the_follower_busy_and_nobody_else(root):
     """A server that accepts and never answers: the follower stays, retries, and writes why."""
     write_live_log(root, "cnn", "live-1", epochs=1, ended=False)

@@ -20,7 +20,7 @@ from pipeline.tracking import record, runs
 from pipeline.tracking import runs as tracking_runs
 from pipeline.tracking import store as tracking_store
 from pipeline.tracking.follower import IMPATIENT
-from pipeline.tracking.store import create_sqlite, half_migrated, open_store, without_password
+from pipeline.tracking.store import create_sqlite, half_migrated, open_store
 from tests.helpers.synthetic_project import HERE, HISTORY, make_project, write_live_log, write_lock
 
 
@@ -181,6 +181,7 @@ def test_rules_for_mlflow_stand_before_it_is_imported():
     assert "3 9 False true" == answer.stdout.strip()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["dead", "hung"])
 def test_dead_or_hung_server_is_reported_in_seconds(tmp_path, monkeypatch, kind):
@@ -203,11 +204,6 @@ def test_dead_or_hung_server_is_reported_in_seconds(tmp_path, monkeypatch, kind)
         assert time.monotonic() - started < 20
 
 
-def test_messages_hide_the_password_of_the_store():
-    """A URI with a password is shown without user and password."""
-    assert "postgresql://db.local/mlflow" == without_password("postgresql://me:secret@db.local/mlflow")
-
-
 def test_the_quoted_address_of_a_dead_server_hides_the_password_too(tmp_path, monkeypatch):
     """MLflow quotes the whole address in its own message, which ours repeats."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -217,6 +213,7 @@ def test_the_quoted_address_of_a_dead_server_hides_the_password_too(tmp_path, mo
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_store_is_made_for_a_server_that_knows_no_lock(tmp_path):
     """`make ui` first lets us make the database, or waits until a run that makes it has finished."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
@@ -279,6 +276,7 @@ def test_runs_of_dead_processes_are_closed_and_those_of_the_living_are_not(proje
     ]
 
 
+@pytest.mark.long
 def test_runs_of_a_record_that_was_killed_are_closed_by_the_next(project):
     """kill -9 in register, then edited parameters: the runs of the abandoned state do not stay RUNNING."""
     code = textwrap.dedent("""
@@ -399,6 +397,7 @@ def test_recording_again_changes_nothing(project):
     assert before == snapshot(store)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("calls", [3, 8, 13, 19, 26])
 def test_recording_killed_at_any_call_ends_in_the_same_record(project, monkeypatch, calls):
     """A reconciliation that dies after some calls is continued: the same runs and metrics, none doubled."""

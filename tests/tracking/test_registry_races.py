@@ -32,6 +32,7 @@ def upload(store, root, machine):
     return registry.create_version(store, "digits", folder, run_id=run.info.run_id, tags={}, description="")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "moment", ["while the first tries its model", "right before the first makes its version"]
 )
@@ -69,6 +70,7 @@ def test_both_end_with_one_version_whose_files_are_whole(root, monkeypatch, mome
     assert [only.model_id] == [model.model_id for model in ready]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("owner", "shared"), [("alive", False), ("dead", True)])
 def test_an_upload_is_taken_over_only_from_a_process_that_is_gone(root, owner, shared):
     """Of this machine, but behind no lock of ours: another user, or another place for temporary files."""
@@ -83,6 +85,7 @@ def test_an_upload_is_taken_over_only_from_a_process_that_is_gone(root, owner, s
     assert shared == (upload(store, root, "a").model_id == left.model_id)
 
 
+@pytest.mark.long
 def test_what_a_crash_left_beside_the_first_version_is_removed_by_the_next_look(root):
     """A second version of the same bytes that nobody decided about goes; one that somebody decided about stays."""
     store = store_in(root)
@@ -102,6 +105,7 @@ def test_what_a_crash_left_beside_the_first_version_is_removed_by_the_next_look(
     registry.fetch_model(store, first, root / "fetched")
 
 
+@pytest.mark.long
 def test_a_promotion_that_happened_since_the_version_was_read_stays_on_record(root):
     """Another machine promoted it meanwhile: that it is unchanged now does not take the place of why it reigns."""
     store = store_in(root)

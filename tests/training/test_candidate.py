@@ -35,7 +35,10 @@ def train(family, folder, *, checkpoint_dir="checkpoints", on_epoch=None, stop_a
     return trained
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=() if name in ("linear", "dense") else pytest.mark.long) for name in MODELS],
+)
 def test_every_family_goes_through_the_recipe(family, tiny):
     """The files appear, are alike on a second run, and say the same thing as the model they belong to."""
     train(family, tiny)
@@ -56,6 +59,7 @@ def test_every_family_goes_through_the_recipe(family, tiny):
     assert -np.log(of_target).mean() == pytest.approx(metrics["val_loss"], rel=1e-4)
 
 
+@pytest.mark.long
 def test_rungs_of_an_autoencoder_end_in_the_same_bytes(tiny):
     """Stopped after one epoch and continued, both phases end as in one go."""
     train("autoencoder", tiny)
@@ -68,6 +72,7 @@ def test_rungs_of_an_autoencoder_end_in_the_same_bytes(tiny):
     assert names == [("pretrain", 1), ("pretrain", 2), ("classifier", 1), ("classifier", 2)]
 
 
+@pytest.mark.long
 def test_autoencoder_is_kept_as_it_was_before_the_classifier(tiny):
     """Fine-tuning the encoder of the classifier leaves the autoencoder alone: its error stays what it was."""
     trained = train("autoencoder", tiny, learning_rate=0.1)
@@ -78,6 +83,7 @@ def test_autoencoder_is_kept_as_it_was_before_the_classifier(tiny):
     assert trained.pretraining.best_logs["val_loss"] == pytest.approx(error, rel=1e-4)
 
 
+@pytest.mark.long
 def test_labelled_anomalies_have_no_say_in_the_best_epoch(tmp_path):
     """Half of val is labelled and far off: the losses that choose are those of the normal half alone."""
     rng = np.random.default_rng(0)
@@ -101,6 +107,7 @@ def test_labelled_anomalies_have_no_say_in_the_best_epoch(tmp_path):
     assert expected == pytest.approx(json.loads((tmp_path / "out/metrics.json").read_text())["val_loss"])
 
 
+@pytest.mark.long
 def test_result_does_not_depend_on_what_ran_before(tiny):
     """A worker that has built and trained other models gives the same weights."""
     first = train("cnn", tiny).model.get_weights()
@@ -112,6 +119,7 @@ def test_result_does_not_depend_on_what_ran_before(tiny):
         np.testing.assert_array_equal(expected, received)
 
 
+@pytest.mark.long
 def test_test_time_flip_reaches_the_probabilities(tiny):
     """With test_time_flip the probabilities are the mean over both sides; features have no sides."""
     trained = train("cnn", tiny, test_time_flip=True)

@@ -39,12 +39,14 @@ def uninterrupted(start, tmp_path_factory):
     return (folder / "digest").read_text(), (folder / "epochs").read_text().splitlines()
 
 
+@pytest.mark.long
 def test_two_processes_give_the_same_bytes(uninterrupted, start, tmp_path):
     """A second process ends with the weights of the first, bit for bit."""
     start(tmp_path).join()
     assert uninterrupted[0] == (tmp_path / "digest").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_training_ends_in_the_same_bytes(uninterrupted, start, tmp_path, seed):
     """A training with dropout, augmentation, EMA and Adam, killed with -9 again and again, loses nothing."""
@@ -63,6 +65,7 @@ def test_killed_training_ends_in_the_same_bytes(uninterrupted, start, tmp_path, 
     assert set(uninterrupted[1]) == set(epochs.read_text().splitlines()), "every epoch, and no other value"
 
 
+@pytest.mark.long
 def test_stopping_on_the_way_changes_nothing(uninterrupted, start, tmp_path):
     """Rungs: stop after 1, after 4, then train to the end: the bytes of a training in one go."""
     for stop_after in (1, 4, None):
@@ -71,12 +74,14 @@ def test_stopping_on_the_way_changes_nothing(uninterrupted, start, tmp_path):
     assert uninterrupted[1] == (tmp_path / "epochs").read_text().splitlines(), "each epoch was trained once"
 
 
+@pytest.mark.long
 def test_steps_per_execution_change_nothing(uninterrupted, start, tmp_path):
     """How many steps run between two returns to Python has no influence on the weights."""
     start(tmp_path, steps_per_execution=1).join()
     assert uninterrupted[0] == (tmp_path / "digest").read_text()
 
 
+@pytest.mark.long
 def test_damaged_checkpoint_starts_over(tmp_path, caplog):
     """One flipped bit in a checkpoint is noticed; the training starts over and says so."""
     fit(small_network(), tmp_path / "c", epochs=3, stop_after=2)
@@ -89,6 +94,7 @@ def test_damaged_checkpoint_starts_over(tmp_path, caplog):
     assert "The training starts over." in caplog.text
 
 
+@pytest.mark.long
 def test_checkpoint_of_another_model_starts_over(tmp_path, caplog):
     """A checkpoint whose arrays do not fit the model is refused, not half loaded."""
     training_fit.save_checkpoint(tmp_path / "c", {"model": [np.zeros(3)], "optimizer": [], "best": []}, {})
@@ -110,6 +116,7 @@ def test_best_epoch_by_validation(tmp_path):
     assert result.best_logs["val_loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.long
 def test_validation_measures_the_averaged_weights(tmp_path):
     """With EMA, val metrics and the final weights are those of the average, and training does not notice."""
     averaged, raw, plain = small_network(), small_network(), small_network()

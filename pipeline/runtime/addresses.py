@@ -1,0 +1,252 @@
+"""Addresses of servers: what of one may be shown, what of one may be committed, and one question within one deadline.
+
+An address may hold a password, a token or the signature of a link. Every message, file and page that names an address
+gets it from `shown`, and whatever text comes from elsewhere passes `without_secrets` before anybody sees it.
+"""
+
+import base64
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from pipeline.runtime import paths
+from pipeline.runtime.errors import Misconfigured
+
+T = TypeVar("T")
+HIDDEN = "***"
+SETTINGS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MILLRACE_NOTIFY_URL")
+"""Variables of the environment that hold an address."""
+SECRET_SETTINGS = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+SHORTEST_SECRET = 3
+"""Characters; replacing shorter ones would garble every message and hide nothing that cannot be guessed."""
+LONGEST_ANSWER = 1 << 16
+"""Bytes of an answer that are read."""
+
+# --- What may be shown.
+
+PLAIN = re.compile(
+    r"(?P<scheme>[\w+.-]+)://(?P<user>[^/?#@]*@)?(?P<place>(\[[\da-fA-F:.]+\]|[\w.-]*)(:\d+)?(/[^@?#]*)?)"
+    r"(?P<rest>[?#].*)?",
+    re.DOTALL,
+)
+"""An address without an `@` that could belong to a password: beyond this it is anybody's guess where one ends."""
+
+
+def shown(address: str) -> str:
+    """Return an address fit for messages, files and pages: no user, no password, no query.
+
+    Where a password may hold a `/`, `?`, `#` or `@` of its own, nothing but the scheme is left.
+    """
+    address = address.strip()
+    if not set("@?#") & set(address):
+        return address
+    found = PLAIN.fullmatch(address)
+    if found is None or "@" in (found["rest"] or ""):
+        scheme, mark, _ = address.partition("://")
+        return f"{scheme}://{HIDDEN}" if mark else HIDDEN
+    return f"{found['scheme']}://{found['place']}"
+
+
+def without_secrets(text: str, *addresses: str) -> str:
+    """Return a text in which no secret of these addresses stands, nor one of the environment.
+
+    Args:
+        text: What another program or library said.
+        addresses: What it was given.
+    """
+    given = [address for address in (*addresses, *map(_setting, SETTINGS)) if address]
+    for address in given:
+        for form in (address, address.strip()):
+            if shown(form) != form:
+                text = text.replace(form, shown(form))
+    secrets = {secret for address in given for secret in _secrets_of(address)} | set(
+        map(_setting, SECRET_SETTINGS)
+    )
+    # A secret may be the beginning of another one.
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _setting(name: str) -> str:
+    return os.environ.get(name, "")
+
+
+def _secrets_of(address: str) -> set[str]:
+    """Return the parts of an address that nobody should read, as they stand there and as they are meant."""
+    _, _, rest = address.strip().partition("://")
+    before, _, query = rest.partition("?")
+    users = [text.rpartition("@")[0] for text in (before, rest)]
+    # A user without a password is a token.
+    found = {user.partition(":")[2] for user in users} | {before.partition("/")[0].rpartition("@")[0]}
+    # What takes an address apart cuts a password that has such letters of its own.
+    found |= {part for secret in found for part in re.split(r"[/?#]", secret)}
+    pairs = [pair.partition("=") for pair in re.split("[?&#]", f"{query}#{before.partition('#')[2]}")]
+    found |= {value for key, _, value in pairs if is_secret(key)}
+    return found | {unquote(secret) for secret in found}
+
+
+# --- What may be committed.
+
+SECRET_WORDS = frozenset(
+    (
+        "auth",
+        "authorization",
+        "bearer",
+        "credential",
+        "credentials",
+        "jwt",
+        "key",
+        "pass",
+        "pwd",
+        "sas",
+        "session",
+        "sig",
+    )
+)
+SECRET_ENDS = (
+    "password", "passwd", "passphrase", "secret", "token", "signature", "apikey", "accesskey", "authkey", "privatekey",
+    "accesskeyid", "sessionid", "credential",
+)  # fmt: skip
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a key of a query is one that secrets are given under: `password`, `sig`, `X-Amz-Signature`."""
+    plain = re.sub(r"[^a-z\d]", "", unquote(name).lower())
+    return plain in SECRET_WORDS or plain.endswith(SECRET_ENDS)
+
+
+def secrets_in(address: str) -> list[str]:
+    """Return what in an address looks like a secret, in words: nothing of it may stand in a file that git keeps."""
+    parts = urlsplit(address.strip())
+    found = ["a user name or password"] if "@" in parts.netloc else []
+    keys = [
+        key for text in (parts.query, parts.fragment) for key, _ in parse_qsl(text, keep_blank_values=True)
+    ]
+    return found + [f"the key {key!r}" for key in dict.fromkeys(keys) if is_secret(key)]
+
+
+# --- The address of the store of runs.
+
+WITHOUT_SLASHES = ("databricks", "uc:", "arn:")
+"""Addresses of stores that MLflow reaches by other means."""
+
+
+def store_address(root: Path) -> str:
+    """Return the address of the MLflow store, see `paths.tracking_uri`.
+
+    Raises:
+        Misconfigured: It is no address, or a folder of runs, which MLflow 3 does not write any more.
+    """
+    uri = paths.tracking_uri(root)
+    if uri.startswith(paths.SQLITE):
+        return uri
+    if uri.startswith(("sqlite:", "file:")) or not ("://" in uri or uri.startswith(WITHOUT_SLASHES)):
+        raise Misconfigured(
+            "MLFLOW_TRACKING_URI names neither a server nor a database. Expected http(s)://HOST:PORT, a database such "
+            f"as postgresql://HOST/NAME, or sqlite:///FILE. Received: MLFLOW_TRACKING_URI={shown(uri)}. Put http:// "
+            "before a host; in place of a folder of runs (mlruns) unset it, for mlflow.db in the project."
+        )
+    return uri
+
+
+# --- One question within one deadline.
+
+
+class Reply(NamedTuple):
+    """What a server answered.
+
+    Attributes:
+        status: Of HTTP.
+        body: Its beginning, up to `LONGEST_ANSWER` bytes.
+    """
+
+    status: int
+    body: bytes
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect to the caller: followed, a POST becomes a GET without its content."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing."""
+
+
+def ask(
+    url: str, *, seconds: float, content: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """Ask an http(s) address once, and return the answer, also one that is an error or a redirect.
+
+    Args:
+        url: The address; a user and password in it become a header.
+        seconds: For all of it: the name, the connection, the question and the answer.
+        content: Sent as a POST; None for a GET.
+        headers: Of the request.
+
+    Raises:
+        OSError: No connection, no complete answer in time, or an answer that is no HTTP.
+    """
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https"):
+        raise OSError("the address is neither http nor https")
+    user, at, host = parts.netloc.rpartition("@")
+    sent = dict(headers or {})
+    if at:
+        sent["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+    request = urllib.request.Request(  # noqa: S310  # checked above
+        urlunsplit(parts._replace(netloc=host, fragment="")), content, sent
+    )
+    return within(seconds, lambda: _answer(request, seconds), url)
+
+
+def within(seconds: float, action: Callable[[], T], address: str = "") -> T:
+    """Return what an action that asks a server returns, or give it up: a thread can be left behind.
+
+    Time-outs of sockets begin anew with every byte, and looking up a name has none.
+
+    Args:
+        seconds: For all of it.
+        action: Asks.
+        address: Whom; its secrets are kept out of the message.
+
+    Raises:
+        OSError: It did not end in time, or raised anything.
+    """
+    answers: list[T] = []
+    errors: list[Exception] = []
+
+    def asking() -> None:
+        try:
+            answers.append(action())
+        except Exception as error:  # noqa: BLE001  # whatever a server can make http.client, ssl or a driver raise
+            errors.append(error)
+
+    thread = threading.Thread(target=asking, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise OSError(without_secrets(f"{type(errors[0]).__name__}: {errors[0]}", address)) from errors[0]
+    if not answers:
+        raise TimeoutError(f"no complete answer within {seconds:g} s")
+    return answers[0]
+
+
+def _answer(request: urllib.request.Request, seconds: float) -> Reply:
+    try:
+        with urllib.request.build_opener(_NoRedirect()).open(request, timeout=seconds) as answer:
+            return Reply(answer.status, answer.read(LONGEST_ANSWER))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Reply(error.code, error.read(LONGEST_ANSWER))
