@@ -48,7 +48,7 @@ def _raw_data(store: Store, version: Version) -> tuple[str, str]:
             folder = download_details(store, version, Path(temporary))
             lock = yaml_content((folder / paths.DVC_LOCK.name).read_text(encoding="utf-8"), "its dvc.lock")
             source = json.loads((folder / paths.SOURCE_JSON.name).read_text(encoding="utf-8"))
-        except (InputMissing, OSError, ValueError) as error:
+        except (InputMissing, StorageFailed, OSError, ValueError) as error:
             raise StorageFailed(
                 f"What version {version.number} was made from is not known: {error} Expected its dvc.lock and "
                 "source.json in the artifact store. Nothing was removed. Restore the store, or delete that version in "
