@@ -223,17 +223,11 @@ def main() -> int:
             cells, beyond = [], False
             for rows in ROWS:
                 covered, held, refused = found[rows][name]
-                told = given.repetitions - refused
-                share = covered / max(told, 1)
-                cells.append(
-                    f"{share:5.1%} {held / given.repetitions:5.1%} {refused / given.repetitions:4.0%}"
-                )
-                # The level is promised of the sum: a chance of a chance is no fault.
-                low_cover = stats.binomtest(covered, told).proportion_ci(0.99).high if told else 1.0
-                low_held = stats.binomtest(held, given.repetitions).proportion_ci(0.99).low
+                many, kept = given.repetitions, covered + refused
+                cells.append(f"{kept / many:6.1%} {held / many:5.1%} {refused / many:4.0%}")
                 if rows >= FROM_ROWS:
-                    beyond |= bool(told > given.repetitions / 10 and low_cover < LEAST_COVERAGE)
-                    beyond |= bool(low_held > MOST_FALSE_FLOORS)
+                    beyond |= stats.binomtest(kept, many).proportion_ci(0.99).high < LEAST_COVERAGE
+                    beyond |= stats.binomtest(held, many).proportion_ci(0.99).low > MOST_FALSE_FLOORS
             broken += beyond
             print(f"  {name:26} {true:7.4f} | {' | '.join(cells)}{'  <--' if beyond else ''}", flush=True)
         print(f"  {time.monotonic() - start:.0f} s", flush=True)

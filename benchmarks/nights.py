@@ -34,12 +34,17 @@ def difficulty(generator: np.random.Generator, shape: tuple[int, int]) -> np.nda
     return generator.beta(RIGHT * size, (1 - RIGHT) * size, shape).astype(np.float32)
 
 
+def improved(chance: np.ndarray, better: np.ndarray | float) -> np.ndarray:
+    """Return the chances of models whose accuracy is so much better, or worse, a number for all or one per test set."""
+    gain = np.reshape(np.asarray(better, np.float32), (-1, 1))
+    return np.where(gain > 0, chance + (1 - chance) * gain / (1 - RIGHT), chance * (1 + gain / RIGHT))
+
+
 def answers(
     generator: np.random.Generator, chance: np.ndarray, better: np.ndarray | float = 0.0
 ) -> np.ndarray:
     """Return which rows are answered right by models so much better, shape as `chance`."""
-    better = np.asarray(better, np.float32).reshape(-1, 1) if np.ndim(better) else np.float32(better)
-    return generator.random(chance.shape, np.float32) < np.clip(chance + better, 0, 1)
+    return generator.random(chance.shape, np.float32) < improved(chance, better)
 
 
 def tails(looks: np.ndarray, budget: bool) -> np.ndarray:
@@ -112,7 +117,7 @@ def refreshes(
         champion[passed], looks[passed] = challenger[passed], 0
         lost[passed] += worse
         count += int(passed.sum())
-    left = np.clip(chance - lost[:, None], 0, 1).mean()
+    left = improved(chance, -lost).mean()
     return count / repetitions, float(left)
 
 
@@ -137,14 +142,14 @@ def year_of_progress(
     champion, looks = answers(generator, chance), np.zeros(repetitions, int)
     reached, promotions = np.zeros(repetitions), 0
     for night in range(360):
-        recipe = gain * (night // 30)
+        recipe = gain * (night // 30)  # 11 gains in all
         challenger = answers(generator, chance, np.full(repetitions, recipe))
         looks += 1
         better = lower_ends(challenger, champion, tails(looks, budget)) > 0
         champion[better], looks[better] = challenger[better], 0
         reached[better] = recipe
         promotions += int(better.sum())
-    gained = np.clip(chance + reached[:, None], 0, 1).mean() - chance.mean()
+    gained = improved(chance, reached).mean() - chance.mean()
     return float(gained), promotions / repetitions
 
 

@@ -203,7 +203,7 @@ def point_roc_auc_score(
     return area_under_roc_curve(truth, scores, weight)
 
 
-@metric_of("anomaly", name="average_precision")
+@metric_of("anomaly", name="average_precision", scale="ranking")
 def point_average_precision_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:

@@ -22,7 +22,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Metric = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike | None], FloatArray]
 Function = TypeVar("Function", bound=Callable[..., FloatArray])
-Scale = Literal["share", "score", "area", "error", "root", "unexplained", "distance"]
+Scale = Literal["share", "score", "ranking", "area", "error", "root", "unexplained", "distance"]
 """On which the interval of a metric holds its level, see `pipeline.metrics.ends`."""
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 """Log loss counts a smaller probability as this one: a 0 from a float32 softmax means 'below this'."""
@@ -418,7 +418,7 @@ def positive_f1_score(
     return ratio(np.asarray(2 * hits), np.asarray(weight[actual].sum(axis=0) + weight[said].sum(axis=0)))
 
 
-@metric_of("classification")
+@metric_of("classification", scale="ranking")
 def average_precision_score(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,

@@ -8,6 +8,7 @@ it (`benchmarks/coverage.py`). So the wider of several ends counts, by the scale
 - `score`: other means of shares. The same ends for as many examples as would make a share as sure as the bootstrap
   says: Korn and Graubard (1998), "Confidence intervals for proportions with small expected number of positive counts".
   Never more of them than the rarest class allows, since no resample shows what none of its examples does.
+- `ranking`: the same for three quarters of those examples (average precision).
 - `area`: under the ROC curve: on the logit scale (Pepe 2003, 5.2), and Newcombe (2006), "Confidence intervals for an
   effect size measure based on the Mann-Whitney statistic", method 5, which does not end at an area of 1.
 - `error`: above 0 and skewed: on the logarithmic scale, and Student's moved by the skewness of the examples (Johnson
@@ -41,6 +42,8 @@ LEAST_SHARE_OF_ERRORS = 0.04
 """As how many errors of equal size all of them say, and as which share."""
 FEWEST_ANSWERS = 5
 """Of the rarest class: below it, what a score says of them is luck."""
+SHOWN_BY_A_RANKING = 0.75
+"""Of the answers that resamples say it rests on: it is surest of itself where it happens to be high."""
 RESAMPLES_BEYOND = 5
 """Fewest beyond an end for a percentile to be one; further out its distance grows as Student's does."""
 
@@ -92,7 +95,7 @@ def interval_ends(found: Resampled, scale: Scale, confidence: float) -> tuple[fl
         scale: On which its ends are found.
         confidence: Of the two-sided interval, (0.5, 1).
     """
-    if scale in ("share", "score", "area"):
+    if scale in ("share", "score", "ranking", "area"):
         return _score_ends(found, scale, confidence)
     if scale == "distance":
         return _distance_ends(found, confidence)
@@ -105,7 +108,7 @@ def interval_ends(found: Resampled, scale: Scale, confidence: float) -> tuple[fl
 def doubt(found: Resampled, scale: Scale) -> str:
     """Return in words why no interval of the metric is known to hold its level; "" if this one does."""
     if (
-        scale in ("score", "area")
+        scale in ("score", "ranking", "area")
         and found.most is not None
         and min(found.most, found.others or found.most) < FEWEST_ANSWERS
     ):
@@ -248,7 +251,9 @@ def _score_ends(found: Resampled, scale: Scale, confidence: float) -> tuple[floa
         middle = special.logit(value)
         ends.append((float(special.expit(middle - reach)), float(special.expit(middle + reach))))
     if scale != "share" and found.error > 0:
-        ends.append(percentile_ends(found, confidence))
+        low, high = percentile_ends(found, confidence)
+        # Resamples of a ranking lie above it, since examples drawn twice stand together: mirrored they lie below.
+        ends += [(low, high), (2 * value - high, 2 * value - low)]
     return max(0.0, min(low for low, _high in ends)), min(1.0, max(high for _low, high in ends))
 
 
@@ -258,6 +263,8 @@ def _answers(found: Resampled, scale: Scale, confidence: float) -> float:
         return found.count
     spread, tail = found.value * (1 - found.value), (1 - confidence) / 2
     shown = spread / found.error**2 if spread > 0 and found.error > 0 else found.count
+    if scale == "ranking":
+        shown *= SHOWN_BY_A_RANKING
     fewer = (float(stats.norm.isf(tail)) / _students(tail, found.count)) ** 2
     return max(1.0, fewer * min(found.count, shown))
 

@@ -346,7 +346,7 @@ def _answers(
     scale: Scale, metric: Metric, y_true: npt.NDArray[Any], y_pred: npt.NDArray[Any]
 ) -> tuple[float, float]:
     """Return as how many right or wrong answers a score counts at most, and of a ranking the others beside them."""
-    if y_pred.ndim == 2 and scale == "score":
+    if y_pred.ndim == 2 and scale in ("score", "ranking"):
         return 1 / loss_of_the_rarest(y_true, y_pred.shape[1], metric).cost, 0.0
     if y_pred.ndim == 2 and scale == "area":
         return _of_each_class(np.bincount(y_true, minlength=y_pred.shape[1]))
