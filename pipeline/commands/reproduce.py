@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> None:
             f"Received: {options.tolerance}."
         )
     from pipeline.params.load import load_params
+    from pipeline.provenance.origin import other_processor
     from pipeline.tracking.store import open_existing_store, service_errors
     from pipeline.versions.comparison import read_origin
     from pipeline.versions.lineage import named_version
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> None:
             name, version = named_version(store, options.model, load_params().register.model_name)
             origin = read_origin(store, name, version, Path(temporary))
         console.print(f"{name} version {version.number}, made at commit {origin.commit[:12]}")
+        for told in other_processor(version.tags.get("machine.facts", "")):
+            console.print(told)
         if options.quick:
             _show_quick(origin, as_json=options.json)
             return

@@ -2,7 +2,8 @@
 
 Two images are near duplicates if their 64-bit perceptual hashes differ in few bits and their pixels
 differ little on average. The hash alone glues unlike images together (all trousers look alike to it);
-pixels alone would mean comparing every image with every other.
+pixels alone would mean comparing every image with every other. Copies that were turned, mirrored, brightened or
+cropped have other hashes: `changed.py` finds them.
 
 Everything that decides here is whole-number arithmetic: the clusters steer the split, and the split must
 not depend on a processor or on the order of rows.
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dct
 
+from pipeline.duplicates.changed import changed_pairs, small_greys
 from pipeline.duplicates.clusters import Duplicates, equal_key_pairs, group_copies
 
 HASH_SIDE = 8
@@ -46,7 +48,38 @@ def find_duplicates(
         hash_distance: Bits of 64 in which the perceptual hashes of near duplicates may differ.
         pixel_difference: Mean absolute difference of their pixels, in [0, 1).
     """
-    return group_copies(content, lambda rows: near_pairs(images, rows, hash_distance, pixel_difference))
+
+    def pairs(rows: np.ndarray) -> np.ndarray:
+        near = near_pairs(images, rows, hash_distance, pixel_difference)
+        return np.concatenate([near, changed_copies(images, rows, pixel_difference)])
+
+    return group_copies(content, pairs)
+
+
+def changed_copies(images: np.ndarray, rows: np.ndarray, pixel_difference: float) -> np.ndarray:
+    """Return all pairs of which one is a changed copy of the other, among some rows; see `changed.py`.
+
+    Args:
+        images: Pixels, uint8, shape (num_images, height, width, channels); may be memory-mapped.
+        rows: The rows to compare, shape (num_rows,).
+        pixel_difference: As in `find_duplicates`.
+
+    Returns:
+        Positions in `rows`, int64, shape (num_pairs, 2).
+    """
+    _, height, width, _ = images.shape
+    left, right = _projection(height), _projection(width).T
+    frequencies, greys = [np.empty((0, HASH_BITS))], [np.empty((0, 1, 1))]
+    step = max(1, CHUNK_VALUES // (height * width))
+    for start in range(0, len(rows), step):
+        grey = _grey(images[rows[start : start + step]])
+        frequencies.append((left @ grey @ right).reshape(-1, HASH_BITS))
+        greys.append(small_greys(grey))
+    if not len(rows):
+        return np.empty((0, 2), np.int64)
+    return changed_pairs(
+        images, rows, np.concatenate(frequencies), np.concatenate(greys[1:]), pixel_difference
+    )
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:

@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PINNED = {
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
+    "DNNL_DEFAULT_FPMATH_MODE": "STRICT",  # its older name, which oneDNN asks where the other is not set
+}
+"""Set before TensorFlow is loaded, whatever the machine says: oneDNN reads them once."""
+
 
 def prepare_tensorflow(threads: int, seed: int) -> None:
     """Import TensorFlow so that the same inputs give the same bits, at two thirds of the usual cost.
@@ -14,11 +21,13 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
         threads: CPU threads of one operation; the bits of a convolution depend on it.
         seed: For Python, NumPy and Keras.
 
-    The bits also depend on oneDNN, whose switch is pinned. Keras and TensorFlow import pandas,
+    The bits also depend on oneDNN, whose switch is pinned, as is its precision: a machine's
+    ONEDNN_DEFAULT_FPMATH_MODE=BF16 would multiply with 8 bits of mantissa. What else it heeds is recorded
+    (`machine_facts` of pipeline/provenance/origin.py). Keras and TensorFlow import pandas,
     scikit-learn, matplotlib and scipy where they find them, only to recognise their types; hiding the
     ones nobody has imported yet saves a third of the start-up.
     """
-    os.environ.update(TF_ENABLE_ONEDNN_OPTS="1", TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow")
+    os.environ.update(PINNED, TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow")
     hidden = [name for name in ("pandas", "sklearn", "matplotlib", "scipy") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not importable"
     try:

@@ -9,6 +9,7 @@ stages. `register` is left out of that comparison: DVC adds it only after the st
 """
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -86,6 +87,10 @@ CPU_FLAGS = (
 """By these oneDNN, Eigen and OpenBLAS choose their kernels, which add up in another order."""
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "pyarrow")
 ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
+SWITCHES = ("ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NPY_DISABLE_", "XLA_FLAGS")
+"""How variables begin that choose kernels or threads; none of them holds a secret."""
+KIND = {"machine": "processor", "cpu_flags": "instruction sets", "switches": "switches"}
+"""The facts that make a processor another kind: with equal ones the same program gives the same bits."""
 
 
 def machine_facts() -> dict[str, str]:
@@ -104,7 +109,25 @@ def machine_facts() -> dict[str, str]:
         "onednn": os.environ.get(ONEDNN_SWITCH, "default"),
         "os": _os_name(),
         "python": platform.python_version(),
+        "switches": " ".join(
+            f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(SWITCHES)
+        ),
     } | {name: _version(name) for name in PACKAGES}
+
+
+def other_processor(recorded: str) -> list[str]:
+    """Return a line for each fact that makes this machine's processor another kind than the recorded one.
+
+    Args:
+        recorded: What a version says of its machine, the JSON of `machine_facts`; "" where it says nothing.
+    """
+    before, here = json.loads(recorded or "{}"), machine_facts()
+    return [
+        f"Other processor kind, so other bits are possible: {what} {before[fact] or 'none'} recorded, "
+        f"{here[fact] or 'none'} here."
+        for fact, what in KIND.items()
+        if before.get(fact, here[fact]) != here[fact]
+    ]
 
 
 def environment_digest() -> str:

@@ -160,6 +160,21 @@ def die_with_parent() -> None:
         raise Busy("The process that started this stage is gone. Run the command again.")
 
 
+def cpu_seconds(process: int | None) -> float | None:
+    """Return the CPU time of all threads of a process so far, None where nothing tells: it is gone, or no Linux.
+
+    Args:
+        process: Its id.
+    """
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # Its name stands in brackets and may hold blanks; user and system time are the 14th and 15th field.
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
     """Take the lock of that name until this process ends, however it ends.
 

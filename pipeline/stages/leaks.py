@@ -25,6 +25,7 @@ from pipeline.leaks.findings import (
     leaks_summary,
     read_leak_data,
 )
+from pipeline.leaks.neighbours import neighbour_findings
 from pipeline.leaks.splits import (
     empty_split_findings,
     group_findings,
@@ -76,6 +77,7 @@ def leaks(
         "empty splits": empty_split_findings,
         "exact copies": exact_copy_findings,
         "near copies": lambda data: near_copy_findings(data, near_text_similarity, near_series_distance),
+        "near neighbours": neighbour_findings,
         "copied stretches": stretch_findings,
         "groups": group_findings,
         "times": time_findings,

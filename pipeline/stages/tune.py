@@ -76,7 +76,7 @@ def tune(
         generation: How many are proposed together.
         reduction: After each rung the best 1/reduction of a generation goes on.
         min_epochs: Epochs before the first rung.
-        trial_limit_seconds: Wall-clock time of one trial.
+        trial_limit_seconds: CPU time of one trial, of all its threads.
         workers: Processes side by side; has no influence on the result.
         seed: Of the sampler and of every training.
         threads: CPU threads; the bits of a model depend on them.

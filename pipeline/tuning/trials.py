@@ -52,7 +52,7 @@ class TrialOutcome:
         epochs: How many epochs have been trained in all.
         finished: Training will not go on (early stopping, or all epochs done).
         error: Why the rung failed, in words that are the same each time; empty if it did not.
-        seconds: Wall-clock time of the rung; counts towards the time limit of the trial.
+        seconds: CPU time of the rung; counts towards the time limit of the trial.
     """
 
     score: float | None
@@ -129,7 +129,7 @@ class RememberedRungs:
 
 
 def seconds_used(rung: Rung) -> float:
-    """Return the wall-clock seconds that earlier rungs of the same trial took."""
+    """Return the CPU seconds that earlier rungs of the same trial took."""
     outcomes = [json.loads(path.read_text(encoding="utf-8")) for path in rung.folder.glob("rung-*.json")]
     return float(sum(outcome["seconds"] for outcome in outcomes))
 

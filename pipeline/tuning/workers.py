@@ -6,6 +6,9 @@ forget one rung before the next; that is the duty of the function it runs. Worke
 An exception is the trial's failure, except trouble with files: a full disk says nothing about settings and
 stops the search. A crash is tried once more from the trial's checkpoint, so that one stray `kill` does not
 change the answer; settings that crash a second time are at fault.
+
+A trial's limit is in CPU seconds: how busy the machine is, and whether somebody closes the lid, must not decide who
+wins. A worker that is waited for far longer than that stops the search, which goes on when it is called again.
 """
 
 import multiprocessing
@@ -19,8 +22,8 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
-from pipeline.runtime.errors import StorageFailed
-from pipeline.runtime.processes import die_with_parent
+from pipeline.runtime.errors import Busy, StorageFailed
+from pipeline.runtime.processes import cpu_seconds, die_with_parent
 from pipeline.tuning.trials import OnOutcome, Rung, RunRung, TrialOutcome, accepted, failed, seconds_used
 
 Opener = Callable[[], RunRung]
@@ -30,6 +33,10 @@ START_LIMIT_SECONDS = 600.0
 """A worker that is not ready after this time will not be: TensorFlow starts in seconds, on a busy machine
 in a minute or two."""
 ATTEMPTS = 2
+WALL_PER_CPU_SECOND = 10
+"""A trial that takes so many times its limit by the clock gets no processor, or waits for what never comes."""
+LOOK_SECONDS = 0.5
+"""Between two looks at the CPU time of a worker."""
 
 
 class TrialWorkers:
@@ -38,7 +45,7 @@ class TrialWorkers:
     Args:
         opener: What a worker calls first.
         num_workers: How many work side by side; has no influence on the outcomes.
-        trial_limit_seconds: Wall-clock time one trial may take over all its rungs.
+        trial_limit_seconds: CPU time of all threads that one trial may take over all its rungs.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class TrialWorkers:
         Raises:
             RuntimeError: A worker could not start; that is no trial's fault.
             StorageFailed: A worker could not read or write a file.
+            Busy: A rung took far longer by the clock than its CPU time explains.
         """
         outcomes: dict[int, TrialOutcome] = {}
         crashes: Counter[int] = Counter()
@@ -84,7 +92,7 @@ class TrialWorkers:
             while queue and len(self._busy) < self.num_workers:
                 self._begin(queue.pop(0))
             nearest = min(worker.deadline for worker in self._busy) - time.monotonic()
-            wait([worker.connection for worker in self._busy], timeout=max(0.0, nearest))
+            wait([worker.connection for worker in self._busy], timeout=max(0.0, min(nearest, LOOK_SECONDS)))
             for worker in list(self._busy):
                 outcome = self._collect(worker)
                 crashes[worker.rung.number] += worker.crashed
@@ -126,16 +134,16 @@ class _Worker:
         self.ready = False
         self.alive = True
         self.crashed = False
-        self.began = 0.0
+        self.used = 0.0
         self.deadline = 0.0
         self._seconds = 0.0
+        self._began_at: float | None = 0.0
 
     def begin(self, rung: Rung, seconds: float) -> None:
-        """Hand over a rung that may take so many seconds, counted from when the worker is ready."""
-        self.rung = rung
-        self._seconds = seconds
-        self.began = time.monotonic()
-        self.deadline = self.began + (seconds if self.ready else START_LIMIT_SECONDS)
+        """Hand over a rung that may take so many CPU seconds, counted from when the worker is ready."""
+        self.rung, self.used = rung, 0.0
+        self._seconds = max(seconds, 0.0)
+        self.deadline = time.monotonic() + START_LIMIT_SECONDS
         if self.ready:
             self._send()
 
@@ -143,16 +151,24 @@ class _Worker:
         """Return how the rung ended, None while it has not."""
         try:
             if self.connection.poll():
-                return self._hear(self.connection.recv())
+                return self._hear(self.connection.recv(), limit_seconds)
         except (EOFError, OSError):
             return self._crashed()
+        if self.ready and self._took() > self._seconds:
+            self.kill()
+            return _at_the_limit(limit_seconds, self._took())
         if time.monotonic() < self.deadline:
             return None
+        took = self._took()
         self.kill()
         if not self.ready:
             raise RuntimeError(f"A trial worker was not ready after {START_LIMIT_SECONDS:.0f} seconds.")
-        limit = f"{limit_seconds:g} seconds (tune.trial_limit_seconds)"
-        return failed(f"stopped at the limit of {limit}", self._took())
+        raise Busy(
+            f"Trial {self.rung.number} got no further. Expected {self._seconds:g} CPU seconds at most "
+            f"(tune.trial_limit_seconds) in {WALL_PER_CPU_SECOND} times that by the clock. Received: {took:.1f} CPU "
+            "seconds in that time. Free the machine, or find what it waits for, and run `dvc repro` again: trials that "
+            "have ended are remembered."
+        )
 
     def kill(self) -> None:
         """End the process, now."""
@@ -161,19 +177,23 @@ class _Worker:
         self.process.join()
         self.connection.close()
 
-    def _hear(self, message: TrialOutcome | Exception | None) -> TrialOutcome | None:
+    def _hear(self, message: TrialOutcome | Exception | None, limit_seconds: float) -> TrialOutcome | None:
         if isinstance(message, TrialOutcome):
-            return replace(message, seconds=self._took())
+            # Also if it ended between two looks: the limit decides, not when we looked.
+            over = message.score is not None and self._took() > self._seconds
+            return (
+                _at_the_limit(limit_seconds, self._took()) if over else replace(message, seconds=self._took())
+            )
         if message is not None:
             self.kill()
             raise message
         self.ready = True
-        self.began = time.monotonic()
-        self.deadline = self.began + self._seconds
         self._send()
         return None
 
     def _send(self) -> None:
+        self._began_at = cpu_seconds(self.process.pid)
+        self.deadline = time.monotonic() + WALL_PER_CPU_SECOND * self._seconds + LOOK_SECONDS
         try:
             self.connection.send(self.rung)
         except OSError:
@@ -190,7 +210,15 @@ class _Worker:
         return failed(f"the process {how}{advice}", self._took())
 
     def _took(self) -> float:
-        return time.monotonic() - self.began
+        """Return the CPU seconds of the rung so far; of a process that is gone, what was seen last."""
+        now = cpu_seconds(self.process.pid) if self.alive else None
+        if now is not None:
+            self.used = now - (self._began_at or 0.0)
+        return self.used
+
+
+def _at_the_limit(limit_seconds: float, took: float) -> TrialOutcome:
+    return failed(f"stopped at the limit of {limit_seconds:g} seconds (tune.trial_limit_seconds)", took)
 
 
 def _serve(opener: Opener, connection: Connection) -> None:

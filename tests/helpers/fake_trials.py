@@ -56,6 +56,8 @@ def behave(rung: Rung) -> None:
         rung.folder.mkdir(parents=True, exist_ok=True)
         (rung.folder / "killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    while behaviour == "burn":
+        pass
     if behaviour == "hang":
         time.sleep(600)
     if behaviour == "exit":

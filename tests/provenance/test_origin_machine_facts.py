@@ -1,6 +1,8 @@
 """What changes the bits of a result: which processors, and which driver."""
 
-from pipeline.provenance.origin import _gpus, _processor
+import json
+
+from pipeline.provenance.origin import _gpus, _processor, machine_facts, other_processor
 
 # As an x86-64 machine with one H200 shows it, shortened.
 VERSION = """\
@@ -36,3 +38,24 @@ def test_the_first_processor_stands_for_all(tmp_path):
         "model name\t: Some CPU\nflags\t\t: sse4_2 avx2\n\nmodel name\t: Other\nflags\t\t: none\n"
     )
     assert ("Some CPU", {"sse4_2", "avx2"}) == _processor(path)
+
+
+def test_switches_of_the_libraries_are_recorded(monkeypatch):
+    """What chooses kernels and threads in oneDNN, OpenMP and BLAS, and nothing else of the environment."""
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_VERBOSE", "OMP_NUM_THREADS", "MY_SECRET"):
+        monkeypatch.setenv(name, "1")
+    switches = machine_facts()["switches"].split()
+    assert {"ONEDNN_MAX_CPU_ISA=1", "DNNL_VERBOSE=1", "OMP_NUM_THREADS=1"} <= set(switches)
+    assert not any("SECRET" in switch for switch in switches)
+
+
+def test_another_kind_of_processor_is_told():
+    """The same machine says nothing, one without AVX-512 does, and a version that recorded nothing is not judged."""
+    here = machine_facts()
+    assert [] == other_processor(json.dumps(here)) == other_processor("")
+    assert [] == other_processor(json.dumps({"cpu": "Another name, the same instructions"}))
+    (told,) = other_processor(json.dumps({**here, "cpu_flags": "sse4_2 avx512f avx512_bf16"}))
+    assert told.startswith("Other processor kind")
+    assert "instruction sets sse4_2 avx512f avx512_bf16 recorded" in told
+    (told,) = other_processor(json.dumps({**here, "switches": "ONEDNN_MAX_CPU_ISA=AVX2"}))
+    assert "switches ONEDNN_MAX_CPU_ISA=AVX2 recorded" in told

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
 from tests.helpers.fake_trials import open_broken, open_fake, run_search
@@ -74,9 +74,9 @@ def test_one_stray_kill_does_not_change_the_answer(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_stops_a_running_trial(tmp_path: Path) -> None:
-    """A trial that hangs is killed at its limit, while it runs and not when it would have ended."""
+    """A trial that computes on and on is killed at its limit of CPU time, while it runs."""
     began = time.monotonic()
-    outcomes = run(tmp_path, {"1": "hang"}, trial_limit_seconds=0.5)
+    outcomes = run(tmp_path, {"1": "burn"}, trial_limit_seconds=0.5)
     assert outcomes[0].error == "stopped at the limit of 0.5 seconds (tune.trial_limit_seconds)"
     assert [outcome.score for outcome in outcomes[1:]] == [0.2, 0.2]
     assert time.monotonic() - began < 60
@@ -85,13 +85,36 @@ def test_the_time_limit_stops_a_running_trial(tmp_path: Path) -> None:
 
 def test_earlier_rungs_count_towards_the_limit(tmp_path: Path) -> None:
     """The limit is per trial: what its earlier rungs took is no longer there for the next."""
-    rung = rungs(tmp_path, {"1": "hang"}, (1,))[0]
+    rung = rungs(tmp_path, {"1": "burn"}, (1,))[0]
     rung.folder.mkdir()
     (rung.folder / "rung-000002.json").write_text('{"seconds": 99.8}')
     with TrialWorkers(
         functools.partial(open_fake, tmp_path / "log.txt", 0.0), num_workers=1, trial_limit_seconds=100.0
     ) as workers:
         assert workers([rung], ignore)[0].error.startswith("stopped at the limit of 100 seconds")
+
+
+def test_waiting_does_not_count_towards_the_limit(tmp_path: Path) -> None:
+    """A busy machine or a closed lid changes no answer: three seconds that took no CPU time are within one second."""
+    opener = functools.partial(open_fake, tmp_path / "log.txt", 3.0)
+    with TrialWorkers(opener, num_workers=1, trial_limit_seconds=1.0) as workers:
+        (outcome,) = workers(rungs(tmp_path, {}, (1,)), ignore)
+    assert ("", 0.2) == (outcome.error, outcome.score)
+    assert outcome.seconds < 1
+
+
+def test_a_trial_that_gets_no_further_stops_the_search(tmp_path: Path) -> None:
+    """Nothing is recorded as failed because of a clock: the stage ends with 75 and goes on the next time."""
+    began = time.monotonic()
+    heard: list[int] = []
+    with TrialWorkers(
+        functools.partial(open_fake, tmp_path / "log.txt", 0.0), num_workers=1, trial_limit_seconds=0.2
+    ) as workers:
+        with pytest.raises(Busy, match=r"Trial 2 got no further\. Expected 0\.2 CPU seconds") as error:
+            workers(rungs(tmp_path, {"2": "hang"}, (1, 2)), lambda rung, _outcome: heard.append(rung.number))
+    assert (75, [1]) == (error.value.exit_code, heard)
+    assert time.monotonic() - began < 60
+    assert not psutil.pid_exists(log(tmp_path)[1][2])
 
 
 def test_a_full_disk_stops_the_search(tmp_path: Path) -> None:
