@@ -61,7 +61,7 @@ MUTANTS = (
         "pipeline/runtime/addresses.py",
         '    if found is None or "@" in (found["rest"] or ""):',
         "    if found is None:",
-        (f"{ADDRESS}::test_no_secret_is_shown",),
+        (f"{ADDRESS}::test_what_tells_where_it_is_stays",),
     ),
     Mutant(
         "secrets in errors that nobody foresaw",

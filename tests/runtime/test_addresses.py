@@ -57,6 +57,10 @@ def test_no_secret_is_shown(address):
         ("sqlite:////srv/my project/mlflow.db", "sqlite:////srv/my project/mlflow.db"),
         ("http://[::1]:5000", "http://[::1]:5000"),
         ("https://", "https://"),
+        # A password of digits, then letters of an address: nobody can tell it from a port.
+        ("postgresql://u:1234?56@h/db", "postgresql://***"),
+        ("postgresql://u:1234#56@h/db", "postgresql://***"),
+        ("postgresql://u:1234/56@h/db", "postgresql://***"),
         ("", ""),
     ],
 )

@@ -42,7 +42,8 @@ def test_bars_still_move():
     with Progress(console=Terminal(file=file, force_terminal=True, color_system=None, width=80)) as bars:
         bars.add_task(TITLE, total=2)
     assert "\x1b[?25l" in file.getvalue()
-    assert TITLE not in file.getvalue()
+    assert "\x1b]0" not in file.getvalue()
+    assert r"\x1b]0" in file.getvalue()
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\x08", "\r", "\x1b", "\x7f", "\x85", "\x9b", "\u202e", "\u2066"])
