@@ -1,9 +1,11 @@
 """What every test may use: the project's own files, copied into an empty folder."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+if "DVC_SITE_CACHE_DIR" not in os.environ:
+    # No stage runs with DVC's own place, which is open to everybody, and no clone here is made by `make setup`.
+    os.environ["DVC_SITE_CACHE_DIR"] = tempfile.mkdtemp(prefix="millrace-dvc-")
+    atexit.register(shutil.rmtree, os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
 
 
 def copy_project(target: Path) -> Path:

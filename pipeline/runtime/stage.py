@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
+from pipeline.runtime.dvc_place import require_private_place
 from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError
 from pipeline.runtime.files import content_key, path_digest, write_json
 from pipeline.runtime.processes import acquire_lock, die_with_parent, terminal
@@ -222,6 +223,8 @@ def running_stage(name: str) -> Iterator[Stage]:
     with exit_codes(name):
         die_with_parent()
         os.chdir(paths.project_root())
+        if "DVC_STAGE" in os.environ:
+            require_private_place(Path.cwd())
         lock = acquire_lock(name)
         snapshot = Snapshot.take(name)
         edited = snapshot.edited_since(_started())
