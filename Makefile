@@ -1,35 +1,36 @@
 # `make run` and `make test` are all a newcomer needs; both set the project up first and do nothing twice.
 # Nothing here names a package index: pip and uv use the ones this machine is set up with.
 SHELL := /bin/sh
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# `make setup PYTHON=python3.12` takes that one; without it the first of 3.11, 3.12 and 3.13 that is here.
+PYTHON ?=
+export PYTHON
 # Where this is set, nothing is ever compiled and every import costs two to three times as much.
 unexport PYTHONDONTWRITEBYTECODE
 export MLFLOW_DISABLE_TELEMETRY := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
-READY := .venv/.ready
 TESTS ?= tests
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
 UPGRADE ?=
 
 .PHONY: help run test test-long test-slow mutants check format ui lock setup clean
 
-run: $(READY)  ## the whole pipeline; a second time only what changed
+run: setup  ## the whole pipeline; a second time only what changed
 	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
 
-test: $(READY)  ## the default tests
+test: setup  ## the default tests
 	.venv/bin/python -m pytest $(TESTS)
 
-test-long: $(READY)  ## what `make test` leaves out and CI runs as well: kills, every family, every step of a retrain
+test-long: setup  ## what `make test` leaves out and CI runs as well: kills, every family, every step of a retrain
 	.venv/bin/python -m pytest -m "long and not slow" $(TESTS)
 
-test-slow: $(READY)  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: more than an hour
+test-slow: setup  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: more than an hour
 	.venv/bin/python -m pytest -m slow -n 0 --timeout 3600 $(TESTS)
 
-mutants: $(READY)  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
+mutants: setup  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each
 	.venv/bin/python -m tests.mutants
 
-check: $(READY)  ## style, types, layers, spelling, README and rooms
+check: setup  ## style, types, layers, spelling, README and rooms
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -37,33 +38,24 @@ check: $(READY)  ## style, types, layers, spelling, README and rooms
 	.venv/bin/codespell
 	.venv/bin/python -m pytest -q -n 0 tests/test_readme.py tests/test_rooms.py
 
-format: $(READY)
+format: setup
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-ui: $(READY)  ## the MLflow dashboard on http://127.0.0.1:5000
+ui: setup  ## the MLflow dashboard on http://127.0.0.1:5000
 	env -u MLFLOW_TRACKING_URI .venv/bin/python -m pipeline.tracking.store
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/python -m mlflow server --host 127.0.0.1 --port 5000 \
-	    --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db" --artifacts-destination "$(CURDIR)/mlartifacts"
+	    --workers 1 --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts
 
-lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
+lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	.venv/bin/uv --no-config pip compile pyproject.toml --all-extras --generate-hashes --universal \
 	    --python-version 3.11 $(UPGRADE) --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-	    --quiet --output-file requirements.lock
+	    --quiet --override requirements-overrides.txt --output-file requirements.lock
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > requirements-uv.lock
+	.venv/bin/python -m pipeline.provenance.training_lock
 
-setup: $(READY)
-
-# DVC's own place for its site cache, /var/tmp/dvc, is writable by everybody.
-$(READY): requirements.lock pyproject.toml
-	test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	test -x .venv/bin/uv || .venv/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements-uv.lock
-	.venv/bin/uv pip install --python .venv/bin/python --require-hashes --compile-bytecode -r requirements.lock
-	.venv/bin/uv pip install --python .venv/bin/python --no-deps --no-build-isolation --editable .
-	.venv/bin/python -m compileall -q pipeline
-	test -d .git || .venv/bin/dvc config --local core.no_scm true
-	.venv/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
-	touch $@
+setup:  ## the environment in .venv, made anew where it is of another folder or Python
+	@pipeline/setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile

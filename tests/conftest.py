@@ -1,9 +1,11 @@
 """What every test may use: the project's own files, copied into an empty folder."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A busy machine is no fault of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+if "DVC_SITE_CACHE_DIR" not in os.environ:
+    # No stage runs with DVC's own place, which is open to everybody, and no clone here is made by `make setup`.
+    os.environ["DVC_SITE_CACHE_DIR"] = tempfile.mkdtemp(prefix="millrace-dvc-")
+    atexit.register(shutil.rmtree, os.environ["DVC_SITE_CACHE_DIR"], ignore_errors=True)
 
 
 def copy_project(target: Path) -> Path:

@@ -17,6 +17,7 @@ STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) 
 CANNOT_MOVE_A_RESULT = {
     "__init__.py": "holds a docstring and nothing else (tests/test_rooms.py); that of `tracking` sets time-outs",
     "runtime/addresses.py": "what of an address may be shown, and one question to a server",
+    "runtime/dvc_place.py": "where DVC keeps its own files on this machine",
     "runtime/errors.py": "messages and exit codes",
     "runtime/paths.py": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
     "runtime/processes.py": "starts, limits and ends processes",

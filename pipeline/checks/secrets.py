@@ -82,7 +82,7 @@ def _in_retrain_yaml() -> Iterator[tuple[Path, str, str]]:
 
 def _in_dvc_config() -> Iterator[tuple[Path, str, str]]:
     config = dvc_config(DVC_CONFIG)
-    for name in config.sections():
+    for name in config.sections:
         for key, value in config[name].items():
             found = (
                 [f"the option {key}"] if key in DVC_SECRETS else secrets_in(value) if "://" in value else []

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import Reply, ask, store_address, within
 from pipeline.runtime.errors import ServiceDown, UserError
-from pipeline.runtime.paths import SQLITE
+from pipeline.runtime.paths import SQLITE, sqlite_path
 from pipeline.runtime.processes import run
 from pipeline.tracking.causes import cause_of, require_driver, require_new_server
 
@@ -52,7 +52,7 @@ def ask_store(root: Path, experiment: str) -> list[str]:
 
 
 def _look_at_file(uri: str) -> None:
-    path = Path(uri.removeprefix(SQLITE))
+    path = sqlite_path(uri)
     places = [place for place in (path.parent, path) if place.exists()]
     if not all(os.access(place, os.W_OK, effective_ids=True) for place in places):
         raise cause_of(uri, "Permission denied")

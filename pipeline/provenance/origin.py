@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import content_key, file_digest
-from pipeline.runtime.repository import digest_at, file_at, git, relevant_stages
+from pipeline.runtime.repository import digest_at, file_at, git, git_refuses, relevant_stages
 from pipeline.runtime.strict_yaml import yaml_content
 
 if TYPE_CHECKING:
@@ -237,10 +237,11 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
     """
     commit = git("rev-parse", "--verify", "HEAD")
     if commit is None:
-        problem = "There is no git commit, so there is nothing to go back to"
-        return Committed(
-            NOTHING, NOTHING, NOTHING, (f"{problem}: run `git init` and commit everything, {AGAIN}.",)
+        refusal = git_refuses()
+        fix = (
+            "There is no git commit, so there is nothing to go back to: run `git init` and commit everything"
         )
+        return Committed(NOTHING, NOTHING, NOTHING, (f"{refusal or fix}, {AGAIN}.",))
     changes = _changes()
     problems = []
     if changes is None:

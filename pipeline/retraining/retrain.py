@@ -329,6 +329,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
         UserError: A step cannot be done.
     """
     branches = worktree.followed(children, settings.branch)
+    worktree.adopt_tree(children)
     worktree.forget_locks(children, branches)
     _start_over_if_moved(children, branches, run)
     for _ in range(settings.push_attempts):

@@ -57,7 +57,7 @@ def _is_registered(uri: str, model: str, digest: str) -> bool:
         ServiceDown: The registry does not answer.
     """
     if uri.startswith(paths.SQLITE):
-        return _in_database(Path(uri.removeprefix(paths.SQLITE)), (model, JUDGED, digest))
+        return _in_database(paths.sqlite_path(uri), (model, JUDGED, digest))
     from pipeline.tracking.store import has_tagged_version
 
     return has_tagged_version(uri, model, JUDGED, digest)

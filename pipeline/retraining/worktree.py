@@ -5,6 +5,7 @@ parameters commits to BRANCH as ever; the next retrain merges that. The tree, th
 the index of the user are never touched.
 """
 
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from pathlib import Path
 
 from pipeline.retraining.children import Children
 from pipeline.runtime import paths
-from pipeline.runtime.errors import Busy, InputMissing, ServiceDown, WronglyCalled
-from pipeline.runtime.files import write_text
+from pipeline.runtime.dvc_place import close_site_cache
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, WronglyCalled
+from pipeline.runtime.files import write_bytes, write_text
 from pipeline.runtime.paths import TREE
-from pipeline.runtime.repository import DVC_CONFIG_LOCAL, dvc_config_for
+from pipeline.runtime.repository import DVC_CONFIG_LOCAL, SITE_CACHE, dvc_config_for, trusting_command
 
 RESULTS = (paths.DVC_LOCK.as_posix(), paths.SOURCE_JSON.as_posix(), "reports")
 """What a retrain commits."""
@@ -52,6 +54,11 @@ def followed(children: Children, wanted: str | None) -> Followed:
     """
     project = children.project
     inside = children.git("rev-parse", "--show-prefix", "--verify", "HEAD", check=False, folder=project)
+    if "dubious ownership" in inside.err:
+        raise NotPermitted(
+            f'git does not read the repository in {project}, because it belongs to another user ("dubious ownership"). '
+            f"Expected a repository of this user. Run `{trusting_command(inside.err)}` if you trust its owner."
+        )
     if inside.code:
         raise InputMissing(
             f"{project} is not a git repository with a commit. Expected one: a retrain works on what is committed. "
@@ -80,6 +87,26 @@ def uncommitted(children: Children) -> list[str]:
         "status", "--porcelain", "--", ".", ":!dvc.lock", ":!reports", folder=children.project
     )
     return [line[3:] for line in answer.out.splitlines()]
+
+
+def adopt_tree(children: Children) -> None:
+    """Let the tree of a project that was moved or copied belong to that project: git keeps both ways absolute.
+
+    In a copy the tree would otherwise be the original's, whose branch of results would get what is committed here.
+    """
+    link = children.tree / ".git"
+    if not link.is_file():
+        return
+    common = children.git(
+        "rev-parse", "--path-format=absolute", "--git-common-dir", folder=children.project
+    ).out.rstrip("\n")
+    former = Path(link.read_text(encoding="utf-8", errors="surrogateescape").partition(": ")[2].rstrip("\n"))
+    ours = Path(common) / "worktrees" / former.name
+    if former == ours or not ours.is_dir():
+        return
+    write_bytes(ours / "gitdir", os.fsencode(f"{link}\n"))
+    write_bytes(link, os.fsencode(f"gitdir: {ours}\n"))
+    _configure_dvc(children)
 
 
 def forget_locks(children: Children, branches: Followed) -> None:
@@ -117,9 +144,7 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
         git("reset", "--quiet", "--hard", f"{remote}/{branches.results}")
     before = git("rev-parse", "HEAD").out.strip()
     _merge(children, branches, source)
-    write_text(children.tree / DVC_CONFIG_LOCAL, dvc_config_for(children.project, children.tree))
-    # It may hold credentials of a remote.
-    (children.tree / DVC_CONFIG_LOCAL).chmod(0o600)
+    _configure_dvc(children)
     return {"before": before, "head": git("rev-parse", "HEAD").out.strip(), "source": source, "note": note}
 
 
@@ -146,6 +171,13 @@ def newest(children: Children, branches: Followed) -> tuple[str, str]:
     if theirs and not _is_ancestor(children, theirs, ours):
         return ours, f"{branch} and {at_remote} have diverged; {branch} as it is here is followed."
     return ours, ""
+
+
+def _configure_dvc(children: Children) -> None:
+    write_text(children.tree / DVC_CONFIG_LOCAL, dvc_config_for(children.project, children.tree))
+    # It may hold credentials of a remote.
+    (children.tree / DVC_CONFIG_LOCAL).chmod(0o600)
+    close_site_cache(children.tree / SITE_CACHE)
 
 
 def _make_tree(children: Children, branches: Followed, source: str) -> None:

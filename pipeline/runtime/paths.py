@@ -1,11 +1,13 @@
 """Where everything lies, relative to the project's root.
 
-The root is the folder that holds `dvc.yaml`: `DVC_ROOT` names it inside a stage (DVC's experiment
-queue runs stages in a copy elsewhere), otherwise it is searched upwards from the working directory.
+The root is the folder that holds `dvc.yaml`, searched upwards from the working directory. `DVC_ROOT` does not name
+it: where DVC runs an experiment in a copy of the project (`dvc exp run --temp` and its queue), a stage stands in the
+copy and `DVC_ROOT` names the project that the copy was made of.
 """
 
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 
 def stored_path(path: Path, root: Path) -> str:
@@ -71,8 +73,6 @@ def project_root() -> Path:
     Raises:
         FileNotFoundError: No `dvc.yaml` here or in any folder above.
     """
-    if "DVC_ROOT" in os.environ:
-        return Path(os.environ["DVC_ROOT"])
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / DVC_YAML).is_file():
@@ -86,18 +86,33 @@ def home_dir() -> Path:
     """Return the folder whose record, downloads and relative sources count: usually the project itself.
 
     `millrace retrain` works in a second working tree of the project and says so with `MILLRACE_HOME`, the
-    absolute folder of the project. What belongs to a working tree (results, locks of stages, checkpoints)
-    stays in it; what belongs to the project is found here. Relative to the working directory otherwise.
+    absolute folder of the project; DVC works in copies and says so with `DVC_ROOT`. What belongs to a working tree
+    (results, locks of stages, checkpoints) stays in it; what belongs to the project is found here. Relative to
+    the working directory otherwise.
     """
-    return Path(os.environ.get("MILLRACE_HOME", ""))
+    copied_from = os.environ.get("DVC_ROOT", "") if "DVC_STAGE" in os.environ else ""
+    return Path(os.environ.get("MILLRACE_HOME", copied_from))
 
 
 def tracking_uri(root: Path) -> str:
     """Return the URI of the MLflow store: `MLFLOW_TRACKING_URI`, or sqlite in `root`; never a relative path."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):
-        return SQLITE + str((root.absolute() / uri.removeprefix(SQLITE)).resolve())
-    return uri
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if not uri:
+        return sqlite_uri((root.absolute() / "mlflow.db").resolve())
+    if not uri.startswith(SQLITE):
+        return uri
+    options = uri.partition("?")[1] + uri.partition("?")[2]
+    return sqlite_uri((root.absolute() / sqlite_path(uri)).resolve()) + options
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return the URI of an sqlite database as SQLAlchemy reads it: `?` would begin options, `%` a character's code."""
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def sqlite_path(uri: str) -> Path:
+    """Return the file that the URI of an sqlite database names."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 def baseline_dir(candidate: str) -> Path:

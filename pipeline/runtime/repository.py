@@ -14,10 +14,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Container, Iterator, Mapping
-from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from configobj import ConfigObj
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import Busy
@@ -29,6 +30,8 @@ GIT_SECONDS = 120
 Stages = dict[str, Any]
 """`stages` of a dvc.lock."""
 DVC_CONFIG, DVC_CONFIG_LOCAL = Path(".dvc/config"), Path(".dvc/config.local")
+SITE_CACHE = Path(".dvc/tmp/site")
+"""Our place for what DVC keeps in /var/tmp/dvc otherwise: `pipeline.runtime.dvc_place`."""
 REMOTE_PLACES = ("url", "keyfile", "credentialpath", "configpath", "cert_path", "key_path")
 """Options of a remote that DVC reads as paths, from the folder of the config that has them."""
 TORN_LOCK = paths.STATE_DIR / "dvc.lock.torn"
@@ -46,6 +49,28 @@ def git(*arguments: str) -> bytes | None:
         return subprocess.run(command, capture_output=True, check=True, timeout=GIT_SECONDS).stdout
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def git_refuses() -> str:
+    """Return why git does not read the repository that is here, with the fix; "" where it does, or there is none."""
+    try:
+        answer = run(["git", "rev-parse", "--git-dir"], environment=os.environ | {"LC_ALL": "C"})
+    except OSError:
+        return "git is not installed. Install it"
+    if not answer.code or "dubious ownership" not in answer.err:
+        return ""
+    return (
+        f'git does not read the repository in {Path.cwd()}, because it belongs to another user ("dubious ownership"). '
+        "Run `" + trusting_command(answer.err) + "` if you trust its owner"
+    )
+
+
+def trusting_command(said: str) -> str:
+    """Return the command that git itself names, which has the folder as git sees it."""
+    lines = (line.strip() for line in said.splitlines())
+    return next(
+        (line for line in lines if line.startswith("git config")), "git config --global safe.directory"
+    )
 
 
 def commit_exists(commit: str) -> bool:
@@ -123,25 +148,18 @@ def dvc_config_for(project: Path, tree: Path, *, own_cache: bool = False) -> str
         own_cache: Give the tree a cache below it instead of the project's.
     """
     shared, local = dvc_config(project / DVC_CONFIG), dvc_config(project / DVC_CONFIG_LOCAL)
-    made = ConfigParser(interpolation=None)
-    made.optionxform = str  # type: ignore[assignment,method-assign]
-    made.read_dict({name: dict(local[name]) for name in local.sections()})
-    cache = local.get("cache", "dir", fallback=shared.get("cache", "dir", fallback="cache"))
-    for name in {*shared.sections(), *local.sections()}:
+    cache = _option("cache", "dir", local, shared) or "cache"
+    for name in {*shared.sections, *local.sections}:
         if "remote" in name:
-            given = {
-                key: local.get(name, key, fallback=shared.get(name, key, fallback=""))
-                for key in REMOTE_PLACES
-            }
+            given = {key: _option(name, key, local, shared) for key in REMOTE_PLACES}
             places = {key: value for key, value in given.items() if value and "://" not in value}
             if places:
-                made.read_dict({name: {key: _absolute(project, place) for key, place in places.items()}})
-    made.read_dict({"cache": {"dir": _absolute(tree, "cache") if own_cache else _absolute(project, cache)}})
-    made.read_dict({"core": {"site_cache_dir": str(tree / ".dvc" / "tmp" / "site")}})
-    lines = []
-    for name in made.sections():
-        lines += [f"[{name}]", *(f"    {key} = {value}" for key, value in made[name].items())]
-    return "\n".join(lines) + "\n"
+                local.setdefault(name, {}).update(
+                    {key: _absolute(project, place) for key, place in places.items()}
+                )
+    local["cache"] = {"dir": _absolute(tree, "cache") if own_cache else _absolute(project, cache)}
+    local["core"] = dict(local.get("core", {})) | {"site_cache_dir": str(tree / SITE_CACHE)}
+    return config_text(local)
 
 
 def cached(tree: Path, md5: str) -> Path | None:
@@ -153,7 +171,7 @@ def cached(tree: Path, md5: str) -> Path | None:
 def has_remote(tree: Path) -> bool:
     """Return whether `dvc push` has somewhere to push to."""
     configs = (DVC_CONFIG, DVC_CONFIG_LOCAL)
-    return any(dvc_config(tree / config).get("core", "remote", fallback="") for config in configs)
+    return any(_option("core", "remote", dvc_config(tree / config)) for config in configs)
 
 
 def dvc_cache() -> Path:
@@ -257,14 +275,21 @@ def _absolute(root: Path, place: str) -> str:
     return str((root / ".dvc" / Path(place).expanduser()).resolve())
 
 
-def dvc_config(path: Path) -> ConfigParser:
-    """Return a configuration of DVC as it reads it; an empty one where there is no such file."""
-    config = ConfigParser(interpolation=None, strict=False)
-    config.optionxform = str  # type: ignore[assignment,method-assign]
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        config.read_string("\n".join(line.strip() for line in lines))
-    return config
+def _option(section: str, name: str, *configs: ConfigObj) -> str:
+    """Return an option from the first config that has it, or ""."""
+    found = (config.get(section, {}).get(name) for config in configs)
+    return next((str(value) for value in found if value), "")
+
+
+def dvc_config(path: Path) -> ConfigObj:
+    """Return a config of DVC, read as DVC reads it; empty where there is none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return ConfigObj(lines, interpolation=False)
+
+
+def config_text(config: ConfigObj) -> str:
+    """Return a config as DVC writes it, in quotes where a value needs them; in UTF-8, where DVC knows ASCII only."""
+    return "".join(f"{line}\n" for line in config.write())
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
+from pipeline.runtime.dvc_place import require_private_place
 from pipeline.runtime.errors import Busy, ParamsError, StorageFailed, Terminated, UserError, say
 from pipeline.runtime.files import content_key, path_digest, write_json
 from pipeline.runtime.processes import acquire_lock, die_with_parent, terminal
@@ -223,6 +224,8 @@ def running_stage(name: str) -> Iterator[Stage]:
     with exit_codes(name):
         die_with_parent()
         os.chdir(paths.project_root())
+        if "DVC_STAGE" in os.environ:
+            require_private_place(Path.cwd())
         lock = acquire_lock(name)
         snapshot = Snapshot.take(name)
         edited = snapshot.edited_since(_started())

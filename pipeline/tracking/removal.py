@@ -19,7 +19,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from pipeline.runtime.files import folder_bytes
-from pipeline.runtime.paths import SQLITE
+from pipeline.runtime.paths import SQLITE, sqlite_path
 from pipeline.tracking import runs
 from pipeline.tracking.champions import aliases, champions
 from pipeline.tracking.record import FINGERPRINT
@@ -131,11 +131,11 @@ def compact(store: Store) -> str:
     if not store.uri.startswith(SQLITE):
         return ""
     try:
-        with closing(sqlite3.connect(store.uri.removeprefix(SQLITE), timeout=5)) as connection:
+        with closing(sqlite3.connect(sqlite_path(store.uri), timeout=5)) as connection:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.OperationalError as error:
-        return f"{store.uri.removeprefix(SQLITE)} keeps its size: {error}; the next call tries again"
+        return f"{sqlite_path(store.uri)} keeps its size: {error}; the next call tries again"
     return ""
 
 
@@ -147,7 +147,7 @@ def local_folder(store: Store, uri: str) -> Path | None:
     """
     if not store.uri.startswith(SQLITE) or urlsplit(uri).scheme not in ("", "file"):
         return None
-    own = (Path(store.uri.removeprefix(SQLITE)).parent / "mlartifacts").resolve()
+    own = (sqlite_path(store.uri).parent / "mlartifacts").resolve()
     folder = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri).resolve()
     return folder if folder.is_relative_to(own) and folder != own else None
 

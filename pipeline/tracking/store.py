@@ -11,7 +11,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,8 +33,9 @@ from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown, store_address
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, StorageFailed, UserError, say
 from pipeline.runtime.files import fsync_dir, remove_leftovers
-from pipeline.runtime.paths import SQLITE, home_dir
+from pipeline.runtime.paths import SQLITE, home_dir, sqlite_path, sqlite_uri
 from pipeline.tracking.causes import INSTALLED_AS, cause_of, missing_package, require_new_server
+from pipeline.tracking.databases import ARTIFACTS, follow_the_project, require_same_tables
 
 # --- One writer per store on this machine.
 #
@@ -71,8 +72,8 @@ def store_lock(uri: str, purpose: str, timeout_seconds: float = LOCK_TIMEOUT_SEC
 
 def lock_path(uri: str, purpose: str) -> Path:
     """Return the lock file: beside an sqlite database, otherwise in this user's private temporary folder."""
-    if uri.startswith("sqlite:///"):
-        return Path(uri.removeprefix("sqlite:///") + f".{purpose}.lock")
+    if uri.startswith(SQLITE):
+        return Path(f"{sqlite_path(uri)}.{purpose}.lock")
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
     return private_dir() / f"{name}.{purpose}.lock"
 
@@ -122,8 +123,8 @@ class Store:
 def artifact_root(uri: str, root: Path) -> str | None:
     """Return where artifacts go: beside an sqlite file, in the root for other databases, else the server's."""
     if uri.startswith(SQLITE):
-        return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").as_uri()
-    return None if uri.startswith("http") else (root.absolute() / "mlartifacts").as_uri()
+        return (sqlite_path(uri).parent / ARTIFACTS).as_uri()
+    return None if uri.startswith("http") else (root.absolute() / ARTIFACTS).as_uri()
 
 
 def open_store(root: Path, experiment: str) -> Store:
@@ -147,8 +148,9 @@ def open_store(root: Path, experiment: str) -> Store:
             return Store(client, uri, experiment, _experiment_id(client, experiment, None))
         with opening(uri):
             if uri.startswith(SQLITE):
-                create_sqlite(Path(uri.removeprefix(SQLITE)))
-            client = MlflowClient(uri)
+                create_sqlite(sqlite_path(uri))
+                follow_the_project(sqlite_path(uri))
+            client = _client(uri)
             return Store(
                 client, uri, experiment, _experiment_id(client, experiment, artifact_root(uri, root))
             )
@@ -209,7 +211,7 @@ def create_sqlite(path: Path) -> None:
     remove_leftovers(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        store = SqlAlchemyStore(f"{SQLITE}{beside}", (path.parent / "mlartifacts").as_uri())
+        store = SqlAlchemyStore(sqlite_uri(beside), (path.parent / ARTIFACTS).as_uri())
         store.engine.dispose()
         with closing(sqlite3.connect(beside)) as connection:
             # Readers and a writer side by side, at half the cost per call; the file remembers it.
@@ -222,7 +224,7 @@ def create_sqlite(path: Path) -> None:
 
 def half_migrated(path: Path) -> bool:
     """Return whether an sqlite store stopped in the middle of being made."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         names = [
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         ]
@@ -239,7 +241,7 @@ def service_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        if not uri.startswith(SQLITE) or not str(error.filename).startswith(uri.removeprefix(SQLITE)):
+        if not uri.startswith(SQLITE) or not str(error.filename).startswith(str(sqlite_path(uri))):
             raise
         raise cause_of(uri, str(error)) from error
     except ModuleNotFoundError as error:
@@ -359,9 +361,9 @@ def open_existing_store(root: Path) -> Store:
         InputMissing: There is none.
     """
     uri = store_address(root / home_dir())
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+    if uri.startswith(SQLITE) and not sqlite_path(uri).is_file():
         raise InputMissing(
-            f"There is no model registry. Expected {uri.removeprefix(SQLITE)}. Received: no such file. Set "
+            f"There is no model registry. Expected {sqlite_path(uri)}. Received: no such file. Set "
             "MLFLOW_TRACKING_URI to the store that has the model, or run `dvc repro`."
         )
     with service_errors(uri):
@@ -389,12 +391,27 @@ def has_tagged_version(uri: str, name: str, tag: str, value: str) -> bool:
 
 def _existing_client(uri: str) -> MlflowClient | None:
     """Return a client, or None where a database has no tables of MLflow, which a client would begin to make."""
+    if uri.startswith(SQLITE):
+        with opening(uri):
+            follow_the_project(sqlite_path(uri))
+            return _client(uri)
     if not uri.startswith(DATABASES):
         if uri.startswith("http"):
             require_server(uri)
         return MlflowClient(uri)
     with opening(uri):
-        return MlflowClient(uri) if has_tables(uri) else None
+        return _client(uri) if has_tables(uri) else None
+
+
+def _client(uri: str) -> MlflowClient:
+    """Return a client; MLflow makes the folder that an sqlite URI seems to name when its codes are not read."""
+    require_same_tables(uri, shown(uri))
+    client = MlflowClient(uri)
+    misread = Path(uri.removeprefix(SQLITE)).parent
+    if uri.startswith(SQLITE) and misread != sqlite_path(uri).parent:
+        with suppress(OSError):
+            os.removedirs(misread)
+    return client
 
 
 if __name__ == "__main__":

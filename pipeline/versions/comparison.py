@@ -121,7 +121,8 @@ def _locks_in_git(commit: str) -> Iterator[bytes]:
 # --- A rebuilt version against the registered one.
 
 IDENTICAL, TOLERABLE, DIFFERS = "bit-identical", "equal within tolerance", "differs"
-ENVIRONMENT = ("requirements.lock",)
+ENVIRONMENT = ("requirements.lock", "requirements-training.lock")
+"""Inputs of a stage that say which packages it ran with; older versions had the whole lock everywhere."""
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ from pipeline.fetching.source import Location, Source, read_source, stored_tar
 from pipeline.provenance.origin import differing_packages
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown, without_secrets
+from pipeline.runtime.dvc_place import close_site_cache
 from pipeline.runtime.errors import DataRefused, InputMissing, ServiceDown, StorageFailed, UserError
 from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json, write_text
 from pipeline.runtime.processes import run
 from pipeline.runtime.repository import (
     DVC_CONFIG,
     DVC_CONFIG_LOCAL,
+    SITE_CACHE,
     digest_at,
     dvc_cache,
     dvc_config_for,
@@ -35,7 +37,7 @@ from pipeline.runtime.repository import (
 )
 from pipeline.runtime.stage import KILLED
 from pipeline.runtime.strict_yaml import read_yaml, value_at
-from pipeline.versions.comparison import Origin
+from pipeline.versions.comparison import ENVIRONMENT, Origin
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -204,7 +206,7 @@ def _code(origin: Origin) -> QuickFinding:
         dep["path"]: dep["md5"]
         for stage in origin.stages.values()
         for dep in stage.get("deps", [])
-        if dep["path"].startswith("pipeline/") or dep["path"] == "requirements.lock"
+        if dep["path"].startswith("pipeline/") or dep["path"] in ENVIRONMENT
     }
     if not recorded:
         return QuickFinding("code", MISSING, "not checked: dvc.lock records no code that a stage read")
@@ -326,6 +328,7 @@ def _configure_dvc(folder: Path) -> None:
     write_text(folder / DVC_CONFIG_LOCAL, dvc_config_for(Path.cwd(), folder, own_cache=True))
     # It may hold credentials of a remote.
     (folder / DVC_CONFIG_LOCAL).chmod(0o600)
+    close_site_cache(folder / SITE_CACHE)
 
 
 def _remove(folder: Path) -> None:
@@ -350,7 +353,7 @@ def environment(tree: Path, console: "Console") -> dict[str, str]:
         install = [_script("uv"), "pip", "install", "--quiet", "--python", str(prefix / "bin/python")]
         steps = (
             [sys.executable, "-m", "venv", str(prefix)],
-            [*install, "--require-hashes", "-r", str(tree / "requirements.lock")],
+            [*install, "--no-deps", "--require-hashes", "-r", str(tree / "requirements.lock")],
         )
         for step in steps:
             done = run(step)
@@ -362,7 +365,7 @@ def environment(tree: Path, console: "Console") -> dict[str, str]:
                 )
     inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     path = f"{prefix / 'bin'}{os.pathsep}{inherited.get('PATH', '')}"
-    store = f"sqlite:///{tree / 'mlflow.db'}"
+    store = paths.sqlite_uri(tree / "mlflow.db")
     return inherited | {"VIRTUAL_ENV": str(prefix), "PATH": path, "MLFLOW_TRACKING_URI": store}
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 
 import pytest
@@ -184,3 +185,14 @@ def test_without_git_there_is_nothing_to_go_back_to(tmp_path, monkeypatch):
     found = state()
     assert ("none", "none", "none") == (found.commit, found.dirty, found.lock)
     assert "git init" in found.problems[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_repository_of_somebody_else_is_no_missing_one(project):
+    """Root in a container that mounts a user's project: `git init` would be the wrong advice."""
+    os.chown(project.parent / ".git", 12345, 12345)
+    os.chown(project.parent, 12345, 12345)
+    (problem,) = state().problems
+    assert "dubious ownership" in problem
+    assert "git config --global --add safe.directory" in problem
+    assert "git init" not in problem

@@ -178,3 +178,21 @@ def test_a_damaged_object_of_the_cache_is_none(project):
     assert kept == repository.cached(tree, md5)
     kept.write_text("other")
     assert repository.cached(tree, md5) is None
+
+
+def test_places_with_signs_that_mean_something_to_dvc_arrive_whole(tmp_path):
+    """A blank before `#` begins a comment there, a comma a list."""
+    project = tmp_path / "ours #1, Prüfung"
+    (project / "tree/.dvc").mkdir(parents=True)
+    tree = write(project)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "config", "--list"],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"cache.dir={project}/.dvc/cache" in done.stdout.splitlines()
+    assert tree / ".dvc/tmp/site" == Path(
+        repository.dvc_config(tree / ".dvc/config.local")["core"]["site_cache_dir"]
+    )

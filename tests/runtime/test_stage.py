@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -193,6 +194,19 @@ def test_a_damaged_cache_object_is_noticed(inputs, stage_environment):
     _, error = damaged.communicate(timeout=60)
     assert (healthy.returncode, damaged.returncode) == (0, 74)
     assert "samples.parquet differ" in error
+
+
+def test_no_stage_runs_where_others_can_plant_pickles_for_dvc(inputs, stage_environment):
+    """A place that everybody can write to: 77 under DVC, and no matter without it."""
+    shared = Path(tempfile.mkdtemp(prefix="millrace-"))
+    shared.chmod(0o777)
+    public = stage_environment | {"DVC_SITE_CACHE_DIR": str(shared)}
+    under_dvc, alone = start("pass", public | {"DVC_STAGE": "split"}), start("pass", public)
+    _, error = under_dvc.communicate(timeout=60)
+    alone.communicate(timeout=60)
+    shared.rmdir()
+    assert (77, 0) == (under_dvc.returncode, alone.returncode)
+    assert f"DVC keeps pickles in {shared}" in error
 
 
 def test_leftovers_of_removed_candidates_in_dvc_lock_do_not_matter(inputs, stage_environment):

@@ -14,6 +14,7 @@ import yaml
 from pipeline import cli
 from pipeline.commands.reproduce import comparison_words, exit_code
 from pipeline.evaluation import scoring
+from pipeline.provenance.training_lock import TRAINING_LOCK
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.versions import comparison
@@ -70,6 +71,14 @@ def test_code_and_environment_are_told_apart(index, cause):
     """Both are files that a stage reads."""
     found = first_difference(stages(), changed(("train@cnn", "deps", index), ("train@cnn", "outs", 0)))
     assert ("train@cnn", cause) == (found.stage, found.cause())
+
+
+def test_the_packages_that_can_move_bits_are_environment_as_the_whole_lock_was():
+    """Versions registered before depend on requirements.lock, later ones on the part of it that matters."""
+    recorded, rebuilt = stages(), changed(("train@cnn", "deps", 2), ("train@cnn", "outs", 0))
+    for both in (recorded, rebuilt):
+        both["train@cnn"]["deps"][2]["path"] = TRAINING_LOCK.as_posix()
+    assert "environment (requirements-training.lock)" == first_difference(recorded, rebuilt).cause()
 
 
 def test_parameters_are_a_cause():

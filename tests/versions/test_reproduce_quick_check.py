@@ -102,6 +102,22 @@ def test_a_folder_of_code_is_compared_file_by_file(made):
     assert (3, True) == (code.code, "pipeline/training" in code.told)
 
 
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-training.lock"])
+def test_other_packages_in_the_commit_are_found(name, made):
+    """Stages of versions registered before read the whole lock, later ones the part that can move bits."""
+    write(".", {name: "numpy==0.1\n"})
+    git(".", "add", "-A")
+    git(".", "commit", "-qm", "packages", "--allow-empty")
+    made = replace(made, commit=git(".", "rev-parse", "HEAD"))
+    dependency = {"path": name, "hash": "md5", "md5": path_digest(Path(name))}
+    made.stages["train@cnn"]["deps"] = [dependency]
+    assert 0 == codes(quick_check(made))["code"]
+    write(".", {name: "numpy==0.2\n"})
+    git(".", "commit", "-qam", "other packages")
+    found = {item.what: item for item in quick_check(replace(made, commit=git(".", "rev-parse", "HEAD")))}
+    assert (3, True) == (found["code"].code, name in found["code"].told)
+
+
 def test_one_changed_byte_of_data_is_found(made, capsys):
     """Exit code 65; nothing is trained."""
     stored_tar(SHA256).write_bytes(b"rax")
