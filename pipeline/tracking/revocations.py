@@ -8,15 +8,12 @@ in the dashboard together with its versions and their tags.
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 
 from pipeline.tracking.runs import find_or_create_run, find_runs
 from pipeline.tracking.store import Store, experiment_called
-
-if TYPE_CHECKING:
-    from pipeline.tracking.registry import Version
 
 EXPERIMENT = "millrace-champions"
 """Of the runs that hold what is written once."""
@@ -29,22 +26,25 @@ REVOKED = "millrace.revoked"
 It counts as well: it is all there is of one that an earlier release made."""
 
 
-def revoke(store: Store, name: str, version: "Version", *, reason: str, when: str, by: str) -> None:
+def revoke(
+    store: Store, name: str, number: int, model_sha256: str, *, reason: str, when: str, by: str
+) -> None:
     """Take back a version, and its content for all time.
 
     Args:
         store: An opened store.
         name: Of the registered model.
-        version: The one that is taken back.
+        number: Of the version that is taken back.
+        model_sha256: Of its model.
         reason: In the words of the person.
         when: ISO 8601, UTC.
         by: User and host.
     """
-    content = {"by": by, "model_sha256": version.model_sha256, "reason": reason, "when": when}
+    content = {"by": by, "model_sha256": model_sha256, "reason": reason, "when": when}
     text = json.dumps(content, sort_keys=True)
-    _write_down(store, {version.model_sha256: text})
-    store.client.set_registered_model_tag(name, f"{REVOKED}.{version.model_sha256}", text)
-    store.client.set_model_version_tag(name, str(version.number), REVOKED, text)
+    _write_down(store, {model_sha256: text})
+    store.client.set_registered_model_tag(name, f"{REVOKED}.{model_sha256}", text)
+    store.client.set_model_version_tag(name, str(number), REVOKED, text)
 
 
 def revocation(store: Store, name: str, model_sha256: str) -> dict[str, Any] | None:

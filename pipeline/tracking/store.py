@@ -28,7 +28,6 @@ from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown, store_address
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, StorageFailed, UserError, say
@@ -147,13 +146,18 @@ def open_store(root: Path, experiment: str) -> Store:
             client = MlflowClient(uri)
             return Store(client, uri, experiment, _experiment_id(client, experiment, None))
         with opening(uri):
-            if uri.startswith(SQLITE):
-                create_sqlite(sqlite_path(uri))
-                follow_the_project(sqlite_path(uri))
-            client = _client(uri)
+            client = _made(uri)
             return Store(
                 client, uri, experiment, _experiment_id(client, experiment, artifact_root(uri, root))
             )
+
+
+def _made(uri: str) -> MlflowClient:
+    """Return a client of a database, made if it is new; the caller holds the locks of `opening`."""
+    if uri.startswith(SQLITE):
+        create_sqlite(sqlite_path(uri))
+        follow_the_project(sqlite_path(uri))
+    return _client(uri)
 
 
 @contextmanager
@@ -339,7 +343,10 @@ def main() -> None:
     """
     os.chdir(paths.project_root())
     try:
-        open_store(Path.cwd(), load_params().register.experiment)
+        uri = store_address(Path.cwd() / paths.home_dir())
+        if not uri.startswith("http"):
+            with service_errors(uri), opening(uri):
+                _made(uri)
     except UserError as error:
         # Not by `stage.exit_codes`: the status file belongs to a run that may go on beside this.
         say(str(error), file=sys.stderr)

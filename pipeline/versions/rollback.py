@@ -113,7 +113,7 @@ def roll_back(store: Store, name: str, *, to: int | None, reason: str) -> Rolled
     }
     _note(BEGUN, entry)
     bad = version_numbered(store, name, current.version)
-    revoke(store, name, bad, reason=reason, when=_now(), by=str(entry["by"]))
+    revoke(store, name, bad.number, bad.model_sha256, reason=reason, when=_now(), by=str(entry["by"]))
     promote(
         store,
         name,

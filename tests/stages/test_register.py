@@ -592,7 +592,15 @@ def test_revoked_model_never_becomes_champion_again(project, quick_check):
     store = store_of(project)
     bad = registry.champion_version(store, "digits")
     store.client.delete_registered_model_alias("digits", "champion")
-    revocations.revoke(store, "digits", bad, reason="wrong on Mondays", when="2026-01-02", by="me@here")
+    revocations.revoke(
+        store,
+        "digits",
+        bad.number,
+        bad.model_sha256,
+        reason="wrong on Mondays",
+        when="2026-01-02",
+        by="me@here",
+    )
     store.client.delete_model_version("digits", "1")
     decision = run_register()
     assert ("refused", [2]) == (decision["decision"], versions(store))

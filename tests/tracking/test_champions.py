@@ -117,7 +117,15 @@ def test_a_version_that_was_taken_back_while_it_was_judged_stays_out(root):
     make_champion(store, first)
     judged = decision(second, first.model_sha256)
     make_champion(store, second, first.model_sha256)
-    revoke(store, "digits", second, reason="wrong labels", when="2026-11-01", by="a person")
+    revoke(
+        store,
+        "digits",
+        second.number,
+        second.model_sha256,
+        reason="wrong labels",
+        when="2026-11-01",
+        by="a person",
+    )
     reigning = champions.settle(store, "digits")
     champions.promote(
         store, "digits", expected=reigning, version=first.number, model_sha256=first.model_sha256

@@ -29,7 +29,7 @@ def store(tmp_path, monkeypatch):
 def take_back(store, reason="wrong on Mondays"):
     """Revoke the first version, and return its digest."""
     bad = registry.version_numbered(store, "digits", 1)
-    revoke(store, "digits", bad, reason=reason, when="2026-01-02", by="me@here")
+    revoke(store, "digits", bad.number, bad.model_sha256, reason=reason, when="2026-01-02", by="me@here")
     return bad.model_sha256
 
 
