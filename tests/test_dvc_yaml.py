@@ -16,7 +16,7 @@ STAGES = [path.stem for path in sorted((ROOT / "pipeline/stages").glob("*.py")) 
 
 CANNOT_MOVE_A_RESULT = {
     "__init__.py": "holds a docstring and nothing else (tests/test_rooms.py); that of `tracking` sets time-outs",
-    "runtime/addresses.py": "what of an address may be shown, and one question to a server",
+    "runtime/addresses.py": "what of an address may be shown, and where the record is",
     "runtime/dvc_place.py": "where DVC keeps its own files on this machine",
     "runtime/errors.py": "messages and exit codes",
     "runtime/paths.py": "says where files lie; a stage whose files lie elsewhere fails, for DVC misses its outs",
@@ -26,6 +26,7 @@ CANNOT_MOVE_A_RESULT = {
     "runtime/repository.py": "asks git and DVC what is committed and recorded; `register` decides by that, and depends "
     "on it",
     "runtime/stage.py": "locks a stage, compares the hashes of its inputs, turns errors into exit codes",
+    "runtime/web.py": "one question to a server",
     "runtime/terminal.py": "shows texts to people",
     "runtime/strict_yaml.py": "reads values or refuses them; tests/runtime/test_strict_yaml.py compares them with DVC's "
     "own reading, and dvc.lock holds them as the parameters of the stage",

@@ -11,15 +11,18 @@ import sys
 import time
 from pathlib import Path
 from subprocess import TimeoutExpired
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pipeline.runtime import paths
-from pipeline.runtime.addresses import Reply, ask, store_address, within
+from pipeline.runtime.addresses import store_address
 from pipeline.runtime.errors import ServiceDown, UserError
 from pipeline.runtime.paths import SQLITE, sqlite_path
 from pipeline.runtime.processes import run
 from pipeline.tracking.causes import cause_of, require_driver, require_new_server
+
+if TYPE_CHECKING:
+    from pipeline.runtime.web import Reply
 
 SECONDS = 1.2
 """For all questions together."""
@@ -60,9 +63,12 @@ def _look_at_file(uri: str) -> None:
 
 def _ask_server(uri: str, experiment: str) -> None:
     """Ask for the version and the experiment, as the last stage will."""
+    # Here and below: most projects have no server, and pay for no client.
+    from pipeline.runtime.web import ask
+
     deadline = time.monotonic() + SECONDS
 
-    def get(path: str, **query: str) -> Reply:
+    def get(path: str, **query: str) -> "Reply":
         left = max(0.1, deadline - time.monotonic())
         try:
             return ask(
@@ -99,7 +105,7 @@ def _credentials() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _json(reply: Reply) -> dict[str, Any]:
+def _json(reply: "Reply") -> dict[str, Any]:
     try:
         content = json.loads(reply.body)
     except ValueError:
@@ -124,6 +130,8 @@ def _ask_mlflow() -> None:
 
 def _ask_database(uri: str) -> None:
     import sqlalchemy
+
+    from pipeline.runtime.web import within
 
     def connect() -> None:
         with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect():

@@ -14,11 +14,12 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
 
-from pipeline.runtime.addresses import HIDDEN, SHORTEST_SECRET, ask, without_secrets
+from pipeline.runtime.addresses import HIDDEN, SHORTEST_SECRET, without_secrets
 from pipeline.runtime.errors import say
 from pipeline.runtime.files import write_json
 from pipeline.runtime.paths import OUTBOX_DIR
 from pipeline.runtime.processes import run
+from pipeline.runtime.web import ask
 
 MOST_KEPT = 100
 """Undelivered notifications; of a receiver that is away for months the newest are kept."""

@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 RETRAIN = "tests/retraining/test_retrain.py"
 NOTIFY = "tests/retraining/test_notifications.py"
 ADDRESS = "tests/runtime/test_addresses.py"
+WEB = "tests/runtime/test_web.py"
 CAUSES = "tests/tracking/test_causes.py"
 SECRETS = "tests/checks/test_secrets.py"
 SCHEDULES = "tests/retraining/test_schedules.py"
@@ -30,14 +31,14 @@ MUTANTS = (
     ),
     Mutant(
         "redirects that nobody follows",
-        "pipeline/runtime/addresses.py",
+        "pipeline/runtime/web.py",
         "build_opener(_NoRedirect())",
         "build_opener()",
-        (f"{ADDRESS}::test_every_answer_of_a_server_is_an_answer",),
+        (f"{WEB}::test_every_answer_of_a_server_is_an_answer",),
     ),
     Mutant(
         "one deadline for an answer that drips",
-        "pipeline/runtime/addresses.py",
+        "pipeline/runtime/web.py",
         "    thread.join(seconds)",
         "    thread.join()",
         (f"{NOTIFY}::test_an_answer_that_drips_has_one_deadline",),
