@@ -27,13 +27,16 @@ SIDE = 32
 """Pixels of the grey image that is compared, or its own side where that is shorter."""
 COARSE_SIDE, COARSE_BLOCK, COARSE_ALIKE = 16, 4, 0.88
 BLOCK = 7
-ALIKE = 0.94
-"""Mean correlation of blocks from which on two images are one: strangers of clothing-small that are candidates have
-0.80 in the median and 0.945 in one of 200; copies cropped by 3 % 0.96 in the median."""
-DETAILED_SIDE = 48
-"""Pixels from which on an image has details of its own: trousers of 28 x 28 pixels are alike block by block."""
-SAME_PIXELS = 0.98
+ALIKE = 0.93
+"""Mean correlation of blocks from which on two images are one: the nearest strangers of clothing-small have 0.80 in the
+median, and nine of ten below 0.91; copies cropped by 3 % 0.96 in the median."""
+DETAILED_SIDE = {1: 48, 3: 32}
+"""Pixels from which on an image of so many channels has details of its own: grey trousers of 28 x 28 pixels are alike
+block by block, coloured photographs of 32 x 32 are not."""
+SAME_PIXELS = 0.99
 """Squared correlation that pixels must have as well, so that nearly blank images are not all alike."""
+ROOT_BY_MEAN = 3
+"""The root of the mean square of differences by their mean, where few pixels hold them, as where white is cut off."""
 SAME_COLOURS = 0.75
 """Cosine between the colours (red and blue less green) of two images that both have any."""
 COLOURLESS = 2.0
@@ -66,7 +69,7 @@ def changed_pairs(
         rows: The images to compare, shape (num_rows,).
         frequencies: Of these the 8 x 8 lowest, whole numbers, float64, shape (num_rows, 64).
         greys: Of these what `small_greys` returns, shape (num_rows, side, side).
-        pixel_difference: What may remain between their pixels, root of the mean square, in [0, 1).
+        pixel_difference: What may remain between their pixels on average, in [0, 1).
 
     Returns:
         Places in `rows`, int64, shape (num_pairs, 2), the smaller one first.
@@ -75,13 +78,13 @@ def changed_pairs(
     pairs = _candidates(low)
     found = [np.empty((0, 2), np.int64)]
     step = max(1, CHUNK_VALUES // (SIDE * SIDE * 16))
-    detailed = min(images.shape[1:3]) >= DETAILED_SIDE
+    detailed = min(images.shape[1:3]) >= DETAILED_SIDE[images.shape[-1]]
     for start in range(0, len(pairs), step):
         chunk = pairs[start : start + step]
         turns = _best_turns(low, chunk)
         first = greys[chunk[:, 0]]
         second = _turned(greys[chunk[:, 1]], turns)
-        same = _same_pixels(first, second, pixel_difference * 255)
+        same = _same_pixels(first, second, ROOT_BY_MEAN * pixel_difference * 255)
         if detailed:
             open_ = np.flatnonzero(~same)
             open_ = open_[_same_colours(images, rows[chunk[open_]], turns[open_])]
