@@ -8,8 +8,8 @@ MUTANTS = (
     Mutant(
         "files of a version against its manifest",
         "pipeline/tracking/registry.py",
-        '    if different:\n        raise StorageFailed(\n            f"The files of model version',
-        '    if None in different:\n        raise StorageFailed(\n            f"The files of model version',
+        '    if told:\n        raise StorageFailed(\n            f"The files of model version',
+        '    if None in told:\n        raise StorageFailed(\n            f"The files of model version',
         (f"{REGISTER}::test_damaged_champion_is_never_compared",),
     ),
     Mutant(
