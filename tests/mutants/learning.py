@@ -143,13 +143,17 @@ MUTANTS = (
         "pipeline/inputs/arrays.py",
         "    batch = np.full((len(parts), max_length, parts[0].shape[1]), PAD, np.float32)\n",
         "    batch = np.zeros((len(parts), max_length, parts[0].shape[1]), np.float32)\n",
-        ("tests/inputs",),
+        ("tests/inputs/test_train_data.py", "tests/inputs/test_from_state.py"),
     ),
     Mutant(
         "numbers made on demand that are not finite",
         "pipeline/inputs/arrays.py",
         "        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():",
         "        if np.issubdtype(array.dtype, np.floating) and np.isposinf(array).all():",
-        ("tests/inputs", "tests/training/test_batches.py"),
+        (
+            "tests/inputs/test_train_data.py",
+            "tests/inputs/test_from_state.py",
+            "tests/training/test_batches.py",
+        ),
     ),
 )

@@ -55,14 +55,19 @@ MUTANTS = (
         CELLS,
         "        spellings.setdefault(label.strip().casefold(), []).append(label)\n",
         "        spellings.setdefault(label, []).append(label)\n",
-        ("tests/formats", "tests/sources/test_text_table.py", "tests/sources/test_image_folder.py"),
+        (
+            "tests/formats/test_cells.py",
+            "tests/formats/test_tables.py",
+            "tests/sources/test_text_table.py",
+            "tests/sources/test_image_folder.py",
+        ),
     ),
     Mutant(
         "blank rows between batches",
         CELLS,
         "            held.append(blank)\n",
         "            pass\n",
-        ("tests/formats",),
+        ("tests/formats/test_cells.py", "tests/formats/test_delimited.py", "tests/formats/test_tables.py"),
     ),
     Mutant(
         "what Arrow takes for a number and we do not",
