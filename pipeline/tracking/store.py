@@ -416,6 +416,9 @@ def _client(uri: str) -> MlflowClient:
     client = MlflowClient(uri)
     misread = Path(uri.removeprefix(SQLITE)).parent
     if uri.startswith(SQLITE) and misread != sqlite_path(uri).parent:
+        # It does so with the first question to each of its two stores.
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
         with suppress(OSError):
             os.removedirs(misread)
     return client

@@ -12,7 +12,7 @@ from pipeline.retraining.children import ChildFailed
 from pipeline.retraining.retrain import Wishes
 from pipeline.retraining.triggers import _is_registered, awaits_decision
 from pipeline.runtime.errors import ServiceDown, UserError
-from pipeline.runtime.paths import RETRAIN_DIR, tracking_uri
+from pipeline.runtime.paths import RETRAIN_DIR, sqlite_uri, tracking_uri
 from tests.helpers.fake_project import FakeChildren, failing, git, make_project, settings
 from tests.helpers.registered import store_in
 
@@ -151,7 +151,7 @@ def test_a_folder_with_any_name_is_read(tmp_path, name):
         connection.execute("create table model_version_tags (name text, version int, key text, value text)")
         connection.execute("insert into model_version_tags values ('m', 1, ?, 'abc')", (JUDGED,))
         connection.commit()
-    assert _is_registered(f"sqlite:///{path}", "m", "abc")
+    assert _is_registered(sqlite_uri(path), "m", "abc")
 
 
 def test_a_database_that_cannot_be_read_is_a_registry_that_does_not_answer(tmp_path):
