@@ -91,7 +91,7 @@ def _ask_server(uri: str, experiment: str) -> None:
         raise
     except UserError:
         # This look knows no plug-in for a login, and no certificate of MLflow's settings.
-        _ask_mlflow()
+        _ask_mlflow(experiment)
     else:
         require_driver(str(answer.get("artifact_location", "")))
 
@@ -113,14 +113,17 @@ def _json(reply: "Reply") -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _ask_mlflow() -> None:
+def _ask_mlflow(experiment: str) -> None:
     """Let MLflow open the store, in a process of its own.
+
+    Args:
+        experiment: Name of the experiment of the last stage.
 
     Raises:
         UserError: As the last stage would.
     """
     try:
-        answer = run([sys.executable, "-m", "pipeline.tracking.store"], seconds=CONFIRM_SECONDS)
+        answer = run([sys.executable, "-m", "pipeline.tracking.store", experiment], seconds=CONFIRM_SECONDS)
     except TimeoutExpired:
         raise ServiceDown(f"The MLflow store did not answer within {CONFIRM_SECONDS} s.") from None
     if answer.code:

@@ -339,12 +339,15 @@ def _experiment_id(client: MlflowClient, name: str, artifact_location: str | Non
 def main() -> None:
     """Make the project's store if it is new, for programs that know no lock: `python -m pipeline.tracking.store`.
 
-    `mlflow server` on a database that is not there yet would make it beside a first run, which makes it too.
+    `mlflow server` on a database that is not there yet would make it beside a first run, which makes it too. With the
+    name of an experiment the store is opened as the last stage opens it, a server too.
     """
     os.chdir(paths.project_root())
     try:
         uri = store_address(Path.cwd() / paths.home_dir())
-        if not uri.startswith("http"):
+        if len(sys.argv) > 1:
+            open_store(Path.cwd(), sys.argv[1])
+        elif not uri.startswith("http"):
             with service_errors(uri), opening(uri):
                 _made(uri)
     except UserError as error:

@@ -50,6 +50,8 @@ TAR = paths.RAW_TAR.as_posix()
 DVC = (sys.executable, "-m", "dvc")
 DVC_UNEXPECTED = 255
 """How DVC ends where it has no words for what it met: no permission, no plugin, no connection."""
+NO_CONNECTION = "failed to connect to"
+"""What it says, ending as for data that is not there, where a cloud refuses it or there are no credentials."""
 
 
 def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console") -> str:
@@ -128,12 +130,13 @@ def _pulled(origin: Origin, tree: Path, source: Source) -> bool:
     # Not the dvc.lock of the commit, which knows the run before.
     lock = tree / paths.DVC_LOCK
     write_json(lock, {"schema": "2.0", "stages": {"fetch": origin.stages["fetch"]}})
-    done = run([*DVC, "pull", TAR], folder=tree, out=sys.stderr)
+    done = run([*DVC, "pull", TAR], folder=tree)
+    sys.stderr.write(without_secrets(f"{done.out}{done.err}"))
     lock.unlink(missing_ok=True)
     if (tree / TAR).is_file() and file_digest(tree / TAR, "sha256") == source.sha256:
         return True
     silent = _silence(_dvc_setting(tree, f"remote.{remote}.url"))
-    if silent or done.code == DVC_UNEXPECTED:
+    if silent or done.code == DVC_UNEXPECTED or NO_CONNECTION in done.err:
         raise ServiceDown(
             f"The DVC remote {remote} cannot be asked for the data. Expected `dvc pull {TAR}` to work. Received: "
             f"{silent or 'an error of DVC, which stands above'}. Run it again once the remote answers."

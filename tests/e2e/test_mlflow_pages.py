@@ -19,7 +19,7 @@ from tests.e2e.services import MlflowServer
 from tests.helpers.registration import make_registration_project
 from tests.helpers.synthetic_project import write_live_log
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(600)]
 NAMES = ["cnn", "linear", "majority"]
 FLAGS = [
     "--headless",

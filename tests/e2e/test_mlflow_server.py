@@ -109,6 +109,7 @@ def test_server_stopped_in_mid_training_loses_and_doubles_nothing(project, serve
     ]
 
 
+@pytest.mark.long
 def test_training_that_never_met_the_server_is_filled_in_later(project):
     """With only the live log left, the run appears with the training's own time stamps."""
     write_live_log(project, "linear", "live-late")

@@ -95,6 +95,7 @@ def test_read_only_disk_ends_a_stage_with_its_code(finished, disk, name):
     assert [] == broken_outs(project, finished, stage)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("left_kib", [30, 90])
 def test_full_disk_leaves_no_byte_code_that_every_later_start_stumbles_over(disk, left_kib):
     """Python writes what fits of a compiled file and takes it for whole; so a stage writes none where room is scarce."""
@@ -144,6 +145,7 @@ def test_input_that_may_not_be_read_ends_a_stage_with_77(fresh):
     assert "params.yaml" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("started", "code"),
     [

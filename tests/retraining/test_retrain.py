@@ -135,6 +135,7 @@ def clashing(project, clone):
     git(project, "push", "-q", "origin", "main")
 
 
+@pytest.mark.long
 def test_branches_that_cannot_be_merged_are_mended_by_the_commands_that_are_told(project, children, tmp_path):
     """Run literally: the next retrain begins with a new branch of results, and so does another clone."""
     with_remote(project, tmp_path)
@@ -154,6 +155,7 @@ def test_branches_that_cannot_be_merged_are_mended_by_the_commands_that_are_told
     assert git(project, "show", f"origin/{RESULTS}:pipeline/code.py") == "changed = True"
 
 
+@pytest.mark.long
 def test_branches_that_cannot_be_merged_without_a_remote(project, children):
     """The commands leave out what there is not: a branch at a remote, other clones."""
     retrain(children)
@@ -409,6 +411,7 @@ def test_age_is_counted_from_the_last_results_and_known_to_git(project, children
     assert fired(retrain(children)) == ["new_rows", "age"]
 
 
+@pytest.mark.long
 def test_a_person_merges_the_results(project, children):
     """Afterwards both branches are one, and the next night goes on from there."""
     retrain(children)

@@ -276,6 +276,7 @@ def test_missing_alias_is_no_error(project):
     assert registry.champion_version(store, "digits") is None
 
 
+@pytest.mark.long
 def test_dead_server_stops_the_stage_with_what_to_do(project, monkeypatch):
     """Exit code 69: which server, that nothing is lost, and the command to repeat."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -345,6 +346,7 @@ def test_recorded_decision_ends_with_what_it_was_based_on(project, quick_check, 
     assert before["key"] != after["key"]
 
 
+@pytest.mark.long
 def test_every_look_at_the_test_set_is_counted_and_shown(project, quick_check):
     """The second model is the 2nd, on page, report and terminal; a fresh clone learns it from the registry."""
     run_register()

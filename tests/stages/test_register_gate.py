@@ -325,6 +325,7 @@ def check(decision, name):
     return found
 
 
+@pytest.mark.long
 def test_each_model_is_a_look_and_a_promotion_begins_a_new_reign(project):
     """Two refused models make the third a third look; the page says so. The next champion's reign begins at 1."""
     put_best(project, model(9.0, confused=12.0))
@@ -387,6 +388,7 @@ def test_refreshes_are_measured_against_the_last_superior_model(project):
     assert "met" == check(second, "is not worse than champion")["verdict"]
 
 
+@pytest.mark.long
 def test_a_refresh_stays_one_whatever_is_decided_of_it_later(project):
     """The list of champions is written once: a later refusal of the same model does not make it a better one."""
     terms = {"mode": "non_inferiority", "non_inferiority_margin": 0.1, "floors": {"accuracy": 0.5}}

@@ -60,6 +60,7 @@ def test_cut_file_is_noticed(tmp_path, length):
         fit.load(path)
 
 
+@pytest.mark.long
 def test_full_disk_keeps_the_old_checkpoint(tmp_path):
     """Where a new one does not fit, saving fails, the good old file stays, and nothing is left beside it."""
     path = tmp_path / "c"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import tempfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -192,16 +193,18 @@ def test_a_cache_that_several_projects_share_is_left_alone(past, tmp_path):
 
 
 def test_a_copied_project_does_not_touch_the_files_of_its_original(past, tmp_path):
-    """A copied database still names the places of the original."""
+    """What a copied database names is its own copy of the files, and what it removes lies there."""
     from pipeline.tracking import removal
 
     copy = tmp_path / "copy"
     copy.mkdir()
+    shutil.copytree(past / "mlartifacts", copy / "mlartifacts")
     (copy / "mlflow.db").write_bytes((past / "mlflow.db").read_bytes())
     with chdir(copy):
         store = open_store(copy, EXPERIMENT)
         run = _all_runs(store)[0]
-        assert removal.local_folder(store, run.info.artifact_uri) is None
-    folder = removal.local_folder(open_store(past, EXPERIMENT), run.info.artifact_uri)
+        folder = removal.local_folder(store, run.info.artifact_uri)
     assert folder is not None
+    assert folder.is_relative_to(copy)
     assert folder.is_dir()
+    assert removal.local_folder(open_store(past, EXPERIMENT), run.info.artifact_uri) is None

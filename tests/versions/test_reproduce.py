@@ -133,6 +133,7 @@ def test_data_that_was_pushed_comes_from_a_remote_with_a_relative_path(made, tmp
     assert not reproduce.Path(".dvc/cache").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("url", "told"),
     [

@@ -52,7 +52,7 @@ def test_all_hashes_equal_is_no_finding(made, capsys):
 @pytest.mark.parametrize(("raw", "code"), [(b"raw", 0), (b"rax", 65)])
 def test_the_command_answers_with_its_exit_code(made, monkeypatch, capsys, raw, code):
     """`millrace reproduce digits/3 --quick` says which version and commit it looked at, and leaves no worktree."""
-    store, version = SimpleNamespace(uri="sqlite:///mlflow.db"), SimpleNamespace(number=3)
+    store, version = SimpleNamespace(uri="sqlite:///mlflow.db"), SimpleNamespace(number=3, tags={})
     monkeypatch.setattr(tracking_store, "open_existing_store", lambda _root: store)
     monkeypatch.setattr(lineage, "named_version", lambda _store, _text, own: (own, version))
     monkeypatch.setattr(comparison, "read_origin", lambda *_arguments: made)

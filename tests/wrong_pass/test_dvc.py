@@ -74,6 +74,7 @@ def inputs(project):
     return project
 
 
+@pytest.mark.long
 def test_an_input_edited_while_a_stage_runs(plain, inputs):
     """A dependency is edited between the start and the end of its stage.
 
@@ -95,6 +96,7 @@ def test_an_input_edited_while_a_stage_runs(plain, inputs):
     assert "changed while the stage ran" in error
 
 
+@pytest.mark.long
 def test_an_orphaned_stage(plain, inputs):
     """`dvc repro` is killed while a stage runs.
 
@@ -121,6 +123,7 @@ def test_an_orphaned_stage(plain, inputs):
     assert "already running" in error
 
 
+@pytest.mark.long
 def test_a_cache_object_with_other_bytes(plain, inputs):
     """An object of DVC's cache was damaged on the disk, its date unchanged.
 
@@ -158,6 +161,7 @@ def test_a_cache_object_with_other_bytes(plain, inputs):
     assert "samples.parquet differ" in done.stderr
 
 
+@pytest.mark.long
 def test_a_remote_that_does_not_answer(plain):
     """What a retrain compares new data with lies at a DVC remote that is down.
 
