@@ -80,7 +80,7 @@ def test_mlflow_itself_has_the_last_word(tmp_path, monkeypatch, answer):
         confirmed = []
         monkeypatch.setattr("pipeline.checks.store._ask_mlflow", confirmed.append)
         assert [] == ask_store(tmp_path, "digits")
-    assert [True] == confirmed
+    assert ["digits"] == confirmed
 
 
 def test_a_silent_server_is_told_and_stops_nothing(tmp_path, monkeypatch):
