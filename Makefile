@@ -55,7 +55,7 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	.venv/bin/python -m pipeline.provenance.training_lock
 
 setup:  ## the environment in .venv, made anew where it is of another folder or Python
-	@pipeline/setup
+	@pipeline/runtime/setup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile

@@ -17,8 +17,8 @@ TOOLS = ("sh", "cat", "cksum", "git", "grep", "mkdir", "cp", "chmod")
 def project(tmp_path):
     """A folder with the script, and a `bin` in which only a few tools are."""
     root = tmp_path / "Prüfung & 50% 'ours'?"
-    (root / "pipeline").mkdir(parents=True)
-    shutil.copy(ROOT / "pipeline/setup", root / "pipeline/setup")
+    (root / "pipeline/runtime").mkdir(parents=True)
+    shutil.copy(ROOT / "pipeline/runtime/setup", root / "pipeline/runtime/setup")
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
@@ -49,7 +49,7 @@ def setup(project, **variables):
     """Run the script until .venv has its Python; return exit code and what it said."""
     path = f"{project}/.venv/bin:{project.parent / 'bin'}"
     done = subprocess.run(
-        ["pipeline/setup", "--venv"],
+        ["pipeline/runtime/setup", "--venv"],
         cwd=project,
         env={"PATH": path, **variables},
         capture_output=True,
@@ -153,7 +153,7 @@ def test_it_promises_what_pyproject_promises():
     """TensorFlow 2.21 has wheels for 3.11 to 3.13."""
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert ">=3.11,<3.14" == wanted
-    assert "3.11 | 3.12 | 3.13)" in (ROOT / "pipeline/setup").read_text()
+    assert "3.11 | 3.12 | 3.13)" in (ROOT / "pipeline/runtime/setup").read_text()
     assert (3, 11) <= sys.version_info[:2] < (3, 14)
 
 
