@@ -203,7 +203,20 @@ def test_a_new_metric_is_reported_with_its_interval(scratch):
 )
 def test_the_contract_tests_walk_over_what_is_new(scratch, tests, chosen, passed):
     """A row more, and no new test function."""
-    command = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", tests, "-k", chosen)
+    command = (
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-m",
+        "not slow",
+        "-p",
+        "no:cacheprovider",
+        tests,
+        "-k",
+        chosen,
+    )
     assert passed in run(scratch, *command)
 
 

@@ -156,13 +156,14 @@ STATUS_CAUSES = {
 }
 
 
-def cause_of(uri: str, said: str, status: int = 0) -> UserError:
+def cause_of(uri: str, said: str, status: int = 0, *, network: bool = False) -> UserError:
     """Return the error to raise for a store that cannot be used; one that is silent is `ServiceDown`.
 
     Args:
         uri: Its address.
         said: What it, or the library that asked it, said.
         status: Of HTTP, if it is known.
+        network: Whether somebody at the end of a connection said it: the artifacts of a file's store may lie elsewhere.
     """
     said = (without_secrets(said, uri).strip().splitlines() or ["nothing"])[0][:LONGEST]
     causes = SQLITE_CAUSES if uri.startswith(SQLITE) else DATABASE_CAUSES
@@ -174,7 +175,7 @@ def cause_of(uri: str, said: str, status: int = 0) -> UserError:
             return cause.kind(
                 f"The MLflow store at {place} {cause.wrong}. Received: {said}. {kept} {cause.cure}"
             )
-    if uri.startswith(SQLITE):
+    if uri.startswith(SQLITE) and not network:
         return StorageFailed(
             f"The MLflow store at {place} cannot be used. Expected a database of MLflow. Received: {said}. {kept} "
             "Check the file and its disk, and run `dvc repro` again."

@@ -261,7 +261,8 @@ def service_errors(uri: str) -> Iterator[None]:
         if not is_outage(error):
             raise
         status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
-        raise cause_of(uri, str(error), status) from error
+        network = isinstance(error, requests.RequestException) or (status and "sqlite3" not in str(error))
+        raise cause_of(uri, str(error), status, network=bool(network)) from error
 
 
 UNUSABLE = (
