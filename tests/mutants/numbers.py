@@ -65,13 +65,6 @@ MUTANTS = (
         OF_CLASSES,
     ),
     Mutant(
-        "targets that do not vary",
-        VALUES,
-        "    total[constant] = 0.0  # what is left there is rounding\n",
-        "",
-        OF_VALUES,
-    ),
-    Mutant(
         "the shift before a variance is taken",
         VALUES,
         "    truth, predicted = truth - truth.mean(axis=(0, 1)), predicted - truth.mean(axis=(0, 1))\n",
@@ -133,13 +126,6 @@ MUTANTS = (
         "    if pixels.shape != reconstruction.shape:",
         "    if pixels.size < 0:",
         OF_REDUCTION,
-    ),
-    Mutant(
-        "a missing step that is like no other",
-        COPIES,
-        "        own[missing] = _mixed((missing + start).astype(np.uint64) + _MIX[1])\n",
-        "",
-        OF_COPIES,
     ),
     Mutant(
         "what a series does all the time",
