@@ -110,7 +110,7 @@ def clean(store: "Store", name: str, *, keep: int, dry_run: bool) -> None:
         console.print("Nothing was removed (--dry-run).")
         return
     if excess.versions:
-        from pipeline.gate.promotion import carry_uses  # it imports Keras
+        from pipeline.gate.uses import carry_uses
 
         carry_uses(store, name, excess.versions, excess.kept)
     # Versions first: once they are gone nothing asks for what they were made from.

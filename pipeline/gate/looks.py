@@ -48,8 +48,8 @@ def told(look: Look, rules: Rules) -> Check:
     """Return what the page says about a look."""
     chosen = "; the champion's own score was chosen on this set" if look.champion_was_chosen else ""
     received = (
-        f"look {look.on_rows} at these rows, look {look.number} of this reign: "
-        f"{100 * rules.tail * share_of_budget(look.number):.2g}% of it{chosen}"
+        f"look {look.on_rows} at these rows, look {look.number} of this reign, which may spend "
+        f"{100 * rules.tail * share_of_budget(look.number):.2g}%{chosen}"
     )
     expected = f"{100 * rules.tail:.2g}% for all looks of a reign together"
     return Check("chance that an equal model is promoted", "told", expected, received)

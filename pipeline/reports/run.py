@@ -221,7 +221,7 @@ def _decision_tiles(decision: Mapping[str, Any]) -> Tiles:
         (str(verdicts.count("failed")), "checks failed"),
         (f"{decision['test_rows']:,}", "test rows that no model was made with"),
         (f"{decision['test_rows_left_out']:,}", "test rows left out"),
-        (f"{decision['rules']['confidence']:.0%}", "confidence of the intervals"),
+        (f"{decision['rules']['confidence']:.0%}", "confidence of all looks of a reign"),
     ]
 
 

@@ -174,9 +174,8 @@ def newest(children: Children, branches: Followed) -> tuple[str, str]:
 
 
 def _configure_dvc(children: Children) -> None:
-    write_text(children.tree / DVC_CONFIG_LOCAL, dvc_config_for(children.project, children.tree))
     # It may hold credentials of a remote.
-    (children.tree / DVC_CONFIG_LOCAL).chmod(0o600)
+    write_text(children.tree / DVC_CONFIG_LOCAL, dvc_config_for(children.project, children.tree), 0o600)
     close_site_cache(children.tree / SITE_CACHE)
 
 

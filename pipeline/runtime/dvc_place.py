@@ -130,7 +130,8 @@ def _set_up(root: Path, *, no_scm: bool | None = None) -> None:
     elif no_scm is not None:
         core.pop("no_scm", None)
     if config_text(local) != before:
-        write_text(root / DVC_CONFIG_LOCAL, config_text(local))
+        # It may hold credentials of a remote.
+        write_text(root / DVC_CONFIG_LOCAL, config_text(local), 0o600)
 
 
 def _remove(place: Path) -> None:

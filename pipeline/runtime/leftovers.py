@@ -156,7 +156,7 @@ def removed_bytes(path: Path) -> int:
 
 
 def remove_worktree(folder: Path) -> int:
-    """Remove a working tree and what git knows of it; return how many bytes that freed."""
+    """Remove a working tree, also one that a kill left half-made, and what git knows of it; return the bytes freed."""
     size = folder_bytes(folder)
     git("worktree", "remove", "--force", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)

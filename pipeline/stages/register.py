@@ -117,7 +117,8 @@ def register(
         ServiceDown: The MLflow store does not answer; nothing is lost.
     """
     from pipeline.evaluation.scoring import holdout_of, load_test_rows
-    from pipeline.gate.promotion import decide_version, share_uses
+    from pipeline.gate.promotion import decide_version
+    from pipeline.gate.uses import share_uses
     from pipeline.tracking.record import attach, record_pipeline, set_description
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.revocations import keep_revocations

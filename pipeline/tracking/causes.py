@@ -180,6 +180,11 @@ def cause_of(uri: str, said: str, status: int = 0, *, network: bool = False) -> 
             f"The MLflow store at {place} cannot be used. Expected a database of MLflow. Received: {said}. {kept} "
             "Check the file and its disk, and run `dvc repro` again."
         )
+    if uri.startswith(SQLITE):
+        return ServiceDown(
+            f"What keeps the artifacts of the MLflow store at {place} does not answer. Received: {said}. {kept} "
+            "Run `dvc repro` again once it does; it fills in what is missing."
+        )
     return ServiceDown(
         f"The MLflow store does not answer. Expected it at {place}. Received: {said}. {kept} "
         "Start the server (or unset MLFLOW_TRACKING_URI to use mlflow.db in the project) and run `dvc repro` again; it "

@@ -22,6 +22,7 @@ from pipeline.runtime.files import folder_bytes
 from pipeline.runtime.paths import SQLITE, sqlite_path
 from pipeline.tracking import runs
 from pipeline.tracking.champions import aliases, champions
+from pipeline.tracking.databases import ARTIFACTS
 from pipeline.tracking.record import FINGERPRINT
 from pipeline.tracking.registry import DECISION, MODEL_SHA256, Version, versions
 from pipeline.tracking.runs import HOST, KIND, LIVE_ID, PARENT, PROCESS, STARTED, host_name, process_started
@@ -147,7 +148,7 @@ def local_folder(store: Store, uri: str) -> Path | None:
     """
     if not store.uri.startswith(SQLITE) or urlsplit(uri).scheme not in ("", "file"):
         return None
-    own = (sqlite_path(store.uri).parent / "mlartifacts").resolve()
+    own = (sqlite_path(store.uri).parent / ARTIFACTS).resolve()
     folder = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri).resolve()
     return folder if folder.is_relative_to(own) and folder != own else None
 

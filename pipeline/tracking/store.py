@@ -261,8 +261,12 @@ def service_errors(uri: str) -> Iterator[None]:
         if not is_outage(error):
             raise
         status = error.get_http_status_code() if isinstance(error, MlflowException) else 0
-        network = isinstance(error, requests.RequestException) or (status and "sqlite3" not in str(error))
-        raise cause_of(uri, str(error), status, network=bool(network)) from error
+        raise cause_of(uri, str(error), status, network=_is_of_network(error)) from error
+
+
+def _is_of_network(error: Exception) -> bool:
+    """Return whether somebody at the end of a connection said it, and no database: MLflow quotes what those say."""
+    return isinstance(error, (MlflowException, requests.RequestException)) and "sqlite3." not in str(error)
 
 
 UNUSABLE = (

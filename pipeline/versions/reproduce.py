@@ -24,6 +24,7 @@ from pipeline.runtime.addresses import shown, without_secrets
 from pipeline.runtime.dvc_place import close_site_cache
 from pipeline.runtime.errors import DataRefused, InputMissing, ServiceDown, StorageFailed, UserError
 from pipeline.runtime.files import file_digest, read_json, write_bytes, write_json, write_text
+from pipeline.runtime.leftovers import remove_worktree
 from pipeline.runtime.processes import run
 from pipeline.runtime.repository import (
     DVC_CONFIG,
@@ -309,7 +310,7 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
         StorageFailed: git could not do it.
     """
     folder = (REPRODUCE_DIR / str(origin.version)).absolute()
-    _remove(folder)
+    remove_worktree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         if git("worktree", "add", "--detach", str(folder), origin.commit) is None:
@@ -322,24 +323,15 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
         yield folder
     finally:
         if not keep:
-            _remove(folder)
+            remove_worktree(folder)
 
 
 def _configure_dvc(folder: Path) -> None:
     """Give a worktree the remotes that the project has today, with the keys to them, but caches of its own."""
     shutil.copyfile(DVC_CONFIG, folder / DVC_CONFIG)
-    write_text(folder / DVC_CONFIG_LOCAL, dvc_config_for(Path.cwd(), folder, own_cache=True))
     # It may hold credentials of a remote.
-    (folder / DVC_CONFIG_LOCAL).chmod(0o600)
+    write_text(folder / DVC_CONFIG_LOCAL, dvc_config_for(Path.cwd(), folder, own_cache=True), 0o600)
     close_site_cache(folder / SITE_CACHE)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a worktree and what git knows of it, also one that a killed process left half-made."""
-    if folder.exists():
-        git("worktree", "remove", "--force", str(folder))
-        shutil.rmtree(folder, ignore_errors=True)
-    git("worktree", "prune")
 
 
 def environment(tree: Path, console: "Console") -> dict[str, str]:

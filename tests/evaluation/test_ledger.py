@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.evaluation.ledger import LEDGER, Holdout, Use, add_uses, all_uses, note_use, sentence, uses
-from pipeline.gate.promotion import TEST_USES, share_uses
+from pipeline.gate.uses import TEST_USES, share_uses
 from pipeline.runtime.errors import StorageFailed
 
 
@@ -177,7 +177,7 @@ def test_machines_that_register_one_version_do_not_overwrite_each_other(monkeypa
     """Each has a tag of its own, whatever the version looked like when it was read."""
     store, version = Registry(1), SimpleNamespace(number=1)
     for host, model in (("a", "m1"), ("b", "m2")):
-        monkeypatch.setattr("pipeline.gate.promotion.host_name", lambda host=host: host)
+        monkeypatch.setattr("pipeline.gate.uses.host_name", lambda host=host: host)
         LEDGER.unlink(missing_ok=True)
         note(model, "2026-11-01T00:00:00+00:00")
         # Both read it before either wrote.

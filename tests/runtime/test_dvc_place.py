@@ -48,6 +48,16 @@ def local(project):
     return dict(dvc_config(project / ".dvc/config.local").get("core", {}))
 
 
+def test_a_config_with_keys_stays_closed_to_others(project):
+    """`dvc remote modify --local` may have put a password there; what we add opens it to nobody."""
+    config = project / ".dvc/config.local"
+    config.write_text("['remote \"store\"']\n    password = secret\n")
+    config.chmod(0o600)
+    configure_dvc(project)
+    assert 0o600 == config.stat().st_mode & 0o777
+    assert "password = secret" in config.read_text()
+
+
 def test_where_dvc_was_set_up_by_nobody_it_is_refused_once(project):
     """77, with the place; from then on DVC has one of its own."""
     assert (Path("/var/tmp/dvc"), False) == site_cache(project)

@@ -5,6 +5,7 @@ import sqlite3
 import sys
 
 import pytest
+import requests
 from mlflow import MlflowClient
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
@@ -158,6 +159,15 @@ def test_errors_of_sqlite_itself_are_told_too(tmp_path):
     """Where MLflow is not asked: half-made stores are looked for with sqlite."""
     with pytest.raises(StorageFailed), service_errors(f"sqlite:///{tmp_path}/mlflow.db"):
         raise sqlite3.DatabaseError("file is not a database")
+
+
+def test_silent_artifacts_of_a_database_that_is_a_file_are_no_damaged_file(tmp_path):
+    """They may lie in a bucket: 69 and to be asked again, not 74 and advice about a disk."""
+    with (
+        pytest.raises(ServiceDown, match=r"What keeps the artifacts of .*mlflow\.db does not answer"),
+        service_errors(f"sqlite:///{tmp_path}/mlflow.db"),
+    ):
+        raise requests.ConnectionError("bucket.s3.amazonaws.com refused")
 
 
 def test_the_end_of_a_run_shows_no_address(capsys):

@@ -1,36 +1,21 @@
 """One list says who is champion: two writers never both win, and what a crash leaves is finished."""
 
-import shutil
-
 import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.tracking import champions, registry
 from pipeline.tracking.revocations import revoke
-from pipeline.tracking.store import create_sqlite
 from tests.helpers.racing import race
 from tests.helpers.registered import decision, make_champion, register, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """Make an empty database once; making one takes seconds."""
-    root = tmp_path_factory.mktemp("store")
-    create_sqlite(root / "mlflow.db")
-    return root
-
-
 @pytest.fixture
-def root(empty_store, tmp_path, monkeypatch):
-    """Return a folder with a copy of it; models are not tried, which takes Keras."""
-    shutil.copytree(empty_store, tmp_path / "project")
-    monkeypatch.chdir(tmp_path / "project")  # MLflow looks for `mlflow.db` there when it makes a version
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    return tmp_path / "project"
+def root(registry_root):
+    """Stand in a folder with an empty store."""
+    return registry_root
 
 
 def test_champions_stand_in_the_order_in_which_they_were_promoted(root):

@@ -9,15 +9,7 @@ import pytest
 
 from pipeline.runtime.errors import StorageFailed
 from pipeline.tracking import databases
-from pipeline.tracking.store import create_sqlite, open_existing_store, open_store
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """Make one empty MLflow database; its fifty tables take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    create_sqlite(path)
-    return path
+from pipeline.tracking.store import open_existing_store, open_store
 
 
 @pytest.fixture

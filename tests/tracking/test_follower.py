@@ -14,18 +14,10 @@ import pytest
 from pipeline.runtime.progress import LiveLog
 from pipeline.tracking import runs
 from pipeline.tracking.follower import Breaker, Follower, follow
-from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.tracking.store import open_store
 from tests.helpers.synthetic_project import HERE, write_live_log
 
 STARTED = 1_700_000_000_000
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """Make one empty MLflow database."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    create_sqlite(path)
-    return path
 
 
 @pytest.fixture

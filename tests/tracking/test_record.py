@@ -24,14 +24,6 @@ from pipeline.tracking.store import create_sqlite, half_migrated, open_store
 from tests.helpers.synthetic_project import HERE, HISTORY, make_project, write_live_log, write_lock
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """Make one empty MLflow database; its fifty tables take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    create_sqlite(path)
-    return path
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch, empty_store):
     """Stand in a finished pipeline with an empty store of its own."""

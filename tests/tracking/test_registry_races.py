@@ -6,20 +6,15 @@ import os
 import pytest
 
 from pipeline.tracking import registry, runs
-from pipeline.tracking.store import create_sqlite
 from tests.helpers.registered import decision, packed, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    """A folder with an empty store; models are not tried, which takes Keras."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    create_sqlite(tmp_path / "mlflow.db")
-    return tmp_path
+def root(registry_root):
+    """Stand in a folder with an empty store."""
+    return registry_root
 
 
 def upload(store, root, machine):

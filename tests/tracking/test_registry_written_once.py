@@ -17,13 +17,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    """A folder with an empty store; models are not tried, which takes Keras."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    create_sqlite(tmp_path / "mlflow.db")
-    return tmp_path
+def root(registry_root):
+    """Stand in a folder with an empty store."""
+    return registry_root
 
 
 def register(store, root, rows=("one",)):

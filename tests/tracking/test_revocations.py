@@ -8,21 +8,16 @@ import pytest
 from pipeline.runtime.errors import Busy
 from pipeline.tracking import champions, registry, revocations, runs
 from pipeline.tracking.revocations import keep_revocations, revocation, revoke
-from pipeline.tracking.store import create_sqlite
 from tests.helpers.registered import register, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    """A store with one version; models are not tried, which takes Keras."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-    create_sqlite(tmp_path / "mlflow.db")
-    opened = store_in(tmp_path)
-    register(opened, tmp_path, b"bad")
+def store(registry_root):
+    """A store with one version."""
+    opened = store_in(registry_root)
+    register(opened, registry_root, b"bad")
     return opened
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
-from pipeline.gate import promotion
+from pipeline.gate import uses
 from pipeline.runtime.files import folder_bytes
 from pipeline.runtime.processes import acquire_lock
 from pipeline.tracking import registry
@@ -124,9 +124,7 @@ def test_a_version_that_stayed_is_traced_rolled_back_to_and_built_again(past, nu
 def test_the_looks_at_the_test_set_are_still_counted(past):
     """Those that stood on removed versions stand on one that stays: a fresh clone counts seven."""
     store = open_store(past, EXPERIMENT)
-    found = {
-        use.model_sha256 for version in registry.versions(store, MODEL) for use in promotion.uses_on(version)
-    }
+    found = {use.model_sha256 for version in registry.versions(store, MODEL) for use in uses.uses_on(version)}
     assert NIGHTS == len(found)
 
 

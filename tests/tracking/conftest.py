@@ -1,0 +1,28 @@
+"""Stores that tests of the record begin with."""
+
+import shutil
+
+import pytest
+
+from pipeline.tracking import registry
+from pipeline.tracking.store import create_sqlite
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """One empty MLflow database, to be copied; its fifty tables take seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    create_sqlite(path)
+    return path
+
+
+@pytest.fixture
+def registry_root(empty_store, tmp_path, monkeypatch):
+    """Stand in a folder with an empty store; models are not tried, which takes Keras."""
+    root = tmp_path / "project"
+    root.mkdir()
+    shutil.copy(empty_store, root / "mlflow.db")
+    monkeypatch.chdir(root)  # MLflow looks for `mlflow.db` there when it makes a version
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    return root
