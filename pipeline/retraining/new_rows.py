@@ -1,7 +1,7 @@
 """New rows against the known ones: how many came and went, and how far they have drifted."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +11,11 @@ import pandas as pd
 
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.metrics.two_samples import chi_square_test, ks_test
+from pipeline.retraining.accepted import DESCRIBED, Accepted, bring, recorded_files
 from pipeline.retraining.children import Children
 from pipeline.retraining.triggers import DriftBounds
 from pipeline.runtime import paths
-from pipeline.runtime.repository import cached, has_remote
-from pipeline.runtime.strict_yaml import read_yaml
+from pipeline.runtime.repository import has_remote
 
 # --- How far new rows lie from the rows a model knows: plain functions of arrays.
 #
@@ -161,50 +161,63 @@ def drift_verdict(findings: Sequence[DriftFinding], bounds: Bounds) -> Verdict:
 # --- The data of today against that of the committed results, which DVC's cache or its remote holds.
 
 NO_RESULTS = "no results yet to compare with"
+LAST_RESULTS = "the data of the last results"
 
 
-def compare_with_results(children: Children, bounds: DriftBounds) -> dict[str, Any]:
+def compare_with_results(
+    children: Children, bounds: DriftBounds, accepted: Accepted | None
+) -> dict[str, Any]:
     """Bring `validate` up to date and compare the new rows with those of the committed results.
 
+    Args:
+        children: Runs stages in the tree.
+        bounds: From when on a difference counts; both comparisons share the level.
+        accepted: What is compared with as well, unless it is the same data.
+
     Returns:
-        See `compare_rows`. The verdict is `unknown` where there are results whose data nobody has any more.
+        See `compare_rows`; of the accepted data under `since`, with `data` in words. The verdict is `unknown` where
+        there are results or accepted data that nobody has any more.
 
     Raises:
         ChildFailed: `validate` does not pass the data.
     """
-    # Only a night with other data needs pandas.
-
-    recorded = recorded_files(children.tree)
+    tree = children.tree
+    recorded = recorded_files(tree)
     if not recorded:
         nothing = {"new_rows": 0, "lost_rows": 0, "lost_share": 0.0, "verdict": "none"}
         return {**nothing, "skipped": [NO_RESULTS]}
-    here = all(cached(children.tree, md5) for md5 in recorded.values())
-    asks_remote = not here and has_remote(children.tree)
-    if asks_remote:
-        # Its exit code is 0 also where the remote is down: what is there afterwards tells.
-        children.dvc("fetch", *map(str, recorded))
-    known_paths = {path: cached(children.tree, md5) for path, md5 in recorded.items()}
+    # Brought before `validate` writes into dvc.lock what it read tonight.
+    last = bring(children, recorded)
+    earlier = bring(children, accepted.files) if accepted and accepted.files != recorded else None
     children.repro("validate")
-    tree = children.tree
-    now = read_described_rows(tree / paths.SAMPLES_PARQUET, tree / paths.STATISTICS_PARQUET)
-    samples, statistics = (
-        known_paths.get(path) for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
-    )
-    if samples is None or statistics is None:
-        where = (
-            "came neither from DVC's cache nor from its remote" if asks_remote else "is not in DVC's cache"
+    now = read_described_rows(*(tree / path for path in DESCRIBED))
+
+    def compared(what: str, places: Mapping[Path, Path | None]) -> dict[str, Any]:
+        here = [path for path in map(places.get, DESCRIBED) if path is not None]
+        if len(here) < len(DESCRIBED):
+            return _unknown(what, len(now.samples), asked_remote=has_remote(tree))
+        significance = bounds.significance / (1 if earlier is None else 2)
+        limits = Bounds(significance, bounds.report, bounds.refuse)
+        return compare_rows(
+            read_described_rows(*here), now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows
         )
-        return {
-            "new_rows": len(now.samples),
-            "lost_rows": 0,
-            "lost_share": 0.0,
-            "verdict": "unknown",
-            "skipped": [f"the data of the last results {where}"],
-            "asked_remote": asks_remote,
-        }
-    known = read_described_rows(samples, statistics)
-    limits = Bounds(bounds.significance, bounds.report, bounds.refuse)
-    return compare_rows(known, now, tree / paths.PAYLOAD_NPY, limits, bounds.min_rows)
+
+    found = compared(LAST_RESULTS, last)
+    if accepted and earlier is not None:
+        found["since"] = {"data": accepted.what, **compared(accepted.what, earlier)}
+    return found
+
+
+def _unknown(what: str, num_rows: int, *, asked_remote: bool) -> dict[str, Any]:
+    where = "came neither from DVC's cache nor from its remote" if asked_remote else "is not in DVC's cache"
+    return {
+        "new_rows": num_rows,
+        "lost_rows": 0,
+        "lost_share": 0.0,
+        "verdict": "unknown",
+        "skipped": [f"{what} {where}"],
+        "asked_remote": asked_remote,
+    }
 
 
 # --- The rows of the committed results: from DVC's cache, by the digests that the committed dvc.lock records.
@@ -238,19 +251,6 @@ def read_described_rows(samples_path: Path, statistics_path: Path) -> DescribedR
     samples = pd.read_parquet(samples_path).sort_values("row", ignore_index=True)
     statistics = pd.read_parquet(statistics_path).set_index("sample_id").loc[samples["sample_id"]]
     return DescribedRows(samples, statistics.reset_index())
-
-
-def recorded_files(tree: Path) -> dict[Path, str]:
-    """Return the md5 that dvc.lock of a working tree records for the two files, as far as it knows them."""
-    lock_path = tree / paths.DVC_LOCK
-    stages = read_yaml(lock_path).get("stages", {}) if lock_path.is_file() else {}
-    wanted = {path.as_posix() for path in (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)}
-    return {
-        Path(out["path"]): out["md5"]
-        for stage in stages.values()
-        for out in stage.get("outs", [])
-        if out["path"] in wanted
-    }
 
 
 # --- New rows against the known ones.
@@ -301,13 +301,15 @@ def compare_rows(
         "lost_share": round(lost / max(1, len(known.samples)), 6),
         "changed_share": round(changed / max(1, len(known.samples)), 6),
     }
+    findings = relabelled_findings(known.samples, now.samples, bounds.report, min_rows)
     if is_new.sum() < min_rows:
-        few = f"{is_new.sum()} rows with new content, {min_rows} are needed to compare"
-        return {**counted, "verdict": "none", "skipped": [few], "findings": []}
-    fresh = now.only(is_new)
-    findings = label_findings(known, fresh) + statistics_findings(known.statistics, fresh.statistics)
-    shape, skipped = content_findings(now, is_new.to_numpy(), payload_path)
-    found = adjusted(findings + shape)
+        skipped = [f"{is_new.sum()} rows with new content, {min_rows} are needed to compare"]
+    else:
+        fresh = now.only(is_new)
+        findings += label_findings(known, fresh) + statistics_findings(known.statistics, fresh.statistics)
+        shape, skipped = content_findings(now, is_new.to_numpy(), payload_path)
+        findings += shape
+    found = adjusted(findings)
     return {
         **counted,
         "verdict": drift_verdict(found, bounds),
@@ -328,6 +330,65 @@ def label_findings(known: DescribedRows, fresh: DescribedRows) -> list[DriftFind
         if all(np.isfinite(array).any() for array in arrays):
             findings += compare_numbers("target", *arrays)
     return findings
+
+
+def relabelled_findings(
+    known: pd.DataFrame, now: pd.DataFrame, share: float, min_rows: int
+) -> list[DriftFinding]:
+    """Compare what is said of the same content before and now, by class: a few rows of all can be most of one.
+
+    Args:
+        known: Samples of before.
+        now: Samples of today.
+        share: The p-value says how often chance would relabel so many, if it relabelled this share.
+        min_rows: Rows of a class that are still there, below which it is not compared.
+
+    Returns:
+        One finding for each class with relabelled rows: its effect is their share. One for numeric targets of which
+        any moved.
+    """
+    findings = []
+    if "label" in known and "label" in now:
+        findings += _relabelled(_labels_by_content(known), _labels_by_content(now), share, min_rows)
+    if "target" not in known or "target" not in now:
+        return findings
+    both = [
+        side.drop_duplicates("content_sha256", keep=False).set_index("content_sha256")["target"]
+        for side in (known, now)
+    ]
+    before, after = both[0].align(both[1], join="inner")
+    numeric = all(pd.api.types.is_numeric_dtype(side) for side in (before, after))
+    if len(before) < min_rows or not numeric or before.equals(after):
+        return findings
+    arrays = [side.to_numpy(dtype=float, na_value=np.nan) for side in (before, after)]
+    return findings + compare_numbers("target of known rows", *arrays)
+
+
+def _relabelled(before: pd.Series, after: pd.Series, share: float, min_rows: int) -> list[DriftFinding]:
+    """Return a finding for each class; both count rows by content and label."""
+    counts = pd.DataFrame({"before": before, "after": after}).reindex(before.index).fillna(0)
+    still = after.groupby("content").sum().reindex(counts.index.get_level_values("content"), fill_value=0)
+    counts["there"] = np.minimum(counts["before"], still.to_numpy())
+    counts["kept"] = counts[["there", "after"]].min(axis=1)
+    classes = counts.groupby("label")[["there", "kept"]].sum().astype(int)
+    moved = classes[(classes["there"] >= min_rows) & (classes["kept"] < classes["there"])]
+    if moved.empty:
+        return []
+    from scipy import stats
+
+    return [
+        DriftFinding(
+            f"label of known {name!r}",
+            (there - kept) / there,
+            float(stats.binom.sf(there - kept - 1, there, share)),
+        )
+        for name, there, kept in moved.itertuples(name=None)
+    ]
+
+
+def _labels_by_content(samples: pd.DataFrame) -> pd.Series:
+    keys = [samples["content_sha256"].rename("content"), samples["label"].fillna("").astype(str)]
+    return samples.groupby(keys).size()
 
 
 def statistics_findings(known: pd.DataFrame, fresh: pd.DataFrame) -> list[DriftFinding]:

@@ -2,13 +2,15 @@
 
 import datetime as dt
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.retraining import journal, notifications, triggers, worktree
+from pipeline.retraining.accepted import FIRST, accept, accepted_data
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
-from pipeline.retraining.new_rows import NO_RESULTS, compare_with_results
+from pipeline.retraining.new_rows import LAST_RESULTS, NO_RESULTS, compare_with_results
 from pipeline.retraining.triggers import DriftBounds, Retrain
 from pipeline.runtime import paths, processes
 from pipeline.runtime.addresses import without_secrets
@@ -77,8 +79,14 @@ def read_source_again(children: Children, wishes: Wishes) -> Facts:
     return {"rows_before": before.get("count"), "rows_after": after["count"], "seen": after.get("seen")}
 
 
-def find_triggers(children: Children, settings: Retrain, wishes: Wishes) -> Facts:
+def find_triggers(children: Children, settings: Retrain, wishes: Wishes, prepared: Facts) -> Facts:
     """Return which triggers fired, and how the data moved; cheap unless the data changed.
+
+    Args:
+        children: Runs stages in the tree.
+        settings: Content of retrain.yaml.
+        wishes: What the caller asked for.
+        prepared: `branch` that is followed, and its commit `source`.
 
     Raises:
         ChildFailed: `validate` does not pass the data.
@@ -90,7 +98,8 @@ def find_triggers(children: Children, settings: Retrain, wishes: Wishes) -> Fact
     if not (children.tree / paths.DVC_LOCK).is_file():
         found["skipped"] = [NO_RESULTS]
     if moved.data:
-        found = compare_with_results(children, settings.drift)
+        accepted = accepted_data(children, prepared["branch"], prepared["source"])
+        found = compare_with_results(children, settings.drift, accepted)
     fired = triggers.all_triggers(
         moved,
         new_rows=found["new_rows"],
@@ -106,6 +115,10 @@ def find_triggers(children: Children, settings: Retrain, wishes: Wishes) -> Fact
     return {"triggers": triggers.as_facts(fired), "drift": found}
 
 
+FIX = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
+ROLLING = " If it keeps only its last days or weeks, set `drift.rolling: true` in retrain.yaml."
+
+
 def refuse_drifted_data(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> Facts:
     """Refuse data that is unlike what the champion knows, unless the caller gave a reason to take it.
 
@@ -113,37 +126,55 @@ def refuse_drifted_data(looked: Facts, bounds: DriftBounds, wishes: Wishes) -> F
         DataRefused: Too many known rows are gone or changed, the new ones drifted too far, or nobody can tell.
         ServiceDown: Nobody can tell, because the DVC remote did not give what is needed for that.
     """
-    found = looked["drift"]
     if wishes.accept_drift:
         return {"accepted_drift": wishes.accept_drift}
-    fix = "Look at the source; if it is right, run `millrace retrain --accept-drift REASON`. The champion is as it was."
-    if found["verdict"] == "unknown":
-        unknown = (
-            "Whether the source lost rows or drifted is unknown. Expected the data of the last results to compare "
-            f"with. Received: {'; '.join(found['skipped'])}. "
+    found = looked["drift"]
+    since = found.get("since", {})
+    for compared in (found, since):
+        if compared.get("verdict") == "unknown":
+            raise _unknown(compared)
+    problems = [
+        *_data_problems(found, LAST_RESULTS, bounds, count_lost=True),
+        *(_data_problems(since, since["data"], bounds, count_lost=not bounds.rolling) if since else ()),
+    ]
+    if problems:
+        raise DataRefused("\n".join([*problems, FIX]))
+    return {"accepted_drift": ""}
+
+
+def _unknown(found: Facts) -> UserError:
+    unknown = (
+        "Whether the source lost rows or drifted is unknown. Expected the data to compare with. "
+        f"Received: {'; '.join(found['skipped'])}. "
+    )
+    if found.get("asked_remote"):
+        return ServiceDown(
+            f"{unknown}If the remote is down, the next retrain asks it again; if it was never given that data, "
+            "`dvc push` from where it is. The champion is as it was. Only if it is lost for good go on without "
+            "that comparison: `millrace retrain --accept-drift REASON`."
         )
-        if found.get("asked_remote"):
-            raise ServiceDown(
-                f"{unknown}If the remote is down, the next retrain asks it again; if it was never given that data, "
-                "`dvc push` from where it is. The champion is as it was. Only if it is lost for good go on without "
-                "that comparison: `millrace retrain --accept-drift REASON`."
-            )
-        raise DataRefused(f"{unknown}Bring it back with `dvc push` and `dvc fetch` from where it is. {fix}")
-    lost_share, changed_share = found.get("lost_share", 0.0), found.get("changed_share", 0.0)
-    if lost_share + changed_share > bounds.max_lost_share:
-        changed = f" and says other things of {found['changed_rows']:,}" if changed_share else ""
-        raise DataRefused(
-            f"The source lost {found['lost_rows']:,} known rows{changed}. Expected a share of at most "
-            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {lost_share + changed_share:.3f}. {fix}"
+    return DataRefused(f"{unknown}Bring it back with `dvc push` and `dvc fetch` from where it is. {FIX}")
+
+
+def _data_problems(found: Facts, against: str, bounds: DriftBounds, *, count_lost: bool) -> Iterator[str]:
+    """Yield why today's data cannot be taken, compared with some other data."""
+    lost = found.get("lost_share", 0.0) if count_lost else 0.0
+    changed = found.get("changed_share", 0.0)
+    if lost + changed > bounds.max_lost_share:
+        gone = [f"lost {found['lost_rows']:,} known rows"] if lost else []
+        other = [f"says other things of {found['changed_rows']:,}"] if changed else []
+        yield (
+            f"The source {' and '.join([*gone, *other])}, against {against}. Expected a share of at most "
+            f"{bounds.max_lost_share:g} (drift.max_lost_share). Received: {lost + changed:.3f}."
+            + (ROLLING if lost and against != LAST_RESULTS else "")
         )
     if found["verdict"] == "refuse":
         from pipeline.retraining.new_rows import finding_sentences
 
-        raise DataRefused(
-            f"The new rows are unlike those the champion knows. Expected differences below {bounds.refuse:g} "
-            f"(drift.refuse). Received: {'; '.join(finding_sentences(found))}. {fix}"
+        yield (
+            f"The rows that are new or changed are unlike {against}. Expected differences below {bounds.refuse:g} "
+            f"(drift.refuse). Received: {'; '.join(finding_sentences(found))}."
         )
-    return {"accepted_drift": ""}
 
 
 def bring_up_to_date(children: Children, looked: Facts) -> Facts:
@@ -184,8 +215,16 @@ def push_data(children: Children) -> Facts:
     return {"dvc_push": "pushed"}
 
 
-def commit_results(children: Children, looked: Facts, refreshed: Facts, trained: Facts) -> Facts:
-    """Commit the results to the branch of results."""
+def commit_results(children: Children, run: Run) -> Facts:
+    """Commit the results to the branch of results, and which data is accepted if that is news."""
+    prepared, refreshed, looked, judged, trained = (
+        run.facts[name] for name in ("prepare", "refresh", "look", "drift", "train")
+    )
+    reason = judged["accepted_drift"]
+    if not reason and accepted_data(children, prepared["branch"], prepared["source"]) is None:
+        reason = FIRST
+    if reason:
+        accept(children, prepared["source"], reason, processes.now().date().isoformat())
     why = ", ".join(item["name"] for item in looked["triggers"] if item["fired"])
     rows = f"{refreshed['rows_before'] or 0:,} to {trained.get('rows', refreshed['rows_after']):,} rows"
     details = "\n".join(
@@ -366,17 +405,17 @@ def _one_round(
     children: Children, branches: worktree.Followed, settings: Retrain, wishes: Wishes, run: Run
 ) -> Facts:
     run.once("edits", lambda: look_at_edits(children, wishes))
-    run.once("prepare", lambda: _prepared(children, branches))
-    refreshed = run.once("refresh", lambda: read_source_again(children, wishes))
-    looked = run.once("look", lambda: find_triggers(children, settings, wishes))
+    prepared = run.once("prepare", lambda: _prepared(children, branches))
+    run.once("refresh", lambda: read_source_again(children, wishes))
+    looked = run.once("look", lambda: find_triggers(children, settings, wishes, prepared))
     _show(looked)
     run.once("drift", lambda: refuse_drifted_data(looked, settings.drift, wishes))
     if not any(item["fired"] for item in looked["triggers"]):
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
-    trained = run.once("train", lambda: bring_up_to_date(children, looked))
+    run.once("train", lambda: bring_up_to_date(children, looked))
     run.once("dvc push", lambda: push_data(children))
-    run.once("commit", lambda: commit_results(children, looked, refreshed, trained))
+    run.once("commit", lambda: commit_results(children, run))
     run.once("git push", lambda: push_results(children, branches))
     again = "judging" in run.facts
     run.once("judging", dict)
@@ -398,6 +437,15 @@ def _show(looked: Facts) -> None:
     drift = looked["drift"]
     largest = [f"{found['what']} {found['effect']:.2f}" for found in drift.get("findings", [])[:3]]
     say(f"    largest differences: {', '.join(largest) or '; '.join(drift['skipped'])}")
+    if since := drift.get("since"):
+        counts = (
+            (since["new_rows"], "new"),
+            (since.get("changed_rows", 0), "changed"),
+            (since["lost_rows"], "gone"),
+        )
+        rows = ", ".join(f"{count:,} {word}" for count, word in counts)
+        largest = [f"{found['what']} {found['effect']:.2f}" for found in since.get("findings", [])[:3]]
+        say(f"    against {since['data']}: {rows}; {', '.join(largest) or '; '.join(since['skipped'])}")
 
 
 def _outcome_of(code: int, step: str, goes_on: bool) -> str:
@@ -435,7 +483,7 @@ def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
         "rounds": run.rounds,
         "step": run.step,
         "triggers": looked.get("triggers", []),
-        "drift": {name: drift[name] for name in ("verdict", "findings", "skipped") if name in drift},
+        "drift": {name: drift[name] for name in ("verdict", "findings", "skipped", "since") if name in drift},
         "accepted_drift": run.facts.get("drift", {}).get("accepted_drift", ""),
         "ignored_edits": run.facts.get("edits", {}).get("ignored_edits", []),
         "rows_before": refreshed.get("rows_before"),

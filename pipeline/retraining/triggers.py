@@ -95,7 +95,9 @@ class DriftBounds(Section, frozen=True):
     min_rows: Count
     """New rows below which nothing is compared."""
     max_lost_share: Share
-    """Of the known rows that may be gone from the source."""
+    """Of the known rows that may be gone from the source, or have other labels."""
+    rolling: bool
+    """Whether the source keeps only its last days or weeks: rows that left since the accepted data are no loss."""
 
 
 class Notify(Section, frozen=True):

@@ -192,7 +192,7 @@ def _hash_files(tree: Path) -> Iterator[Path]:
 
 
 def _names_data(name: str) -> bool:
-    return name.endswith(("dvc.lock", ".dvc", paths.SOURCE_JSON.as_posix()))
+    return name.endswith(("dvc.lock", ".dvc", paths.SOURCE_JSON.as_posix(), paths.ACCEPTED_JSON.as_posix()))
 
 
 def _digests(text: str) -> tuple[set[str], set[str]]:

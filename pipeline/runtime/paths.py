@@ -57,6 +57,8 @@ EVALUATE_PICTURES_DIR = Path("reports/evaluate/pictures")
 """PNG only."""
 EVALUATE_TABLES_DIR = Path("reports/evaluate/tables")
 """CSV and JSON that people, DVC plots and the register stage read."""
+ACCEPTED_JSON = Path("reports/retrain/accepted.json")
+"""Written and committed by `millrace retrain`: the data that new rows are compared with; no stage reads it."""
 REGISTER_DECISION = Path("reports/register/decision.json")
 REGISTER_SETTLED = Path("reports/register/settled")
 """A link to dvc.lock while the model is held back, so that DVC runs the stage again; see `pipeline.gate.decision`."""

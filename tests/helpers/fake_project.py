@@ -175,7 +175,7 @@ class FakeChildren(Children):
             connection.commit()
 
 
-def examined_by_count(children, _bounds):
+def examined_by_count(children, _bounds, _accepted):
     """Compare rows by how many there are: what `examined` does with real ones has tests of its own."""
     before = json.loads(git(children.tree, "show", "HEAD:data/source.json"))["count"]
     children.repro("validate")

@@ -186,3 +186,42 @@ def test_the_two_files_of_a_data_set_are_brought_into_one_order(tmp_path):
     found = read_described_rows(tmp_path / "samples.parquet", tmp_path / "statistics.parquet")
     assert list(table.samples["sample_id"]) == list(found.samples["sample_id"])
     assert list(table.statistics["mean"]) == list(found.statistics["mean"])
+
+
+def test_most_of_a_small_class_is_much_though_it_is_little_of_all(examined):
+    """32 of 40 rows of one class have the other label now: 8 % of all rows, 80 % of the class."""
+    known = rows(0, 400, labels="aaaaaaaaab")
+    now = rows(0, 400, labels="aaaaaaaaab")
+    moved = now[0].samples.query("label == 'b'").index[:32]
+    now[0].samples.loc[moved, "label"] = "a"
+    found = examined(now, known=known[0])
+    assert (found["changed_share"], found["verdict"]) == (0.08, "refuse")
+    assert effects(found) == {"label of known 'b'": 0.8}
+
+
+def test_a_few_rows_of_a_class_may_be_corrected(examined):
+    """4 of 40: neither much nor more than chance would do at the bound."""
+    known = rows(0, 400, labels="aaaaaaaaab")
+    now = rows(0, 400, labels="aaaaaaaaab")
+    now[0].samples.loc[now[0].samples.query("label == 'b'").index[:4], "label"] = "a"
+    assert examined(now, known=known[0])["verdict"] == "none"
+
+
+def test_targets_of_known_rows_that_moved_are_drift(examined):
+    """Another unit: every target of the same content is ten times as large."""
+    known, now = rows(0, 400), rows(0, 400)
+    known[0].samples["target"] = np.linspace(1, 2, 400)
+    now[0].samples["target"] = np.linspace(10, 20, 400)
+    found = examined(now, known=known[0])
+    assert (effects(found), found["verdict"]) == ({"target of known rows": 1.0}, "refuse")
+
+
+def test_copies_with_several_labels_are_counted_one_by_one(examined):
+    """One content three times, as a, a and b; now as a, b and b: one of two a has another label, and no b."""
+    known, now = rows(0, 400), rows(0, 400)
+    for side, labels in ((known, "aab"), (now, "abb")):
+        side[0].samples["content_sha256"] = [f"c{index // 3}" for index in range(400)]
+        side[0].samples["label"] = [labels[index % 3] for index in range(400)]
+    assert effects(examined(now, known=known[0])) == {
+        "label of known 'a'": pytest.approx(133 / 267, abs=1e-5)
+    }

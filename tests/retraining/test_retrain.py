@@ -320,7 +320,8 @@ def test_too_many_rows_with_other_labels_are_refused(children, monkeypatch):
     )
     children.rows = 99
     with pytest.raises(
-        DataRefused, match=r"lost 8 known rows and says other things of 3\..*Received: 0\.110"
+        DataRefused,
+        match=r"lost 8 known rows and says other things of 3, against the data of the last results\..*Received: 0\.110",
     ):
         retrain(children)
     assert 3 == entries()[-1]["changed_rows"]
