@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 MACHINES = "tests/retraining/test_retrain_other_machines.py"
+ACCEPTED = "tests/retraining/test_accepted.py"
 
 MUTANTS = (
     Mutant(
@@ -43,8 +44,8 @@ MUTANTS = (
     Mutant(
         "a DVC remote that gives nothing",
         "pipeline/retraining/retrain.py",
-        '        if found.get("asked_remote"):',
-        '        if found.get("nobody"):',
+        '    if found.get("asked_remote"):',
+        '    if found.get("nobody"):',
         ("tests/retraining/test_new_rows_drift_unknown.py",),
     ),
     Mutant(
@@ -53,5 +54,33 @@ MUTANTS = (
         "    except DvcException:\n        TORN_LOCK.parent",
         "    except DvcException:\n        return False\n        TORN_LOCK.parent",
         ("tests/runtime/test_repository.py",),
+    ),
+    Mutant(
+        "the data that somebody vouches for",
+        "pipeline/retraining/new_rows.py",
+        "    earlier = bring(children, accepted.files) if accepted and accepted.files != recorded else None\n",
+        "    earlier = None\n",
+        (f"{ACCEPTED}::test_a_source_that_rots_below_every_bound_is_refused_once_it_has_rotted_beyond_them",),
+    ),
+    Mutant(
+        "a person who looked since drift was accepted",
+        "pipeline/retraining/accepted.py",
+        '        if _paths(note["followed"]) == followed:\n',
+        "        if note:\n",
+        (f"{ACCEPTED}::test_whoever_merges_the_results_vouches_for_their_data",),
+    ),
+    Mutant(
+        "the accepted data of a branch",
+        "pipeline/runtime/leftovers.py",
+        ", paths.SOURCE_JSON.as_posix(), paths.ACCEPTED_JSON.as_posix())",
+        ", paths.SOURCE_JSON.as_posix())",
+        ("tests/runtime/test_leftovers.py::test_accepted_data_stays",),
+    ),
+    Mutant(
+        "most of a small class",
+        "pipeline/retraining/new_rows.py",
+        "    findings = relabelled_findings(known.samples, now.samples, bounds.report, min_rows)\n",
+        "    findings: list[DriftFinding] = []\n",
+        ("tests/retraining/test_new_rows.py::test_most_of_a_small_class_is_much_though_it_is_little_of_all",),
     ),
 )

@@ -96,6 +96,13 @@ def test_archives_stay_that_a_branch_pins(project):
     assert [folder / f"{other}.tar"] == leftovers.unnamed_sources(folder, named)
 
 
+def test_accepted_data_stays(project):
+    """Later nights are compared with it, and no dvc.lock names it any more."""
+    accepted = put_object(project, b"accepted")
+    write(project, {paths.ACCEPTED_JSON.as_posix(): f'{{"files": {{"x": "{accepted}"}}}}'})
+    assert accepted in leftovers.named_by_trees(NOBODY).md5
+
+
 def test_the_newest_checkpoint_of_a_candidate_stays(project):
     """An interrupted training goes on from it; those of other inputs, and of candidates that are gone, do not."""
     for when, name in enumerate(
