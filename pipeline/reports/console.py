@@ -81,7 +81,9 @@ def _test_table(rows: Sequence[Row], primary: str) -> Table:
 
 def _print_record(console: Console, last_run: Row) -> None:
     model = last_run["model"]
-    colour, verdict = COLOURS[last_run["decision"]], VERDICTS[last_run["decision"]]
+    # One that reigned before has the decision by which it once became champion.
+    decision = "unchanged" if last_run.get("reigned") else last_run["decision"]
+    colour, verdict = COLOURS[decision], VERDICTS[decision]
     label = escape(f"{model['name']} version {model['version']}")
     console.print(f"[bold]Registered[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
     for reason in last_run["reasons"]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.reports import console
 from pipeline.runtime import paths
-from pipeline.runtime.files import write_json
+from pipeline.runtime.files import read_json, write_json
 
 
 def row(name: str, accuracy: float, *, chosen: bool = False, baseline: bool = False) -> dict:
@@ -83,6 +83,9 @@ def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> N
     assert "digits version 4 became champion" in text
     assert "cnn beats [linear]." in text
     assert link in text
+    last_run = read_json(console.LAST_RUN)
+    write_json(console.LAST_RUN, {**last_run, "reigned": True})
+    assert "digits version 4 is the champion already" in printed()
 
 
 def test_report_without_an_evaluation_says_what_to_run(tmp_path, monkeypatch) -> None:
