@@ -57,7 +57,12 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
         return
     with acquire_lock("source"):
         snapshot = take_snapshot(
-            source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
+            source.kind,
+            source.location,
+            max_bytes=max_bytes,
+            options=source.options,
+            joined=source.joined,
+            console=console,
         )
         # A moving file that was only packed anew is no new data: its own digest is left out of the comparison.
         unchanged = msgspec.structs.replace(snapshot.source, seen=source.seen, location=location) == source

@@ -25,7 +25,8 @@ from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits
-from pipeline.sources.kinds import options_of, plain_options, source_of
+from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
+from pipeline.sources.spellings import Joined, Spellings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +62,7 @@ def take_snapshot(
     *,
     max_bytes: int,
     options: Mapping[str, Any] | None = None,
+    joined: Joined | None = None,
     console: "Console | None" = None,
 ) -> SourceSnapshot:
     """Read the data where it lies, completely, and keep it in the store.
@@ -70,6 +72,7 @@ def take_snapshot(
         location: As in data/source.json; relative paths start at the working directory.
         max_bytes: Limit of a download and of an unpacked archive.
         options: How the files are read, as in data/source.json.
+        joined: Which names were read as one before, as in data/source.json.
         console: Where a progress bar of a download goes.
 
     Raises:
@@ -82,7 +85,10 @@ def take_snapshot(
         files, ignored = _files(kind, location, incoming, max_bytes=max_bytes, options=stated)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, files)
-        counts, image_size, described = _read_all(kind, tar_path, stated)
+        read = _read_all(kind, tar_path, stated)
+        named = _named_once(read.spellings, common_options(options or {}).join_labels, joined or {})
+        counts = _renamed(read.counts, named.get("label", {}))
+        _check_classes(kind, counts)
         source = Source(
             kind=kind,
             location=location,
@@ -91,10 +97,12 @@ def take_snapshot(
             files=len(files),
             count=sum(counts.values()),
             options=plain_options(kind, options or {}),
-            image_size=image_size,
+            joined=named,
+            image_size=read.image_size,
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
+    described = [*read.described, *_joined_in_words(named)]
     return SourceSnapshot(source, counts, ignored, tuple(described))
 
 
@@ -140,20 +148,54 @@ def _file_name(url: str) -> str:
     return name if name.strip(".") and name.isprintable() else "download"
 
 
-def _read_all(
-    kind: str, tar_path: Path, options: Struct
-) -> tuple[Counter[tuple[str, str]], tuple[int, int] | None, list[str]]:
+@dataclass(frozen=True)
+class _Read:
+    """What a complete reading found."""
+
+    counts: Counter[tuple[str, str]]
+    spellings: Spellings
+    image_size: tuple[int, int] | None
+    described: list[str]
+
+
+def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     counts: Counter[tuple[str, str]] = Counter()
+    spellings = Spellings()
     sizes: set[tuple[int, int] | None] = set()
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in source_of(kind).read(archive, options):
+        for sample in spellings.watched(source_of(kind).read(archive, options)):
             counts[sample.split or "", sample.label] += 1
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
-    _check_classes(kind, counts)
-    return counts, sizes.pop() if len(sizes) == 1 else None, described
+    return _Read(counts, spellings, sizes.pop() if len(sizes) == 1 else None, described)
+
+
+def _named_once(spellings: Spellings, join: bool | None, before: Joined) -> dict[str, dict[str, str]]:
+    """Return which names are read as another one.
+
+    Raises:
+        DataRefused: Some are one to every reader, and nobody said what becomes of them.
+    """
+    if join is None:
+        spellings.check()
+    return spellings.joined(before) if join else {}
+
+
+def _renamed(counts: Counter[tuple[str, str]], names: Mapping[str, str]) -> Counter[tuple[str, str]]:
+    renamed: Counter[tuple[str, str]] = Counter()
+    for (split, label), count in counts.items():
+        renamed[split, names.get(label, label)] += count
+    return renamed
+
+
+def _joined_in_words(joined: Joined) -> list[str]:
+    return [
+        f"{role} {name!a} is read as {chosen!a}"
+        for role, names in sorted(joined.items())
+        for name, chosen in sorted(names.items())
+    ]
 
 
 def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:

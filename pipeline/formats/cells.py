@@ -139,11 +139,16 @@ def as_name(cell: Cell, problems: Problems) -> str | None:
 
 
 def plain_name(value: Any) -> str | None:
-    """Return a cell as a name: text as it stands, `true` and `false`, whole numbers; None for all else."""
+    """Return a cell as a name: text as it stands, `true` and `false`, whole numbers; None for all else.
+
+    pandas writes whole numbers as floats where one of them is missing: 2.0 is 2.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value) if isinstance(value, int) else None
 
 
@@ -183,9 +188,6 @@ def as_side(kind: SideKind, cell: Cell, problems: Problems) -> str | float | Non
         return None
     if kind == "number":
         return as_number(cell, problems)
-    if isinstance(cell.value, float) and cell.value.is_integer():
-        # pandas writes whole numbers with gaps as floats.
-        return plain_name(int(cell.value))
     return as_name(cell, problems)
 
 
@@ -241,23 +243,6 @@ class SideCells:
                 f"--set categorical={self._column}."
             )
         return "category" if self._word or self._padded else "number"
-
-
-def refuse_twin_classes(labels: Sequence[str]) -> None:
-    """Refuse classes that are one class to a reader: they differ by case or blanks around them only.
-
-    Raises:
-        DataRefused: Naming all of them.
-    """
-    spellings: dict[str, list[str]] = {}
-    for label in sorted(labels):
-        spellings.setdefault(label.strip().casefold(), []).append(label)
-    twins = [label for group in spellings.values() if len(group) > 1 for label in group]
-    if twins:
-        raise DataRefused(
-            "Classes differ only by upper and lower case or by blanks around them. Expected one spelling per "
-            f"class. Received: {', '.join(map(shown, twins))}. Write them alike."
-        )
 
 
 def without_blank_end(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -1,7 +1,6 @@
 """Image files in one folder per class, with `train/ val/ test/` above them where the split is given."""
 
 import tarfile
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -33,8 +32,7 @@ def select(names: Sequence[str], options: NoOptions = NO_OPTIONS) -> dict[str, s
     Files that are no images by their suffix are left out; one folder around everything is taken off.
 
     Raises:
-        DataRefused: No image, fewer than two classes, images outside class folders, or two classes
-            whose names differ by case only.
+        DataRefused: No image, fewer than two classes, or images outside class folders.
     """
     images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not images:
@@ -105,12 +103,4 @@ def _check_classes(classes: list[str]) -> None:
     if len(classes) < 2:
         raise DataRefused(
             f"Fewer than two classes. Expected {LAYOUT}. Received: {', '.join(classes)}. Check the path."
-        )
-    # One camera's "Hat" and another's "hat" are one class, and one folder on macOS and Windows.
-    same = Counter(unicodedata.normalize("NFC", name).casefold() for name in classes)
-    twins = [name for name in classes if same[unicodedata.normalize("NFC", name).casefold()] > 1]
-    if twins:
-        raise DataRefused(
-            f"Class names differ only by upper and lower case. Expected one spelling per class. "
-            f"Received: {', '.join(twins)}. Merge these folders."
         )

@@ -12,6 +12,17 @@ from pipeline.runtime.errors import WronglyCalled
 from pipeline.sources.sample import RawSample
 
 
+class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What `--set` may say of every kind."""
+
+    join_labels: bool | None = None
+    """What becomes of labels, groups and categories that are one to every reader but spelt in several ways: true reads
+    them as one, false keeps them apart; without it they are refused."""
+
+
+COMMON = {field.name: field.type for field in msgspec.structs.fields(CommonOptions)}
+
+
 class SourceModule(Protocol):
     """What a file under pipeline/sources offers; see `pipeline/sources/sample.py`."""
 
@@ -69,8 +80,8 @@ def plain_options(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         WronglyCalled: A value is not of its type.
     """
     # Not `to_builtins`: msgspec's `omit_defaults` keeps a default that was typed, since it is another object.
-    made = msgspec.structs.asdict(options_of(kind, content))
-    defaults = msgspec.structs.asdict(source_of(kind).Options())
+    made = msgspec.structs.asdict(options_of(kind, content)) | msgspec.structs.asdict(common_options(content))
+    defaults = msgspec.structs.asdict(source_of(kind).Options()) | msgspec.structs.asdict(CommonOptions())
     changed = {name: value for name, value in made.items() if defaults[name] != value}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
@@ -84,12 +95,20 @@ def options_of(kind: str, content: Mapping[str, Any]) -> Struct:
     problems = _option_problems(kind, content)
     if problems:
         raise WronglyCalled("\n".join(f"data/source.json: {problem}" for problem in problems))
-    made: Struct = msgspec.convert(dict(content), source_of(kind).Options, strict=False)
+    own = {name: value for name, value in content.items() if name not in COMMON}
+    made: Struct = msgspec.convert(own, source_of(kind).Options, strict=False)
     return made
 
 
+def common_options(content: Mapping[str, Any]) -> CommonOptions:
+    """Return the options that every kind has, out of all options of a source, which `options_of` has checked."""
+    own = {name: value for name, value in content.items() if name in COMMON}
+    return msgspec.convert(own, CommonOptions, strict=False)
+
+
 def _option_types(kind: str) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(source_of(kind).Options)}
+    own = {field.name: field.type for field in msgspec.structs.fields(source_of(kind).Options)}
+    return own | COMMON
 
 
 def _option_problems(kind: str, content: Mapping[str, Any]) -> list[str]:
@@ -99,7 +118,7 @@ def _option_problems(kind: str, content: Mapping[str, Any]) -> list[str]:
     for name, value in content.items():
         if name not in types:
             problems.append(
-                f"option {name} is unknown. Expected one of kind {kind}: {', '.join(types) or 'it has none'}. "
+                f"option {name} is unknown. Expected one of kind {kind}: {', '.join(types)}. "
                 f"Received: {name}={value}. "
                 "Run `millrace init` again."
             )

@@ -15,7 +15,6 @@ from typing import IO, Literal
 
 from msgspec import Struct
 
-from pipeline.formats.cells import refuse_twin_classes
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import (
     MAX_LINE_BYTES,
@@ -58,8 +57,7 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
     """Return the text files among `names`, named from the folder that holds them all, below their layout.
 
     Raises:
-        DataRefused: No text file, fewer than two classes, classes that differ by case only, or folders
-            that are neither one layout nor the other.
+        DataRefused: No text file, fewer than two classes, or folders that are neither one layout nor the other.
         WronglyCalled: The options contradict each other.
     """
     _check_options(options)
@@ -131,7 +129,6 @@ def _lines_of_files(
 ) -> Iterator[RawSample]:
     members = {_unwrapped(name)[1]: name for name in archive.getnames()}
     splits = splits_of(members) if layout == "labelled_lines" else {}
-    labels: set[str] = set()
     for prefix, name in sorted(_prefixes(list(members), layout).items()):
         split, label = (splits[name], "") if layout == "labelled_lines" else _place(name, layout)
         for number, line in enumerate(_texts(archive, members[name], name, options.encoding, problems)):
@@ -143,9 +140,7 @@ def _lines_of_files(
                     fix = "Correct these lines, or the separator: --set separator=."
                     problems.add(f"{name}, line {line.number}", expected, shown(line.text), fix)
                     continue
-                labels.add(label)
             yield RawSample(f"{prefix}{number:08d}", label=label, split=split, text=text)
-    refuse_twin_classes(sorted(labels))
 
 
 def _texts(
@@ -258,7 +253,6 @@ def _check_places(names: Sequence[str], layout: Layout) -> None:
             f"Fewer than two classes. Expected {LAYOUT}. Received: {', '.join(classes)}. Check the path, "
             "or name the separator of labelled lines: --set separator=."
         )
-    refuse_twin_classes(classes)
 
 
 def _without_txt(name: str) -> str:

@@ -22,7 +22,6 @@ from pipeline.formats.cells import (
     as_target,
     as_text,
     as_time,
-    refuse_twin_classes,
 )
 from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in_words
 from pipeline.formats.problems import Problems
@@ -118,7 +117,6 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     problems = Problems()
     files = _files(archive.getnames())
     columns = _Columns(options, side_kinds(archive, options))
-    labels: set[str] = set()
     for file in files:
         number = 0
         with open_member(archive, file.name) as opened:
@@ -127,11 +125,9 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
                 for row, cells in enumerate(batch.rows(columns.wanted)):
                     sample = columns.sample(file, number + row, batch.place(row), cells, problems)
                     if sample is not None:
-                        labels.add(sample.label)
                         yield sample
                 number += len(batch)
     problems.check()
-    refuse_twin_classes(sorted(labels))
 
 
 def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind]:

@@ -33,6 +33,7 @@ from pipeline.runtime.files import write_json
 from pipeline.runtime.stage import running_stage
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.sample import RawSample
+from pipeline.sources.spellings import joined_samples
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,7 @@ def main() -> None:
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
             read = source_of(source.kind).read(archive, options_of(source.kind, source.options))
-            samples = _watched(read, source.count, stage.console)
+            samples = _watched(joined_samples(read, source.joined), source.count, stage.console)
             if KINDS[source.kind] == "image" and data.policy is not None and data.resize is not None:
                 summary = ingest(
                     samples,

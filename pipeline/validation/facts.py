@@ -1,8 +1,7 @@
 """What is known of each sample before any training: the table that the suite judges, one row per sample."""
 
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.duplicates.clusters import Duplicates, conflicting_contents
+from pipeline.formats.names import twins
 from pipeline.runtime import paths
 from pipeline.runtime.files import csv_text
 from pipeline.validation.profile import ChannelSums
@@ -102,27 +102,9 @@ def _side_row(name: str, kind: str, values: "pd.Series[Any]") -> dict[str, Any]:
         "maximum": float(significant(numbers.max())) if len(numbers) else np.nan,
         "constant": int(different < 2),
         "looks_like_id": int(whole and different == len(known) >= MIN_IDS),
-        "twins": len(twins(known.astype(str))) if kind == "category" else 0,
+        "twins": sum(map(len, twins(known.astype(str)))) if kind == "category" else 0,
         "constant_target": 0,
     }
-
-
-def twins(names: Iterable[str]) -> set[str]:
-    """Return the names that a person reads like another one of them.
-
-    They differ in capitals, in blanks, in signs that nobody sees, or in how Unicode spells a letter: `e` with an
-    accent is one code point on Linux and two on a Mac.
-    """
-    different = set(names)
-    read = {name: _as_read(name) for name in different}
-    counts = Counter(read.values())
-    return {name for name in different if counts[read[name]] > 1}
-
-
-def _as_read(name: str) -> str:
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    seen = "".join(sign for sign in plain if unicodedata.category(sign) not in ("Cf", "Cc") or sign.isspace())
-    return unicodedata.normalize("NFKC", " ".join(seen.split()))
 
 
 def _finite(value: float) -> float:
@@ -173,7 +155,7 @@ def sample_facts(
     )
     if answers == "label":
         class_samples = facts.groupby("label")["label"].transform("size")
-        doubtful = facts["label"].isin(twins(facts["label"].astype(str))).astype(int)
+        doubtful = facts["label"].isin(chain.from_iterable(twins(facts["label"].astype(str)))).astype(int)
         ratio = class_samples.max() / class_samples
         facts = facts.assign(class_samples=class_samples, class_ratio=ratio, label_twin=doubtful)
     if "entropy_bits" in statistics:

@@ -93,8 +93,10 @@ def restore_data(origin: Origin, tree: Path, max_bytes: int, console: "Console")
 
 def _read_again(origin: Origin, source: Source, target: Path, max_bytes: int, console: "Console") -> str:
     """Read the data where it once lay."""
+    # The bytes are what counts: spellings that once passed are no reason to refuse them now.
+    options = source.options | {"join_labels": bool(source.joined)}
     snapshot = take_snapshot(
-        source.kind, source.location, max_bytes=max_bytes, options=source.options, console=console
+        source.kind, source.location, max_bytes=max_bytes, options=options, console=console
     )
     if snapshot.source.sha256 != source.sha256:
         location = source.location

@@ -115,4 +115,20 @@ MUTANTS = (
         '    if "passed" not in summary:',
         ("tests/stages/test_leaks.py::test_reports_are_written_where_the_split_is_refused",),
     ),
+    Mutant(
+        "names that are one to every reader",
+        "pipeline/fetching/snapshot.py",
+        "        spellings.check()\n",
+        "        pass\n",
+        ("tests/sources/test_spellings.py",),
+    ),
+    Mutant(
+        "a class that keeps its name",
+        "pipeline/sources/spellings.py",
+        "            kept = {class_key(name): name for name in before.get(role, {}).values()}\n",
+        "            kept: dict[str, str] = {}\n",
+        (
+            "tests/sources/test_spellings.py::test_the_spelling_that_stands_for_all_is_the_most_frequent_and_stays",
+        ),
+    ),
 )

@@ -79,9 +79,10 @@ def test_all_wrong_options_are_named_at_once():
     assert "header" in lines[4]
 
 
-def test_a_kind_without_options_says_so():
-    """Instead of an empty list of names."""
-    with pytest.raises(WronglyCalled, match="it has none"):
+def test_a_kind_without_options_of_its_own_has_those_of_every_kind():
+    """Spellings may be joined in any source."""
+    assert stated_options("idx", ["join_labels=true"]) == {"join_labels": True}
+    with pytest.raises(WronglyCalled, match="Expected one of kind idx: join_labels"):
         stated_options("idx", ["a=b"])
 
 

@@ -126,7 +126,6 @@ def test_problems_of_documents_are_named_by_file():
 REFUSED = {
     "one class": (["pos.txt"], {}, "Fewer than two classes"),
     "one class folder": (["pos/1.txt", "pos/2.txt"], {"layout": "class_folders"}, "do not fit"),
-    "twins": (["Pos.txt", "pos.txt"], {}, "one spelling"),
     "mixed depth": (["pos.txt", "neg/1.txt"], {}, "do not fit"),
     "deep folders": (["x/a/1.txt", "y/b/1.txt"], {}, "do not fit"),
     "train is missing": (["val/a/1.txt", "test/b/1.txt"], {}, "only in part"),
@@ -140,11 +139,6 @@ REFUSED = {
 def test_files_that_are_no_data_set_are_refused(names, options, said):
     """With the layout that was expected, and what to do."""
     assert said in refusal(dict.fromkeys(names, b"a\tx\n"), **options)
-
-
-def test_classes_in_lines_that_look_alike_are_refused():
-    """Spam and spam are one class to every reader."""
-    assert "Spam" in refusal({"a.txt": b"Spam x\nspam y\n"}, separator="space")
 
 
 def test_options_that_contradict_each_other_are_refused():

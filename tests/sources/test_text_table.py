@@ -203,11 +203,6 @@ def test_zeros_in_front_make_an_id():
     assert ["1", "007"] == [sample.side["code"] for sample in samples]
 
 
-def test_classes_that_look_alike_are_refused():
-    """`Spam` and `spam ` are one class to every reader."""
-    assert "'Spam', 'spam '" in refusal({"a.csv": b"text,label\nx,Spam\ny,spam \nz,ham\n"})
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
