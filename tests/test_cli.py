@@ -61,7 +61,7 @@ def test_init_of_a_folder_says_what_was_read(project, tmp_path, capsys):
     stored = stored_tar(source.sha256)
     assert (source.sha256, source.bytes) == (file_digest(stored, "sha256"), stored.stat().st_size)
     output = capsys.readouterr().out
-    for part in ("image_folder: 6 samples", "cat", "dog", "1 other files were left out", "Next:"):
+    for part in ("image_folder: 6 samples", "cat", "dog", "Left out: 1 x cat/*.txt", "Next:"):
         assert part in output
 
 

@@ -50,8 +50,24 @@ def write_tar(path: Path, files: Mapping[str, Path | bytes]) -> None:
                 archive.addfile(info, file)
 
 
+SYSTEM = frozenset(
+    ["@eadir", "#recycle", "$recycle.bin", "__macosx", "system volume information", "thumbs.db", "desktop.ini",
+     "ehthumbs.db", "icon\r"]
+)  # fmt: skip
+"""What file managers and network drives write beside data, in lower case; whatever begins with a dot too."""
+
+
+def list_folders(folder: Path) -> list[str]:
+    """Return all folders below `folder`, also empty ones, as `list_files` does it."""
+    found = []
+    for parent, folders, _ in os.walk(folder):
+        folders[:] = [name for name in folders if not _of_the_system(name)]
+        found += [Path(parent, name).relative_to(folder).as_posix() for name in folders]
+    return sorted(found)
+
+
 def list_files(folder: Path) -> list[str]:
-    """Return all files below `folder` as sorted relative names with `/`; hidden ones are left out.
+    """Return all files below `folder` as sorted relative names with `/`; hidden and system files are left out.
 
     Raises:
         NotPermitted: A symbolic link or device: what it points to would be read without being asked for.
@@ -63,7 +79,7 @@ def list_files(folder: Path) -> list[str]:
         prefix = pending.pop()
         for entry in os.scandir(folder / prefix):
             name = f"{prefix}{entry.name}"
-            if entry.name.startswith("."):
+            if _of_the_system(entry.name):
                 continue
             if not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
                 raise NotPermitted(
@@ -80,6 +96,10 @@ def list_files(folder: Path) -> list[str]:
             else:
                 names.append(name)
     return sorted(names)
+
+
+def _of_the_system(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in SYSTEM
 
 
 def _storable(name: str) -> bool:

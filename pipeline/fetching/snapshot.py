@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from msgspec import Struct, structs
 
-from pipeline.fetching.archives import is_archive, list_files, unpack, write_tar
+from pipeline.fetching.archives import is_archive, list_files, list_folders, unpack, write_tar
 from pipeline.fetching.download import Limits, download
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.runtime import paths, processes
@@ -26,6 +26,7 @@ from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
+from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_left_out
 from pipeline.sources.spellings import Joined, Spellings
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ class SourceSnapshot:
     Attributes:
         source: What data/source.json should say now.
         counts: Samples per (given split or "", class).
-        ignored: Visible files that do not belong to the data.
+        left_out: An example of each row of `source.left_out`.
         described: How the files were read, in words.
     """
 
     source: Source
     counts: Mapping[tuple[str, str], int]
-    ignored: int
+    left_out: Mapping[str, str]
     described: tuple[str, ...] = ()
 
 
@@ -82,11 +83,15 @@ def take_snapshot(
         stated = options_of(kind, options or {})
         if location != "bundled" and location.url is not None:
             location = _downloaded(location, incoming, max_bytes, console)
-        files, ignored = _files(kind, location, incoming, max_bytes=max_bytes, options=stated)
+        common = common_options(options or {})
+        files, beside = _files(
+            kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore
+        )
+        left_out = by_folder_and_suffix(beside)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, files)
         read = _read_all(kind, tar_path, stated)
-        named = _named_once(read.spellings, common_options(options or {}).join_labels, joined or {})
+        named = _named_once(read.spellings, common.join_labels, joined or {})
         counts = _renamed(read.counts, named.get("label", {}))
         _check_classes(kind, counts)
         source = Source(
@@ -97,13 +102,15 @@ def take_snapshot(
             files=len(files),
             count=sum(counts.values()),
             options=plain_options(kind, options or {}),
+            left_out={pattern: len(names) for pattern, names in left_out.items()},
             joined=named,
             image_size=read.image_size,
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         _keep(tar_path, stored_tar(source.sha256))
     described = [*read.described, *_joined_in_words(named)]
-    return SourceSnapshot(source, counts, ignored, tuple(described))
+    examples = {pattern: names[0] for pattern, names in left_out.items()}
+    return SourceSnapshot(source, counts, examples, tuple(described))
 
 
 def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
@@ -117,10 +124,17 @@ def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Co
 
 
 def _files(
-    kind: str, location: Literal["bundled"] | Location, incoming: Path, *, max_bytes: int, options: Struct
-) -> tuple[Mapping[str, Path | bytes], int]:
+    kind: str,
+    location: Literal["bundled"] | Location,
+    incoming: Path,
+    *,
+    max_bytes: int,
+    options: Struct,
+    ignore: Sequence[str],
+) -> tuple[Mapping[str, Path | bytes], list[str]]:
+    """Return the files of the data set, and the names of those beside them."""
     if location == "bundled":
-        return digits.bundled_files(), 0
+        return digits.bundled_files(), []
     folder = paths.home_dir() / (location.path or "")
     if location.url is not None:
         folder = incoming / "download" / _file_name(location.url)
@@ -137,8 +151,12 @@ def _files(
         names = list_files(folder)
     else:
         names = list_files(folder)
+    folders = [] if names == [folder.name] else list_folders(folder)
+    names, folders = not_ignored(names, ignore), not_ignored(folders, ignore)
     chosen = source_of(kind).select(names, options)
-    return {name: folder / given for name, given in chosen.items()}, len(names) - len(chosen)
+    beside = sorted(set(names) - set(chosen.values()))
+    refuse_left_out(chosen.values(), beside, folders, pictures=KINDS[kind] == "image")
+    return {name: folder / given for name, given in chosen.items()}, beside
 
 
 def _file_name(url: str) -> str:
@@ -249,8 +267,9 @@ def show(snapshot: SourceSnapshot, console: "Console") -> None:
         console.print(line, markup=False, highlight=False)
     if len(snapshot.counts) > 1:
         console.print(_counts(snapshot, classes))
-    if snapshot.ignored:
-        console.print(f"{snapshot.ignored:,} other files were left out; they are no part of the data set.")
+    for pattern, count in source.left_out.items():
+        example = f", such as {snapshot.left_out[pattern]}" if pattern in snapshot.left_out else ""
+        console.print(f"Left out: {count:,} x {pattern}{example}", markup=False, highlight=False)
     console.print(f"{source.files:,} files, {source.bytes:,} bytes, sha256 {source.sha256}", soft_wrap=True)
 
 

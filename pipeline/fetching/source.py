@@ -83,6 +83,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Samples in them."""
     options: dict[str, str | int | float | bool | list[str]] = {}
     """How the files are read, where that is not the default; see `Options` in the file of the kind."""
+    left_out: dict[str, int] = {}
+    """Files beside the data that nobody reads, counted by folder and suffix: {"hat/*.txt": 3}."""
     joined: dict[str, dict[str, str]] = {}
     """Names that are read as another one, where `join_labels` asks for it; see `pipeline.sources.spellings`."""
     image_size: tuple[int, int] | None = None

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from pipeline.formats.text_file import open_member
 from pipeline.runtime.errors import DataRefused
+from pipeline.sources.left_out import by_folder_and_suffix, conversion, in_words
 from pipeline.sources.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (
@@ -15,8 +16,10 @@ LAYOUT = (
 )
 Options = NoOptions
 SUFFIXES = frozenset(
-    [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
-)  # formats that Pillow reads everywhere
+    [".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png",
+     ".ppm", ".tif", ".tiff", ".webp"]
+)  # fmt: skip
+"""Of formats that Pillow reads everywhere; of an .mpo the first picture, as of every file with several."""
 SPLITS: dict[str, GivenSplit] = {
     "train": "train",
     "val": "val",
@@ -38,7 +41,8 @@ def select(names: Sequence[str], options: NoOptions = NO_OPTIONS) -> dict[str, s
     if not images:
         raise DataRefused(
             f"No image file found. Expected {LAYOUT}, suffixes {' '.join(sorted(SUFFIXES))}. "
-            f"Received: {len(names)} other files. Check the path."
+            f"Received: {in_words(by_folder_and_suffix(names)) or 'no file'}. "
+            f"{conversion(names) or 'Check the path.'}"
         )
     depth = 0
     while _has_wrapper(images, depth):

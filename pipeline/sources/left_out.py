@@ -1,0 +1,121 @@
+"""What lies beside the data and is not read: said by folder and suffix, and refused where it looks like data.
+
+A class whose photographs nobody can decode must not vanish; who knows that it is no data says `--set ignore=GLOB`.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from pipeline.runtime.errors import DataRefused
+
+NOT_READ = frozenset(
+    [".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".jxr", ".nef", ".nii",
+     ".npy", ".npz", ".orf", ".pdf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf"]
+)  # fmt: skip
+"""Suffixes of pictures that no kind of source reads."""
+ARRAYS = frozenset([".npy", ".npz"])
+MOST_GROUPS = 50
+MOST_NAMED = 5
+
+
+def not_ignored(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Return the names that no glob covers, neither as a whole, nor by their last part, nor by a folder they are in."""
+    return [name for name in names if not any(_covers(pattern, name) for pattern in patterns)]
+
+
+def by_folder_and_suffix(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return names by the glob of their folder and suffix, `hat/*.txt`; of many folders by their suffix alone."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    suffixes: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        last = f"*{path.suffix}" if path.suffix else path.name
+        groups[str(path.parent / last)].append(name)
+        suffixes[last].append(name)
+    return dict(groups) if len(groups) <= MOST_GROUPS else dict(suffixes)
+
+
+def in_words(groups: Mapping[str, Sequence[str]]) -> str:
+    """Return the groups as `12 x cone/*.heic, 3 x *.txt`, the largest first."""
+    largest = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    shown = [f"{len(names):,} x {pattern}" for pattern, names in largest[:MOST_NAMED]]
+    return ", ".join([*shown, *([f"{len(largest) - MOST_NAMED} more"] if len(largest) > MOST_NAMED else [])])
+
+
+def conversion(names: Iterable[str]) -> str:
+    """Return the command that turns pictures nobody reads into some that are read; "" where there are none."""
+    suffixes = sorted({suffix for suffix in map(_suffix, names) if suffix in NOT_READ - ARRAYS})
+    if not suffixes:
+        return ""
+    found = " -o ".join(f"-iname '*{suffix}'" for suffix in suffixes)
+    return (
+        f"ImageMagick converts them: `find FOLDER \\( {found} \\) -exec magick mogrify -format png {{}} +`; then pass "
+        f"the originals over: --set ignore={','.join(f'*{suffix}' for suffix in suffixes)}."
+    )
+
+
+def refuse_left_out(
+    chosen: Collection[str], beside: Sequence[str], folders: Iterable[str], *, pictures: bool
+) -> None:
+    """Refuse what looks like data and would not be read.
+
+    Args:
+        chosen: Given names of the files of the data set.
+        beside: Of all other files.
+        folders: All folders, also empty ones.
+        pictures: Whether the data set is one of images.
+
+    Raises:
+        DataRefused: Pictures of formats that are not read, or a folder without data among folders with data.
+    """
+    problems = []
+    unread = [name for name in beside if pictures and _suffix(name) in NOT_READ]
+    if unread:
+        arrays = "" if conversion(unread) else f"Pass them over: --set ignore={_globs(unread)}."
+        problems.append(
+            "Some pictures are of a format that is not read. Expected formats that Pillow reads everywhere. Received: "
+            f"{in_words(by_folder_and_suffix(unread))}. {conversion(unread)}{arrays}"
+        )
+    without = [name for name in _siblings_without_data(chosen, folders) if not _holds(name, unread)]
+    if without:
+        held = [name for name in beside if any(_holds(folder, [name]) for folder in without)]
+        problems.append(
+            "Folders beside those of the data give nothing. Expected data in each of them. Received: "
+            f"{', '.join(without[:20])} ({in_words(by_folder_and_suffix(held)) or 'no file'}). Fill or remove them, or "
+            f"pass them over: --set ignore={','.join(without[:20])}."
+        )
+    if problems:
+        raise DataRefused("\n".join(problems))
+
+
+def _siblings_without_data(chosen: Collection[str], folders: Iterable[str]) -> list[str]:
+    """Return folders that lie beside at least two with data, and hold none."""
+    filled = {PurePosixPath(name).parent for name in chosen}
+    parents = [folder.parent for folder in filled if folder.name]
+    levels = {parent for parent in parents if parents.count(parent) > 1}
+    above = {ancestor for folder in filled for ancestor in (folder, *folder.parents)}
+    return [
+        name for name in folders if PurePosixPath(name).parent in levels and PurePosixPath(name) not in above
+    ]
+
+
+def _holds(folder: str, names: Iterable[str]) -> bool:
+    return any(name.startswith(f"{folder}/") for name in names)
+
+
+def _globs(names: Iterable[str]) -> str:
+    return ",".join(sorted({f"*{_suffix(name)}" for name in names}))
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _covers(pattern: str, name: str) -> bool:
+    path = PurePosixPath(name)
+    whole = [str(place) for place in (path, *path.parents)]
+    last = [place.name for place in (path, *path.parents)]
+    parts = [part.casefold() for part in (*whole, *last) if part not in ("", ".")]
+    return any(fnmatchcase(part, pattern.casefold()) for part in parts)
