@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ("sh", "cat", "cksum", "git", "grep", "mkdir", "cp", "chmod")
+TOOLS = ("sh", "cat", "cksum", "git", "grep", "mkdir", "cp", "chmod", "rm")
 
 
 @pytest.fixture
@@ -137,6 +137,20 @@ def test_a_venv_that_came_from_another_folder_is_made_anew(way, project):
     code, said = setup(moved)
     assert (0, True) == (code, "it was made in another folder" in said)
     assert (0, "") == setup(moved)
+
+
+def test_of_a_venv_that_is_a_link_only_the_link_goes(project):
+    """What it leads to may be an environment that others share, with files of theirs."""
+    python(project.parent / "bin", "python3.11", "3.11")
+    shared = project.parent / "shared"
+    (shared / "bin").mkdir(parents=True)
+    (shared / "mine.txt").write_text("kept")
+    python(shared / "bin", "python", "3.11")
+    (project / ".venv").symlink_to(shared)
+    code, said = setup(project)
+    assert (0, True) == (code, ".venv is made anew" in said)
+    assert "kept" == (shared / "mine.txt").read_text()
+    assert not (project / ".venv").is_symlink()
 
 
 def test_a_venv_from_before_this_was_noted_is_known_by_its_programs(project):

@@ -74,18 +74,27 @@ class Use:
         model_sha256: Digest of the model's file.
         by: Which stage opened the test set for it.
         when: ISO 8601, UTC.
+        against: Digest of the champion that it was judged against once more, where it had been judged before that
+            champion was; "" for a first use.
     """
 
     holdout: Holdout
     model_sha256: str
     by: str
     when: str
+    against: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a line of the ledger holds it; `use_of` reads it."""
         content = asdict(self)
         # The name in the files of earlier versions.
-        return {"judges": content.pop("holdout"), **content}
+        judges, against = content.pop("holdout"), content.pop("against")
+        return {"judges": judges, **content, **({"against": against} if against else {})}
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What two notes of the same use have in common."""
+        return self.holdout.digest, self.model_sha256, self.against
 
 
 def use_of(content: Mapping[str, Any]) -> Use:
@@ -97,16 +106,24 @@ def use_of(content: Mapping[str, Any]) -> Use:
     """
     told = content["judges"]
     holdout = Holdout(str(told["digest"]), int(told["num_rows"]), tuple(told["sketch"]))
-    return Use(holdout, str(content["model_sha256"]), str(content["by"]), str(content["when"]))
+    against = str(content.get("against", ""))
+    return Use(holdout, str(content["model_sha256"]), str(content["by"]), str(content["when"]), against)
 
 
-def note_use(holdout: Holdout, model_sha256: str, by: str, path: Path = LEDGER) -> None:
+def note_use(holdout: Holdout, model_sha256: str, by: str, path: Path = LEDGER, *, against: str = "") -> None:
     """Write down that a model is judged, before it is; the same model on the same rows counts once.
+
+    Once for each champion: one that was refused, and is judged again after another was promoted, has another chance.
 
     Raises:
         OSError: It could not be written, so the test set must stay closed.
     """
-    add_uses([Use(holdout, model_sha256, by, datetime.now(UTC).isoformat(timespec="microseconds"))], path)
+    when = datetime.now(UTC).isoformat(timespec="microseconds")
+    found = [Use(holdout, model_sha256, by, when)]
+    models = [use.model_sha256 for use in uses(holdout, path)]
+    if against in models and model_sha256 in models[: models.index(against)]:
+        found.append(Use(holdout, model_sha256, by, when, against))
+    add_uses(found, path)
 
 
 def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
@@ -118,8 +135,8 @@ def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
     """
 
     def new(content: bytes) -> list[dict[str, Any]]:
-        known = {_key(use) for use in _parsed(parsed_lines(content, path), path)}
-        return [use.as_json() for use in {_key(use): use for use in found if _key(use) not in known}.values()]
+        known = {use.key for use in _parsed(parsed_lines(content, path), path)}
+        return [use.as_json() for use in {use.key: use for use in found if use.key not in known}.values()]
 
     append_lines(path, new)
 
@@ -136,10 +153,33 @@ def all_uses(path: Path = LEDGER) -> list[Use]:
 def uses(holdout: Holdout, path: Path = LEDGER) -> list[Use]:
     """Return the first use of every model on these rows, or on others of which half are the same; oldest first."""
     first: dict[str, Use] = {}
-    for use in sorted(all_uses(path), key=lambda use: use.when):
-        if holdout.shared_with(use.holdout) >= SAME_SHARE:
-            first.setdefault(use.model_sha256, use)
+    for use in _on(holdout, path):
+        first.setdefault(use.model_sha256, use)
     return list(first.values())
+
+
+def judged_against(holdout: Holdout, champion_sha256: str, path: Path = LEDGER) -> list[str]:
+    """Return the models that had a chance to replace a champion on these rows, the first chance first.
+
+    Those that were judged after it for the first time, and those from before that were judged once more. All, where
+    the champion was never judged on these rows.
+    """
+    found: dict[str, None] = {}
+    reigns = champion_sha256 not in [use.model_sha256 for use in uses(holdout, path)]
+    seen: set[str] = set()
+    for use in _on(holdout, path):
+        first = use.model_sha256 not in seen
+        seen.add(use.model_sha256)
+        if (reigns and first) or (champion_sha256 and use.against == champion_sha256):
+            found.setdefault(use.model_sha256)
+        reigns = reigns or use.model_sha256 == champion_sha256
+    return list(found)
+
+
+def _on(holdout: Holdout, path: Path) -> list[Use]:
+    """Return all uses of these rows, or of others of which half are the same; oldest first."""
+    found = sorted(all_uses(path), key=lambda use: use.when)
+    return [use for use in found if holdout.shared_with(use.holdout) >= SAME_SHARE]
 
 
 def sentence(holdout: Holdout, model_sha256: str, path: Path = LEDGER) -> str:
@@ -158,10 +198,6 @@ def sentence(holdout: Holdout, model_sha256: str, path: Path = LEDGER) -> str:
 def _ordinal(number: int) -> str:
     last = number % 10 if number % 100 not in (11, 12, 13) else 0
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
-
-
-def _key(use: Use) -> tuple[str, str]:
-    return use.holdout.digest, use.model_sha256
 
 
 def _parsed(records: list[dict[str, Any]], path: Path) -> list[Use]:

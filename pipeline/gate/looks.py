@@ -16,20 +16,19 @@ from dataclasses import replace
 from pipeline.gate.question import Check, Look, Rules
 
 
-def look_of(judged: Sequence[str], model_sha256: str, champion_sha256: str) -> Look:
+def look_of(judged: Sequence[str], chances: Sequence[str], model_sha256: str, champion_sha256: str) -> Look:
     """Return which look at the test set a decision is.
 
     Args:
         judged: Digests of all models that were judged on these rows, the first look first; see `ledger.uses`.
+        chances: Of those that could replace this champion, the first chance first; see `ledger.judged_against`.
         model_sha256: Of the model in question, wherever it stands among them.
         champion_sha256: Of the champion; "" if there is none.
     """
-    known = champion_sha256 in judged
-    begin = judged.index(champion_sha256) + 1 if known else 0
-    place = judged.index(model_sha256) if model_sha256 in judged else len(judged)
-    # A model that was judged before the champion was is one look more against this champion.
-    since = judged[begin:place] if place >= begin else judged[begin:]
-    return Look(len(since) + 1, place + 1, known)
+    number, place = (
+        models.index(model_sha256) if model_sha256 in models else len(models) for models in (chances, judged)
+    )
+    return Look(number + 1, place + 1, champion_sha256 in judged)
 
 
 def share_of_budget(number: int) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.data.samples import read_sample_rows
 from pipeline.evaluation import scoring
 from pipeline.evaluation.ledger import (
+    judged_against,
     note_use,
     uses,
 )
@@ -142,9 +143,11 @@ def decide_version(
         return content(known, num_rows=0, rows_left_out=0)
     if known is not None:
         return known
-    note_use(holdout, version.model_sha256, "register")
+    note_use(holdout, version.model_sha256, "register", against=champion_sha256)
     share_uses(store, model_name, version, holdout)  # before the look is counted: others may have looked too
-    look = look_of([use.model_sha256 for use in uses(holdout)], version.model_sha256, champion_sha256)
+    judged = [use.model_sha256 for use in uses(holdout)]
+    chances = judged_against(holdout, champion_sha256)
+    look = look_of(judged, chances, version.model_sha256, champion_sha256)
     superior, refreshes = _last_superior(store, model_name, champion)
     num_rows = 0
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:

@@ -24,19 +24,19 @@ def share_uses(store: Store, name: str, version: Version, holdout: Holdout) -> N
         version: Gets what the registry does not know yet.
         holdout: The rows; this machine may also have judged on those of another data set.
     """
-    recorded: dict[tuple[str, str], Use] = {}
+    recorded: dict[tuple[str, str, str], Use] = {}
     own: list[Use] = []
     own_tag = f"{TEST_USES}.{host_name()}"
     for item in store.client.search_model_versions(f"name = '{name}'"):
         for tag, text in item.tags.items():
             found = _uses_of(text) if tag.startswith(TEST_USES) else []
-            recorded |= {_key(use): use for use in found}
+            recorded |= {use.key: use for use in found}
             if (int(item.version), tag) == (version.number, own_tag):
                 own = found
     add_uses(recorded.values())
     kept: list[Use] = list(own)
     for use in all_uses():
-        is_new = _key(use) not in recorded
+        is_new = use.key not in recorded
         if is_new and holdout.shared_with(use.holdout) >= SAME_SHARE and len(_text([*kept, use])) <= LONGEST:
             kept.append(use)
     if len(kept) > len(own):
@@ -52,8 +52,8 @@ def carry_uses(store: Store, name: str, leaving: Sequence[Version], kept: Sequen
         leaving: The versions that will be removed.
         kept: The others, at least one.
     """
-    known = {_key(use) for version in kept for use in uses_on(version)}
-    found = {_key(use): use for version in leaving for use in uses_on(version)}
+    known = {use.key for version in kept for use in uses_on(version)}
+    found = {use.key: use for version in leaving for use in uses_on(version)}
     waiting = [use for key, use in found.items() if key not in known]
     taken = set(kept[0].tags)
     while waiting:
@@ -70,10 +70,6 @@ def carry_uses(store: Store, name: str, leaving: Sequence[Version], kept: Sequen
 def uses_on(version: Version) -> list[Use]:
     """Return the looks at the test set that stand on a version."""
     return [use for tag, text in version.tags.items() if tag.startswith(TEST_USES) for use in _uses_of(text)]
-
-
-def _key(use: Use) -> tuple[str, str]:
-    return use.holdout.digest, use.model_sha256
 
 
 def _text(found: list[Use]) -> str:

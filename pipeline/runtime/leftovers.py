@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import folder_bytes, write_bytes
 from pipeline.runtime.progress import live_trace
-from pipeline.runtime.repository import git
+from pipeline.runtime.repository import git, git_refuses
 
 MD5, SHA256 = re.compile(r"\b[0-9a-f]{32}\b(?:\.dir\b)?"), re.compile(r"\b[0-9a-f]{64}\b")
 RUNNING_ELSEWHERE = Path(".dvc/tmp/exps")
@@ -48,6 +49,9 @@ def named_by_trees(leaving: Path) -> Named:
 
     Args:
         leaving: Folder of working trees that will be removed.
+
+    Raises:
+        StorageFailed: git does not say what is named; nothing may be taken for nothing.
     """
     trees = {path.resolve() for path in (Path(), paths.TREE, *_worktrees(), *RUNNING_ELSEWHERE.glob("*/*"))}
     trees = {path for path in trees if not path.is_relative_to(leaving.resolve())}
@@ -57,7 +61,7 @@ def named_by_trees(leaving: Path) -> Named:
         for file in _hash_files(tree)
     ]
     blobs = {blob for commit in _commits() for blob in _blobs(commit)}
-    named += [_digests((git("cat-file", "blob", blob) or b"").decode(errors="replace")) for blob in blobs]
+    named += [_digests(_said("cat-file", "blob", blob).decode(errors="replace")) for blob in blobs]
     return Named(frozenset().union(*(md5 for md5, _ in named)), frozenset().union(*(sha for _, sha in named)))
 
 
@@ -164,22 +168,37 @@ def remove_worktree(folder: Path) -> int:
     return size
 
 
+def _said(*arguments: str) -> bytes:
+    """Return what git says of the repository; nothing where there is none.
+
+    Raises:
+        StorageFailed: There is one, and git does not read it.
+    """
+    answer = git(*arguments)
+    if answer is None and any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        raise StorageFailed(
+            f"What branches need is not known. Expected `git {' '.join(arguments)}` to answer. Received: an error. "
+            f"{git_refuses() or 'Run it and mend what it says'}. Nothing was removed."
+        )
+    return answer or b""
+
+
 def _commits() -> set[str]:
     """Return the commit of every ref, and of HEAD."""
-    refs = git("for-each-ref", "--format=%(objectname) %(*objectname)") or b""
+    refs = _said("for-each-ref", "--format=%(objectname) %(*objectname)")
     found = {line.split()[-1] for line in refs.decode().splitlines()}
     return found | set((git("rev-parse", "--verify", "--quiet", "HEAD") or b"").decode().split())
 
 
 def _blobs(commit: str) -> set[str]:
     """Return the ids of the files of a commit in which DVC or Millrace names data."""
-    listed = git("ls-tree", "-r", "-z", commit) or b""
+    listed = _said("ls-tree", "-r", "-z", commit)
     entries = [os.fsdecode(line).partition("\t") for line in listed.split(b"\0") if line]
     return {kind.split()[2] for kind, _, name in entries if _names_data(name)}
 
 
 def _worktrees() -> Iterator[Path]:
-    for line in (git("worktree", "list", "--porcelain") or b"").splitlines():
+    for line in _said("worktree", "list", "--porcelain").splitlines():
         if line.startswith(b"worktree "):
             yield Path(os.fsdecode(line.removeprefix(b"worktree ")))
 

@@ -6,11 +6,12 @@ its model before one is made; and what was decided stands in its tags before a c
 business of `pipeline.tracking.champions`.
 """
 
+import hashlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipeline.runtime.addresses import shown
 from pipeline.runtime.errors import Busy, InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.processes import naming_us, run
@@ -151,11 +153,34 @@ def the_version(store: Store, name: str, model_sha256: str) -> Version | None:
     gone = {(name, item.number) for item in losers}
     for version in losers:
         with _others_may_be_faster():
-            if _referrers(store, version.model_id) <= gone:
+            alone = _referrers(store, version.model_id) <= gone
+            if alone and not of_another_registry(store, store.client.get_logged_model(version.model_id)):
                 store.client.delete_logged_model(version.model_id)
         with _others_may_be_faster():
             store.client.delete_model_version(name, str(version.number))
     return found[0] if found else None
+
+
+REGISTRY = "millrace.registry."
+"""Tag of a logged model, with the registry appended that has a version of it."""
+OWN_REGISTRY = f"{REGISTRY}own"
+"""That of the tracking store itself, wherever it lies."""
+LEAVING = "millrace.leaving"
+"""Tag of a version that `millrace clean` is removing: what a kill leaves of it is no version any more."""
+
+
+def registry_tag(store: Store) -> str:
+    """Return the tag of the registry that is asked now."""
+    address = os.environ.get("MLFLOW_REGISTRY_URI", "").strip()
+    if address in ("", store.uri):
+        return OWN_REGISTRY
+    return REGISTRY + hashlib.sha256(shown(address).encode()).hexdigest()[:12]
+
+
+def of_another_registry(store: Store, model: LoggedModel) -> bool:
+    """Return whether a version elsewhere may refer to a logged model; nobody here can ask."""
+    tags = {tag for tag in model.tags if tag.startswith(REGISTRY)} or {OWN_REGISTRY}
+    return bool(tags - {registry_tag(store)})
 
 
 def _referrers(store: Store, model_id: str) -> set[tuple[str, int]]:
@@ -179,13 +204,18 @@ def find_versions(store: Store, name: str, model_sha256: str) -> list[Version]:
     found = store.client.search_model_versions(
         f"name = '{name}' and tags.`{MODEL_SHA256}` = '{model_sha256}'"
     )
-    return sorted((_version(item) for item in found), key=lambda version: version.number)
+    return _in_order(found)
 
 
 def versions(store: Store, name: str) -> list[Version]:
     """Return all versions of a registered model, oldest first."""
-    found = store.client.search_model_versions(f"name = '{name}'")
-    return sorted((_version(item) for item in found), key=lambda version: version.number)
+    return _in_order(store.client.search_model_versions(f"name = '{name}'"))
+
+
+def _in_order(found: Iterable[ModelVersion]) -> list[Version]:
+    return sorted(
+        (as_version(item) for item in found if LEAVING not in item.tags), key=lambda version: version.number
+    )
 
 
 def version_numbered(store: Store, name: str, number: int) -> Version:
@@ -195,7 +225,7 @@ def version_numbered(store: Store, name: str, number: int) -> Version:
         InputMissing: There is no such model or version.
     """
     try:
-        return _version(store.client.get_model_version(name, str(number)))
+        return as_version(store.client.get_model_version(name, str(number)))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -230,6 +260,7 @@ def create_version(
     digest = file_digest(folder / MODEL_FILE, "sha256")
     sealed = _sealed_before(store, name, digest, folder)
     model_id, files = sealed or _upload(store, name, digest, folder, run_id)
+    store.client.set_logged_model_tags(model_id, {registry_tag(store): "true"})
     ensure_model(store, name)
     if (faster := the_version(store, name, digest)) is not None:
         if sealed is None and faster.model_id != model_id:
@@ -244,7 +275,7 @@ def create_version(
         description=description,
         model_id=model_id,
     )
-    return the_version(store, name, digest) or _version(made)
+    return the_version(store, name, digest) or as_version(made)
 
 
 # A logged model holds the files of a version. It is PENDING while they are sent and looked at, and READY ever after: a
@@ -482,6 +513,7 @@ def apply_decision(store: Store, name: str, version: Version, decision: Mapping[
     store.client.set_model_version_tag(name, str(version.number), APPLIED, "true")
 
 
-def _version(item: ModelVersion) -> Version:
+def as_version(item: ModelVersion) -> Version:
+    """Return what MLflow says of a version."""
     model_id = item.model_id or item.source.removeprefix("models:/")
     return Version(int(item.version), item.tags.get(MODEL_SHA256, ""), model_id, dict(item.tags))

@@ -24,7 +24,15 @@ from pipeline.tracking import runs
 from pipeline.tracking.champions import aliases, champions
 from pipeline.tracking.databases import ARTIFACTS
 from pipeline.tracking.record import FINGERPRINT
-from pipeline.tracking.registry import DECISION, MODEL_SHA256, Version, versions
+from pipeline.tracking.registry import (
+    DECISION,
+    LEAVING,
+    MODEL_SHA256,
+    Version,
+    as_version,
+    of_another_registry,
+    versions,
+)
 from pipeline.tracking.runs import HOST, KIND, LIVE_ID, PARENT, PROCESS, STARTED, host_name, process_started
 from pipeline.tracking.store import Store
 
@@ -80,17 +88,22 @@ def find_excess(store: Store, name: str, keep: int, present: set[str], live_ids:
     staying = {item.number for item in kept}
     gone = [item for item in found if item.number not in staying]
     everything = list(_pages(lambda token: store.client.search_model_versions("", PAGE, page_token=token)))
+    # A kill left these half removed.
+    gone += [as_version(item) for item in everything if item.name == name and LEAVING in item.tags]
     others = [item for item in everything if item.name != name or int(item.version) in staying]
     referred = {item.model_id or item.source.removeprefix("models:/") for item in others}
     contents = {item.model_sha256 for item in crowned}
     fingerprints = {item.tags.get(FINGERPRINT, "") for item in others}
     families = _excess_runs(store, keep, fingerprints, {str(item.run_id) for item in others}, live_ids)
-    models = {item.model_id for item in gone if item.model_id not in referred}
+    models = {
+        item.model_id for item in gone if item.model_id not in referred and _is_ours(store, item.model_id)
+    }
     return Excess(kept, gone, families, sorted(models | set(_excess_models(store, referred, contents))))
 
 
 def remove_version(store: Store, name: str, version: Version) -> None:
     """Delete a version. MLflow keeps its row and number; what its tags said at length goes."""
+    store.client.set_model_version_tag(name, str(version.number), LEAVING, "true")
     for tag, text in version.tags.items():
         if len(text) > LONGEST_TAG:
             store.client.delete_model_version_tag(name, str(version.number), tag)
@@ -204,9 +217,20 @@ def _excess_models(store: Store, referred: set[str], contents: set[str]) -> list
         # Of another machine nobody here knows whether it is still uploading; what is READY has its version or lost it.
         here = model.tags.get(HOST) == host_name()
         uploading = process_started(pid) == model.tags.get(STARTED) if here else model.status != "READY"
-        if model.model_id not in referred and model.tags[MODEL_SHA256] not in contents and not uploading:
+        kept = model.model_id in referred or model.tags[MODEL_SHA256] in contents
+        if not kept and not uploading and not of_another_registry(store, model):
             excess.append(str(model.model_id))
     return excess
+
+
+def _is_ours(store: Store, model_id: str) -> bool:
+    """Return whether a logged model is there, and no other registry may need it."""
+    try:
+        return not of_another_registry(store, store.client.get_logged_model(model_id))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False  # somebody deleted it in the dashboard
 
 
 def _runs_of_kind(store: Store, kind: str) -> list[Run]:

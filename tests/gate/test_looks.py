@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.evaluation.ledger import Holdout, Use, add_uses, judged_against, note_use, uses
 from pipeline.gate.decision import decide
 from pipeline.gate.looks import confidence_words, look_of, share_of_budget, spending
 from pipeline.gate.opponents import improvements
@@ -15,6 +16,7 @@ from pipeline.metrics.names import primary_called
 from tests.helpers.gate_pairs import answers, contender, first_champion, ignorant, next_champion
 
 RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=0)
+ROWS = Holdout.of("rows", ["a", "b"])
 REFRESH = replace(RULES, mode="non_inferiority", non_inferiority_margin=0.05, floors={"accuracy": 0.5})
 
 
@@ -36,12 +38,33 @@ def test_the_shares_of_all_looks_add_up_to_the_budget():
         (["m1", "m2", "m3", "m4"], "m2", "m1", (1, 2, True)),  # judged again, it keeps its place
         (["m1", "m2", "m3"], "m1", "m2", (2, 1, True)),  # an older model against a younger champion
         (["m2", "m3"], "m3", "m1", (2, 2, False)),  # other rows: the champion was not chosen on them
-        (["m1", "m2"], "new", "m1", (2, 3, True)),
     ],
 )
-def test_looks_are_counted_since_the_champion_was_judged(judged, model, champion, look):
-    """What the ledger knows of the rows, in the order of the first looks."""
-    assert Look(*look) == look_of(judged, model, champion)
+def test_looks_are_counted_since_the_champion_was_judged(tmp_path, judged, model, champion, look):
+    """What the ledger knows of the rows, in the order of the first looks; then the model is judged, as the gate does."""
+    path = tmp_path / "ledger.jsonl"
+    add_uses([Use(ROWS, name, "evaluate", f"2026-01-{day:02d}") for day, name in enumerate(judged, 1)], path)
+    note_use(ROWS, model, "register", path, against=champion)
+    assert Look(*look) == _look(path, model, champion)
+
+
+def test_models_that_were_refused_have_one_budget_against_the_next_champion_too(tmp_path):
+    """Nine are refused, B is promoted, and each of the nine is judged again, as their branches run again: nine looks."""
+    path = tmp_path / "ledger.jsonl"
+    nine = [f"m{number}" for number in range(9)]
+    for name in ("A", *nine, "B"):
+        note_use(ROWS, name, "register", path, against="A" if name != "A" else "")
+    numbers = []
+    for name in (*nine, "new", nine[3]):
+        note_use(ROWS, name, "register", path, against="B")
+        numbers.append(_look(path, name, "B").number)
+    assert numbers == [*range(1, 11), 4]
+    assert sum(map(share_of_budget, range(1, 11))) < 1
+
+
+def _look(path, model, champion):
+    judged = [use.model_sha256 for use in uses(ROWS, path)]
+    return look_of(judged, judged_against(ROWS, champion, path), model, champion)
 
 
 def test_a_look_has_the_confidence_that_is_left():

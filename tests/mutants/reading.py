@@ -51,18 +51,6 @@ MUTANTS = (
         OF_CELLS,
     ),
     Mutant(
-        "classes that differ by case or blanks",
-        CELLS,
-        "        spellings.setdefault(label.strip().casefold(), []).append(label)\n",
-        "        spellings.setdefault(label, []).append(label)\n",
-        (
-            "tests/formats/test_cells.py",
-            "tests/formats/test_tables.py",
-            "tests/sources/test_text_table.py",
-            "tests/sources/test_image_folder.py",
-        ),
-    ),
-    Mutant(
         "blank rows between batches",
         CELLS,
         "            held.append(blank)\n",

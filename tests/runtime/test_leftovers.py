@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime import leftovers, paths
+from pipeline.runtime.errors import StorageFailed
 from tests.helpers.dvc_objects import put_object, sha256
 from tests.helpers.rebuilt_project import git, write
 
@@ -124,3 +125,20 @@ def test_a_log_keeps_its_newest_lines(project):
     lines = path.read_text().splitlines()
     assert ("line 199999", True) == (lines[-1], lines[0].startswith("line "))
     assert [] == leftovers.long_logs()
+
+
+def test_a_repository_that_git_does_not_read_is_not_taken_for_one_that_names_nothing(project, monkeypatch):
+    """In a container the folder often belongs to somebody else: what branches need is unknown, and all of it stays."""
+    write(project, {"dvc.lock": lock(put_object(project, b"kept"))})
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "kept")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(StorageFailed, match="dubious ownership"):
+        leftovers.named_by_trees(NOBODY)
+
+
+def test_without_a_repository_only_the_working_tree_names_anything(tmp_path, monkeypatch):
+    """No git is no failure of git."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"dvc.lock": lock("a" * 32)})
+    assert leftovers.named_by_trees(NOBODY).md5 == {"a" * 32}

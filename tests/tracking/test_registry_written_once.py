@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.runtime.errors import StorageFailed
 from pipeline.tracking import champions, registry, runs
+from pipeline.tracking.removal import find_excess, remove_version
 from pipeline.tracking.store import create_sqlite
 from pipeline.versions.verify import registry_problems
 from tests.helpers.registered import make_champion, packed, store_in
@@ -22,10 +23,10 @@ def root(registry_root):
     return registry_root
 
 
-def register(store, root, rows=("one",)):
+def register(store, root, rows=("one",), content=CONTENT):
     """Register the model; as in life, what MLflow writes beside it holds the time of day and a random id."""
     number = len(list(root.glob("packed-*")))
-    folder = packed(root / f"packed-{number}", CONTENT, {"train": list(rows)})
+    folder = packed(root / f"packed-{number}", content, {"train": list(rows)})
     (folder / "MLmodel").write_text(f"flavors: {{}}\nmodel_uuid: {number}\nutc_time_created: day {number}\n")
     run = store.client.create_run(store.experiment_id)
     return registry.create_version(store, "digits", folder, run_id=run.info.run_id, tags={}, description="")
@@ -81,6 +82,57 @@ def test_one_register_for_another_registry_leaves_the_first_as_it_was(root, monk
         assert [] == list(registry_problems(other, "digits"))
     assert untouched(before)
     assert [] == list(registry_problems(store_in(root), "digits"))
+
+
+def test_files_that_only_another_registry_has_a_version_of_are_no_excess(root, monkeypatch):
+    """Registered once with MLFLOW_REGISTRY_URI; whoever cleans up without it sees no version of these files."""
+    create_sqlite(root / "other.db")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{root}/other.db")
+        made = register(store_in(root), root)
+        assert [] == find_excess(store_in(root), "digits", 1, set(), set()).models
+    store = store_in(root)
+    assert [] == find_excess(store, "digits", 1, set(), set()).models
+    store.client.delete_logged_model_tag(made.model_id, _registry_tag(store, made))
+    left = runs.owner_tags(1) | {runs.STARTED: "of another boot", registry.OWN_REGISTRY: "true"}
+    store.client.set_logged_model_tags(made.model_id, left)
+    assert [made.model_id] == find_excess(store, "digits", 1, set(), set()).models
+
+
+def _registry_tag(store, version):
+    tags = store.client.get_logged_model(version.model_id).tags
+    return next(tag for tag in tags if tag.startswith(registry.REGISTRY))
+
+
+def test_a_kill_in_the_middle_of_a_removal_leaves_no_version(root, monkeypatch):
+    """Its long tags are gone and it is still there: it is no version any more, and the next call removes it."""
+    store = store_in(root)
+    first = register(store, root)
+    store.client.set_model_version_tag("digits", str(first.number), registry.DECISION, "x" * 1000)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store.client, "delete_model_version", _killed)
+        remove_version(store, "digits", registry.versions(store, "digits")[0])
+    assert [] == registry.versions(store, "digits")
+    again = register(store, root)
+    assert (2, [1]) == (
+        again.number,
+        [item.number for item in find_excess(store, "digits", 1, set(), set()).versions],
+    )
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_files_that_somebody_deleted_in_the_dashboard_are_no_excess(root):
+    """There is nothing left to remove of them, and the version goes all the same."""
+    store = store_in(root)
+    first, second = register(store, root), register(store, root, content=b"another model")
+    for version in (first, second):
+        store.client.set_model_version_tag("digits", str(version.number), registry.DECISION, "{}")
+    store.client.delete_logged_model(first.model_id)
+    excess = find_excess(store, "digits", 1, set(), set())
+    assert ([1], []) == ([version.number for version in excess.versions], excess.models)
 
 
 def test_what_a_dead_attempt_sealed_is_used_only_if_it_says_the_same(root):
