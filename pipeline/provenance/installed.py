@@ -9,7 +9,7 @@ import csv
 import hashlib
 import importlib.metadata
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import all_suffixes
 from importlib.util import source_from_cache
 from pathlib import Path
@@ -35,8 +35,10 @@ def installed_problems(lock: str, folders: Sequence[Path] | None = None) -> Iter
     places = folders or sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})
     locked = {canonicalize_name(requirement.name) for requirement in pinned(lock)}
     owned: set[Path] = set()
+    seen: set[str] = set()
     for package in importlib.metadata.distributions(path=[str(place) for place in places]):
         name = str(package.metadata["Name"])
+        seen.add(canonicalize_name(name))
         record = package.read_text("RECORD")
         if record is None:
             if canonicalize_name(name) in locked:
@@ -53,6 +55,8 @@ def installed_problems(lock: str, folders: Sequence[Path] | None = None) -> Iter
                 f"{name} {package.version}: {_few(other)} not as installed. Expected the digests in its RECORD. "
                 f"Remove {places[0].parents[2]} and run `make setup`."
             )
+    for name in sorted(locked - seen):
+        yield f"{name}: not installed in {places[0]}. Run `make setup`."
     for place in places:
         if added := [path.as_posix() for path in _run_by_python(place) if path not in owned]:
             yield f"{_few(added)} of no package. Expected only what a RECORD lists. Remove what nobody knows."
@@ -69,10 +73,32 @@ def _digest(path: Path, expected: str) -> str:
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
+def strange_places(folders: Iterable[str], project: Path) -> Iterator[str]:
+    """Yield which folders that modules are imported from are neither Python's, nor its packages', nor the project.
+
+    Args:
+        folders: As in `sys.path`.
+        project: Root of the project.
+    """
+    known = {
+        Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+    known |= {project.resolve(), *(folder / "lib-dynload" for folder in known)}
+    # What is no folder is the archive that a frozen standard library would lie in.
+    for folder in dict.fromkeys(Path(folder or ".").resolve() for folder in folders):
+        if folder.is_dir() and folder not in known:
+            yield (
+                f"{folder}: modules there are imported as well, and may come before those installed. Expected none "
+                "beside Python, its packages and the project. Unset PYTHONPATH, or remove the .pth file that names it."
+            )
+
+
 def _run_by_python(place: Path) -> Iterator[Path]:
     """Yield what Python may run below a folder, compiled files of modules that are there left out."""
     for path in sorted(place.rglob("*")):
-        if path.name.endswith(RUN_BY_PYTHON) and path.name not in OF_VIRTUALENV and not _is_compiled(path):
+        runs = path.name.endswith(RUN_BY_PYTHON) and path.name not in OF_VIRTUALENV and not _is_compiled(path)
+        # What a link leads to is importable, and nobody looks into it here.
+        if runs or (path.is_symlink() and path.is_dir()):
             yield path
 
 
@@ -83,7 +109,8 @@ def _is_compiled(path: Path) -> bool:
     try:
         return Path(source_from_cache(path)).is_file()
     except ValueError:
-        return False
+        # pytest names its own in a way that Python never imports: x.cpython-311-pytest-9.2.0.pyc.
+        return (path.parent.parent / f"{path.name.partition('.')[0]}.py").is_file()
 
 
 def _few(names: list[str]) -> str:

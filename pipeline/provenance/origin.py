@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
-from pipeline.runtime.errors import InputMissing
+from pipeline.runtime.errors import InputMissing, StorageFailed
 from pipeline.runtime.files import content_key, file_digest
 from pipeline.runtime.repository import digest_at, file_at, git, git_refuses, relevant_stages
-from pipeline.runtime.strict_yaml import yaml_content
+from pipeline.runtime.strict_yaml import value_at, yaml_content
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -250,11 +250,16 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
         problems.append(
             f"The working tree has changes that no commit holds ({_listed(changes)}): commit them, {AGAIN}."
         )
+    # No result rests on `reduce`, which may be of an earlier run.
+    made = {name: content for name, content in stages.items() if name != "reduce"}
     # What is told already is not told twice: an edit that git sees is also another file than the commit's.
     strange = (
         []
         if changes
-        else [path for path, md5 in read_files(stages).items() if digest_at("HEAD", path) != md5]
+        else [
+            *(path for path, md5 in read_files(made).items() if digest_at("HEAD", path) != md5),
+            *(f"{paths.PARAMS_YAML}: {key}" for key in _other_params(made)),
+        ]
     )
     hidden = [] if changes else _hidden_changes()
     if strange or hidden:
@@ -287,12 +292,32 @@ def read_files(stages: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def read_params(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that stages read, by key.
+
+    Args:
+        stages: See `relevant_stages`.
+    """
+    return {
+        key: value
+        for stage in stages.values()
+        for key, value in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items()
+    }
+
+
+def _other_params(stages: Mapping[str, Any]) -> list[str]:
+    """Return the keys of parameters that stages read and the commit has another value of."""
+    content = file_at("HEAD", paths.PARAMS_YAML)
+    known = yaml_content(content.decode(), "the committed params.yaml") if content else {}
+    return [key for key, value in sorted(read_params(stages).items()) if value_at(known, key, None) != value]
+
+
 def _changes() -> list[str] | None:
     """Return the files that git says to differ from the commit, None where it does not say."""
     # Neither a file-system monitor nor a cache of untracked files is asked: both are programs of this machine.
     switches = ("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "core.quotePath=false")
     changes = git(*switches, "status", "--porcelain", "--untracked-files=normal", "--", ".", *RESULTS)
-    return None if changes is None else [line[3:] for line in changes.decode().rstrip().splitlines()]
+    return None if changes is None else [line[3:] for line in os.fsdecode(changes).rstrip().splitlines()]
 
 
 def _hidden_changes() -> list[str]:
@@ -318,7 +343,13 @@ def _hidden_changes() -> list[str]:
 
 
 def _paths(*arguments: str) -> list[str]:
-    return [line for line in (git(*arguments) or b"").decode().split("\0") if line]
+    answer = git(*arguments)
+    if answer is None:
+        raise StorageFailed(
+            f"What git passes over is not known. Expected `git {' '.join(arguments)}` to answer. Received: an error. "
+            "Run it and mend what it says."
+        )
+    return [os.fsdecode(line) for line in answer.split(b"\0") if line]
 
 
 def _listed(files: list[str]) -> str:

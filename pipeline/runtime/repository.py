@@ -93,7 +93,7 @@ def digest_at(commit: str, path: str) -> str:
     if below is None:
         content = file_at(commit, path)
         return "" if content is None else _md5(content)
-    names = [name for name in below.decode().split("\0") if name]
+    names = [os.fsdecode(name) for name in below.split(b"\0") if name]
     return folder_digest({name: _md5(file_at(commit, f"{path}/{name}") or b"") for name in names})
 
 

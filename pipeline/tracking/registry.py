@@ -3,7 +3,7 @@
 MLflow accepts versions without files, makes the same version twice and moves an alias for anybody. So a
 model's files are uploaded, downloaded again, compared and tried first; a version is found by the digest of
 its model before one is made; and what was decided stands in its tags before a champion is made of it, which is the
-business of `pipeline.tracking.champions`.
+business of `pipeline.tracking.champions`. The file is long because all of that is one transaction, whose order counts.
 """
 
 import hashlib

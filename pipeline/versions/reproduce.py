@@ -18,7 +18,7 @@ import httpx
 from pipeline.fetching.download import CONNECT_SECONDS
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location, Source, read_source, stored_tar
-from pipeline.provenance.origin import differing_packages
+from pipeline.provenance.origin import differing_packages, read_params
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown, without_secrets
 from pipeline.runtime.dvc_place import close_site_cache
@@ -227,11 +227,7 @@ def _code(origin: Origin) -> QuickFinding:
 
 def _params(origin: Origin, folder: Path) -> QuickFinding:
     now = read_yaml(folder / paths.PARAMS_YAML)
-    recorded = {
-        key: value
-        for stage in origin.stages.values()
-        for key, value in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items()
-    }
+    recorded = read_params(origin.stages)
     if not recorded:
         return QuickFinding("params", MISSING, "not checked: dvc.lock records no parameter that a stage read")
     other = [key for key, value in sorted(recorded.items()) if value_at(now, key, None) != value]

@@ -5,13 +5,14 @@ modification time, and MLflow calls a version without files READY.
 """
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.fetching.source import read_source
-from pipeline.provenance.installed import installed_problems
+from pipeline.provenance.installed import installed_problems, strange_places
 from pipeline.provenance.origin import NOTHING, REQUIREMENTS_LOCK, differing_packages
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, StorageFailed
@@ -133,6 +134,7 @@ def environment_problems(
         return
     yield from (f"{line}. Expected what {lock} pins. Run `make setup`." for line in differing)
     yield from installed_problems(text, folders)
+    yield from strange_places(sys.path, Path.cwd())
     for name in ALLOWED_OUTSIDE:
         yield (
             f"{name} is on in the environment. Millrace does not heed it, but any other program of MLflow that is "

@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import py_compile
+import sysconfig
 
 import pytest
 
-from pipeline.provenance.installed import installed_problems
+from pipeline.provenance.installed import installed_problems, strange_places
 
 LOCK = "toy==1.0 \\\n    --hash=sha256:00\n"
 
@@ -74,3 +75,39 @@ def test_a_locked_package_without_a_record_could_not_be_checked(place):
     (place / "toy-1.0.dist-info/RECORD").unlink()
     found = problems(place)
     assert found[0].startswith("toy: could not check: it has no RECORD")
+
+
+def test_a_locked_package_that_is_not_there_is_found(place):
+    """Somewhere on PYTHONPATH its version may be found all the same."""
+    (found,) = list(installed_problems(f"{LOCK}gone==2.0 \\\n    --hash=sha256:00\n", [place]))
+    assert found.startswith("gone: not installed in")
+
+
+def test_a_linked_folder_is_found(place, tmp_path):
+    """It is importable, and what it leads to is in no RECORD."""
+    (tmp_path / "elsewhere").mkdir()
+    (place / "more").symlink_to(tmp_path / "elsewhere")
+    (found,) = problems(place)
+    assert "more is of no package" in found
+
+
+def test_what_pytest_compiles_is_no_planted_file(place):
+    """It has names that Python never imports; without a module of that name it is one all the same."""
+    (place / "toy/__pycache__/__init__.cpython-311-pytest-9.2.0.pyc").write_bytes(b"")
+    assert [] == problems(place)
+    (place / "toy/__pycache__/other.cpython-311-pytest-9.2.0.pyc").write_bytes(b"")
+    assert 1 == len(problems(place))
+
+
+def test_a_folder_of_modules_beside_python_and_its_packages_is_found(tmp_path):
+    """PYTHONPATH comes before what was installed; the project itself, and folders that are not there, are no problem."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "other").mkdir()
+    places = [
+        sysconfig.get_path("stdlib"),
+        f"{sysconfig.get_path('stdlib')}/lib-dynload",
+        "/gone/python311.zip",
+    ]
+    here = [str(tmp_path / name) for name in ("project", "other", "gone")]
+    (found,) = strange_places([*places, sysconfig.get_path("purelib"), *here], tmp_path / "project")
+    assert found.startswith(f"{tmp_path / 'other'}: modules there are imported as well")

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.provenance.origin import committed_state, origin_tags
 from pipeline.runtime.repository import locked_stages
+from pipeline.runtime.strict_yaml import yaml_content
 from tests.helpers.synthetic_project import make_project, write_lock
 
 NAMES = ["cnn", "linear"]
@@ -196,3 +197,37 @@ def test_a_repository_of_somebody_else_is_no_missing_one(project):
     assert "dubious ownership" in problem
     assert "git config --global --add safe.directory" in problem
     assert "git init" not in problem
+
+
+def with_seed(project, recorded):
+    """Write into dvc.lock which seed a stage read, commit it, and return the problems."""
+    lock = json.loads((project / "dvc.lock").read_text())
+    lock["stages"]["split"] = {"params": {"params.yaml": {"seed": recorded}}, "outs": []}
+    (project / "dvc.lock").write_text(json.dumps(lock))
+    git("add", "-A")
+    git("commit", "-qm", "lock")
+    return state().problems
+
+
+def test_parameters_that_the_commit_has_others_of_are_not_committed(project):
+    """A filter of this machine lets git see the old value while stages read the new one."""
+    seed = yaml_content((project / "params.yaml").read_text(), "params.yaml")["seed"]
+    assert () == with_seed(project, seed)
+    (problem,) = with_seed(project, seed + 1)
+    assert "params.yaml: seed" in problem
+
+
+def test_the_stage_that_no_result_rests_on_may_be_of_an_earlier_run(project):
+    """`reduce` is not run again for a judgement."""
+    lock = json.loads((project / "dvc.lock").read_text())
+    lock["stages"]["reduce"] = {"params": {"params.yaml": {"seed": -1}}, "outs": []}
+    (project / "dvc.lock").write_text(json.dumps(lock))
+    git("add", "-A")
+    git("commit", "-qm", "lock")
+    assert () == state().problems
+
+
+def test_a_file_whose_name_is_no_utf8_is_named_as_any_other(project):
+    """It is a change, not the end of the program."""
+    (project / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+    assert "true" == state().dirty
