@@ -4,18 +4,24 @@ What a commit holds, everybody has who has the repository, for ever. Addresses w
 have places of their own: an environment variable, `.dvc/config.local`, or a file that was downloaded by hand.
 """
 
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline.fetching.source import Location, Source
 from pipeline.runtime import paths
-from pipeline.runtime.addresses import secrets_in, shown
+from pipeline.runtime.addresses import is_token, secrets_in, shown
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.repository import DVC_CONFIG, dvc_config, file_at
 from pipeline.runtime.strict_yaml import read_yaml, value_at
 
+HEADER = re.compile(
+    r"(?i)\s*([\w-]*(?:authorization|token|api-?key|secret|password))\s*[:=]\s*(?:(?:bearer|basic|token)\s+)?[^\s$@]"
+)
+"""A header or setting with its value in it; `$NAME` and `@file` name a place instead."""
 DVC_SECRETS = frozenset(
     (
         "access_key_id", "account_key", "connection_string", "client_secret", "gdrive_client_secret", "oss_key_id",
@@ -71,13 +77,27 @@ def _in_retrain_yaml() -> Iterator[tuple[Path, str, str]]:
     with suppress(ValueError):
         words += shlex.split(str(notify.get("command") or ""))
     for word in words:
-        if "://" in word and secrets_in(word):
+        if found := _in_word(word):
             message = (
-                "notify must not hold a secret, because the file is committed. Received: "
-                f"{', '.join(secrets_in(word))}, at {shown(word)}. Set MILLRACE_NOTIFY_URL instead, or let the command "
-                "read it from a file."
+                f"notify must not hold a secret, because the file is committed. Received: {', '.join(found)}. Set "
+                "MILLRACE_NOTIFY_URL instead, or let the command read it from a file."
             )
             yield paths.RETRAIN_YAML, word, message
+
+
+def _in_word(word: str) -> list[str]:
+    """Return what in an address, or in a word of a command, looks like a secret, in words."""
+    if "://" in word:
+        # Whoever knows the address of a webhook may write to it: its path is the secret.
+        drawn = [part for part in urlsplit(word).path.split("/") if is_token(part)]
+        found = secrets_in(word) + (["a path that looks like a webhook's"] if drawn else [])
+        return [f"{item}, at {_host(word)}" for item in found]
+    header = HEADER.match(word)
+    return [f"the header {header[1]}"] if header else []
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or shown(address)
 
 
 def _in_dvc_config() -> Iterator[tuple[Path, str, str]]:

@@ -146,7 +146,7 @@ MOST_NAMED = 5
 LEFT_OUT = ("reduce", "register")
 """The one is no part of a retrain, the other follows from the rest and runs in every retrain."""
 WHOLE_FILE_STAGE = "check"
-"""Depends on all of params.yaml; what it means for the others, they say themselves."""
+"""Depends on all of params.yaml and on settings that move no number; what moves others, they say themselves."""
 
 
 @dataclass(frozen=True)
@@ -195,12 +195,13 @@ def changed_inputs(tree: Path) -> ChangedInputs:
     read: dict[str, set[str]] = {}
     keys: dict[str, list[Any]] = {}
     for name, content in recorded.items():
+        if name == WHOLE_FILE_STAGE:
+            continue
         for item in content.get("deps", []):
             if item["path"] not in outs and not _within(item["path"], outs):
                 read.setdefault(item["path"], set()).add(item["md5"])
-        if name != WHOLE_FILE_STAGE:
-            for key, value in content.get("params", {}).get(paths.PARAMS_YAML.as_posix(), {}).items():
-                keys.setdefault(key, []).append(value)
+        for key, value in content.get("params", {}).get(paths.PARAMS_YAML.as_posix(), {}).items():
+            keys.setdefault(key, []).append(value)
     files = [path for path, digests in read.items() if digests != {_digest(tree / path)}]
     return ChangedInputs(
         data=paths.SOURCE_JSON.as_posix() in files,

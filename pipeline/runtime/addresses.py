@@ -107,6 +107,8 @@ SECRET_WORDS = frozenset(
         "sig",
     )
 )
+PUBLIC_KEYS = frozenset(("foreign", "order", "partition", "primary", "public", "sort"))
+"""Before `key`: of tables, and what everybody may know."""
 SECRET_ENDS = (
     "password", "passwd", "passphrase", "secret", "token", "signature", "apikey", "accesskey", "authkey", "privatekey",
     "accesskeyid", "sessionid", "credential",
@@ -115,18 +117,27 @@ SECRET_ENDS = (
 
 def is_secret(name: str) -> bool:
     """Return whether a key of a query is one that secrets are given under: `password`, `sig`, `X-Amz-Signature`."""
-    plain = re.sub(r"[^a-z\d]", "", unquote(name).lower())
-    return plain in SECRET_WORDS or plain.endswith(SECRET_ENDS)
+    words = re.findall(r"[a-z\d]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unquote(name)).lower())
+    plain = "".join(words)
+    a_key = words[-1:] == ["key"] and not PUBLIC_KEYS & set(words)
+    return plain in SECRET_WORDS or plain.endswith(SECRET_ENDS) or a_key
 
 
 def secrets_in(address: str) -> list[str]:
     """Return what in an address looks like a secret, in words: nothing of it may stand in a file that git keeps."""
     parts = urlsplit(address.strip())
     found = ["a user name or password"] if "@" in parts.netloc else []
-    keys = [
-        key for text in (parts.query, parts.fragment) for key, _ in parse_qsl(text, keep_blank_values=True)
+    pairs = [
+        pair for text in (parts.query, parts.fragment) for pair in parse_qsl(text, keep_blank_values=True)
     ]
-    return found + [f"the key {key!r}" for key in dict.fromkeys(keys) if is_secret(key)]
+    # `code` is the key of a function in Azure, and elsewhere a country's.
+    keys = [key for key, value in pairs if is_secret(key) or (key.lower() == "code" and is_token(value))]
+    return found + [f"the key {key!r}" for key in dict.fromkeys(keys)]
+
+
+def is_token(word: str) -> bool:
+    """Return whether a word looks drawn by chance: long, of letters and digits, as in the path of a webhook."""
+    return re.fullmatch(r"(?=.*\d)(?=.*[A-Za-z])[\w.=%+/-]{16,}", word) is not None
 
 
 # --- The address of the store of runs.

@@ -51,6 +51,7 @@ def follow_the_project(path: Path) -> None:
         return
     for address in former:
         _require_artifacts(path, here, _folder(address))
+        _require_mounted(path, here, address)
     try:
         changed = sum(_rewrite(path, address, here.as_uri()) for address in former)
     except sqlite3.OperationalError as error:
@@ -101,6 +102,19 @@ def _require_artifacts(path: Path, here: Path, there: Path) -> None:
             f"{path} was moved or copied without its artifacts. Expected them in {here}. Received: no such folder; it "
             f"names {there}, which belongs to another database. Run `cp -r '{there}' '{here}'`, or remove {path} and "
             "run `dvc repro`, which fills a new one."
+        )
+
+
+def _require_mounted(path: Path, here: Path, address: str) -> None:
+    """Refuse a database whose files are nowhere: a disk that is not mounted comes back, and must be found again."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        query = "SELECT COUNT(*) FROM runs WHERE artifact_uri LIKE ? || '/%'"
+        named = connection.execute(query, (address,)).fetchone()[0]
+    if named and not here.is_dir() and not _folder(address).is_dir():
+        raise StorageFailed(
+            f"The artifacts of {named:,} runs in {path} are not there. Expected the folder {_folder(address)}, or "
+            f"{here} where they were moved with the project. Received: neither. Mount the disk, or bring them back; "
+            f"or remove {path} and run `dvc repro`, which fills a new one."
         )
 
 

@@ -390,7 +390,8 @@ def fetch_model(store: Store, version: Version, folder: Path) -> Path:
             f"The files of model version {version.number} cannot be read: {error}. Expected {MODEL_FILE} in the "
             "artifact store. Restore the store, or remove the alias `champion` in the registry."
         ) from error
-    expected = {MODEL_FILE.as_posix(): version.model_sha256, **json.loads(version.tags.get(FILES, "{}"))}
+    # The tag that revocations and champions are found by counts, should another say otherwise.
+    expected = {**json.loads(version.tags.get(FILES, "{}")), MODEL_FILE.as_posix(): version.model_sha256}
     _require_registered(version, expected, received)
     return arrived
 

@@ -27,7 +27,7 @@ from pipeline.tracking.registry import (
 from pipeline.tracking.revocations import REVOKED
 from pipeline.tracking.store import Store, is_outage
 
-SHORTEST_HASH, MD5_DIGITS = 8, 32
+SHORTEST_HASH = 8
 PAPERS = ("dvc.lock", "source.json", "trained_on.parquet")
 """What says which data a version saw; each must be there as it was registered, or nobody can say that it did not."""
 JSON_TAGS = (DECISION, FILES, REVOKED, "machine.facts")
@@ -198,7 +198,7 @@ def _places(folder: Path, tags: Mapping[str, str], wanted: str, series: Sequence
     if "series" not in table.column_names or not any(table["series"].to_pylist()):
         return found
     found += _counted("stretch(es)", table.filter(pc.is_in(table["series"], pa.array(series, pa.string()))))
-    if not found and len(wanted) != MD5_DIGITS:
+    if not found:
         raise InputMissing(
             "It was trained on stretches of series. Expected the md5 of a file, or the content_sha256 of a series as "
             f"{paths.SAMPLES_PARQUET} has it now. Received: {wanted}, which a series may have had before it grew."

@@ -45,6 +45,18 @@ def test_a_signed_address_is_no_source(project, capsys):
             "command: curl -d @- https://h/x?key=S3CRET",
             "MILLRACE_NOTIFY_URL",
         ),
+        (
+            "retrain.yaml",
+            "url: null",
+            "url: https://hooks.example/services/T0AB/B0CD/S3CRETs3cretS3CRETs3cret",
+            "MILLRACE_NOTIFY_URL",
+        ),
+        (
+            "retrain.yaml",
+            "command: null",
+            "command: \"curl -d @- -H 'Authorization: Bearer S3CRET' https://h/x\"",
+            "MILLRACE_NOTIFY_URL",
+        ),
         (".dvc/config", "", '["remote \\"a\\""]\n    url = https://me:S3CRET@host/dvc\n', "--local"),
         (
             ".dvc/config",
@@ -85,4 +97,20 @@ def test_a_secret_that_was_edited_into_source_json_is_refused(project):
 
 def test_the_project_as_it_is_cloned_has_no_secret(project):
     """No warning, no problem."""
+    assert ([], []) == committed_secrets(read_source())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "url: https://ntfy.example/our-models",
+        "url: https://hooks.example/teams/data-science/retraining-of-the-models",
+        "command: \"curl -H 'Authorization: Bearer $TOKEN' -H @headers -d @- https://h/x\"",
+    ],
+)
+def test_what_names_no_secret_may_be_committed(project, line):
+    """A topic, words in a path, and a variable that the shell puts in."""
+    path = project / "retrain.yaml"
+    name = line.partition(":")[0]
+    path.write_text(path.read_text().replace(f"  {name}: null", f"  {line}"))
     assert ([], []) == committed_secrets(read_source())

@@ -109,6 +109,10 @@ KEYS = [
     "SAS",
     "pwd",
     "%73ig",
+    "secret_key",
+    "account_key",
+    "subscription-key",
+    "sharedKey",
 ]
 
 
@@ -143,4 +147,5 @@ def test_what_may_not_be_committed_is_named_without_its_value():
     """Each key once, and the user."""
     found = secrets_in("https://me:S3CRET@host/a?sig=S3CRET&v=1#access_token=S3CRET")
     assert ["a user name or password", "the key 'sig'", "the key 'access_token'"] == found
-    assert [] == secrets_in("https://host/a.zip?version=3")
+    assert [] == secrets_in("https://host/a.zip?version=3&code=DE")
+    assert ["the key 'code'"] == secrets_in("https://f.example/run?code=aB3dE5fG7hI9jK1lM3nO5==")

@@ -107,6 +107,19 @@ def test_a_database_without_its_artifacts_is_refused(project, tmp_path):
         open_store(tmp_path / "alone", "m")
 
 
+def test_a_disk_that_is_not_mounted_is_not_taken_for_a_move(project, tmp_path):
+    """What the database names is nowhere: it stays as it was, and is found again once the disk is back."""
+    with closing(sqlite3.connect(project / "mlflow.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (tmp_path / "moved").mkdir()
+    shutil.copy(project / "mlflow.db", tmp_path / "moved")
+    (project / "mlartifacts").rename(project / "unmounted")
+    before = everything_in(tmp_path / "moved/mlflow.db")
+    with pytest.raises(StorageFailed, match="Mount the disk"):
+        open_store(tmp_path / "moved", "m")
+    assert before == everything_in(tmp_path / "moved/mlflow.db")
+
+
 @pytest.mark.parametrize("name", ["kept", "mlartifacts"])
 def test_artifacts_on_another_disk_are_left_alone(name, project, tmp_path):
     """Somebody who chose a place for an experiment chose it."""
