@@ -5,6 +5,7 @@ runs code as the user of the next `dvc` command. `python -m pipeline.runtime.dvc
 a place of its own, and no stage runs where DVC was started with one that others can write to.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -41,7 +42,19 @@ def configure_dvc(root: Path) -> None:
     if "dubious" in refusal:
         raise NotPermitted(f"{refusal}. Expected a repository of this user. Then run `make setup` again.")
     _set_up(root, no_scm=not in_git())
-    close_site_cache(root / SITE_CACHE)
+    close_site_cache(our_place(root))
+
+
+def our_place(root: Path) -> Path:
+    """Return where a project has DVC keep its pickles: below it, or in the user's cache where its path has an umlaut.
+
+    What `dvc remote add --local` cannot write in ASCII costs the whole config: it fails, and leaves an empty file.
+    """
+    place = root / SITE_CACHE
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
+    if str(place).isascii() or not str(cache).isascii():
+        return place
+    return cache / hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
 
 
 def in_git() -> bool:
@@ -85,8 +98,8 @@ def require_private_place(root: Path) -> None:
             f"{what}Received: {DVC_SITE_CACHE_DIR}={place}. Unset it, or run `chmod 700 {place}` once it is emptied."
         )
     _set_up(root)
-    close_site_cache(root / SITE_CACHE)
-    raise NotPermitted(f"{what}It is {root / SITE_CACHE} from now on: run the same command again.")
+    close_site_cache(our_place(root))
+    raise NotPermitted(f"{what}It is {our_place(root)} from now on: run the same command again.")
 
 
 def site_cache(root: Path) -> tuple[Path, bool]:
@@ -124,7 +137,7 @@ def _set_up(root: Path, *, no_scm: bool | None = None) -> None:
     local = dvc_config(root / DVC_CONFIG_LOCAL)
     before = config_text(local)
     core = local.setdefault("core", {})
-    core["site_cache_dir"] = str(root / SITE_CACHE)
+    core["site_cache_dir"] = str(our_place(root))
     if no_scm:
         core["no_scm"] = "true"
     elif no_scm is not None:

@@ -89,7 +89,7 @@ def file_at(commit: str, path: str | Path) -> bytes | None:
 
 def digest_at(commit: str, path: str) -> str:
     """Return the md5 of a file as a commit has it, of a folder as DVC computes it; "" where there is neither."""
-    below = git("ls-tree", "-r", "-z", "--name-only", f"{commit}:./{path}")
+    below = git("ls-tree", "--full-tree", "-r", "-z", "--name-only", f"{commit}:./{path}")
     if below is None:
         content = file_at(commit, path)
         return "" if content is None else _md5(content)

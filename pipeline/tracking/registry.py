@@ -36,7 +36,7 @@ from pipeline.tracking.champions import (
     settle,
 )
 from pipeline.tracking.runs import HOST, PROCESS, STARTED, host_name, owner_tags, process_started
-from pipeline.tracking.store import Store, is_outage
+from pipeline.tracking.store import Store, is_outage, process_set_to
 
 # --- Files that were sent to the artifact store: they arrived as they were, and the model in them works.
 
@@ -267,14 +267,15 @@ def create_version(
             store.client.delete_logged_model(model_id)
         return faster
     # A server resolves `models:/<id>` only if the id is given as well; sqlite does not mind.
-    made = store.client.create_model_version(
-        name,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        tags={**tags, MODEL_SHA256: digest, FILES: json.dumps(files, sort_keys=True)},
-        description=description,
-        model_id=model_id,
-    )
+    with process_set_to(store.uri):
+        made = store.client.create_model_version(
+            name,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            tags={**tags, MODEL_SHA256: digest, FILES: json.dumps(files, sort_keys=True)},
+            description=description,
+            model_id=model_id,
+        )
     return the_version(store, name, digest) or as_version(made)
 
 

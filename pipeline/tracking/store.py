@@ -21,6 +21,7 @@ import requests
 import sqlalchemy
 import sqlalchemy.exc
 from mlflow.entities import Experiment
+from mlflow.environment_variables import MLFLOW_TRACKING_URI
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
@@ -233,6 +234,23 @@ def half_migrated(path: Path) -> bool:
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         ]
     return any(name.startswith("_alembic_tmp_") for name in names)
+
+
+@contextmanager
+def process_set_to(uri: str) -> Iterator[None]:
+    """Let a database find its own models: MLflow asks the store that the process is set to, whatever client asks it.
+
+    By default that is one in the working directory; `dvc exp run --temp` and its queue work in copies, which have none.
+    """
+    before = MLFLOW_TRACKING_URI.get_raw()
+    MLFLOW_TRACKING_URI.set(uri)
+    try:
+        yield
+    finally:
+        if before is None:
+            MLFLOW_TRACKING_URI.unset()
+        else:
+            MLFLOW_TRACKING_URI.set(before)
 
 
 @contextmanager

@@ -302,7 +302,8 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
         keep: Leave it there afterwards.
 
     Yields:
-        Its absolute folder, without a dvc.lock: what was recorded must not stop stages whose result differs.
+        The absolute folder of the project in it, without a dvc.lock: what was recorded must not stop stages whose
+        result differs.
 
     Raises:
         StorageFailed: git could not do it.
@@ -316,9 +317,12 @@ def worktree(origin: Origin, *, keep: bool) -> Iterator[Path]:
                 f"git could not check out a commit. Expected {origin.commit} at {folder}. Received: an error of "
                 f"`git worktree add`. Try it by hand; is the disk full?"
             )
-        (folder / paths.DVC_LOCK).unlink(missing_ok=True)
-        _configure_dvc(folder)
-        yield folder
+        # The project may lie in a folder of a larger repository.
+        prefix = git("rev-parse", "--show-prefix") or b""
+        tree = folder / os.fsdecode(prefix.rstrip(b"\n"))
+        (tree / paths.DVC_LOCK).unlink(missing_ok=True)
+        _configure_dvc(tree)
+        yield tree
     finally:
         if not keep:
             remove_worktree(folder)

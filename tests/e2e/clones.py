@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import psutil
+import yaml
 
 from pipeline.runtime.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("cnn", "linear", "majority")
+"""Candidates with which a whole pipeline takes a minute."""
 
 
 def environment(**extra):
@@ -43,6 +46,27 @@ def clone(target, example=None, *, held=False):
     git(target, "init", "-q")
     commit(target, "clone")
     return target
+
+
+def make_small(folder, *, held=False, **models):
+    """Write parameters of three quick candidates, of which the network wins.
+
+    Args:
+        folder: The clone.
+        held: See `clone`.
+        models: Settings of a candidate's model that differ, by its name.
+    """
+    params = read_yaml(ROOT / "examples/quick/digits.yaml")
+    params["candidates"] = {name: params["candidates"][name] for name in SMALL}
+    params["candidates"]["cnn"]["model"] |= {"filters": [16], "units": 32}
+    params["candidates"]["cnn"]["tune"] = {}
+    params["candidates"]["linear"]["training"] = {"epochs": 1}
+    params["training"] |= {"epochs": 5, "learning_rate": 5e-3}
+    params["features"]["groups"] = []
+    params["register"]["uncommitted"] = None if held else "a test of the pipeline"
+    for name, settings in models.items():
+        params["candidates"][name]["model"] |= settings
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def commit(folder, message):

@@ -1,14 +1,18 @@
-"""Real services for tests: PostgreSQL in a folder of its own, and an MLflow server as `make ui` starts it."""
+"""Real services for tests: PostgreSQL in a folder of its own, an MLflow server as `make ui` starts it, a proxy before it."""
 
+import base64
+import http.client
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -70,11 +74,15 @@ class MlflowServer:
     Args:
         store_uri: Where it keeps runs.
         artifacts: Where it keeps artifacts.
+        prefix: Path below which it lies, such as `/mlflow`.
+        destination: Address of the artifacts, where they are not in that folder.
     """
 
-    def __init__(self, store_uri: str, artifacts: Path) -> None:
+    def __init__(self, store_uri: str, artifacts: Path, prefix: str = "", destination: str = "") -> None:
         self.store_uri = store_uri
         self.artifacts = artifacts
+        self.prefix = prefix
+        self.destination = destination or str(artifacts)
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen | None = None
@@ -88,10 +96,12 @@ class MlflowServer:
             "--backend-store-uri",
             self.store_uri,
             "--artifacts-destination",
-            str(self.artifacts),
+            self.destination,
             "--workers",
             "1",
         ]
+        if self.prefix:
+            command += ["--static-prefix", self.prefix]
         log = self.artifacts.with_suffix(".server.log").open("ab")
         self._process = subprocess.Popen(
             command,
@@ -104,7 +114,7 @@ class MlflowServer:
         deadline = time.monotonic() + 90
         while True:
             try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+                with urllib.request.urlopen(f"{self.uri}{self.prefix}/health", timeout=2):
                     return
             except OSError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
@@ -124,3 +134,62 @@ class MlflowServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class PasswordProxy:
+    """Stands before a server as nginx does in a team: HTTP basic authentication, then every request is handed on.
+
+    Args:
+        port: Of the server, on this machine.
+        user: Who may pass.
+        password: Theirs.
+
+    Attributes:
+        refused: Paths of requests without the right password.
+    """
+
+    def __init__(self, port: int, user: str, password: str) -> None:
+        self.refused: list[str] = []
+        owner, wanted = self, "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = dict(self.headers.items())
+                if headers.pop("Authorization", "") != wanted:
+                    owner.refused.append(self.path)
+                    self.reply(401, [("WWW-Authenticate", "Basic")], b"who are you?")
+                    return
+                del headers["Host"]
+                server = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                server.request(self.command, self.path, body, headers)
+                answer = server.getresponse()
+                self.reply(answer.status, answer.getheaders(), answer.read())
+                server.close()
+
+            def reply(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+                self.send_response(status)
+                for name, value in headers:
+                    if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.uri = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

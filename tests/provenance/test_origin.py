@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from pipeline.provenance.origin import committed_state, origin_tags
-from pipeline.runtime.repository import locked_stages
+from pipeline.runtime.repository import digest_at, locked_stages
 from pipeline.runtime.strict_yaml import yaml_content
 from tests.helpers.synthetic_project import make_project, write_lock
 
@@ -49,6 +49,17 @@ def test_clean_tree_with_its_lock_is_committed(project):
         tags["dvc.lock.committed"],
         tags["git.commit"],
     )
+
+
+def test_a_folder_has_the_digest_that_dvc_gives_it(project):
+    """`git ls-tree` by itself would look for the project's place in the larger repository within the folder."""
+    (project / "code").mkdir()
+    (project / "code/one.py").write_text("1\n")
+    git("add", "code")
+    git("commit", "-m", "code")
+    listed = [{"md5": hashlib.md5(b"1\n").hexdigest(), "relpath": "one.py"}]
+    expected = hashlib.md5(json.dumps(listed).encode()).hexdigest() + ".dir"
+    assert expected == digest_at("HEAD", "code")
 
 
 def test_reports_and_the_register_stage_do_not_count(project):
@@ -229,5 +240,5 @@ def test_the_stage_that_no_result_rests_on_may_be_of_an_earlier_run(project):
 
 def test_a_file_whose_name_is_no_utf8_is_named_as_any_other(project):
     """It is a change, not the end of the program."""
-    (project / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+    (project / os.fsdecode(b"\xe9.txt")).write_text("x")
     assert "true" == state().dirty

@@ -15,6 +15,7 @@ from pipeline.runtime.dvc_place import (
     configure_dvc,
     in_git,
     is_private,
+    our_place,
     require_private_place,
     site_cache,
 )
@@ -181,19 +182,22 @@ def test_worktrees_and_submodules_are_in_git(kind, project, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["Prüfung & Söhne", "a #1, b", "50% off?"])
 def test_a_project_may_have_any_name(name, tmp_path, monkeypatch):
-    """DVC reads back what was written, which its own `dvc config` cannot write."""
+    """DVC reads back what was written, and adds a remote to it: its own commands write ASCII only."""
     root = tmp_path / name
     (root / ".dvc").mkdir(parents=True)
     monkeypatch.chdir(root)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
     configure_dvc(root)
-    told = subprocess.run(
-        [sys.executable, "-m", "dvc", "config", "core.site_cache_dir"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert str(root / SITE_CACHE) == told.stdout.rstrip("\n")
+
+    def dvc(*arguments):
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    dvc("remote", "add", "--local", "--default", "ours", "/srv/remote")
+    assert str(our_place(root)) == dvc("config", "core.site_cache_dir").rstrip("\n")
+    assert "/srv/remote" == dvc("config", "remote.ours.url").rstrip("\n")
+    assert is_private(our_place(root))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")

@@ -22,7 +22,7 @@ def registry_root(empty_store, tmp_path, monkeypatch):
     root = tmp_path / "project"
     root.mkdir()
     shutil.copy(empty_store, root / "mlflow.db")
-    monkeypatch.chdir(root)  # MLflow looks for `mlflow.db` there when it makes a version
+    monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
     return root

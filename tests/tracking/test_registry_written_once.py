@@ -1,6 +1,7 @@
 """A version's files are written once, whatever becomes of its name, of its registered model or of the registry."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,13 @@ def test_a_renamed_model_shares_no_list_of_champions(root):
     make_champion(store, register(store, root))
     assert [1] == [item.version for item in champions.champions(store, "digits")]
     assert [] == champions.champions(store, "digits-old")
+
+
+def test_a_version_is_made_from_any_folder(root, tmp_path, monkeypatch):
+    """DVC runs an experiment in a copy of the project, with a record in the project itself."""
+    store = store_in(root)
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    assert 1 == register(store, root).number
+    assert [] == list(Path().iterdir())
+    assert "MLFLOW_TRACKING_URI" not in os.environ

@@ -17,7 +17,7 @@ from pipeline.runtime.processes import Answer
 from pipeline.versions import reproduce
 from pipeline.versions import reproduce as versions_reproduce
 from pipeline.versions.reproduce import environment, restore_data, run_pipeline, worktree
-from tests.helpers.rebuilt_project import git, md5, origin, repository, source, write
+from tests.helpers.rebuilt_project import FILES, git, md5, origin, repository, source, write
 
 RAW = b"raw"
 SHA256 = hashlib.sha256(RAW).hexdigest()
@@ -43,6 +43,21 @@ def test_a_worktree_holds_the_commit_and_is_removed(made, tmp_path):
     assert not tree.exists()
     assert 1 == len(git(".", "worktree", "list").splitlines())
     assert (paths.project_root() / "params.yaml").read_text() == "seed: 8\n"
+
+
+def test_a_worktree_of_a_larger_repository_is_entered_where_the_project_lies(tmp_path, monkeypatch):
+    """A monorepo is checked out as a whole; the stages run in the project's folder of it."""
+    root = tmp_path / "larger/project"
+    write(root, FILES | {"data/source.json": source()})
+    git(tmp_path / "larger", "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "code")
+    monkeypatch.chdir(root)
+    with worktree(origin(root, git(root, "rev-parse", "HEAD")), keep=False) as tree:
+        assert "seed: 7" in (tree / "params.yaml").read_text()
+        assert (tree / ".dvc/config.local").exists()
+    assert not tree.exists()
+    assert 1 == len(git(root, "worktree", "list").splitlines())
 
 
 def test_what_a_killed_rebuild_left_is_no_hindrance(made):
