@@ -19,7 +19,8 @@ from pipeline.runtime.repository import DVC_CONFIG, dvc_config, file_at
 from pipeline.runtime.strict_yaml import read_yaml, value_at
 
 HEADER = re.compile(
-    r"(?i)\s*([\w-]*(?:authorization|token|api-?key|secret|password))\s*[:=]\s*(?:(?:bearer|basic|token)\s+)?[^\s$@]"
+    r"(?i)\s*([\w-]*(?:authorization|token|api-?key|secret|password))\s*[:=]\s*"
+    r"(?!(?:(?:bearer|basic|token)\s+)?[$@])\S"
 )
 """A header or setting with its value in it; `$NAME` and `@file` name a place instead."""
 DVC_SECRETS = frozenset(
