@@ -8,8 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.formats.cells import label_text, numbers, without_blank_end
+from pipeline.formats.cells import (
+    Cell,
+    SideCells,
+    as_number,
+    label_text,
+    number_cells,
+    numbers,
+    plain_name,
+    without_blank_end,
+)
 from pipeline.formats.delimited import Batch
+from pipeline.formats.problems import Problems
+from pipeline.runtime.errors import DataRefused
 
 
 @given(
@@ -39,6 +50,56 @@ def test_missing_values_are_nan_and_not_wrong():
     values, wrong = numbers(["", "?", "NA", "NaN", "null", "3"])
     assert [] == wrong
     assert [True] * 5 + [False] == np.isnan(values).tolist()
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e39", "Nan"])
+def test_what_only_arrow_would_read_is_no_number(cell):
+    """Arrow casts a whole column at once, and takes each of these; the rule is that of single cells."""
+    problems = Problems()
+    batch = Batch("t.csv", "line", range(2, 5), {"a": pa.array(["1", cell, "2"])})
+    np.testing.assert_array_equal([[1], [np.nan], [2]], number_cells(batch, ["a"], problems))
+    with pytest.raises(DataRefused, match=rf"t.csv, line 3, .* received '{cell}'"):
+        problems.check()
+
+
+def test_true_is_a_name_and_no_number():
+    """Python counts with it; a target of `true` in JSON lines is a mistake."""
+    problems = Problems()
+    assert as_number(Cell("t.jsonl, line 1", True), problems) is None
+    with pytest.raises(DataRefused, match=r"t.jsonl, line 1: expected a number .*received True"):
+        problems.check()
+    assert "true" == plain_name(True)
+
+
+def side_cells(cells):
+    """Return what the side column `room` of a delimited file is, seen cell by cell."""
+    seen = SideCells("room", typed=False)
+    for line, cell in enumerate(cells, start=2):
+        seen.see(f"t.csv, line {line}", cell)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["41", "", "0.5", "NA", "0"], "number"),
+        (["Bonn", "", "NA", "Ulm"], "category"),
+        (["41", "007", "12"], "category"),
+        (["41", "-07"], "category"),
+        (["41", "007", "12b"], "category"),
+    ],
+)
+def test_a_side_column_is_of_numbers_unless_cells_are_words_or_padded(cells, kind):
+    """Whoever writes 007 means an id: then 41 is one as well, and a 12b among them is no mistake."""
+    assert kind == side_cells(cells).kind()
+
+
+def test_a_side_column_of_numbers_and_words_is_refused():
+    """The first number and the first word are named, for either may be the mistake."""
+    with pytest.raises(
+        DataRefused, match=r"'room' mixes .*'41' at t.csv, line 3, and 'old' at t.csv, line 4"
+    ):
+        side_cells(["NA", "41", "old", "12", "new"]).kind()
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,13 @@ def test_a_curve_is_found_as_well(curve):
     assert value_score(x, curve(x), half(4000), category=False) > 0.98
 
 
+def test_between_the_means_of_ranges_targets_lie_on_lines():
+    """A tent that train knows at its feet and its top: halfway up it is half as high, to the last digit."""
+    x = np.array([-1.0, 0.0, 1.0] * 10 + [-1.0, -0.5, 0.0, 0.5, 1.0] * 2)
+    train = np.arange(40) < 30
+    assert value_score(x, 1 - abs(x), train, category=False) == 1.0
+
+
 def test_category_means_are_worked_by_hand():
     """Means of 1 and 3 explain a target of 1 and 3 nearly: each is drawn to 2 by one row of 200."""
     values, targets = ["x", "y"] * 200, np.array([1.0, 3.0] * 200)
@@ -96,6 +103,15 @@ def test_an_exact_sum_has_its_weights_and_no_others():
     target = 2 * columns["a"] - columns["b"] + 5
     assert {"a": 2.0, "b": -1.0} == pytest.approx(exact_sum(columns, target, half(500)))
     assert {} == exact_sum(columns, target + rng.normal(0, 0.01, 500), half(500))
+
+
+def test_a_sum_that_ends_where_train_ends_is_none():
+    """The fare was the price until a fee came: exact in every row of train, and off by 2 in what is held out."""
+    rng = np.random.default_rng(0)
+    columns = {"fare": rng.normal(size=500), "weight": rng.normal(size=500)}
+    train = np.arange(500) < 400
+    assert {"fare": 1.0} == pytest.approx(exact_sum(columns, columns["fare"], train))
+    assert {} == exact_sum(columns, np.where(train, columns["fare"], columns["fare"] + 2), train)
 
 
 def test_more_columns_than_rows_say_nothing():

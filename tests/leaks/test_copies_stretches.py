@@ -130,6 +130,15 @@ def test_counters_among_other_series_are_no_copies():
     assert [] == copied_stretches(*stretched(*counters, *walks), shortest=24)
 
 
+def test_a_copy_whose_zeros_have_another_sign_is_one_copy():
+    """A meter that stands still every tenth step: one export rounds that to -0.0, which is the number 0.0."""
+    first, second = noise(0), noise(1)
+    first[1500:1600:10] = 0.0
+    second[300:400] = first[1500:1600]
+    second[300:400:10] = -0.0
+    assert [Stretch(1500, 2300, 100)] == copied_stretches(*stretched(first, second), shortest=24)
+
+
 def test_a_paste_into_a_real_series_is_refused(benchmarks):
     """etth1 passes as it is (test_clean); with five days of its test part pasted into its past it does not."""
     how = etth1(benchmarks)

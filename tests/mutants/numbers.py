@@ -160,17 +160,13 @@ MUTANTS = (
         COLUMNS,
         "                    _curve(numbers, codes, targets, train & present),\n",
         "",
-        ("tests/leaks/test_columns_single_score.py", "tests/stages/test_leaks_planted.py"),
+        OF_COLUMNS,
     ),
     Mutant(
         "rows that an exact sum was not fitted on",
         COLUMNS,
         "    error = np.abs(table @ weights[:-1] + weights[-1] - y).max()\n",
         "    error = np.abs(table @ weights[:-1] + weights[-1] - y)[fit].max()\n",
-        (
-            "tests/leaks/test_columns_single_score.py",
-            "tests/stages/test_leaks_planted.py",
-            "tests/stages/test_leaks_clean.py",
-        ),
+        OF_COLUMNS,
     ),
 )

@@ -124,6 +124,22 @@ def test_every_series_is_cut_by_its_own_shares():
     assert [(30, 40)] == steps(segments, "val", series=1)
 
 
+def test_the_embargo_takes_the_last_steps_of_train_and_of_val():
+    """Five of each, none of test; where val has two steps only, both are left out, and none of train beyond its five."""
+    segments = segments_by_time(np.array([100, 10]), ["", ""], np.zeros(2), Boundaries(0.2, 0.2, embargo=5))
+    assert [
+        Segment(0, "train", 0, 55),
+        Segment(0, "excluded", 55, 60),
+        Segment(0, "val", 60, 75),
+        Segment(0, "excluded", 75, 80),
+        Segment(0, "test", 80, 100),
+        Segment(1, "train", 0, 1),
+        Segment(1, "excluded", 1, 6),
+        Segment(1, "excluded", 6, 8),
+        Segment(1, "test", 8, 10),
+    ] == segments
+
+
 def test_dates_cut_every_series_at_the_same_time():
     """Hours from 1 January; a series that begins later has fewer steps before the same date."""
     boundaries = Boundaries(0.1, 0.1, "2020-01-03", "2020-01-04", "2020-01-05")

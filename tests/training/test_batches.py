@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.inputs.arrays import ModelInputs, stored
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 
 INPUTS = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
@@ -116,6 +117,18 @@ def test_nan_inputs_are_refused():
     BatchedData(inputs, np.array([0, 1, 3]), TARGETS, batch_size=2, seed=0, shuffle=True)
     with pytest.raises(ValueError, match="Sample in row 2"):
         BatchedData(inputs, np.array([0, 2]), TARGETS, batch_size=2, seed=0, shuffle=True)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_made_on_demand_are_refused_with_their_batch(number):
+    """Nobody can look at them before: the batch of rows 0 and 1 is given, that of rows 2 and 3 is not."""
+    side = np.ones((4, 2), np.float32)
+    side[2, 1] = number
+    inputs = ModelInputs(4, [stored({"inputs": np.ones((4, 3), np.float32)}), stored({"side": side})])
+    batches = BatchedData(inputs, np.arange(4), TARGETS, batch_size=2, seed=0, shuffle=False)
+    assert [0, 1] == batches.batch(0, 0)[1].tolist()
+    with pytest.raises(ValueError, match=r"'side' holds a number that is not finite.* samples \[2, 3\]"):
+        batches.batch(0, 1)
 
 
 def test_no_rows_are_refused():

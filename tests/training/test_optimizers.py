@@ -62,10 +62,12 @@ def test_weight_decay_in_a_model():
 
 
 def test_clip_norm_limits_the_whole_gradient():
-    """A gradient of norm 5 is scaled to norm 1 before the step."""
-    np.testing.assert_allclose(
-        [1 - 0.6, 1 - 0.8], step(optimizers.create_optimizer("sgd", 1.0, clip_norm=1.0), [3.0, 4.0])
-    )
+    """Gradients of 3 and 4 for two variables are one of norm 5, which is scaled to norm 1: 0.6 and 0.8."""
+    optimizer = optimizers.create_optimizer("sgd", 1.0, clip_norm=1.0)
+    kernel, bias = (keras.Variable(np.ones(1, np.float32), name=name) for name in ("kernel", "bias"))
+    optimizer.build([kernel, bias])
+    optimizer.apply([np.array([3], np.float32), np.array([4], np.float32)], [kernel, bias])
+    np.testing.assert_allclose([[1 - 0.6], [1 - 0.8]], [np.asarray(kernel), np.asarray(bias)], rtol=1e-6)
 
 
 def test_moving_average_of_the_weights():
