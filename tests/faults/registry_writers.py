@@ -107,7 +107,7 @@ def _new_store_write(number: int) -> None:
 def _new_store_read() -> int:
     from pipeline.tracking.store import half_migrated
 
-    stores = sorted(Path("stores").glob("[0-9]*.db"))
+    stores = sorted(Path("stores").absolute().glob("[0-9]*.db"))
     for store in stores:
         with closing(sqlite3.connect(store)) as connection:
             tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[
