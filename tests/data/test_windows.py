@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.windows import WindowIndex, find_windows
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def by_hand(segments, payload, *, length, horizon, stride, columns):
@@ -74,16 +77,17 @@ def test_numbers_may_come_in_any_order_and_shape():
 
 
 SCRIPT = """
-import resource, sys
+import sys
 import numpy as np
 from pipeline.data.windows import find_windows
+from tests.helpers.peak_memory import peak_kib
 payload = np.lib.format.open_memmap(sys.argv[1], mode="r")
-base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+base = peak_kib()
 index = find_windows([(0, 0, len(payload))], payload, length=48, horizon=12, stride=1, columns=[0])
 order = np.random.default_rng(1).permutation(np.arange(len(index)))
 for start in range(0, len(order), 1 << 20):
     index.locate(order[start : start + 512])
-print(len(index), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) // 1024)
+print(len(index), (peak_kib() - base) // 1024)
 """
 
 
@@ -96,6 +100,7 @@ def test_ten_million_windows_need_little_memory(tmp_path):
     del payload
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "payload.npy")],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

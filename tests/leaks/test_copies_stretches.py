@@ -153,13 +153,14 @@ def test_a_paste_into_a_real_series_is_refused(benchmarks):
 def test_ten_million_steps_fit_into_memory():
     """A copy of 200 steps among ten million is found in less than 1.5 GiB, interpreter and payload included."""
     code = """
-import resource, numpy as np
+import numpy as np
+from tests.helpers.peak_memory import peak_kib
 from pipeline.leaks.copies import copied_stretches
 payload = np.random.default_rng(0).normal(size=(10_000_000, 1)).astype(np.float32)
 payload[1_000_000:1_000_200] = payload[9_000_000:9_000_200]
 ranges = [(0, 10_000_000)], [(0, 7_000_000)], [(7_000_000, 10_000_000)]
 print(*copied_stretches(payload, [0], *ranges, shortest=48))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_kib())
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
