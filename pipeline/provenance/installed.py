@@ -8,10 +8,10 @@ import base64
 import csv
 import hashlib
 import importlib.metadata
+import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import all_suffixes
-from importlib.util import source_from_cache
 from pathlib import Path
 
 from pipeline.provenance.origin import pinned
@@ -19,6 +19,7 @@ from pipeline.provenance.origin import pinned
 SHOWN = 3
 RUN_BY_PYTHON = (*all_suffixes(), ".pth")
 """Ends of names of what an import, or the start of Python, may run."""
+COMPILED = re.compile(r"(.+)\.(?:cpython|pypy)[\w.-]*\.pyc")
 OF_VIRTUALENV = ("_virtualenv.py", "_virtualenv.pth")
 """Put there by virtualenv and uv, which list them nowhere."""
 
@@ -73,17 +74,17 @@ def _digest(path: Path, expected: str) -> str:
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
-def strange_places(folders: Iterable[str], project: Path) -> Iterator[str]:
+def strange_places(folders: Iterable[str], ours: Iterable[Path]) -> Iterator[str]:
     """Yield which folders that modules are imported from are neither Python's, nor its packages', nor the project.
 
     Args:
         folders: As in `sys.path`.
-        project: Root of the project.
+        ours: The project, and where the code that runs lies.
     """
     known = {
         Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")
     }
-    known |= {project.resolve(), *(folder / "lib-dynload" for folder in known)}
+    known |= {*(folder.resolve() for folder in ours), *(folder / "lib-dynload" for folder in known)}
     # What is no folder is the archive that a frozen standard library would lie in.
     for folder in dict.fromkeys(Path(folder or ".").resolve() for folder in folders):
         if folder.is_dir() and folder not in known:
@@ -106,11 +107,9 @@ def _is_compiled(path: Path) -> bool:
     """Return whether a file is what Python, or an installer, made of a module that lies where it should."""
     if path.parent.name != "__pycache__":
         return False
-    try:
-        return Path(source_from_cache(path)).is_file()
-    except ValueError:
-        # pytest names its own in a way that Python never imports: x.cpython-311-pytest-9.2.0.pyc.
-        return (path.parent.parent / f"{path.name.partition('.')[0]}.py").is_file()
+    # Not `source_from_cache`: it knows no dots in names (Optuna's v0.9.0.a), and not what pytest appends.
+    module = COMPILED.fullmatch(path.name)
+    return module is not None and (path.parent.parent / f"{module[1]}.py").is_file()
 
 
 def _few(names: list[str]) -> str:

@@ -134,7 +134,7 @@ def environment_problems(
         return
     yield from (f"{line}. Expected what {lock} pins. Run `make setup`." for line in differing)
     yield from installed_problems(text, folders)
-    yield from strange_places(sys.path, Path.cwd())
+    yield from strange_places(sys.path, [Path.cwd(), Path(__file__).parents[2]])
     for name in ALLOWED_OUTSIDE:
         yield (
             f"{name} is on in the environment. Millrace does not heed it, but any other program of MLflow that is "

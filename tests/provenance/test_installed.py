@@ -95,6 +95,11 @@ def test_what_pytest_compiles_is_no_planted_file(place):
     """It has names that Python never imports; without a module of that name it is one all the same."""
     (place / "toy/__pycache__/__init__.cpython-311-pytest-9.2.0.pyc").write_bytes(b"")
     assert [] == problems(place)
+    (place / "toy/v0.9.a.py").write_text("")
+    (place / "toy/__pycache__/v0.9.a.cpython-311.opt-1.pyc").write_bytes(b"")
+    assert ["v0.9.a.py"] == [said.partition(" is of")[0].rpartition("/")[2] for said in problems(place)]
+    (place / "toy/v0.9.a.py").unlink()
+    (place / "toy/__pycache__/v0.9.a.cpython-311.opt-1.pyc").unlink()
     (place / "toy/__pycache__/other.cpython-311-pytest-9.2.0.pyc").write_bytes(b"")
     assert 1 == len(problems(place))
 
@@ -109,5 +114,5 @@ def test_a_folder_of_modules_beside_python_and_its_packages_is_found(tmp_path):
         "/gone/python311.zip",
     ]
     here = [str(tmp_path / name) for name in ("project", "other", "gone")]
-    (found,) = strange_places([*places, sysconfig.get_path("purelib"), *here], tmp_path / "project")
+    (found,) = strange_places([*places, sysconfig.get_path("purelib"), *here], [tmp_path / "project"])
     assert found.startswith(f"{tmp_path / 'other'}: modules there are imported as well")
