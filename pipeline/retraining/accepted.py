@@ -19,6 +19,8 @@ from pipeline.runtime.strict_yaml import read_yaml, yaml_content
 DESCRIBED = (paths.SAMPLES_PARQUET, paths.STATISTICS_PARQUET)
 """What `ingest` and `validate` keep of every row."""
 FIRST = "the first results"
+NO_RESULTS = "no results yet to compare with"
+LAST_RESULTS = "the data of the last results"
 
 Digests = dict[Path, str]
 """md5 in DVC's cache of each of `DESCRIBED`, as far as they are known."""

@@ -11,7 +11,14 @@ import pandas as pd
 
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.metrics.two_samples import chi_square_test, ks_test
-from pipeline.retraining.accepted import DESCRIBED, Accepted, bring, recorded_files
+from pipeline.retraining.accepted import (
+    DESCRIBED,
+    LAST_RESULTS,
+    NO_RESULTS,
+    Accepted,
+    bring,
+    recorded_files,
+)
 from pipeline.retraining.children import Children
 from pipeline.retraining.triggers import DriftBounds
 from pipeline.runtime import paths
@@ -159,9 +166,6 @@ def drift_verdict(findings: Sequence[DriftFinding], bounds: Bounds) -> Verdict:
 
 
 # --- The data of today against that of the committed results, which DVC's cache or its remote holds.
-
-NO_RESULTS = "no results yet to compare with"
-LAST_RESULTS = "the data of the last results"
 
 
 def compare_with_results(

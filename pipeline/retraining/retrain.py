@@ -1,4 +1,7 @@
-"""One retrain from beginning to end, or from where an earlier call stopped to the end."""
+"""One retrain from beginning to end, or from where an earlier call stopped to the end.
+
+The file is long because its steps, and the order in which a stopped call repeats them, are read together.
+"""
 
 import datetime as dt
 import json
@@ -7,10 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.retraining import journal, notifications, triggers, worktree
-from pipeline.retraining.accepted import FIRST, accept, accepted_data
+from pipeline.retraining.accepted import (
+    FIRST,
+    LAST_RESULTS,
+    NO_RESULTS,
+    Accepted,
+    accept,
+    accepted_data,
+)
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
-from pipeline.retraining.new_rows import LAST_RESULTS, NO_RESULTS, compare_with_results
 from pipeline.retraining.triggers import DriftBounds, Retrain
 from pipeline.runtime import paths, processes
 from pipeline.runtime.addresses import without_secrets
@@ -77,6 +86,13 @@ def read_source_again(children: Children, wishes: Wishes) -> Facts:
         raise
     after = read_json(children.tree / paths.SOURCE_JSON)
     return {"rows_before": before.get("count"), "rows_after": after["count"], "seen": after.get("seen")}
+
+
+def compare_with_results(children: Children, bounds: DriftBounds, accepted: Accepted | None) -> Facts:
+    """Return how the data moved, see `new_rows.compare_with_results`; only a night with other data needs pandas."""
+    from pipeline.retraining import new_rows
+
+    return new_rows.compare_with_results(children, bounds, accepted)
 
 
 def find_triggers(children: Children, settings: Retrain, wishes: Wishes, prepared: Facts) -> Facts:

@@ -242,6 +242,9 @@ def process_set_to(uri: str) -> Iterator[None]:
 
     By default that is one in the working directory; `dvc exp run --temp` and its queue work in copies, which have none.
     """
+    if not uri.startswith(SQLITE):
+        yield
+        return
     before = MLFLOW_TRACKING_URI.get_raw()
     MLFLOW_TRACKING_URI.set(uri)
     try:

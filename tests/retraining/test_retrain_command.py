@@ -1,6 +1,8 @@
 """`millrace retrain` and `millrace history` as typed."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,7 +11,7 @@ import pytest
 from pipeline import cli
 from pipeline.retraining import journal
 from pipeline.runtime.processes import acquire_lock
-from tests.helpers.fake_project import make_project
+from tests.helpers.fake_project import HERE, make_project
 from tests.retraining.test_journal_history import ENTRY
 
 
@@ -76,3 +78,11 @@ def test_the_history_as_a_table_and_as_lines(project, capsys):
     assert millrace("history", "--json", "--limit", "2") == 0
     assert [json.loads(line)["run"] for line in capsys.readouterr().out.splitlines()] == ["1", "2"]
     assert millrace("history", "--limit", "-1") == 64
+
+
+def test_a_quiet_night_needs_none_of_the_heavy_libraries():
+    """Importing all of a retrain but the comparison of rows, which other data alone asks for."""
+    code = "import sys, pipeline.commands.retrain, pipeline.retraining.retrain; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    heavy = {"tensorflow", "keras", "mlflow", "great_expectations", "pandas", "scipy"}
+    assert not heavy & set(done.stdout.split())
