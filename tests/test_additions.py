@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("pipeline", "tests", "examples", "pyproject.toml", "dvc.yaml", "data/source.json")
+PARTS = ("pipeline", "tests", "examples", "pyproject.toml", "dvc.yaml", "data/source.json", "retrain.yaml")
 
 SOURCE = '''"""Diaries: one .md file per class, one text per line."""
 
