@@ -26,7 +26,7 @@ from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
-from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_left_out
+from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
 from pipeline.sources.spellings import Joined, Spellings
 
 if TYPE_CHECKING:
@@ -84,13 +84,12 @@ def take_snapshot(
         if location != "bundled" and location.url is not None:
             location = _downloaded(location, incoming, max_bytes, console)
         common = common_options(options or {})
-        files, beside = _files(
-            kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore
-        )
-        left_out = by_folder_and_suffix(beside)
+        found = _files(kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore)
+        left_out = by_folder_and_suffix(found.beside)
         tar_path = incoming / "source.tar"
-        write_tar(tar_path, files)
+        write_tar(tar_path, found.files)
         read = _read_all(kind, tar_path, stated)
+        refuse_empty_classes(found.chosen, found.beside, found.folders, {label for _, label in read.counts})
         named = _named_once(read.spellings, common.join_labels, joined or {})
         counts = _renamed(read.counts, named.get("label", {}))
         _check_classes(kind, counts)
@@ -99,7 +98,7 @@ def take_snapshot(
             location=location,
             sha256=file_digest(tar_path, "sha256"),
             bytes=tar_path.stat().st_size,
-            files=len(files),
+            files=len(found.files),
             count=sum(counts.values()),
             options=plain_options(kind, options or {}),
             left_out={pattern: len(names) for pattern, names in left_out.items()},
@@ -123,6 +122,23 @@ def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Co
     return structs.replace(location, sha256=sha256)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What lies where the data is.
+
+    Attributes:
+        files: Those of the data set, by their names in the archive.
+        chosen: Their given names.
+        beside: Given names of all other files.
+        folders: All folders, also empty ones.
+    """
+
+    files: Mapping[str, Path | bytes]
+    chosen: Sequence[str] = ()
+    beside: Sequence[str] = ()
+    folders: Sequence[str] = ()
+
+
 def _files(
     kind: str,
     location: Literal["bundled"] | Location,
@@ -131,10 +147,9 @@ def _files(
     max_bytes: int,
     options: Struct,
     ignore: Sequence[str],
-) -> tuple[Mapping[str, Path | bytes], list[str]]:
-    """Return the files of the data set, and the names of those beside them."""
+) -> _Found:
     if location == "bundled":
-        return digits.bundled_files(), []
+        return _Found(digits.bundled_files())
     folder = paths.home_dir() / (location.path or "")
     if location.url is not None:
         folder = incoming / "download" / _file_name(location.url)
@@ -144,19 +159,18 @@ def _files(
             f"Received: path={location.path}. Correct --path, or run `millrace init` again."
         )
     if folder.is_file() and KINDS[kind] != "image" and not is_archive(folder):
-        folder, names = folder.parent, [folder.name]
+        folder, names, folders = folder.parent, [folder.name], []
     elif folder.is_file():
         unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
         folder = incoming / "unpacked"
-        names = list_files(folder)
+        names, folders = list_files(folder), list_folders(folder)
     else:
-        names = list_files(folder)
-    folders = [] if names == [folder.name] else list_folders(folder)
+        names, folders = list_files(folder), list_folders(folder)
     names, folders = not_ignored(names, ignore), not_ignored(folders, ignore)
     chosen = source_of(kind).select(names, options)
     beside = sorted(set(names) - set(chosen.values()))
-    refuse_left_out(chosen.values(), beside, folders, pictures=KINDS[kind] == "image")
-    return {name: folder / given for name, given in chosen.items()}, beside
+    files = {name: folder / given for name, given in chosen.items()}
+    return _Found(files, list(chosen.values()), beside, folders)
 
 
 def _file_name(url: str) -> str:

@@ -29,10 +29,15 @@ def class_key(name: str) -> str:
 
 def twins(names: Iterable[str]) -> list[list[str]]:
     """Return the names that are one to every reader, sorted, two or more of each."""
+    return [group for group in by_key(names).values() if len(group) > 1]
+
+
+def by_key(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return different names by what they have in common, sorted."""
     spellings: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         spellings.setdefault(class_key(name), []).append(name)
-    return [group for group in spellings.values() if len(group) > 1]
+    return spellings
 
 
 def difference(names: Iterable[str]) -> str:

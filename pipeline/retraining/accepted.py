@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.retraining.children import Children
 from pipeline.runtime import paths
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import read_json, write_json
 from pipeline.runtime.repository import cached, has_remote
 from pipeline.runtime.strict_yaml import read_yaml, yaml_content
@@ -58,13 +59,25 @@ def accepted_data(children: Children, branch: str, commit: str) -> Accepted | No
 
     Returns:
         None where there were no results yet when nobody asked for this.
+
+    Raises:
+        StorageFailed: What was accepted cannot be read.
     """
     followed = _followed_files(children, commit)
     path = children.tree / paths.ACCEPTED_JSON
     if path.is_file():
-        note = read_json(path)
-        if _paths(note["followed"]) == followed:
-            return Accepted(_paths(note["files"]), f"the data accepted on {note['day']}: {note['reason']}")
+        try:
+            note = read_json(path)
+            then, files = _paths(note["followed"]), _paths(note["files"])
+            what = f"the data accepted on {note['day']}: {note['reason']}"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageFailed(
+                f"{paths.ACCEPTED_JSON} does not say which data is accepted. Expected what `millrace retrain` wrote. "
+                f"Received: {error!r}. Bring it back from an earlier commit of the branch of results, or remove it "
+                f"there: the data of {branch} counts then."
+            ) from error
+        if then == followed:
+            return Accepted(files, what)
     return Accepted(followed, f"the data of {branch}") if followed else None
 
 
@@ -88,9 +101,11 @@ def accept(children: Children, commit: str, reason: str, day: str) -> None:
 
 def bring(children: Children, files: Mapping[Path, str]) -> dict[Path, Path | None]:
     """Return where in DVC's cache described data lies, None where it is nowhere; its remote is asked if need be."""
-    if not all(cached(children.tree, md5) for md5 in files.values()) and has_remote(children.tree):
+    places = {path: cached(children.tree, md5) for path, md5 in files.items()}
+    if None in places.values() and has_remote(children.tree):
         _fetch(children, files)
-    return {path: cached(children.tree, md5) for path, md5 in files.items()}
+        places = {path: cached(children.tree, md5) for path, md5 in files.items()}
+    return places
 
 
 def _fetch(children: Children, files: Mapping[Path, str]) -> None:

@@ -451,8 +451,7 @@ def _show(looked: Facts) -> None:
     for item in looked["triggers"]:
         say(f"  {'*' if item['fired'] else ' '} {item['name'].replace('_', ' ')}: {item['figures']}")
     drift = looked["drift"]
-    largest = [f"{found['what']} {found['effect']:.2f}" for found in drift.get("findings", [])[:3]]
-    say(f"    largest differences: {', '.join(largest) or '; '.join(drift['skipped'])}")
+    say(f"    largest differences: {_largest(drift)}")
     if since := drift.get("since"):
         counts = (
             (since["new_rows"], "new"),
@@ -460,8 +459,12 @@ def _show(looked: Facts) -> None:
             (since["lost_rows"], "gone"),
         )
         rows = ", ".join(f"{count:,} {word}" for count, word in counts)
-        largest = [f"{found['what']} {found['effect']:.2f}" for found in since.get("findings", [])[:3]]
-        say(f"    against {since['data']}: {rows}; {', '.join(largest) or '; '.join(since['skipped'])}")
+        say(f"    against {since['data']}: {rows}; {_largest(since)}")
+
+
+def _largest(found: Facts) -> str:
+    largest = [f"{finding['what']} {finding['effect']:.2f}" for finding in found.get("findings", [])[:3]]
+    return ", ".join(largest) or "; ".join(found["skipped"])
 
 
 def _outcome_of(code: int, step: str, goes_on: bool) -> str:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from pipeline.formats.text_file import open_member
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.left_out import by_folder_and_suffix, conversion, in_words
+from pipeline.sources.left_out import by_folder_and_suffix, in_words, refuse_unread_pictures
 from pipeline.sources.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (
@@ -35,14 +35,16 @@ def select(names: Sequence[str], options: NoOptions = NO_OPTIONS) -> dict[str, s
     Files that are no images by their suffix are left out; one folder around everything is taken off.
 
     Raises:
-        DataRefused: No image, fewer than two classes, or images outside class folders.
+        DataRefused: Pictures of formats that are not read, no image, fewer than two classes, or images outside class
+            folders.
     """
+    refuse_unread_pictures(names)
     images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not images:
         raise DataRefused(
             f"No image file found. Expected {LAYOUT}, suffixes {' '.join(sorted(SUFFIXES))}. "
             f"Received: {in_words(by_folder_and_suffix(names)) or 'no file'}. "
-            f"{conversion(names) or 'Check the path.'}"
+            "Check the path."
         )
     depth = 0
     while _has_wrapper(images, depth):

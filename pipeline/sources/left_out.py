@@ -44,69 +44,54 @@ def in_words(groups: Mapping[str, Sequence[str]]) -> str:
     return ", ".join([*shown, *([f"{len(largest) - MOST_NAMED} more"] if len(largest) > MOST_NAMED else [])])
 
 
-def conversion(names: Iterable[str]) -> str:
-    """Return the command that turns pictures nobody reads into some that are read; "" where there are none."""
-    suffixes = sorted({suffix for suffix in map(_suffix, names) if suffix in NOT_READ - ARRAYS})
-    if not suffixes:
-        return ""
-    found = " -o ".join(f"-iname '*{suffix}'" for suffix in suffixes)
-    return (
-        f"ImageMagick converts them: `find FOLDER \\( {found} \\) -exec magick mogrify -format png {{}} +`; then pass "
-        f"the originals over: --set ignore={','.join(f'*{suffix}' for suffix in suffixes)}."
+def refuse_unread_pictures(names: Sequence[str]) -> None:
+    """Refuse pictures of formats that are not read: a class of them must not vanish.
+
+    Raises:
+        DataRefused: With the command that converts them.
+    """
+    unread = [name for name in names if _suffix(name) in NOT_READ]
+    if not unread:
+        return
+    found = " -o ".join(f"-iname '*{suffix}'" for suffix in sorted({*map(_suffix, unread)} - ARRAYS))
+    command = f"`find FOLDER \\( {found} \\) -exec magick mogrify -format png {{}} +`"
+    convert = (
+        f"ImageMagick converts them: {command}; then pass the originals over" if found else "Pass them over"
+    )
+    globs = ",".join(sorted({f"*{_suffix(name)}" for name in unread}))
+    raise DataRefused(
+        "Some pictures are of a format that is not read. Expected formats that Pillow reads everywhere. Received: "
+        f"{in_words(by_folder_and_suffix(unread))}. {convert}: --set ignore={globs}."
     )
 
 
-def refuse_left_out(
-    chosen: Collection[str], beside: Sequence[str], folders: Iterable[str], *, pictures: bool
+def refuse_empty_classes(
+    chosen: Collection[str], beside: Sequence[str], folders: Iterable[str], classes: Collection[str]
 ) -> None:
-    """Refuse what looks like data and would not be read.
+    """Refuse folders without data beside those that are classes: they would be classes as well.
 
     Args:
         chosen: Given names of the files of the data set.
         beside: Of all other files.
         folders: All folders, also empty ones.
-        pictures: Whether the data set is one of images.
+        classes: What samples are labelled with; a folder of another name is none.
 
     Raises:
-        DataRefused: Pictures of formats that are not read, or a folder without data among folders with data.
+        DataRefused: Naming them, and what lies in them.
     """
-    problems = []
-    unread = [name for name in beside if pictures and _suffix(name) in NOT_READ]
-    if unread:
-        arrays = "" if conversion(unread) else f"Pass them over: --set ignore={_globs(unread)}."
-        problems.append(
-            "Some pictures are of a format that is not read. Expected formats that Pillow reads everywhere. Received: "
-            f"{in_words(by_folder_and_suffix(unread))}. {conversion(unread)}{arrays}"
-        )
-    without = [name for name in _siblings_without_data(chosen, folders) if not _holds(name, unread)]
-    if without:
-        held = [name for name in beside if any(_holds(folder, [name]) for folder in without)]
-        problems.append(
-            "Folders beside those of the data give nothing. Expected data in each of them. Received: "
-            f"{', '.join(without[:20])} ({in_words(by_folder_and_suffix(held)) or 'no file'}). Fill or remove them, or "
-            f"pass them over: --set ignore={','.join(without[:20])}."
-        )
-    if problems:
-        raise DataRefused("\n".join(problems))
-
-
-def _siblings_without_data(chosen: Collection[str], folders: Iterable[str]) -> list[str]:
-    """Return folders that lie beside at least two with data, and hold none."""
     filled = {PurePosixPath(name).parent for name in chosen}
-    parents = [folder.parent for folder in filled if folder.name]
-    levels = {parent for parent in parents if parents.count(parent) > 1}
+    levels = {folder.parent for folder in filled if folder.name in classes}
     above = {ancestor for folder in filled for ancestor in (folder, *folder.parents)}
-    return [
+    empty = [
         name for name in folders if PurePosixPath(name).parent in levels and PurePosixPath(name) not in above
     ]
-
-
-def _holds(folder: str, names: Iterable[str]) -> bool:
-    return any(name.startswith(f"{folder}/") for name in names)
-
-
-def _globs(names: Iterable[str]) -> str:
-    return ",".join(sorted({f"*{_suffix(name)}" for name in names}))
+    if empty:
+        held = [name for name in beside if any(name.startswith(f"{folder}/") for folder in empty)]
+        raise DataRefused(
+            "Folders beside those of the classes give nothing. Expected data in each of them. Received: "
+            f"{', '.join(empty[:20])} ({in_words(by_folder_and_suffix(held)) or 'no file'}). Fill or remove them, or "
+            f"pass them over: --set ignore={','.join(empty[:20])}."
+        )
 
 
 def _suffix(name: str) -> str:

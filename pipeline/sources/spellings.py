@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from pipeline.formats.names import class_key, difference, twins
+from pipeline.formats.names import by_key, class_key, difference, twins
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.sample import RawSample
 
@@ -60,13 +60,12 @@ class Spellings:
         found: dict[str, dict[str, str]] = {}
         for role, counts in self._counts.items():
             kept = {class_key(name): name for name in before.get(role, {}).values()}
-            for names in twins(counts):
-                chosen = kept.get(class_key(names[0])) or max(names, key=lambda name: counts[name])
-                found.setdefault(role, {}).update({name: chosen for name in names if name != chosen})
-            # Of a name that was joined before, only the other spelling may be left.
-            for name in counts:
-                if (chosen := kept.get(class_key(name), name)) != name:
-                    found.setdefault(role, {})[name] = chosen
+            named: dict[str, str] = {}
+            for key, names in by_key(counts).items():
+                chosen = kept.get(key) or max(names, key=counts.__getitem__)
+                named |= {name: chosen for name in names if name != chosen}
+            if named:
+                found[role] = named
         return found
 
 

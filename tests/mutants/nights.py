@@ -65,8 +65,8 @@ MUTANTS = (
     Mutant(
         "a person who looked since drift was accepted",
         "pipeline/retraining/accepted.py",
-        '        if _paths(note["followed"]) == followed:\n',
-        "        if note:\n",
+        "        if then == followed:\n",
+        "        if then is not None:\n",
         (f"{ACCEPTED}::test_whoever_merges_the_results_vouches_for_their_data",),
     ),
     Mutant(

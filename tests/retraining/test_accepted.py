@@ -10,7 +10,7 @@ from pipeline.retraining import retrain
 from pipeline.retraining.accepted import DESCRIBED, accepted_data, bring
 from pipeline.retraining.retrain import Wishes
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataRefused
+from pipeline.runtime.errors import DataRefused, StorageFailed
 from pipeline.runtime.files import read_json, read_lines
 from tests.helpers.dvc_objects import put_object
 from tests.helpers.fake_project import FakeChildren, git, make_project, settings
@@ -175,3 +175,14 @@ def test_a_source_that_keeps_its_last_weeks_may_say_so(children, rolling, refuse
             retrain.refuse_drifted_data(looked, bounds, Wishes())
     else:
         assert retrain.refuse_drifted_data(looked, bounds, Wishes()) == {"accepted_drift": ""}
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD\n{}\n", "{}", "[]"])
+def test_a_note_that_cannot_be_read_is_not_taken_for_none(children, content):
+    """The marks of a merge, or what a person left of it: exit code 74, and how to go on."""
+    night(children)
+    (children.tree / paths.ACCEPTED_JSON).write_text(content)
+    with pytest.raises(
+        StorageFailed, match=r"does not say which data is accepted.*the data of main counts then"
+    ):
+        accepted(children)

@@ -73,7 +73,7 @@ def test_a_folder_beside_the_classes_that_gives_nothing_is_refused(data, content
     if content:
         (data / "cone" / content).write_text("x")
     with pytest.raises(
-        DataRefused, match=r"Folders beside those of the data give nothing.*cone.*--set ignore=cone"
+        DataRefused, match=r"Folders beside those of the classes give nothing.*cone.*--set ignore=cone"
     ):
         snapshot(data)
     assert {} == snapshot(data, ignore=["cone"]).source.left_out
@@ -118,3 +118,32 @@ def test_many_folders_are_counted_by_suffix_alone():
     assert {"*.txt": MOST_GROUPS + 1} == {
         glob: len(found) for glob, found in by_folder_and_suffix(names).items()
     }
+
+
+def test_folders_beside_tables_are_no_classes(tmp_path, monkeypatch):
+    """Nobody says that documents between folders of tables are one; they are told as left out."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/train/a.csv", "data/test/a.csv"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("text,label\nx,a\ny,b\n")
+    (tmp_path / "data/docs").mkdir()
+    (tmp_path / "data/docs/about.md").write_text("x")
+    taken = take_snapshot("text_table", Location(path="data"), max_bytes=GIB, options={"label": "label"})
+    assert {"docs/*.md": 1} == taken.source.left_out
+
+
+def test_of_a_single_file_nothing_beside_it_is_looked_at(tmp_path, monkeypatch):
+    """It may lie in somebody's home."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("text,label\nx,a\ny,b\n")
+    monkeypatch.setattr("pipeline.fetching.snapshot.list_folders", None)
+    taken = take_snapshot("text_table", Location(path="a.csv"), max_bytes=GIB, options={"label": "label"})
+    assert {} == taken.source.left_out
+
+
+def test_one_class_whose_neighbour_cannot_be_read_is_told_by_the_neighbour(data):
+    """Not as a data set of a single class."""
+    for path in (data / "box").glob("*.png"):
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(DataRefused, match=r"2 x box/\*\.heic"):
+        snapshot(data)
