@@ -136,7 +136,7 @@ def uninstall_systemd(root: Path) -> list[Path]:
         for path in there:
             path.unlink()
         _call([systemctl, "--user", "daemon-reload"])
-        (root / NIGHT_ENVIRONMENT).unlink(missing_ok=True)
+        _drop_environment(root)
     return there
 
 
@@ -158,7 +158,7 @@ def uninstall_cron(root: Path) -> bool:
     before, after = _crontab(), _other_lines(root)
     if before != after:
         _write_crontab(after)
-        (root / NIGHT_ENVIRONMENT).unlink(missing_ok=True)
+        _drop_environment(root)
     return before != after
 
 
@@ -166,6 +166,13 @@ def units_dir() -> Path:
     """Return where units of this user are."""
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(config) / "systemd" / "user"
+
+
+def _drop_environment(root: Path) -> None:
+    """Remove what `keep_environment` wrote, unless a schedule of the other kind still reads it."""
+    by_cron = shutil.which("crontab") is not None and _crontab() != _other_lines(root)
+    if not by_cron and not (units_dir() / f"{unit_name(root)}.service").exists():
+        (root / NIGHT_ENVIRONMENT).unlink(missing_ok=True)
 
 
 def _other_lines(root: Path) -> list[str]:

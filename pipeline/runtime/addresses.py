@@ -136,8 +136,15 @@ def secrets_in(address: str) -> list[str]:
 
 
 def is_token(word: str) -> bool:
-    """Return whether a word looks drawn by chance: long, of letters and digits, as in the path of a webhook."""
-    return re.fullmatch(r"(?=.*\d)(?=.*[A-Za-z])[\w.=%+/-]{16,}", word) is not None
+    """Return whether a word looks drawn by chance: long, letters and digits mixed, as in the path of a webhook.
+
+    `fraud-detection-2026` is a name: none of its parts changes between letters and digits more than once.
+    """
+    mixed = any(
+        len(part) >= 8 and re.search(r"\d+[A-Za-z]+\d|[A-Za-z]+\d+[A-Za-z]", part)
+        for part in re.split(r"[-_.=%+/]", word)
+    )
+    return mixed and re.fullmatch(r"[\w.=%+/-]{16,}", word) is not None
 
 
 # --- The address of the store of runs.

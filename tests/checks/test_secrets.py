@@ -105,6 +105,8 @@ def test_the_project_as_it_is_cloned_has_no_secret(project):
     [
         "url: https://ntfy.example/our-models",
         "url: https://hooks.example/teams/data-science/retraining-of-the-models",
+        "url: https://ntfy.example/fraud-detection-2026",
+        "url: https://ntfy.example/production2026-model-v2beta3",
         "command: \"curl -H 'Authorization: Bearer $TOKEN' -H @headers -d @- https://h/x\"",
     ],
 )

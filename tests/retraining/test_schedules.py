@@ -308,16 +308,33 @@ def test_a_night_has_what_was_set_when_it_was_installed(night):
     assert "http://elsewhere" == night(MLFLOW_TRACKING_URI="http://elsewhere")["MLFLOW_TRACKING_URI"]
 
 
-def test_no_secret_stands_in_the_crontab_or_in_a_unit(night, crontab, tmp_path, monkeypatch):
-    """Others may read them; the file beside goes with the schedule."""
-    program = tmp_path / "bin/systemctl"
+def a_systemd(folder, monkeypatch):
+    """A `systemctl` that agrees to everything, and a folder for the units of its user."""
+    program = folder / "bin/systemctl"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+
+
+def test_no_secret_stands_in_the_crontab_or_in_a_unit(night, crontab, tmp_path, monkeypatch):
+    """Others may read them."""
+    a_systemd(tmp_path, monkeypatch)
     schedules.install_cron(night.root, AT, 360)
     units = [path.read_text() for path in schedules.install_systemd(night.root, AT, 360)]
     assert not [value for value in SET.values() for text in (crontab.read_text(), *units) if value in text]
     assert f"retrain --environment {NIGHT_ENVIRONMENT} --wait" in units[0]
+
+
+def test_the_environment_goes_with_the_last_schedule_that_reads_it(night, tmp_path, monkeypatch):
+    """A timer and a line of cron beside each other: the night of the one that stays still finds its settings."""
+    a_systemd(tmp_path, monkeypatch)
+    schedules.install_cron(night.root, AT, 360)
+    schedules.install_systemd(night.root, AT, 360)
+    assert schedules.uninstall_cron(night.root)
+    assert (night.root / NIGHT_ENVIRONMENT).exists()
+    schedules.install_cron(night.root, AT, 360)
+    assert schedules.uninstall_systemd(night.root)
+    assert (night.root / NIGHT_ENVIRONMENT).exists()
     assert schedules.uninstall_cron(night.root)
     assert not (night.root / NIGHT_ENVIRONMENT).exists()
 
