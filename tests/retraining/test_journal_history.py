@@ -69,6 +69,20 @@ def test_the_page_opens_offline_and_escapes(places):
     assert text.index("refused by the gate") < text.index("became champion</span></td>")
 
 
+def test_the_page_tells_how_far_the_data_went_from_what_somebody_accepted(places):
+    """The slow drift that no single night shows: rows, and the largest differences, of the second comparison."""
+    since = {
+        "data": "data accepted on 2026-02-01",
+        "new_rows": 90,
+        "lost_rows": 7,
+        "findings": [{"what": "mean of ink", "effect": 0.456, "p_value": 0.001}],
+    }
+    journal.add(ENTRY | {"drift": ENTRY["drift"] | {"since": since}}, *places)
+    text = places[1].read_text()
+    assert "against data accepted on 2026-02-01: 90 new, 0 changed, 7 gone" in text
+    assert "mean of ink: 0.456 (p 0.001)" in text
+
+
 def test_the_newest_entry_of_a_kind(places):
     """The age of the champion is asked of the promoted ones only."""
     for number, outcome in enumerate(("promoted", "refused", "nothing_to_do")):
