@@ -19,12 +19,16 @@ from pipeline.data.windows import Timeline, labelled_intervals
 from pipeline.inputs.specs import output_spec
 from pipeline.inputs.train_data import load_split_rows
 from pipeline.metrics.classification import FloatArray, IntArray, mean_of_defined
+from pipeline.metrics.intervals import Groups, groups_of
 from pipeline.metrics.values import seasonal_naive_error
 from pipeline.preprocessing.series import CHUNK_STEPS
 from pipeline.preprocessing.side import seconds_of
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import atomic_path, content_key, read_json
+
+DAY = len("2026-11-27")
+"""Characters of a time in ISO 8601 that name its day."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,22 @@ def load_rows(split: str, season: int | None = None) -> EvaluationRows:
     if season is not None and spec.task != "anomaly":
         naive_errors = _naive_errors(spec.target_channels, season, found.series)
     return EvaluationRows(timeline.ids, found.rows, (), targets, timeline, naive_errors)
+
+
+def days_of(rows: EvaluationRows, split_method: str) -> Groups | None:
+    """Return the rows of each day, which are drawn together, where the split is by time; else None.
+
+    What trains before a date and is judged after it is judged on days that are each of their own kind. Where samples
+    name a group, that is what is drawn; windows are drawn in blocks.
+
+    Args:
+        rows: Those that judge.
+        split_method: `split.method` of params.yaml.
+    """
+    if rows.groups or rows.timeline is not None or split_method != "time":
+        return None
+    times = read_sample_rows().times
+    return groups_of([times[row][:DAY] for row in rows.rows])
 
 
 def _groups_of_rows(rows: IntArray) -> tuple[str, ...]:

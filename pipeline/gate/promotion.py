@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.samples import read_sample_rows
 from pipeline.evaluation import scoring
 from pipeline.evaluation.ledger import (
     judged_against,
@@ -18,7 +17,7 @@ from pipeline.evaluation.ledger import (
     uses,
 )
 from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, said_at
-from pipeline.evaluation.rows import EvaluationRows, load_rows
+from pipeline.evaluation.rows import EvaluationRows, days_of, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
 from pipeline.gate.checks import UnknownSlice, slice_masks
 from pipeline.gate.decision import (
@@ -36,7 +35,7 @@ from pipeline.gate.uses import share_uses
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import output_spec
-from pipeline.metrics.intervals import Groups, few_groups, groups_of
+from pipeline.metrics.intervals import few_groups
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.tracking.champions import PROMOTED, REFRESHED, Champion, champions
@@ -124,7 +123,7 @@ def decide_version(
     measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
     if test.groups:
         measured_by["groups"] = content_key(test.groups)
-    if days := _days(test):
+    if days := days_of(test, read_json(paths.SPLIT_SUMMARY, "split")["method"]):
         measured_by["days"] = content_key(days.members)
     holdout = holdout_of(test)
     key = decision_key(version.model_sha256, holdout.digest, rules, opponents, measured_by)
@@ -193,8 +192,6 @@ def decide_version(
     return content(decision, num_rows=num_rows, rows_left_out=len(test) - num_rows)
 
 
-DAY = len("2026-11-27")
-"""Characters of a time in ISO 8601 that name its day."""
 SUPERIOR = "the last promoted as better"
 """Of the models that reigned; the name that decisions have for it."""
 
@@ -296,7 +293,7 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
             f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
         )
     challenger, champion, superior, baselines = _models(contest, test, measures)
-    days = _days(test)
+    days = days_of(test, read_json(paths.SPLIT_SUMMARY, "split")["method"])
     enough = days is not None and not few_groups(days)
     return Question(
         measures.y_true,
@@ -313,22 +310,6 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
         size_bytes=(paths.BEST_DIR / "model.keras").stat().st_size,
         latency_ms=contest.latency_ms,
     )
-
-
-def _days(test: EvaluationRows) -> Groups | None:
-    """Return the rows of each day, which are drawn together, where the split is by time; else None.
-
-    What trains before a date and is judged after it is judged on days that are each of their own kind. Where samples
-    name a group, that is what is drawn; windows are drawn in blocks.
-    """
-    if (
-        test.groups
-        or test.timeline is not None
-        or read_json(paths.SPLIT_SUMMARY, "split")["method"] != "time"
-    ):
-        return None
-    times = read_sample_rows().times
-    return groups_of([times[row][:DAY] for row in test.rows])
 
 
 def _models(

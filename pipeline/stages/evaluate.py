@@ -11,6 +11,8 @@ Parameters: candidates, data, evaluate, leaks, seed, split, threads.
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 import msgspec
 
@@ -25,7 +27,7 @@ from pipeline.evaluation.results import (
     metrics_with_intervals,
     read_candidate,
 )
-from pipeline.evaluation.rows import EvaluationRows, load_rows
+from pipeline.evaluation.rows import EvaluationRows, days_of, load_rows
 from pipeline.inference import backend
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import load_train_data
@@ -73,6 +75,7 @@ def main() -> None:
                 AlarmRules(**msgspec.to_builtins(settings.anomaly)) if settings.anomaly else None,
             ),
             season=settings.season,
+            split_method=params.split.method,
         )
         words, score = evaluation.primary.words, evaluation.test[evaluation.choice.chosen][settings.select_by]
         if few := few_groups(evaluation.measures.blocks):
@@ -97,6 +100,7 @@ def evaluate(
     bootstrap: Bootstrap,
     yardstick: Yardstick,
     season: int | None = None,
+    split_method: str = "",
 ) -> Evaluation:
     """Choose a candidate, judge all of them on test, and write the reports and `models/best`.
 
@@ -106,6 +110,7 @@ def evaluate(
         bootstrap: How intervals are made.
         yardstick: How answers are measured.
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
+        split_method: As in params.yaml; by time, whole days are drawn for intervals where there are enough.
 
     Raises:
         DataRefused: No candidate but baselines, no test rows, or no such metric for this data.
@@ -138,6 +143,9 @@ def evaluate(
 
     test = load_rows("test", season)
     on_test = _measures_on_test(test, spec, yardstick, select_by)
+    days = days_of(test, split_method)
+    if days is not None and not few_groups(days):
+        on_test = replace(cast("Any", on_test), blocks=days)
     _note_use(candidates[choice.chosen], test)
     predictions = _predictions(candidates, test)
     points = {name: item.point for name, item in candidates.items()}

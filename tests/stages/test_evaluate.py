@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 
 import keras
@@ -440,6 +441,30 @@ def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
     assert "Warning: The 100 examples are of too few groups" in answer.stdout
     assert "dense has the best validation accuracy" in answer.stdout
     assert f"test accuracy {accuracy:.4f}" in answer.stdout
+
+
+def test_rows_of_a_day_are_drawn_together_where_the_split_is_by_time(evaluated: Path, project: Path) -> None:
+    """100 test rows of 34 days, whole days right or wrong: wider intervals; of nine days too few are drawn, as before."""
+    predictions = np.load(evaluated / paths.BEST_DIR / "test_predictions.npy")
+    classes = np.array(content(evaluated, paths.FEATURES_STATE)["classes"])
+    order = np.argsort(classes[predictions.argmax(axis=1)] == labels_of_test(), kind="stable")
+
+    def judged(rows_of_a_day: int) -> dict[str, float]:
+        times = ["2026-01-01T00:00:00+00:00"] * 500
+        for place, row in enumerate(400 + order):
+            times[row] = f"{date(2026, 2, 1) + timedelta(days=place // rows_of_a_day)}T08:00:00+00:00"
+        samples = pq.read_table(paths.SAMPLES_PARQUET)
+        place = samples.schema.get_field_index("time")
+        pq.write_table(samples.set_column(place, "time", pa.array(times)), paths.SAMPLES_PARQUET)
+        evaluate.evaluate(FAMILIES, **SETTINGS, split_method="time")
+        found: dict[str, float] = content(project, paths.BEST_DIR / "card.json")["test"]["accuracy"]
+        return found
+
+    before = content(evaluated, paths.BEST_DIR / "card.json")["test"]["accuracy"]
+    by_day = judged(3)
+    assert before["value"] == by_day["value"]
+    assert by_day["high"] - by_day["low"] > 1.3 * (before["high"] - before["low"])
+    assert before == judged(12)
 
 
 def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) -> None:
