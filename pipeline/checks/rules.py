@@ -26,7 +26,7 @@ LEAST_CONFIDENCE = 0.9
 """Below it more than one in twenty models that are no better would be promoted."""
 RESAMPLES_BEYOND = 5
 """Resamples that must lie beyond an end of an interval for the end to mean something."""
-WITHOUT_COLUMNS = ("digits", "idx")
+WITHOUT_COLUMNS = ("digits", "idx", "image_arrays")
 """Kinds of source whose samples have neither groups nor side columns."""
 
 
