@@ -8,6 +8,7 @@ protects nobody. Nothing here imports TensorFlow.
 
 from collections.abc import Callable, Iterator
 
+from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
 from pipeline.checks.rules import (
     families_fit_the_data,
     floors_can_be_held,
@@ -52,6 +53,8 @@ def contradictions(params: Params, source: Source) -> list[str]:
         split_fits_the_data,
         _split_leaves_a_train_set,
         _given_split_exists,
+        columns_are_named,
+        side_columns_are_used,
         _features_can_be_computed,
         _baselines_are_there,
         _candidates_can_train,

@@ -89,18 +89,15 @@ def label_text(cell: str) -> str:
 # --- What a cell of a table means.
 
 SideKind = Literal["number", "category"]
-TimeKind = Literal["", "wall clock", "with an offset", "months"]
 PADDED = re.compile(r"[+-]?0[0-9]+")
 """An id: no number is written with leading zeros."""
 MISSING_CELLS = pa.array(sorted(MISSING))
-MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000}
 EXPECTED_NUMBER = "a number below 3.4e38 (float32), or nothing"
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
 ISO_FIX = "Write times as 2026-11-23 or 2026-11-23T17:05:00, all with an offset or all without."
-TIME_FIX = "Correct these cells, or state how times are written: --set time_format='%d.%m.%Y %H:%M'."
 
 
 @dataclass(frozen=True)
@@ -193,13 +190,20 @@ def as_side(kind: SideKind, cell: Cell, problems: Problems) -> str | float | Non
 
 def as_time(cell: Cell, problems: Problems) -> str | None:
     """Return a time as ISO 8601, in UTC where it has an offset; None and a problem for anything else."""
+    time = iso_text(cell.value)
+    if time is None:
+        problems.add(cell.place, "a time as in ISO 8601", shown(cell.value), ISO_FIX)
+    return time
+
+
+def iso_text(value: Any) -> str | None:
+    """Return a time as ISO 8601, in UTC where it has an offset; None where it is none."""
     try:
-        time = cell.value if isinstance(cell.value, dt.date) else dt.datetime.fromisoformat(cell.value)
+        time = value if isinstance(value, dt.date) else dt.datetime.fromisoformat(value)
         if not isinstance(time, dt.datetime):
             time = dt.datetime(time.year, time.month, time.day)  # noqa: DTZ001  # a date has no zone
         return (time.astimezone(dt.UTC) if time.tzinfo else time).isoformat()
     except (ValueError, TypeError, OverflowError):
-        problems.add(cell.place, "a time as in ISO 8601", shown(cell.value), ISO_FIX)
         return None
 
 
@@ -331,94 +335,6 @@ def name_cells(batch: Batch, column: str, problems: Problems) -> pa.Array:
             batch.place(row, column), "a cell that ends in its line", received, "Correct these cells."
         )
     return pc.fill_null(cells, "")
-
-
-class TimeReader:
-    """Reads time stamps of one table, all written in one way.
-
-    Args:
-        time_format: `auto` for ISO 8601 (`2026-11`, a month, too), a format of strptime, or the unit of Unix
-            times: `seconds`, `milliseconds`.
-    """
-
-    def __init__(self, time_format: str = "auto") -> None:
-        self._format = time_format
-        self._kind: TimeKind = ""
-        self._has_zone = False
-
-    @property
-    def has_offset(self) -> bool:
-        """Return whether the times read so far are instants, given in UTC, and not those of a wall clock."""
-        return self._kind == "with an offset" or self._has_zone
-
-    def read(self, batch: Batch, column: str, problems: Problems) -> np.ndarray:
-        """Return a column as microseconds since 1970, in UTC where an offset is written; else wall clock.
-
-        Returns:
-            int64, shape (num_rows,); 0 where a cell is wrong, which is in `problems` then.
-        """
-        cells = _stripped(batch.columns[column])
-        if self._format in MICROSECONDS:
-            values = number_cells(batch, [column], problems)[:, 0]
-            times = pa.array(np.round(values * MICROSECONDS[self._format]), from_pandas=True).cast(pa.int64())
-        elif types.is_temporal(cells.type) and not types.is_time(cells.type):
-            self._has_zone |= types.is_timestamp(cells.type) and cells.type.tz is not None
-            times = _microseconds(cells.cast(pa.timestamp("us"), safe=False))
-        elif types.is_string(cells.type):
-            times = self._parsed(cells)
-        else:
-            times = pa.nulls(len(cells), pa.int64())
-        for row in np.flatnonzero(times.is_null().to_numpy(zero_copy_only=False)).tolist():
-            received = shown(batch.columns[column][row].as_py())
-            problems.add(batch.place(row, column), self._expected(), received, TIME_FIX)
-        microseconds: np.ndarray = pc.fill_null(times, 0).to_numpy()
-        return microseconds
-
-    def _expected(self) -> str:
-        if self._format != "auto":
-            return f"a time as {self._format}"
-        return f"a time as in ISO 8601{f' ({self._kind}, as above)' if self._kind else ''}"
-
-    def _parsed(self, cells: pa.Array) -> pa.Array:
-        """Return text as microseconds, null where it cannot be read."""
-        if self._format != "auto":
-            return _microseconds(pc.strptime(cells, format=self._format, unit="us", error_is_null=True))
-        found: list[tuple[int, TimeKind, pa.Array]] = []
-        kinds: tuple[TimeKind, ...] = ("wall clock", "with an offset", "months")
-        for kind in (self._kind,) if self._kind else kinds:
-            times = _iso_times(cells, kind)
-            found.append((times.null_count, kind, times))
-            if not times.null_count:
-                break
-        nulls, kind, times = min(found, key=lambda way: way[0])
-        self._kind = self._kind or (kind if nulls < len(cells) else "")
-        return times
-
-
-def _iso_times(cells: pa.Array, kind: TimeKind) -> pa.Array:
-    """Return text as microseconds, null where it is not written in this way."""
-    zone = "UTC" if kind == "with an offset" else None
-    if kind == "months":
-        months = pc.match_substring_regex(cells, r"^[0-9]{4}-[0-9]{2}$")
-        cells = pc.if_else(months, pc.binary_join_element_wise(cells, "01", "-"), None)
-    try:
-        return _microseconds(pc.cast(cells, pa.timestamp("us", zone)))
-    except pa.ArrowInvalid:
-        pass  # At least one is wrong; which ones is asked cell by cell.
-    return pa.array([iso_time(cell, zone) for cell in cells], pa.int64())
-
-
-def iso_time(cell: pa.StringScalar, zone: str | None) -> int | None:
-    """Return one cell as microseconds since 1970, None where it is no time with (`UTC`) or without an offset."""
-    try:
-        value: int | None = _microseconds(pc.cast(cell, pa.timestamp("us", zone))).as_py()
-    except pa.ArrowInvalid:
-        return None
-    return value
-
-
-def _microseconds(times: pa.Array) -> pa.Array:
-    return pc.cast(times, pa.int64())
 
 
 def _stripped(cells: pa.Array) -> pa.Array:

@@ -24,6 +24,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from pipeline.formats.timelines import Timeline
 from pipeline.runtime.errors import DataRefused
 
 GivenSplit = Literal["train", "val", "test"]
@@ -62,6 +63,7 @@ class RawSample:
         group: Person, machine or document it belongs to; "" for none.
         time: ISO 8601; of the first step of a series with time stamps. "" for none.
         step_seconds: Time from one step to the next, where there are time stamps; else 0.
+        timeline: How the time stamps lay, where there are any.
         anomalies: bool, shape (steps,); which steps are labelled as not normal.
         side: Side features by name; a string is a category, None is missing.
     """
@@ -77,6 +79,7 @@ class RawSample:
     group: str = ""
     time: str = ""
     step_seconds: float = 0.0
+    timeline: Timeline | None = None
     anomalies: np.ndarray | None = None
     side: Mapping[str, str | float | None] = field(default_factory=dict)
 

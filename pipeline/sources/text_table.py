@@ -21,12 +21,13 @@ from pipeline.formats.cells import (
     as_side,
     as_target,
     as_text,
-    as_time,
 )
 from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in_words
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.time_formats import UNITS
+from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
@@ -48,7 +49,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     group: str = ""
     """Column of persons, machines or documents that a split must not tear apart."""
     time: str = ""
-    """Column of times, ISO 8601."""
+    """Column of times."""
+    time_format: str = "auto"
+    """`auto`: ISO 8601; else a format of strptime, or Unix `seconds`, `milliseconds`, `microseconds`, `nanoseconds`."""
+    timezone: str = ""
+    """IANA name (Europe/Berlin) of the local clock that wrote the times, which become instants then; of an hour that
+    came twice it is the first. "": times without an offset stay as they are."""
     side: tuple[str, ...] = ()
     """Columns of further facts about a text: numbers or categories, told apart by their cells."""
     categorical: tuple[str, ...] = ()
@@ -119,11 +125,15 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     columns = _Columns(options, side_kinds(archive, options))
     for file in files:
         number = 0
+        reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, file.name) as opened:
             table = _table(opened, file.name, columns.wanted, options, problems)
             for batch in table.batches(columns.wanted):
+                times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
-                    sample = columns.sample(file, number + row, batch.place(row), cells, problems)
+                    sample = columns.sample(
+                        file, number + row, batch.place(row), cells, problems, time=times[row]
+                    )
                     if sample is not None:
                         yield sample
                 number += len(batch)
@@ -187,7 +197,14 @@ class _Columns:
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
-        self, file: _File, number: int, place: str, cells: Sequence[Any], problems: Problems
+        self,
+        file: _File,
+        number: int,
+        place: str,
+        cells: Sequence[Any],
+        problems: Problems,
+        *,
+        time: str | Fault,
     ) -> RawSample | None:
         """Return the sample of a row, or None after it was kept as a problem."""
         before = problems.count
@@ -200,6 +217,12 @@ class _Columns:
         def name(column: str) -> str:
             return (as_name(cell(column), problems) or "") if column else ""
 
+        def time_of(time: str | Fault) -> str:
+            if isinstance(time, str):
+                return time
+            problems.add(f"{place}, column {options.time!r}", *time)
+            return ""
+
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
             label=name(options.label),
@@ -207,7 +230,7 @@ class _Columns:
             text=as_text(cell(options.text), problems),
             target=as_target(cell(options.target), problems) if options.target else None,
             group=name(options.group),
-            time=(as_time(cell(options.time), problems) or "") if options.time else "",
+            time=time_of(time),
             side={column: as_side(kind, cell(column), problems) for column, kind in self._kinds.items()},
         )
         return sample if problems.count == before else None
@@ -245,6 +268,15 @@ def _check_options(options: Options) -> None:
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
+    problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
+    if options.timezone and options.time_format in UNITS:
+        problems.append(
+            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
+        )
+    stated = {"time_format": options.time_format != "auto", "timezone": bool(options.timezone)}
+    if not options.time and any(stated.values()):
+        named = " and ".join(name for name, given in stated.items() if given)
+        problems.append(f"{named} without a column of times. Expected --set time=COLUMN")
     if problems:
         received = ", ".join(
             f"{name}={value!r}"

@@ -1,14 +1,17 @@
 """What `check` says where task, data, families and metrics do not belong together."""
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from pipeline.checks import rules
+from pipeline.checks.asked_for import unused_columns
 from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.fetching.source import Source
 from pipeline.params.load import load_params
+from pipeline.sources.kinds import stated_options
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 KIND_OF = {
@@ -28,8 +31,8 @@ KIND_OF = {
 }
 
 
-def source(kind: str) -> Source:
-    """Return what data/source.json says of 10,000 samples of that kind."""
+def source(kind: str, **options) -> Source:
+    """Return what data/source.json says of 10,000 samples of that kind, read with these options."""
     location = "bundled" if kind == "digits" else {"path": "somewhere"}
     content = {
         "kind": kind,
@@ -38,6 +41,7 @@ def source(kind: str) -> Source:
         "bytes": 1,
         "files": 1,
         "count": 10_000,
+        "options": options,
     }
     return msgspec.convert(content, Source)
 
@@ -108,8 +112,14 @@ def test_every_example_is_known_here():
 
 @pytest.mark.parametrize("name", KIND_OF)
 def test_examples_contradict_nothing(name):
-    """What we ship passes its own check, on a source of its kind."""
-    assert [] == contradictions(example(name), source(KIND_OF[name]))
+    """What we ship passes its own check, on a source of its kind with the options of its first lines."""
+    for folder in (EXAMPLES, EXAMPLES / "quick"):
+        text = (folder / f"{name}.yaml").read_text()
+        stated = re.findall(r"--set ['\"]?([^\s'\"]+)", text.partition("# Expected")[0])
+        options = stated_options(KIND_OF[name], stated)
+        params = load_params(folder / f"{name}.yaml")
+        assert [] == contradictions(params, source(KIND_OF[name], **options))
+        assert [] == unused_columns(params, source(KIND_OF[name], **options))
 
 
 def test_forecasting_needs_windows_over_series_with_time():

@@ -1,6 +1,8 @@
 """Long tables become series on a regular grid; the second opinion is pandas."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +93,83 @@ def test_times_are_read_as_stated(cells, options, first, step):
     assert (first, step, 2) == (sample.time, sample.step_seconds, len(sample.series))
 
 
+def test_date_and_time_in_two_columns_are_read():
+    """As a German spreadsheet has them; whole hours keep their own option, and each names the other."""
+    rows = "Datum;Uhrzeit;x\n31.01.2024;23:45:00;1\n31.01.2024;24:00:00;2\n01.02.2024;00:15:00;3\n"
+    (sample,) = read(rows, time="Datum", clock="Uhrzeit", time_format="%d.%m.%Y")
+    assert ("2024-01-31T23:45:00", 900.0, 3) == (sample.time, sample.step_seconds, len(sample.series))
+    with pytest.raises(DataRefused, match=r"(?s)'Uhrzeit'.*a whole hour.*--set clock=COLUMN"):
+        read(rows, time="Datum", hour="Uhrzeit", time_format="%d.%m.%Y")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_local_clock_gives_the_instants_that_it_showed(order):
+    """Two machines through both changes of a year, in one table: every hour once, as pandas has them."""
+    utc = pd.date_range("2024-03-20", "2024-11-10", freq="30min", tz="UTC")
+    wall = utc.tz_convert("America/New_York").strftime("%m/%d/%Y %I:%M %p")
+    lines = [f"{stamp},{name},{count}" for count, stamp in enumerate(wall) for name in "ab"]
+    rows = "\n".join(["t,id,x", *lines[::order]]) + "\n"
+    options = {"time": "t", "time_format": "%m/%d/%Y %I:%M %p", "timezone": "America/New_York"}
+    for sample in read(rows, id="id", **options):
+        np.testing.assert_array_equal(np.arange(len(utc), dtype=np.float32), sample.series[:, 0])
+        assert ("2024-03-20T00:00:00+00:00", 1800.0) == (sample.time, sample.step_seconds)
+        assert "2 of 4 rows in hours that came twice" in sample.timeline.note
+
+
+def test_an_hour_that_a_local_clock_never_showed_is_refused_until_it_is_stated():
+    """A template of 24 rows a day has one in spring too; the advice, followed, reads the rest."""
+    rows = "t,x\n" + "".join(f"2024-03-31 {hour:02}:00,{hour}\n" for hour in range(24))
+    with pytest.raises(
+        DataRefused, match=r"(?s)t\.csv, line 4: expected a time that the clock of Europe/Berlin showed.*drop"
+    ):
+        read(rows, time="t", timezone="Europe/Berlin")
+    (sample,) = read(rows, time="t", timezone="Europe/Berlin", missing_hour="drop")
+    assert [0.0, 1.0, *range(3, 24)] == sample.series[:, 0].tolist()
+    (shifted,) = read(rows, time="t", timezone="Europe/Berlin", missing_hour="shift", duplicates="first")
+    assert [0.0, 1.0, 2.0, *range(4, 24)] == shifted.series[:, 0].tolist()
+
+
+def test_days_of_a_local_clock_are_days_of_the_calendar():
+    """A day is 23 to 25 hours long by a clock: no zone is needed, and none is taken."""
+    with pytest.raises(DataRefused, match="Leave --set timezone= out"):
+        read("t,x\n2024-03-30,1\n2024-03-31,2\n2024-04-01,3\n", time="t", timezone="Europe/Berlin")
+
+
+def test_anomaly_windows_are_by_the_clock_of_the_data():
+    """A window without an offset is of the local clock too."""
+    rows = "t,x\n" + "".join(f"2024-07-01 {hour:02}:00,{hour}\n" for hour in range(24))
+    windows = json.dumps({"t.csv": [["2024-07-01 05:00", "2024-07-01 06:00"]]}).encode()
+    files = {"t.csv": rows.encode(), "w.json": windows}
+    options = {"time": "t", "anomaly_windows": "w.json", "files": "t.csv"}
+    for zone in ({}, {"timezone": "Asia/Tokyo"}):
+        (sample,) = read_source(series_table, files, **options, **zone)
+        assert [5, 6] == np.flatnonzero(sample.anomalies).tolist()
+
+
+def test_bike_sharing_by_its_local_clock(benchmarks):
+    """Spring's missing hour has no row, autumn's two share one: the same values, two steps apart, in UTC."""
+    content = (benchmarks / "bike-sharing" / "hour.csv").read_bytes()
+    options = {"time": "dteday", "hour": "hr", "drop": ["instant"], "timezone": "America/New_York"}
+    (sample,) = read(content, "hour.csv", **options)
+    frame = pd.read_csv(io.BytesIO(content))
+    wall = pd.DatetimeIndex(pd.to_datetime(frame["dteday"]) + pd.to_timedelta(frame["hr"], unit="h"))
+    frame.index = wall.tz_localize("America/New_York", ambiguous=np.ones(len(wall), bool)).tz_convert("UTC")
+    expected = frame[list(sample.channels)].asfreq("h").to_numpy(dtype=np.float32)
+    np.testing.assert_array_equal(expected, sample.series)
+    assert "2011-01-01T05:00:00+00:00" == sample.time
+
+
+def test_taxis_are_events_and_their_advice_leads_on(benchmarks):
+    """Trips with their own dates have no step; the suggested one reads them."""
+    content = (benchmarks / "nyc-taxi-a" / "yellow_tripdata_sample_2019-01.csv").read_bytes()
+    options = {"time": "pickup_datetime", "columns": ["fare_amount"]}
+    with pytest.raises(DataRefused, match="these are events") as refused:
+        read(content, "t.csv", **options)
+    said = dict(re.findall(r"--set (step|off_grid|duplicates|gaps)=(\w+)", str(refused.value)))
+    (sample,) = read(content, "t.csv", **options, **said)
+    assert 10_000 == sample.timeline.rows
+
+
 def test_parquet_and_csv_hold_the_same_series():
     """Typed columns, a category as a dictionary, a missing number as null."""
     frame = pd.DataFrame(
@@ -162,7 +241,7 @@ def test_nab_windows_mark_the_steps_that_pandas_marks(benchmarks):
     options = {"time": "timestamp", "anomaly_windows": "labels/combined_windows.json"}
     with pytest.raises(DataRefused, match=r"ec2_request_latency_system_failure\.csv, line 558"):
         read_source(series_table, files, **options)
-    samples = read_source(series_table, files, **options, duplicates="mean", off_grid="nearest")
+    samples = read_source(series_table, files, **options, duplicates="mean", off_grid="nearest", gaps="fill")
     windows = json.loads(files["labels/combined_windows.json"])
     assert 12 == len(samples)
     for sample in samples:
@@ -277,7 +356,8 @@ def test_windows_that_are_none_are_refused(content):
 
 @pytest.mark.parametrize(
     "options",
-    [{"time": ""}, {"step": "weeks"}, {"step": -1.0}, {"categorical": ["x"]}, {"id": "time"}, {"static": ["x"], "drop": ["x"]}],
+    [{"time": ""}, {"step": "weeks"}, {"step": -1.0}, {"step": 1e-9}, {"step": 1e300}, {"time_format": "%Y-%W"}, {"timezone": "Berlin"},
+     {"time_format": "seconds", "timezone": "Europe/Berlin"}, {"clock": "x", "hour": "y"}, {"categorical": ["x"]}, {"id": "time"}, {"static": ["x"], "drop": ["x"]}],
 )  # fmt: skip
 def test_options_that_contradict_each_other_are_refused(options):
     """Before any file is read."""
