@@ -99,6 +99,7 @@ CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
+UNITS = "If that row holds units: --set units_row=true."
 ISO_FIX = "Write times as 2026-11-23 or 2026-11-23T17:05:00, all with an offset or all without."
 TIME_FIX = "Correct these cells, or state how times are written: --set time_format='%d.%m.%Y %H:%M'."
 
@@ -290,9 +291,11 @@ def number_cells(batch: Batch, columns: Sequence[str], problems: Problems) -> np
         else:
             fix = f"{NUMBER_FIX} {LEAVE_OUT}"
             problems.add(batch.place(0, column), "a column of numbers", str(cells.type), fix)
+    first = wrong[0].all() or (wrong[0].any() and not wrong[1:].any()) if len(wrong) > 1 else False
+    units = f" {UNITS}" if first and batch.unit == "line" else ""
     for row, index in np.argwhere(wrong).tolist():
         place, received = batch.place(row, columns[index]), shown(batch.columns[columns[index]][row].as_py())
-        problems.add(place, EXPECTED_NUMBER, received, f"{NUMBER_FIX} {LEAVE_OUT}")
+        problems.add(place, EXPECTED_NUMBER, received, f"{NUMBER_FIX} {LEAVE_OUT}{units}")
     values[wrong] = np.nan
     return values
 

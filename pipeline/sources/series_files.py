@@ -8,7 +8,6 @@ without suffix.
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
 from pipeline.formats.cells import Cell, number_cells
-from pipeline.formats.delimited import DelimiterOption, Dialect, dialect_of, read_delimited
+from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
 from pipeline.formats.text_file import EncodingOption, open_member
@@ -34,7 +33,8 @@ TABLES_DIR = "tables/"
 """Where in the archive they are."""
 STEP_FIX = "Correct the file; a missing value is an empty cell."
 COLUMNS_FIX = (
-    "Choose columns that all files have: --set columns=A,B; without a first row of names: --set header=false."
+    "Choose columns that all files have: --set columns=A,B; without a first row of names: --set header=false; with "
+    "lines above it: --set skip=NUMBER."
 )
 SPLIT_FIX = "Write train, val or test."
 
@@ -68,8 +68,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns of the series that are left out."""
     header: bool = True
     """Whether the series have a first row of names; if not, their columns are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table in every file of a series (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of all files: auto, comma, tab, semicolon or pipe."""
+    """Of all files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of all files: auto, utf-8, cp1252 or latin-1."""
 
@@ -104,11 +108,12 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
         DataRefused: An encoding cannot be told.
     """
     names = sorted(archive.getnames())
-    tables = [name for name in names if name.startswith(TABLES_DIR)]
+    tables = [(name, _writing(options)) for name in names if name.startswith(TABLES_DIR)]
+    series = [(name, _series_writing(options)) for name in _series(names)[:1]]
     found = []
-    for name in [*tables, *_series(names)[:1]]:
+    for name, writing in [*tables, *series]:
         with open_member(archive, name) as file:
-            found.append(formats_tables.describe_table(file, name, _writing(options)))
+            found.append(formats_tables.describe_table(file, name, writing))
     return found
 
 
@@ -209,14 +214,7 @@ class _SeriesFiles:
         """Return a series, float32, shape (steps, channels), NaN where a value is missing."""
         with open_member(self._archive, member) as file:
             if self._dialect is None:
-                found = dialect_of(
-                    file,
-                    member,
-                    delimiter=self._options.delimiter,
-                    quoting="minimal",
-                    encoding=self._options.encoding,
-                )
-                self._dialect = replace(found, header=self._options.header)
+                self._dialect = formats_tables.dialect_as_stated(file, member, _series_writing(self._options))
             table = read_delimited(file, member, self._dialect, self._problems, plain_names=True)
             columns = self._there(table.columns or (), member)
             if not columns:
@@ -259,6 +257,20 @@ def _check_options(options: Options) -> None:
 def _tables(options: Options) -> list[str]:
     """Return the tables by the names the user gave; that of the targets comes first."""
     return [*filter(None, [options.targets]), *options.tables]
+
+
+def _series_writing(options: Options) -> Writing:
+    """Return how the files of series are read."""
+    return Writing(
+        "csv",
+        options.delimiter,
+        "minimal",
+        options.encoding,
+        options.header,
+        plain_names=True,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _writing(options: Options) -> Writing:

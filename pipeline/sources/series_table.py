@@ -28,7 +28,7 @@ from pipeline.formats.cells import (
     number_cells,
     without_blank_end,
 )
-from pipeline.formats.delimited import Batch, DelimiterOption
+from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
@@ -55,7 +55,10 @@ PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", ".tab", *PARQUET)
 WINDOWS = "anomaly_windows.json"
 """Labelled anomalies, as the Numenta Anomaly Benchmark writes them: per file a list of first and last times."""
-COLUMNS_FIX = "Name the right columns: --set time=, id=, columns=, drop=."
+COLUMNS_FIX = (
+    "Name the right columns: --set time=, id=, columns=, drop=; where no row of names is there: --set header=false, "
+    "and columns are called 1, 2, 3; where lines stand above it: --set skip=NUMBER."
+)
 WINDOWS_FIX = (
     'Write {"folder/file.csv": [["2014-04-01 05:00:00", "2014-04-01 08:00:00"]]}, with [] for no anomaly.'
 )
@@ -103,8 +106,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """A row between two steps: fail, or move it to the nearest step."""
     files: str = ""
     """Glob that chooses files; "" for all with a known suffix."""
+    header: bool = True
+    """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a text file (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of text files: auto, comma, tab, semicolon or pipe."""
+    """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of text files: auto, utf-8, cp1252 or latin-1."""
 
@@ -391,7 +400,16 @@ def _time(text: Any) -> int | None:
 def _writing(options: Options, member: str) -> Writing:
     """Return how a file is read: Parquet by its suffix, or text."""
     form: Literal["parquet", "csv"] = "parquet" if member.lower().endswith(PARQUET) else "csv"
-    return Writing(form, options.delimiter, "minimal", options.encoding, plain_names=True)
+    return Writing(
+        form,
+        options.delimiter,
+        "minimal",
+        options.encoding,
+        options.header,
+        plain_names=True,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _policy(options: Options) -> Policy:

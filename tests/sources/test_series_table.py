@@ -38,6 +38,23 @@ def test_series_are_told_apart_by_an_id_and_brought_to_a_grid():
     ]
 
 
+def test_a_logger_file_is_read_after_what_its_refusals_say():
+    """Lines above the table, a row of units, no header, blanks: each refusal names the option that reads it."""
+    logger = "Device;TL-500\nInterval;1d\n\nstamp;x;y\n;degC;%\n2024-01-01;1;2\n2024-01-02;3;4\n"
+    with pytest.raises(DataRefused, match="--set skip=3"):
+        read(logger, time="stamp")
+    with pytest.raises(DataRefused, match="--set units_row=true"):
+        read(logger, time="stamp", skip=3)
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read("2024-01-01 1 2\n2024-01-02 3 4\n")
+    bare = {"header": False, "time": "1", "delimiter": "blank"}
+    for (sample,) in (
+        read(logger, time="stamp", skip=3, units_row=True),
+        read("2024-01-01  1 2\n2024-01-02 3   4\n", **bare),
+    ):
+        np.testing.assert_array_equal([[1, 2], [3, 4]], sample.series)
+
+
 @pytest.mark.parametrize("blank", [",,\n", ",,\n\n", ' , ,\n"","",""\n'])
 def test_rows_of_delimiters_alone_at_the_end_are_no_rows(blank):
     """Spreadsheets write them; between rows they are refused like any row without a time."""
