@@ -336,6 +336,29 @@ def name_cells(batch: Batch, column: str, problems: Problems) -> pa.Array:
     return pc.fill_null(cells, "")
 
 
+class NameCodes:
+    """Names by number, in order of appearance: what the rows of a long table say without a copy of it per row.
+
+    Attributes:
+        names: Those seen so far.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {"": -1}
+
+    def read(self, batch: Batch, column: str, problems: Problems) -> np.ndarray:
+        """Return the number of the name in every row, int32, shape (rows,); -1 where nothing stands."""
+        encoded = pc.dictionary_encode(name_cells(batch, column, problems))
+        for name in encoded.dictionary.to_pylist():
+            if name not in self._codes:
+                self._codes[name] = len(self.names)
+                self.names.append(name)
+        codes = np.array([self._codes[name] for name in encoded.dictionary.to_pylist()], np.int32)
+        rows: np.ndarray = codes[encoded.indices.to_numpy()]
+        return rows
+
+
 class TimeReader:
     """Reads time stamps of one table, all written in one way.
 

@@ -46,6 +46,19 @@ NO_OPTIONS = NoOptions()
 
 
 @dataclass(frozen=True)
+class StepLabels:
+    """The class of every step of a recording.
+
+    Attributes:
+        codes: Index into `names`, int32, shape (steps,); -1 where a step has none.
+        names: Classes, as the source writes them.
+    """
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RawSample:
     """One sample as the source has it; exactly one of `image`, `text` and `series` is there.
 
@@ -64,6 +77,7 @@ class RawSample:
         step_seconds: Time from one step to the next, where there are time stamps; else 0.
         anomalies: bool, shape (steps,); which steps are labelled as not normal.
         side: Side features by name; a string is a category, None is missing.
+        step_labels: Classes of the steps of a recording, which `ingest` cuts into windows (data.labelled_windows).
     """
 
     sample_id: str
@@ -79,6 +93,7 @@ class RawSample:
     step_seconds: float = 0.0
     anomalies: np.ndarray | None = None
     side: Mapping[str, str | float | None] = field(default_factory=dict)
+    step_labels: StepLabels | None = None
 
 
 def choose_files(
