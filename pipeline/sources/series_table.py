@@ -21,6 +21,7 @@ from pipeline.formats.cells import (
     NUMBER_FIX,
     TIME_FIX,
     Cell,
+    NameCodes,
     SideKind,
     TimeReader,
     iso_time,
@@ -44,7 +45,7 @@ from pipeline.formats.time_grid import (
     on_grid,
 )
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import RawSample, choose_files, stem_of
+from pipeline.sources.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.sources.series_facts import facts, side_kinds
 
 LAYOUT = (
@@ -68,6 +69,9 @@ STATIC_FIX = (
 )
 
 
+STEPS_FIX = " A class that changes within a series: --set step_label=COLUMN instead of label."
+
+
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which columns a table has, and what happens where its time stamps are not regular."""
 
@@ -85,6 +89,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns that are left out."""
     label: str = ""
     """Column with the class of a series: one value in all of its rows, as for the next three."""
+    step_label: str = ""
+    """Column with the class of every step, for data.labelled_windows."""
     target: str = ""
     """Column with a number that regression predicts."""
     group: str = ""
@@ -210,7 +216,7 @@ class _Columns:
 def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, problems: Problems) -> _Columns:
     """Return the columns to read, after comparing the headers of all files."""
     said = tuple(dict.fromkeys(filter(None, [options.label, options.target, options.group, *options.static])))
-    keys = tuple(filter(None, [options.time, options.hour, options.id]))
+    keys = tuple(filter(None, [options.time, options.hour, options.id, options.step_label]))
     channels, first = options.columns, next(iter(headers))
     for member, names in headers.items():
         rest = tuple(name for name in names if name not in (*keys, *said, *options.drop))
@@ -239,7 +245,8 @@ class _Table:
         self._columns = columns
         self._options = options
         self._problems = problems
-        self._rows = SeriesRows(len(columns.channels))
+        self._rows = SeriesRows(len(columns.channels) + bool(options.step_label))
+        self._steps = NameCodes()
         self._facts: list[dict[str, Cell]] = []
         self._has_offset: bool | None = None
 
@@ -249,6 +256,10 @@ class _Table:
         values = number_cells(batch, self._columns.channels, self._problems).astype(np.float32)
         for column in self._columns.facts:
             self._take_fact(batch, column, keys)
+        if self._options.step_label:
+            # One column more on the way to the grid: a gap has no class, or holds the one before it.
+            codes = self._steps.read(batch, self._options.step_label, self._problems)
+            values = np.column_stack([values, np.where(codes < 0, np.nan, codes)]).astype(np.float32)
         self._rows.append(batch, self._times_of(batch, times), keys, values)
 
     def _keys_of(self, batch: Batch) -> np.ndarray:
@@ -303,7 +314,8 @@ class _Table:
             known = self._facts[key].setdefault(column, cell)
             if known.value != cell.value:
                 expected = f"{shown(known.value)}, as at {known.place}"
-                self._problems.add(cell.place, expected, shown(cell.value), STATIC_FIX)
+                steps = STEPS_FIX if column == self._options.label else ""
+                self._problems.add(cell.place, expected, shown(cell.value), f"{STATIC_FIX}{steps}")
 
     def samples(self, windows: Mapping[str, Spans] | None) -> Iterator[RawSample]:
         """Yield the series; the rows are gone afterwards."""
@@ -333,9 +345,15 @@ class _Table:
             kinds=kinds,
             problems=self._problems,
         )
+        steps = None
+        values = grid.values
+        if options.step_label:
+            values, codes = values[:, :-1], values[:, -1]
+            steps = StepLabels(np.nan_to_num(codes, nan=-1).astype(np.int32), tuple(self._steps.names))
         return RawSample(
             name,
-            series=grid.values,
+            series=values,
+            step_labels=steps,
             channels=self._columns.channels,
             time=grid.time + ("+00:00" if self._has_offset else ""),
             step_seconds=grid.step_seconds,
@@ -429,7 +447,19 @@ def _check_options(options: Options) -> None:
     strangers = [column for column in options.categorical if column not in options.static]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that static names too")
-    roles = [options.time, options.hour, options.id, options.label, options.target, options.group]
+    if options.step_label and (options.label or options.target):
+        problems.append("step_label, and a class or target of whole series. Expected one of them")
+    if options.step_label and options.duplicates == "mean":
+        problems.append("step_label and duplicates=mean: classes have no mean. Expected first, last or fail")
+    roles = [
+        options.time,
+        options.hour,
+        options.id,
+        options.label,
+        options.target,
+        options.group,
+        options.step_label,
+    ]
     named = [*filter(None, roles), *options.columns, *options.drop]
     twice = sorted({column for column in [*named, *options.static] if named.count(column) > 1})
     twice += sorted({column for column in options.static if column in [*options.columns, *options.drop]})
