@@ -140,7 +140,8 @@ def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
     shares = 0.0 if params.split.method == "given" else params.split.test_share
     num_train = int(source.count * (1 - params.split.val_share - shares))
     # Otherwise said already and no batch size would help, or known after ingest: how many windows there are.
-    countable = params.split.val_share + shares < 1 and params.data.windows is None
+    windows = params.data.windows is not None or params.data.labelled_windows is not None
+    countable = params.split.val_share + shares < 1 and not windows
     for name, candidate in params.candidates.items():
         training = training_of(params, name)
         if countable and training.batch_size > max(num_train, 1):

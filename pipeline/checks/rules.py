@@ -45,6 +45,7 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
         )
     if windows is not None:
         yield from _window_problems(params)
+    yield from _labelled_window_problems(params, source)
     if task == "anomaly" and params.evaluate.anomaly is None:
         yield "evaluate.anomaly is missing: task anomaly needs its thresholds. See examples/nab.yaml."
     needed: dict[str, dict[str, object]] = {
@@ -94,7 +95,10 @@ def _window_problems(params: Params) -> Iterator[str]:
     if windows is None:
         return
     if task == "classification":
-        yield "data.windows is for regression, forecasting and anomaly. Received: task=classification. Remove it."
+        yield (
+            "data.windows is for regression, forecasting and anomaly. Received: task=classification. Remove it; "
+            "windows whose steps have classes are data.labelled_windows: {length: 100, stride: 50, label: majority}."
+        )
     elif task == "anomaly":
         if windows.horizon or windows.targets or windows.length < 2:
             yield (
@@ -124,6 +128,34 @@ def _window_problems(params: Params) -> Iterator[str]:
         yield (
             "split.method must be time for windows, or they would overlap between the splits. "
             f"Received: method={params.split.method}. Set method: time."
+        )
+
+
+def _labelled_window_problems(params: Params, source: Source) -> Iterator[str]:
+    cut, column = params.data.labelled_windows, source.options.get("step_label")
+    if cut is None and column:
+        yield (
+            f"the source says which class every step has (step_label={column}), and nothing asks for it. Expected "
+            "windows: data.labelled_windows: {length: 100, stride: 50, label: majority}, with task classification. "
+            "Received: none. Set it, or run `millrace init` without step_label."
+        )
+    if cut is None:
+        return
+    if not column:
+        yield (
+            "data.labelled_windows needs a class for every step. Expected a source of kind series_table or "
+            f"series_files with --set step_label=COLUMN. Received: kind={source.kind} without it. Run `millrace init` "
+            "again, or remove data.labelled_windows."
+        )
+    if params.data.task != "classification":
+        yield (
+            "data.labelled_windows is for classification. Received: "
+            f"task={params.data.task}. Set data.task: classification, or remove it."
+        )
+    if params.split.method not in ("group", "given"):
+        yield (
+            "split.method must be group or given for data.labelled_windows, or windows of one recording would stand on "
+            f"both sides. Received: method={params.split.method}. Set method: group."
         )
 
 

@@ -196,6 +196,7 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     spellings = Spellings()
     sizes: set[tuple[int, int] | None] = set()
     found: list[tuple[str, Timeline]] = []
+    steps: Counter[str] = Counter()
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
@@ -203,9 +204,16 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
             counts[sample.split or "", sample.label] += 1
             if sample.timeline is not None:
                 found.append((sample.sample_id, sample.timeline))
+            if sample.step_labels is not None:
+                codes, numbers = np.unique(sample.step_labels.codes, return_counts=True)
+                named = (*sample.step_labels.names, "(no class)")
+                steps.update({named[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
     described = [*described, *in_words(found)]
+    if steps:
+        words = ", ".join(f"{name} {number:,}" for name, number in sorted(steps.items()))
+        described = [*described, f"steps by class, for data.labelled_windows in params.yaml: {words}"]
     return _Read(counts, spellings, sizes.pop() if len(sizes) == 1 else None, described)
 
 

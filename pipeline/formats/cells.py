@@ -97,6 +97,7 @@ CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
+UNITS = "If that row holds units: --set units_row=true."
 ISO_FIX = "Write times as 2026-11-23 or 2026-11-23T17:05:00, all with an offset or all without."
 
 
@@ -294,9 +295,11 @@ def number_cells(batch: Batch, columns: Sequence[str], problems: Problems) -> np
         else:
             fix = f"{NUMBER_FIX} {LEAVE_OUT}"
             problems.add(batch.place(0, column), "a column of numbers", str(cells.type), fix)
+    first = wrong[0].all() or (wrong[0].any() and not wrong[1:].any()) if len(wrong) > 1 else False
+    units = f" {UNITS}" if first and batch.unit == "line" else ""
     for row, index in np.argwhere(wrong).tolist():
         place, received = batch.place(row, columns[index]), shown(batch.columns[columns[index]][row].as_py())
-        problems.add(place, EXPECTED_NUMBER, received, f"{NUMBER_FIX} {LEAVE_OUT}")
+        problems.add(place, EXPECTED_NUMBER, received, f"{NUMBER_FIX} {LEAVE_OUT}{units}")
     values[wrong] = np.nan
     return values
 
@@ -335,6 +338,29 @@ def name_cells(batch: Batch, column: str, problems: Problems) -> pa.Array:
             batch.place(row, column), "a cell that ends in its line", received, "Correct these cells."
         )
     return pc.fill_null(cells, "")
+
+
+class NameCodes:
+    """Names by number, in order of appearance: what the rows of a long table say without a copy of it per row.
+
+    Attributes:
+        names: Those seen so far.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {"": -1}
+
+    def read(self, batch: Batch, column: str, problems: Problems) -> np.ndarray:
+        """Return the number of the name in every row, int32, shape (rows,); -1 where nothing stands."""
+        encoded = pc.dictionary_encode(name_cells(batch, column, problems))
+        for name in encoded.dictionary.to_pylist():
+            if name not in self._codes:
+                self._codes[name] = len(self.names)
+                self.names.append(name)
+        codes = np.array([self._codes[name] for name in encoded.dictionary.to_pylist()], np.int32)
+        rows: np.ndarray = codes[encoded.indices.to_numpy()]
+        return rows
 
 
 def _stripped(cells: pa.Array) -> pa.Array:

@@ -47,6 +47,19 @@ NO_OPTIONS = NoOptions()
 
 
 @dataclass(frozen=True)
+class StepLabels:
+    """The class of every step of a recording.
+
+    Attributes:
+        codes: Index into `names`, int32, shape (steps,); -1 where a step has none.
+        names: Classes, as the source writes them.
+    """
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RawSample:
     """One sample as the source has it; exactly one of `image`, `text` and `series` is there.
 
@@ -66,6 +79,7 @@ class RawSample:
         timeline: How the time stamps lay, where there are any.
         anomalies: bool, shape (steps,); which steps are labelled as not normal.
         side: Side features by name; a string is a category, None is missing.
+        step_labels: Classes of the steps of a recording, which `ingest` cuts into windows (data.labelled_windows).
     """
 
     sample_id: str
@@ -82,6 +96,7 @@ class RawSample:
     timeline: Timeline | None = None
     anomalies: np.ndarray | None = None
     side: Mapping[str, str | float | None] = field(default_factory=dict)
+    step_labels: StepLabels | None = None
 
 
 def choose_files(

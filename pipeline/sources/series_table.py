@@ -17,12 +17,13 @@ from msgspec import Struct
 from pipeline.formats import tables
 from pipeline.formats.cells import (
     Cell,
+    NameCodes,
     SideKind,
     name_cells,
     number_cells,
     without_blank_end,
 )
-from pipeline.formats.delimited import Batch, DelimiterOption
+from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption
 from pipeline.formats.local_clock import MissingHour, in_utc, instants
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
@@ -41,7 +42,7 @@ from pipeline.formats.time_grid import (
 )
 from pipeline.formats.times import TimeReader, format_problem, iso_time, jumped, zone_problem
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import RawSample, choose_files, stem_of
+from pipeline.sources.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.sources.series_facts import facts, side_kinds
 
 LAYOUT = (
@@ -52,7 +53,10 @@ PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", ".tab", *PARQUET)
 WINDOWS = "anomaly_windows.json"
 """Labelled anomalies, as the Numenta Anomaly Benchmark writes them: per file a list of first and last times."""
-COLUMNS_FIX = "Name the right columns: --set time=, id=, columns=, drop=."
+COLUMNS_FIX = (
+    "Name the right columns: --set time=, id=, columns=, drop=; where no row of names is there: --set header=false, "
+    "and columns are called 1, 2, 3; where lines stand above it: --set skip=NUMBER."
+)
 WINDOWS_FIX = (
     'Write {"folder/file.csv": [["2014-04-01 05:00:00", "2014-04-01 08:00:00"]]}, with [] for no anomaly.'
 )
@@ -65,6 +69,9 @@ Spans = list[tuple[int, int]]
 STATIC_FIX = (
     "Give a series one value in all its rows, or do not name the column as static, label, target or group."
 )
+
+
+STEPS_FIX = " A class that changes within a series: --set step_label=COLUMN instead of label."
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -92,6 +99,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns that are left out."""
     label: str = ""
     """Column with the class of a series: one value in all of its rows, as for the next three."""
+    step_label: str = ""
+    """Column with the class of every step, for data.labelled_windows."""
     target: str = ""
     """Column with a number that regression predicts."""
     group: str = ""
@@ -113,8 +122,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """A row between two steps: fail, or move it to the nearest step."""
     files: str = ""
     """Glob that chooses files; "" for all with a known suffix."""
+    header: bool = True
+    """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a text file (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of text files: auto, comma, tab, semicolon or pipe."""
+    """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of text files: auto, utf-8, cp1252 or latin-1."""
 
@@ -211,7 +226,7 @@ class _Columns:
 def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, problems: Problems) -> _Columns:
     """Return the columns to read, after comparing the headers of all files."""
     said = tuple(dict.fromkeys(filter(None, [options.label, options.target, options.group, *options.static])))
-    keys = tuple(filter(None, [options.time, options.hour, options.clock, options.id]))
+    keys = tuple(filter(None, [options.time, options.hour, options.clock, options.id, options.step_label]))
     channels, first = options.columns, next(iter(headers))
     for member, names in headers.items():
         rest = tuple(name for name in names if name not in (*keys, *said, *options.drop))
@@ -240,7 +255,8 @@ class _Table:
         self._columns = columns
         self._options = options
         self._problems = problems
-        self._rows = SeriesRows(len(columns.channels))
+        self._rows = SeriesRows(len(columns.channels) + bool(options.step_label))
+        self._steps = NameCodes()
         self._facts: list[dict[str, Cell]] = []
         self._has_offset: bool | None = None
 
@@ -250,6 +266,10 @@ class _Table:
         values = number_cells(batch, self._columns.channels, self._problems).astype(np.float32)
         for column in self._columns.facts:
             self._take_fact(batch, column, keys)
+        if self._options.step_label:
+            # One column more on the way to the grid: a gap has no class, or holds the one before it.
+            codes = self._steps.read(batch, self._options.step_label, self._problems)
+            values = np.column_stack([values, np.where(codes < 0, np.nan, codes)]).astype(np.float32)
         self._rows.append(batch, self._times_of(batch, times), keys, values)
 
     def _keys_of(self, batch: Batch) -> np.ndarray:
@@ -304,7 +324,8 @@ class _Table:
             known = self._facts[key].setdefault(column, cell)
             if known.value != cell.value:
                 expected = f"{shown(known.value)}, as at {known.place}"
-                self._problems.add(cell.place, expected, shown(cell.value), STATIC_FIX)
+                steps = STEPS_FIX if column == self._options.label else ""
+                self._problems.add(cell.place, expected, shown(cell.value), f"{STATIC_FIX}{steps}")
 
     def samples(self, windows: Mapping[str, Spans] | None) -> Iterator[RawSample]:
         """Yield the series; the rows are gone afterwards."""
@@ -354,9 +375,15 @@ class _Table:
             kinds=kinds,
             problems=self._problems,
         )
+        steps = None
+        values = grid.values
+        if options.step_label:
+            values, codes = values[:, :-1], values[:, -1]
+            steps = StepLabels(np.nan_to_num(codes, nan=-1).astype(np.int32), tuple(self._steps.names))
         return RawSample(
             name,
-            series=grid.values,
+            series=values,
+            step_labels=steps,
             channels=self._columns.channels,
             time=grid.time + ("+00:00" if self._has_offset or options.timezone else ""),
             step_seconds=grid.step_seconds,
@@ -424,7 +451,16 @@ def _time(text: Any, timezone: str) -> int | None:
 def _writing(options: Options, member: str) -> Writing:
     """Return how a file is read: Parquet by its suffix, or text."""
     form: Literal["parquet", "csv"] = "parquet" if member.lower().endswith(PARQUET) else "csv"
-    return Writing(form, options.delimiter, "minimal", options.encoding, plain_names=True)
+    return Writing(
+        form,
+        options.delimiter,
+        "minimal",
+        options.encoding,
+        options.header,
+        plain_names=True,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _policy(options: Options) -> Policy:
@@ -453,6 +489,10 @@ def _check_options(options: Options) -> None:
     strangers = [column for column in options.categorical if column not in options.static]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that static names too")
+    if options.step_label and (options.label or options.target):
+        problems.append("step_label, and a class or target of whole series. Expected one of them")
+    if options.step_label and options.duplicates == "mean":
+        problems.append("step_label and duplicates=mean: classes have no mean. Expected first, last or fail")
     roles = [
         options.time,
         options.hour,
@@ -461,6 +501,7 @@ def _check_options(options: Options) -> None:
         options.label,
         options.target,
         options.group,
+        options.step_label,
     ]
     named = [*filter(None, roles), *options.columns, *options.drop]
     twice = sorted({column for column in [*named, *options.static] if named.count(column) > 1})

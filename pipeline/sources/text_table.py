@@ -22,7 +22,7 @@ from pipeline.formats.cells import (
     as_target,
     as_text,
 )
-from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in_words
+from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
@@ -67,8 +67,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """`auto` goes by the suffix."""
     header: bool = True
     """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a CSV or TSV (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of CSV: auto, comma, tab, semicolon or pipe."""
+    """Of CSV: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     quoting: QuotingOption = "auto"
     """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
     encoding: EncodingOption = "auto"
@@ -252,7 +256,15 @@ def _files(names: Sequence[str]) -> list[_File]:
 
 
 def _writing(options: Options) -> Writing:
-    return Writing(options.format, options.delimiter, options.quoting, options.encoding, options.header)
+    return Writing(
+        options.format,
+        options.delimiter,
+        options.quoting,
+        options.encoding,
+        options.header,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _check_options(options: Options) -> None:

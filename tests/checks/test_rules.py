@@ -11,6 +11,7 @@ from pipeline.checks.asked_for import unused_columns
 from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.fetching.source import Source
 from pipeline.params.load import load_params
+from pipeline.params.sections import LabelledWindows
 from pipeline.sources.kinds import stated_options
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -209,3 +210,28 @@ def test_targets_are_not_known_in_advance():
     assert [
         "data.windows.known must not name targets. Received: ['cnt']. Remove them from known."
     ] == problems
+
+
+CUT = LabelledWindows(length=10, stride=5, label="majority")
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "message"),
+    [
+        ({"data": {"labelled_windows": CUT}, "split": {"method": "group"}}, "doing", None),
+        ({"data": {"labelled_windows": CUT}}, "doing", "Set method: group"),
+        ({"data": {"labelled_windows": CUT}, "split": {"method": "group"}}, "", "--set step_label=COLUMN"),
+        ({}, "doing", "nothing asks for it"),
+        ({"data": {"labelled_windows": CUT, "task": "regression"}, "split": {"method": "group"}}, "doing",
+         "is for classification"),
+    ],
+)  # fmt: skip
+def test_windows_with_classes_need_a_class_per_step_and_a_split_by_group(changes, column, message):
+    """Either without the other is refused before anything is read."""
+    of_source = msgspec.structs.replace(
+        source("series_table"), options={"step_label": column} if column else {}
+    )
+    changes = {"split": {"method": "stratified"}} | changes
+    problems = list(rules.task_fits_the_data(example("japanese-vowels", **changes), of_source))
+    assert bool(message) == bool(problems)
+    assert message is None or any(message in problem for problem in problems)

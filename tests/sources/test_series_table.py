@@ -40,6 +40,23 @@ def test_series_are_told_apart_by_an_id_and_brought_to_a_grid():
     ]
 
 
+def test_a_logger_file_is_read_after_what_its_refusals_say():
+    """Lines above the table, a row of units, no header, blanks: each refusal names the option that reads it."""
+    logger = "Device;TL-500\nInterval;1d\n\nstamp;x;y\n;degC;%\n2024-01-01;1;2\n2024-01-02;3;4\n"
+    with pytest.raises(DataRefused, match="--set skip=3"):
+        read(logger, time="stamp")
+    with pytest.raises(DataRefused, match="--set units_row=true"):
+        read(logger, time="stamp", skip=3)
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read("2024-01-01 1 2\n2024-01-02 3 4\n")
+    bare = {"header": False, "time": "1", "delimiter": "blank"}
+    for (sample,) in (
+        read(logger, time="stamp", skip=3, units_row=True),
+        read("2024-01-01  1 2\n2024-01-02 3   4\n", **bare),
+    ):
+        np.testing.assert_array_equal([[1, 2], [3, 4]], sample.series)
+
+
 @pytest.mark.parametrize("blank", [",,\n", ",,\n\n", ' , ,\n"","",""\n'])
 def test_rows_of_delimiters_alone_at_the_end_are_no_rows(blank):
     """Spreadsheets write them; between rows they are refused like any row without a time."""
@@ -426,3 +443,34 @@ def test_ten_million_rows_need_less_than_a_gibibyte(tmp_path, suffix):
     rows, mebibytes = done.stdout.split()
     assert 10_000_000 == int(rows)
     assert int(mebibytes) < 1024
+
+
+STEPS = (
+    "time,who,x,doing\n2024-01-01,a,1,sit\n2024-01-02,a,2,walk\n2024-01-04,a,3,walk\n2024-01-01,b,4,\n"
+    "2024-01-02,b,5,sit\n"
+)
+
+
+@pytest.mark.parametrize(("gaps", "third"), [("fill", None), ("hold", "walk")])
+def test_every_step_may_have_a_class(gaps, third):
+    """It is no channel; a gap has none, or that before it; NA is a class like any other."""
+    first, second = read(STEPS, id="who", step_label="doing", gaps=gaps)
+    classes = [
+        [one.step_labels.names[code] if code >= 0 else None for code in one.step_labels.codes]
+        for one in (first, second)
+    ]
+    assert [["sit", "walk", third, "walk"], [None, "sit"]] == classes
+    assert (("x",), "") == (first.channels, first.label)
+    assert [4.0, 5.0] == second.series[:, 0].tolist()
+    (sample,) = read("time,x,c\n2024-01-01,1,NA\n2024-01-02,1,b\n", step_label="c")
+    assert ("NA", "b") == sample.step_labels.names
+
+
+def test_a_class_that_changes_within_a_series_is_told_what_it_is():
+    """The advice, followed, reads it; what has no meaning for classes is refused."""
+    with pytest.raises(DataRefused, match="--set step_label=COLUMN instead of label"):
+        read(STEPS, id="who", label="doing")
+    with pytest.raises(WronglyCalled, match="Expected first, last or fail"):
+        read(STEPS, id="who", step_label="doing", duplicates="mean")
+    with pytest.raises(WronglyCalled, match="Expected one of them"):
+        read(STEPS, id="who", step_label="doing", label="x")
