@@ -21,6 +21,7 @@ from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, rea
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
 from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import (
     SPLITS,
@@ -91,6 +92,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Of all files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of all files: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -150,7 +159,10 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     places = _places([member.removeprefix(SERIES_DIR) for member in members], options)
     _check_names(members, problems)
     cells = _facts_of(archive, ids, options, problems)
-    kinds = side_kinds(cells.values(), options.side, options.categorical)
+    written = NumberWriting.of(options)
+    kinds = side_kinds(
+        cells.values(), options.side, options.categorical, target=options.target, writing=written
+    )
     problems.check()
     files = _SeriesFiles(archive, options, problems)
     for member, name in ids.items():
@@ -161,6 +173,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             group=options.group,
             kinds=kinds,
             problems=problems,
+            writing=written,
         )
         place = places[member.removeprefix(SERIES_DIR)]
         split = _split(cells[name][options.split], problems) if options.split else place.split
@@ -306,6 +319,7 @@ class _SeriesFiles:
         self._options = options
         self._problems = problems
         self._dialect: Dialect | None = None
+        self._writing = NumberWriting.of(options)
         self._steps = NameCodes()
 
     def read(self, member: str) -> tuple[np.ndarray, StepLabels | None]:
@@ -321,7 +335,8 @@ class _SeriesFiles:
                 return np.empty((0, 0), np.float32), None
             parts = [np.empty((0, len(columns)), np.float32)]
             for batch in table.batches([*columns, *filter(None, [step_label])]):
-                parts.append(number_cells(batch, columns, self._problems).astype(np.float32))
+                values = number_cells(batch, columns, self._problems, self._writing)
+                parts.append(values.astype(np.float32))
                 if step_label:
                     codes.append(self._steps.read(batch, step_label, self._problems))
         series = np.concatenate(parts)
@@ -354,6 +369,8 @@ def _check_options(options: Options) -> None:
         )
     if options.folders == "class" and (options.label or options.target):
         problems.append("folders=class, and a table has the class or target. Expected one of them")
+    if problem := NumberWriting.of(options).problem:
+        problems.append(problem)
     if options.folders == "group" and options.group:
         problems.append(f"folders=group and group={options.group}. Expected one of them")
     if options.step_label and (options.label or options.target or options.folders == "class"):

@@ -41,6 +41,7 @@ from pipeline.formats.time_grid import (
     on_grid,
 )
 from pipeline.formats.times import TimeReader, format_problem, iso_time, jumped, zone_problem
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.sources.series_facts import facts, side_kinds
@@ -132,6 +133,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of text files: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -254,6 +263,7 @@ class _Table:
         self.keys: dict[str, int] = {}
         self._columns = columns
         self._options = options
+        self._writing = NumberWriting.of(options)
         self._problems = problems
         self._rows = SeriesRows(len(columns.channels) + bool(options.step_label))
         self._steps = NameCodes()
@@ -263,7 +273,7 @@ class _Table:
     def append(self, batch: Batch, times: TimeReader) -> None:
         """Take the rows of a batch."""
         keys = self._keys_of(batch)
-        values = number_cells(batch, self._columns.channels, self._problems).astype(np.float32)
+        values = number_cells(batch, self._columns.channels, self._problems, self._writing).astype(np.float32)
         for column in self._columns.facts:
             self._take_fact(batch, column, keys)
         if self._options.step_label:
@@ -331,7 +341,13 @@ class _Table:
         """Yield the series; the rows are gone afterwards."""
         names = sorted(self.keys)
         policy = _policy(self._options)
-        kinds = side_kinds(self._facts, self._options.static, self._options.categorical)
+        kinds = side_kinds(
+            self._facts,
+            self._options.static,
+            self._options.categorical,
+            target=self._options.target,
+            writing=self._writing,
+        )
         for name, rows in zip(names, self._rows.series([self.keys[name] for name in names]), strict=True):
             grid = self._on_grid(rows, name, policy)
             sample = self._sample(name, grid, kinds, windows) if grid else None
@@ -374,6 +390,7 @@ class _Table:
             group=options.group,
             kinds=kinds,
             problems=self._problems,
+            writing=self._writing,
         )
         steps = None
         values = grid.values
@@ -491,6 +508,8 @@ def _check_options(options: Options) -> None:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that static names too")
     if options.step_label and (options.label or options.target):
         problems.append("step_label, and a class or target of whole series. Expected one of them")
+    if problem := NumberWriting.of(options).problem:
+        problems.append(problem)
     if options.step_label and options.duplicates == "mean":
         problems.append("step_label and duplicates=mean: classes have no mean. Expected first, last or fail")
     roles = [

@@ -21,6 +21,7 @@ from pipeline.formats.cells import (
     as_side,
     as_target,
     as_text,
+    kinds_of,
 )
 from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
 from pipeline.formats.problems import Problems
@@ -28,6 +29,7 @@ from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, r
 from pipeline.formats.text_file import EncodingOption, open_member
 from pipeline.formats.time_formats import UNITS
 from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
@@ -77,6 +79,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
     encoding: EncodingOption = "auto"
     """Of CSV and TSV: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +162,10 @@ def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind
     """
     stated = {*options.categorical, options.id}
     kinds: dict[str, SideKind] = dict.fromkeys(filter(None, [*options.side, options.id]), "category")
-    seen = _side_cells(archive, options, kinds) if not stated.issuperset(options.side) else {}
-    return {column: kind if column in stated else seen[column].kind() for column, kind in kinds.items()}
+    if not options.target and stated.issuperset(options.side):
+        return kinds
+    found = kinds_of(_side_cells(archive, options, kinds))
+    return {column: kind if column in stated else found[column] for column, kind in kinds.items()}
 
 
 def _side_cells(
@@ -162,15 +174,19 @@ def _side_cells(
     """Return what the cells of the side columns are, in all files."""
     files = _files(archive.getnames())
     typed = format_of(files[0].name, options.format) in ("jsonl", "parquet")
-    seen = {column: SideCells(column, typed=typed) for column in options.side}
+    writing = NumberWriting.of(options)
+    asked = [column for column in options.side if column not in (*options.categorical, options.id)]
+    seen = {column: SideCells(column, typed=typed, writing=writing) for column in asked}
+    if options.target:
+        seen[options.target] = SideCells(options.target, typed=typed, writing=writing, role="target column")
     # All columns are asked for, so that one that is missing is named together with the others.
     wanted = _Columns(options, columns).wanted
     for file in files:
         # Rows that cannot be read are named by the second reading, together with all other problems.
         with open_member(archive, file.name) as opened:
             for batch in _table(opened, file.name, wanted, options, Problems()).batches(wanted):
-                for row, cells in enumerate(batch.rows(options.side)):
-                    for column, cell in zip(options.side, cells, strict=True):
+                for row, cells in enumerate(batch.rows(list(seen))):
+                    for column, cell in zip(seen, cells, strict=True):
                         seen[column].see(batch.place(row), cell)
     return seen
 
@@ -197,6 +213,7 @@ class _Columns:
     def __init__(self, options: Options, kinds: Mapping[str, SideKind]) -> None:
         self._options = options
         self._kinds = kinds
+        self._writing = NumberWriting.of(options)
         roles = [options.text, options.label, options.target, options.group, options.time]
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
@@ -232,10 +249,13 @@ class _Columns:
             label=name(options.label),
             split=file.split,
             text=as_text(cell(options.text), problems),
-            target=as_target(cell(options.target), problems) if options.target else None,
+            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
             group=name(options.group),
             time=time_of(time),
-            side={column: as_side(kind, cell(column), problems) for column, kind in self._kinds.items()},
+            side={
+                column: as_side(kind, cell(column), problems, self._writing)
+                for column, kind in self._kinds.items()
+            },
         )
         return sample if problems.count == before else None
 
@@ -280,6 +300,7 @@ def _check_options(options: Options) -> None:
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
+    problems += filter(None, [NumberWriting.of(options).problem])
     problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
     if options.timezone and options.time_format in UNITS:
         problems.append(
