@@ -1,23 +1,64 @@
-"""All problems of the files at once, each with its place, instead of one per attempt; and the series that have none."""
+"""All problems of the files at once, by cause and with their places; and series that have none."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.runtime.errors import DataRefused
 
 LIMIT = 20
-"""Reading stops here: a file with so many problems is read by the wrong rules, and says nothing new."""
+"""Causes; reading stops here: a file with so many is read by the wrong rules, and says nothing new."""
+MOST = 1_000_000
+"""Places; counting them all would take longer than to look at the first."""
+FEW, SHOWN_PLACES = 3, 5
+"""Places that are told each in its line, and of a cause with more."""
+PLACE = re.compile(
+    r"(?P<file>.*), (?P<unit>line|row) (?P<number>\d+)(?P<column>, (?:column|label|target|text) .*)?",
+    re.DOTALL,
+)
 SHOWN_CHARACTERS = 60
 ARCHIVE_FIX = "Compare the file with the archive's copy, and download it again."
 """What to do about a file that contradicts its own format."""
 
 
+@dataclass
+class _Cause:
+    """Problems that are one: the same is expected in the same column of a file.
+
+    Attributes:
+        expected: What belongs there.
+        unit: `line` or `row`; "" where the place names none.
+        count: How often.
+        first: Of the first few: their number among all problems, their line, place and what stands there.
+        fixes: What to do.
+    """
+
+    expected: str
+    unit: str
+    count: int = 0
+    first: list[tuple[int, str, str, str]] = field(default_factory=list)
+    fixes: dict[str, None] = field(default_factory=dict)
+
+    def words(self) -> list[tuple[int, str]]:
+        """Return lines of a message, each with its number among all problems: one for all, or one for each of few."""
+        if self.count <= FEW or not self.unit:
+            return [
+                (number, f"  {place}: expected {self.expected}; received {received}")
+                for number, _, place, received in self.first
+            ]
+        number, _, place, _ = self.first[0]
+        received = ", ".join(dict.fromkeys(item[3] for item in self.first))
+        lines = ", ".join(item[1] for item in self.first)
+        so = f"so in {self.count:,} {self.unit}s: {lines}, ..."
+        return [(number, f"  {place}: expected {self.expected}; received {received}, ...; {so}")]
+
+
 class Problems:
-    """Collects what is wrong with the given files, in the order of reading.
+    """Collects what is wrong with the given files, by cause, in the order of reading.
 
     Args:
-        limit: Reading stops at so many; None: they only wait here until they are passed on.
+        limit: Reading stops at so many causes; None: they only wait here until they are passed on.
 
     Attributes:
         count: How many problems there are so far.
@@ -26,7 +67,7 @@ class Problems:
     def __init__(self, limit: int | None = LIMIT) -> None:
         self.count = 0
         self._limit = limit
-        self._found: list[tuple[str, str, str, str]] = []
+        self._causes: dict[tuple[str, ...], _Cause] = {}
 
     def add(self, place: str, expected: str, received: str, fix: str) -> None:
         """Keep one problem.
@@ -38,13 +79,16 @@ class Problems:
             fix: What to do; named once however often it is needed.
 
         Raises:
-            DataRefused: There are so many now that reading on makes no sense.
+            DataRefused: There are so many causes now, or places, that reading on makes no sense.
         """
-        self.count += 1
-        if self._limit or self.count <= LIMIT:
-            self._found.append((place, expected, received, fix))
-        if self._limit and self.count >= self._limit:
-            raise self._refusal(stopped=True)
+        found = PLACE.fullmatch(place)
+        file, unit, line, column = (
+            found.group("file", "unit", "number", "column") if found else (place, "", "", "")
+        )
+        # A column by its number is one of a line, not of the table.
+        column = "" if (column or "")[9:].isdigit() else column or ""
+        cause = _Cause(expected, unit, 1, [(1, line, place, received)], {fix: None})
+        self._take((file, column, expected), cause)
 
     def pass_on(self, problems: "Problems") -> None:
         """Hand all problems over; none is here any more.
@@ -52,9 +96,9 @@ class Problems:
         Raises:
             DataRefused: There are so many now that reading on makes no sense.
         """
-        found, self._found, self.count = self._found, [], 0
-        for problem in found:
-            problems.add(*problem)
+        causes, self._causes, self.count = self._causes, {}, 0
+        for key, cause in causes.items():
+            problems._take(key, cause)  # noqa: SLF001  # of its own kind
 
     def check(self) -> None:
         """Refuse the files if there was any problem.
@@ -65,13 +109,25 @@ class Problems:
         if self.count:
             raise self._refusal(stopped=False)
 
+    def _take(self, key: tuple[str, ...], cause: _Cause) -> None:
+        if key in self._causes or self._limit or len(self._causes) < LIMIT:
+            known = self._causes.setdefault(key, _Cause(cause.expected, cause.unit))
+            more = [(self.count + number, *rest) for number, *rest in cause.first]
+            known.first += more[: SHOWN_PLACES - len(known.first)]  # type: ignore[arg-type]  # four, as they were
+            known.count += cause.count
+            known.fixes |= cause.fixes if len(known.fixes) < FEW else {}
+        self.count += cause.count
+        if self._limit and (len(self._causes) >= self._limit or self.count >= MOST):
+            raise self._refusal(stopped=True)
+
     def _refusal(self, *, stopped: bool) -> DataRefused:
-        count = f"The first {self.count} problems, where reading stopped" if stopped else _counted(self.count)
+        count = (
+            f"The first {self.count:,} problems, where reading stopped" if stopped else _counted(self.count)
+        )
         lines = [
-            f"  {place}: expected {expected}; received {received}"
-            for place, expected, received, _ in self._found
+            line for _, line in sorted(line for cause in self._causes.values() for line in cause.words())
         ]
-        fixes = " ".join(dict.fromkeys(fix for *_, fix in self._found))
+        fixes = " ".join(dict.fromkeys(fix for cause in self._causes.values() for fix in cause.fixes))
         return DataRefused("\n".join(["The files cannot be read as they are.", *lines, f"{count}. {fixes}"]))
 
 
@@ -82,7 +138,7 @@ def shown(value: object) -> str:
 
 
 def _counted(count: int) -> str:
-    return "1 problem" if count == 1 else f"{count} problems"
+    return "1 problem" if count == 1 else f"{count:,} problems"
 
 
 @dataclass(frozen=True)
