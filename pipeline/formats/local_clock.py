@@ -1,8 +1,9 @@
 """A local clock with its changes: which instant a stamp without an offset means, by the IANA time zone.
 
 The rule for the hour that comes twice in autumn: in order of reading, rows belong to the first pass until the clock
-goes back (or shows the same time again), and then to the second; a single pass is the first. A time that the clock
-jumped over in spring belongs to no instant: it is refused, dropped or read by the clock before the change, as stated.
+goes back, and then to the second; where it never does, of rows at the same time the first is of the first pass. A
+single pass is the first. A time that the clock jumped over in spring belongs to no instant: it is refused, dropped or
+read by the clock before the change, as stated.
 
 Zones come from the package tzdata, so that every machine that has installed the lock has the same ones.
 """
@@ -226,13 +227,11 @@ def second_pass(wall: np.ndarray, name: str) -> np.ndarray:
 
 def _after_change(wall: np.ndarray) -> np.ndarray:
     """Return which rows of an hour, in order of time, come after the clock went back."""
-    steps = np.diff(wall)
-    back = np.flatnonzero(steps < 0)
+    back = np.flatnonzero(np.diff(wall) < 0)
     if not back.size:
-        back = np.flatnonzero(steps == 0)
+        return _seen_before(wall)
     later = np.zeros(len(wall), bool)
-    if back.size:
-        later[back[0] + 1 :] = True
+    later[back[0] + 1 :] = True
     return later
 
 

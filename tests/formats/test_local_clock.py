@@ -64,6 +64,14 @@ def test_rows_in_any_order_are_told_apart_where_they_are_equal():
     assert [False, False, False, True, False] == second_pass(wall, "Europe/Berlin").tolist()
 
 
+def test_rows_sorted_by_their_clock_are_told_apart_where_they_are_equal():
+    """A table that a database sorted: every quarter of the hour is there twice, side by side."""
+    wall = microseconds(
+        "2024-10-27T01:45", *[f"2024-10-27T02:{minute}" for minute in (10, 25, 40) for _ in "ab"]
+    )
+    assert [False, False, True, False, True, False, True] == second_pass(wall, "Europe/Berlin").tolist()
+
+
 def test_a_single_pass_of_an_hour_is_the_first():
     """A row an hour, and one of them for an hour that came twice: the second has none."""
     wall = microseconds("2011-11-06T00:00", "2011-11-06T01:00", "2011-11-06T02:00")

@@ -169,6 +169,12 @@ def test_advice_followed_reads_the_cells_or_names_what_is_left(cells):
     assert "--set" not in message
 
 
+@pytest.mark.parametrize("cells", [["45292", "45293"], ["45292.0416667", "45292.0833333"]])
+def test_day_numbers_of_a_spreadsheet_are_named(cells):
+    """They are no counts of seconds."""
+    assert "day numbers of a spreadsheet" in refusal(cells)
+
+
 @pytest.mark.parametrize(("cells", "ways"), [(["01/02/2024", "03/04/2024"], ["%d/%m/%Y", "%m/%d/%Y"])])
 def test_a_day_that_may_be_a_month_is_asked_for(cells, ways):
     """Both readings are named, and none is taken."""
