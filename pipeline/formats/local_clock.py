@@ -181,9 +181,9 @@ def named_instants(wall: np.ndarray, names: pa.Array, name: str) -> tuple[np.nda
         name: Of the zone; "" for none: only UTC is known then.
     """
     encoded = names.dictionary_encode()
-    words = [str(word) for word in encoded.dictionary.to_pylist()]
+    words = [str(word) for word in encoded.dictionary.to_pylist()] or [""]
     codes = np.asarray(encoded.indices.fill_null(0))
-    utc = np.array([word in UTC_NAMES for word in words] or [True])[codes]
+    utc = np.array([word in UTC_NAMES for word in words])[codes]
     if not name or not wall.size:
         return wall, utc
     known = _pieces_of(wall, name)

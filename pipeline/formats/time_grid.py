@@ -17,7 +17,7 @@ from pipeline.formats import steps as series_steps
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
 from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, seconds
-from pipeline.formats.time_formats import DAY, HOUR, SECOND
+from pipeline.formats.time_formats import DAY, FIRST_TIME, HOUR, LAST_TIME, SECOND
 from pipeline.formats.timelines import Timeline
 
 Duplicates = Literal["fail", "first", "last", "mean"]
@@ -176,9 +176,15 @@ def on_grid(times: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows) -
         return None
     if months:
         first = int(np.array(first, "datetime64[M]").astype("datetime64[us]").astype(np.int64))
+    last = _after(first, (steps - 1) * step, months=months)
+    if first < FIRST_TIME or last > LAST_TIME - 31 * DAY:
+        rows.problems.add(
+            rows.name, "steps within the years 1 to 9999", f"{ends}, in steps of {words}", STEP_FIX
+        )
+        return None
     timeline = Timeline(
         _iso(first),
-        _iso(_after(first, (steps - 1) * step, months=months)),
+        _iso(last),
         words,
         rows=count,
         gaps=steps - len(positions),

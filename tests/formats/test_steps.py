@@ -148,6 +148,13 @@ def test_nearest_needs_a_step_of_a_clock_or_a_stated_one():
         grid_of(times)
 
 
+def test_steps_beyond_the_calendar_are_refused():
+    """Ten years a step, rounded up from the year 9996."""
+    times = stamps("9990-01-01", np.array([0, 2e8]))
+    with pytest.raises(DataRefused, match="within the years 1 to 9999"):
+        grid_of(times, step_seconds=3.2e8, off_grid="nearest")
+
+
 def test_a_repeated_hour_on_a_sunday_night_asks_for_the_zone():
     """A local clock that was set back writes an hour twice."""
     wall = (
