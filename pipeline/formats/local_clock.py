@@ -244,11 +244,22 @@ def _seen_before(wall: np.ndarray) -> np.ndarray:
 
 def _pieces_of(wall: np.ndarray, name: str) -> Pieces:
     """Return the pieces that stamps can lie in; whole decades, so that series of one table share them."""
-    years = (
-        wall[[wall.argmin(), wall.argmax()]].astype("datetime64[us]").astype("datetime64[Y]").astype(int)
-        + 1970
-    )
-    return pieces(name, int(years[0]) // 10 * 10, int(years[1]) // 10 * 10 + 9)
+    years = wall.astype("datetime64[us]").astype("datetime64[Y]").astype(int) + 1970
+    return _of_decades(name, tuple(np.unique(years // 10 * 10).tolist()))
+
+
+@cache
+def _of_decades(name: str, decades: tuple[int, ...]) -> Pieces:
+    """Return the pieces of some decades together: a stray stamp of the year 9999 costs one, not eight hundred."""
+    found: dict[int, tuple[int, str]] = {}
+    for decade in decades:
+        part = pieces(name, decade, decade + 9)
+        found |= dict(
+            zip(part.starts.tolist(), zip(part.offsets.tolist(), part.names, strict=True), strict=True)
+        )
+    starts = sorted(found)
+    offsets = np.array([found[start][0] for start in starts], np.int64)
+    return Pieces(np.array(starts, np.int64), offsets, tuple(found[start][1] for start in starts))
 
 
 def _candidates(wall: np.ndarray, known: Pieces) -> tuple[np.ndarray, np.ndarray]:

@@ -148,6 +148,8 @@ def advice(cells: pa.Array, stated: str, every: bool) -> str:
         return SPREADSHEET_FIX
     if all(re.fullmatch(r"\d{1,8}(\.0*)?", cell) for cell in some) and stated == "auto":
         return NUMBERS_FIX
+    if any(re.search(r"[^\W\d_]{3}", cell) and re.search(r"\d", cell) for cell in some):
+        return f"{TIME_FIX} Names of months and days must be English."
     return TIME_FIX
 
 

@@ -98,6 +98,14 @@ def test_an_hour_that_the_clock_jumped_over_is_treated_as_stated(policy, kept, t
     assert times == ((found.times - microseconds("2024-03-31T00:00")[0]) / HOUR).tolist()
 
 
+def test_stray_centuries_are_read_and_cost_little():
+    """A stamp of the year 9990 beside those of today: its decade is looked up, not those between."""
+    wall = microseconds("1899-12-31T23:00", "2024-07-01T12:00", "9990-01-01T12:00")
+    found = instants(wall, "Europe/Berlin")
+    assert [-3_600, -7_200, -3_600] == ((found.times - wall) // 1_000_000).tolist()
+    assert not found.missing.any()
+
+
 def test_names_of_the_clock_decide():
     """CEST is the first pass and CET the second; EST is no name of Berlin's clock."""
     wall = microseconds(*["2024-10-27T02:30"] * 4)
