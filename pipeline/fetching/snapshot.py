@@ -196,6 +196,7 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     spellings = Spellings()
     sizes: set[tuple[int, int] | None] = set()
     found: list[tuple[str, Timeline]] = []
+    ends: tuple[str, str] | None = None
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
@@ -203,9 +204,15 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
             counts[sample.split or "", sample.label] += 1
             if sample.timeline is not None:
                 found.append((sample.sample_id, sample.timeline))
+            elif sample.time:
+                ends = (
+                    (min(ends[0], sample.time), max(ends[1], sample.time))
+                    if ends
+                    else (sample.time, sample.time)
+                )
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
-    described = [*described, *in_words(found)]
+    described = [*described, *in_words(found), *([f"times: {ends[0]} to {ends[1]}"] if ends else [])]
     return _Read(counts, spellings, sizes.pop() if len(sizes) == 1 else None, described)
 
 

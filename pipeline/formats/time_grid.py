@@ -208,7 +208,9 @@ def _after(first: int, steps: int, *, months: bool) -> int:
 
 
 def _note(first: int, positions: np.ndarray, step: int, steps: int, *, months: bool) -> str:
-    """Say that only Saturdays and Sundays have no rows, where that is so."""
+    """Say that only Saturdays and Sundays have no rows, or that times look like counts, where that is so."""
+    if not months and first >= 0 and first + (steps - 1) * step < 365 * DAY:
+        return "in 1970: times that are counts, or Unix times in another unit than was stated"
     if months or step != DAY or steps < 8 or len(positions) == steps:
         return ""
     start = first // DAY
