@@ -197,6 +197,7 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     sizes: set[tuple[int, int] | None] = set()
     found: list[tuple[str, Timeline]] = []
     steps: Counter[str] = Counter()
+    ends: tuple[str, str] | None = None
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
@@ -204,13 +205,16 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
             counts[sample.split or "", sample.label] += 1
             if sample.timeline is not None:
                 found.append((sample.sample_id, sample.timeline))
+            elif sample.time:
+                first, last = ends or (sample.time, sample.time)
+                ends = (min(first, sample.time), max(last, sample.time))
             if sample.step_labels is not None:
                 codes, numbers = np.unique(sample.step_labels.codes, return_counts=True)
                 named = (*sample.step_labels.names, "(no class)")
                 steps.update({named[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
-    described = [*described, *in_words(found)]
+    described = [*described, *in_words(found), *([f"times: {ends[0]} to {ends[1]}"] if ends else [])]
     if steps:
         words = ", ".join(f"{name} {number:,}" for name, number in sorted(steps.items()))
         described = [*described, f"steps by class, for data.labelled_windows in params.yaml: {words}"]

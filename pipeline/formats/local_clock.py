@@ -1,8 +1,9 @@
 """A local clock with its changes: which instant a stamp without an offset means, by the IANA time zone.
 
 The rule for the hour that comes twice in autumn: in order of reading, rows belong to the first pass until the clock
-goes back (or shows the same time again), and then to the second; a single pass is the first. A time that the clock
-jumped over in spring belongs to no instant: it is refused, dropped or read by the clock before the change, as stated.
+goes back, and then to the second; where it never does, of rows at the same time the first is of the first pass. A
+single pass is the first. A time that the clock jumped over in spring belongs to no instant: it is refused, dropped or
+read by the clock before the change, as stated.
 
 Zones come from the package tzdata, so that every machine that has installed the lock has the same ones.
 """
@@ -180,9 +181,9 @@ def named_instants(wall: np.ndarray, names: pa.Array, name: str) -> tuple[np.nda
         name: Of the zone; "" for none: only UTC is known then.
     """
     encoded = names.dictionary_encode()
-    words = [str(word) for word in encoded.dictionary.to_pylist()]
+    words = [str(word) for word in encoded.dictionary.to_pylist()] or [""]
     codes = np.asarray(encoded.indices.fill_null(0))
-    utc = np.array([word in UTC_NAMES for word in words] or [True])[codes]
+    utc = np.array([word in UTC_NAMES for word in words])[codes]
     if not name or not wall.size:
         return wall, utc
     known = _pieces_of(wall, name)
@@ -226,13 +227,11 @@ def second_pass(wall: np.ndarray, name: str) -> np.ndarray:
 
 def _after_change(wall: np.ndarray) -> np.ndarray:
     """Return which rows of an hour, in order of time, come after the clock went back."""
-    steps = np.diff(wall)
-    back = np.flatnonzero(steps < 0)
+    back = np.flatnonzero(np.diff(wall) < 0)
     if not back.size:
-        back = np.flatnonzero(steps == 0)
+        return _seen_before(wall)
     later = np.zeros(len(wall), bool)
-    if back.size:
-        later[back[0] + 1 :] = True
+    later[back[0] + 1 :] = True
     return later
 
 
@@ -245,11 +244,22 @@ def _seen_before(wall: np.ndarray) -> np.ndarray:
 
 def _pieces_of(wall: np.ndarray, name: str) -> Pieces:
     """Return the pieces that stamps can lie in; whole decades, so that series of one table share them."""
-    years = (
-        wall[[wall.argmin(), wall.argmax()]].astype("datetime64[us]").astype("datetime64[Y]").astype(int)
-        + 1970
-    )
-    return pieces(name, int(years[0]) // 10 * 10, int(years[1]) // 10 * 10 + 9)
+    years = wall.astype("datetime64[us]").astype("datetime64[Y]").astype(int) + 1970
+    return _of_decades(name, tuple(np.unique(years // 10 * 10).tolist()))
+
+
+@cache
+def _of_decades(name: str, decades: tuple[int, ...]) -> Pieces:
+    """Return the pieces of some decades together: a stray stamp of the year 9999 costs one, not eight hundred."""
+    found: dict[int, tuple[int, str]] = {}
+    for decade in decades:
+        part = pieces(name, decade, decade + 9)
+        found |= dict(
+            zip(part.starts.tolist(), zip(part.offsets.tolist(), part.names, strict=True), strict=True)
+        )
+    starts = sorted(found)
+    offsets = np.array([found[start][0] for start in starts], np.int64)
+    return Pieces(np.array(starts, np.int64), offsets, tuple(found[start][1] for start in starts))
 
 
 def _candidates(wall: np.ndarray, known: Pieces) -> tuple[np.ndarray, np.ndarray]:

@@ -65,6 +65,17 @@ def natural(times: np.ndarray) -> int:
     return min(NATURAL, key=lambda step: abs(np.log(step / median)))
 
 
+def about(times: np.ndarray) -> int:
+    """Return the step that rows are about apart: a natural one within 5 % of their median, else that, rounded."""
+    steps = np.diff(times)
+    median = float(np.median(steps[steps > 0]))
+    step = natural(times)
+    if abs(step / median - 1) <= 0.05:
+        return step
+    unit = next(unit for unit in (MINUTE, SECOND, SECOND // 10, 1_000, 1) if median >= 10 * unit or unit == 1)
+    return max(round(median / unit), 1) * unit
+
+
 def keeps_to(times: np.ndarray, step: int) -> bool:
     """Say whether rows lie near the steps of a clock, one at each: jitter, which does not add up."""
     off = np.abs(deviations(times, step))
@@ -119,18 +130,9 @@ def no_step(times: np.ndarray) -> NoStep:
         return NoStep("time stamps that are whole steps apart", f"{apart}, each in a month of its own", fix)
     frequent, _ = most_frequent(times)
     whole = bool((steps % frequent == 0).all())
-    step = frequent if whole else natural(times)
+    step = frequent if whole else about(times)
     falls = _falls(times, step)
-    options = f"--set step={seconds(step)}" + ("" if whole else " --set off_grid=nearest")
-    more = ("" if falls.one_each else " --set duplicates=mean") + (
-        "" if falls.most_there else " --set gaps=hold"
-    )
-    notes = {
-        " duplicates=mean averages rows that fall on one step": not falls.one_each,
-        " gaps=hold keeps the last row until the next (gaps=fill: values are missing meanwhile)": not falls.most_there,
-    }
-    note = ";".join(text for text, said in notes.items() if said)
-    note = f"{note}." if note else ""
+    options, more, note = _options(step, falls, off_grid=not whole)
     if whole:
         received = f"{apart}, all of them whole steps of {seconds(step)} s"
         return NoStep("one step that most rows are apart", received, f"State it: {options}{more}.{note}")
@@ -145,12 +147,27 @@ def no_step(times: np.ndarray) -> NoStep:
         received = f"{apart}: no clock, but a row about every {seconds(step)} s"
         fix = f"Rows can be moved to steps, each by up to half of one: {options}{more}.{note}"
         return NoStep("one step that most rows are apart", received, fix)
+    step = natural(times)
+    falls = _falls(times, step)
+    options, more, note = _options(step, falls, off_grid=True)
     received = f"{apart}: these are events, or several series in one"
     fix = (
         "Name the column that tells series apart (--set id=COLUMN). Of events a step has to be chosen, "
         f"such as {options}{more}.{note}"
     )
     return NoStep("one step that most rows are apart", received, fix)
+
+
+def _options(step: int, falls: "_Falls", *, off_grid: bool) -> tuple[str, str, str]:
+    """Return the options that read a series by a step, those that it needs beside, and what these mean."""
+    options = f"--set step={seconds(step)}{' --set off_grid=nearest' * off_grid}"
+    more = " --set duplicates=mean" * (not falls.one_each) + " --set gaps=hold" * (not falls.most_there)
+    notes = {
+        " duplicates=mean averages rows that fall on one step": not falls.one_each,
+        " gaps=hold keeps the last row until the next (gaps=fill: values are missing meanwhile)": not falls.most_there,
+    }
+    note = ";".join(text for text, said in notes.items() if said)
+    return options, more, f"{note}." if note else ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,10 @@ NUMBERS_FIX = (
     "Name the column that has the times (--set time=COLUMN); numbers of steps can be taken for seconds: "
     "--set time_format=seconds."
 )
+SPREADSHEET_FIX = (
+    "These look like the day numbers of a spreadsheet: give the column the format yyyy-mm-dd hh:mm:ss there, and "
+    "export it again."
+)
 DATES = (
     *(
         "%Y-%m-%d",
@@ -140,8 +144,12 @@ def advice(cells: pa.Array, stated: str, every: bool) -> str:
         return " or ".join(f"--set time_format={unit}" for unit in units).join(
             ("These look like Unix times: ", ".")
         )
+    if all(re.fullmatch(r"[2-6]\d{4}(\.\d*)?", cell) for cell in some):
+        return SPREADSHEET_FIX
     if all(re.fullmatch(r"\d{1,8}(\.0*)?", cell) for cell in some) and stated == "auto":
         return NUMBERS_FIX
+    if any(re.search(r"[^\W\d_]{3}", cell) and re.search(r"\d", cell) for cell in some):
+        return f"{TIME_FIX} Names of months and days must be English."
     return TIME_FIX
 
 

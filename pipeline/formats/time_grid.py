@@ -17,7 +17,7 @@ from pipeline.formats import steps as series_steps
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
 from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, seconds
-from pipeline.formats.time_formats import DAY, HOUR, SECOND
+from pipeline.formats.time_formats import DAY, FIRST_TIME, HOUR, LAST_TIME, SECOND
 from pipeline.formats.timelines import Timeline
 
 Duplicates = Literal["fail", "first", "last", "mean"]
@@ -176,9 +176,15 @@ def on_grid(times: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows) -
         return None
     if months:
         first = int(np.array(first, "datetime64[M]").astype("datetime64[us]").astype(np.int64))
+    last = _after(first, (steps - 1) * step, months=months)
+    if first < FIRST_TIME or last > LAST_TIME - 31 * DAY:
+        rows.problems.add(
+            rows.name, "steps within the years 1 to 9999", f"{ends}, in steps of {words}", STEP_FIX
+        )
+        return None
     timeline = Timeline(
         _iso(first),
-        _iso(_after(first, (steps - 1) * step, months=months)),
+        _iso(last),
         words,
         rows=count,
         gaps=steps - len(positions),
@@ -202,7 +208,9 @@ def _after(first: int, steps: int, *, months: bool) -> int:
 
 
 def _note(first: int, positions: np.ndarray, step: int, steps: int, *, months: bool) -> str:
-    """Say that only Saturdays and Sundays have no rows, where that is so."""
+    """Say that only Saturdays and Sundays have no rows, or that times look like counts, where that is so."""
+    if not months and first >= 0 and first + (steps - 1) * step < 365 * DAY:
+        return "in 1970: times that are counts, or Unix times in another unit than was stated"
     if months or step != DAY or steps < 8 or len(positions) == steps:
         return ""
     start = first // DAY

@@ -43,6 +43,8 @@ NEVER_CHANGED_FIX = (
     "A clock that is never changed has a zone without changes (--set timezone=Etc/GMT-1 is an hour ahead of UTC all "
     "year) or none: leave timezone= out."
 )
+MARGIN = 2 * DAY
+"""At both ends of the years 1 to 9999: a time of day and a zone may still be added."""
 WRITTEN, MALFORMED, IMPOSSIBLE = 0, 1, 2
 
 
@@ -166,7 +168,8 @@ class TimeReader:
         times, fault = self._found(cells)
         if self._clock and not self._joined:
             fault = np.where((fault == WRITTEN) & (times % DAY != 0), IMPOSSIBLE, fault)
-        fault = np.where((fault == WRITTEN) & ((times < FIRST_TIME) | (times > LAST_TIME)), IMPOSSIBLE, fault)
+        outside = (times < FIRST_TIME + MARGIN) | (times > LAST_TIME - MARGIN)
+        fault = np.where((fault == WRITTEN) & outside, IMPOSSIBLE, fault)
         faults = dict(self._faults(batch, column, cells, fault))
         if self._timezone and self.has_offset and not self._named and len(batch):
             expected = f"times without an offset, by the clock of {self._timezone}"

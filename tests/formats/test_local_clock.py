@@ -64,6 +64,14 @@ def test_rows_in_any_order_are_told_apart_where_they_are_equal():
     assert [False, False, False, True, False] == second_pass(wall, "Europe/Berlin").tolist()
 
 
+def test_rows_sorted_by_their_clock_are_told_apart_where_they_are_equal():
+    """A table that a database sorted: every quarter of the hour is there twice, side by side."""
+    wall = microseconds(
+        "2024-10-27T01:45", *[f"2024-10-27T02:{minute}" for minute in (10, 25, 40) for _ in "ab"]
+    )
+    assert [False, False, True, False, True, False, True] == second_pass(wall, "Europe/Berlin").tolist()
+
+
 def test_a_single_pass_of_an_hour_is_the_first():
     """A row an hour, and one of them for an hour that came twice: the second has none."""
     wall = microseconds("2011-11-06T00:00", "2011-11-06T01:00", "2011-11-06T02:00")
@@ -88,6 +96,14 @@ def test_an_hour_that_the_clock_jumped_over_is_treated_as_stated(policy, kept, t
     assert kept == found.kept.tolist()
     assert [1] == found.missing.tolist()
     assert times == ((found.times - microseconds("2024-03-31T00:00")[0]) / HOUR).tolist()
+
+
+def test_stray_centuries_are_read_and_cost_little():
+    """A stamp of the year 9990 beside those of today: its decade is looked up, not those between."""
+    wall = microseconds("1899-12-31T23:00", "2024-07-01T12:00", "9990-01-01T12:00")
+    found = instants(wall, "Europe/Berlin")
+    assert [-3_600, -7_200, -3_600] == ((found.times - wall) // 1_000_000).tolist()
+    assert not found.missing.any()
 
 
 def test_names_of_the_clock_decide():

@@ -116,6 +116,23 @@ def test_weekdays_are_told():
     assert grid_of(daily).timeline.note == ""
 
 
+def test_times_of_1970_are_told():
+    """Seconds that were stated to be milliseconds land there, as counts of steps do."""
+    assert "another unit" in grid_of(1_704_067_200_000 + np.arange(100) * 3_600_000).timeline.note
+    assert grid_of(1_704_067_200_000_000 + np.arange(100) * 3_600_000_000).timeline.note == ""
+
+
+@pytest.mark.parametrize("step", [45 * 60, 90, 7, 0.07])
+def test_jitter_about_a_step_that_no_list_has_keeps_its_step(step):
+    """Every 45 minutes is no hour: the median is taken, rounded."""
+    off = np.random.default_rng(0).uniform(-0.02, 0.02, 400) * step
+    times = stamps("2024-03-01", np.arange(400) * step + off)
+    message, policy = advised(times)
+    assert "jitter" in message
+    grid = grid_of(times, **policy)
+    assert (400, float(step), 0) == (len(grid.values), grid.step_seconds, grid.timeline.duplicates)
+
+
 def test_a_grid_of_holes_is_refused_until_it_is_stated():
     """Rows of office hours leave most minutes without one; filling or holding is somebody's decision."""
     day = 9 * 3600 + np.arange(0, 8 * 3600, 60)
@@ -146,6 +163,13 @@ def test_nearest_needs_a_step_of_a_clock_or_a_stated_one():
     assert 3607.0 == grid_of(times, off_grid="nearest", step_seconds=3607.0).step_seconds
     with pytest.raises(DataRefused, match="--set step=3607 --set off_grid=nearest"):
         grid_of(times)
+
+
+def test_steps_beyond_the_calendar_are_refused():
+    """Ten years a step, rounded up from the year 9996."""
+    times = stamps("9990-01-01", np.array([0, 2e8]))
+    with pytest.raises(DataRefused, match="within the years 1 to 9999"):
+        grid_of(times, step_seconds=3.2e8, off_grid="nearest")
 
 
 def test_a_repeated_hour_on_a_sunday_night_asks_for_the_zone():

@@ -127,6 +127,17 @@ def test_out_of_range_is_a_problem_of_the_line(cells, unit):
     assert "t.csv, line 2, column 't'" in refusal(cells, unit)
 
 
+def test_the_ends_of_the_calendar_are_problems_of_their_lines():
+    """A zone, a time of day or 24:00 may lead out of the years 1 to 9999: no traceback."""
+    for cells, options in [
+        (["9999-12-31T24:00"], {}),
+        (["0001-01-01T00:00"], {"timezone": "Asia/Tokyo"}),
+        (["9999-12-31"], {"clock": ["23:59"]}),
+        (["9999-12-31T23:59:59-12:00"], {}),
+    ]:
+        assert "line 2" in refusal(cells, **options)
+
+
 ADVISED = [
     ["1704067200", "1704070800"],
     ["1704067200000", "1704070800000"],
@@ -169,6 +180,12 @@ def test_advice_followed_reads_the_cells_or_names_what_is_left(cells):
     assert "--set" not in message
 
 
+@pytest.mark.parametrize("cells", [["45292", "45293"], ["45292.0416667", "45292.0833333"]])
+def test_day_numbers_of_a_spreadsheet_are_named(cells):
+    """They are no counts of seconds."""
+    assert "day numbers of a spreadsheet" in refusal(cells)
+
+
 @pytest.mark.parametrize(("cells", "ways"), [(["01/02/2024", "03/04/2024"], ["%d/%m/%Y", "%m/%d/%Y"])])
 def test_a_day_that_may_be_a_month_is_asked_for(cells, ways):
     """Both readings are named, and none is taken."""
@@ -209,6 +226,7 @@ def test_a_named_zone_needs_its_clock():
     cells = ["2024-10-27 02:30 CEST", "2024-10-27 02:30 CET"]
     assert ["2024-10-27T00:30:00", "2024-10-27T01:30:00"] == times_of(cells, text, timezone="Europe/Berlin")
     assert "line 2" in refusal(["2024-07-01 02:30 CET"], text, timezone="Europe/Berlin")
+    assert "line 2" in refusal(["no time"], text, timezone="Europe/Berlin")
 
 
 def test_a_zone_for_times_with_an_offset_is_refused():

@@ -7,6 +7,7 @@ import csv
 import datetime as dt
 import io
 import math
+import random
 import re
 
 import numpy as np
@@ -125,3 +126,78 @@ def test_damaged_files_are_refused_or_read_as_another_parser_reads_them(name):
             continue
         accepted += 1
     assert NUM_DAMAGED // 50 <= accepted < NUM_DAMAGED
+
+
+JUNK = (
+    *(
+        "",
+        "24:00",
+        "30.02.2024",
+        "0000-00-00",
+        "9" * 25,
+        "1e400",
+        "nan",
+        "inf",
+        "2024-10-27 02:30",
+        "1e18",
+        "\u00e9",
+    ),
+    *("31.12.9999 24:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00+12:00", "2024-02-30", "no time"),
+)
+POLICIES = {
+    "timezone": ("", "Europe/Berlin"),
+    "step": ("auto", "months", "3600", "0.000001", "3e9"),
+    "off_grid": ("fail", "nearest"),
+    "gaps": ("auto", "fill", "hold", "fail"),
+    "duplicates": ("fail", "mean", "first"),
+    "missing_hour": ("fail", "drop", "shift"),
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "auto",
+        "%d.%m.%Y %H:%M",
+        "%Y-%m-%d %H:%M CET%z",
+        "%Y-%m-%d %H:%M %Z",
+        "%G-W%V",
+        "%m/%d/%y %I:%M %p",
+        "seconds",
+    ],
+)
+def test_drawn_time_stamps_are_read_or_refused_with_any_policy(text):
+    """Regular, with jitter, out of order, through changes of the clock, with odd cells: no traceback in 150 tables."""
+    rng = random.Random(text)
+    outcomes = set()
+    for _ in range(150):
+        options = {name: rng.choice(values) for name, values in POLICIES.items()}
+        if text == "seconds" or "%z" in text:
+            options["timezone"] = ""
+        step, spread = rng.choice((60, 900, 3600, 86_400, 31 * 86_400)), rng.choice((0, 0, 0.3))
+        first = dt.datetime(2024, rng.choice((1, 3, 10)), 20)  # noqa: DTZ001
+        rows = []
+        for number in range(rng.choice((1, 2, 30, 100))):
+            time = first + dt.timedelta(seconds=round((number + rng.uniform(-spread, spread)) * step))
+            cell = str(round((time - dt.datetime(1970, 1, 1)).total_seconds())) if text == "seconds" else ""  # noqa: DTZ001
+            cell = cell or (time.isoformat() if text == "auto" else time.strftime(text.replace("%Z", "CET")))
+            cell = cell + "+0100" * text.endswith("%z")
+            rows.append(f"{rng.choice(JUNK) if rng.random() < 0.01 else cell},{number % 2},{number}")
+        order = rng.choice(("as it is", "as it is", "sorted", "newest first", "any"))
+        if order == "any":
+            rng.shuffle(rows)
+        elif order != "as it is":
+            rows.sort(reverse=order == "newest first")
+        content = "\n".join(["t,i,v", *rows, ""]).encode()
+        try:
+            samples = read_source(
+                series_table, {"a.csv": content}, time="t", time_format=text, id="i", **options
+            )
+            assert (
+                len(rows) == sum(sample.timeline.rows for sample in samples)
+                or options["missing_hour"] == "drop"
+            )
+            outcomes.add("read")
+        except UserError:
+            outcomes.add("refused")
+    assert {"read", "refused"} == outcomes

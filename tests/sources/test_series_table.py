@@ -14,7 +14,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.fetching.snapshot import show, take_snapshot
+from pipeline.fetching.source import Location
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.runtime.processes import terminal
 from pipeline.sources import series_table
 from tests.helpers.parquet_file import parquet
 from tests.helpers.read_source import described, read_source
@@ -108,6 +111,27 @@ def test_times_are_read_as_stated(cells, options, first, step):
     """ISO 8601 with or without an offset, months, a format of strptime, Unix times."""
     (sample,) = read("time,x\n" + "".join(f"{cell},1\n" for cell in cells), **options)
     assert (first, step, 2) == (sample.time, sample.step_seconds, len(sample.series))
+
+
+def test_init_says_how_the_times_of_every_series_lie(tmp_path, monkeypatch, capsys):
+    """First, last, step, rows, gaps and duplicates: of a few series each, of many together."""
+    monkeypatch.chdir(tmp_path)
+    options = {"time": "t", "id": "id", "duplicates": "mean"}
+
+    def shown(names):
+        lines = [f"2024-01-{day:02},{name},1" for name in names for day in (1, 2, 3, 3, 5)]
+        Path("a.csv").write_text("\n".join(["t,id,x", *lines, ""]))
+        show(
+            take_snapshot("series_table", Location(path="a.csv"), max_bytes=2**30, options=options),
+            terminal(),
+        )
+        return " ".join(capsys.readouterr().out.split())
+
+    few, many = shown("ab"), shown([f"s{number}" for number in range(40)])
+    span = "2024-01-01T00:00:00 to 2024-01-05T00:00:00, step 86400 s, 5 rows, 1 step without a row, 1 row at a step"
+    assert f"a and 1 more: {span}" in few
+    assert "40 series, step 86400 s: the first from 2024-01-01T00:00:00" in many
+    assert "40 steps without a row in 40 series, 40 rows at a step that has one already in 40 series" in many
 
 
 def test_date_and_time_in_two_columns_are_read():

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from pipeline.fetching.archives import write_tar
+from pipeline.fetching.snapshot import take_snapshot
+from pipeline.fetching.source import Location
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
@@ -288,6 +290,15 @@ def test_times_are_read_by_their_format(kind):
     )
     assert ["2024-01-01T00:00:00"] == times([1704067200000], time_format="milliseconds")
     assert ["2024-10-27T00:30:00+00:00"] == times(["2024-10-27 02:30"], timezone="Europe/Berlin")
+
+
+def test_init_says_from_when_to_when_texts_are(tmp_path, monkeypatch):
+    """A wrong format is seen there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("text,label,when\nx,a,2.3.2024\ny,b,1.4.2023\n")
+    options = {"label": "label", "time": "when", "time_format": "%d.%m.%Y"}
+    taken = take_snapshot("text_table", Location(path="a.csv"), max_bytes=2**30, options=options)
+    assert "times: 2023-04-01T00:00:00 to 2024-03-02T00:00:00" in taken.described
 
 
 def test_wrong_times_are_named_and_the_advice_is_one_of_this_kind():
