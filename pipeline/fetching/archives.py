@@ -110,6 +110,8 @@ def _storable(name: str) -> bool:
 def is_archive(path: Path) -> bool:
     """Return whether a file is an archive, or is called like one and must be read as one."""
     called = path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+    if path.suffix.lower() == ".npz":  # arrays, which their own reader takes apart
+        return False
     return called or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 

@@ -42,7 +42,9 @@ KINDS: dict[str, Payload] = {
     "text_table": "text",
     "text_lines": "text",
     "series_archive": "series",
+    "series_arrays": "series",
     "series_files": "series",
+    "series_rows": "series",
     "series_table": "series",
 }
 """Every kind of source to what its samples are; a new one is a file of that name in `pipeline/sources`, and a row."""

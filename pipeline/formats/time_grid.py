@@ -324,6 +324,11 @@ def _scattered(positions: np.ndarray, values: np.ndarray, steps: int, *, hold: b
     return grid
 
 
+def later(time: str, seconds: float) -> str:
+    """Return an ISO 8601 time some seconds later; "" for none."""
+    return (dt.datetime.fromisoformat(time) + dt.timedelta(seconds=seconds)).isoformat() if time else ""
+
+
 class GrowingArray:
     """Rows of fixed width appended to one array, which is moved by the operating system instead of copied."""
 

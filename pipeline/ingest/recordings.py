@@ -5,13 +5,13 @@ windows of one recording, or of one person, together; what overlaps is no indepe
 everything that holds for whole series (families, baselines, duplicates, leaks, intervals by group) holds for windows.
 """
 
-import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from pipeline.formats.time_grid import later
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.sample import RawSample
 
@@ -95,7 +95,7 @@ def _windows(
             sample_id=_name(recording, start),
             label=steps.names[code] if code >= 0 else "",
             series=series[start : start + length],
-            time=_later(recording.time, start * recording.step_seconds),
+            time=later(recording.time, start * recording.step_seconds),
         )
 
 
@@ -108,7 +108,3 @@ def _most_frequent(codes: np.ndarray) -> int:
     found, first, counts = np.unique(codes, return_index=True, return_counts=True)
     best = counts == counts.max()
     return int(found[best][first[best].argmin()])
-
-
-def _later(time: str, seconds: float) -> str:
-    return (dt.datetime.fromisoformat(time) + dt.timedelta(seconds=seconds)).isoformat() if time else ""

@@ -12,6 +12,7 @@ from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import PLAIN, NumberWriting
+from pipeline.sources.sample import SPLITS, GivenSplit
 
 COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
 JOIN_FIX = (
@@ -89,6 +90,14 @@ def facts(
             for column, kind in kinds.items()
         },
     }
+
+
+def as_split(cell: Cell, problems: Problems) -> GivenSplit | None:
+    """Return what a cell says a series is for; None and a problem for what is none of the three."""
+    split = SPLITS.get(str(cell.value).strip().casefold())
+    if split is None:
+        problems.add(cell.place, "train, val or test", shown(cell.value), "Write train, val or test.")
+    return split
 
 
 def _name(cells: Mapping[str, Cell], column: str, problems: Problems) -> str:

@@ -32,7 +32,7 @@ from pipeline.sources.sample import (
     choose_files,
     stem_of,
 )
-from pipeline.sources.series_facts import facts, join_tables, side_kinds
+from pipeline.sources.series_facts import as_split, facts, join_tables, side_kinds
 
 LAYOUT = (
     "one CSV or TSV per series, one row per step, --set files=GLOB, in a folder per class, or with a table that has an "
@@ -47,7 +47,6 @@ COLUMNS_FIX = (
     "Choose columns that all files have: --set columns=A,B; without a first row of names: --set header=false; with "
     "lines above it: --set skip=NUMBER."
 )
-SPLIT_FIX = "Write train, val or test."
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -176,7 +175,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             writing=written,
         )
         place = places[member.removeprefix(SERIES_DIR)]
-        split = _split(cells[name][options.split], problems) if options.split else place.split
+        split = as_split(cells[name][options.split], problems) if options.split else place.split
         series, step_labels = files.read(member)
         # Nothing is passed on once something is wrong: the files are refused as a whole then.
         if not problems.count:
@@ -297,13 +296,6 @@ def _facts_of(
         writing=_writing(options),
         problems=problems,
     )
-
-
-def _split(cell: Cell, problems: Problems) -> GivenSplit | None:
-    split = SPLITS.get(str(cell.value).strip().casefold())
-    if split is None:
-        problems.add(cell.place, "train, val or test", shown(cell.value), SPLIT_FIX)
-    return split
 
 
 class _SeriesFiles:

@@ -38,6 +38,7 @@ from pipeline.formats.time_grid import (
     Policy,
     Rows,
     SeriesRows,
+    later,
     on_grid,
 )
 from pipeline.formats.times import TimeReader, format_problem, iso_time, jumped, zone_problem
@@ -100,6 +101,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns that are left out."""
     label: str = ""
     """Column with the class of a series: one value in all of its rows, as for the next three."""
+    wide: bool = False
+    """Whether every column of numbers is a series of its own, called like the column, instead of a channel."""
     step_label: str = ""
     """Column with the class of every step, for data.labelled_windows."""
     target: str = ""
@@ -209,8 +212,38 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     if options.anomaly_windows:
         windows = _read_windows(archive, table.keys, problems, options.timezone)
         problems.check()
-    yield from table.samples(windows)
+    samples = table.samples(windows)
+    yield from _one_per_column(list(samples), problems) if options.wide else samples
     problems.check()
+
+
+def _one_per_column(tables_of: list[RawSample], problems: Problems) -> Iterator[RawSample]:
+    """Yield the columns of wide tables as series with one channel, in order of their names.
+
+    A series begins and ends with its first and last value: shops open and close. Of several tables, or ids, a series
+    is called `TABLE/COLUMN`.
+    """
+    found: dict[str, tuple[RawSample, int]] = {}
+    for sample in tables_of:
+        for index, channel in enumerate(sample.channels):
+            name = channel if len(tables_of) == 1 else f"{sample.sample_id}/{channel}"
+            if found.setdefault(name, (sample, index))[0] is not sample:
+                problems.add(sample.sample_id, "a name of its own for every series", shown(name), COLUMNS_FIX)
+    for name, (sample, index) in sorted(found.items()):
+        values = np.empty((0, 1), np.float32) if sample.series is None else sample.series[:, [index]]
+        there = np.flatnonzero(~np.isnan(values[:, 0]))
+        if not len(there):
+            problems.add(f"column {name!r}", "at least one value", "none", "Leave it out: --set drop=COLUMN.")
+        elif not problems.count:
+            first, end = int(there[0]), int(there[-1]) + 1
+            yield replace(
+                sample,
+                sample_id=name,
+                series=values[first:end],
+                channels=("value",),
+                time=later(sample.time, first * sample.step_seconds),
+                anomalies=None if sample.anomalies is None else sample.anomalies[first:end],
+            )
 
 
 def _members(archive: tarfile.TarFile) -> list[str]:
@@ -506,6 +539,10 @@ def _check_options(options: Options) -> None:
     strangers = [column for column in options.categorical if column not in options.static]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that static names too")
+    if options.wide and (options.step_label or options.anomaly_windows):
+        problems.append(
+            "wide, and something that is said of the steps of a whole table. Expected one of them"
+        )
     if options.step_label and (options.label or options.target):
         problems.append("step_label, and a class or target of whole series. Expected one of them")
     if problem := NumberWriting.of(options).problem:

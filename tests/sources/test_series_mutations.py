@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from pipeline.data.samples import MISSING
-from pipeline.formats.cells import label_text
+from pipeline.formats.cells import label_text, plain_name
 from pipeline.runtime.errors import UserError
-from pipeline.sources import series_archive, series_files, series_table
+from pipeline.sources import series_archive, series_arrays, series_files, series_rows, series_table
 from tests.helpers.mutations import mutations
 from tests.helpers.parquet_file import parquet
 from tests.helpers.read_source import read_source
@@ -38,6 +38,14 @@ TABLE = (
 WINDOWS = b'{"a": [["2024-01-01", "2024-01-02"]], "b": []}'
 TARGETS = b"#id, class, room\n2,yes,B1\n1,no,A\n"
 SERIES = b"a,b\n1,2\n3,\n"
+ROWS = b'device 7\nwho,a,b,class\n,V,V,\nann,1,-2.5,up\n"ben",3e1,,"down"\ncid,?,6,NA\n'
+BLANKS = b" 1.5  2\t-3\n4 NaN 6 \n7 8 9\n"
+STEPS = b"a,b,doing\n1,2,sit\n3,,walk\n4,5,\n"
+VALUES, CLASSES, PACKED = io.BytesIO(), io.BytesIO(), io.BytesIO()
+np.save(VALUES, np.array([[1, 2.5, -3], [4, np.nan, 6]]))
+np.save(CLASSES, np.array(["up", "down"]))
+np.savez_compressed(PACKED, X=np.arange(6.0).reshape(2, 3), y=np.array(["up", "down"]))
+VALUES, CLASSES, PACKED = VALUES.getvalue(), CLASSES.getvalue(), PACKED.getvalue()
 
 
 def number(cell):
@@ -87,6 +95,90 @@ def check_table(content, _):
         np.testing.assert_array_equal(expected, series[name].series)
 
 
+def without_gaps_at_the_end(values):
+    """Return a row of numbers up to its last one."""
+    return values[: np.flatnonzero(~np.isnan(values))[-1] + 1]
+
+
+def check_rows(content, _):
+    """Every row is a series with its class, as Python's csv reads it."""
+    samples = read_source(
+        series_rows, {"a.csv": content}, label="class", group="who", delimiter="comma", encoding="utf-8", skip=1,
+        units_row=True,
+    )  # fmt: skip
+    lines = io.StringIO(content.decode("utf-8-sig", "replace").split("\n", 1)[1], newline="")
+    names, _units, *rows = [row for row in csv.reader(lines, strict=True) if row]
+    rows = [dict(zip([name.strip(" \t") for name in names], row, strict=True)) for row in rows]
+    while rows and not "".join(rows[-1].values()).strip():
+        rows.pop()
+    assert len(rows) == len(samples)
+    for row, sample in zip(rows, samples, strict=True):
+        assert (row.pop("class").strip(" \t"), row.pop("who").strip(" \t")) == (sample.label, sample.group)
+        values = np.array([number(cell) for cell in row.values()], np.float32)
+        np.testing.assert_array_equal(without_gaps_at_the_end(values), sample.series[:, 0])
+
+
+def check_blanks(content, _):
+    """Rows of numbers between blanks are what splitting them gives."""
+    (sample,) = read_source(
+        series_files, {"a.txt": content}, header=False, delimiter="blank", encoding="utf-8"
+    )
+    rows = [
+        re.split("[ \t]+", line.removesuffix("\r").strip(" \t"))
+        for line in content.decode("utf-8-sig").split("\n")
+    ]
+    expected = [[number(cell) for cell in row] for row in rows if row != [""]]
+    np.testing.assert_array_equal(np.array(expected, np.float32), sample.series)
+
+
+def check_steps(content, _):
+    """A class per step is the cell that stands there, and no channel."""
+    samples = read_source(
+        series_files, {"ann/1.csv": content, "ben/1.csv": STEPS}, folders="group", step_label="doing", delimiter="comma",
+        encoding="utf-8",
+    )  # fmt: skip
+    names, *rows = [
+        row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True) if row
+    ]
+    rows = [dict(zip([name.strip(" \t") for name in names], row, strict=True)) for row in rows]
+    steps = samples[0].step_labels
+    assert [row.pop("doing").strip(" \t") for row in rows] == [
+        ("", *steps.names)[code + 1] for code in steps.codes
+    ]
+    np.testing.assert_array_equal(
+        np.array([[number(cell) for cell in row.values()] for row in rows], np.float32), samples[0].series
+    )
+
+
+def check_arrays(content, _):
+    """Series and classes are what NumPy loads."""
+    samples = read_source(series_arrays, {"X.npy": content, "y.npy": CLASSES})
+    values = np.load(io.BytesIO(content), allow_pickle=False)
+    assert [name.strip() for name in np.load(io.BytesIO(CLASSES))] == [sample.label for sample in samples]
+    for row, sample in zip(values.astype(np.float32), samples, strict=True):
+        np.testing.assert_array_equal(without_gaps_at_the_end(row), sample.series[:, 0])
+
+
+def check_classes(content, _):
+    """The same, of a damaged array of classes."""
+    samples = read_source(series_arrays, {"X.npy": VALUES, "y.npy": content})
+    classes = np.load(io.BytesIO(content), allow_pickle=False).reshape(-1).tolist()
+    assert [name.strip(" \t") if isinstance(name, str) else plain_name(name) for name in classes] == [
+        sample.label for sample in samples
+    ]
+
+
+def check_npz(content, _):
+    """The same, of arrays packed into one file."""
+    samples = read_source(series_arrays, {"a.npz": content})
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        values, classes = arrays["X"], arrays["y"]
+    assert classes.tolist() == [sample.label for sample in samples]
+    np.testing.assert_array_equal(
+        values.astype(np.float32), np.stack([sample.series[:, 0] for sample in samples])
+    )
+
+
 def only_read(source, names, **options):
     """Return a check that reads, for formats whose second parser would be this one again."""
 
@@ -101,6 +193,12 @@ FORMATS = {
     "tsv": (TSV, check_lines("\\t")),
     "txt": (TXT, check_lines("[ \\t]+|,")),
     "table": (TABLE, check_table),
+    "rows": (ROWS, check_rows),
+    "blanks": (BLANKS, check_blanks),
+    "steps": (STEPS, check_steps),
+    "arrays": (VALUES, check_arrays),
+    "classes": (CLASSES, check_classes),
+    "npz": (PACKED, check_npz),
     "arff": (ARFF, only_read(series_archive, {"S_TRAIN.arff": None})),
     "relational arff": (RELATIONAL, only_read(series_archive, {"S_TRAIN.arff": None})),
     "windows": (WINDOWS, only_read(series_table, {"t.csv": TABLE, "w.json": None}, id="id", static=("room",),
@@ -113,19 +211,39 @@ FORMATS = {
 }  # fmt: skip
 
 
+NEW = ("rows", "blanks", "steps", "arrays", "classes", "npz")
+"""Tried ten thousand times by `make test-slow`."""
+
+
+def try_all(name, count, seed):
+    """Return how many damaged files were accepted, each compared."""
+    good, check = FORMATS[name]
+    check(good, name)
+    accepted, messages = 0, []
+    for damaged in mutations(good, count, seed):
+        try:
+            check(damaged, name)
+        except UserError as error:
+            messages.append(str(error))
+            continue
+        except Exception as error:
+            raise AssertionError(f"{name}: {damaged!r}") from error
+        accepted += 1
+    assert [] == [message for message in messages if "xpected" not in message]
+    return accepted
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_are_refused_or_read_as_another_parser_reads_them(name):
     """No traceback, no value that differs; some are accepted and some refused, so that both are tried."""
-    good, check = FORMATS[name]
-    check(good, name)
-    accepted = 0
-    for damaged in mutations(good, NUM_DAMAGED, seed=3):
-        try:
-            check(damaged, name)
-        except UserError:
-            continue
-        accepted += 1
-    assert NUM_DAMAGED // 50 <= accepted < NUM_DAMAGED
+    assert NUM_DAMAGED // 50 <= try_all(name, NUM_DAMAGED, seed=3) < NUM_DAMAGED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NEW)
+def test_ten_thousand_damaged_files_per_format(name):
+    """The same, for long."""
+    print(f"{name}: {try_all(name, 10_000, seed=4)} of 10,000 accepted and equal")
 
 
 JUNK = (

@@ -498,3 +498,19 @@ def test_a_class_that_changes_within_a_series_is_told_what_it_is():
         read(STEPS, id="who", step_label="doing", duplicates="mean")
     with pytest.raises(WronglyCalled, match="Expected one of them"):
         read(STEPS, id="who", step_label="doing", label="x")
+
+
+def test_a_wide_table_may_be_many_series():
+    """One per column, from its first to its last value, at its own time; of two tables with the table's name."""
+    wide = "time,b,a\n2024-01-01,1,\n2024-01-02,2,5\n2024-01-03,,6\n"
+    first, second = read(wide, wide=True)
+    assert [("a", "2024-01-02T00:00:00", [[5], [6]]), ("b", "2024-01-01T00:00:00", [[1], [2]])] == [
+        (one.sample_id, one.time, one.series.tolist()) for one in (first, second)
+    ]
+    assert ("value",) == first.channels
+    two = read_source(series_table, {"x.csv": wide.encode(), "y.csv": wide.encode()}, wide=True)
+    assert ["x/a", "x/b", "y/a", "y/b"] == [one.sample_id for one in two]
+    with pytest.raises(DataRefused, match="column 'c': expected at least one value"):
+        read("time,a,c\n2024-01-01,1,\n2024-01-02,2,\n", wide=True)
+    with pytest.raises(WronglyCalled, match="Expected one of them"):
+        read(wide, wide=True, step_label="a")

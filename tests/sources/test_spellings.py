@@ -77,13 +77,29 @@ def series_table(folder, names):
     return {"id": "id", "label": "label"}
 
 
+def series_rows(folder, names):
+    """A row per series, its class first."""
+    rows = [f"{name},{number},1" for number, name in enumerate(names)]
+    (folder / "a.csv").write_text("\n".join(["class,t0,t1", *rows]), encoding="utf-8")
+    return {"label": "first"}
+
+
+def series_arrays(folder, names):
+    """A row of an array per series, and an array of classes."""
+    np.save(folder / "X.npy", np.arange(2.0 * len(names)).reshape(len(names), 2))
+    np.save(folder / "y.npy", np.array(names))
+    return {}
+
+
 WRITERS = {
     "image_folder": images,
     "image_arrays": arrays,
     "text_table": table,
     "text_lines": lines_of,
     "series_archive": series_archive,
+    "series_arrays": series_arrays,
     "series_files": series_files,
+    "series_rows": series_rows,
     "series_table": series_table,
 }
 
