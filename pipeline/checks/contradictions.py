@@ -8,6 +8,7 @@ protects nobody. Nothing here imports TensorFlow.
 
 from collections.abc import Callable, Iterator
 
+from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
 from pipeline.checks.rules import (
     families_fit_the_data,
     floors_can_be_held,
@@ -52,6 +53,8 @@ def contradictions(params: Params, source: Source) -> list[str]:
         split_fits_the_data,
         _split_leaves_a_train_set,
         _given_split_exists,
+        columns_are_named,
+        side_columns_are_used,
         _features_can_be_computed,
         _baselines_are_there,
         _candidates_can_train,
@@ -137,7 +140,8 @@ def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
     shares = 0.0 if params.split.method == "given" else params.split.test_share
     num_train = int(source.count * (1 - params.split.val_share - shares))
     # Otherwise said already and no batch size would help, or known after ingest: how many windows there are.
-    countable = params.split.val_share + shares < 1 and params.data.windows is None
+    windows = params.data.windows is not None or params.data.labelled_windows is not None
+    countable = params.split.val_share + shares < 1 and not windows
     for name, candidate in params.candidates.items():
         training = training_of(params, name)
         if countable and training.batch_size > max(num_train, 1):

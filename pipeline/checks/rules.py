@@ -26,7 +26,7 @@ LEAST_CONFIDENCE = 0.9
 """Below it more than one in twenty models that are no better would be promoted."""
 RESAMPLES_BEYOND = 5
 """Resamples that must lie beyond an end of an interval for the end to mean something."""
-WITHOUT_COLUMNS = ("digits", "idx")
+WITHOUT_COLUMNS = ("digits", "idx", "image_arrays")
 """Kinds of source whose samples have neither groups nor side columns."""
 
 
@@ -51,6 +51,7 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
             "data.grey_range must rise. Expected the values that become black and white, [0, 4095] say. Received: "
             f"grey_range={list(grey)}. Correct it."
         )
+    yield from _labelled_window_problems(params, source)
     if task == "anomaly" and params.evaluate.anomaly is None:
         yield "evaluate.anomaly is missing: task anomaly needs its thresholds. See examples/nab.yaml."
     needed: dict[str, dict[str, object]] = {
@@ -100,7 +101,10 @@ def _window_problems(params: Params) -> Iterator[str]:
     if windows is None:
         return
     if task == "classification":
-        yield "data.windows is for regression, forecasting and anomaly. Received: task=classification. Remove it."
+        yield (
+            "data.windows is for regression, forecasting and anomaly. Received: task=classification. Remove it; "
+            "windows whose steps have classes are data.labelled_windows: {length: 100, stride: 50, label: majority}."
+        )
     elif task == "anomaly":
         if windows.horizon or windows.targets or windows.length < 2:
             yield (
@@ -130,6 +134,34 @@ def _window_problems(params: Params) -> Iterator[str]:
         yield (
             "split.method must be time for windows, or they would overlap between the splits. "
             f"Received: method={params.split.method}. Set method: time."
+        )
+
+
+def _labelled_window_problems(params: Params, source: Source) -> Iterator[str]:
+    cut, column = params.data.labelled_windows, source.options.get("step_label")
+    if cut is None and column:
+        yield (
+            f"the source says which class every step has (step_label={column}), and nothing asks for it. Expected "
+            "windows: data.labelled_windows: {length: 100, stride: 50, label: majority}, with task classification. "
+            "Received: none. Set it, or run `millrace init` without step_label."
+        )
+    if cut is None:
+        return
+    if not column:
+        yield (
+            "data.labelled_windows needs a class for every step. Expected a source of kind series_table or "
+            f"series_files with --set step_label=COLUMN. Received: kind={source.kind} without it. Run `millrace init` "
+            "again, or remove data.labelled_windows."
+        )
+    if params.data.task != "classification":
+        yield (
+            "data.labelled_windows is for classification. Received: "
+            f"task={params.data.task}. Set data.task: classification, or remove it."
+        )
+    if params.split.method not in ("group", "given"):
+        yield (
+            "split.method must be group or given for data.labelled_windows, or windows of one recording would stand on "
+            f"both sides. Received: method={params.split.method}. Set method: group."
         )
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct, structs
 from pipeline.fetching.archives import is_archive, list_files, list_folders, unpack, write_tar
 from pipeline.fetching.download import Limits, download
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
+from pipeline.formats.timelines import Timeline, in_words
 from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
@@ -201,13 +202,25 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     counts: Counter[tuple[str, str]] = Counter()
     spellings = Spellings()
     sizes: set[tuple[int, int] | None] = set()
+    found: list[tuple[str, Timeline]] = []
+    steps: Counter[str] = Counter()
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
         for sample in spellings.watched(source_of(kind).read(archive, options)):
             counts[sample.split or "", sample.label] += 1
+            if sample.timeline is not None:
+                found.append((sample.sample_id, sample.timeline))
+            if sample.step_labels is not None:
+                codes, numbers = np.unique(sample.step_labels.codes, return_counts=True)
+                named = (*sample.step_labels.names, "(no class)")
+                steps.update({named[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
+    described = [*described, *in_words(found)]
+    if steps:
+        words = ", ".join(f"{name} {number:,}" for name, number in sorted(steps.items()))
+        described = [*described, f"steps by class, for data.labelled_windows in params.yaml: {words}"]
     return _Read(counts, spellings, sizes.pop() if len(sizes) == 1 else None, described)
 
 

@@ -39,6 +39,7 @@ KINDS: dict[str, Payload] = {
     "idx": "image",
     "image_folder": "image",
     "image_table": "image",
+    "image_arrays": "image",
     "text_table": "text",
     "text_lines": "text",
     "series_archive": "series",

@@ -8,7 +8,7 @@ and Parquet say it themselves. A missing value is an empty cell or null; among n
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
@@ -21,6 +21,14 @@ from pyarrow import types
 from pipeline.data.samples import MISSING
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems, shown
+from pipeline.formats.written_numbers import (
+    MOSTLY,
+    PLAIN,
+    NumberWriting,
+    advice,
+    looks_marked,
+    means_nothing,
+)
 from pipeline.runtime.errors import DataRefused
 
 # --- Single cells of text files: what is a number, what is missing, and how a label is written.
@@ -89,18 +97,15 @@ def label_text(cell: str) -> str:
 # --- What a cell of a table means.
 
 SideKind = Literal["number", "category"]
-TimeKind = Literal["", "wall clock", "with an offset", "months"]
 PADDED = re.compile(r"[+-]?0[0-9]+")
 """An id: no number is written with leading zeros."""
 MISSING_CELLS = pa.array(sorted(MISSING))
-MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000}
-EXPECTED_NUMBER = "a number below 3.4e38 (float32), or nothing"
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
+UNITS = "If that row holds units: --set units_row=true."
 ISO_FIX = "Write times as 2026-11-23 or 2026-11-23T17:05:00, all with an offset or all without."
-TIME_FIX = "Correct these cells, or state how times are written: --set time_format='%d.%m.%Y %H:%M'."
 
 
 @dataclass(frozen=True)
@@ -152,20 +157,29 @@ def plain_name(value: Any) -> str | None:
     return str(value) if isinstance(value, int) else None
 
 
-def as_number(cell: Cell, problems: Problems) -> float | None:
+def as_number(cell: Cell, problems: Problems, writing: NumberWriting = PLAIN) -> float | None:
     """Return a number; None where it is missing; None and a problem for anything else."""
-    if is_missing(cell.value) or (isinstance(cell.value, str) and cell.value.strip(" \t") in MISSING):
+    if is_missing(cell.value) or (
+        isinstance(cell.value, str) and writing.is_missing(cell.value.strip(" \t"))
+    ):
         return None
-    number = plain_number(cell.value)
+    number = plain_number(cell.value, writing)
     if number is None:
-        problems.add(cell.place, EXPECTED_NUMBER, shown(cell.value), NUMBER_FIX)
-    return number
+        problems.add(cell.place, writing.words, shown(cell.value), number_fix([cell.value], writing))
+    return None if number in writing.missing_numbers else number
 
 
-def plain_number(value: Any) -> float | None:
+def number_fix(cells: Sequence[Any], writing: NumberWriting) -> str:
+    """Return what to do about cells of one column that are no numbers."""
+    texts = [cell.strip(" \t") for cell in cells if isinstance(cell, str)]
+    options = advice(texts, writing) if len(texts) == len(cells) else ""
+    return f"If these are numbers, say how they are written: {options}." if options else NUMBER_FIX
+
+
+def plain_number(value: Any, writing: NumberWriting = PLAIN) -> float | None:
     """Return a cell as a number, or None if it is none that float32 can hold; blanks around it do not matter."""
     if isinstance(value, str):
-        text = value.strip(" \t")
+        text = value.strip(" \t") if writing.is_plain else writing.plain(value.strip(" \t")) or ""
         return float(text) if is_number(text) else None
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None
@@ -173,33 +187,42 @@ def plain_number(value: Any) -> float | None:
     return float(value) if -LARGEST <= value <= LARGEST else None
 
 
-def as_target(cell: Cell, problems: Problems) -> float | None:
+def as_target(cell: Cell, problems: Problems, writing: NumberWriting = PLAIN) -> float | None:
     """Return what regression predicts; None and a problem where it is missing or no number."""
     before = problems.count
-    target = as_number(cell, problems)
+    target = as_number(cell, problems, writing)
     if target is None and problems.count == before:
         problems.add(cell.place, "a number", shown(cell.value), "Remove what has no target.")
     return target
 
 
-def as_side(kind: SideKind, cell: Cell, problems: Problems) -> str | float | None:
+def as_side(
+    kind: SideKind, cell: Cell, problems: Problems, writing: NumberWriting = PLAIN
+) -> str | float | None:
     """Return a side feature, None where it is missing; None and a problem for what is not of its kind."""
-    if is_missing(cell.value):
+    if is_missing(cell.value) or (isinstance(cell.value, str) and cell.value.strip(" \t") in writing.missing):
         return None
     if kind == "number":
-        return as_number(cell, problems)
+        return as_number(cell, problems, writing)
     return as_name(cell, problems)
 
 
 def as_time(cell: Cell, problems: Problems) -> str | None:
     """Return a time as ISO 8601, in UTC where it has an offset; None and a problem for anything else."""
+    time = iso_text(cell.value)
+    if time is None:
+        problems.add(cell.place, "a time as in ISO 8601", shown(cell.value), ISO_FIX)
+    return time
+
+
+def iso_text(value: Any) -> str | None:
+    """Return a time as ISO 8601, in UTC where it has an offset; None where it is none."""
     try:
-        time = cell.value if isinstance(cell.value, dt.date) else dt.datetime.fromisoformat(cell.value)
+        time = value if isinstance(value, dt.date) else dt.datetime.fromisoformat(value)
         if not isinstance(time, dt.datetime):
             time = dt.datetime(time.year, time.month, time.day)  # noqa: DTZ001  # a date has no zone
         return (time.astimezone(dt.UTC) if time.tzinfo else time).isoformat()
     except (ValueError, TypeError, OverflowError):
-        problems.add(cell.place, "a time as in ISO 8601", shown(cell.value), ISO_FIX)
         return None
 
 
@@ -209,33 +232,53 @@ class SideCells:
     Args:
         column: Its name.
         typed: Whether the format tells text from numbers; else numbers are what is written as such.
+        writing: How numbers are written.
+        role: What the column is, for messages.
     """
 
-    def __init__(self, column: str, *, typed: bool) -> None:
+    def __init__(
+        self, column: str, *, typed: bool, writing: NumberWriting = PLAIN, role: str = "side column"
+    ) -> None:
         self._column = column
+        self._role = role
         self._typed = typed
+        self._writing = writing
         self._padded = False
         self._number = ""
         self._word = ""
+        self._numbers = self._words = 0
+        self._odd: dict[str, int] = {}
+        self._odd_place = ""
 
     def see(self, place: str, value: Any) -> None:
         """Look at one cell; `place` is for messages."""
-        if is_missing(value):
-            return
         text = value.strip(" \t") if isinstance(value, str) else ""
-        written = bool(text) and self._typed
+        if is_missing(value) or text in self._writing.missing:
+            return
+        # What was said about the writing of numbers makes text of a typed format numbers, too.
+        written = bool(text) and self._typed and self._writing.is_plain
         self._padded = self._padded or (not self._typed and PADDED.fullmatch(text) is not None)
-        if not written and plain_number(value) is not None:
+        if not written and plain_number(value, self._writing) is not None:
+            self._numbers += 1
             self._number = self._number or f"{shown(value)} at {place}"
         elif text not in MISSING - {""}:
+            self._words += 1
             self._word = self._word or f"{shown(value)} at {place}"
+            if looks_marked(text) or means_nothing(text) or (is_number(text) and not self._typed):
+                self._odd_place = self._odd_place or f"{shown(value)} at {place}"
+                self._odd[text] = self._odd.get(text, 0) + 1
 
     def kind(self) -> SideKind:
         """Return `category` where any cell is padded with zeros (an id), or all are words; else `number`.
 
         Raises:
-            DataRefused: Words and numbers are mixed.
+            DataRefused: Words and numbers are mixed, or the cells look like numbers with marks.
         """
+        if self._role == "target column":
+            self._refuse_marks()
+            return "number"  # what is none is told with its line, by whoever reads it
+        if self._words and not self._padded:
+            self._refuse_marks()
         if self._number and self._word and not self._padded:
             raise DataRefused(
                 f"The side column {self._column!r} mixes numbers and words. Expected one or the other. Received: "
@@ -243,6 +286,45 @@ class SideCells:
                 f"--set categorical={self._column}."
             )
         return "category" if self._word or self._padded else "number"
+
+    def _refuse_marks(self) -> None:
+        """Refuse cells that are numbers to every reader, and words to a program: `1.362,85`, `49 %`, `#NV`.
+
+        Raises:
+            DataRefused: Nine of ten cells look like numbers, and some are none as numbers are said to be written.
+        """
+        nothing = sum(count for text, count in self._odd.items() if means_nothing(text))
+        odd = sum(self._odd.values())
+        like_numbers, others = self._numbers + odd - nothing, self._words - odd
+        if not odd or not like_numbers or like_numbers < MOSTLY * (like_numbers + others):
+            return
+        options = advice(self._odd, self._writing)
+        said = f"Say how they are written: {options}." if options else "Correct them."
+        if self._role == "side column":
+            said += f" What only looks like numbers: --set categorical={self._column}."
+        raise DataRefused(
+            f"The {self._role} {self._column!r} looks like numbers written for people. Expected {self._writing.words}. "
+            f"Received: {odd:,} of {self._numbers + self._words:,} cells that are not, such as {self._odd_place}. "
+            f"{said}"
+        )
+
+
+def kinds_of(seen: Mapping[str, SideCells]) -> dict[str, SideKind]:
+    """Return what each side column holds.
+
+    Raises:
+        DataRefused: Some mix numbers and words, or look like numbers that are written in another way; all of them.
+    """
+    kinds: dict[str, SideKind] = {}
+    refusals = []
+    for column, cells in seen.items():
+        try:
+            kinds[column] = cells.kind()
+        except DataRefused as refused:
+            refusals.append(str(refused))
+    if refusals:
+        raise DataRefused("\n".join(refusals))
+    return kinds
 
 
 def without_blank_end(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -267,13 +349,16 @@ def _part(batch: Batch, start: int, stop: int) -> Batch:
     return replace(batch, numbers=batch.numbers[start:stop], columns=columns)
 
 
-def number_cells(batch: Batch, columns: Sequence[str], problems: Problems) -> np.ndarray:
+def number_cells(
+    batch: Batch, columns: Sequence[str], problems: Problems, writing: NumberWriting = PLAIN
+) -> np.ndarray:
     """Return columns as numbers.
 
     Args:
         batch: Has the columns.
         columns: Their names.
         problems: Takes every cell that is no number float32 can hold, row by row.
+        writing: How numbers are written.
 
     Returns:
         float64, shape (num_rows, num_columns); NaN where a value is missing or wrong.
@@ -283,17 +368,29 @@ def number_cells(batch: Batch, columns: Sequence[str], problems: Problems) -> np
     for index, column in enumerate(columns):
         cells = _stripped(batch.columns[column])
         if types.is_string(cells.type):
-            values[:, index], wrong[:, index] = _written_numbers(pc.fill_null(cells, ""))
+            plain = writing.plain_cells(pc.fill_null(cells, ""))
+            values[:, index], wrong[:, index] = _written_numbers(pc.fill_null(plain, ""))
+            wrong[:, index] |= plain.is_null().to_numpy(zero_copy_only=False)
         elif types.is_boolean(cells.type) or types.is_decimal(cells.type) or _is_numeric(cells.type):
             values[:, index] = pc.cast(cells, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             wrong[:, index] = np.abs(values[:, index]) > LARGEST
         else:
             fix = f"{NUMBER_FIX} {LEAVE_OUT}"
             problems.add(batch.place(0, column), "a column of numbers", str(cells.type), fix)
+    first = wrong[0].all() or (wrong[0].any() and not wrong[1:].any()) if len(wrong) > 1 else False
+    units = f" {UNITS}" if first and batch.unit == "line" else ""
+    fixes = {
+        column: number_fix(batch.columns[column].filter(pa.array(wrong[:, index])).to_pylist(), writing)
+        for index, column in enumerate(columns)
+        if wrong[:, index].any()
+    }
     for row, index in np.argwhere(wrong).tolist():
-        place, received = batch.place(row, columns[index]), shown(batch.columns[columns[index]][row].as_py())
-        problems.add(place, EXPECTED_NUMBER, received, f"{NUMBER_FIX} {LEAVE_OUT}")
+        column = columns[index]
+        received = shown(batch.columns[column][row].as_py())
+        problems.add(batch.place(row, column), writing.words, received, f"{fixes[column]} {LEAVE_OUT}{units}")
     values[wrong] = np.nan
+    if writing.missing_numbers:
+        values[np.isin(values, list(writing.missing_numbers))] = np.nan
     return values
 
 
@@ -333,92 +430,27 @@ def name_cells(batch: Batch, column: str, problems: Problems) -> pa.Array:
     return pc.fill_null(cells, "")
 
 
-class TimeReader:
-    """Reads time stamps of one table, all written in one way.
+class NameCodes:
+    """Names by number, in order of appearance: what the rows of a long table say without a copy of it per row.
 
-    Args:
-        time_format: `auto` for ISO 8601 (`2026-11`, a month, too), a format of strptime, or the unit of Unix
-            times: `seconds`, `milliseconds`.
+    Attributes:
+        names: Those seen so far.
     """
 
-    def __init__(self, time_format: str = "auto") -> None:
-        self._format = time_format
-        self._kind: TimeKind = ""
-        self._has_zone = False
-
-    @property
-    def has_offset(self) -> bool:
-        """Return whether the times read so far are instants, given in UTC, and not those of a wall clock."""
-        return self._kind == "with an offset" or self._has_zone
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {"": -1}
 
     def read(self, batch: Batch, column: str, problems: Problems) -> np.ndarray:
-        """Return a column as microseconds since 1970, in UTC where an offset is written; else wall clock.
-
-        Returns:
-            int64, shape (num_rows,); 0 where a cell is wrong, which is in `problems` then.
-        """
-        cells = _stripped(batch.columns[column])
-        if self._format in MICROSECONDS:
-            values = number_cells(batch, [column], problems)[:, 0]
-            times = pa.array(np.round(values * MICROSECONDS[self._format]), from_pandas=True).cast(pa.int64())
-        elif types.is_temporal(cells.type) and not types.is_time(cells.type):
-            self._has_zone |= types.is_timestamp(cells.type) and cells.type.tz is not None
-            times = _microseconds(cells.cast(pa.timestamp("us"), safe=False))
-        elif types.is_string(cells.type):
-            times = self._parsed(cells)
-        else:
-            times = pa.nulls(len(cells), pa.int64())
-        for row in np.flatnonzero(times.is_null().to_numpy(zero_copy_only=False)).tolist():
-            received = shown(batch.columns[column][row].as_py())
-            problems.add(batch.place(row, column), self._expected(), received, TIME_FIX)
-        microseconds: np.ndarray = pc.fill_null(times, 0).to_numpy()
-        return microseconds
-
-    def _expected(self) -> str:
-        if self._format != "auto":
-            return f"a time as {self._format}"
-        return f"a time as in ISO 8601{f' ({self._kind}, as above)' if self._kind else ''}"
-
-    def _parsed(self, cells: pa.Array) -> pa.Array:
-        """Return text as microseconds, null where it cannot be read."""
-        if self._format != "auto":
-            return _microseconds(pc.strptime(cells, format=self._format, unit="us", error_is_null=True))
-        found: list[tuple[int, TimeKind, pa.Array]] = []
-        kinds: tuple[TimeKind, ...] = ("wall clock", "with an offset", "months")
-        for kind in (self._kind,) if self._kind else kinds:
-            times = _iso_times(cells, kind)
-            found.append((times.null_count, kind, times))
-            if not times.null_count:
-                break
-        nulls, kind, times = min(found, key=lambda way: way[0])
-        self._kind = self._kind or (kind if nulls < len(cells) else "")
-        return times
-
-
-def _iso_times(cells: pa.Array, kind: TimeKind) -> pa.Array:
-    """Return text as microseconds, null where it is not written in this way."""
-    zone = "UTC" if kind == "with an offset" else None
-    if kind == "months":
-        months = pc.match_substring_regex(cells, r"^[0-9]{4}-[0-9]{2}$")
-        cells = pc.if_else(months, pc.binary_join_element_wise(cells, "01", "-"), None)
-    try:
-        return _microseconds(pc.cast(cells, pa.timestamp("us", zone)))
-    except pa.ArrowInvalid:
-        pass  # At least one is wrong; which ones is asked cell by cell.
-    return pa.array([iso_time(cell, zone) for cell in cells], pa.int64())
-
-
-def iso_time(cell: pa.StringScalar, zone: str | None) -> int | None:
-    """Return one cell as microseconds since 1970, None where it is no time with (`UTC`) or without an offset."""
-    try:
-        value: int | None = _microseconds(pc.cast(cell, pa.timestamp("us", zone))).as_py()
-    except pa.ArrowInvalid:
-        return None
-    return value
-
-
-def _microseconds(times: pa.Array) -> pa.Array:
-    return pc.cast(times, pa.int64())
+        """Return the number of the name in every row, int32, shape (rows,); -1 where nothing stands."""
+        encoded = pc.dictionary_encode(name_cells(batch, column, problems))
+        for name in encoded.dictionary.to_pylist():
+            if name not in self._codes:
+                self._codes[name] = len(self.names)
+                self.names.append(name)
+        codes = np.array([self._codes[name] for name in encoded.dictionary.to_pylist()], np.int32)
+        rows: np.ndarray = codes[encoded.indices.to_numpy()]
+        return rows
 
 
 def _stripped(cells: pa.Array) -> pa.Array:

@@ -7,6 +7,8 @@ What is kept and what is refused:
   With `none` a quote is a character like any other, and no field holds the delimiter or a line break.
 - A row ends with LF or CR LF; a CR elsewhere outside quotes is refused.
 - Empty lines at the end of the file are passed over, others refused.
+- Lines above the table (`skip`), and a row of units below its header, are passed over where somebody said so.
+- Between fields may stand blanks, as many as there are (`blank`); those around a line do not count.
 
 A block of lines without anything odd is cut up by Arrow. From the first block that has more to it, such as a
 line break in quotes, rows are read one by one: what is kept and refused is said once, in `records`.
@@ -24,10 +26,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
 from pathlib import PurePosixPath
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv
+from msgspec import Meta
 
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import (
@@ -43,14 +46,26 @@ from pipeline.formats.text_file import (
 from pipeline.runtime.errors import DataRefused
 
 Quoting = Literal["minimal", "none"]
-DelimiterOption = Literal["auto", "comma", "tab", "semicolon", "pipe"]
+DelimiterOption = Literal["auto", "comma", "tab", "semicolon", "pipe", "blank"]
 QuotingOption = Literal["auto", "minimal", "none"]
+SkipOption = Annotated[int, Meta(ge=0)]
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+BLANK = " "
+"""As a delimiter: any number of blanks and tabs."""
+BLANKS = re.compile(rb"[ \t]+")
+BLANK_ENDS = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
+BLANK_FIELD = re.compile(r'[ \t]*(?:"((?:[^"]|"")*)"|([^" \t]+))(?=[ \t]|$)')
+NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[Nn][Aa][Nn]|NA|\?", re.ASCII)
 TAB_SUFFIXES = (".tsv", ".tab")
 SAMPLE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 20
 ALONE = "Write it in quotes, doubled inside them; or, where quotes are only characters, --set quoting=none."
-OTHER_DIALECT = "Repair these rows; if all are odd, state the dialect: --set delimiter=, --set quoting=."
+OTHER_DIALECT = (
+    "Repair these rows; if all are odd, state the dialect: --set delimiter=; if lines stand above the table: "
+    "--set skip=NUMBER of them."
+)
+PREAMBLE_LINES = 100
+"""So far a table is looked for below lines that are none of its rows."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,9 @@ class Dialect:
         header: Whether the first row names the columns.
         bom: Whether the file begins with a byte order mark.
         detected: Which of these attributes nobody stated.
+        skip: Lines above the table, whatever they hold.
+        units_row: Whether the row below the header (without one: the first) holds units.
+        preamble: Lines above the table that nobody stated, as far as it can be seen.
     """
 
     delimiter: str
@@ -72,6 +90,9 @@ class Dialect:
     header: bool = True
     bom: bool = False
     detected: frozenset[str] = frozenset()
+    skip: int = 0
+    units_row: bool = False
+    preamble: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,6 +157,8 @@ def dialect_of(
     quoting: QuotingOption = "auto",
     encoding: EncodingOption = "auto",
     header: bool = True,
+    skip: int = 0,
+    units_row: bool = False,
 ) -> Dialect:
     """Return the dialect of a file: what was stated, completed by what its first MiB says.
 
@@ -146,11 +169,14 @@ def dialect_of(
         quoting: `auto`, `minimal` or `none`.
         encoding: `auto` reads the whole file.
         header: Whether the first row names the columns; never guessed.
+        skip: Lines above the table.
+        units_row: Whether the row below the header holds units.
 
     Raises:
         DataRefused: The encoding cannot be told.
     """
     known, bom = encoding_of(file, name, encoding)
+    _pass_over(file, skip)
     sample = file.read(SAMPLE_BYTES)
     file.seek(0)
     whole = len(sample) < SAMPLE_BYTES
@@ -159,6 +185,10 @@ def dialect_of(
     rules: list[Quoting] = ["minimal", "none"] if quoting == "auto" else [quoting]
     ways = [(mark, rule) for mark in _delimiters(name, delimiter) for rule in rules]
     best = min(ways, key=lambda way: _misfit(sample, known, *way, whole=whole)) if len(ways) > 1 else ways[0]
+    shown_lines = sample.decode(known, errors="replace").splitlines()[:PREAMBLE_LINES]
+    if delimiter == "auto" and _blanks_between_numbers(shown_lines):
+        best = (BLANK, best[1]) if any(_misfit(sample, known, *best, whole=whole)) else best
+    above = _preamble(shown_lines, _delimiters(name, delimiter), header=header)
     stated = {"delimiter": delimiter, "quoting": quoting, "encoding": encoding}
     return Dialect(
         delimiter=best[0],
@@ -167,13 +197,16 @@ def dialect_of(
         header=header,
         bom=bom,
         detected=frozenset(part for part, option in stated.items() if option == "auto"),
+        skip=skip,
+        units_row=units_row,
+        preamble=above if not skip and above and _misfit(sample, known, *best, whole=whole)[1] else 0,
     )
 
 
 def in_words(dialect: Dialect) -> str:
     """Return a dialect as a sentence for people; what was detected says so."""
     delimiter = {value: key for key, value in DELIMITERS.items()}.get(
-        dialect.delimiter, repr(dialect.delimiter)
+        dialect.delimiter, "blanks" if dialect.delimiter == BLANK else repr(dialect.delimiter)
     )
     quoting = {"minimal": "fields may stand in double quotes", "none": "quotes mean nothing"}[dialect.quoting]
     parts = {
@@ -182,7 +215,10 @@ def in_words(dialect: Dialect) -> str:
         "encoding": encoding_in_words(dialect.encoding, bom=dialect.bom),
     }
     said = [f"{words} (detected)" if part in dialect.detected else words for part, words in parts.items()]
-    return ", ".join([*said, "first row names the columns" if dialect.header else "no header"])
+    said.append("first row names the columns" if dialect.header else "no header")
+    above = [f"{dialect.skip} lines above it passed over"] if dialect.skip else []
+    units = ["a row of units passed over"] if dialect.units_row else []
+    return ", ".join([*said, *above, *units])
 
 
 def read_delimited(
@@ -198,23 +234,43 @@ def read_delimited(
         plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
 
     Raises:
-        DataRefused: The file is empty, or its header has empty names or one name twice.
+        DataRefused: The file is empty, its header has empty names or one name twice, or lines stand above it.
     """
-    first = next(filter(None, records(file, name, dialect, problems)), None)
+    if dialect.preamble:
+        raise DataRefused(
+            f"{name} begins with lines that are no rows. Expected the table from line 1 on. Received: a table that "
+            f"begins in line {dialect.preamble + 1}. Pass over what stands above it: --set skip={dialect.preamble}."
+        )
+    _pass_over(file, dialect.skip)
+    rows = filter(None, records(file, name, dialect, problems, line=dialect.skip + 1))
+    first = next(rows, None)
     if first is None:
         problems.check()
         raise DataRefused(
-            f"{name} is empty. Expected {'a row of column names' if dialect.header else 'rows'}. "
-            "Received: no row. Check the file."
+            f"{name} is empty{f' below the {dialect.skip} lines passed over' * (dialect.skip > 0)}. "
+            f"Expected {'a row of column names' if dialect.header else 'rows'}. Received: no row. Check the file."
         )
     columns = tuple(str(number) for number in range(1, len(first.fields) + 1))
     if dialect.header:
         columns = _stripped(first.fields) if plain_names else tuple(first.fields)
-        check_names(columns, f"{name}, line 1")
+        check_names(columns, f"{name}, line {first.line}")
+    last = next(rows, first) if dialect.header and dialect.units_row else first
+    if dialect.units_row:
+        _check_units(last, name)
     batches = partial(
-        _batches, file=file, name=name, dialect=dialect, problems=problems, columns=columns, first=first
+        _batches, file=file, name=name, dialect=dialect, problems=problems, columns=columns, above=last
     )
     return Table(columns, batches, dialect)
+
+
+def _check_units(row: Record, name: str) -> None:
+    """Refuse a row of units that is a row of values: it would be lost."""
+    cells = [cell.strip() for cell in row.fields if cell.strip()]
+    if 2 * sum(NUMBER.fullmatch(cell) is not None for cell in cells) > len(cells):
+        raise DataRefused(
+            f"{name}, line {row.line} holds no units. Expected words such as degC below the header (option units_row). "
+            f"Received: {shown(', '.join(cells))}. Leave --set units_row out."
+        )
 
 
 def check_names(names: Sequence[str], place: str) -> None:
@@ -250,7 +306,7 @@ def records(
     numbered = lines(file, name, dialect.encoding, problems, first=line)
     empty: list[int] = []
     for row in numbered:
-        if not row.text:
+        if not (row.text.strip(" \t") if dialect.delimiter == BLANK else row.text):
             empty.append(row.number)
             continue
         for number in empty:
@@ -321,17 +377,17 @@ def _batches(
     dialect: Dialect,
     problems: Problems,
     columns: Sequence[str],
-    first: Record,
+    above: Record,
 ) -> Iterator[Batch]:
-    """Yield the rows below the first, and the first one where it is no header."""
+    """Yield the rows below the one given, and that itself where it holds neither names nor units."""
     wanted = list(dict.fromkeys(wanted))
     places = [columns.index(column) for column in wanted]
     text = partial(pa.array, type=pa.string())
-    line = first.line + 1 + sum(field.count("\n") for field in first.fields)
+    line = above.line + 1 + sum(field.count("\n") for field in above.fields)
     start = file.tell()
-    if not dialect.header:
-        cells = [text([first.fields[place]]) for place in places]
-        yield Batch(name, "line", [first.line], dict(zip(wanted, cells, strict=True)))
+    if not (dialect.header or dialect.units_row):
+        cells = [text([above.fields[place]]) for place in places]
+        yield Batch(name, "line", [above.line], dict(zip(wanted, cells, strict=True)))
     while block := file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES):
         cut = _cut_up(block, dialect, len(columns), places)
         if cut is None:
@@ -349,6 +405,11 @@ def _batches(
 def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[int]) -> list[pa.Array] | None:
     """Return columns of whole lines, or None where anything is odd, or a field goes on in the next line."""
     quotes = b'"' in block and dialect.quoting == "minimal"
+    mark = dialect.delimiter
+    if mark == BLANK:
+        if quotes:
+            return None
+        mark, block = "\t", BLANKS.sub(b"\t", BLANK_ENDS.sub(b"", block))
     if (
         len(block) > MAX_LINE_BYTES
         or b"\0" in block
@@ -356,7 +417,7 @@ def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[i
         or block.startswith((b"\n", b"\r\n", BOM))  # Arrow takes the mark off
         or b"\n\n" in block
         or b"\n\r\n" in block
-        or (quotes and not _well_quoted(dialect.delimiter).fullmatch(block))
+        or (quotes and not _well_quoted(mark).fullmatch(block))
     ):
         return None
     names = [str(number) for number in range(num_columns)]
@@ -365,7 +426,7 @@ def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[i
         found = pyarrow.csv.read_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-            pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, quote_char=quotes and '"'),
+            pyarrow.csv.ParseOptions(delimiter=mark, quote_char=quotes and '"'),
             pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 include_columns=[names[place] for place in places],
@@ -387,8 +448,11 @@ def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
 def _fields(
     line: Line, more: Iterator[Line], name: str, dialect: Dialect, problems: Problems
 ) -> list[str] | None:
+    quotes = dialect.quoting == "minimal" and '"' in line.text
     try:
-        if dialect.quoting == "minimal" and '"' in line.text:
+        if quotes and dialect.delimiter == BLANK:
+            return _fields_between_blanks(line)
+        if quotes:
             return _Row(line, more, dialect).fields()
     except _OddRow as odd:
         problems.add(f"{name}, line {odd.line}, column {odd.column}", *odd.message)
@@ -398,7 +462,23 @@ def _fields(
         place = f"{name}, line {line.number}, column {column}"
         problems.add(place, "LF or CR LF as line end", "CR alone", "Convert the line ends to LF.")
         return None
+    if dialect.delimiter == BLANK:
+        return re.split("[ \t]+", line.text.strip(" \t"))
     return line.text.split(dialect.delimiter)
+
+
+def _fields_between_blanks(line: Line) -> list[str]:
+    """Return the fields of a row with quotes, each of which encloses a whole field that ends in its line."""
+    fields, position = [], 0
+    text = line.text.rstrip(" \t")
+    while position < len(text):
+        match = BLANK_FIELD.match(text, position)
+        if match is None or "\r" in match[0]:
+            near = shown(text[position : position + 20])
+            raise _OddRow(position + 1, "a field without quotes, or one within them", near, line.number)
+        fields.append(match[2] if match[1] is None else match[1].replace('""', '"'))
+        position = match.end()
+    return fields
 
 
 class _OddRow(Exception):
@@ -486,10 +566,51 @@ def _stripped(names: Sequence[str]) -> tuple[str, ...]:
     return (stripped[0].removeprefix("#").strip(" \t"), *stripped[1:])
 
 
+def _pass_over(file: IO[bytes], count: int) -> None:
+    for _ in range(count):
+        if not file.readline(MAX_LINE_BYTES):
+            return
+
+
+def _blanks_between_numbers(rows: Sequence[str]) -> bool:
+    """Say whether all rows (the first may be a header) are as many numbers each, with blanks between them."""
+    filled = [row for row in rows if row.strip()]
+    counts = {len(row.split()) for row in filled}
+    whole = len(filled) > 1 and len(counts) == 1 and counts != {1}
+    return whole and all(NUMBER.fullmatch(cell) for row in filled[1:] for cell in row.split())
+
+
+def _preamble(rows: Sequence[str], marks: Sequence[str], *, header: bool) -> int:
+    """Return how many rows stand above a table that none of them is a row of; 0 where that is not clear.
+
+    Below them all rows have as many fields as its first, which looks like a header (no number) above numbers.
+    """
+    rows = "\n".join(rows).rstrip("\n").split("\n")
+    for mark in marks:
+        cells = [row.split() if mark == BLANK else row.split(mark) for row in rows]
+        filled = [len(row) if row != [""] else 0 for row in cells]
+        width = filled[-1] if filled else 0
+        start = len(filled)
+        while start and filled[start - 1] == width:
+            start -= 1
+        below = cells[start:]
+        if (
+            width < 2
+            or not start
+            or len(below) < max(2, start // 2)
+            or any(count > width for count in filled)
+        ):
+            continue
+        numbers = [any(NUMBER.fullmatch(cell.strip()) for cell in row) for row in below[:3]]
+        if not header or (not numbers[0] and any(numbers[1:])):
+            return start
+    return 0
+
+
 def _delimiters(name: str, option: DelimiterOption) -> list[str]:
     """Return what may stand between fields, the likeliest first."""
     if option != "auto":
-        return [DELIMITERS[option]]
+        return [BLANK if option == "blank" else DELIMITERS[option]]
     tabs = PurePosixPath(name).suffix.lower() in TAB_SUFFIXES
     return sorted(DELIMITERS.values(), key=lambda mark: (mark == "\t") != tabs)
 

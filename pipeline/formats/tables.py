@@ -54,6 +54,8 @@ class Writing:
 
     Attributes:
         plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
+        skip: Lines above the table.
+        units_row: Whether the row below the header holds units.
     """
 
     format: FormatOption = "auto"
@@ -62,6 +64,8 @@ class Writing:
     encoding: EncodingOption = "auto"
     header: bool = True
     plain_names: bool = False
+    skip: int = 0
+    units_row: bool = False
 
 
 def format_of(name: str, option: FormatOption) -> Format:
@@ -77,7 +81,7 @@ def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
     """
     form = format_of(name, writing.format)
     words = {"parquet": "Parquet", "jsonl": "JSON lines, UTF-8"}.get(form)
-    return f"{name}: {words or in_words(_dialect(file, name, writing))}"
+    return f"{name}: {words or in_words(dialect_as_stated(file, name, writing))}"
 
 
 def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems) -> Table:
@@ -102,11 +106,11 @@ def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems)
         if writing.plain_names:
             check_names(columns, name)
         return Table(columns, partial(_parquet_batches, opened, name))
-    dialect = _dialect(file, name, writing)
+    dialect = dialect_as_stated(file, name, writing)
     return read_delimited(file, name, dialect, problems, plain_names=writing.plain_names)
 
 
-def _dialect(file: IO[bytes], name: str, writing: Writing) -> Dialect:
+def dialect_as_stated(file: IO[bytes], name: str, writing: Writing) -> Dialect:
     """Return how a file is written: `.tsv` is delimited by tabs unless somebody says otherwise."""
     tabs = format_of(name, writing.format) == "tsv" and writing.delimiter == "auto"
     return dialect_of(
@@ -116,6 +120,8 @@ def _dialect(file: IO[bytes], name: str, writing: Writing) -> Dialect:
         quoting=writing.quoting,
         encoding=writing.encoding,
         header=writing.header,
+        skip=writing.skip,
+        units_row=writing.units_row,
     )
 
 

@@ -13,28 +13,30 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.formats import steps as series_steps
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
+from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, seconds
+from pipeline.formats.time_formats import DAY, HOUR, SECOND
+from pipeline.formats.timelines import Timeline
 
 Duplicates = Literal["fail", "first", "last", "mean"]
-Gaps = Literal["fill", "hold", "fail"]
+Gaps = Literal["auto", "fill", "hold", "fail"]
 GROWTH = 1.25
 """Room is made for a quarter more than needed: memory is what limits the longest series."""
-SECOND = 1_000_000  # microseconds
-HOUR = 3_600 * SECOND
-DAY = 24 * HOUR
 MONTH_SECONDS = 365.2425 / 12 * 86_400
 """The Gregorian calendar's mean month."""
 EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  # wall clock, or UTC; never a machine's own zone
 MAX_GROWTH = 10
 """A grid with more than this many steps per row, and more than SMALL steps, has the wrong step or a wrong time."""
 SMALL = 10_000
-STEP_FIX = "Correct the time stamps, or state the step: --set step=SECONDS (or step=months)."
 DUPLICATES_FIX = (
     "Name the column that tells the series apart (--set id=), or --set duplicates=first, last or mean."
 )
-OFF_GRID_FIX = (
-    "State the step (--set step=SECONDS), or move time stamps to the nearest step: --set off_grid=nearest."
+CLOCK_CHANGE_FIX = "If this is a local clock that was set back, name its zone: --set timezone=Europe/Berlin."
+MOSTLY_GAPS_FIX = (
+    "Say what a step without a row is: --set gaps=fill (missing values) or gaps=hold (the last row stays true); or "
+    "state a longer step: --set step=SECONDS."
 )
 GAPS_FIX = "Fill them in, or --set gaps=fill (missing values) or hold (the last row stays true)."
 
@@ -46,14 +48,15 @@ class Policy:
     Attributes:
         step_seconds: Length of a step; None for the most frequent one of a series.
         months: Whether a step is counted in calendar months; None finds out.
-        gaps: Whether steps without a row are filled with NaN, hold the row before them, or are refused.
+        gaps: Whether steps without a row are filled with NaN, hold the row before them, or are refused; `auto`
+            fills them where they are fewer than the others.
         duplicates: Which of several rows at one step counts, or that they are refused.
         off_grid: Whether a time stamp between steps is refused or moved to the nearest.
     """
 
     step_seconds: float | None = None
     months: bool | None = None
-    gaps: Gaps = "fill"
+    gaps: Gaps = "auto"
     duplicates: Duplicates = "fail"
     off_grid: Literal["fail", "nearest"] = "fail"
 
@@ -67,12 +70,14 @@ class Grid:
         first: Time of the first step, microseconds since 1970; months count as their first day.
         step: Microseconds, or months.
         months: Which of them.
+        timeline: How its time stamps lay.
     """
 
     values: np.ndarray
     first: int
     step: int
     months: bool
+    timeline: Timeline
 
     @property
     def step_seconds(self) -> float:
@@ -136,30 +141,79 @@ def on_grid(times: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows) -
         rows: Whose they are.
     """
     before = rows.problems.count
-    first = int(times[0])
     months = _in_months(times) if policy.months is None else policy.months
-    if months:
-        times = _months(times)
-        first = int(times[:1].astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)[0])
-    step = _step(times, policy, months=months)
+    ends = f"{_iso(int(times[0]))} to {_iso(int(times[-1]))}"
+    positions = _months(times) if months else times
+    step = _step(positions, policy, rows, months=months, ends=ends)
     if step < 1:
-        expected = "at least two rows of different times, or a stated step"
-        rows.problems.add(rows.name, expected, f"{len(times)} rows", STEP_FIX)
         return None
-    words = f"{step} months" if months else f"{step / SECOND:g} s"
-    positions = _positions(times, step, words, policy, rows)
+    words = f"{step} month{'s' * (step > 1)}" if months else f"{seconds(step)} s"
+    first, moved = _start(positions, step, policy, months=months)
+    positions -= first
+    if policy.off_grid == "fail":
+        expected = f"a time that is whole steps of {words} after the first row"
+        fix = _off_grid_fix(step, months=months)
+        rows.refuse(np.flatnonzero(positions % step), expected, "one between two steps", fix)
+    else:
+        positions += step // 2
+    positions //= step
+    first += int(positions[0]) * step
+    positions -= int(positions[0])
     steps = int(positions[-1]) + 1
-    if steps > max(MAX_GROWTH * len(positions), SMALL):
-        received = f"{len(positions)} rows over {steps} steps of {words}"
+    count = len(positions)
+    if steps > max(MAX_GROWTH * count, SMALL):
+        received = f"{count} rows over {steps} steps of {words}, {ends}"
         rows.problems.add(rows.name, f"at most {MAX_GROWTH} steps per row", received, STEP_FIX)
         return None
     if policy.gaps == "fail":
         late = np.flatnonzero(np.diff(positions) > 1) + 1
         rows.refuse(late, f"a row one step of {words} after the one before", "a row after a gap", GAPS_FIX)
-    positions, values = _one_row_per_step(positions, values, policy, rows)
+    positions, values = _one_row_per_step(positions, values, policy, rows, first=first, step=step)
+    if policy.gaps == "auto" and len(positions) < HALF * steps and rows.problems.count == before:
+        received = f"{len(positions)} over {steps} steps, {ends}"
+        rows.problems.add(rows.name, f"rows at half of the steps of {words}", received, MOSTLY_GAPS_FIX)
     if rows.problems.count > before:
         return None
-    return Grid(_scattered(positions, values, steps, hold=policy.gaps == "hold"), first, step, months)
+    if months:
+        first = int(np.array(first, "datetime64[M]").astype("datetime64[us]").astype(np.int64))
+    timeline = Timeline(
+        _iso(first),
+        _iso(_after(first, (steps - 1) * step, months=months)),
+        words,
+        rows=count,
+        gaps=steps - len(positions),
+        duplicates=count - len(positions),
+        moved=moved / SECOND,
+        note=_note(first, positions, step, steps, months=months),
+    )
+    grid = _scattered(positions, values, steps, hold=policy.gaps == "hold")
+    return Grid(grid, first, step, months, timeline)
+
+
+def _iso(time: int) -> str:
+    return (EPOCH + dt.timedelta(microseconds=time)).isoformat()
+
+
+def _after(first: int, steps: int, *, months: bool) -> int:
+    if not months:
+        return first + steps
+    month = np.array(first, "datetime64[us]").astype("datetime64[M]") + steps
+    return int(month.astype("datetime64[us]").astype(np.int64))
+
+
+def _note(first: int, positions: np.ndarray, step: int, steps: int, *, months: bool) -> str:
+    """Say that only Saturdays and Sundays have no rows, where that is so."""
+    if months or step != DAY or steps < 8 or len(positions) == steps:
+        return ""
+    start = first // DAY
+    weekend = (start + positions + 3) % 7 >= 5
+    if weekend.any():
+        return ""
+    of_weekends = int(((start + np.arange(steps) + 3) % 7 >= 5).sum())
+    return (
+        f"weekdays only: {of_weekends:,} of the steps without a row are Saturdays and Sundays, and count as missing "
+        "values (--set gaps=hold keeps Friday's)"
+    )
 
 
 def _months(times: np.ndarray) -> np.ndarray:
@@ -168,49 +222,75 @@ def _months(times: np.ndarray) -> np.ndarray:
 
 
 def _in_months(times: np.ndarray) -> bool:
-    """Say whether all time stamps lie on the same day of a month, and at least 28 days apart."""
+    """Say whether all time stamps lie on the same day of a month, or all on its last, and at least 28 days apart."""
     if len(times) < 2 or int(np.diff(times[:1000]).min()) < 28 * DAY or int(np.diff(times).min()) < 28 * DAY:
         return False
     stamps = times.astype("datetime64[us]")
-    inside = stamps - stamps.astype("datetime64[M]").astype("datetime64[us]")
-    return bool((inside == inside[0]).all())
+    starts = stamps.astype("datetime64[M]")
+    inside = stamps - starts.astype("datetime64[us]")
+    left = (starts + 1).astype("datetime64[us]") - stamps
+    return bool((inside == inside[0]).all() or ((left == left[0]).all() and left[0].astype(np.int64) <= DAY))
 
 
-def _step(times: np.ndarray, policy: Policy, *, months: bool) -> int:
-    """Return the stated step, or the most frequent time between two rows; 0 if there is none."""
+def _step(times: np.ndarray, policy: Policy, rows: Rows, *, months: bool, ends: str) -> int:
+    """Return the stated step, or that which most rows are apart; 0 after a problem where there is none."""
     if policy.step_seconds is not None:
-        return round(policy.step_seconds * SECOND)
-    steps = np.diff(times)
-    if len(steps) and steps[0] > 0 and bool((steps == steps[0]).all()):
-        return int(steps[0])  # the usual case, without sorting
-    lengths, counts = np.unique(steps[steps > 0], return_counts=True)
-    return int(lengths[counts.argmax()]) if len(lengths) else int(months)
+        return max(round(policy.step_seconds * SECOND), 1)
+    step, share = series_steps.most_frequent(times)
+    if not step and not months:
+        expected = "at least two rows of different times, or a stated step"
+        rows.problems.add(rows.name, expected, f"{len(times)} row{'s' * (len(times) > 1)}", STEP_FIX)
+        return 0
+    if months:
+        return step if share >= HALF else int(np.gcd.reduce(np.diff(times))) or 1
+    odd = (
+        bool(((times - times[0]) % step).any()) if step >= 27 * DAY or policy.off_grid == "nearest" else False
+    )
+    if share < HALF or (odd and step >= 27 * DAY):
+        natural = series_steps.natural(times)
+        if policy.off_grid == "nearest" and series_steps.keeps_to(times, natural):
+            return natural
+        found = series_steps.no_step(times)
+        rows.problems.add(rows.name, found.expected, f"{found.received} ({ends})", found.fix)
+        return 0
+    if policy.off_grid == "nearest" and step not in NATURAL and odd:
+        expected = "a stated step, or one of a clock, where rows are moved to the nearest"
+        received = f"{seconds(step)} s, found as the most frequent"
+        rows.problems.add(rows.name, expected, received, f"State it: --set step={seconds(step)}.")
+        return 0
+    return step
 
 
-def _positions(times: np.ndarray, step: int, words: str, policy: Policy, rows: Rows) -> np.ndarray:
-    """Return the step of every row, counted from the first row; the array given is used for it."""
-    times -= times[0]
-    if policy.off_grid == "nearest":
-        times += step // 2
-    else:
-        expected = f"a time that is whole steps of {words} after the first row"
-        rows.refuse(np.flatnonzero(times % step), expected, "one between two steps", OFF_GRID_FIX)
-    times //= step
-    return times
+def _start(times: np.ndarray, step: int, policy: Policy, *, months: bool) -> tuple[int, int]:
+    """Return the time of a step near the first row, and how far rows lie from theirs at most."""
+    if policy.off_grid == "fail" or months:
+        return int(times[0]), 0
+    start = series_steps.origin(times, step)
+    return start, int(np.abs(series_steps.deviations(times, step, start)).max())
+
+
+def _off_grid_fix(step: int, *, months: bool) -> str:
+    if months:
+        return "Correct the time stamps."
+    return (
+        f"Move time stamps to the nearest step: --set step={seconds(step)} --set off_grid=nearest; or state another "
+        "step: --set step=SECONDS."
+    )
 
 
 def _one_row_per_step(
-    positions: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows
+    positions: np.ndarray, values: np.ndarray, policy: Policy, rows: Rows, *, first: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and positions with one row per step."""
+    """Return rows and positions with one row per step, which begin at `first` and are `step` apart."""
     new = np.ones(len(positions), dtype=bool)
     np.not_equal(positions[1:], positions[:-1], out=new[1:])
     if new.all():
         return positions, values
     if policy.duplicates == "fail":
-        rows.refuse(
-            np.flatnonzero(~new), "one row per step", "another row at the step before", DUPLICATES_FIX
-        )
+        times = first + positions[~new] * step
+        nights = ((times // DAY + 3) % 7 == 6) & (times % DAY < 4 * HOUR)
+        fix = f"{CLOCK_CHANGE_FIX} {DUPLICATES_FIX}" if nights.all() and step < DAY else DUPLICATES_FIX
+        rows.refuse(np.flatnonzero(~new), "one row per step", "another row at the step before", fix)
         return positions, values
     firsts = np.flatnonzero(new)
     if policy.duplicates == "first":

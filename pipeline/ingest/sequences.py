@@ -45,20 +45,22 @@ class _Measured:
 def ingest_sequences(
     samples: Iterable[RawSample],
     *,
-    num_samples: int,
+    num_samples: int | None,
     task: Task,
     max_rejected_share: float,
     limit_per_class: int | None = None,
     windowed: bool = False,
+    labelled: bool = False,
 ) -> dict[str, Any]:
     """Write the canonical data set of texts or series; memory holds one sample, and rows of a group.
 
     Args:
         samples: Ordered by `sample_id`; all of them texts, or all of them series.
-        num_samples: How many there must be.
+        num_samples: How many there must be; None where nobody knows: windows are cut out of recordings.
         task: As data.task; only classification asks for classes, only regression for targets.
         windowed: Whether windows are cut out of series, so that targets are among the channels.
         max_rejected_share: Share of the samples in [0, 1) that may be rejected.
+        labelled: Whether every sample needs a class; one without is rejected.
         limit_per_class: Classification only: keep the first so many of each class and given split; None: all.
 
     Returns:
@@ -74,7 +76,7 @@ def ingest_sequences(
         for sample in in_order(samples):
             if tally.has_enough(sample.label, sample.split or "", limit):
                 continue
-            reasons = _unusable(sample, task)
+            reasons = _unusable(sample, task, labelled=labelled)
             if reasons:
                 tally.reject(reasons, sample.sample_id)
                 continue
@@ -114,8 +116,13 @@ def described(summary: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _unusable(sample: RawSample, task: Task) -> list[str]:
-    """Return why a sample cannot be used: `empty`, `target`, or nothing."""
+def _unusable(sample: RawSample, task: Task, *, labelled: bool) -> list[str]:
+    """Return why a sample cannot be used: `empty`, `short`, `unlabelled`, `target`, or nothing."""
+    if labelled and sample.series is not None and not len(sample.series):
+        return ["short"]
+    if labelled and sample.series is not None:
+        empty = bool(np.isnan(sample.series).all())
+        return ["empty"] * empty + ["unlabelled"] * (not sample.label)
     empty = sample.series is not None and not sample.series.size
     empty = empty or (sample.text is not None and not sample.text.strip())
     no_target = task == "regression" and sample.target is not None and not math.isfinite(sample.target)

@@ -74,14 +74,19 @@ class Tally:
             if len(self._examples[reason]) < MAX_EXAMPLES:
                 self._examples[reason].append(sample_id)
 
-    def check(self, num_samples: int, max_rejected_share: float, *, classes: bool = True) -> None:
+    def check(self, num_samples: int | None, max_rejected_share: float, *, classes: bool = True) -> None:
         """Refuse a data set that lost too much on its way.
+
+        Args:
+            num_samples: How many were announced; None: nobody knew.
+            max_rejected_share: Share in [0, 1) that may be lost.
+            classes: Whether there must be two.
 
         Raises:
             DataRefused: Fewer or more samples than announced, too many rejected, or too few classes.
         """
         read = self.kept + self.num_rejected + self.num_beyond_limit
-        if read != num_samples:
+        if num_samples is not None and read != num_samples:
             raise DataRefused(
                 "The archive and data/source.json disagree on the number of samples. Expected "
                 f"{num_samples:,}. Received: {read:,}. Run `millrace refresh`."

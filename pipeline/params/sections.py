@@ -58,6 +58,17 @@ class Windows(Section, frozen=True):
     """What of the first target step's time stamp is a side feature."""
 
 
+class LabelledWindows(Section, frozen=True):
+    """Windows cut out of recordings whose steps have classes (option step_label of the source): each is a sample."""
+
+    length: Count
+    """Steps of a window."""
+    stride: Count
+    """Steps from one window to the next; below `length` they overlap."""
+    label: Literal["majority", "last"]
+    """Class of a window: the most frequent one of its steps, or that of the last."""
+
+
 class Data(Section, frozen=True):
     """How raw samples become one canonical data set."""
 
@@ -75,6 +86,7 @@ class Data(Section, frozen=True):
     positive_class: str | None = None
     """Of two classes the one that a decision threshold is chosen for; None: the rarer one."""
     windows: Windows | None = None
+    labelled_windows: LabelledWindows | None = None
 
 
 class Validate(Section, frozen=True):

@@ -20,12 +20,15 @@ from pipeline.formats.cells import (
     as_name,
     as_side,
     as_target,
-    as_time,
+    kinds_of,
 )
-from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in_words
+from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, describe_table, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.time_formats import UNITS
+from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES, image_files
 from pipeline.sources.image_labels import SPLITS
@@ -54,7 +57,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     group: str = ""
     """Column of persons, cameras or plates that a split must not tear apart."""
     time: str = ""
-    """Column of times, ISO 8601."""
+    """Column of times."""
+    time_format: str = "auto"
+    """`auto`: ISO 8601; else a format of strptime, or Unix `seconds`, `milliseconds`, `microseconds`, `nanoseconds`."""
+    timezone: str = ""
+    """IANA name (Europe/Berlin) of the local clock that wrote the times, which become instants then; of an hour that
+    came twice it is the first. "": times without an offset stay as they are."""
     split: str = ""
     """Column that says train, val or test; without it the names of several tables may: train.csv, test.csv."""
     side: tuple[str, ...] = ()
@@ -71,12 +79,24 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """`auto` goes by the suffix."""
     header: bool = True
     """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a CSV or TSV that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of CSV: auto, comma, tab, semicolon or pipe."""
+    """Of CSV: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     quoting: QuotingOption = "auto"
     """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
     encoding: EncodingOption = "auto"
     """Of CSV and TSV: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -185,13 +205,15 @@ def _rows(
     rows: dict[str, RawSample] = {}
     for member in tables:
         folder = str(PurePosixPath(member.name).parent).removeprefix(".")
+        reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, member) as opened:
             for batch in _table(opened, member.name, columns.wanted, options, problems).batches(
                 columns.wanted
             ):
+                times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
                     place = batch.place(row)
-                    sample = columns.sample(splits.get(member.name), place, cells, problems)
+                    sample = columns.sample(splits.get(member.name), place, cells, problems, time=times[row])
                     if sample is None:
                         continue
                     found = paths.find(sample.sample_id, folder, options.prefix)
@@ -212,10 +234,17 @@ class _Columns:
     def __init__(self, options: Options, kinds: Mapping[str, SideKind]) -> None:
         self._options = options
         self._kinds = kinds
+        self._writing = NumberWriting.of(options)
         self.wanted = _wanted(options)
 
     def sample(
-        self, split: GivenSplit | None, place: str, cells: Sequence[Any], problems: Problems
+        self,
+        split: GivenSplit | None,
+        place: str,
+        cells: Sequence[Any],
+        problems: Problems,
+        *,
+        time: str | Fault,
     ) -> RawSample | None:
         """Return the sample of a row, or None after it was kept as a problem."""
         before = problems.count
@@ -228,14 +257,23 @@ class _Columns:
         def name(column: str) -> str:
             return intern((as_name(cell(column), problems) or "") if column else "")
 
+        def time_of(time: str | Fault) -> str:
+            if isinstance(time, str):
+                return time
+            problems.add(f"{place}, column {options.time!r}", *time)
+            return ""
+
         sample = RawSample(
             sample_id=name(options.path),
             label=name(options.label),
             split=_as_split(cell(options.split), problems) if options.split else split,
-            target=as_target(cell(options.target), problems) if options.target else None,
+            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
             group=name(options.group),
-            time=(as_time(cell(options.time), problems) or "") if options.time else "",
-            side={column: as_side(kind, cell(column), problems) for column, kind in self._kinds.items()},
+            time=time_of(time),
+            side={
+                column: as_side(kind, cell(column), problems, self._writing)
+                for column, kind in self._kinds.items()
+            },
         )
         return sample if problems.count == before else None
 
@@ -271,20 +309,24 @@ def _side_kinds(
     """
     kinds: dict[str, SideKind] = dict.fromkeys(options.side, "category")
     open_columns = [column for column in options.side if column not in options.categorical]
-    if not open_columns:
+    if not (open_columns or options.target):
         return kinds
     typed = format_of(tables[0].name, options.format) in ("jsonl", "parquet")
-    seen = {column: SideCells(column, typed=typed) for column in open_columns}
+    writing = NumberWriting.of(options)
+    seen = {column: SideCells(column, typed=typed, writing=writing) for column in open_columns}
+    if options.target:
+        seen[options.target] = SideCells(options.target, typed=typed, writing=writing, role="target column")
     # All columns are asked for, so that one that is missing is named together with the others.
     wanted = _wanted(options)
     for member in tables:
         # Rows that cannot be read are named by the second reading, together with all other problems.
         with open_member(archive, member) as opened:
             for batch in _table(opened, member.name, wanted, options, Problems()).batches(wanted):
-                for row, cells in enumerate(batch.rows(open_columns)):
-                    for column, value in zip(open_columns, cells, strict=True):
+                for row, cells in enumerate(batch.rows(list(seen))):
+                    for column, value in zip(seen, cells, strict=True):
                         seen[column].see(batch.place(row), value)
-    return kinds | {column: cells.kind() for column, cells in seen.items()}
+    found = kinds_of(seen)
+    return kinds | {column: found[column] for column in open_columns}
 
 
 def _table(file: IO[bytes], name: str, wanted: Sequence[str], options: Options, problems: Problems) -> Table:
@@ -309,7 +351,15 @@ def is_table(name: str) -> bool:
 
 
 def _writing(options: Options) -> Writing:
-    return Writing(options.format, options.delimiter, options.quoting, options.encoding, options.header)
+    return Writing(
+        options.format,
+        options.delimiter,
+        options.quoting,
+        options.encoding,
+        options.header,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _check_options(options: Options) -> None:
@@ -326,6 +376,14 @@ def _check_options(options: Options) -> None:
         f"side names {', '.join(taken)}. Expected columns other than path, label, target and split": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
+    problems += filter(None, [NumberWriting.of(options).problem])
+    problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
+    if options.timezone and options.time_format in UNITS:
+        problems.append(
+            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
+        )
+    if not options.time and (options.time_format != "auto" or options.timezone):
+        problems.append("time_format or timezone without a column of times. Expected --set time=COLUMN")
     if problems:
         received = ", ".join(
             f"{name}={value!r}"

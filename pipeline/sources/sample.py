@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from pipeline.formats.timelines import Timeline
 from pipeline.runtime.errors import DataRefused
 
 GivenSplit = Literal["train", "val", "test"]
@@ -47,6 +48,19 @@ NO_OPTIONS = NoOptions()
 
 
 @dataclass(frozen=True)
+class StepLabels:
+    """The class of every step of a recording.
+
+    Attributes:
+        codes: Index into `names`, int32, shape (steps,); -1 where a step has none.
+        names: Classes, as the source writes them.
+    """
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RawSample:
     """One sample as the source has it; exactly one of `image`, `text` and `series` is there.
 
@@ -63,8 +77,10 @@ class RawSample:
         group: Person, machine or document it belongs to; "" for none.
         time: ISO 8601; of the first step of a series with time stamps. "" for none.
         step_seconds: Time from one step to the next, where there are time stamps; else 0.
+        timeline: How the time stamps lay, where there are any.
         anomalies: bool, shape (steps,); which steps are labelled as not normal.
         side: Side features by name; a string is a category, None is missing.
+        step_labels: Classes of the steps of a recording, which `ingest` cuts into windows (data.labelled_windows).
     """
 
     sample_id: str
@@ -78,8 +94,10 @@ class RawSample:
     group: str = ""
     time: str = ""
     step_seconds: float = 0.0
+    timeline: Timeline | None = None
     anomalies: np.ndarray | None = None
     side: Mapping[str, str | float | None] = field(default_factory=dict)
+    step_labels: StepLabels | None = None
 
 
 def choose_files(

@@ -7,10 +7,11 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from pipeline.formats.cells import Cell, SideCells, SideKind, as_name, as_side, as_target
+from pipeline.formats.cells import Cell, SideCells, SideKind, as_name, as_side, as_target, kinds_of
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import open_member
+from pipeline.formats.written_numbers import PLAIN, NumberWriting
 
 COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
 JOIN_FIX = (
@@ -28,7 +29,12 @@ class Facts(TypedDict):
 
 
 def side_kinds(
-    cells: Iterable[Mapping[str, Cell]], side: Sequence[str], categorical: Sequence[str]
+    cells: Iterable[Mapping[str, Cell]],
+    side: Sequence[str],
+    categorical: Sequence[str],
+    *,
+    target: str = "",
+    writing: NumberWriting = PLAIN,
 ) -> dict[str, SideKind]:
     """Return which side columns hold numbers and which categories.
 
@@ -36,16 +42,21 @@ def side_kinds(
         cells: Of every series, by column.
         side: The columns.
         categorical: Those that are categories although they look like numbers.
+        target: Column of the number that regression predicts, "" for none.
+        writing: How numbers are written.
 
     Raises:
-        DataRefused: A column mixes numbers and words.
+        DataRefused: A column mixes numbers and words, or looks like numbers that are written in another way.
     """
     known: dict[str, SideKind] = {column: "category" for column in side if column in categorical}
-    seen = {column: SideCells(column, typed=False) for column in side if column not in known}
+    seen = {column: SideCells(column, typed=False, writing=writing) for column in side if column not in known}
+    if target:
+        seen[target] = SideCells(target, typed=False, writing=writing, role="target column")
     for row in cells:
         for column, looker in seen.items():
             looker.see(row[column].place, row[column].value)
-    return {column: known.get(column) or seen[column].kind() for column in side}
+    found = kinds_of(seen)
+    return {column: known.get(column) or found[column] for column in side}
 
 
 def facts(
@@ -56,6 +67,7 @@ def facts(
     group: str,
     kinds: Mapping[str, SideKind],
     problems: Problems,
+    writing: NumberWriting = PLAIN,
 ) -> Facts:
     """Return what the cells of one series say.
 
@@ -66,12 +78,16 @@ def facts(
         group: Column of the group, "" for none.
         kinds: Side columns, and what they hold.
         problems: Takes empty labels, groups and targets, and targets that are no number.
+        writing: How numbers are written.
     """
     return {
         "label": _name(cells, label, problems),
-        "target": as_target(_stripped(cells[target]), problems) if target else None,
+        "target": as_target(_stripped(cells[target]), problems, writing) if target else None,
         "group": _name(cells, group, problems),
-        "side": {column: as_side(kind, _stripped(cells[column]), problems) for column, kind in kinds.items()},
+        "side": {
+            column: as_side(kind, _stripped(cells[column]), problems, writing)
+            for column, kind in kinds.items()
+        },
     }
 
 

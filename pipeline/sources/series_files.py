@@ -1,8 +1,8 @@
-"""One file per series, and tables that say what is known about each: class or target, group, side features.
+"""One file per series, and folders or tables that say what is known about each: class or target, group, side features.
 
-Series and tables are joined by an id (`pipeline/sources/series_facts.py`): the tables have it in a column, the
-file in its name. Of a pattern such as `dataset/RSS_*.csv` that is the part `*` stands for; else it is the name
-without suffix.
+A folder per class, with `train/ val/ test/` above them where the split is given, needs no table. Series and tables are
+joined by an id (`pipeline/sources/series_facts.py`): the tables have it in a column, the file in its name. Of a pattern
+such as `dataset/RSS_*.csv` that is the part `*` stands for; else it is the name without suffix.
 """
 
 import re
@@ -10,23 +10,33 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.cells import Cell, number_cells
-from pipeline.formats.delimited import DelimiterOption, Dialect, dialect_of, read_delimited
+from pipeline.formats.cells import Cell, NameCodes, number_cells
+from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
 from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import SPLITS, GivenSplit, RawSample, choose_files, stem_of
+from pipeline.sources.sample import (
+    SPLITS,
+    GivenSplit,
+    RawSample,
+    StepLabels,
+    check_splits,
+    choose_files,
+    stem_of,
+)
 from pipeline.sources.series_facts import facts, join_tables, side_kinds
 
 LAYOUT = (
-    "one CSV or TSV per series, one row per step, --set files=GLOB, and a table with an id and a class or target "
-    "for each, --set targets=FILE (more tables: --set tables=A,B)"
+    "one CSV or TSV per series, one row per step, --set files=GLOB, in a folder per class, or with a table that has an "
+    "id and a class or target for each, --set targets=FILE (more tables: --set tables=A,B)"
 )
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 SERIES_DIR = "series/"
@@ -34,7 +44,8 @@ TABLES_DIR = "tables/"
 """Where in the archive they are."""
 STEP_FIX = "Correct the file; a missing value is an empty cell."
 COLUMNS_FIX = (
-    "Choose columns that all files have: --set columns=A,B; without a first row of names: --set header=false."
+    "Choose columns that all files have: --set columns=A,B; without a first row of names: --set header=false; with "
+    "lines above it: --set skip=NUMBER."
 )
 SPLIT_FIX = "Write train, val or test."
 
@@ -62,16 +73,33 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns that become side features."""
     categorical: tuple[str, ...] = ()
     """Those of `side` that are categories although they look like numbers."""
+    folders: Literal["auto", "class", "group", "nothing"] = "auto"
+    """What the folder of a series says: its class, its group, or nothing; auto: its class where there is no table, no
+    `step_label`, and all lie in class/ or train/class/."""
+    step_label: str = ""
+    """Column of the series with the class of every step, for data.labelled_windows."""
     columns: tuple[str, ...] = ()
     """Columns of the series; (): all."""
     drop: tuple[str, ...] = ()
     """Columns of the series that are left out."""
     header: bool = True
     """Whether the series have a first row of names; if not, their columns are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table in every file of a series (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of all files: auto, comma, tab, semicolon or pipe."""
+    """Of all files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of all files: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -94,6 +122,7 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
         chosen[member] = found[0]
     tables = set(chosen.values())
     series = choose_files([name for name in names if name not in tables], SUFFIXES, options.files, LAYOUT)
+    _places(list(series), options)
     return chosen | {SERIES_DIR + name: given for name, given in series.items()}
 
 
@@ -104,12 +133,15 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
         DataRefused: An encoding cannot be told.
     """
     names = sorted(archive.getnames())
-    tables = [name for name in names if name.startswith(TABLES_DIR)]
+    tables = [(name, _writing(options)) for name in names if name.startswith(TABLES_DIR)]
+    series = [(name, _series_writing(options)) for name in _series(names)[:1]]
     found = []
-    for name in [*tables, *_series(names)[:1]]:
+    for name, writing in [*tables, *series]:
         with open_member(archive, name) as file:
-            found.append(formats_tables.describe_table(file, name, _writing(options)))
-    return found
+            found.append(formats_tables.describe_table(file, name, writing))
+    said = _folders_say([name.removeprefix(SERIES_DIR) for name in _series(names)], options)
+    detected = " (detected)" if options.folders == "auto" else ""
+    return [*found, *([f"the folder of a series is its {said}{detected}"] if said != "nothing" else [])]
 
 
 def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
@@ -124,8 +156,13 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     problems = Problems()
     members = sorted(_series(archive.getnames()), key=stem_of)
     ids = {member: _id_of(member, options.files) for member in members}
+    places = _places([member.removeprefix(SERIES_DIR) for member in members], options)
+    _check_names(members, problems)
     cells = _facts_of(archive, ids, options, problems)
-    kinds = side_kinds(cells.values(), options.side, options.categorical)
+    written = NumberWriting.of(options)
+    kinds = side_kinds(
+        cells.values(), options.side, options.categorical, target=options.target, writing=written
+    )
     problems.check()
     files = _SeriesFiles(archive, options, problems)
     for member, name in ids.items():
@@ -136,14 +173,90 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             group=options.group,
             kinds=kinds,
             problems=problems,
+            writing=written,
         )
-        split = _split(cells[name][options.split], problems) if options.split else None
-        series = files.read(member)
+        place = places[member.removeprefix(SERIES_DIR)]
+        split = _split(cells[name][options.split], problems) if options.split else place.split
+        series, step_labels = files.read(member)
         # Nothing is passed on once something is wrong: the files are refused as a whole then.
         if not problems.count:
-            sample_id = stem_of(member.removeprefix(SERIES_DIR))
-            yield RawSample(sample_id, split=split, series=series, channels=files.channels, **said)
+            sample = RawSample(
+                stem_of(member.removeprefix(SERIES_DIR)),
+                split=split,
+                series=series,
+                channels=files.channels,
+                step_labels=step_labels,
+                **said,
+            )
+            yield replace(sample, label=place.label or sample.label, group=place.group or sample.group)
     problems.check()
+
+
+class _Place(NamedTuple):
+    """What the folder of a series says; "" and None for nothing."""
+
+    label: str = ""
+    group: str = ""
+    split: GivenSplit | None = None
+
+
+def _folders_say(names: Sequence[str], options: Options) -> Literal["class", "group", "nothing"]:
+    if options.folders != "auto":
+        return options.folders
+    free = not (_tables(options) or options.step_label)
+    return "class" if free and len({label for _, label in _class_folders(names)} - {""}) > 1 else "nothing"
+
+
+def _class_folders(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return split and class of series in `class/` or all in `train/class/`; of others ("", "")."""
+    parts = [name.split("/")[:-1] for name in names]
+    if (
+        all(len(folders) == 1 for folders in parts)
+        and not {folders[0].casefold() for folders in parts} <= SPLITS.keys()
+    ):
+        return [("", folders[0]) for folders in parts]
+    if all(len(folders) == 2 and folders[0].casefold() in SPLITS for folders in parts):
+        return [(folders[0], folders[1]) for folders in parts]
+    return [("", "")] * len(parts)
+
+
+def _places(names: Sequence[str], options: Options) -> dict[str, _Place]:
+    """Return what the folders of series say, by the names of these.
+
+    Raises:
+        DataRefused: They should say something, and do not; or some give a split and others none.
+    """
+    said = _folders_say(names, options)
+    if said == "group":
+        missing = [name for name in names if "/" not in name]
+        if missing:
+            raise DataRefused(
+                "A series lies in no folder that could be its group (option folders). Expected GROUP/FILE. Received: "
+                f"{', '.join(missing[:5])}. Leave --set folders=group out, or choose the files: --set files=GLOB."
+            )
+        return {name: _Place(group=name.split("/")[-2]) for name in names}
+    if said == "nothing":
+        return {name: _Place() for name in names}
+    found = _class_folders(names)
+    if not any(label for _, label in found):
+        raise DataRefused(
+            "Series do not lie in class folders (option folders). Expected CLASS/FILE, or train/CLASS/FILE for all. "
+            f"Received: {', '.join(sorted(names)[:5])}. Move them, or choose some: --set files=GLOB."
+        )
+    check_splits({split: SPLITS.get(split.casefold()) for split, _ in found})
+    return {
+        name: _Place(label, split=SPLITS.get(split.casefold()))
+        for name, (split, label) in zip(names, found, strict=True)
+    }
+
+
+def _check_names(members: Sequence[str], problems: Problems) -> None:
+    """Note files that are called alike but for their suffix: their series would have one name."""
+    first: dict[str, str] = {}
+    for member in members:
+        if first.setdefault(stem_of(member), member) != member:
+            received = f"the name of {first[stem_of(member)]} with another suffix"
+            problems.add(member, "a name of its own", received, "Rename one of the files.")
 
 
 def _series(names: Sequence[str]) -> list[str]:
@@ -166,6 +279,8 @@ def _facts_of(
 ) -> dict[str, dict[str, Cell]]:
     """Return the cells of every series by its id."""
     members: dict[str, str] = {}
+    if not _tables(options):
+        return {name: {} for name in ids.values()}
     for member, name in ids.items():
         if members.setdefault(name, member) != member:
             problems.add(
@@ -204,38 +319,41 @@ class _SeriesFiles:
         self._options = options
         self._problems = problems
         self._dialect: Dialect | None = None
+        self._writing = NumberWriting.of(options)
+        self._steps = NameCodes()
 
-    def read(self, member: str) -> np.ndarray:
-        """Return a series, float32, shape (steps, channels), NaN where a value is missing."""
+    def read(self, member: str) -> tuple[np.ndarray, StepLabels | None]:
+        """Return a series, float32, shape (steps, channels), NaN where a value is missing; and its steps' classes."""
+        step_label = self._options.step_label
+        codes = [np.empty(0, np.int32)]
         with open_member(self._archive, member) as file:
             if self._dialect is None:
-                found = dialect_of(
-                    file,
-                    member,
-                    delimiter=self._options.delimiter,
-                    quoting="minimal",
-                    encoding=self._options.encoding,
-                )
-                self._dialect = replace(found, header=self._options.header)
+                self._dialect = formats_tables.dialect_as_stated(file, member, _series_writing(self._options))
             table = read_delimited(file, member, self._dialect, self._problems, plain_names=True)
             columns = self._there(table.columns or (), member)
-            if not columns:
-                return np.empty((0, 0), np.float32)
-            batches = table.batches(columns)
-            parts = [number_cells(batch, columns, self._problems).astype(np.float32) for batch in batches]
-        if not parts:
+            if not columns or (step_label and step_label not in (table.columns or ())):
+                return np.empty((0, 0), np.float32), None
+            parts = [np.empty((0, len(columns)), np.float32)]
+            for batch in table.batches([*columns, *filter(None, [step_label])]):
+                values = number_cells(batch, columns, self._problems, self._writing)
+                parts.append(values.astype(np.float32))
+                if step_label:
+                    codes.append(self._steps.read(batch, step_label, self._problems))
+        series = np.concatenate(parts)
+        if not len(series):
             self._problems.add(member, "at least one step", "none", STEP_FIX)
-            return np.empty((0, len(columns)), np.float32)
-        return np.concatenate(parts)
+        labels = StepLabels(np.concatenate(codes), tuple(self._steps.names)) if step_label else None
+        return series, labels
 
     def _there(self, names: Sequence[str], member: str) -> list[str]:
         """Return the channels that a file has."""
-        rest = tuple(name for name in names if name not in self._options.drop)
+        others = (*self._options.drop, *filter(None, [self._options.step_label]))
+        rest = tuple(name for name in names if name not in others)
         self.channels = self.channels or self._options.columns or rest
-        missing = [name for name in (*self.channels, *self._options.drop) if name not in names]
+        missing = [name for name in (*self.channels, *others) if name not in names]
         more = [] if self._options.columns else [name for name in rest if name not in self.channels]
         if missing or more or not self.channels:
-            expected = f"the columns {', '.join((*self.channels, *self._options.drop))}"
+            expected = f"the columns {', '.join((*self.channels, *others))}"
             self._problems.add(f"{member}, line 1", expected, shown(", ".join(names)), COLUMNS_FIX)
         return [name for name in self.channels if name in names]
 
@@ -245,7 +363,22 @@ def _check_options(options: Options) -> None:
     problems = []
     columns = [*filter(None, [options.label, options.target, options.group, options.split]), *options.side]
     if columns and not _tables(options):
-        problems.append(f"no table is named that has {', '.join(columns)}. Expected --set targets=FILE")
+        problems.append(
+            f"no table is named that has {', '.join(columns)}. Expected --set targets=FILE; or none of these, where "
+            "the folder of a series is its class"
+        )
+    if options.folders == "class" and (options.label or options.target):
+        problems.append("folders=class, and a table has the class or target. Expected one of them")
+    if problem := NumberWriting.of(options).problem:
+        problems.append(problem)
+    if options.folders == "group" and options.group:
+        problems.append(f"folders=group and group={options.group}. Expected one of them")
+    if options.step_label and (options.label or options.target or options.folders == "class"):
+        problems.append("step_label, and a class or target of whole series. Expected one of them")
+    if options.step_label and options.step_label in (*options.columns, *options.drop):
+        problems.append(
+            f"{options.step_label} is step_label and a column of numbers, or left out. Expected one of them"
+        )
     strangers = [column for column in options.categorical if column not in options.side]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that side names too")
@@ -259,6 +392,20 @@ def _check_options(options: Options) -> None:
 def _tables(options: Options) -> list[str]:
     """Return the tables by the names the user gave; that of the targets comes first."""
     return [*filter(None, [options.targets]), *options.tables]
+
+
+def _series_writing(options: Options) -> Writing:
+    """Return how the files of series are read."""
+    return Writing(
+        "csv",
+        options.delimiter,
+        "minimal",
+        options.encoding,
+        options.header,
+        plain_names=True,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _writing(options: Options) -> Writing:

@@ -7,33 +7,30 @@ then brought to a regular grid (`pipeline/formats/time_grid.py`).
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from pipeline.formats import tables
 from pipeline.formats.cells import (
-    NUMBER_FIX,
-    TIME_FIX,
     Cell,
+    NameCodes,
     SideKind,
-    TimeReader,
-    iso_time,
     name_cells,
     number_cells,
     without_blank_end,
 )
-from pipeline.formats.delimited import Batch, DelimiterOption
+from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption
+from pipeline.formats.local_clock import MissingHour, in_utc, instants
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.time_advice import TIME_FIX
+from pipeline.formats.time_formats import DAY, HOUR, UNITS
 from pipeline.formats.time_grid import (
-    HOUR,
     Duplicates,
     Gaps,
     Grid,
@@ -43,8 +40,10 @@ from pipeline.formats.time_grid import (
     SeriesRows,
     on_grid,
 )
+from pipeline.formats.times import TimeReader, format_problem, iso_time, jumped, zone_problem
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import RawSample, choose_files, stem_of
+from pipeline.sources.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.sources.series_facts import facts, side_kinds
 
 LAYOUT = (
@@ -55,14 +54,25 @@ PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", ".tab", *PARQUET)
 WINDOWS = "anomaly_windows.json"
 """Labelled anomalies, as the Numenta Anomaly Benchmark writes them: per file a list of first and last times."""
-COLUMNS_FIX = "Name the right columns: --set time=, id=, columns=, drop=."
+COLUMNS_FIX = (
+    "Name the right columns: --set time=, id=, columns=, drop=; where no row of names is there: --set header=false, "
+    "and columns are called 1, 2, 3; where lines stand above it: --set skip=NUMBER."
+)
 WINDOWS_FIX = (
     'Write {"folder/file.csv": [["2014-04-01 05:00:00", "2014-04-01 08:00:00"]]}, with [] for no anomaly.'
 )
+HOUR_FIX = "Correct these cells; a time of day as 17:05 is --set clock=COLUMN instead of hour=."
+DAYS_FIX = "Leave --set timezone= out: days of a local clock are 23 to 25 hours long, those of the calendar all alike."
+MISSING_HOUR_FIX = "Such rows can be left out: --set missing_hour=drop."
+MISSING_HOUR_FIX = "Such rows can be left out: --set missing_hour=drop."
+LONGEST_STEP = 100 * 366 * 86_400.0
 Spans = list[tuple[int, int]]
 STATIC_FIX = (
     "Give a series one value in all its rows, or do not name the column as static, label, target or group."
 )
+
+
+STEPS_FIX = " A class that changes within a series: --set step_label=COLUMN instead of label."
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -72,8 +82,16 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column of time stamps."""
     hour: str = ""
     """Column of whole hours that are added to `time`, where that is only a date."""
+    clock: str = ""
+    """Column with the time of day (17:05, 17:05:00) that belongs to the date in `time`."""
     time_format: str = "auto"
-    """`auto`: ISO 8601, or 2026-11 for a month; else a format of strptime, or Unix `seconds`, `milliseconds`."""
+    """`auto`: ISO 8601, with 2026-11 for a month, 2026-Q4, 2026-W48; else a format of strptime, or Unix `seconds`,
+    `milliseconds`, `microseconds`, `nanoseconds`."""
+    timezone: str = ""
+    """IANA name (Europe/Berlin) of the local clock that wrote the times; they become instants then. An hour that came
+    twice is told apart by the order of rows. "": times without an offset stay as they are."""
+    missing_hour: MissingHour = "fail"
+    """Rows at times that this clock jumped over: fail, drop them, or shift (read them by the clock before)."""
     id: str = ""
     """Column that tells series apart, its values as they stand; "": every file is one series."""
     columns: tuple[str, ...] = ()
@@ -82,6 +100,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns that are left out."""
     label: str = ""
     """Column with the class of a series: one value in all of its rows, as for the next three."""
+    step_label: str = ""
+    """Column with the class of every step, for data.labelled_windows."""
     target: str = ""
     """Column with a number that regression predicts."""
     group: str = ""
@@ -103,10 +123,24 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """A row between two steps: fail, or move it to the nearest step."""
     files: str = ""
     """Glob that chooses files; "" for all with a known suffix."""
+    header: bool = True
+    """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a text file (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of text files: auto, comma, tab, semicolon or pipe."""
+    """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
     """Of text files: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -162,7 +196,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     problems.check()
     table = _Table(columns, options, problems)
     for member in members:
-        times = TimeReader(options.time_format)
+        times = TimeReader(options.time_format, clock=options.clock, timezone=options.timezone)
         with open_member(archive, member) as file:
             opened = read_table(file, member, _writing(options, member), problems)
             batches = opened.batches(columns.names)
@@ -173,7 +207,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     problems.check()
     windows: dict[str, Spans] | None = None
     if options.anomaly_windows:
-        windows = _read_windows(archive, table.keys, problems)
+        windows = _read_windows(archive, table.keys, problems, options.timezone)
         problems.check()
     yield from table.samples(windows)
     problems.check()
@@ -201,7 +235,7 @@ class _Columns:
 def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, problems: Problems) -> _Columns:
     """Return the columns to read, after comparing the headers of all files."""
     said = tuple(dict.fromkeys(filter(None, [options.label, options.target, options.group, *options.static])))
-    keys = tuple(filter(None, [options.time, options.hour, options.id]))
+    keys = tuple(filter(None, [options.time, options.hour, options.clock, options.id, options.step_label]))
     channels, first = options.columns, next(iter(headers))
     for member, names in headers.items():
         rest = tuple(name for name in names if name not in (*keys, *said, *options.drop))
@@ -229,17 +263,23 @@ class _Table:
         self.keys: dict[str, int] = {}
         self._columns = columns
         self._options = options
+        self._writing = NumberWriting.of(options)
         self._problems = problems
-        self._rows = SeriesRows(len(columns.channels))
+        self._rows = SeriesRows(len(columns.channels) + bool(options.step_label))
+        self._steps = NameCodes()
         self._facts: list[dict[str, Cell]] = []
         self._has_offset: bool | None = None
 
     def append(self, batch: Batch, times: TimeReader) -> None:
         """Take the rows of a batch."""
         keys = self._keys_of(batch)
-        values = number_cells(batch, self._columns.channels, self._problems).astype(np.float32)
+        values = number_cells(batch, self._columns.channels, self._problems, self._writing).astype(np.float32)
         for column in self._columns.facts:
             self._take_fact(batch, column, keys)
+        if self._options.step_label:
+            # One column more on the way to the grid: a gap has no class, or holds the one before it.
+            codes = self._steps.read(batch, self._options.step_label, self._problems)
+            values = np.column_stack([values, np.where(codes < 0, np.nan, codes)]).astype(np.float32)
         self._rows.append(batch, self._times_of(batch, times), keys, values)
 
     def _keys_of(self, batch: Batch) -> np.ndarray:
@@ -274,12 +314,12 @@ class _Table:
         self._has_offset = reader.has_offset
         if not self._options.hour:
             return times
-        hours = number_cells(batch, [self._options.hour], self._problems)[:, 0]
+        hours = number_cells(batch, [self._options.hour], Problems(limit=None))[:, 0]  # its message says less
         wrong = ~((hours >= 0) & (hours < 24) & (hours % 1 == 0))
         for row in np.flatnonzero(wrong).tolist():
             received = shown(batch.columns[self._options.hour][row].as_py())
             self._problems.add(
-                batch.place(row, self._options.hour), "a whole hour, 0 to 23", received, NUMBER_FIX
+                batch.place(row, self._options.hour), "a whole hour, 0 to 23", received, HOUR_FIX
             )
         return times + np.where(wrong, 0, hours).astype(np.int64) * HOUR
 
@@ -294,23 +334,50 @@ class _Table:
             known = self._facts[key].setdefault(column, cell)
             if known.value != cell.value:
                 expected = f"{shown(known.value)}, as at {known.place}"
-                self._problems.add(cell.place, expected, shown(cell.value), STATIC_FIX)
+                steps = STEPS_FIX if column == self._options.label else ""
+                self._problems.add(cell.place, expected, shown(cell.value), f"{STATIC_FIX}{steps}")
 
     def samples(self, windows: Mapping[str, Spans] | None) -> Iterator[RawSample]:
         """Yield the series; the rows are gone afterwards."""
         names = sorted(self.keys)
         policy = _policy(self._options)
-        kinds = side_kinds(self._facts, self._options.static, self._options.categorical)
+        kinds = side_kinds(
+            self._facts,
+            self._options.static,
+            self._options.categorical,
+            target=self._options.target,
+            writing=self._writing,
+        )
         for name, rows in zip(names, self._rows.series([self.keys[name] for name in names]), strict=True):
-            place = partial(self._place, rows)
-            grid = on_grid(rows.times, rows.values, policy, Rows(name, place, self._problems))
+            grid = self._on_grid(rows, name, policy)
             sample = self._sample(name, grid, kinds, windows) if grid else None
             # Nothing is passed on once something is wrong: the files are refused as a whole then.
             if sample and not self._problems.count:
                 yield sample
 
-    def _place(self, series: OneSeries, index: int) -> str:
-        return self._rows.place(series.row(index))
+    def _on_grid(self, series: OneSeries, name: str, policy: Policy) -> Grid | None:
+        def place(index: int) -> str:
+            return self._rows.place(series.row(index))
+
+        if not self._options.timezone or self._has_offset:
+            return on_grid(series.times, series.values, policy, Rows(name, place, self._problems))
+        steps = np.diff(series.times)
+        if len(steps) and not (steps % DAY).any() and steps.any():
+            received = "whole days"
+            self._problems.add(name, "times less than a day apart, for a local clock", received, DAYS_FIX)
+            return None
+        found = in_utc(series.times, series.rows, self._options.timezone, self._options.missing_hour)
+        if not len(found.times):
+            expected, received, fix = jumped(self._options.timezone)
+            whose = Rows(name, place, self._problems)
+            whose.refuse(found.missing, expected, received, f"{fix} {MISSING_HOUR_FIX}")
+            return None
+        rows = Rows(name, lambda index: place(int(found.kept[index])), self._problems)
+        grid = on_grid(found.times, series.values[found.kept], policy, rows)
+        if grid is None:
+            return None
+        note = ", ".join(filter(None, [found.note, grid.timeline.note]))
+        return replace(grid, timeline=replace(grid.timeline, note=note))
 
     def _sample(
         self, name: str, grid: Grid, kinds: Mapping[str, SideKind], windows: Mapping[str, Spans] | None
@@ -323,19 +390,29 @@ class _Table:
             group=options.group,
             kinds=kinds,
             problems=self._problems,
+            writing=self._writing,
         )
+        steps = None
+        values = grid.values
+        if options.step_label:
+            values, codes = values[:, :-1], values[:, -1]
+            steps = StepLabels(np.nan_to_num(codes, nan=-1).astype(np.int32), tuple(self._steps.names))
         return RawSample(
             name,
-            series=grid.values,
+            series=values,
+            step_labels=steps,
             channels=self._columns.channels,
-            time=grid.time + ("+00:00" if self._has_offset else ""),
+            time=grid.time + ("+00:00" if self._has_offset or options.timezone else ""),
             step_seconds=grid.step_seconds,
+            timeline=grid.timeline,
             anomalies=None if windows is None else grid.marked(windows[name]),
             **said,
         )
 
 
-def _read_windows(archive: tarfile.TarFile, names: Iterable[str], problems: Problems) -> dict[str, Spans]:
+def _read_windows(
+    archive: tarfile.TarFile, names: Iterable[str], problems: Problems, timezone: str
+) -> dict[str, Spans]:
     """Return the windows of every series in microseconds since 1970, both ends included.
 
     An entry for `real/a.csv` is for the series `real/a`, `a` and `data/real/a`; every series must have one.
@@ -352,7 +429,7 @@ def _read_windows(archive: tarfile.TarFile, names: Iterable[str], problems: Prob
     for name in names:
         entries = [key for key in content if _is_for(key, name)]
         if len(entries) == 1:
-            found[name] = _windows(content[entries[0]], f"{WINDOWS}, {entries[0]}", problems)
+            found[name] = _windows(content[entries[0]], f"{WINDOWS}, {entries[0]}", problems, timezone)
         else:
             problems.add(f"{WINDOWS}", f"one entry for {name}", str(len(entries)), WINDOWS_FIX)
     return found
@@ -364,13 +441,13 @@ def _is_for(key: str, name: str) -> bool:
     return stem.endswith(f"/{name}") or f"/{name}".endswith(stem)
 
 
-def _windows(windows: Any, place: str, problems: Problems) -> Spans:
+def _windows(windows: Any, place: str, problems: Problems, timezone: str) -> Spans:
     found: Spans = []
     if not isinstance(windows, list):
         problems.add(place, "a list of windows", shown(windows), WINDOWS_FIX)
         return found
     for window in windows:
-        times = [_time(time) for time in window] if isinstance(window, list) else []
+        times = [_time(time, timezone) for time in window] if isinstance(window, list) else []
         if len(times) == 2 and times[0] is not None and times[1] is not None and times[0] <= times[1]:
             found.append((times[0], times[1]))
         else:
@@ -378,20 +455,29 @@ def _windows(windows: Any, place: str, problems: Problems) -> Spans:
     return found
 
 
-def _time(text: Any) -> int | None:
-    """Return a time as microseconds since 1970, or None."""
-    try:
-        cell = pa.scalar(text, pa.string())
-    except (pa.ArrowException, TypeError, ValueError):
-        return None  # no text, or half a surrogate pair
-    wall_clock = iso_time(cell, None)
-    return iso_time(cell, "UTC") if wall_clock is None else wall_clock
+def _time(text: Any, timezone: str) -> int | None:
+    """Return a time as microseconds since 1970, or None; without an offset by the local clock of the data."""
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    wall_clock = iso_time(text, None)
+    if wall_clock is None:
+        return iso_time(text, "UTC")
+    return int(instants(np.array([wall_clock]), timezone).times[0]) if timezone else wall_clock
 
 
 def _writing(options: Options, member: str) -> Writing:
     """Return how a file is read: Parquet by its suffix, or text."""
     form: Literal["parquet", "csv"] = "parquet" if member.lower().endswith(PARQUET) else "csv"
-    return Writing(form, options.delimiter, "minimal", options.encoding, plain_names=True)
+    return Writing(
+        form,
+        options.delimiter,
+        "minimal",
+        options.encoding,
+        options.header,
+        plain_names=True,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _policy(options: Options) -> Policy:
@@ -407,11 +493,35 @@ def _check_options(options: Options) -> None:
     if not options.time:
         problems.append("no column of time stamps is named. Expected --set time=COLUMN")
     if not _is_step(options.step):
-        problems.append(f"step={options.step}. Expected seconds above 0, months or auto")
+        problems.append(f"step={options.step}. Expected seconds from 0.000001 to a century, months or auto")
+    problems += filter(
+        None, [format_problem(options.time_format, options.clock), zone_problem(options.timezone)]
+    )
+    if options.timezone and options.time_format in UNITS:
+        problems.append(
+            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
+        )
+    if options.clock and options.hour:
+        problems.append(f"clock={options.clock} and hour={options.hour}. Expected one of them")
     strangers = [column for column in options.categorical if column not in options.static]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that static names too")
-    roles = [options.time, options.hour, options.id, options.label, options.target, options.group]
+    if options.step_label and (options.label or options.target):
+        problems.append("step_label, and a class or target of whole series. Expected one of them")
+    if problem := NumberWriting.of(options).problem:
+        problems.append(problem)
+    if options.step_label and options.duplicates == "mean":
+        problems.append("step_label and duplicates=mean: classes have no mean. Expected first, last or fail")
+    roles = [
+        options.time,
+        options.hour,
+        options.clock,
+        options.id,
+        options.label,
+        options.target,
+        options.group,
+        options.step_label,
+    ]
     named = [*filter(None, roles), *options.columns, *options.drop]
     twice = sorted({column for column in [*named, *options.static] if named.count(column) > 1})
     twice += sorted({column for column in options.static if column in [*options.columns, *options.drop]})
@@ -426,6 +536,6 @@ def _check_options(options: Options) -> None:
 
 def _is_step(step: float | str) -> bool:
     try:
-        return step in ("auto", "months") or 0 < float(step) < float("inf")
+        return step in ("auto", "months") or 1e-6 <= float(step) <= LONGEST_STEP
     except ValueError:
         return False

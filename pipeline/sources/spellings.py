@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline.formats.names import by_key, class_key, difference, twins
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.sample import RawSample
@@ -80,8 +82,12 @@ def joined_samples(samples: Iterable[RawSample], joined: Joined) -> Iterator[Raw
             for name, value in sample.side.items()
         }
         label, group = joined.get("label", {}), joined.get("group", {})
+        steps = sample.step_labels
+        if steps is not None:
+            steps = replace(steps, names=tuple(label.get(name, name) for name in steps.names))
         yield replace(
             sample,
+            step_labels=steps,
             label=label.get(sample.label, sample.label),
             group=group.get(sample.group, sample.group),
             side=side,
@@ -91,6 +97,10 @@ def joined_samples(samples: Iterable[RawSample], joined: Joined) -> Iterator[Raw
 def _names(sample: RawSample) -> Iterator[tuple[str, str]]:
     if sample.label:
         yield "label", sample.label
+    if sample.step_labels is not None:
+        for code in np.unique(sample.step_labels.codes):
+            if code >= 0:
+                yield "label", sample.step_labels.names[code]
     if sample.group:
         yield "group", sample.group
     for name, value in sample.side.items():

@@ -21,12 +21,15 @@ from pipeline.formats.cells import (
     as_side,
     as_target,
     as_text,
-    as_time,
+    kinds_of,
 )
-from pipeline.formats.delimited import DelimiterOption, QuotingOption, Table, in_words
+from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.time_formats import UNITS
+from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
@@ -48,7 +51,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     group: str = ""
     """Column of persons, machines or documents that a split must not tear apart."""
     time: str = ""
-    """Column of times, ISO 8601."""
+    """Column of times."""
+    time_format: str = "auto"
+    """`auto`: ISO 8601; else a format of strptime, or Unix `seconds`, `milliseconds`, `microseconds`, `nanoseconds`."""
+    timezone: str = ""
+    """IANA name (Europe/Berlin) of the local clock that wrote the times, which become instants then; of an hour that
+    came twice it is the first. "": times without an offset stay as they are."""
     side: tuple[str, ...] = ()
     """Columns of further facts about a text: numbers or categories, told apart by their cells."""
     categorical: tuple[str, ...] = ()
@@ -61,12 +69,24 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """`auto` goes by the suffix."""
     header: bool = True
     """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a CSV or TSV (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
     delimiter: DelimiterOption = "auto"
-    """Of CSV: auto, comma, tab, semicolon or pipe."""
+    """Of CSV: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     quoting: QuotingOption = "auto"
     """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
     encoding: EncodingOption = "auto"
     """Of CSV and TSV: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +139,15 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     columns = _Columns(options, side_kinds(archive, options))
     for file in files:
         number = 0
+        reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, file.name) as opened:
             table = _table(opened, file.name, columns.wanted, options, problems)
             for batch in table.batches(columns.wanted):
+                times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
-                    sample = columns.sample(file, number + row, batch.place(row), cells, problems)
+                    sample = columns.sample(
+                        file, number + row, batch.place(row), cells, problems, time=times[row]
+                    )
                     if sample is not None:
                         yield sample
                 number += len(batch)
@@ -138,8 +162,10 @@ def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind
     """
     stated = {*options.categorical, options.id}
     kinds: dict[str, SideKind] = dict.fromkeys(filter(None, [*options.side, options.id]), "category")
-    seen = _side_cells(archive, options, kinds) if not stated.issuperset(options.side) else {}
-    return {column: kind if column in stated else seen[column].kind() for column, kind in kinds.items()}
+    if not options.target and stated.issuperset(options.side):
+        return kinds
+    found = kinds_of(_side_cells(archive, options, kinds))
+    return {column: kind if column in stated else found[column] for column, kind in kinds.items()}
 
 
 def _side_cells(
@@ -148,15 +174,19 @@ def _side_cells(
     """Return what the cells of the side columns are, in all files."""
     files = _files(archive.getnames())
     typed = format_of(files[0].name, options.format) in ("jsonl", "parquet")
-    seen = {column: SideCells(column, typed=typed) for column in options.side}
+    writing = NumberWriting.of(options)
+    asked = [column for column in options.side if column not in (*options.categorical, options.id)]
+    seen = {column: SideCells(column, typed=typed, writing=writing) for column in asked}
+    if options.target:
+        seen[options.target] = SideCells(options.target, typed=typed, writing=writing, role="target column")
     # All columns are asked for, so that one that is missing is named together with the others.
     wanted = _Columns(options, columns).wanted
     for file in files:
         # Rows that cannot be read are named by the second reading, together with all other problems.
         with open_member(archive, file.name) as opened:
             for batch in _table(opened, file.name, wanted, options, Problems()).batches(wanted):
-                for row, cells in enumerate(batch.rows(options.side)):
-                    for column, cell in zip(options.side, cells, strict=True):
+                for row, cells in enumerate(batch.rows(list(seen))):
+                    for column, cell in zip(seen, cells, strict=True):
                         seen[column].see(batch.place(row), cell)
     return seen
 
@@ -183,11 +213,19 @@ class _Columns:
     def __init__(self, options: Options, kinds: Mapping[str, SideKind]) -> None:
         self._options = options
         self._kinds = kinds
+        self._writing = NumberWriting.of(options)
         roles = [options.text, options.label, options.target, options.group, options.time]
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
-        self, file: _File, number: int, place: str, cells: Sequence[Any], problems: Problems
+        self,
+        file: _File,
+        number: int,
+        place: str,
+        cells: Sequence[Any],
+        problems: Problems,
+        *,
+        time: str | Fault,
     ) -> RawSample | None:
         """Return the sample of a row, or None after it was kept as a problem."""
         before = problems.count
@@ -200,15 +238,24 @@ class _Columns:
         def name(column: str) -> str:
             return (as_name(cell(column), problems) or "") if column else ""
 
+        def time_of(time: str | Fault) -> str:
+            if isinstance(time, str):
+                return time
+            problems.add(f"{place}, column {options.time!r}", *time)
+            return ""
+
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
             label=name(options.label),
             split=file.split,
             text=as_text(cell(options.text), problems),
-            target=as_target(cell(options.target), problems) if options.target else None,
+            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
             group=name(options.group),
-            time=(as_time(cell(options.time), problems) or "") if options.time else "",
-            side={column: as_side(kind, cell(column), problems) for column, kind in self._kinds.items()},
+            time=time_of(time),
+            side={
+                column: as_side(kind, cell(column), problems, self._writing)
+                for column, kind in self._kinds.items()
+            },
         )
         return sample if problems.count == before else None
 
@@ -229,7 +276,15 @@ def _files(names: Sequence[str]) -> list[_File]:
 
 
 def _writing(options: Options) -> Writing:
-    return Writing(options.format, options.delimiter, options.quoting, options.encoding, options.header)
+    return Writing(
+        options.format,
+        options.delimiter,
+        options.quoting,
+        options.encoding,
+        options.header,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
 
 
 def _check_options(options: Options) -> None:
@@ -245,6 +300,16 @@ def _check_options(options: Options) -> None:
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
+    problems += filter(None, [NumberWriting.of(options).problem])
+    problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
+    if options.timezone and options.time_format in UNITS:
+        problems.append(
+            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
+        )
+    stated = {"time_format": options.time_format != "auto", "timezone": bool(options.timezone)}
+    if not options.time and any(stated.values()):
+        named = " and ".join(name for name, given in stated.items() if given)
+        problems.append(f"{named} without a column of times. Expected --set time=COLUMN")
     if problems:
         received = ", ".join(
             f"{name}={value!r}"

@@ -11,6 +11,7 @@ Parameters:
 import shutil
 from pathlib import Path
 
+from pipeline.checks.asked_for import unused_columns
 from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.checks.secrets import committed_secrets
 from pipeline.checks.store import ask_store
@@ -49,7 +50,7 @@ def check() -> tuple[int, list[str]]:
     told += ask_store(Path.cwd(), params.register.experiment)
     _forget_removed(set(params.candidates))
     write_json(paths.CHECK_PASSED, {"params.yaml": "passed"})
-    return len(params.candidates), idle_settings(params, source) + told
+    return len(params.candidates), idle_settings(params, source) + unused_columns(params, source) + told
 
 
 def _forget_removed(candidates: set[str]) -> None:

@@ -25,6 +25,7 @@ from pipeline.ingest.images import (
     oddities,
     resized,
 )
+from pipeline.ingest.recordings import labelled_windows
 from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.ingest.writers import Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
@@ -68,13 +69,23 @@ def main() -> None:
                     grey_range=data.grey_range,
                 )
             else:
+                cut = data.labelled_windows
+                if cut is not None:
+                    samples = labelled_windows(
+                        samples,
+                        num_recordings=source.count,
+                        length=cut.length,
+                        stride=cut.stride,
+                        label=cut.label,
+                    )
                 summary = ingest_sequences(
                     samples,
-                    num_samples=source.count,
+                    num_samples=None if cut else source.count,
                     task=data.task,
                     max_rejected_share=data.max_rejected_share,
                     limit_per_class=data.limit_per_class,
                     windowed=data.windows is not None,
+                    labelled=cut is not None,
                 )
         stage.console.print(
             f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, {described(summary)}; "

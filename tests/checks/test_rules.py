@@ -1,15 +1,19 @@
 """What `check` says where task, data, families and metrics do not belong together."""
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from pipeline.checks import rules
+from pipeline.checks.asked_for import unused_columns
 from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.fetching.source import Source
 from pipeline.params.families import input_kind
 from pipeline.params.load import load_params
+from pipeline.params.sections import LabelledWindows
+from pipeline.sources.kinds import stated_options
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 KIND_OF = {
@@ -29,8 +33,8 @@ KIND_OF = {
 }
 
 
-def source(kind: str) -> Source:
-    """Return what data/source.json says of 10,000 samples of that kind."""
+def source(kind: str, **options) -> Source:
+    """Return what data/source.json says of 10,000 samples of that kind, read with these options."""
     location = "bundled" if kind == "digits" else {"path": "somewhere"}
     content = {
         "kind": kind,
@@ -39,6 +43,7 @@ def source(kind: str) -> Source:
         "bytes": 1,
         "files": 1,
         "count": 10_000,
+        "options": options,
     }
     return msgspec.convert(content, Source)
 
@@ -109,8 +114,14 @@ def test_every_example_is_known_here():
 
 @pytest.mark.parametrize("name", KIND_OF)
 def test_examples_contradict_nothing(name):
-    """What we ship passes its own check, on a source of its kind."""
-    assert [] == contradictions(example(name), source(KIND_OF[name]))
+    """What we ship passes its own check, on a source of its kind with the options of its first lines."""
+    for folder in (EXAMPLES, EXAMPLES / "quick"):
+        text = (folder / f"{name}.yaml").read_text()
+        stated = re.findall(r"--set ['\"]?([^\s'\"]+)", text.partition("# Expected")[0])
+        options = stated_options(KIND_OF[name], stated)
+        params = load_params(folder / f"{name}.yaml")
+        assert [] == contradictions(params, source(KIND_OF[name], **options))
+        assert [] == unused_columns(params, source(KIND_OF[name], **options))
 
 
 def test_forecasting_needs_windows_over_series_with_time():
@@ -229,3 +240,28 @@ def test_targets_are_not_known_in_advance():
     assert [
         "data.windows.known must not name targets. Received: ['cnt']. Remove them from known."
     ] == problems
+
+
+CUT = LabelledWindows(length=10, stride=5, label="majority")
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "message"),
+    [
+        ({"data": {"labelled_windows": CUT}, "split": {"method": "group"}}, "doing", None),
+        ({"data": {"labelled_windows": CUT}}, "doing", "Set method: group"),
+        ({"data": {"labelled_windows": CUT}, "split": {"method": "group"}}, "", "--set step_label=COLUMN"),
+        ({}, "doing", "nothing asks for it"),
+        ({"data": {"labelled_windows": CUT, "task": "regression"}, "split": {"method": "group"}}, "doing",
+         "is for classification"),
+    ],
+)  # fmt: skip
+def test_windows_with_classes_need_a_class_per_step_and_a_split_by_group(changes, column, message):
+    """Either without the other is refused before anything is read."""
+    of_source = msgspec.structs.replace(
+        source("series_table"), options={"step_label": column} if column else {}
+    )
+    changes = {"split": {"method": "stratified"}} | changes
+    problems = list(rules.task_fits_the_data(example("japanese-vowels", **changes), of_source))
+    assert bool(message) == bool(problems)
+    assert message is None or any(message in problem for problem in problems)

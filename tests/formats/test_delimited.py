@@ -338,3 +338,81 @@ def test_an_encoding_that_cannot_be_told_is_refused(content, said):
     """Damaged UTF-8 does not become cp1252, and UTF-16 is recognised by its mark."""
     with pytest.raises(DataRefused, match=said):
         detected(content)
+
+
+BLANKS = b"  1.0   2\t3\n4 5 6 \n"
+LOGGER = "Device;TL-500\nSerial;0815\n\nTimestamp;Temp;RH\n;\u00b0C;%\n2024-01-01;1,5;20\n2024-01-02;2;21\n".encode()
+
+
+def rows_of(content, problems=None, name="a.csv", **stated):
+    """Return the names of the columns, and each row with the line it stands in."""
+    file, problems = io.BytesIO(content), problems or Problems()
+    table = read_delimited(file, name, dialect_of(file, name, **stated), problems)
+    found = [
+        (line, *fields)
+        for batch in table.batches(table.columns)
+        for line, fields in zip(batch.numbers, batch.rows(table.columns), strict=True)
+    ]
+    problems.check()
+    return table.columns, found
+
+
+@pytest.mark.parametrize("stated", [{"delimiter": "blank"}, {}])
+def test_blanks_between_fields_count_as_one(stated):
+    """However many there are, tabs among them, at the ends of a line too; numbers between blanks are found out."""
+    columns, rows = rows_of(BLANKS, header=False, **stated)
+    assert (("1", "2", "3"), [(1, "1.0", "2", "3"), (2, "4", "5", "6")]) == (columns, rows)
+    words = in_words(detected(BLANKS, header=False, **stated))
+    assert words.startswith("blanks between fields" + " (detected)" * (not stated))
+
+
+def test_between_blanks_quotes_enclose_a_field():
+    """As R writes words; a row with more fields, and an open quote, are refused with their line."""
+    content = b'name x\n"a b" 1\n"say ""hi""" 2\n \nlast 3\n'.replace(b"\n \n", b"\n")
+    assert [(2, "a b", "1"), (3, 'say "hi"', "2"), (4, "last", "3")] == rows_of(content, delimiter="blank")[1]
+    for wrong in (b"x y\n1 2 3\n", b'x y\n"1 2\n', b'x y\n1 2"3\n', b"x y\n1 2\n \n3 4\n"):
+        with pytest.raises(DataRefused, match=r"line [23]"):
+            rows_of(wrong, delimiter="blank", quoting="minimal")
+
+
+def test_texts_with_blanks_are_not_cut_at_them():
+    """Only rows of numbers are."""
+    assert ("hello world",) == rows_of(b"hello world\nbuy now\n")[0]
+
+
+@pytest.mark.parametrize("num_rows", [3, 60_000])
+def test_blanks_are_read_as_numpy_reads_them(num_rows):
+    """A block at once, and row by row where something is odd."""
+    content = "\n".join(f" {number}   {number / 8} \t{-number}" for number in range(num_rows)).encode()
+    expected = np.loadtxt(io.BytesIO(content))
+    for text in (content, content.replace(b"\n", b"\r\n")):
+        _, rows = rows_of(text, header=False, delimiter="blank")
+        np.testing.assert_array_equal(expected, np.array([row[1:] for row in rows], float))
+
+
+def test_lines_above_the_table_and_a_row_of_units_are_passed_over():
+    """Lines keep the numbers that they have in the file."""
+    columns, rows = rows_of(LOGGER, skip=3, units_row=True)
+    assert ("Timestamp", "Temp", "RH") == columns
+    assert [(6, "2024-01-01", "1,5", "20"), (7, "2024-01-02", "2", "21")] == rows
+    assert in_words(detected(LOGGER, skip=3, units_row=True)).endswith(
+        "3 lines above it passed over, a row of units passed over"
+    )
+    assert [(2, "1"), (3, "2")] == rows_of(b"\xef\xbb\xbf\0preamble\n1\n2\n", skip=1, header=False)[1]
+    with pytest.raises(DataRefused, match="empty below the 9 lines"):
+        rows_of(LOGGER, skip=9)
+
+
+def test_a_table_that_begins_further_down_is_found_and_told():
+    """The advice, followed literally, reads it; a header that is one field short is no such thing."""
+    with pytest.raises(DataRefused, match=r"begins in line 4.*--set skip=3"):
+        rows_of(LOGGER)
+    with pytest.raises(DataRefused, match="line 2: expected 2 fields") as refused:
+        rows_of(b"x,y\n1,2,3\n4,5,6\n")
+    assert "--set skip=3" not in str(refused.value)
+
+
+def test_a_row_of_values_is_no_row_of_units():
+    """It would be lost."""
+    with pytest.raises(DataRefused, match="line 2 holds no units"):
+        rows_of(b"x,y\n1,2\n3,4\n", units_row=True)

@@ -36,7 +36,8 @@ def test_gaps_are_filled_as_pandas_fills_them(minutes, step):
         range(len(times)), pd.to_datetime([time * step for time in times], unit="s"), dtype="float32"
     )
     expected = frame.asfreq(f"{step}s").to_numpy()
-    grid = grid_of([time * step * 1_000_000 for time in times], range(len(times)), step_seconds=step)
+    stamps = [time * step * 1_000_000 for time in times]
+    grid = grid_of(stamps, range(len(times)), step_seconds=step, gaps="fill")
     np.testing.assert_array_equal(expected, grid.values[:, 0])
     assert (step, frame.index[0].isoformat()) == (grid.step_seconds, grid.time)
 
@@ -147,7 +148,7 @@ def test_windows_mark_months():
         ),
         (
             [0, 1, 3, 6],
-            {"gaps": "fail"},
+            {"gaps": "fail", "step_seconds": 60},
             r"row 2: expected a row one step of 60 s after .* a gap; 2 such rows in s",
         ),
         ([0], {}, "at least two rows"),

@@ -79,6 +79,18 @@ def test_a_path_starts_at_its_table():
     ]
 
 
+def test_numbers_and_times_are_read_as_stated():
+    """A decimal comma, a mark for no value and a German time; without the options they are refused."""
+    rows = "file;g;w;t", "IMG 1;1,5;7;24.12.2025", "IMG 2;2;-9999;1.1.2026"
+    files = IMAGES | {"t.csv": "\n".join(rows).encode()}
+    roles = {"path": "file", "label": "", "target": "g", "time": "t", "side": ("w",)}
+    stated = {"decimal": "comma", "missing": ("-9999",), "time_format": "%d.%m.%Y"}
+    first, second = read(files, **roles, **stated)
+    assert (1.5, "2025-12-24T00:00:00", {"w": 7.0}) == (first.target, first.time, first.side)
+    assert (2.0, {"w": None}) == (second.target, second.side)
+    assert "--set decimal=comma" in refusal(files, **roles)
+
+
 def test_unicode_forms_of_a_name_are_one():
     """A Mac writes names taken apart, a spreadsheet composed."""
     files = {

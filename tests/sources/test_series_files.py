@@ -143,3 +143,74 @@ def test_it_says_how_it_reads():
         line.partition(":")[0] for line in words
     ]
     assert "comma" in words[0]
+
+
+CLASSES = {
+    "in/dog/rec_0.csv": b"a,b\n1,2\n3,4\n",
+    "in/dog/rec_1.csv": b"a,b\n5,6\n",
+    "in/horn/rec_0.csv": b"a,b\n7,8\n",
+}
+
+
+def test_the_folder_of_a_series_is_its_class():
+    """As for images and texts; files in two folders may be called alike, and it is said that this was found out."""
+    samples = read_source(series_files, CLASSES)
+    assert [
+        ("dog/rec_0", "dog", [[1, 2], [3, 4]]),
+        ("dog/rec_1", "dog", [[5, 6]]),
+        ("horn/rec_0", "horn", [[7, 8]]),
+    ] == [(sample.sample_id, sample.label, sample.series.tolist()) for sample in samples]
+    assert "the folder of a series is its class (detected)" in described(series_files, CLASSES)
+    assert {""} == {sample.label for sample in read_source(series_files, CLASSES, folders="nothing")}
+
+
+def test_folders_of_a_split_may_stand_above_those_of_classes():
+    """All of them, with train among them; a class without split beside them is refused."""
+    given = {f"train/{name}": text for name, text in CLASSES.items()} | {"test/horn/x.csv": b"a,b\n1,1\n"}
+    files = {name.replace("/in/", "/"): text for name, text in given.items()}
+    samples = read_source(series_files, files)
+    assert [("horn", "test"), ("dog", "train"), ("dog", "train"), ("horn", "train")] == [
+        (sample.label, sample.split) for sample in samples
+    ]
+    with pytest.raises(DataRefused, match="Expected CLASS/FILE"):
+        read_source(series_files, files | {"cat/x.csv": b"a,b\n1,1\n"}, folders="class")
+
+
+def test_the_folder_of_a_series_may_be_its_group_and_a_column_the_class_of_its_steps():
+    """A folder per person, a recording per file; the column is no channel."""
+    files = {
+        "anna/1.csv": b"x,y,doing\n1,2,sit\n3,4,walk\n",
+        "anna/2.csv": b"x,y,doing\n5,6, walk\n",
+        "ben/1.csv": b"x,y,doing\n7,8,\n",
+    }
+    samples = read_source(series_files, files, folders="group", step_label="doing")
+    assert ["anna", "anna", "ben"] == [sample.group for sample in samples]
+    assert [["sit", "walk"], ["walk"], [None]] == [
+        [sample.step_labels.names[code] if code >= 0 else None for code in sample.step_labels.codes]
+        for sample in samples
+    ]
+    assert {("x", "y")} == {sample.channels for sample in samples}
+    with pytest.raises(DataRefused, match="doing"):
+        read_source(series_files, files | {"ben/2.csv": b"x,y\n1,2\n"}, folders="group", step_label="doing")
+    with pytest.raises(DataRefused, match="Expected GROUP/FILE"):
+        read_source(
+            series_files, files | {"2.csv": b"x,y,doing\n1,2,sit\n"}, folders="group", step_label="doing"
+        )
+
+
+def test_lines_above_every_series_are_passed_over():
+    """A header of the recorder, and a row of units; blanks between fields."""
+    files = {"a/1.txt": b"rec 17\n x  y\n m  s\n1  2\n", "b/1.txt": b"\n x  y\n m  s\n3  4\n"}
+    samples = read_source(series_files, files, skip=1, units_row=True, delimiter="blank")
+    assert [[[1.0, 2.0]], [[3.0, 4.0]]] == [sample.series.tolist() for sample in samples]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"folders": "class", "label": "class", "targets": "t.csv"}, {"step_label": "x", "folders": "class"},
+     {"step_label": "x", "columns": ["x"]}, {"folders": "group", "group": "g", "targets": "t.csv"}],
+)  # fmt: skip
+def test_two_answers_are_refused(options):
+    """A class comes from one place."""
+    with pytest.raises(WronglyCalled, match="Expected one of them"):
+        read_source(series_files, CLASSES, **options)

@@ -1,6 +1,8 @@
 """Long tables become series on a regular grid; the second opinion is pandas."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,23 @@ def test_series_are_told_apart_by_an_id_and_brought_to_a_grid():
     assert [("a", ("x", "y"), "2024-01-01T00:00:00", 86_400.0, {"room": "R2"})] == [
         (first.sample_id, first.channels, first.time, first.step_seconds, first.side)
     ]
+
+
+def test_a_logger_file_is_read_after_what_its_refusals_say():
+    """Lines above the table, a row of units, no header, blanks: each refusal names the option that reads it."""
+    logger = "Device;TL-500\nInterval;1d\n\nstamp;x;y\n;degC;%\n2024-01-01;1;2\n2024-01-02;3;4\n"
+    with pytest.raises(DataRefused, match="--set skip=3"):
+        read(logger, time="stamp")
+    with pytest.raises(DataRefused, match="--set units_row=true"):
+        read(logger, time="stamp", skip=3)
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read("2024-01-01 1 2\n2024-01-02 3 4\n")
+    bare = {"header": False, "time": "1", "delimiter": "blank"}
+    for (sample,) in (
+        read(logger, time="stamp", skip=3, units_row=True),
+        read("2024-01-01  1 2\n2024-01-02 3   4\n", **bare),
+    ):
+        np.testing.assert_array_equal([[1, 2], [3, 4]], sample.series)
 
 
 @pytest.mark.parametrize("blank", [",,\n", ",,\n\n", ' , ,\n"","",""\n'])
@@ -89,6 +108,83 @@ def test_times_are_read_as_stated(cells, options, first, step):
     """ISO 8601 with or without an offset, months, a format of strptime, Unix times."""
     (sample,) = read("time,x\n" + "".join(f"{cell},1\n" for cell in cells), **options)
     assert (first, step, 2) == (sample.time, sample.step_seconds, len(sample.series))
+
+
+def test_date_and_time_in_two_columns_are_read():
+    """As a German spreadsheet has them; whole hours keep their own option, and each names the other."""
+    rows = "Datum;Uhrzeit;x\n31.01.2024;23:45:00;1\n31.01.2024;24:00:00;2\n01.02.2024;00:15:00;3\n"
+    (sample,) = read(rows, time="Datum", clock="Uhrzeit", time_format="%d.%m.%Y")
+    assert ("2024-01-31T23:45:00", 900.0, 3) == (sample.time, sample.step_seconds, len(sample.series))
+    with pytest.raises(DataRefused, match=r"(?s)'Uhrzeit'.*a whole hour.*--set clock=COLUMN"):
+        read(rows, time="Datum", hour="Uhrzeit", time_format="%d.%m.%Y")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_local_clock_gives_the_instants_that_it_showed(order):
+    """Two machines through both changes of a year, in one table: every hour once, as pandas has them."""
+    utc = pd.date_range("2024-03-20", "2024-11-10", freq="30min", tz="UTC")
+    wall = utc.tz_convert("America/New_York").strftime("%m/%d/%Y %I:%M %p")
+    lines = [f"{stamp},{name},{count}" for count, stamp in enumerate(wall) for name in "ab"]
+    rows = "\n".join(["t,id,x", *lines[::order]]) + "\n"
+    options = {"time": "t", "time_format": "%m/%d/%Y %I:%M %p", "timezone": "America/New_York"}
+    for sample in read(rows, id="id", **options):
+        np.testing.assert_array_equal(np.arange(len(utc), dtype=np.float32), sample.series[:, 0])
+        assert ("2024-03-20T00:00:00+00:00", 1800.0) == (sample.time, sample.step_seconds)
+        assert "2 of 4 rows in hours that came twice" in sample.timeline.note
+
+
+def test_an_hour_that_a_local_clock_never_showed_is_refused_until_it_is_stated():
+    """A template of 24 rows a day has one in spring too; the advice, followed, reads the rest."""
+    rows = "t,x\n" + "".join(f"2024-03-31 {hour:02}:00,{hour}\n" for hour in range(24))
+    with pytest.raises(
+        DataRefused, match=r"(?s)t\.csv, line 4: expected a time that the clock of Europe/Berlin showed.*drop"
+    ):
+        read(rows, time="t", timezone="Europe/Berlin")
+    (sample,) = read(rows, time="t", timezone="Europe/Berlin", missing_hour="drop")
+    assert [0.0, 1.0, *range(3, 24)] == sample.series[:, 0].tolist()
+    (shifted,) = read(rows, time="t", timezone="Europe/Berlin", missing_hour="shift", duplicates="first")
+    assert [0.0, 1.0, 2.0, *range(4, 24)] == shifted.series[:, 0].tolist()
+
+
+def test_days_of_a_local_clock_are_days_of_the_calendar():
+    """A day is 23 to 25 hours long by a clock: no zone is needed, and none is taken."""
+    with pytest.raises(DataRefused, match="Leave --set timezone= out"):
+        read("t,x\n2024-03-30,1\n2024-03-31,2\n2024-04-01,3\n", time="t", timezone="Europe/Berlin")
+
+
+def test_anomaly_windows_are_by_the_clock_of_the_data():
+    """A window without an offset is of the local clock too."""
+    rows = "t,x\n" + "".join(f"2024-07-01 {hour:02}:00,{hour}\n" for hour in range(24))
+    windows = json.dumps({"t.csv": [["2024-07-01 05:00", "2024-07-01 06:00"]]}).encode()
+    files = {"t.csv": rows.encode(), "w.json": windows}
+    options = {"time": "t", "anomaly_windows": "w.json", "files": "t.csv"}
+    for zone in ({}, {"timezone": "Asia/Tokyo"}):
+        (sample,) = read_source(series_table, files, **options, **zone)
+        assert [5, 6] == np.flatnonzero(sample.anomalies).tolist()
+
+
+def test_bike_sharing_by_its_local_clock(benchmarks):
+    """Spring's missing hour has no row, autumn's two share one: the same values, two steps apart, in UTC."""
+    content = (benchmarks / "bike-sharing" / "hour.csv").read_bytes()
+    options = {"time": "dteday", "hour": "hr", "drop": ["instant"], "timezone": "America/New_York"}
+    (sample,) = read(content, "hour.csv", **options)
+    frame = pd.read_csv(io.BytesIO(content))
+    wall = pd.DatetimeIndex(pd.to_datetime(frame["dteday"]) + pd.to_timedelta(frame["hr"], unit="h"))
+    frame.index = wall.tz_localize("America/New_York", ambiguous=np.ones(len(wall), bool)).tz_convert("UTC")
+    expected = frame[list(sample.channels)].asfreq("h").to_numpy(dtype=np.float32)
+    np.testing.assert_array_equal(expected, sample.series)
+    assert "2011-01-01T05:00:00+00:00" == sample.time
+
+
+def test_taxis_are_events_and_their_advice_leads_on(benchmarks):
+    """Trips with their own dates have no step; the suggested one reads them."""
+    content = (benchmarks / "nyc-taxi-a" / "yellow_tripdata_sample_2019-01.csv").read_bytes()
+    options = {"time": "pickup_datetime", "columns": ["fare_amount"]}
+    with pytest.raises(DataRefused, match="these are events") as refused:
+        read(content, "t.csv", **options)
+    said = dict(re.findall(r"--set (step|off_grid|duplicates|gaps)=(\w+)", str(refused.value)))
+    (sample,) = read(content, "t.csv", **options, **said)
+    assert 10_000 == sample.timeline.rows
 
 
 def test_parquet_and_csv_hold_the_same_series():
@@ -162,7 +258,7 @@ def test_nab_windows_mark_the_steps_that_pandas_marks(benchmarks):
     options = {"time": "timestamp", "anomaly_windows": "labels/combined_windows.json"}
     with pytest.raises(DataRefused, match=r"ec2_request_latency_system_failure\.csv, line 558"):
         read_source(series_table, files, **options)
-    samples = read_source(series_table, files, **options, duplicates="mean", off_grid="nearest")
+    samples = read_source(series_table, files, **options, duplicates="mean", off_grid="nearest", gaps="fill")
     windows = json.loads(files["labels/combined_windows.json"])
     assert 12 == len(samples)
     for sample in samples:
@@ -277,7 +373,8 @@ def test_windows_that_are_none_are_refused(content):
 
 @pytest.mark.parametrize(
     "options",
-    [{"time": ""}, {"step": "weeks"}, {"step": -1.0}, {"categorical": ["x"]}, {"id": "time"}, {"static": ["x"], "drop": ["x"]}],
+    [{"time": ""}, {"step": "weeks"}, {"step": -1.0}, {"step": 1e-9}, {"step": 1e300}, {"time_format": "%Y-%W"}, {"timezone": "Berlin"},
+     {"time_format": "seconds", "timezone": "Europe/Berlin"}, {"clock": "x", "hour": "y"}, {"categorical": ["x"]}, {"id": "time"}, {"static": ["x"], "drop": ["x"]}],
 )  # fmt: skip
 def test_options_that_contradict_each_other_are_refused(options):
     """Before any file is read."""
@@ -346,3 +443,34 @@ def test_ten_million_rows_need_less_than_a_gibibyte(tmp_path, suffix):
     rows, mebibytes = done.stdout.split()
     assert 10_000_000 == int(rows)
     assert int(mebibytes) < 1024
+
+
+STEPS = (
+    "time,who,x,doing\n2024-01-01,a,1,sit\n2024-01-02,a,2,walk\n2024-01-04,a,3,walk\n2024-01-01,b,4,\n"
+    "2024-01-02,b,5,sit\n"
+)
+
+
+@pytest.mark.parametrize(("gaps", "third"), [("fill", None), ("hold", "walk")])
+def test_every_step_may_have_a_class(gaps, third):
+    """It is no channel; a gap has none, or that before it; NA is a class like any other."""
+    first, second = read(STEPS, id="who", step_label="doing", gaps=gaps)
+    classes = [
+        [one.step_labels.names[code] if code >= 0 else None for code in one.step_labels.codes]
+        for one in (first, second)
+    ]
+    assert [["sit", "walk", third, "walk"], [None, "sit"]] == classes
+    assert (("x",), "") == (first.channels, first.label)
+    assert [4.0, 5.0] == second.series[:, 0].tolist()
+    (sample,) = read("time,x,c\n2024-01-01,1,NA\n2024-01-02,1,b\n", step_label="c")
+    assert ("NA", "b") == sample.step_labels.names
+
+
+def test_a_class_that_changes_within_a_series_is_told_what_it_is():
+    """The advice, followed, reads it; what has no meaning for classes is refused."""
+    with pytest.raises(DataRefused, match="--set step_label=COLUMN instead of label"):
+        read(STEPS, id="who", label="doing")
+    with pytest.raises(WronglyCalled, match="Expected first, last or fail"):
+        read(STEPS, id="who", step_label="doing", duplicates="mean")
+    with pytest.raises(WronglyCalled, match="Expected one of them"):
+        read(STEPS, id="who", step_label="doing", label="x")

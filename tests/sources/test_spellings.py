@@ -11,8 +11,8 @@ from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import SOURCE_JSON
 from pipeline.runtime.processes import terminal
-from pipeline.sources.sample import RawSample
-from pipeline.sources.spellings import joined_samples
+from pipeline.sources.sample import RawSample, StepLabels
+from pipeline.sources.spellings import Spellings, joined_samples
 
 GIB = 2**30
 PAIRS = {
@@ -28,6 +28,12 @@ def images(folder, names):
     for number, name in enumerate(names):
         (folder / name).mkdir(parents=True)
         Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / name / "1.png")
+    return {}
+
+
+def arrays(folder, names):
+    """Names in an array, an image each."""
+    np.savez(folder / "a.npz", x=np.zeros((len(names), 4, 4), np.uint8), y=np.array(names))
     return {}
 
 
@@ -83,6 +89,7 @@ def series_table(folder, names):
 WRITERS = {
     "image_folder": images,
     "image_table": image_table,
+    "image_arrays": arrays,
     "text_table": table,
     "text_lines": lines_of,
     "series_archive": series_archive,
@@ -167,3 +174,21 @@ def test_samples_pass_with_one_spelling():
     assert (passed.label, passed.group) == ("ok", "anna")
     assert passed.side == {"colour": "red", "age": 3.0, "size": "L"}
     assert list(joined_samples([sample], {})) == [sample]
+
+
+def test_classes_of_steps_are_spelt_in_one_way_too():
+    """Sit and sit are one class, in whatever recording."""
+    steps = [
+        StepLabels(np.array([0, 0], np.int32), ("Sit", "sit")),
+        StepLabels(np.array([1, -1], np.int32), ("Sit", "sit")),
+    ]
+    samples = [
+        RawSample(f"{number}", series=np.zeros((2, 1), np.float32), step_labels=one)
+        for number, one in enumerate(steps)
+    ]
+    spellings = Spellings()
+    assert samples == list(spellings.watched(samples))
+    with pytest.raises(DataRefused, match="upper and lower case"):
+        spellings.check()
+    (first, _) = joined_samples(samples, {"label": {"Sit": "sit"}})
+    assert ("sit", "sit") == first.step_labels.names

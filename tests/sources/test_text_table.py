@@ -1,9 +1,11 @@
 """Tables become samples row by row; expected values are written by hand or come from pandas and pyarrow."""
 
 import json
+import re
 import tarfile
 import tracemalloc
 
+import msgspec
 import pytest
 
 from pipeline.fetching.archives import write_tar
@@ -262,3 +264,63 @@ def test_real_data_has_the_published_counts(folder, options, counts, benchmarks)
         found = [s for s in samples if s.split == split and label in (None, s.label)]
         assert count == len(found)
     assert len({sample.label for sample in samples}) == (77 if folder == "banking77" else 2)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_times_are_read_by_their_format(kind):
+    """A format of strptime, Unix times, a local clock; of JSON lines numbers too."""
+
+    def times(cells, **options):
+        rows = [f"{number},a,{cell}" for number, cell in enumerate(cells)]
+        files = {"a.csv": ("text,label,when\n" + "\n".join(rows)).encode()}
+        if kind == "jsonl":
+            lines = [
+                json.dumps({"text": str(number), "label": "a", "when": cell})
+                for number, cell in enumerate(cells)
+            ]
+            files = {"a.jsonl": "\n".join(lines).encode()}
+        return [sample.time for sample in read(files, time="when", **options)]
+
+    german = ["31.01.2024 05:00", "01.07.2024 05:00"]
+    assert ["2024-01-31T05:00:00", "2024-07-01T05:00:00"] == times(german, time_format="%d.%m.%Y %H:%M")
+    assert ["2024-01-31T04:00:00+00:00", "2024-07-01T03:00:00+00:00"] == times(
+        german, time_format="%d.%m.%Y %H:%M", timezone="Europe/Berlin"
+    )
+    assert ["2024-01-01T00:00:00"] == times([1704067200000], time_format="milliseconds")
+    assert ["2024-10-27T00:30:00+00:00"] == times(["2024-10-27 02:30"], timezone="Europe/Berlin")
+
+
+def test_wrong_times_are_named_and_the_advice_is_one_of_this_kind():
+    """Days that do not exist, units, jumped hours; every option that is named is an option here."""
+    rows = "text,label,when\nx,a,{}\ny,b,{}\n"
+    cases = {
+        ("30.02.2024", "29.02.2024"): ({"time_format": "%d.%m.%Y"}, "line 2", "remove these rows"),
+        ("1704067200000", "1704067200001"): ({}, "line 2", "--set time_format=milliseconds"),
+        ("31.01.2024", "01.02.2024"): ({}, "line 3", "--set time_format='%d.%m.%Y'"),
+        ("2024-03-31 02:30", "2024-03-31 03:30"): ({"timezone": "Europe/Berlin"}, "line 2", "Etc/GMT-1"),
+        ("2024-03-31T02:30Z", "2024-03-31T03:30Z"): (
+            {"timezone": "Europe/Berlin"},
+            "line 2",
+            "timezone= out",
+        ),
+    }
+    known = {field.name for field in msgspec.structs.fields(text_table.Options)}
+    for cells, (options, *messages) in cases.items():
+        message = refusal({"a.csv": rows.format(*cells).encode()}, time="when", **options)
+        assert [] == [part for part in messages if part not in message]
+        assert set(re.findall(r"--set (\w+)=", message)) <= known
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"time_format": "%d.%m.%Y"},
+        {"timezone": "Europe/Berlin"},
+        {"time": "when", "time_format": "%W"},
+        {"time": "when", "timezone": "Mars"},
+        {"time": "when", "time_format": "seconds", "timezone": "Europe/Berlin"},
+    ],
+)
+def test_options_of_times_that_cannot_be_used_are_refused(options):
+    """Without a column, unknown, or contradicting each other; before any file is read."""
+    assert "Expected" in refusal({"a.csv": FULL}, WronglyCalled, **options)
