@@ -39,7 +39,8 @@ def side_columns_are_used(params: Params, source: Source) -> Iterator[str]:
 def columns_are_named(params: Params, source: Source) -> Iterator[str]:
     """Yield what the split and the task need of the source, where nobody said which column has it."""
     method, task = params.split.method, params.data.task
-    if method == "group" and not source.options.get("group"):
+    by_name = source.kind == "image_folder" and "group" in str(source.options.get("label", ""))
+    if method == "group" and not source.options.get("group") and not by_name:
         yield (
             "split.method=group needs groups. Expected the column of a person, machine or document. Received: "
             f"kind={source.kind} without group= in data/source.json. Name it (`millrace init ... --set group=COLUMN`, "

@@ -106,7 +106,7 @@ def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
     readers = [
         (name, family_of(candidate))
         for name, candidate in params.candidates.items()
-        if input_kind(family_of(candidate), "image") == "vector"
+        if input_kind(family_of(candidate), "image", params.data.task) == "vector"
     ]
     if readers and not params.features.groups:
         yield (
@@ -246,7 +246,7 @@ def _model_has_a_name_of_its_own(params: Params, source: Source) -> Iterator[str
 
 OF_PAYLOAD = {
     "image": (
-        *("data.image_size", "data.channels", "data.resize", "data.policy"),
+        *("data.image_size", "data.channels", "data.grey_range", "data.resize", "data.policy"),
         *("validate.near_hash_distance", "validate.near_pixel_difference"),
         *("features.edge_cell_px", "features.colour_bins", "training.augment"),
     ),

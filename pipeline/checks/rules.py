@@ -45,6 +45,12 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
         )
     if windows is not None:
         yield from _window_problems(params)
+    grey = params.data.grey_range
+    if grey is not None and not (math.isfinite(grey[0]) and math.isfinite(grey[1]) and grey[0] < grey[1]):
+        yield (
+            "data.grey_range must rise. Expected the values that become black and white, [0, 4095] say. Received: "
+            f"grey_range={list(grey)}. Correct it."
+        )
     yield from _labelled_window_problems(params, source)
     if task == "anomaly" and params.evaluate.anomaly is None:
         yield "evaluate.anomaly is missing: task anomaly needs its thresholds. See examples/nab.yaml."

@@ -25,7 +25,7 @@ from pipeline.formats.timelines import Timeline, in_words
 from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
-from pipeline.sources import digits
+from pipeline.sources import digits, image_table
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
 from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
 from pipeline.sources.spellings import Joined, Spellings
@@ -159,8 +159,15 @@ def _files(
             f"There is nothing at the given path. Expected {source_of(kind).LAYOUT}. "
             f"Received: path={location.path}. Correct --path, or run `millrace init` again."
         )
-    if folder.is_file() and KINDS[kind] != "image" and not is_archive(folder):
+    if (
+        folder.is_file()
+        and not is_archive(folder)
+        and (KINDS[kind] != "image" or image_table.is_table(folder.name))
+    ):
         folder, names, folders = folder.parent, [folder.name], []
+        if KINDS[kind] == "image":
+            # Somebody pointed at the table; the images lie around it.
+            names, folders = image_table.beside(names[0], list_files(folder)), list_folders(folder)
     elif folder.is_file():
         unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
         folder = incoming / "unpacked"
@@ -250,8 +257,8 @@ def _joined_in_words(joined: Joined) -> list[str]:
 def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
     classes = sorted({label for _, label in counts})
     # Which task the data is for stands in params.yaml, which `ingest` knows: a series may be of the one class
-    # "normal", and texts and series may have a target instead of a class.
-    needs_classes = KINDS[kind] != "series" and (classes != [""] or KINDS[kind] == "image")
+    # "normal", and samples of tables may have a target instead of a class.
+    needs_classes = KINDS[kind] != "series" and classes != [""]
     if not counts or (len(classes) < 2 and needs_classes):
         raise DataRefused(
             f"A classifier needs at least 2 classes. Expected {source_of(kind).LAYOUT}. "

@@ -38,6 +38,7 @@ KINDS: dict[str, Payload] = {
     "digits": "image",
     "idx": "image",
     "image_folder": "image",
+    "image_table": "image",
     "image_arrays": "image",
     "text_table": "text",
     "text_lines": "text",

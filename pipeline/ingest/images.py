@@ -1,9 +1,11 @@
 """From the bytes of any image file to uint8 pixels of one size and one number of channels.
 
-Colour profiles are not applied. Of an animation the first frame is taken.
+Colour profiles are not applied. Of an animation, or of a file with pages, the first frame is taken, and the file
+counted.
 """
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +23,11 @@ BACKGROUND = (255, 255, 255, 255)
 """What shows through transparent pixels: white, as on a page; dark strokes on nothing stay readable."""
 GREY_MODES = ("1", "L", "LA", "La")
 
+DEEP_RANGE = (0.0, 65535.0)
+"""What grey values of more than 8 bits mean where nobody says it."""
+LEAST_USED = 1 / 8
+"""Share of a range that the data must use: 12 bits in 16 use a sixteenth, and arrive nearly black."""
+
 Resize = Literal["stretch", "pad", "crop"]
 
 
@@ -36,15 +43,23 @@ class DecodedImage:
         pixels: uint8, shape (height, width, channels), 1 channel for grey files and 3 for all others.
         mode: Pillow's name of what the file held: L, RGB, RGBA, P, CMYK, I;16, ...
         rotated: Whether the file's EXIF orientation was not "upright"; `pixels` were turned accordingly.
+        has_frames: Whether the file held more pictures behind the first.
+        grey: Smallest and largest value of a grey file of more than 8 bits; else None.
     """
 
     pixels: np.ndarray
     mode: str
     rotated: bool
+    has_frames: bool = False
+    grey: tuple[float, float] | None = None
 
 
-def decode(content: bytes) -> DecodedImage:
+def decode(content: bytes, grey_range: tuple[float, float] | None = None) -> DecodedImage:
     """Decode an image file completely, to the last byte of pixel data.
+
+    Args:
+        content: The file.
+        grey_range: Values of grey files of more than 8 bits that become 0 and 255; None: 0 and 65535, and no floats.
 
     Raises:
         UndecodableImage: No known format, truncated, damaged, too many pixels, or no pixel range that
@@ -61,7 +76,12 @@ def decode(content: bytes) -> DecodedImage:
                 # `verify()` lets truncated JPEG files pass; only decoding them finds out.
                 image.load()
                 upright = ImageOps.exif_transpose(image) if rotated else image
-                return DecodedImage(_pixels(upright), image.mode, rotated)
+                grey = _grey_values(upright)
+                pixels = _pixels(upright) if grey is None else _scaled(grey, grey_range)
+                ends = None if grey is None else (float(grey.min()), float(grey.max()))
+                # An .mpo holds previews or the other eye's view of one picture.
+                has_frames = getattr(image, "n_frames", 1) > 1 and image.format != "MPO"
+                return DecodedImage(pixels, image.mode, rotated, has_frames, ends)
     except (UndecodableImage, MemoryError):  # a machine short of memory says nothing about the file
         raise
     except UnidentifiedImageError as error:  # its text holds a memory address, new in each run
@@ -118,7 +138,7 @@ class CommonShape:
 
 
 def oddities(image: DecodedImage, size: tuple[int, int], channels: int) -> tuple[str, ...]:
-    """Return in which ways an image is not as the data set wants it: `size`, `mode`, `exif_rotation`.
+    """Return in which ways an image is not as the data set wants it: `size`, `mode`, `exif_rotation`, `frames`.
 
     Args:
         image: The decoded image.
@@ -129,6 +149,7 @@ def oddities(image: DecodedImage, size: tuple[int, int], channels: int) -> tuple
         "size": image.pixels.shape[:2] != size,
         "mode": image.mode != ("L" if channels == 1 else "RGB"),
         "exif_rotation": image.rotated,
+        "frames": image.has_frames,
     }
     return tuple(name for name, is_odd in found.items() if is_odd)
 
@@ -182,10 +203,6 @@ def _as_pillow(pixels: np.ndarray) -> Image.Image:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Return natural uint8 pixels: (height, width, 1) for grey modes, (height, width, 3) for the others."""
-    if image.mode.startswith("I"):  # I, I;16, I;16B, I;16L
-        return _from_16_bit(np.asarray(image))[..., np.newaxis]
-    if image.mode == "F":
-        raise UndecodableImage("floating-point pixels, whose range nothing says")
     grey = image.mode in GREY_MODES
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -193,9 +210,79 @@ def _pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L" if grey else "RGB"), np.uint8).reshape(image.height, image.width, -1)
 
 
-def _from_16_bit(values: np.ndarray) -> np.ndarray:
-    """Scale 0..65535 to 0..255 by `round(value * 255 / 65535)`; 32-bit files must keep to that range."""
-    wide = values.astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise UndecodableImage(f"32-bit pixels from {wide.min()} to {wide.max()}, outside 0..65535")
-    return ((wide + 128) // 257).astype(np.uint8)
+def _grey_values(image: Image.Image) -> np.ndarray | None:
+    """Return the values of a grey file of more than 8 bits, int64 or float64 (height, width); None for all others."""
+    if image.mode.startswith("I"):  # I, I;16, I;16B, I;16L
+        return np.asarray(image).astype(np.int64)
+    return np.asarray(image).astype(np.float64) if image.mode == "F" else None
+
+
+def _scaled(values: np.ndarray, grey_range: tuple[float, float] | None) -> np.ndarray:
+    """Scale a range to 0..255, rounded; what lies outside a stated one becomes its end.
+
+    Args:
+        values: Shape (height, width).
+        grey_range: What was stated; None: 0..65535 of whole numbers, which must keep to it.
+
+    Returns:
+        uint8, shape (height, width, 1).
+    """
+    stated = "set data.grey_range: [LOWEST, HIGHEST] in params.yaml"
+    if not np.isfinite(values).all():
+        raise UndecodableImage("floating-point pixels that are not finite")
+    if grey_range is None and values.dtype.kind == "f":
+        raise UndecodableImage(f"floating-point pixels, whose range nothing says: {stated}")
+    low, high = DEEP_RANGE if grey_range is None else grey_range
+    if grey_range is None and (values.min() < low or values.max() > high):
+        raise UndecodableImage(
+            f"32-bit pixels from {values.min()} to {values.max()}, outside 0..65535: {stated}"
+        )
+    share = (values.clip(low, high) - low) / (high - low)
+    return np.floor(share * 255 + 0.5).astype(np.uint8)[..., np.newaxis]
+
+
+class GreyValues:
+    """The values that files of more than 8 bits use, over the whole data set.
+
+    Args:
+        stated: As `data.grey_range`.
+    """
+
+    def __init__(self, stated: tuple[float, float] | None) -> None:
+        self._stated = stated
+        self._lowest, self._highest, self._count = math.inf, -math.inf, 0
+
+    def add(self, image: DecodedImage) -> None:
+        """Look at one image."""
+        if image.grey is not None:
+            self._count += 1
+            self._lowest = min(self._lowest, image.grey[0])
+            self._highest = max(self._highest, image.grey[1])
+
+    def check(self) -> None:
+        """Refuse a range of which the data uses little: contrast would be lost without a word.
+
+        Raises:
+            DataRefused: With the range that was found.
+        """
+        if not self._count:
+            return
+        low, high = self._stated or DEEP_RANGE
+        if self._used(low, high) >= LEAST_USED or self._lowest == self._highest:
+            return  # of images of one value only, which are another finding, no range is better
+        # Mostly whole numbers from 0 to what so many bits can hold.
+        full = 2 ** math.ceil(math.log2(max(self._highest, 1) + 1)) - 1
+        fits = self._highest > 1 and self._lowest >= 0 and self._used(0, full) >= LEAST_USED
+        proposal = f"[0, {full}]" if fits else f"[{self._lowest!r}, {self._highest!r}]"
+        raise DataRefused(
+            "Grey images use little of their range, and would lose their contrast. Expected values over at least "
+            f"an eighth of {low:g} to {high:g}. Received: {self._lowest:g} to {self._highest:g} in {self._count:,} "
+            f"images. Say what the files hold: data.grey_range: {proposal} in params.yaml."
+        )
+
+    def _used(self, low: float, high: float) -> float:
+        return max(0.0, min(self._highest, high) - max(self._lowest, low)) / (high - low)
+
+    def summary(self) -> dict[str, list[float]]:
+        """Return what was found, or nothing where no image has more than 8 bits."""
+        return {"grey_values": [self._lowest, self._highest]} if self._count else {}

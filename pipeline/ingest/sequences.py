@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.data.samples import TableFacts
-from pipeline.ingest.writers import NpyWriter, Tally, in_order, npy_writer, sample_writer
+from pipeline.ingest.writers import NpyWriter, Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
@@ -18,13 +18,11 @@ Task = Literal["classification", "regression", "forecasting", "anomaly"]
 
 
 class _Measured:
-    """What the report says of lengths, missing values and targets; its size does not grow."""
+    """What the report says of lengths, and missing values; its size does not grow."""
 
     def __init__(self) -> None:
         self.shortest, self.longest, self.total = math.inf, 0, 0
         self.missing, self.gaps = 0, 0
-        self.num_targets = 0
-        self.lowest, self.highest, self.target_sum = math.inf, -math.inf, 0.0
 
     def add(self, sample: RawSample, length: int) -> None:
         self.shortest, self.longest = min(self.shortest, length), max(self.longest, length)
@@ -33,10 +31,6 @@ class _Measured:
             missing = np.isnan(sample.series)
             self.missing += int(missing.sum())
             self.gaps += int(missing.all(axis=1).sum())
-        if sample.target is not None:
-            self.num_targets += 1
-            self.lowest, self.highest = min(self.lowest, sample.target), max(self.highest, sample.target)
-            self.target_sum += sample.target
 
     def summary(self, facts: TableFacts) -> dict[str, Any]:
         """Return what the report says; `gaps` are steps without a value in any channel."""
@@ -45,12 +39,6 @@ class _Measured:
         }
         if facts.payload == "series":
             content |= {"channels": list(facts.channels), "missing_values": self.missing, "gaps": self.gaps}
-        if self.num_targets:
-            content["target"] = {
-                "lowest": self.lowest,
-                "mean": self.target_sum / self.num_targets,
-                "highest": self.highest,
-            }
         return content
 
 
@@ -82,7 +70,7 @@ def ingest_sequences(
         DataRefused: Too much was rejected, channels differ, the number of samples is another, or the task
             asks for something that samples do not have.
     """
-    tally, measured = Tally(), _Measured()
+    tally, measured, targets = Tally(), _Measured(), Targets()
     limit = limit_per_class if task == "classification" else None
     with npy_writer(paths.PAYLOAD_NPY) as payload, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
@@ -100,11 +88,12 @@ def ingest_sequences(
             table.append(_row(sample, content, table.count, start, length), sample.side)
             tally.keep(sample.label, sample.split or "", ())
             measured.add(sample, length)
+            targets.add(sample)
         tally.check(num_samples, max_rejected_share, classes=task == "classification")
         if task == "regression" and not windowed:
-            _check_targets(measured.num_targets, tally.kept)
+            targets.check(tally.kept)
         facts = table.facts
-    summary = tally.summary({facts.payload: measured.summary(facts)})
+    summary = tally.summary({facts.payload: measured.summary(facts) | targets.summary()})
     write_json(paths.INGEST_REPORT, summary)
     return summary
 
@@ -125,15 +114,6 @@ def described(summary: dict[str, Any]) -> str:
         parts.append(f"channels {', '.join(series['channels'])}")
         parts.append(f"{series['missing_values']:,} missing values, {series['gaps']:,} steps without any")
     return ", ".join(parts)
-
-
-def _check_targets(num_targets: int, num_samples: int) -> None:
-    if not num_targets:
-        raise DataRefused(
-            "No sample has a target. Expected a number for each, which data.task=regression learns. "
-            f"Received: {num_samples:,} samples without one. Name its column: "
-            "`millrace init ... --set target=COLUMN`, or set data.windows.targets for series."
-        )
 
 
 def _unusable(sample: RawSample, task: Task, *, labelled: bool) -> list[str]:

@@ -1,6 +1,8 @@
 """The canonical data set on disk: one table of samples, one memory-mappable array that holds what they are."""
 
 import json
+import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from pipeline.sources.sample import RawSample
 
 # --- What became of every sample while it was ingested: the counts behind reports/ingest/summary.json.
 
+NUMBERS = re.compile(r"b'.*'|[0-9]+")
 MAX_EXAMPLES = 10
 """Rejected samples that the report names, per reason."""
 
@@ -36,6 +39,7 @@ class Tally:
         self._rejected: Counter[str] = Counter()
         self._converted: Counter[str] = Counter()
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
+        self._because: dict[str, tuple[int, str]] = {}
 
     def has_enough(self, label: str, split: str, limit: int | None) -> bool:
         """Tell whether `limit` samples of this class and given split are kept already, and count the one left out."""
@@ -51,9 +55,20 @@ class Tally:
         self._per_class_and_split[label, split] += 1
         self._converted.update(converted)
 
-    def reject(self, reasons: Sequence[str], sample_id: str) -> None:
-        """Count a sample that is left out; one sample may have several reasons."""
+    def reject(self, reasons: Sequence[str], sample_id: str, because: str = "") -> None:
+        """Count a sample that is left out; one sample may have several reasons.
+
+        Args:
+            reasons: Names of policies.
+            sample_id: Its name.
+            because: What the decoder said; counted without its numbers, which differ from file to file.
+        """
         self.num_rejected += 1
+        if because:
+            kind = NUMBERS.sub("#", because)
+            if kind in self._because or len(self._because) < MAX_EXAMPLES:
+                count, example = self._because.get(kind, (0, f"{sample_id}: {because}"))
+                self._because[kind] = (count + 1, example)
         self._rejected.update(reasons)
         for reason in reasons:
             if len(self._examples[reason]) < MAX_EXAMPLES:
@@ -84,7 +99,8 @@ class Tally:
             raise DataRefused(
                 "Too many samples were rejected. Expected at most "
                 f"data.max_rejected_share={max_rejected_share:g} of {looked_at:,}. Received: {self.num_rejected:,} "
-                f"({dict(sorted(self._rejected.items()))}), such as {examples}. "
+                f"({', '.join(f'{count:,} for {reason}' for reason, count in sorted(self._rejected.items()))}), "
+                f"such as {examples}{self._reasons()}. "
                 "Repair the files, change data.policy, or raise the limit in params.yaml."
             )
         if classes and len(self._classes) < 2:
@@ -93,12 +109,20 @@ class Tally:
                 f"Received: {dict(self._classes)}. Check data.policy in params.yaml and the data."
             )
 
+    def _reasons(self) -> str:
+        """Return what decoders said, each kind once with an example."""
+        said = [f"{count:,} like {example}" for count, example in self._because.values()]
+        return f" (undecodable: {'; '.join(said)})" if said else ""
+
     def summary(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the report's content.
 
         Args:
             payload: What to say of the samples themselves, by their kind.
         """
+        because = {
+            kind: {"count": count, "example": example} for kind, (count, example) in self._because.items()
+        }
         return {
             "read": self.kept + self.num_rejected + self.num_beyond_limit,
             "beyond_limit": self.num_beyond_limit,
@@ -106,11 +130,47 @@ class Tally:
             "num_rejected": self.num_rejected,
             "rejected": dict(self._rejected),
             "rejected_examples": dict(self._examples),
+            **({"rejected_because": because} if because else {}),
             "converted": dict(self._converted),
             "classes": dict(self._classes),
             "given_splits": {split or "none": count for split, count in self._splits.items()},
             **payload,
         }
+
+
+class Targets:
+    """What the report says of the numbers to predict; its size does not grow."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lowest, self._highest, self._sum = math.inf, -math.inf, 0.0
+
+    def add(self, sample: RawSample) -> None:
+        """Look at one kept sample."""
+        if sample.target is not None:
+            self._count += 1
+            self._lowest, self._highest = min(self._lowest, sample.target), max(self._highest, sample.target)
+            self._sum += sample.target
+
+    def check(self, num_samples: int) -> None:
+        """Refuse data without targets where a number is to be learned.
+
+        Raises:
+            DataRefused: No sample has one.
+        """
+        if not self._count:
+            raise DataRefused(
+                "No sample has a target. Expected a number for each, which data.task=regression learns. "
+                f"Received: {num_samples:,} samples without one. Name its column: "
+                "`millrace init ... --set target=COLUMN`, or set data.windows.targets for series."
+            )
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return the range and the mean, or nothing where no sample has a target."""
+        if not self._count:
+            return {}
+        mean = self._sum / self._count
+        return {"target": {"lowest": self._lowest, "mean": mean, "highest": self._highest}}
 
 
 def in_order(samples: Iterable[RawSample]) -> Iterator[RawSample]:

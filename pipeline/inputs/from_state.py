@@ -43,7 +43,7 @@ def from_samples(state: State, family: str) -> FromSamples:
         A function of images (uint8, of the shape the model reads), texts (str), or series (float32 (steps, channels),
         channels in the order of the state, NaN where a value is missing).
     """
-    kind = input_kind(family, state.get("payload", "image"))
+    kind = input_kind(family, state.get("payload", "image"), state.get("task", "classification"))
     if kind == "image":
         return lambda images: {MAIN_INPUT: np.asarray(images)}
     if kind == "vector":

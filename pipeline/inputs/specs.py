@@ -95,7 +95,7 @@ def input_spec(state: Mapping[str, Any], family: str) -> InputSpec:
     Raises:
         ValueError: Family `dense` without any hand-made feature of images.
     """
-    kind = input_kind(family, state.get("payload", "image"))
+    kind = input_kind(family, state.get("payload", "image"), state.get("task", "classification"))
     num_side, categories = side_shape(state)
     spec = partial(InputSpec, kind, num_side=num_side, categories=categories)
     if kind in ("image", "vector"):

@@ -156,6 +156,8 @@ class Family(NamedTuple):
         settings: Of `candidates.<name>.model`.
         answers: Of `QUESTIONS`, those it can be asked.
         image: What it reads of images: pixels (`image`), or hand-made features (`vector`).
+        image_regression: The same, where a number is asked: a linear map of colours and edges is the measure of the
+            field, one of pixels is none.
         text: What it reads of texts: `tokens` in their order, or a `bag` of n-grams.
         trained: Whether it learns by gradient steps; if not, its epochs must be 0.
         baseline: Whether it serves as a measure and is never chosen.
@@ -166,6 +168,7 @@ class Family(NamedTuple):
     settings: type[Section]
     answers: tuple[Question, ...]
     image: Literal["image", "vector"] = "image"
+    image_regression: Literal["image", "vector"] = "image"
     text: Literal["tokens", "bag"] = "tokens"
     trained: bool = True
     baseline: bool = False
@@ -175,6 +178,7 @@ class Family(NamedTuple):
 
 QUESTIONS: tuple[Question, ...] = (
     ("image", "classification", False),
+    ("image", "regression", False),
     ("text", "classification", False),
     ("text", "regression", False),
     ("series", "classification", False),
@@ -190,8 +194,8 @@ FAMILIES = {
     "cnn": Family(Cnn, ALL_BUT_ANOMALY, needs_history=True),
     "rnn": Family(Rnn, ALL_BUT_ANOMALY, needs_history=True),
     "autoencoder": Family(Autoencoder, QUESTIONS, needs_history=True),
-    "dense": Family(Dense, ALL_BUT_ANOMALY, image="vector", text="bag"),
-    "linear": Family(Linear, ALL_BUT_ANOMALY, text="bag", baseline=True),
+    "dense": Family(Dense, ALL_BUT_ANOMALY, image="vector", image_regression="vector", text="bag"),
+    "linear": Family(Linear, ALL_BUT_ANOMALY, image_regression="vector", text="bag", baseline=True),
     "majority": Family(Majority, ALL_BUT_ANOMALY, text="bag", trained=False, baseline=True, side=False),
     "naive": Family(Naive, (FORECASTING,), trained=False, baseline=True, needs_history=True, side=False),
     "nearest": Family(
@@ -266,19 +270,24 @@ class Combination(NamedTuple):
     side: bool
 
 
-def input_kind(family: str, payload: str) -> Literal["image", "vector", "tokens", "bag", "series"]:
+def input_kind(
+    family: str, payload: str, task: str = "classification"
+) -> Literal["image", "vector", "tokens", "bag", "series"]:
     """Return which kind of input a family reads on a kind of data.
 
     Args:
         family: Name of the file in `pipeline/models`; of one that is gone (a champion's) the usual is said.
         payload: `image`, `text` or `series`.
+        task: As in data.task.
     """
     row = FAMILIES.get(family, FAMILIES["cnn"])
-    return row.image if payload == "image" else row.text if payload == "text" else "series"
+    if payload == "image":
+        return row.image_regression if task == "regression" else row.image
+    return row.text if payload == "text" else "series"
 
 
 COMBINATIONS = tuple(
-    Combination(name, *question, input_kind(name, question[0]), family.side and question != ANOMALY)
+    Combination(name, *question, input_kind(name, *question[:2]), family.side and question != ANOMALY)
     for question in QUESTIONS
     for name, family in FAMILIES.items()
     if question in family.answers

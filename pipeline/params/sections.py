@@ -35,6 +35,8 @@ class DefectPolicy(Section, frozen=True):
     mode: Literal["convert", "reject"]
     exif_rotation: Literal["convert", "reject"]
     undecodable: Literal["reject", "fail"]
+    frames: Literal["first", "reject"] = "first"
+    """Of animations and files with pages."""
 
 
 class Windows(Section, frozen=True):
@@ -75,6 +77,8 @@ class Data(Section, frozen=True):
     limit_per_class: Count | None
     image_size: tuple[Count, Count] | None = None
     channels: Literal[1, 3] | None = None
+    grey_range: tuple[float, float] | None = None
+    """Values of grey images of more than 8 bits that become black and white; null: 0 and 65535, and no floats."""
     resize: Literal["stretch", "pad", "crop"] | None = None
     """Images must have it."""
     policy: DefectPolicy | None = None

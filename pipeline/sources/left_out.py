@@ -22,7 +22,7 @@ MOST_NAMED = 5
 
 def not_ignored(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Return the names that no glob covers, neither as a whole, nor by their last part, nor by a folder they are in."""
-    return [name for name in names if not any(_covers(pattern, name) for pattern in patterns)]
+    return [name for name in names if not any(covers(pattern, name) for pattern in patterns)]
 
 
 def by_folder_and_suffix(names: Iterable[str]) -> dict[str, list[str]]:
@@ -80,8 +80,8 @@ def refuse_empty_classes(
         DataRefused: Naming them, and what lies in them.
     """
     filled = {PurePosixPath(name).parent for name in chosen}
-    levels = {folder.parent for folder in filled if folder.name in classes}
     above = {ancestor for folder in filled for ancestor in (folder, *folder.parents)}
+    levels = {folder.parent for folder in above if folder.name in classes}
     empty = [
         name for name in folders if PurePosixPath(name).parent in levels and PurePosixPath(name) not in above
     ]
@@ -98,7 +98,8 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _covers(pattern: str, name: str) -> bool:
+def covers(pattern: str, name: str) -> bool:
+    """Tell whether a glob covers a name as a whole, its last part, or a folder it is in; case does not matter."""
     path = PurePosixPath(name)
     whole = [str(place) for place in (path, *path.parents)]
     last = [place.name for place in (path, *path.parents)]

@@ -15,7 +15,8 @@ Names of files say which belong to the data, and which split they give: `train.c
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import tarfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -122,10 +123,29 @@ def choose_files(
             f"No file of this kind found. Expected {layout}. Received: {len(names)} files, none for {wanted}"
             f"{_some(names)}. Point --path at the right place, or name the files: --set files=."
         )
-    depth = 0
-    while _in_one_folder(chosen, depth):
-        depth += 1
+    depth = common_folders(chosen)
     return {"/".join(name.split("/")[depth:]): name for name in chosen}
+
+
+def common_folders(names: Sequence[str]) -> int:
+    """Return how many folders lie around all names and give no split: those are taken off."""
+    depth = 0
+    while _in_one_folder(names, depth):
+        depth += 1
+    return depth
+
+
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an uncompressed archive from its first one on, however often; none is remembered."""
+    file = archive.fileobj
+    if file is None:
+        raise ValueError("The archive is closed. Expected an open one.")
+    file.seek(0)
+    again = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # the file is the caller's
+    while (member := again.next()) is not None:
+        # tarfile remembers every member it has seen; a list of all files would grow with the data.
+        again.members.clear()  # type: ignore[attr-defined]  # missing in the stubs
+        yield member
 
 
 def stem_of(name: str) -> str:

@@ -24,6 +24,7 @@ from rich.progress import Progress
 from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
 from pipeline.features.targets import class_state, target_state
 from pipeline.params.load import load_params
+from pipeline.params.sections import Data
 from pipeline.preprocessing.side import fit_side_features
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing
@@ -193,16 +194,23 @@ def main() -> None:
                 settings.colour_bins,
                 progress,
                 workers=len(os.sched_getaffinity(0)),
-                pixels_from={
-                    name: msgspec.to_builtins(getattr(params.data, name))
-                    for name in ("image_size", "channels", "resize", "policy")
-                },
+                pixels_from=_pixels_from(params.data),
                 task=params.data.task,
                 windows=msgspec.to_builtins(params.data.windows),
                 **blocks,
             )
         _require_positive_class(params.data.positive_class, state)
         stage.console.print(_sentence(state))
+
+
+def _pixels_from(data: Data) -> dict[str, Any]:
+    """Return what decides how files became pixels; what is not used leaves no trace in the state."""
+    names = ("image_size", "channels", "resize", "policy", *(["grey_range"] if data.grey_range else []))
+    made = {name: msgspec.to_builtins(getattr(data, name)) for name in names}
+    if made["policy"] is not None:
+        # Which files are left out changes no pixel of the others.
+        del made["policy"]["frames"]
+    return made
 
 
 def _require_pinned_vectors(path: str | None, sha256: str | None) -> None:

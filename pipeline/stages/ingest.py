@@ -17,6 +17,7 @@ from pipeline.fetching.source import KINDS, read_source
 from pipeline.ingest.images import (
     CommonShape,
     DecodedImage,
+    GreyValues,
     Resize,
     UndecodableImage,
     decode,
@@ -26,7 +27,7 @@ from pipeline.ingest.images import (
 )
 from pipeline.ingest.recordings import labelled_windows
 from pipeline.ingest.sequences import described, ingest_sequences
-from pipeline.ingest.writers import Tally, in_order, npy_writer, sample_writer
+from pipeline.ingest.writers import Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
@@ -54,6 +55,7 @@ def main() -> None:
                 summary = ingest(
                     samples,
                     num_samples=source.count,
+                    task=data.task,
                     max_rejected_share=data.max_rejected_share,
                     limit_per_class=data.limit_per_class,
                     image_size=data.image_size,
@@ -63,6 +65,8 @@ def main() -> None:
                     mode_policy=data.policy.mode,
                     exif_rotation_policy=data.policy.exif_rotation,
                     undecodable_policy=data.policy.undecodable,
+                    frames_policy=data.policy.frames,
+                    grey_range=data.grey_range,
                 )
             else:
                 cut = data.labelled_windows
@@ -110,7 +114,10 @@ def ingest(
     exif_rotation_policy: Literal["convert", "reject"],
     undecodable_policy: Literal["reject", "fail"],
     max_rejected_share: float,
+    frames_policy: Literal["first", "reject"] = "first",
+    grey_range: tuple[float, float] | None = None,
     limit_per_class: int | None = None,
+    task: str = "classification",
 ) -> dict[str, Any]:
     """Write the canonical data set in one pass; memory does not grow with the data.
 
@@ -124,8 +131,11 @@ def ingest(
         mode_policy: For files whose pixels are not L (1 channel) or RGB (3 channels) already.
         exif_rotation_policy: For photographs that lie on their side.
         undecodable_policy: For broken files.
+        frames_policy: For animations and files with pages, of which the first is taken.
+        grey_range: As `pipeline.ingest.images.decode` takes it.
         max_rejected_share: Share of the samples in [0, 1) that may be rejected.
-        limit_per_class: Keep the first so many of each class and given split; None: all.
+        limit_per_class: Classification only: keep the first so many of each class and given split; None: all.
+        task: As data.task; only classification asks for classes, only regression for targets.
 
     Returns:
         The content of reports/ingest/summary.json.
@@ -134,29 +144,43 @@ def ingest(
         DataRefused: Too much was rejected, sizes or channels differ where none are given, fewer than
             two classes are left, or the number of samples is another.
     """
-    policies = {"size": size_policy, "mode": mode_policy, "exif_rotation": exif_rotation_policy}
+    policies = {
+        "size": size_policy,
+        "mode": mode_policy,
+        "exif_rotation": exif_rotation_policy,
+        "frames": frames_policy,
+    }
     rejecting = {oddity for oddity, policy in policies.items() if policy == "reject"}
-    common, tally, image_shape = CommonShape(image_size, channels), Tally(), [0, 0, 0]
+    common, tally, targets, image_shape = CommonShape(image_size, channels), Tally(), Targets(), [0, 0, 0]
+    grey = GreyValues(grey_range)
+    limit = limit_per_class if task == "classification" else None
     with npy_writer(paths.PAYLOAD_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
-            if tally.has_enough(sample.label, sample.split or "", limit_per_class):
+            if tally.has_enough(sample.label, sample.split or "", limit):
                 continue
-            image = _decoded(sample, undecodable_policy)
-            if image is None:
-                tally.reject(["undecodable"], sample.sample_id)
+            try:
+                image = _decoded(sample, grey_range)
+            except UndecodableImage as error:
+                _require_rejection(sample, error, undecodable_policy)
+                tally.reject(["undecodable"], sample.sample_id, str(error))
                 continue
+            grey.add(image)
             size, num_channels = common.settle(image.pixels, sample.sample_id)
             odd = oddities(image, size, num_channels)
             if rejecting & set(odd):
                 tally.reject([oddity for oddity in odd if oddity in rejecting], sample.sample_id)
                 continue
             pixels = resized(image.pixels, size, num_channels, resize)
-            table.append(_row(sample, image, odd, pixels, images.count))
+            table.append(_row(sample, image, odd, pixels, images.count), sample.side)
             images.append(pixels)
             tally.keep(sample.label, sample.split or "", odd)
+            targets.add(sample)
             image_shape = list(pixels.shape)
-        tally.check(num_samples, max_rejected_share)
-        summary = tally.summary({"image": {"shape": image_shape}})
+        grey.check()
+        tally.check(num_samples, max_rejected_share, classes=task == "classification")
+        if task == "regression":
+            targets.check(tally.kept)
+        summary = tally.summary({"image": {"shape": image_shape, **targets.summary(), **grey.summary()}})
     write_json(paths.INGEST_REPORT, summary)
     return summary
 
@@ -173,8 +197,8 @@ def _row(
         "sample_id": sample.sample_id,
         "label": sample.label,
         "given_split": sample.split or "",
-        "group": "",
-        "time": "",
+        "group": sample.group,
+        "time": sample.time,
         # The shape belongs to the content: 2 x 8 and 4 x 4 black pixels are different images.
         "content_sha256": hashlib.sha256(f"{shape}:".encode() + pixels.tobytes()).hexdigest(),
         "height_original": image.pixels.shape[0],
@@ -182,7 +206,7 @@ def _row(
         "mode_original": image.mode,
         "oddities": ",".join(odd),
         "row": row,
-        "target": math.nan,
+        "target": math.nan if sample.target is None else sample.target,
         "start": row,
         "length": 1,
         "step_seconds": 0.0,
@@ -198,15 +222,14 @@ def _watched(samples: Iterable[RawSample], num_samples: int, console: "Console")
     return track(samples, "ingest", total=num_samples, console=console)
 
 
-def _decoded(sample: RawSample, undecodable_policy: str) -> DecodedImage | None:
-    """Return the pixels of a sample, or None for a broken file that may be left out."""
-    try:
-        return (
-            from_pixels(sample.image) if isinstance(sample.image, np.ndarray) else decode(sample.image or b"")
-        )
-    except UndecodableImage as error:
-        if undecodable_policy == "reject":
-            return None
+def _decoded(sample: RawSample, grey_range: tuple[float, float] | None) -> DecodedImage:
+    if isinstance(sample.image, np.ndarray):
+        return from_pixels(sample.image)
+    return decode(sample.image or b"", grey_range)
+
+
+def _require_rejection(sample: RawSample, error: UndecodableImage, undecodable_policy: str) -> None:
+    if undecodable_policy != "reject":
         raise DataRefused(
             f"{sample.sample_id} cannot be decoded. Expected an intact image. Received: {error}. "
             "Replace the file, or set data.policy.undecodable to reject in params.yaml."

@@ -137,3 +137,10 @@ def test_check_tells_and_refuses(tmp_path, monkeypatch):
         check()
     given(time="when")
     assert any("time=when" in line for line in check()[1])
+
+
+def test_a_pattern_of_names_may_give_the_group():
+    """Of images in folders the group is no column, but a place in the name."""
+    by_group = example("clothing", split={"method": "group"})
+    assert [] == problems(by_group, "image_folder", label="{label}-{group}.*")
+    assert any("needs groups" in line for line in problems(by_group, "image_folder", label="first"))

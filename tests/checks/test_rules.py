@@ -10,6 +10,7 @@ from pipeline.checks import rules
 from pipeline.checks.asked_for import unused_columns
 from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.fetching.source import Source
+from pipeline.params.families import input_kind
 from pipeline.params.load import load_params
 from pipeline.params.sections import LabelledWindows
 from pipeline.sources.kinds import stated_options
@@ -168,6 +169,35 @@ def test_families_that_do_not_work_are_named_with_those_that_do():
     (problem,) = rules.families_fit_the_data(params, source("series_table"))
     assert "candidates.nearest: family nearest does not work with series data and task forecasting" in problem
     assert "Expected one of cnn, rnn" in problem
+
+
+def number_of_images(**features):
+    """Return the digits example as a regression."""
+    return example(
+        "digits",
+        data={"task": "regression"},
+        features=features,
+        evaluate={"select_by": "mean_absolute_error"},
+    )
+
+
+def test_numbers_may_be_asked_of_images():
+    """Every family of images but those of series and classes; the linear baseline reads hand-made features."""
+    table = source("image_table")
+    assert not [line for line in contradictions(number_of_images(), table) if "does not work with" in line]
+    asked = [line for line in contradictions(number_of_images(groups=()), table) if "features.groups" in line]
+    assert ["of family dense" in line or "of family linear" in line for line in asked] == [True]
+    assert input_kind("linear", "image", "regression") == "vector"
+    assert input_kind("linear", "image") == "image"
+
+
+@pytest.mark.parametrize("grey_range", [(5.0, 5.0), (4095.0, 0.0), (0.0, float("inf"))])
+def test_a_range_of_grey_values_rises(grey_range):
+    """Black lies below white, and both are numbers."""
+    params = example("digits", data={"grey_range": grey_range})
+    assert any("data.grey_range must rise" in line for line in contradictions(params, source("digits")))
+    params = example("digits", data={"grey_range": (0.0, 4095.0)})
+    assert not any("grey_range" in line for line in contradictions(params, source("digits")))
 
 
 def test_texts_need_the_width_of_a_word_vector_and_series_have_none():

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.ingest import images
-from pipeline.ingest.images import UndecodableImage, decode, from_pixels, oddities, resized
+from pipeline.ingest.images import GreyValues, UndecodableImage, decode, from_pixels, oddities, resized
+from pipeline.runtime.errors import DataRefused
 
 RED, GREEN, BLUE = (200, 10, 10), (10, 200, 10), (10, 10, 200)
 
@@ -172,6 +173,54 @@ def test_pixels_without_a_known_range_are_refused():
     for array in (np.array([[0.5]], np.float32), np.array([[70_000]], np.int32), np.array([[-1]], np.int32)):
         with pytest.raises(UndecodableImage, match="pixels"):
             decode(encoded(Image.fromarray(array), "TIFF"))
+
+
+def test_a_stated_range_becomes_black_and_white():
+    """12 bits in a 16-bit file, floats from 0 to 1, and what lies outside; values by hand."""
+    deep = encoded(Image.fromarray(np.array([[0, 2048, 4095, 5000]], np.uint16)))
+    assert [0, 128, 255, 255] == decode(deep, (0, 4095)).pixels.ravel().tolist()
+    floats = encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF")
+    assert [0, 128, 255] == decode(floats, (0.0, 1.0)).pixels.ravel().tolist()
+    assert (0.0, 1.0) == decode(floats, (0.0, 1.0)).grey
+    assert [7] == decode(encoded(Image.new("L", (1, 1), 7)), (0, 4095)).pixels.ravel().tolist()
+
+
+def grey_values(*arrays, stated=None):
+    """Return the values of 16-bit files."""
+    values = GreyValues(stated)
+    for array in arrays:
+        values.add(decode(encoded(Image.fromarray(np.array([array], np.uint16))), stated))
+    return values
+
+
+def test_a_range_that_is_hardly_used_is_refused_with_the_one_that_fits():
+    """12 bits in 16 would arrive nearly black; over all images together, and never for 8 bits."""
+    with pytest.raises(DataRefused, match=r"0 to 4080 in 2 images.*data.grey_range: \[0, 4095\]"):
+        grey_values([0, 300], [0, 4080]).check()
+    grey_values([0, 300], [0, 4080], stated=(0, 4095)).check()
+    grey_values([0, 300], [0, 9000]).check()
+    with pytest.raises(DataRefused, match=r"data.grey_range: \[30000.0, 31000.0\]"):
+        grey_values([30_000, 31_000]).check()
+    grey_values([30_000, 31_000], stated=(30_000, 31_000)).check()
+    with pytest.raises(DataRefused, match="little of their range"):
+        grey_values([0, 100], stated=(0, 4095)).check()
+    eight_bits = GreyValues(None)
+    eight_bits.add(decode(encoded(Image.new("L", (1, 1), 1))))
+    eight_bits.check()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_more_frames_or_pages_are_an_oddity(kind):
+    """The first is taken, and said to be one of several."""
+    pages = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN)]
+    image = decode(encoded(pages[0], kind, save_all=True, append_images=pages[1:]))
+    assert (
+        "frames" in oddities(image, (4, 4), 3),
+        "frames" in oddities(decode(encoded(pages[0], kind)), (4, 4), 3),
+    ) == (
+        True,
+        False,
+    )
 
 
 def test_random_damage_never_escapes_as_another_error():

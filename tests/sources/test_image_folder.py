@@ -6,9 +6,17 @@ import tracemalloc
 import pytest
 
 from pipeline.fetching.archives import list_files, write_tar
-from pipeline.runtime.errors import DataRefused, NotPermitted
+from pipeline.runtime.errors import DataRefused, NotPermitted, WronglyCalled
 from pipeline.sources import image_folder
 from tests.helpers.archive_of import archive_of
+from tests.helpers.read_source import described, read_source
+
+
+def read_places(names, **options):
+    """Return given split and class of images, read in the order given."""
+    samples = read_source(image_folder, dict.fromkeys(names, b"x"), **options)
+    found = {sample.sample_id: (sample.split, sample.label) for sample in samples}
+    return [found[name] for name in names]
 
 
 def test_folders_are_classes():
@@ -28,12 +36,7 @@ def test_train_val_test_above_the_classes_are_the_given_split(val):
     """The three usual names of the validation folder mean `val`."""
     names = [f"{val}/hat/1.jpg", "test/hat/2.jpg", "train/hat/3.jpg", "train/shoe/4.jpg"]
     image_folder.select(names)
-    assert [image_folder.place(name) for name in names] == [
-        ("val", "hat"),
-        ("test", "hat"),
-        ("train", "hat"),
-        ("train", "shoe"),
-    ]
+    assert [("val", "hat"), ("test", "hat"), ("train", "hat"), ("train", "shoe")] == read_places(names)
 
 
 def test_a_folder_around_everything_is_taken_off():
@@ -55,7 +58,7 @@ def test_a_class_may_be_called_train():
     """Vehicles: train/ holds pictures itself and stands beside plane/, so it is a class."""
     names = ["plane/1.jpg", "train/1.jpg"]
     image_folder.select(names)
-    assert [image_folder.place(name) for name in names] == [(None, "plane"), (None, "train")]
+    assert [(None, "plane"), (None, "train")] == read_places(names)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,86 @@ def test_unclear_layouts_are_refused(names, message):
     """Nothing is guessed: what lies in the wrong place is named."""
     with pytest.raises(DataRefused, match=message):
         image_folder.select(names)
+
+
+def refusal(names, **options):
+    """Return the message that refuses these names."""
+    with pytest.raises(DataRefused) as refused:
+        image_folder.select(sorted(names), image_folder.Options(**options))
+    return str(refused.value)
+
+
+def test_training_and_testing_are_splits():
+    """As many of Kaggle's sets come; upper and lower case are one."""
+    names = ["Training/hat/1.jpg", "Training/shoe/2.jpg", "Testing/hat/3.jpg"]
+    assert [("train", "hat"), ("train", "shoe"), ("test", "hat")] == read_places(names)
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "expected"),
+    [
+        ("first", ["hat/red/1.jpg", "shoe/2.jpg", "shoe/a/b/3.jpg"], ["hat", "shoe", "shoe"]),
+        ("parent", ["2024/hat/1.jpg", "2024/shoe/2.jpg", "2025/hat/3.jpg"], ["hat", "shoe", "hat"]),
+        ("{label}.#.jpg", ["dog.0.jpg", "cat.12.jpg"], ["dog", "cat"]),
+        ("{label}_#.*", ["great_dane_12.jpg", "pug_1.png"], ["great_dane", "pug"]),
+        ("*/{label}/*", ["a/hat/1.jpg", "b/shoe/1.jpg"], ["hat", "shoe"]),
+        (r"(.+)_\d+\.jpg", ["great_dane_12.jpg", "pug_1.jpg"], ["great_dane", "pug"]),
+        (r"(?P<group>[a-z]+)\d-(?P<label>x|y).*", ["ann1-x.jpg", "bob2-y.jpg"], ["x", "y"]),
+    ],
+)
+def test_the_class_may_stand_anywhere_in_the_path(label, names, expected):
+    """By the first or the last folder, or by a pattern of names; below the folders of a split just the same."""
+    assert expected == [found for _, found in read_places(names, label=label)]
+    below = [f"train/{name}" for name in names]
+    assert [("train", found) for found in expected] == read_places(below, label=label)
+
+
+def test_a_pattern_may_name_a_group():
+    """Pictures of one person or camera are not torn apart by a split."""
+    names = {"cat-ann-1.jpg": b"x", "dog-bob-1.jpg": b"y"}
+    samples = read_source(image_folder, names, label="{label}-{group}-#.jpg")
+    assert [("cat", "ann"), ("dog", "bob")] == [(sample.label, sample.group) for sample in samples]
+    (line,) = described(image_folder, names, label="{label}-{group}-#.jpg")
+    assert "cat-ann-1.jpg is 'cat', group 'ann'" in line
+
+
+@pytest.mark.parametrize("label", ["cat", "{group}_*", "(", "(?P<x>.)"])
+def test_a_pattern_without_a_place_for_the_label_is_refused(label):
+    """Whoever misspells it is told how it goes."""
+    with pytest.raises(WronglyCalled, match="Expected folder, first, parent, or a pattern with"):
+        image_folder.select(["a.jpg", "b.jpg"], image_folder.Options(label=label))
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (["dog.0.jpg", "dog.1.jpg", "cat.0.jpg", "cat.1.jpg"], "{label}.#.*"),
+        (["big_dog_0.jpg", "big_dog_1.jpg", "cat_0.jpg", "cat_1.jpg"], "{label}_#.*"),
+        (["dog (1).jpg", "dog (2).jpg", "cat (1).jpg", "cat (2).jpg"], "{label} (#).*"),
+        (["train/dog1.jpg", "train/dog2.jpg", "train/cat1.jpg", "train/cat2.jpg"], "{label}#.*"),
+    ],
+)
+def test_names_that_begin_like_labels_are_answered_with_the_pattern(names, advice):
+    """Followed to the letter, it reads dogs and cats, whatever stands between label and number."""
+    assert f"--set label='{advice}'" in refusal(names)
+    assert {"dog", "cat"} == {label.removeprefix("big_") for _, label in read_places(names, label=advice)}
+
+
+def test_folders_in_classes_are_answered_with_both_readings():
+    """The message says which classes each would give, so that nobody takes dates for classes unawares."""
+    message = refusal(["hat/2024/1.jpg", "shoe/2024/1.jpg", "shoe/2025/1.jpg"])
+    assert "--set label=first (classes hat, shoe) or --set label=parent (classes 2024, 2025)" in message
+    assert "label=first" not in refusal(["train/hat/1.jpg", "extra/shoe/1.jpg"])
+
+
+def test_a_test_folder_without_labels_is_answered_with_how_to_pass_it_over():
+    """Kaggle's unlabelled test/."""
+    assert "--set ignore=test;" in refusal(["train/hat/1.jpg", "train/shoe/1.jpg", "test/1.jpg"])
+
+
+def test_a_table_beside_the_images_is_named():
+    """Whoever has one needs another kind."""
+    assert "If labels.csv says what is on them: --kind image_table" in refusal(["labels.csv", "images/1.jpg"])
 
 
 def test_hidden_files_are_ignored_and_links_refused(tmp_path):

@@ -44,6 +44,15 @@ def table(folder, names):
     return {"label": "label", "group": "person", "side": ["colour"]}
 
 
+def image_table(folder, names):
+    """A row and an image per class, with a group and a side column."""
+    lines = [f"{number},{name},p{number},x" for number, name in enumerate(names)]
+    (folder / "a.csv").write_text("\n".join(["path,label,person,colour", *lines]), encoding="utf-8")
+    for number, _ in enumerate(names):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / f"{number}.png")
+    return {"label": "label", "group": "person", "side": ["colour"]}
+
+
 def lines_of(folder, names):
     """A line per class."""
     (folder / "a.txt").write_text("\n".join(f"{name}\ttext" for name in names), encoding="utf-8")
@@ -93,6 +102,7 @@ def series_arrays(folder, names):
 
 WRITERS = {
     "image_folder": images,
+    "image_table": image_table,
     "image_arrays": arrays,
     "text_table": table,
     "text_lines": lines_of,

@@ -97,6 +97,78 @@ def test_table_and_payload_belong_together():
     assert summary == json.loads(paths.INGEST_REPORT.read_text())
 
 
+def test_what_stands_beside_an_image_is_kept():
+    """Target, group, time and side columns of a table reach the canonical data set; the report has the range."""
+    beside = {"group": "ann", "time": "2026-01-02T00:00:00"}
+    first = RawSample("1", image=picture(1), target=2.0, side={"age": 3.0, "town": "Ulm"}, **beside)
+    second = RawSample("2", image=picture(2), target=-1.0, side={"age": None, "town": None})
+    summary, table, _ = run(first, second, task="regression", limit_per_class=1)
+    assert {
+        "target": [2.0, -1.0],
+        "group": ["ann", ""],
+        "time": ["2026-01-02T00:00:00", ""],
+    } == table[["target", "group", "time"]].to_dict("list")
+    assert table["side.age"].tolist()[0] == 3.0
+    assert table["side.town"].tolist()[0] == "Ulm"
+    assert table[["side.age", "side.town"]].isna().to_numpy().tolist() == [[False, False], [True, True]]
+    assert {"lowest": -1.0, "mean": 0.5, "highest": 2.0} == summary["image"]["target"]
+
+
+def test_why_files_were_rejected_is_in_the_report_and_the_refusal():
+    """By the decoder's words, with counts and an example; and no Python in the message."""
+    broken = [
+        sample("a/1", picture(1)),
+        sample("b/2", b"<html>"),
+        sample("b/3", b""),
+        sample("b/4", picture(2)),
+    ]
+    summary, *_ = run(*broken)
+    assert {"undecodable": 2} == summary["rejected"]
+    assert {
+        "no known image format: #": {"count": 2, "example": "b/2: no known image format: b'<html>'"}
+    } == summary["rejected_because"]
+    with pytest.raises(DataRefused) as refused:
+        run(*broken, max_rejected_share=0.1)
+    assert "(2 for undecodable), such as undecodable: b/2, b/3 (undecodable: 2 like b/2: no known" in str(
+        refused.value
+    )
+
+
+def test_pages_are_counted_or_rejected():
+    """An animation gives its first frame, as an oddity; policy `reject` leaves it out."""
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "TIFF", save_all=True, append_images=frames[1:])
+    samples = [sample("a/1", file.getvalue()), sample("a/2", picture(2)), sample("b/1", picture(3))]
+    summary, table, _ = run(*samples)
+    assert ({"frames": 1}, ["frames", "", ""]) == (summary["converted"], table["oddities"].tolist())
+    summary, *_ = run(*samples, frames_policy="reject")
+    assert {"frames": 1} == summary["rejected"]
+
+
+def test_deep_grey_images_that_arrive_nearly_black_are_refused():
+    """12 bits in 16-bit files; with their range stated they keep their contrast."""
+    deep = np.array([[0, 4080]], np.uint16)
+    samples = []
+    for name in ("a/1", "b/1"):
+        file = io.BytesIO()
+        Image.fromarray(deep).save(file, "PNG")
+        samples.append(sample(name, file.getvalue()))
+    with pytest.raises(DataRefused, match=r"data.grey_range: \[0, 4095\] in params.yaml"):
+        run(*samples)
+    summary, _, images = run(*samples, grey_range=(0, 4095))
+    assert [0, 254] == images[0].ravel().tolist()
+    assert [0.0, 4080.0] == summary["image"]["grey_values"]
+
+
+def test_regression_on_images_without_targets_is_refused():
+    """Labels are no numbers; classes are asked for by classification only."""
+    with pytest.raises(DataRefused, match="No sample has a target"):
+        run(sample("a/1", picture(1)), sample("b/1", picture(2)), task="regression")
+    with pytest.raises(DataRefused, match="at least 2 classes"):
+        run(RawSample("1", image=picture(1), target=1.0))
+
+
 def test_rows_follow_the_kept_samples():
     """A rejected sample leaves no gap: row i of the table is image i."""
     pictures = [picture(seed) for seed in range(3)]

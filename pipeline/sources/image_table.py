@@ -1,0 +1,396 @@
+"""Image files and a table that says what is on them: CSV, TSV, JSON lines or Parquet, one row per image.
+
+The column of paths tells which file a row is about (`pipeline/sources/image_paths.py`). The rows are held while the
+images pass one at a time: memory grows with the table, not with the pixels.
+"""
+
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from sys import intern
+from typing import IO, Any, Literal
+
+from msgspec import Struct
+
+from pipeline.formats.cells import (
+    Cell,
+    SideCells,
+    SideKind,
+    as_name,
+    as_side,
+    as_target,
+    kinds_of,
+)
+from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.tables import FORMATS, FormatOption, Writing, describe_table, format_of, read_table
+from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.time_formats import UNITS
+from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
+from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.image_folder import SUFFIXES, image_files
+from pipeline.sources.image_labels import SPLITS
+from pipeline.sources.image_paths import ImagePaths, Unmatched
+from pipeline.sources.left_out import by_folder_and_suffix, covers, refuse_unread_pictures
+from pipeline.sources.left_out import in_words as names_in_words
+from pipeline.sources.sample import GivenSplit, RawSample, common_folders, members, splits_of
+
+LAYOUT = (
+    "image files, and a table (.csv, .tsv, .jsonl, .parquet) with a row per image: its path and its label or target "
+    "(labels.csv beside images/1.jpg)"
+)
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Which columns the table has, and how it is written."""
+
+    path: str = "path"
+    """Column of paths, from the table's folder or from --path; folders and the suffix may be left out."""
+    prefix: str = ""
+    """What all paths begin with and is taken off: `/home/ana/photos/`, where they come from another machine."""
+    label: str = ""
+    """Column of class names; every row must have one."""
+    target: str = ""
+    """Column of numbers that regression predicts; every row must have one."""
+    group: str = ""
+    """Column of persons, cameras or plates that a split must not tear apart."""
+    time: str = ""
+    """Column of times."""
+    time_format: str = "auto"
+    """`auto`: ISO 8601; else a format of strptime, or Unix `seconds`, `milliseconds`, `microseconds`, `nanoseconds`."""
+    timezone: str = ""
+    """IANA name (Europe/Berlin) of the local clock that wrote the times, which become instants then; of an hour that
+    came twice it is the first. "": times without an offset stay as they are."""
+    split: str = ""
+    """Column that says train, val or test; without it the names of several tables may: train.csv, test.csv."""
+    side: tuple[str, ...] = ()
+    """Columns of further facts about an image: numbers or categories, told apart by their cells."""
+    categorical: tuple[str, ...] = ()
+    """Those of `side` that are categories although they look like numbers."""
+    unmatched: Literal["refuse", "leave_out"] = "refuse"
+    """What becomes of rows without an image file and of image files without a row; `leave_out` counts them."""
+    files: str = ""
+    """Glob that chooses the tables; "" for all with the suffix of one."""
+    images: str = ""
+    """Glob that chooses the image files; "" for all with the suffix of one."""
+    format: FormatOption = "auto"
+    """`auto` goes by the suffix."""
+    header: bool = True
+    """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a CSV or TSV that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
+    delimiter: DelimiterOption = "auto"
+    """Of CSV: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
+    quoting: QuotingOption = "auto"
+    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
+    encoding: EncodingOption = "auto"
+    """Of CSV and TSV: auto, utf-8, cp1252 or latin-1."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
+
+
+def select(names: Sequence[str], options: Options) -> dict[str, str]:
+    """Return tables and image files, named from the folder that holds them all.
+
+    Raises:
+        DataRefused: No table, no image, or pictures of formats that are not read.
+        WronglyCalled: The options contradict each other.
+    """
+    _check_options(options)
+    refuse_unread_pictures(names)
+    images = image_files(names, options.images)
+    if not images:
+        raise DataRefused(
+            f"No image file found. Expected {LAYOUT}, suffixes {' '.join(sorted(SUFFIXES))}. Received: "
+            f"{names_in_words(by_folder_and_suffix(names)) or 'no file'}. Point --path at the folder that holds "
+            "table and images, or name the images: --set images='*.jpg'."
+        )
+    others = sorted(set(names) - set(images))
+    tables = [name for name in others if (covers(options.files, name) if options.files else is_table(name))]
+    if not tables:
+        raise DataRefused(
+            f"No table found. Expected {LAYOUT}. Received: {names_in_words(by_folder_and_suffix(names))}. "
+            "Point --path at the folder that holds both, or take --kind image_folder, which reads labels off folders."
+        )
+    chosen = [*tables, *images]
+    # Globs are asked again of the names in the archive.
+    depth = 0 if options.files or options.images else common_folders(chosen)
+    return {"/".join(name.split("/")[depth:]): name for name in chosen}
+
+
+def beside(table: str, names: Sequence[str]) -> list[str]:
+    """Return what belongs to a single table that somebody pointed at: itself, and all files that are no tables."""
+    return [name for name in names if name == table or not is_table(name)]
+
+
+def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
+    """Return how each table is read, detected parts marked as such, and what is left out."""
+    tables, images = _members(archive, options)
+    lines = []
+    for member in tables:
+        with open_member(archive, member) as file:
+            lines.append(describe_table(file, member.name, _writing(options)))
+    if options.unmatched == "leave_out":
+        _, unmatched = _rows(archive, tables, images, options)
+        lines += [f"left out - {line}" for line in unmatched.in_words()]
+    return lines
+
+
+def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
+    """Yield the encoded images in the order of their names, each with what its row says.
+
+    Raises:
+        DataRefused: Rows that do not fit, all problems up to 20 together; or rows without a file, files without a
+            row, and files in several rows, all of them together.
+        WronglyCalled: The options contradict each other.
+    """
+    _check_options(options)
+    tables, images = _members(archive, options)
+    rows, unmatched = _rows(archive, tables, images, options)
+    unmatched.check(len(rows), leave_out=options.unmatched == "leave_out")
+    if options.split:
+        _check_given({row.split for row in rows.values()}, options.split)
+    for name in sorted(rows):
+        image = open_member(archive, images[name].info(name)).read()
+        yield replace(rows[name], image=image)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an image lies in the archive; a `TarInfo` would take 1 KiB of memory each."""
+
+    offset: int
+    size: int
+
+    def info(self, name: str) -> tarfile.TarInfo:
+        member = tarfile.TarInfo(name)
+        member.offset_data, member.size = self.offset, self.size
+        return member
+
+
+def _members(archive: tarfile.TarFile, options: Options) -> tuple[list[tarfile.TarInfo], dict[str, _Place]]:
+    """Return the tables of an archive, and where its images lie."""
+    images: dict[str, _Place] = {}
+    tables: list[tarfile.TarInfo] = []
+    for member in members(archive):
+        if not member.isreg():
+            raise DataRefused(f"{member.name} is no regular file. Run `millrace init` on the original data.")
+        if image_files([member.name], options.images):
+            images[member.name] = _Place(member.offset_data, member.size)
+        else:
+            tables.append(member)
+    return sorted(tables, key=lambda member: member.name), images
+
+
+def _rows(
+    archive: tarfile.TarFile,
+    tables: Sequence[tarfile.TarInfo],
+    images: Mapping[str, _Place],
+    options: Options,
+) -> tuple[dict[str, RawSample], Unmatched]:
+    """Return what is said of each image, and what of tables and images does not fit together."""
+    paths, unmatched, problems = ImagePaths(images), Unmatched(), Problems()
+    splits = splits_of([table.name for table in tables]) if not options.split else {}
+    columns = _Columns(options, _side_kinds(archive, tables, options))
+    rows: dict[str, RawSample] = {}
+    for member in tables:
+        folder = str(PurePosixPath(member.name).parent).removeprefix(".")
+        reader = TimeReader(options.time_format, timezone=options.timezone)
+        with open_member(archive, member) as opened:
+            for batch in _table(opened, member.name, columns.wanted, options, problems).batches(
+                columns.wanted
+            ):
+                times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
+                for row, cells in enumerate(batch.rows(columns.wanted)):
+                    place = batch.place(row)
+                    sample = columns.sample(splits.get(member.name), place, cells, problems, time=times[row])
+                    if sample is None:
+                        continue
+                    found = paths.find(sample.sample_id, folder, options.prefix)
+                    if len(found) != 1:
+                        unmatched.row("several" if found else "without", place, sample.sample_id, found)
+                    elif found[0] in rows:
+                        unmatched.row("twice", place, sample.sample_id, found)
+                    else:
+                        rows[found[0]] = replace(sample, sample_id=found[0])
+    problems.check()
+    unmatched.files(name for name in images if name not in rows)
+    return rows, unmatched
+
+
+class _Columns:
+    """From the cells of a row to a sample without its image, called by its path as it stands in the table."""
+
+    def __init__(self, options: Options, kinds: Mapping[str, SideKind]) -> None:
+        self._options = options
+        self._kinds = kinds
+        self._writing = NumberWriting.of(options)
+        self.wanted = _wanted(options)
+
+    def sample(
+        self,
+        split: GivenSplit | None,
+        place: str,
+        cells: Sequence[Any],
+        problems: Problems,
+        *,
+        time: str | Fault,
+    ) -> RawSample | None:
+        """Return the sample of a row, or None after it was kept as a problem."""
+        before = problems.count
+        options = self._options
+        values = dict(zip(self.wanted, cells, strict=True))
+
+        def cell(column: str) -> Cell:
+            return Cell(f"{place}, column {column!r}", values[column])
+
+        def name(column: str) -> str:
+            return intern((as_name(cell(column), problems) or "") if column else "")
+
+        def time_of(time: str | Fault) -> str:
+            if isinstance(time, str):
+                return time
+            problems.add(f"{place}, column {options.time!r}", *time)
+            return ""
+
+        sample = RawSample(
+            sample_id=name(options.path),
+            label=name(options.label),
+            split=_as_split(cell(options.split), problems) if options.split else split,
+            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
+            group=name(options.group),
+            time=time_of(time),
+            side={
+                column: as_side(kind, cell(column), problems, self._writing)
+                for column, kind in self._kinds.items()
+            },
+        )
+        return sample if problems.count == before else None
+
+
+def _as_split(cell: Cell, problems: Problems) -> GivenSplit | None:
+    split = SPLITS.get(cell.value.strip().casefold()) if isinstance(cell.value, str) else None
+    if split is None:
+        fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
+        problems.add(cell.place, f"one of {', '.join(SPLITS)}", shown(cell.value), fix)
+    return split
+
+
+def _check_given(given: set[GivenSplit | None], column: str) -> None:
+    if "train" not in given:
+        raise DataRefused(
+            f"The column {column!r} leaves nothing to train on. Expected rows of train. Received: only "
+            f"{', '.join(sorted(filter(None, given)))}. Correct it, or leave the split to params.yaml."
+        )
+
+
+def _wanted(options: Options) -> list[str]:
+    roles = [options.path, options.label, options.target, options.group, options.time, options.split]
+    return list(dict.fromkeys([*filter(None, roles), *options.side]))
+
+
+def _side_kinds(
+    archive: tarfile.TarFile, tables: Sequence[tarfile.TarInfo], options: Options
+) -> dict[str, SideKind]:
+    """Return which side columns hold numbers and which categories, over all tables, by reading them once.
+
+    Raises:
+        DataRefused: A column mixes numbers and words, or is not there.
+    """
+    kinds: dict[str, SideKind] = dict.fromkeys(options.side, "category")
+    open_columns = [column for column in options.side if column not in options.categorical]
+    if not (open_columns or options.target):
+        return kinds
+    typed = format_of(tables[0].name, options.format) in ("jsonl", "parquet")
+    writing = NumberWriting.of(options)
+    seen = {column: SideCells(column, typed=typed, writing=writing) for column in open_columns}
+    if options.target:
+        seen[options.target] = SideCells(options.target, typed=typed, writing=writing, role="target column")
+    # All columns are asked for, so that one that is missing is named together with the others.
+    wanted = _wanted(options)
+    for member in tables:
+        # Rows that cannot be read are named by the second reading, together with all other problems.
+        with open_member(archive, member) as opened:
+            for batch in _table(opened, member.name, wanted, options, Problems()).batches(wanted):
+                for row, cells in enumerate(batch.rows(list(seen))):
+                    for column, value in zip(seen, cells, strict=True):
+                        seen[column].see(batch.place(row), value)
+    found = kinds_of(seen)
+    return kinds | {column: found[column] for column in open_columns}
+
+
+def _table(file: IO[bytes], name: str, wanted: Sequence[str], options: Options, problems: Problems) -> Table:
+    """Return a table that has the wanted columns; of JSON lines every row is asked for them later."""
+    table = read_table(file, name, _writing(options), problems)
+    there = wanted if table.columns is None else table.columns
+    missing = [column for column in wanted if column not in there]
+    if missing:
+        known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
+        written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
+        raise DataRefused(
+            f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
+            f"Received: {', '.join(missing)}.{written} Name the right column (--set path=, label=, target=, ...), or "
+            "the tables that are meant: --set files=."
+        )
+    return table
+
+
+def is_table(name: str) -> bool:
+    """Tell whether a file has the suffix of a table."""
+    return PurePosixPath(name).suffix.lower() in FORMATS
+
+
+def _writing(options: Options) -> Writing:
+    return Writing(
+        options.format,
+        options.delimiter,
+        options.quoting,
+        options.encoding,
+        options.header,
+        skip=options.skip,
+        units_row=options.units_row,
+    )
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that contradict each other, naming all contradictions."""
+    strangers = [column for column in options.categorical if column not in options.side]
+    answers = (options.path, options.label, options.target, options.split)
+    taken = [column for column in options.side if column in answers]
+    faults = {
+        "no column of paths is named. Expected --set path=COLUMN": not options.path,
+        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not (
+            options.label or options.target
+        ),
+        f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
+        f"side names {', '.join(taken)}. Expected columns other than path, label, target and split": taken,
+    }
+    problems = [message for message, fault in faults.items() if fault]
+    problems += filter(None, [NumberWriting.of(options).problem])
+    problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
+    if options.timezone and options.time_format in UNITS:
+        problems.append(
+            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
+        )
+    if not options.time and (options.time_format != "auto" or options.timezone):
+        problems.append("time_format or timezone without a column of times. Expected --set time=COLUMN")
+    if problems:
+        received = ", ".join(
+            f"{name}={value!r}"
+            for name in ("path", "label", "target", "split", "side", "categorical")
+            if (value := getattr(options, name))
+        )
+        raise WronglyCalled(
+            f"The options of kind image_table do not fit together: {'; '.join(problems)}. Received: {received}. "
+            "Give them to `millrace init` again."
+        )
