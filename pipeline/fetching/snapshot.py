@@ -20,6 +20,7 @@ from msgspec import Struct, structs
 
 from pipeline.fetching.archives import is_archive, list_files, list_folders, unpack, write_tar
 from pipeline.fetching.download import Limits, download
+from pipeline.fetching.facts import FactsSeen
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
@@ -65,6 +66,7 @@ def take_snapshot(
     options: Mapping[str, Any] | None = None,
     joined: Joined | None = None,
     console: "Console | None" = None,
+    keep: bool = True,
 ) -> SourceSnapshot:
     """Read the data where it lies, completely, and keep it in the store.
 
@@ -75,14 +77,15 @@ def take_snapshot(
         options: How the files are read, as in data/source.json.
         joined: Which names were read as one before, as in data/source.json.
         console: Where a progress bar of a download goes.
+        keep: Whether the archive goes to the store; without it nothing is changed.
 
     Raises:
         UserError: The files are missing, refused or not reachable; nothing was changed then.
     """
-    with _empty_folder(INCOMING_DIR) as incoming:
+    with empty_folder(INCOMING_DIR) as incoming:
         stated = options_of(kind, options or {})
         if location != "bundled" and location.url is not None:
-            location = _downloaded(location, incoming, max_bytes, console)
+            location = downloaded(location, incoming, max_bytes, console)
         common = common_options(options or {})
         found = _files(kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore)
         left_out = by_folder_and_suffix(found.beside)
@@ -104,15 +107,17 @@ def take_snapshot(
             left_out={pattern: len(names) for pattern, names in left_out.items()},
             joined=named,
             image_size=read.image_size,
+            facts=None if location == "bundled" else read.facts.found(named.get("label", {})),
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
-        _keep(tar_path, stored_tar(source.sha256))
+        if keep:
+            _keep(tar_path, stored_tar(source.sha256))
     described = [*read.described, *_joined_in_words(named)]
     examples = {pattern: names[0] for pattern, names in left_out.items()}
     return SourceSnapshot(source, counts, examples, tuple(described))
 
 
-def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
+def downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
     """Fetch the file behind a URL into `incoming`; return the location with its digest."""
     url = location.url or ""
     path = incoming / "download" / _file_name(url)
@@ -150,27 +155,42 @@ def _files(
 ) -> _Found:
     if location == "bundled":
         return _Found(digits.bundled_files())
-    folder = paths.home_dir() / (location.path or "")
-    if location.url is not None:
-        folder = incoming / "download" / _file_name(location.url)
-    elif not folder.exists():
-        raise InputMissing(
-            f"There is nothing at the given path. Expected {source_of(kind).LAYOUT}. "
-            f"Received: path={location.path}. Correct --path, or run `millrace init` again."
-        )
-    if folder.is_file() and KINDS[kind] != "image" and not is_archive(folder):
-        folder, names, folders = folder.parent, [folder.name], []
-    elif folder.is_file():
-        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
-        folder = incoming / "unpacked"
-        names, folders = list_files(folder), list_folders(folder)
-    else:
-        names, folders = list_files(folder), list_folders(folder)
+    folder, names, folders = given_files(location, incoming, max_bytes=max_bytes, kind=kind)
     names, folders = not_ignored(names, ignore), not_ignored(folders, ignore)
     chosen = source_of(kind).select(names, options)
     beside = sorted(set(names) - set(chosen.values()))
     files = {name: folder / given for name, given in chosen.items()}
     return _Found(files, list(chosen.values()), beside, folders)
+
+
+def given_files(
+    location: Location, incoming: Path, *, max_bytes: int, kind: str
+) -> tuple[Path, list[str], list[str]]:
+    """Return where the files lie now, their names and all folders; an archive is unpacked, a URL was downloaded.
+
+    Args:
+        location: A path, or a URL whose file `downloaded` has put into `incoming`.
+        incoming: A folder of our own.
+        max_bytes: Limit of an unpacked archive.
+        kind: Of the source, "" where nobody knows it yet; kinds of images do not take a single file.
+
+    Raises:
+        InputMissing: There is nothing.
+    """
+    folder = paths.home_dir() / (location.path or "")
+    if location.url is not None:
+        folder = incoming / "download" / _file_name(location.url)
+    elif not folder.exists():
+        raise InputMissing(
+            f"There is nothing at the given path. Expected {source_of(kind).LAYOUT if kind else 'files'}. "
+            f"Received: path={location.path}. Correct --path, or run `millrace init` again."
+        )
+    if folder.is_file() and KINDS.get(kind) != "image" and not is_archive(folder):
+        return folder.parent, [folder.name], []
+    if folder.is_file():
+        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
+        folder = incoming / "unpacked"
+    return folder, list_files(folder), list_folders(folder)
 
 
 def _file_name(url: str) -> str:
@@ -186,22 +206,24 @@ class _Read:
 
     counts: Counter[tuple[str, str]]
     spellings: Spellings
+    facts: FactsSeen
     image_size: tuple[int, int] | None
     described: list[str]
 
 
 def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     counts: Counter[tuple[str, str]] = Counter()
-    spellings = Spellings()
+    spellings, facts = Spellings(), FactsSeen()
     sizes: set[tuple[int, int] | None] = set()
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
         for sample in spellings.watched(source_of(kind).read(archive, options)):
             counts[sample.split or "", sample.label] += 1
+            facts.see(sample)
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
-    return _Read(counts, spellings, sizes.pop() if len(sizes) == 1 else None, described)
+    return _Read(counts, spellings, facts, sizes.pop() if len(sizes) == 1 else None, described)
 
 
 def _named_once(spellings: Spellings, join: bool | None, before: Joined) -> dict[str, dict[str, str]]:
@@ -251,7 +273,7 @@ def _keep(tar_path: Path, stored: Path) -> None:
 
 
 @contextmanager
-def _empty_folder(folder: Path) -> Iterator[Path]:
+def empty_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder, and clear away what a killed predecessor left in it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
