@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from pipeline.formats.cells import is_missing, plain_number
 from pipeline.formats.problems import Problems
-from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
+from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
 HEAD_BYTES = 1 << 18
@@ -178,12 +178,12 @@ def _columns(file: IO[bytes], name: str, writing: Writing) -> list[Column]:
 
 
 def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
-    """Return the keys of the first object of JSON lines."""
+    """Return the paths of the values in the first object of JSON lines."""
     first = json.loads(file.readline())
     file.seek(0)
     if not isinstance(first, dict):
         raise DataRefused(f"{name} holds no objects. Expected one per line.")
-    return tuple(first)
+    return tuple(nested_keys(first))
 
 
 def _is_data(columns: Sequence[Column]) -> bool:
