@@ -588,3 +588,25 @@ def test_a_refresh_keeps_a_file_from_before_facts_were_kept(project, tmp_path, c
     assert millrace("refresh") == 0
     assert "Nothing changed" in capsys.readouterr().out
     assert "facts" not in paths.SOURCE_JSON.read_text()
+
+
+def test_what_has_no_answer_and_classes_too_rare_are_left_out_by_policy_and_counted(
+    project, tmp_path, capsys
+):
+    """In data/source.json, and by the stage that reads it."""
+    rows = b"text,label\na,x\nb,y\nc,\nd,x\ne,y\nf,odd\n"
+    fill(tmp_path / "mails", {"mail.csv": rows})
+    arguments = ["init", "--kind", "text_table", "--path", str(tmp_path / "mails"), "--set", "label=label"]
+    assert millrace(*arguments) == 65
+    assert "--set unlabelled=leave_out" in capsys.readouterr().err
+    assert millrace(*arguments, "--set", "unlabelled=leave_out", "--set", "least_per_class=2") == 0
+    shown = capsys.readouterr().out
+    assert "Left out: 1 samples without label or target" in shown
+    assert "Left out: 1 samples of class 'odd'" in shown
+    source = read_source()
+    assert (4, 1, {"odd": 1}, {"x": 2, "y": 2}) == (
+        source.count, source.unlabelled, source.rare, source.facts.classes
+    )  # fmt: skip
+    before = paths.SOURCE_JSON.read_bytes()
+    assert millrace("refresh") == 0
+    assert before == paths.SOURCE_JSON.read_bytes()

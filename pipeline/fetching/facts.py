@@ -4,7 +4,7 @@ import io
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
@@ -55,15 +55,18 @@ class FactsSeen:
         if sample.image is not None:
             self._see_image(sample.image)
 
-    def found(self, joined: Mapping[str, str]) -> Facts:
+    def found(self, joined: Mapping[str, str], rare: Collection[str] = ()) -> Facts:
         """Return the facts.
 
         Args:
             joined: Classes that are read as another one.
+            rare: Classes that are left out.
         """
         classes: Counter[str] = Counter()
         for name, count in self._classes.items():
             classes[joined.get(name, name)] += count
+        for name in rare:
+            classes.pop(name, None)
         return Facts(
             splits=dict(sorted(self._splits.items())) if set(self._splits) != {""} else {},
             classes=dict(sorted(classes.items())) if len(classes) <= MOST_CLASSES else {},

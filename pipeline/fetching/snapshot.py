@@ -26,6 +26,7 @@ from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits
+from pipeline.sources.answers import Answered, rare_classes
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
 from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
 from pipeline.sources.spellings import Joined, Spellings
@@ -91,10 +92,12 @@ def take_snapshot(
         left_out = by_folder_and_suffix(found.beside)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, found.files)
-        read = _read_all(kind, tar_path, stated)
+        read = _read_all(kind, tar_path, stated, Answered(options or {}))
         refuse_empty_classes(found.chosen, found.beside, found.folders, {label for _, label in read.counts})
         named = _named_once(read.spellings, common.join_labels, joined or {})
         counts = _renamed(read.counts, named.get("label", {}))
+        rare = rare_classes(counts, common.least_per_class)
+        counts = Counter({key: count for key, count in counts.items() if key[1] not in rare})
         _check_classes(kind, counts)
         source = Source(
             kind=kind,
@@ -106,8 +109,10 @@ def take_snapshot(
             options=plain_options(kind, options or {}),
             left_out={pattern: len(names) for pattern, names in left_out.items()},
             joined=named,
+            unlabelled=read.unlabelled,
+            rare=rare,
             image_size=read.image_size,
-            facts=None if location == "bundled" else read.facts.found(named.get("label", {})),
+            facts=None if location == "bundled" else read.facts.found(named.get("label", {}), rare),
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         if keep:
@@ -207,23 +212,25 @@ class _Read:
     counts: Counter[tuple[str, str]]
     spellings: Spellings
     facts: FactsSeen
+    unlabelled: int
     image_size: tuple[int, int] | None
     described: list[str]
 
 
-def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
+def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered) -> _Read:
     counts: Counter[tuple[str, str]] = Counter()
     spellings, facts = Spellings(), FactsSeen()
     sizes: set[tuple[int, int] | None] = set()
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in spellings.watched(source_of(kind).read(archive, options)):
+        for sample in spellings.watched(answered.among(source_of(kind).read(archive, options))):
             counts[sample.split or "", sample.label] += 1
             facts.see(sample)
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
-    return _Read(counts, spellings, facts, sizes.pop() if len(sizes) == 1 else None, described)
+    size = sizes.pop() if len(sizes) == 1 else None
+    return _Read(counts, spellings, facts, answered.left_out, size, described)
 
 
 def _named_once(spellings: Spellings, join: bool | None, before: Joined) -> dict[str, dict[str, str]]:
@@ -303,6 +310,12 @@ def show(snapshot: SourceSnapshot, console: "Console") -> None:
         console.print(line, markup=False, highlight=False)
     if len(snapshot.counts) > 1:
         console.print(_counts(snapshot, classes))
+    if source.unlabelled:
+        console.print(
+            f"Left out: {source.unlabelled:,} samples without label or target (unlabelled=leave_out)"
+        )
+    for label, count in source.rare.items():
+        console.print(f"Left out: {count:,} samples of class {label!r} (least_per_class)", markup=False)
     for pattern, count in source.left_out.items():
         example = f", such as {snapshot.left_out[pattern]}" if pattern in snapshot.left_out else ""
         console.print(f"Left out: {count:,} x {pattern}{example}", markup=False, highlight=False)

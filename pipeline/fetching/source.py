@@ -125,6 +125,10 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Files beside the data that nobody reads, counted by folder and suffix: {"hat/*.txt": 3}."""
     joined: dict[str, dict[str, str]] = {}
     """Names that are read as another one, where `join_labels` asks for it; see `pipeline.sources.spellings`."""
+    unlabelled: int = 0
+    """Samples that were left out because they have no answer, where `unlabelled=leave_out` asks for it."""
+    rare: dict[str, int] = {}
+    """Classes that were left out, with their samples, where `least_per_class` asks for it."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels, where the source knows them without decoding and all are equal."""
     facts: Facts | None = None

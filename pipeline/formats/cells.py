@@ -97,6 +97,8 @@ MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000}
 EXPECTED_NUMBER = "a number below 3.4e38 (float32), or nothing"
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
+UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
+Unlabelled = Literal["fail", "leave_out"]
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
 ISO_FIX = "Write times as 2026-11-23 or 2026-11-23T17:05:00, all with an offset or all without."
@@ -121,6 +123,11 @@ def is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
+def is_blank(value: Any) -> bool:
+    """Tell whether a cell holds nothing, or nothing but blanks."""
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
 def as_text(cell: Cell, problems: Problems) -> str | None:
     """Return a text as it stands, possibly empty; None and a problem for anything that is no text."""
     if not isinstance(cell.value, str):
@@ -129,11 +136,11 @@ def as_text(cell: Cell, problems: Problems) -> str | None:
     return cell.value if _storable(cell, problems) else None
 
 
-def as_name(cell: Cell, problems: Problems) -> str | None:
+def as_name(cell: Cell, problems: Problems, fix: str = NAME_FIX) -> str | None:
     """Return a label, group or id as text; None and a problem where there is none, or a fraction."""
     name = plain_name(cell.value)
     if not name:
-        problems.add(cell.place, "a name or a whole number", shown(cell.value), NAME_FIX)
+        problems.add(cell.place, "a name or a whole number", shown(cell.value), fix)
         return None
     return name if _storable(Cell(cell.place, name), problems) else None
 
@@ -178,7 +185,7 @@ def as_target(cell: Cell, problems: Problems) -> float | None:
     before = problems.count
     target = as_number(cell, problems)
     if target is None and problems.count == before:
-        problems.add(cell.place, "a number", shown(cell.value), "Remove what has no target.")
+        problems.add(cell.place, "a number", shown(cell.value), UNLABELLED_FIX)
     return target
 
 

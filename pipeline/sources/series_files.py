@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.cells import Cell, number_cells
+from pipeline.formats.cells import Cell, Unlabelled, number_cells
 from pipeline.formats.delimited import DelimiterOption, Dialect, dialect_of, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
@@ -54,6 +54,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column with the class."""
     target: str = ""
     """Column with the number that regression predicts."""
+    unlabelled: Unlabelled = "fail"
+    """Series without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column with the person, machine or place that a split must not tear apart."""
     split: str = ""
@@ -136,6 +138,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             group=options.group,
             kinds=kinds,
             problems=problems,
+            unlabelled=options.unlabelled,
         )
         split = _split(cells[name][options.split], problems) if options.split else None
         series = files.read(member)

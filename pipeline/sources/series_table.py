@@ -23,6 +23,7 @@ from pipeline.formats.cells import (
     Cell,
     SideKind,
     TimeReader,
+    Unlabelled,
     iso_time,
     name_cells,
     number_cells,
@@ -84,6 +85,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column with the class of a series: one value in all of its rows, as for the next three."""
     target: str = ""
     """Column with a number that regression predicts."""
+    unlabelled: Unlabelled = "fail"
+    """Series without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column with the person, machine or place that a split must not tear apart."""
     static: tuple[str, ...] = ()
@@ -323,6 +326,7 @@ class _Table:
             group=options.group,
             kinds=kinds,
             problems=self._problems,
+            unlabelled=options.unlabelled,
         )
         return RawSample(
             name,
