@@ -248,6 +248,7 @@ def test_a_table_of_texts_goes_from_file_to_data_set():
 def test_the_stage_leaves_out_what_init_left_out(project):
     """Rows without an answer and rare classes, so that both count the same samples."""
     rows = "".join(f"text {n},{'' if n == 7 else 'odd' if n == 9 else 'xy'[n % 2]}\n" for n in range(40))
+    (project / "dvc.yaml").write_text("stages:\n  ingest:\n    cmd: pipeline/run ingest\n")
     (project / "mail.csv").write_text(f"text,label\n{rows}")
     shutil.copy(ROOT / "examples/quick/sms-spam.yaml", project / "params.yaml")
     options = {"label": "label", "unlabelled": "leave_out", "least_per_class": 2}
