@@ -85,9 +85,15 @@ class Column:
         """Return its name as the kinds of series have it: without blanks around it, or a `#` before it."""
         return self.name.strip(" \t").removeprefix("#").strip(" \t")
 
+    @property
+    def called(self) -> str:
+        """Return its name for comparisons; of a path into JSON the last part that is no place in a list."""
+        parts = [part for part in self.name.casefold().split(".") if not part.isdigit()]
+        return parts[-1].strip() if parts else self.name.casefold()
+
     def is_called(self, names: Sequence[str]) -> bool:
         """Return whether its name is one of these."""
-        return self.name.strip().casefold() in names
+        return self.called in names
 
     @property
     def looks_like_classes(self) -> bool:

@@ -36,9 +36,11 @@ MOST_TABLES = 12
 MOST_OF_A_KIND = 5
 MOST_COLUMNS = 20
 TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".arff", ".ts"])
-LABELS = ("label", "labels", "class", "category", "target", "topic", "intent", "sentiment", "y", "klasse", "kategorie",
-          "diagnosis", "species", "type", "kind", "state", "result")  # fmt: skip
+LABELS = ("label", "labels", "class", "choices", "category", "target", "topic", "intent", "sentiment", "y", "klasse",
+          "kategorie", "diagnosis", "species", "type", "kind", "state", "result")  # fmt: skip
 """Names that a column of classes often has, the surest first."""
+IDS = ("", "id", "index", "row", "nr", "no", "unnamed: 0")
+"""Names of columns that only count rows."""
 NUMBERS = ("target", "y", "value", "score", "price", "rating", "age", "weight")
 TEXTS = ("text", "body", "message", "content", "sentence", "review", "comment", "description", "title")
 HOURS = ("hr", "hour", "stunde")
@@ -189,7 +191,11 @@ def _text_table(look: Look) -> Iterator[Proposal]:
         rest = [column for column in columns if column is not text]
         classes = [column for column in rest if column.looks_like_classes and not column.time_format]
         classes.sort(key=lambda column: (_rank(column, LABELS), column.numeric, len(column.values)))
-        targets = [column for column in rest if column.numeric and column not in classes]
+        targets = [
+            column
+            for column in rest
+            if column.numeric and column not in classes and not column.is_called(IDS)
+        ]
         targets.sort(key=lambda column: _rank(column, NUMBERS))
         roles = [("label", column) for column in classes] + [("target", column) for column in targets]
         for number, (role, column) in enumerate(roles[:3]):
@@ -367,8 +373,7 @@ PROPOSERS: dict[str, Callable[[Look], Iterable[Proposal]]] = {
 
 
 def _rank(column: Column, names: Sequence[str]) -> int:
-    name = column.name.strip().casefold()
-    return names.index(name) if name in names else len(names)
+    return names.index(column.called) if column.called in names else len(names)
 
 
 def _common_beginning(names: Sequence[str]) -> str:

@@ -1,5 +1,7 @@
 """Which kinds propose themselves for files that nobody has said anything about."""
 
+import json
+
 import pytest
 
 from pipeline.fetching.source import KINDS
@@ -117,3 +119,18 @@ def test_what_lies_there_is_said_with_the_columns_of_tables(tmp_path):
     fill(tmp_path, {"labels.csv": b"id,weight\na,1\nb,2\n", "images/a.jpg": b"x"})
     lines = seen(Look(tmp_path, ["images/a.jpg", "labels.csv"]))
     assert ["1 x *.csv, 1 x images/*.jpg", "labels.csv: columns id, weight"] == lines
+
+
+def test_an_export_with_answers_inside_is_proposed_by_its_paths(tmp_path):
+    """Label Studio's: the surest answer first, and a running number is none."""
+    rows = [
+        {
+            "id": n,
+            "data": {"text": f"{WORDS[n % 3]} {n}", "channel": "ab"[n % 2]},
+            "result": [{"choices": ["xyz"[n % 3]]}],
+        }
+        for n in range(30)
+    ]
+    first, second = found(tmp_path, {"export.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    assert {"text": "data.text", "label": "result.0.choices.0"} == dict(first.options)
+    assert {"text": "data.text", "label": "data.channel"} == dict(second.options)
