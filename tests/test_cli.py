@@ -565,9 +565,10 @@ def test_what_this_command_wrote_is_replaced_when_the_data_is_another(own_exampl
         millrace("init", "--kind", "image_folder", "--path", str(class_folders(tmp_path / "pictures", 60)))
         == 0
     )
-    fill(tmp_path / "mails", {"mail.csv": TEXTS})
-    assert millrace("init", "--path", str(tmp_path / "mails"), "--yes") == 0
-    assert load_params().register.model_name == "mails"
+    for name in ("mails", "letters"):
+        fill(tmp_path / name, {"mail.csv": TEXTS})
+        assert millrace("init", "--path", str(tmp_path / name), "--yes") == 0
+        assert load_params().register.model_name == name
 
 
 def test_options_of_a_kind_are_printed_with_their_meaning(project, capsys):

@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.checks.contradictions import BUNDLED_MODEL
 from pipeline.fetching.source import KINDS, Facts, Source
-from pipeline.params.families import BASELINES, supports
+from pipeline.params.families import supports
 from pipeline.params.sections import CLASS_BOUNDS
 from pipeline.params.template import Template
 from pipeline.runtime.strict_yaml import yaml_content
@@ -131,7 +131,7 @@ class _Fit:
             self.changes.append(f"{key}: {value if not isinstance(value, tuple) else list(value)} ({why})")
 
     def task(self) -> None:
-        """Regression where samples have numbers and no classes; baselines and bounds follow the task."""
+        """Regression where samples have numbers and no classes; candidates and bounds follow the task."""
         facts = self._facts
         if facts.targets and not facts.num_classes and not self._windowed:
             self._task = "regression"
@@ -152,8 +152,6 @@ class _Fit:
                 candidate["family"], KINDS[self._source.kind], self._task, windowed=self._windowed
             ):
                 self.template.remove(f"candidates.{name}")
-        present = {candidate["family"] for candidate in self._content["candidates"].values()}
-        self.missing = [family for family in BASELINES[self._task] if family not in present]
 
     def _two_classes(self) -> None:
         classes = self._facts.classes
@@ -328,17 +326,13 @@ class _Fit:
             if self._content["training"]["batch_size"] > most:
                 self.set("training.batch_size", most, f"of {rows:,} samples")
         if self._content.get("reduce") is not None:
-            self.set_reduce()
+            self.template.set("reduce", None)  # it costs minutes and decides nothing
         for name, candidate in self._content["candidates"].items():
             training = candidate.get("training") or {}
             if self._task != "classification" and training.get("label_smoothing"):
                 self.template.set(f"candidates.{name}.training.label_smoothing", 0.0)
             if training.get("batch_size", 0) > max(ONE_BATCH, rows // 10):
                 self.template.set(f"candidates.{name}.training.batch_size", max(ONE_BATCH, rows // 20))
-
-    def set_reduce(self) -> None:
-        """Leave the comparison of codes out: it costs minutes and decides nothing."""
-        self.template.set("reduce", None)
 
 
 def _counts(splits: Mapping[str, int]) -> str:

@@ -359,10 +359,16 @@ def _fitted(example: str, source: Source) -> "Fitted | None":
 
 
 def _fits_already(source: Source) -> bool:
-    """Return whether params.yaml can be used as it is: parameters that somebody has tuned outlive a second init."""
+    """Return whether params.yaml can be used as it is: parameters that somebody has tuned outlive a second init.
+
+    What this command wrote and nobody touched is written anew: the data may be another, with a model of its own.
+    """
     from pipeline.checks.contradictions import contradictions
     from pipeline.params.load import load_params
 
+    written = WRITTEN_PARAMS.is_file() and paths.PARAMS_YAML.is_file()
+    if written and WRITTEN_PARAMS.read_bytes() == paths.PARAMS_YAML.read_bytes():
+        return False
     try:
         return not contradictions(load_params(), source)
     except (ParamsError, FileNotFoundError):
