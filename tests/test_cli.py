@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
+from pipeline.checks.contradictions import contradictions
 from pipeline.fetching.source import Location, read_source, stored_tar
+from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest
 from tests.conftest import ROOT
@@ -448,3 +451,163 @@ def test_class_names_have_no_power_over_the_terminal(project, tmp_path, capsys):
     for text in said:
         assert r"\x1b]0;title\x07\x1b[2J\x9b31m" in text
         assert not set("\x1b\x07\x9b") & set(text)
+
+
+TEXTS = b"text,label\n" + b"".join(
+    b"how do I log in again %d,%s\n" % (n, b"login" if n % 3 else b"other") for n in range(120)
+)
+
+
+@pytest.fixture
+def own_examples(project):
+    """The project with the examples as they are, and one of them as params.yaml."""
+    shutil.rmtree(project / "examples")
+    shutil.copytree(ROOT / "examples", project / "examples")
+    shutil.copy(ROOT / "examples/digits.yaml", project / "params.yaml")
+    return project
+
+
+def files_of(folder):
+    """Return the content of all files but those of locks."""
+    return {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def test_init_without_a_kind_proposes_and_writes_nothing(own_examples, tmp_path, capsys):
+    """Kind, reason, the first samples as they will be read, what is left out, and the command."""
+    fill(tmp_path / "mails", {"mail.csv": TEXTS, "notes.md": b"x"})
+    before = files_of(own_examples)
+    assert millrace("init", "--path", str(tmp_path / "mails")) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        "1. text_table (sure): column 'text' holds texts",
+        "as        00000000, label 'other', 'how do I log in again 0'",
+        "left out  1 x *.md",
+        f"command   millrace init --kind text_table --path {tmp_path / 'mails'} --set text=text --set label=label",
+        "Nothing was written.",
+    ):
+        assert part in shown
+    kept = {path: content for path, content in files_of(own_examples).items() if path.name != "status.json"}
+    assert before == kept
+
+
+def test_the_proposed_command_followed_to_the_letter_gives_parameters_that_fit(
+    own_examples, tmp_path, capsys
+):
+    """From a folder that nobody has said anything about to a checked params.yaml, in two commands."""
+    fill(tmp_path / "mails", {"mail.csv": TEXTS})
+    assert millrace("init", "--path", str(tmp_path / "mails")) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "command" in line)
+    assert millrace(*shlex.split(line.partition("millrace")[2])) == 0
+    params = load_params()
+    assert ("mails", "other") == (params.register.model_name, params.data.positive_class)
+    assert [] == contradictions(params, read_source())
+    assert (own_examples / "params.yaml.bak").read_bytes() == (ROOT / "examples/digits.yaml").read_bytes()
+
+
+def test_yes_does_what_is_sure_and_refuses_to_choose(own_examples, tmp_path, capsys):
+    """Of two columns that could be the answer none is taken unasked."""
+    fill(tmp_path / "sure", {"mail.csv": TEXTS})
+    unclear = (
+        TEXTS.replace(b"text,label", b"text,a").replace(b"\n", b",x\n", 1).replace(b"login\n", b"login,1\n")
+    )
+    fill(tmp_path / "unclear", {"mail.csv": unclear.replace(b"other\n", b"other,2\n")})
+    assert millrace("init", "--path", str(tmp_path / "unclear"), "--yes") == 64
+    assert "0 of 2 proposals are" in capsys.readouterr().err
+    assert not paths.SOURCE_JSON.exists()
+    assert millrace("init", "--path", str(tmp_path / "sure"), "--yes") == 0
+    assert read_source().options == {"label": "label"}
+
+
+def test_files_that_nothing_reads_are_refused_with_what_lies_there(own_examples, tmp_path, capsys):
+    """And with the way to what a kind can be told."""
+    fill(tmp_path / "odd", {"labels.csv": b"id,weight\na,1\nb,2\n", "images/a.jpg": picture(0)})
+    assert millrace("init", "--path", str(tmp_path / "odd")) == 65
+    told = capsys.readouterr()
+    assert "Not as image_folder: Fewer than two classes." in " ".join(told.out.split())
+    assert "labels.csv: columns id, weight" in told.err
+    assert "--options KIND" in told.err
+
+
+def test_a_dry_run_reads_everything_and_changes_nothing(own_examples, tmp_path, capsys):
+    """Also what would become of params.yaml is said."""
+    folder = class_folders(tmp_path / "pictures")
+    before = files_of(own_examples)
+    assert millrace("init", "--kind", "image_folder", "--path", str(folder), "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "image_folder: 6 samples" in shown
+    assert "params.yaml would begin from examples/digits.yaml" in shown
+    kept = {path: content for path, content in files_of(own_examples).items() if path.name != "status.json"}
+    assert before == kept
+
+
+def test_own_parameters_are_never_replaced_unasked(own_examples, tmp_path, capsys):
+    """What git, an example or this command does not have stays; what fits stays as well."""
+    folder = str(class_folders(tmp_path / "pictures", per_class=60))
+    own = (ROOT / "examples/digits.yaml").read_bytes() + b"# tuned for days\n"
+    (own_examples / "params.yaml").write_bytes(own)
+    assert millrace("init", "--kind", "image_folder", "--path", folder) == 0
+    assert "not committed, and stays as it is" in capsys.readouterr().out
+    assert own == (own_examples / "params.yaml").read_bytes()
+    assert millrace("init", "--kind", "image_folder", "--path", folder, "--force") == 0
+    assert own == (own_examples / "params.yaml.bak").read_bytes()
+    fitted = (own_examples / "params.yaml").read_bytes() + b"# tuned again\n"
+    (own_examples / "params.yaml").write_bytes(fitted)
+    assert millrace("init", "--kind", "image_folder", "--path", folder) == 0
+    assert "fits this data already" in capsys.readouterr().out
+    assert fitted == (own_examples / "params.yaml").read_bytes()
+
+
+def test_what_this_command_wrote_is_replaced_when_the_data_is_another(own_examples, tmp_path):
+    """Nobody has touched it."""
+    assert (
+        millrace("init", "--kind", "image_folder", "--path", str(class_folders(tmp_path / "pictures", 60)))
+        == 0
+    )
+    for name in ("mails", "letters"):
+        fill(tmp_path / name, {"mail.csv": TEXTS})
+        assert millrace("init", "--path", str(tmp_path / name), "--yes") == 0
+        assert load_params().register.model_name == name
+
+
+def test_options_of_a_kind_are_printed_with_their_meaning(project, capsys):
+    """From the command line, not from the code."""
+    assert millrace("init", "--options", "text_table") == 0
+    shown = capsys.readouterr().out
+    assert "--set quoting=   (auto, minimal, none; without it: auto)" in shown
+    assert "Column of persons, machines or documents that a split must not tear apart." in shown
+
+
+def test_a_refresh_keeps_a_file_from_before_facts_were_kept(project, tmp_path, capsys):
+    """Nothing changed then, and no stage runs again."""
+    folder = str(class_folders(tmp_path / "pictures"))
+    assert millrace("init", "--kind", "image_folder", "--path", folder) == 0
+    content = json.loads(paths.SOURCE_JSON.read_text())
+    assert {"cat": 3, "dog": 3} == content.pop("facts")["classes"]
+    paths.SOURCE_JSON.write_text(json.dumps(content))
+    assert millrace("refresh") == 0
+    assert "Nothing changed" in capsys.readouterr().out
+    assert "facts" not in paths.SOURCE_JSON.read_text()
+
+
+def test_what_has_no_answer_and_classes_too_rare_are_left_out_by_policy_and_counted(
+    project, tmp_path, capsys
+):
+    """In data/source.json, and by the stage that reads it."""
+    rows = b"text,label\na,x\nb,y\nc,\nd,x\ne,y\nf,odd\n"
+    fill(tmp_path / "mails", {"mail.csv": rows})
+    arguments = ["init", "--kind", "text_table", "--path", str(tmp_path / "mails"), "--set", "label=label"]
+    assert millrace(*arguments) == 65
+    assert "--set unlabelled=leave_out" in capsys.readouterr().err
+    assert millrace(*arguments, "--set", "unlabelled=leave_out", "--set", "least_per_class=2") == 0
+    shown = capsys.readouterr().out
+    assert "Left out: 1 samples without label or target" in shown
+    assert "Left out: 1 samples of class 'odd'" in shown
+    source = read_source()
+    assert (4, 1, {"odd": 1}, {"x": 2, "y": 2}) == (
+        source.count, source.unlabelled, source.rare, source.facts.classes
+    )  # fmt: skip
+    before = paths.SOURCE_JSON.read_bytes()
+    assert millrace("refresh") == 0
+    assert before == paths.SOURCE_JSON.read_bytes()

@@ -9,6 +9,7 @@ protects nobody. Nothing here imports TensorFlow.
 from collections.abc import Callable, Iterator
 
 from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
+from pipeline.checks.facts import facts_fit
 from pipeline.checks.rules import (
     families_fit_the_data,
     floors_can_be_held,
@@ -68,6 +69,7 @@ def contradictions(params: Params, source: Source) -> list[str]:
         floors_can_be_held,
         tolerances_fit_the_task,
         slices_can_exist,
+        facts_fit,
     ]
     return [f"params.yaml: {problem}" for rule in rules for problem in rule(params, source)]
 

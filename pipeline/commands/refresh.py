@@ -65,7 +65,10 @@ def refresh(source: Source, *, max_bytes: int, console: "Console") -> None:
             console=console,
         )
         # A moving file that was only packed anew is no new data: its own digest is left out of the comparison.
-        unchanged = msgspec.structs.replace(snapshot.source, seen=source.seen, location=location) == source
+        # Nor is a file from before facts were kept another data set: writing them would run every stage again.
+        facts = snapshot.source.facts if source.facts else None
+        before = {"seen": source.seen, "location": location, "facts": facts}
+        unchanged = msgspec.structs.replace(snapshot.source, **before) == source
         if not unchanged:
             write_source(snapshot.source)
     show(snapshot, console)

@@ -20,12 +20,14 @@ from msgspec import Struct, structs
 
 from pipeline.fetching.archives import is_archive, list_files, list_folders, unpack, write_tar
 from pipeline.fetching.download import Limits, download
+from pipeline.fetching.facts import FactsSeen
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.formats.timelines import Timeline, in_words
 from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits, image_table
+from pipeline.sources.answers import Answered, rare_classes
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
 from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
 from pipeline.sources.spellings import Joined, Spellings
@@ -66,6 +68,7 @@ def take_snapshot(
     options: Mapping[str, Any] | None = None,
     joined: Joined | None = None,
     console: "Console | None" = None,
+    keep: bool = True,
 ) -> SourceSnapshot:
     """Read the data where it lies, completely, and keep it in the store.
 
@@ -76,23 +79,26 @@ def take_snapshot(
         options: How the files are read, as in data/source.json.
         joined: Which names were read as one before, as in data/source.json.
         console: Where a progress bar of a download goes.
+        keep: Whether the archive goes to the store; without it nothing is changed.
 
     Raises:
         UserError: The files are missing, refused or not reachable; nothing was changed then.
     """
-    with _empty_folder(INCOMING_DIR) as incoming:
+    with empty_folder(INCOMING_DIR) as incoming:
         stated = options_of(kind, options or {})
         if location != "bundled" and location.url is not None:
-            location = _downloaded(location, incoming, max_bytes, console)
+            location = downloaded(location, incoming, max_bytes, console)
         common = common_options(options or {})
         found = _files(kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore)
         left_out = by_folder_and_suffix(found.beside)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, found.files)
-        read = _read_all(kind, tar_path, stated)
+        read = _read_all(kind, tar_path, stated, Answered(options or {}))
         refuse_empty_classes(found.chosen, found.beside, found.folders, {label for _, label in read.counts})
         named = _named_once(read.spellings, common.join_labels, joined or {})
         counts = _renamed(read.counts, named.get("label", {}))
+        rare = rare_classes(counts, common.least_per_class)
+        counts = Counter({key: count for key, count in counts.items() if key[1] not in rare})
         _check_classes(kind, counts)
         source = Source(
             kind=kind,
@@ -104,16 +110,20 @@ def take_snapshot(
             options=plain_options(kind, options or {}),
             left_out={pattern: len(names) for pattern, names in left_out.items()},
             joined=named,
+            unlabelled=read.unlabelled,
+            rare=rare,
             image_size=read.image_size,
+            facts=None if location == "bundled" else read.facts.found(named.get("label", {}), rare),
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
-        _keep(tar_path, stored_tar(source.sha256))
+        if keep:
+            _keep(tar_path, stored_tar(source.sha256))
     described = [*read.described, *_joined_in_words(named)]
     examples = {pattern: names[0] for pattern, names in left_out.items()}
     return SourceSnapshot(source, counts, examples, tuple(described))
 
 
-def _downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
+def downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
     """Fetch the file behind a URL into `incoming`; return the location with its digest."""
     url = location.url or ""
     path = incoming / "download" / _file_name(url)
@@ -151,34 +161,50 @@ def _files(
 ) -> _Found:
     if location == "bundled":
         return _Found(digits.bundled_files())
-    folder = paths.home_dir() / (location.path or "")
-    if location.url is not None:
-        folder = incoming / "download" / _file_name(location.url)
-    elif not folder.exists():
-        raise InputMissing(
-            f"There is nothing at the given path. Expected {source_of(kind).LAYOUT}. "
-            f"Received: path={location.path}. Correct --path, or run `millrace init` again."
-        )
-    if (
-        folder.is_file()
-        and not is_archive(folder)
-        and (KINDS[kind] != "image" or image_table.is_table(folder.name))
-    ):
-        folder, names, folders = folder.parent, [folder.name], []
-        if KINDS[kind] == "image":
-            # Somebody pointed at the table; the images lie around it.
-            names, folders = image_table.beside(names[0], list_files(folder)), list_folders(folder)
-    elif folder.is_file():
-        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
-        folder = incoming / "unpacked"
-        names, folders = list_files(folder), list_folders(folder)
-    else:
-        names, folders = list_files(folder), list_folders(folder)
+    folder, names, folders = given_files(location, incoming, max_bytes=max_bytes, kind=kind)
     names, folders = not_ignored(names, ignore), not_ignored(folders, ignore)
     chosen = source_of(kind).select(names, options)
     beside = sorted(set(names) - set(chosen.values()))
     files = {name: folder / given for name, given in chosen.items()}
     return _Found(files, list(chosen.values()), beside, folders)
+
+
+def given_files(
+    location: Location, incoming: Path, *, max_bytes: int, kind: str
+) -> tuple[Path, list[str], list[str]]:
+    """Return where the files lie now, their names and all folders; an archive is unpacked, a URL was downloaded.
+
+    Args:
+        location: A path, or a URL whose file `downloaded` has put into `incoming`.
+        incoming: A folder of our own.
+        max_bytes: Limit of an unpacked archive.
+        kind: Of the source, "" where nobody knows it yet; kinds of images do not take a single file.
+
+    Raises:
+        InputMissing: There is nothing.
+    """
+    folder = paths.home_dir() / (location.path or "")
+    if location.url is not None:
+        folder = incoming / "download" / _file_name(location.url)
+    elif not folder.exists():
+        raise InputMissing(
+            f"There is nothing at the given path. Expected {source_of(kind).LAYOUT if kind else 'files'}. "
+            f"Received: path={location.path}. Correct --path, or run `millrace init` again."
+        )
+    of_images = KINDS.get(kind) == "image"
+    if folder.is_file() and not is_archive(folder) and of_images and image_table.is_table(folder.name):
+        # Somebody pointed at the table; the images lie around it.
+        return (
+            folder.parent,
+            image_table.beside(folder.name, list_files(folder.parent)),
+            list_folders(folder.parent),
+        )
+    if folder.is_file() and not is_archive(folder) and not of_images:
+        return folder.parent, [folder.name], []
+    if folder.is_file():
+        unpack(folder, incoming / "unpacked", max_bytes=max_bytes)
+        folder = incoming / "unpacked"
+    return folder, list_files(folder), list_folders(folder)
 
 
 def _file_name(url: str) -> str:
@@ -194,13 +220,15 @@ class _Read:
 
     counts: Counter[tuple[str, str]]
     spellings: Spellings
+    facts: FactsSeen
+    unlabelled: int
     image_size: tuple[int, int] | None
     described: list[str]
 
 
-def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
+def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered) -> _Read:
     counts: Counter[tuple[str, str]] = Counter()
-    spellings = Spellings()
+    spellings, facts = Spellings(), FactsSeen()
     sizes: set[tuple[int, int] | None] = set()
     found: list[tuple[str, Timeline]] = []
     steps: Counter[str] = Counter()
@@ -208,8 +236,9 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in spellings.watched(source_of(kind).read(archive, options)):
+        for sample in spellings.watched(answered.among(source_of(kind).read(archive, options))):
             counts[sample.split or "", sample.label] += 1
+            facts.see(sample)
             if sample.timeline is not None:
                 found.append((sample.sample_id, sample.timeline))
             elif sample.time:
@@ -225,7 +254,8 @@ def _read_all(kind: str, tar_path: Path, options: Struct) -> _Read:
     if steps:
         words = ", ".join(f"{name} {number:,}" for name, number in sorted(steps.items()))
         described = [*described, f"steps by class, for data.labelled_windows in params.yaml: {words}"]
-    return _Read(counts, spellings, sizes.pop() if len(sizes) == 1 else None, described)
+    size = sizes.pop() if len(sizes) == 1 else None
+    return _Read(counts, spellings, facts, answered.left_out, size, described)
 
 
 def _named_once(spellings: Spellings, join: bool | None, before: Joined) -> dict[str, dict[str, str]]:
@@ -275,7 +305,7 @@ def _keep(tar_path: Path, stored: Path) -> None:
 
 
 @contextmanager
-def _empty_folder(folder: Path) -> Iterator[Path]:
+def empty_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder, and clear away what a killed predecessor left in it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -305,6 +335,12 @@ def show(snapshot: SourceSnapshot, console: "Console") -> None:
         console.print(line, markup=False, highlight=False)
     if len(snapshot.counts) > 1:
         console.print(_counts(snapshot, classes))
+    if source.unlabelled:
+        console.print(
+            f"Left out: {source.unlabelled:,} samples without label or target (unlabelled=leave_out)"
+        )
+    for label, count in source.rare.items():
+        console.print(f"Left out: {count:,} samples of class {label!r} (least_per_class)", markup=False)
     for pattern, count in source.left_out.items():
         example = f", such as {snapshot.left_out[pattern]}" if pattern in snapshot.left_out else ""
         console.print(f"Left out: {count:,} x {pattern}{example}", markup=False, highlight=False)

@@ -70,6 +70,44 @@ class Location(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     """The file behind `url` is replaced from time to time; `millrace refresh` downloads it again."""
 
 
+Span = tuple[int, int, int]
+"""Smallest, middle and largest."""
+
+
+class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What the complete reading found: `check` compares params.yaml with it before anything costs time."""
+
+    splits: dict[str, int] = {}
+    """Samples per given split; {} where the source gives none."""
+    classes: dict[str, int] = {}
+    """Samples per class; {} where there are none, or more than `MOST_CLASSES`."""
+    num_classes: int = 0
+    targets: int = 0
+    """Samples with a number that regression predicts."""
+    groups: int = 0
+    """Different persons, machines or documents."""
+    times: int = 0
+    """Samples with a time."""
+    side: dict[str, Literal["number", "category"]] = {}
+    channels: list[str] = []
+    """Names of the channels of series."""
+    image_channels: list[int] = []
+    """1 for grey files, 3 for colour; both where they are mixed."""
+    height: Span | None = None
+    """Pixels."""
+    width: Span | None = None
+    """Pixels."""
+    length: Span | None = None
+    """Steps of series, words of texts."""
+    step_seconds: float = 0.0
+    """Shortest time from one step to the next; 0 without time stamps."""
+    anomalies: int = 0
+    """Steps that are labelled as not normal."""
+
+
+MOST_CLASSES = 1000
+
+
 class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What data/source.json says."""
 
@@ -91,8 +129,14 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Files beside the data that nobody reads, counted by folder and suffix: {"hat/*.txt": 3}."""
     joined: dict[str, dict[str, str]] = {}
     """Names that are read as another one, where `join_labels` asks for it; see `pipeline.sources.spellings`."""
+    unlabelled: int = 0
+    """Samples that were left out because they have no answer, where `unlabelled=leave_out` asks for it."""
+    rare: dict[str, int] = {}
+    """Classes that were left out, with their samples, where `least_per_class` asks for it."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels, where the source knows them without decoding and all are equal."""
+    facts: Facts | None = None
+    """None: bundled data, or a file from before they were kept."""
     seen: IsoDate | None = None
     """Day on which these bytes were first read; bundled data has none."""
 

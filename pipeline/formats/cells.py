@@ -102,6 +102,8 @@ PADDED = re.compile(r"[+-]?0[0-9]+")
 MISSING_CELLS = pa.array(sorted(MISSING))
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
+UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
+Unlabelled = Literal["fail", "leave_out"]
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
 UNITS = "If that row holds units: --set units_row=true."
@@ -126,6 +128,11 @@ def is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
+def is_blank(value: Any) -> bool:
+    """Tell whether a cell holds nothing, or nothing but blanks."""
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
 def as_text(cell: Cell, problems: Problems) -> str | None:
     """Return a text as it stands, possibly empty; None and a problem for anything that is no text."""
     if not isinstance(cell.value, str):
@@ -134,11 +141,11 @@ def as_text(cell: Cell, problems: Problems) -> str | None:
     return cell.value if _storable(cell, problems) else None
 
 
-def as_name(cell: Cell, problems: Problems) -> str | None:
+def as_name(cell: Cell, problems: Problems, fix: str = NAME_FIX) -> str | None:
     """Return a label, group or id as text; None and a problem where there is none, or a fraction."""
     name = plain_name(cell.value)
     if not name:
-        problems.add(cell.place, "a name or a whole number", shown(cell.value), NAME_FIX)
+        problems.add(cell.place, "a name or a whole number", shown(cell.value), fix)
         return None
     return name if _storable(Cell(cell.place, name), problems) else None
 
@@ -192,7 +199,7 @@ def as_target(cell: Cell, problems: Problems, writing: NumberWriting = PLAIN) ->
     before = problems.count
     target = as_number(cell, problems, writing)
     if target is None and problems.count == before:
-        problems.add(cell.place, "a number", shown(cell.value), "Remove what has no target.")
+        problems.add(cell.place, "a number", shown(cell.value), UNLABELLED_FIX)
     return target
 
 

@@ -1,8 +1,8 @@
 """A file of rows, whatever its format: which columns it has, and its rows in batches of the columns asked for.
 
-CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a key twice, `NaN` and half
-a surrogate pair are refused. Parquet: only the columns that are asked for are read. Millions of rows pass
-through without ever being in memory together.
+CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a column may be a path into it
+(`value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are asked for are
+read. Millions of rows pass through without ever being in memory together.
 """
 
 import json
@@ -45,7 +45,10 @@ FORMATS: dict[str, Format] = {
     ".pq": "parquet",
 }
 BATCH_ROWS = 4096
-JSON_FIX = "Write one JSON object per line, with every column in each (null where there is no value)."
+JSON_FIX = (
+    "Write one JSON object per line, with every column in each (null where there is no value); what lies inside "
+    "another object or a list has a path: --set text=data.text, annotations.0.value."
+)
 
 
 @dataclass(frozen=True)
@@ -177,13 +180,73 @@ def _json_rows(
         empty.clear()
         place = f"{name}, line {line.number}"
         row = _json_object(line.text, place, problems)
-        missing = [] if row is None else [column for column in columns if column not in row]
+        cells = [] if row is None else [value_at(row, column) for column in columns]
+        missing = [column for column, cell in zip(columns, cells, strict=False) if cell is ABSENT]
         if row is not None and missing:
-            problems.add(place, f"the keys {', '.join(missing)}", f"only {shown(', '.join(row))}", JSON_FIX)
+            only = f"only {shown(', '.join(nested_keys(row)))}"
+            problems.add(place, f"the keys {', '.join(missing)}", only, JSON_FIX)
         if row is None or missing:
             yield None
         else:
-            yield Record(line.number, [row[column] for column in columns], len(line.text))
+            yield Record(line.number, cells, len(line.text))
+
+
+ABSENT = object()
+"""What `value_at` returns where nothing stands: null is a value."""
+MOST_KEYS = 200
+DEEPEST = 12
+
+
+def value_at(value: Any, key: str) -> Any:
+    """Return what stands at a key of a JSON object, or at a path of keys and places in lists.
+
+    A key that holds a dot itself is found first. A path is how exports of Label Studio, MLflow and Hugging Face name
+    what lies inside: `data.text`, `annotations.0.result.0.value.choices.0`.
+
+    Args:
+        value: As JSON has it.
+        key: Keys joined by dots; places in lists are counted from 0.
+
+    Returns:
+        `ABSENT` where there is nothing.
+    """
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    head, dot, rest = key.partition(".")
+    while dot:
+        inner = _inside(value, head)
+        if inner is not ABSENT and (found := value_at(inner, rest)) is not ABSENT:
+            return found
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return _inside(value, key)
+
+
+def nested_keys(value: Any, before: str = "", depth: int = 0) -> list[str]:
+    """Return the paths of the plain values in a JSON object; of each list those of its first element.
+
+    Args:
+        value: As JSON has it.
+        before: The path to it, with a dot at its end.
+        depth: How deep it lies; what lies deeper than `DEEPEST` is one value.
+    """
+    if depth == DEEPEST or not value or not isinstance(value, dict | list):
+        return [before[:-1]] if before else []
+    if isinstance(value, list):
+        return nested_keys(value[0], f"{before}0.", depth + 1)
+    found: list[str] = []
+    for key, inner in value.items():
+        if len(found) < MOST_KEYS:
+            found += nested_keys(inner, f"{before}{key}.", depth + 1)
+    return found
+
+
+def _inside(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(key, ABSENT)
+    if isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
+        return value[int(key)]
+    return ABSENT
 
 
 def _json_object(text: str, place: str, problems: Problems) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.params.sections import Training
 from pipeline.params.values import Params, _overridden
 from pipeline.runtime.errors import ParamsError, Place
-from pipeline.runtime.strict_yaml import convert, read_yaml
+from pipeline.runtime.strict_yaml import convert, read_yaml, yaml_content
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -23,6 +23,19 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         FileNotFoundError: There is no such file.
     """
     return _converted(read_yaml(path), path.name)
+
+
+def params_of(text: str, name: str = "params.yaml") -> Params:
+    """Return the parameters in a text that is no file yet.
+
+    Args:
+        text: YAML.
+        name: For messages.
+
+    Raises:
+        ParamsError: As `load_params`.
+    """
+    return _converted(yaml_content(text, name), name)
 
 
 def repaired_params(places: list[Place], path: Path, fallback_path: Path) -> Params | None:

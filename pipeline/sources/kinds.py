@@ -18,6 +18,8 @@ class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     join_labels: bool | None = None
     """What becomes of labels, groups and categories that are one to every reader but spelt in several ways: true reads
     them as one, false keeps them apart; without it they are refused."""
+    least_per_class: int = 0
+    """Classes with fewer samples are left out, which is counted; 0: none is."""
     ignore: tuple[str, ...] = ()
     """Globs of files or folders that are passed over: `docs/*`, `*.xml`, `@thumbs`."""
 

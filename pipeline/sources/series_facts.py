@@ -7,7 +7,19 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from pipeline.formats.cells import Cell, SideCells, SideKind, as_name, as_side, as_target, kinds_of
+from pipeline.formats.cells import (
+    NAME_FIX,
+    UNLABELLED_FIX,
+    Cell,
+    SideCells,
+    SideKind,
+    Unlabelled,
+    as_name,
+    as_side,
+    as_target,
+    is_blank,
+    kinds_of,
+)
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import open_member
@@ -69,6 +81,7 @@ def facts(
     kinds: Mapping[str, SideKind],
     problems: Problems,
     writing: NumberWriting = PLAIN,
+    unlabelled: Unlabelled = "fail",
 ) -> Facts:
     """Return what the cells of one series say.
 
@@ -80,9 +93,14 @@ def facts(
         kinds: Side columns, and what they hold.
         problems: Takes empty labels, groups and targets, and targets that are no number.
         writing: How numbers are written.
+        unlabelled: Whether a series may have no class or target; it has neither then, and is left out later.
     """
+    if unlabelled == "leave_out" and any(
+        is_blank(cells[column].value) for column in (label, target) if column
+    ):
+        label = target = ""
     return {
-        "label": _name(cells, label, problems),
+        "label": _name(cells, label, problems, UNLABELLED_FIX),
         "target": as_target(_stripped(cells[target]), problems, writing) if target else None,
         "group": _name(cells, group, problems),
         "side": {
@@ -100,8 +118,8 @@ def as_split(cell: Cell, problems: Problems) -> GivenSplit | None:
     return split
 
 
-def _name(cells: Mapping[str, Cell], column: str, problems: Problems) -> str:
-    return (as_name(_stripped(cells[column]), problems) or "") if column else ""
+def _name(cells: Mapping[str, Cell], column: str, problems: Problems, fix: str = NAME_FIX) -> str:
+    return (as_name(_stripped(cells[column]), problems, fix) or "") if column else ""
 
 
 def join_tables(

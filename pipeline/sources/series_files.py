@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.cells import Cell, NameCodes, number_cells
+from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells
 from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
@@ -64,6 +64,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column with the class."""
     target: str = ""
     """Column with the number that regression predicts."""
+    unlabelled: Unlabelled = "fail"
+    """Series without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column with the person, machine or place that a split must not tear apart."""
     split: str = ""
@@ -173,6 +175,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             kinds=kinds,
             problems=problems,
             writing=written,
+            unlabelled=options.unlabelled,
         )
         place = places[member.removeprefix(SERIES_DIR)]
         split = as_split(cells[name][options.split], problems) if options.split else place.split

@@ -19,6 +19,7 @@ from pipeline.formats.cells import (
     Cell,
     NameCodes,
     SideKind,
+    Unlabelled,
     name_cells,
     number_cells,
     without_blank_end,
@@ -107,6 +108,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column with the class of every step, for data.labelled_windows."""
     target: str = ""
     """Column with a number that regression predicts."""
+    unlabelled: Unlabelled = "fail"
+    """Series without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column with the person, machine or place that a split must not tear apart."""
     static: tuple[str, ...] = ()
@@ -424,6 +427,7 @@ class _Table:
             kinds=kinds,
             problems=self._problems,
             writing=self._writing,
+            unlabelled=options.unlabelled,
         )
         steps = None
         values = grid.values

@@ -14,13 +14,17 @@ from msgspec import Struct
 
 from pipeline.formats import tables
 from pipeline.formats.cells import (
+    NAME_FIX,
+    UNLABELLED_FIX,
     Cell,
     SideCells,
     SideKind,
+    Unlabelled,
     as_name,
     as_side,
     as_target,
     as_text,
+    is_blank,
     kinds_of,
 )
 from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
@@ -48,6 +52,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column of class names; every row must have one. `NA` is a class like any other."""
     target: str = ""
     """Column of numbers that regression predicts; every row must have one."""
+    unlabelled: Unlabelled = "fail"
+    """Rows without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column of persons, machines or documents that a split must not tear apart."""
     time: str = ""
@@ -235,8 +241,13 @@ class _Columns:
         def cell(column: str) -> Cell:
             return Cell(f"{place}, column {column!r}", values[column])
 
-        def name(column: str) -> str:
-            return (as_name(cell(column), problems) or "") if column else ""
+        def name(column: str, fix: str = NAME_FIX) -> str:
+            return (as_name(cell(column), problems, fix) or "") if column else ""
+
+        answers = [column for column in (options.label, options.target) if column]
+        if options.unlabelled == "leave_out" and any(is_blank(values[column]) for column in answers):
+            # Nobody reads the rest of such a row; see `pipeline.sources.answers`.
+            return RawSample(f"{file.prefix}{number:08d}", split=file.split, text="")
 
         def time_of(time: str | Fault) -> str:
             if isinstance(time, str):
@@ -246,7 +257,7 @@ class _Columns:
 
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
-            label=name(options.label),
+            label=name(options.label, UNLABELLED_FIX),
             split=file.split,
             text=as_text(cell(options.text), problems),
             target=as_target(cell(options.target), problems, self._writing) if options.target else None,

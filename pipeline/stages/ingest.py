@@ -33,6 +33,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
 from pipeline.runtime.stage import running_stage
+from pipeline.sources.answers import Answered, without_classes
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.sample import RawSample
 from pipeline.sources.spellings import joined_samples
@@ -50,7 +51,8 @@ def main() -> None:
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
             read = source_of(source.kind).read(archive, options_of(source.kind, source.options))
-            samples = _watched(joined_samples(read, source.joined), source.count, stage.console)
+            answered = joined_samples(Answered(source.options).among(read), source.joined)
+            samples = _watched(without_classes(answered, source.rare), source.count, stage.console)
             if KINDS[source.kind] == "image" and data.policy is not None and data.resize is not None:
                 summary = ingest(
                     samples,

@@ -1,7 +1,10 @@
 """JSON lines and Parquet are read strictly and keep their types; expected values are written by hand."""
 
+import json
+
 import pytest
 
+from pipeline.formats.tables import ABSENT, nested_keys, value_at
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
@@ -80,3 +83,54 @@ def test_a_damaged_parquet_file_is_refused():
     for content in (b"text,label\n", good[:-9], b""):
         assert "intact Parquet" in refusal({"a.parquet": content})
     assert "has no column missing" in refusal({"a.parquet": good}, text="missing")
+
+
+TASK = {
+    "data": {"text": "where is my card", "meta.info": {"channel": "mail"}},
+    "annotations": [{"result": [{"value": {"choices": ["billing"]}}]}],
+    "a.b": "whole",
+    "none": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.text", "where is my card"),
+        ("annotations.0.result.0.value.choices.0", "billing"),
+        ("a.b", "whole"),
+        ("data.meta.info.channel", "mail"),
+        ("none", None),
+        ("data.other", ABSENT),
+        ("annotations.1", ABSENT),
+        ("annotations.-1", ABSENT),
+        ("annotations.x", ABSENT),
+        ("data.text.0", ABSENT),
+        ("", ABSENT),
+        (".", ABSENT),
+    ],
+)
+def test_what_lies_inside_a_json_object_has_a_path(key, value):
+    """As Label Studio, MLflow and Hugging Face export it; a key with a dot in its name is found too."""
+    assert value is value_at(TASK, key) or value == value_at(TASK, key)
+
+
+def test_every_path_that_is_named_leads_to_its_value():
+    """They are what a message, and `millrace init` without a kind, offer."""
+    paths = nested_keys(TASK)
+    assert "annotations.0.result.0.value.choices.0" in paths
+    assert "data.meta.info.channel" in paths
+    assert ABSENT not in [value_at(TASK, path) for path in paths]
+
+
+def test_a_nested_export_is_read_by_its_paths():
+    """And a path that is not there is refused with those that are."""
+    lines = "".join(json.dumps(TASK | {"data": {"text": f"text {number}"}}) + "\n" for number in range(3))
+    label = "annotations.0.result.0.value.choices.0"
+    samples = read({"a.jsonl": lines.encode()}, text="data.text", label=label)
+    assert [("text 0", "billing"), ("text 1", "billing"), ("text 2", "billing")] == [
+        (sample.text, sample.label) for sample in samples
+    ]
+    said = refusal({"a.jsonl": lines.encode()}, text="data.body", label=label)
+    assert "expected the keys data.body; received only 'data.text, annotations.0.result" in said
+    assert "--set text=data.text" in said

@@ -3,16 +3,21 @@
 import hashlib
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from pipeline.data.samples import TableFacts, read_samples, series_at, table_facts, texts
+from pipeline.fetching.snapshot import take_snapshot
+from pipeline.fetching.source import Location, stored_tar, write_source
 from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.sample import RawSample
+from pipeline.stages import ingest
+from tests.conftest import ROOT
 from tests.helpers.archive_of import archive_of
 
 MESSAGES = ["naïve “quotes”", "two\nlines", "NA", "\ufeff日本"]
@@ -238,3 +243,22 @@ def test_a_table_of_texts_goes_from_file_to_data_set():
     np.testing.assert_array_equal([3, 41, math.nan], table["side.age"])
     assert payload.tobytes() == b"byehellobuy now"
     assert table_facts().side == {"age": "number", "code": "category"}
+
+
+def test_the_stage_leaves_out_what_init_left_out(project):
+    """Rows without an answer and rare classes, so that both count the same samples."""
+    rows = "".join(f"text {n},{'' if n == 7 else 'odd' if n == 9 else 'xy'[n % 2]}\n" for n in range(40))
+    (project / "dvc.yaml").write_text("stages:\n  ingest:\n    cmd: pipeline/run ingest\n")
+    (project / "mail.csv").write_text(f"text,label\n{rows}")
+    shutil.copy(ROOT / "examples/quick/sms-spam.yaml", project / "params.yaml")
+    options = {"label": "label", "unlabelled": "leave_out", "least_per_class": 2}
+    source = take_snapshot(
+        "text_table", Location(path=str(project / "mail.csv")), max_bytes=1 << 20, options=options
+    ).source
+    write_source(source)
+    paths.RAW_TAR.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(stored_tar(source.sha256), paths.RAW_TAR)
+    ingest.main()
+    summary = json.loads(paths.INGEST_REPORT.read_text())
+    assert (38, 38) == (source.count, summary["kept"])
+    assert {"x": 20, "y": 18} == summary["classes"]

@@ -1,0 +1,191 @@
+"""Files that nobody has said anything about: what they could be read as, each way tried by its own reader.
+
+Nothing is kept and nothing is written. Small data is read completely, so that what is shown is what `millrace init`
+will do; of large data the beginning of some files is, which the answer says.
+"""
+
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.fetching.archives import write_tar
+from pipeline.fetching.facts import measured
+from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
+from pipeline.fetching.source import Location
+from pipeline.formats.table_head import HEAD_BYTES, whole_lines
+from pipeline.runtime.errors import DataRefused, UserError
+from pipeline.sources.kinds import common_options, options_of, source_of, stated_options
+from pipeline.sources.left_out import by_folder_and_suffix, not_ignored
+from pipeline.sources.proposal import TEXT_SUFFIXES, Look, Proposal, proposals, seen
+from pipeline.sources.sample import RawSample
+from pipeline.sources.spellings import Spellings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_BYTES = 1 << 26
+"""Data up to this size is read completely: 64 MiB take a second or two."""
+MOST_PER_FOLDER = 3
+MOST_FILES = 200
+SAMPLES = 3
+SHOWN_CHARACTERS = 100
+SHOWN_STEPS = 3
+SHOWN_CHANNELS = 6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A proposal that its reader has tried.
+
+    Attributes:
+        proposal: What was tried.
+        files: How many files it would read.
+        left_out: Files it would not read, by folder and suffix.
+        described: How the files are read, in words.
+        samples: The first ones, in words.
+        refused: Why the reader refused; "" where it did not.
+        partly: Whether only a part was read.
+    """
+
+    proposal: Proposal
+    files: int = 0
+    left_out: Mapping[str, int] | None = None
+    described: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    refused: str = ""
+    partly: bool = False
+
+
+def look_at(
+    location: Location,
+    kinds: Sequence[str],
+    *,
+    ignore: Sequence[str],
+    max_bytes: int,
+    console: "Console | None" = None,
+) -> tuple[list[Trial], list[str]]:
+    """Return every way in which the files could be read, those that the readers took first; and what lies there.
+
+    Args:
+        location: Where they are.
+        kinds: Which kinds there are.
+        ignore: Globs of files and folders that are passed over.
+        max_bytes: Limit of a download and of an unpacked archive.
+        console: Where a progress bar of a download goes.
+
+    Raises:
+        UserError: There is nothing, or it cannot be unpacked.
+    """
+    with empty_folder(INCOMING_DIR) as incoming:
+        if location.url is not None:
+            location = downloaded(location, incoming, max_bytes, console)
+        folder, names, _ = given_files(location, incoming, max_bytes=max_bytes, kind="")
+        names = not_ignored(names, ignore)
+        if not names:
+            raise DataRefused(
+                f"There is no file. Expected data. Received: path={location.path}, where hidden files and what "
+                "--set ignore= covers is no data. Point --path at the right place."
+            )
+        look = Look(folder, names)
+        trials = [_tried(proposal, folder, names, incoming) for proposal in proposals(look, kinds)]
+        return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), seen(look)
+
+
+def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path) -> Trial:
+    kind = proposal.kind
+    try:
+        stated = stated_options(kind, [f"{name}={value}" for name, value in proposal.options.items()])
+        options = options_of(kind, stated)
+        chosen = source_of(kind).select(names, options)
+        left_out = by_folder_and_suffix(set(names) - set(chosen.values()))
+        partly = sum((folder / given).stat().st_size for given in chosen.values()) > MOST_BYTES
+        part = _part(chosen, folder) if partly else {name: folder / given for name, given in chosen.items()}
+        tar_path = incoming / "trial.tar"
+        write_tar(tar_path, part)
+        described, samples = _read(
+            kind, tar_path, options, join=common_options(stated).join_labels, partly=partly
+        )
+    except UserError as error:
+        return Trial(proposal, refused=str(error))
+    counts = {pattern: len(found) for pattern, found in left_out.items()}
+    return Trial(proposal, len(chosen), counts, tuple(described), tuple(samples), partly=partly)
+
+
+def _read(
+    kind: str, tar_path: Path, options: Any, *, join: bool | None, partly: bool
+) -> tuple[list[str], list[str]]:
+    with tarfile.open(tar_path, "r:") as archive:
+        described = source_of(kind).describe(archive, options)
+    samples: list[str] = []
+    spellings = Spellings()
+    with tarfile.open(tar_path, "r:") as archive:
+        for sample in spellings.watched(source_of(kind).read(archive, options)):
+            if len(samples) < SAMPLES:
+                samples.append(in_words(sample))
+            elif partly:
+                break
+    if join is None:
+        spellings.check()
+    return described, samples
+
+
+def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
+    """Return some of the files of each folder, and of text files their beginning."""
+    in_folder: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(chosen):
+        in_folder[str(PurePosixPath(name).parent)].append(name)
+    some = [name for found in in_folder.values() for name in found[:MOST_PER_FOLDER]][:MOST_FILES]
+    part: dict[str, Path | bytes] = {}
+    for name in some:
+        path = folder / chosen[name]
+        part[name] = path
+        if PurePosixPath(chosen[name]).suffix.lower() in TEXT_SUFFIXES:
+            with path.open("rb") as file:
+                part[name] = whole_lines(file.read(HEAD_BYTES))
+    return part
+
+
+def in_words(sample: RawSample) -> str:
+    """Return a sample in one line, as it was read."""
+    parts = [sample.sample_id]
+    if sample.split:
+        parts.append(sample.split)
+    if sample.label:
+        parts.append(f"label {sample.label!r}")
+    if sample.target is not None:
+        parts.append(f"target {sample.target:g}")
+    if sample.group:
+        parts.append(f"group {sample.group!r}")
+    if sample.time:
+        step = f", a step every {sample.step_seconds:g} s" if sample.step_seconds else ""
+        parts.append(f"from {sample.time}{step}")
+    parts += [f"{name}={value!r}" for name, value in sample.side.items()]
+    if sample.text is not None:
+        text = repr(sample.text)
+        parts.append(text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}...")
+    if sample.series is not None:
+        parts.append(_series(sample.series, sample.channels))
+    if sample.image is not None:
+        parts.append(_image(sample.image))
+    return ", ".join(parts)
+
+
+def _series(series: np.ndarray, channels: Iterable[str]) -> str:
+    names = list(channels)
+    shown = ", ".join(names[:SHOWN_CHANNELS]) + (", ..." if len(names) > SHOWN_CHANNELS else "")
+    first = "; ".join(
+        " ".join(f"{value:g}" for value in step[:SHOWN_CHANNELS]) for step in series[:SHOWN_STEPS]
+    )
+    return f"{len(series):,} steps of {shown}: {first}{'; ...' if len(series) > SHOWN_STEPS else ''}"
+
+
+def _image(image: np.ndarray | bytes) -> str:
+    shape = image.shape if isinstance(image, np.ndarray) else measured(image)
+    if shape is None:
+        return "an image that cannot be decoded"
+    return f"{shape[1]} x {shape[0]} pixels, {'grey' if shape[2] == 1 else 'colour'}"

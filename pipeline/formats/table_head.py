@@ -1,0 +1,199 @@
+"""The first rows of a table that nobody has said anything about: its columns, and what their cells look like.
+
+Guesses for `millrace init` without `--kind`; whoever reads the data is told what to read.
+"""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from pipeline.formats.cells import is_missing, plain_number
+from pipeline.formats.problems import Problems
+from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
+from pipeline.runtime.errors import DataRefused, WronglyCalled
+
+HEAD_BYTES = 1 << 18
+HEAD_ROWS = 2000
+MOST_CLASSES = 100
+TIMES = ("time", "timestamp", "date", "datetime", "ts", "stamp", "zeit", "datum", "when")
+NO_TABLES = frozenset([".gif", ".jpeg", ".jpg", ".md", ".pdf", ".png", ".tif", ".zip"])
+FORMATS_OF_TIME = (
+    ("auto", re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?")),
+    ("%d.%m.%Y", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4}")),
+    ("%d.%m.%Y %H:%M", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}")),
+    ("%d.%m.%Y %H:%M:%S", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2}")),
+    ("%Y/%m/%d", re.compile(r"\d{4}/\d{1,2}/\d{1,2}")),
+    ("%Y/%m/%d %H:%M", re.compile(r"\d{4}/\d{1,2}/\d{1,2} \d{1,2}:\d{2}")),
+    ("%Y/%m/%d %H:%M:%S", re.compile(r"\d{4}/\d{1,2}/\d{1,2} \d{1,2}:\d{2}:\d{2}")),
+    ("seconds", re.compile(r"1\d{9}")),
+    ("milliseconds", re.compile(r"1\d{12}")),
+)
+"""How times are written, where one reading is possible; 03/04/2024 has two, and is for its owner to state."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The first cells of a column.
+
+    Attributes:
+        name: From the header, or its number.
+        cells: Those that hold something.
+        count: All cells that were looked at.
+    """
+
+    name: str
+    cells: Sequence[Any]
+    count: int
+
+    @cached_property
+    def values(self) -> Counter[str]:
+        """Return how often each value is there."""
+        return Counter(str(cell) for cell in self.cells)
+
+    @cached_property
+    def numeric(self) -> bool:
+        """Return whether all cells are numbers."""
+        return bool(self.cells) and all(plain_number(cell) is not None for cell in self.cells)
+
+    @cached_property
+    def words(self) -> float:
+        """Return the mean number of words."""
+        return sum(len(str(cell).split()) for cell in self.cells) / max(1, len(self.cells))
+
+    @cached_property
+    def time_format(self) -> str:
+        """Return how the times of this column are written, as `--set time_format=` takes it; "" if it has none."""
+        if not self.cells:
+            return ""
+        if all(type(cell).__name__ in ("datetime", "date", "Timestamp") for cell in self.cells):
+            return "auto"
+        written = [str(cell).strip() for cell in self.cells]
+        for name, pattern in FORMATS_OF_TIME:
+            if all(pattern.fullmatch(cell) for cell in written):
+                named = any(word in self.name.casefold() for word in (*TIMES, "epoch"))
+                return name if named or not self.numeric else ""
+        return ""
+
+    @property
+    def plain_name(self) -> str:
+        """Return its name as the kinds of series have it: without blanks around it, or a `#` before it."""
+        return self.name.strip(" \t").removeprefix("#").strip(" \t")
+
+    @property
+    def called(self) -> str:
+        """Return its name for comparisons; of a path into JSON the last part that is no place in a list."""
+        parts = [part for part in self.name.casefold().split(".") if not part.isdigit()]
+        return parts[-1].strip() if parts else self.name.casefold()
+
+    def is_called(self, names: Sequence[str]) -> bool:
+        """Return whether its name is one of these."""
+        return self.called in names
+
+    @property
+    def looks_like_classes(self) -> bool:
+        """Return whether a few values come again and again, in every row."""
+        few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
+        return few and len(self.cells) == self.count and self.words < 4
+
+
+@dataclass(frozen=True)
+class TableHead:
+    """The first rows of a table.
+
+    Attributes:
+        name: Of the file.
+        columns: Without those that hold nothing.
+        options: What had to be stated to read it: header, format.
+    """
+
+    name: str
+    columns: Sequence[Column]
+    options: Mapping[str, str]
+
+
+def table_head(path: Path, name: str) -> TableHead | None:
+    """Return the first rows of a file, with what must be stated to read it; None where it is no table.
+
+    Args:
+        path: The file.
+        name: What it is called where it was given; its suffix says the format.
+    """
+    if PurePosixPath(name).suffix.lower() in NO_TABLES:
+        return None
+    with path.open("rb") as file:
+        begin = file.read(HEAD_BYTES)
+    stated = _stated_format(name, begin)
+    form = format_of(name, stated)
+    try:
+        with path.open("rb") if form == "parquet" else io.BytesIO(whole_lines(begin)) as opened:
+            columns = _columns(opened, name, Writing(format=stated))
+        if form not in ("csv", "tsv") or not _is_data(columns):
+            return TableHead(name, columns, _option(stated))
+        columns = _columns(io.BytesIO(whole_lines(begin)), name, Writing(format=stated, header=False))
+    except (DataRefused, WronglyCalled, ValueError):  # ValueError: JSON that is none
+        return None
+    return TableHead(name, columns, {"header": "false"} | _option(stated))
+
+
+def whole_lines(content: bytes, size: int = HEAD_BYTES) -> bytes:
+    """Return the beginning of a text file without its last, broken line; a short file as it is."""
+    end = content.rfind(b"\n")
+    return content if len(content) < size or end < 0 else content[: end + 1]
+
+
+def _stated_format(name: str, begin: bytes) -> FormatOption:
+    """Return the format to state, "auto" where the suffix says it."""
+    if PurePosixPath(name).suffix.lower() in FORMATS:
+        return "auto"
+    if begin.startswith(b"PAR1"):
+        return "parquet"
+    if begin.lstrip().startswith(b"{"):
+        return "jsonl"
+    lines = whole_lines(begin).splitlines()[:50]
+    return (
+        "tsv" if lines and all(line.count(b"\t") == lines[0].count(b"\t") > 0 for line in lines) else "auto"
+    )
+
+
+def _option(stated: FormatOption) -> dict[str, str]:
+    return {} if stated == "auto" else {"format": stated}
+
+
+def _columns(file: IO[bytes], name: str, writing: Writing) -> list[Column]:
+    problems = Problems()
+    table = read_table(file, name, writing, problems)
+    names = table.columns if table.columns is not None else _keys(file, name)
+    cells: dict[str, list[Any]] = {column: [] for column in names}
+    count = 0
+    for batch in table.batches(list(names)):
+        for row in batch.rows(list(names)):
+            if count < HEAD_ROWS:
+                count += 1
+                for column, cell in zip(names, row, strict=True):
+                    if not is_missing(cell) and str(cell).strip():
+                        cells[column].append(cell)
+        if count >= HEAD_ROWS:
+            break
+    return [Column(column, found, count) for column, found in cells.items() if found]
+
+
+def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
+    """Return the paths of the values in the first object of JSON lines."""
+    first = json.loads(file.readline())
+    file.seek(0)
+    if not isinstance(first, dict):
+        raise DataRefused(f"{name} holds no objects. Expected one per line.")
+    return tuple(nested_keys(first))
+
+
+def _is_data(columns: Sequence[Column]) -> bool:
+    """Return whether the header looks like one more row: a number, or a value that comes again below."""
+    return any(
+        plain_number(column.name) is not None or column.values.get(column.name, 0) >= 2 for column in columns
+    )

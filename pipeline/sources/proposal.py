@@ -1,0 +1,382 @@
+"""Which kinds fit files that nobody has said anything about: `millrace init --path PATH` without `--kind`.
+
+A kind proposes itself in one of three ways, the first that is there:
+
+1. `propose(look)` in its own file, which yields a `Proposal` for each way in which the files could be read;
+2. its row in `PROPOSERS` below;
+3. otherwise it is proposed without options, where its `select` takes the files.
+
+A proposal is a guess and treated as one: every one of them is read on trial before it is shown, what the reader refuses
+is not proposed, and nothing is written before somebody asks for it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from pipeline.formats.table_head import (
+    HEAD_BYTES,
+    HEAD_ROWS,
+    TIMES,
+    Column,
+    TableHead,
+    table_head,
+    whole_lines,
+)
+from pipeline.formats.tables import FORMATS, format_of
+from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.left_out import by_folder_and_suffix, in_words
+
+MOST_TABLES = 12
+MOST_OF_A_KIND = 5
+MOST_COLUMNS = 20
+TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".arff", ".ts"])
+LABELS = ("label", "labels", "class", "choices", "category", "target", "topic", "intent", "sentiment", "y", "klasse",
+          "kategorie", "diagnosis", "species", "type", "kind", "state", "result")  # fmt: skip
+"""Names that a column of classes often has, the surest first."""
+IDS = ("", "id", "index", "row", "nr", "no", "unnamed: 0")
+"""Names of columns that only count rows."""
+NUMBERS = ("target", "y", "value", "score", "price", "rating", "age", "weight")
+TEXTS = ("text", "body", "message", "content", "sentence", "review", "comment", "description", "title")
+HOURS = ("hr", "hour", "stunde")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One way to read the files.
+
+    Attributes:
+        kind: Of `fetching.source.KINDS`.
+        reason: Why it fits, for people.
+        options: As typed after `--set`.
+        sure: Whether nothing was chosen among several possibilities.
+        open: What only the owner can say, as a line each.
+        likely: Whether a refusal is worth showing where another kind fits.
+    """
+
+    kind: str
+    reason: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    sure: bool = False
+    open: tuple[str, ...] = ()
+    likely: bool = True
+
+
+class Look:
+    """Files that somebody pointed at: their names, and how they begin.
+
+    Args:
+        folder: Where they lie.
+        names: Relative to it, with `/`.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._folder = folder
+        self._heads: dict[str, TableHead | None] = {}
+
+    def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
+        """Return how a file begins."""
+        with (self._folder / name).open("rb") as file:
+            return file.read(size)
+
+    def named(self, suffixes: Iterable[str]) -> list[str]:
+        """Return the files with one of these suffixes, which are given in lower case with the dot."""
+        wanted = set(suffixes)
+        return [name for name in self.names if PurePosixPath(name).suffix.lower() in wanted]
+
+    def table(self, name: str) -> TableHead | None:
+        """Return the first rows of a file; None where it is no table."""
+        if name not in self._heads:
+            self._heads[name] = table_head(self._folder / name, name)
+        return self._heads[name]
+
+    @cached_property
+    def tables(self) -> list[TableHead]:
+        """Return one table for each set of columns that there is; where there are several, it says `files`.
+
+        Files without a known suffix are looked into where no other is a table.
+        """
+        named = self.named(FORMATS)
+        plain = [
+            name for name in self.names if PurePosixPath(name).suffix.lower() in ("", ".txt", ".dat", ".data")
+        ]
+        for names in (named, self.names if len(self.names) == 1 else plain):
+            heads = [
+                head for name in names[:MOST_TABLES] if (head := self.table(name)) and len(head.columns) > 1
+            ]
+            if heads:
+                break
+        groups: dict[tuple[str, ...], list[TableHead]] = {}
+        for head in heads:
+            names_of = (
+                tuple(column.name for column in head.columns)
+                if "header" not in head.options
+                else (head.name,)
+            )
+            groups.setdefault(names_of, []).append(head)
+        if len(groups) == 1 and len(named) in (0, len(heads)) and (named or len(self.names) == 1):
+            return heads[:1]
+        return [
+            replace(heads[0], options={**heads[0].options, "files": glob})
+            for heads in groups.values()
+            if (glob := self._glob([head.name for head in heads]))
+        ]
+
+    def _glob(self, wanted: Sequence[str]) -> str:
+        """Return what chooses these files and no others; "" if no simple pattern does."""
+        first = PurePosixPath(wanted[0])
+        begin = _common_beginning([PurePosixPath(name).name for name in wanted])
+        for pattern in (str(first), f"{first.parent}/*{first.suffix}", f"{begin}*{first.suffix}"):
+            covered = [name for name in self.names if fnmatchcase(name, pattern)]
+            covered = covered or [
+                name for name in self.names if fnmatchcase(PurePosixPath(name).name, pattern)
+            ]
+            if sorted(covered) == sorted(wanted):
+                return pattern
+        return ""
+
+
+def seen(look: Look) -> list[str]:
+    """Return what lies there, in words: files by folder and suffix, and the columns of tables."""
+    lines = [in_words(by_folder_and_suffix(look.names))]
+    for head in look.tables:
+        columns = ", ".join(column.name for column in head.columns[:MOST_COLUMNS])
+        more = f" and {len(head.columns) - MOST_COLUMNS} more" if len(head.columns) > MOST_COLUMNS else ""
+        lines.append(f"{head.name}: columns {columns}{more}")
+    return lines
+
+
+def proposals(look: Look, kinds: Iterable[str]) -> Iterator[Proposal]:
+    """Yield what could be read, kind by kind; nothing of it was tried yet.
+
+    Args:
+        look: The files.
+        kinds: Names of files under pipeline/sources.
+    """
+    for kind in kinds:
+        own = getattr(source_of(kind), "propose", None) or PROPOSERS.get(kind)
+        found = own(look) if own else _by_select(kind, look)
+        for number, proposal in enumerate(found):
+            if number < MOST_OF_A_KIND:
+                yield proposal
+
+
+def _by_select(kind: str, look: Look) -> Iterator[Proposal]:
+    """Yield the kind without options; where it does not take the files, the trial says why."""
+    try:
+        chosen = source_of(kind).select(look.names, options_of(kind, {}))
+    except (DataRefused, WronglyCalled):
+        yield Proposal(kind, "", likely=False)
+    else:
+        yield Proposal(kind, f"{len(chosen):,} files lie as this kind wants them", sure=True)
+
+
+# --- What the kinds look for.
+
+
+def _text_table(look: Look) -> Iterator[Proposal]:
+    for head in look.tables:
+        columns = list(head.columns)
+        texts = [column for column in columns if not column.numeric and not column.time_format]
+        texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
+        if not texts:
+            continue
+        text = max(texts, key=lambda column: (column.is_called(TEXTS), column.words))
+        rest = [column for column in columns if column is not text]
+        classes = [column for column in rest if column.looks_like_classes and not column.time_format]
+        classes.sort(key=lambda column: (_rank(column, LABELS), column.numeric, len(column.values)))
+        targets = [
+            column
+            for column in rest
+            if column.numeric and column not in classes and not column.is_called(IDS)
+        ]
+        targets.sort(key=lambda column: _rank(column, NUMBERS))
+        roles = [("label", column) for column in classes] + [("target", column) for column in targets]
+        for number, (role, column) in enumerate(roles[:3]):
+            alone = len(roles) == 1 or (number == 0 and column.is_called(LABELS))
+            others = [other.name for other in rest if other is not column]
+            said = (
+                f"{len(column.values):,} classes in the first {column.count:,} rows"
+                if role == "label"
+                else "numbers to predict"
+            )
+            more = (
+                (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",)
+                if others
+                else ()
+            )
+            yield Proposal(
+                "text_table",
+                f"column {text.name!r} holds texts of {text.words:.0f} words, column {column.name!r} {said}",
+                {"text": text.name, role: column.name, **head.options},
+                sure=alone and len(look.tables) == 1 and (len(texts) == 1 or text.is_called(TEXTS)),
+                open=more,
+            )
+
+
+def _series_table(look: Look) -> Iterator[Proposal]:
+    for head in look.tables:
+        if "header" in head.options or format_of(head.name, "auto") == "jsonl":
+            continue
+        times = [
+            column for column in head.columns if column.time_format and len(column.cells) == column.count
+        ]
+        numeric = [column for column in head.columns if column.numeric and column not in times]
+        if not times or not numeric:
+            continue
+        time = min(times, key=lambda column: _rank(column, TIMES))
+        hours = [column for column in numeric if column.is_called(HOURS) and len(column.values) <= 24]
+        if hours and len(time.values) < len(time.cells):
+            yield Proposal(
+                "series_table",
+                f"column {time.name!r} holds dates, {hours[0].name!r} their hours, {len(numeric) - 1} columns numbers",
+                {"time": time.plain_name, "hour": hours[0].plain_name, **head.options},
+            )
+            continue
+        ids = _ids(head, time)
+        distinct = len(time.values) == len(time.cells)
+        ways: list[Column | None] = [*ids[:2]] or ([None] if distinct else [])
+        for chosen in ways:
+            channels = [column.plain_name for column in numeric if column is not chosen]
+            dropped = [
+                column.plain_name
+                for column in head.columns
+                if column.plain_name not in channels and column is not time and column is not chosen
+            ]
+            options = {"time": time.plain_name}
+            options |= {"time_format": time.time_format} if time.time_format != "auto" else {}
+            options |= {"id": chosen.plain_name} if chosen else {}
+            options |= {"files": head.options["files"]} if "files" in head.options else {}
+            options |= (
+                {"drop": ",".join(dropped)} if dropped and not any("," in name for name in dropped) else {}
+            )
+            told = f", one series per value of {chosen.name!r}" if chosen else ""
+            if channels:
+                yield Proposal(
+                    "series_table",
+                    f"column {time.name!r} holds times, {len(channels)} columns hold numbers{told}",
+                    options,
+                    sure=len(look.tables) == 1 and len(times) == 1 and len(ids) <= 1 and not dropped,
+                    open=(f"left out: {', '.join(dropped)} (--set static=, label=, group=)",)
+                    if dropped
+                    else (),
+                )
+
+
+def _ids(head: TableHead, time: Column) -> list[Column]:
+    """Return the columns that tell series apart: with the time they name each row once, and the time alone does not."""
+    if len(time.values) == len(time.cells):
+        return []
+    found = []
+    for column in head.columns:
+        if column is time or len(column.cells) != column.count or len(column.values) >= column.count:
+            continue
+        pairs = {(str(a), str(b)) for a, b in zip(column.cells, time.cells, strict=True)}
+        if len(pairs) == column.count:
+            found.append(column)
+    return sorted(found, key=lambda column: (column.numeric, len(column.values)))
+
+
+def _series_archive(look: Look) -> Iterator[Proposal]:
+    pattern = re.compile(r"(?P<name>.+)_TRAIN\.(ts|arff|tsv|txt)", re.IGNORECASE)
+    matches = (pattern.fullmatch(PurePosixPath(name).name) for name in look.names)
+    found = sorted({match["name"] for match in matches if match})
+    for name in found:
+        options = {"name": name} if len(found) > 1 else {}
+        reason = f"{name}_TRAIN is a file of the UCR and UEA archives"
+        yield Proposal("series_archive", reason, options, sure=len(found) == 1)
+
+
+def _series_files(look: Look) -> Iterator[Proposal]:
+    tables = look.named([".csv", ".tsv", ".tab", ".txt"])
+    if len(tables) < 3:
+        return
+    stems = {name: PurePosixPath(name).stem for name in tables}
+    numbered = Counter((str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) for name in tables)
+    (folder, shape), count = numbered.most_common(1)[0]
+    series = [
+        name
+        for name in tables
+        if (str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) == (folder, shape)
+    ]
+    head = look.table(series[0])
+    if count < 3 or head is None or not all(column.numeric for column in head.columns):
+        return
+    begin, end = (re.escape(part) for part in (shape.split("*", 1) if "*" in shape else ("", "")))
+    ids = {found[1] for name in series if (found := re.fullmatch(f"{begin}(.*){end}", stems[name]))}
+    for name in [name for name in tables if name not in series][:MOST_TABLES]:
+        table = look.table(name)
+        for column in table.columns if table else ():
+            known = {str(cell) for cell in column.cells}
+            whole, part = len(known & set(stems.values())), len(known & ids)
+            if max(whole, part) < 3 or table is None:
+                continue
+            rest = [other for other in table.columns if other is not column]
+            classes = sorted(
+                (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
+            )
+            numbers = [other for other in rest if other.numeric and other not in classes]
+            roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
+            suffix = PurePosixPath(series[0]).suffix
+            prefix = "" if folder == "." else f"{folder}/"
+            glob = f"{prefix}{shape.split('*', 1)[0]}*{suffix}" if part > whole else f"{prefix}*{suffix}"
+            for role, other in roles[:2]:
+                options = {
+                    "targets": PurePosixPath(name).name,
+                    "id": column.plain_name,
+                    role: other.plain_name,
+                    "files": glob,
+                }
+                options |= {"header": "false"} if "header" in head.options else {}
+                yield Proposal(
+                    "series_files",
+                    f"{count:,} tables of numbers, and {PurePosixPath(name).name} says {other.plain_name!r} of each",
+                    options,
+                    sure=len(roles) == 1,
+                )
+            return
+
+
+def _text_lines(look: Look) -> Iterator[Proposal]:
+    if not look.named([".txt"]):
+        return
+    texts = look.named([".txt"])
+    first = whole_lines(look.first_bytes(texts[0])).decode("utf-8", "replace").splitlines()[:HEAD_ROWS]
+    for name, mark in (("space", "__label__"),):
+        if first and all(line.startswith(mark) for line in first):
+            yield Proposal("text_lines", "every line begins with __label__", {"separator": name}, sure=True)
+            return
+    yield from _by_select("text_lines", look)
+
+
+def _idx(look: Look) -> Iterator[Proposal]:
+    if any("ubyte" in name for name in look.names):
+        yield from _by_select("idx", look)
+
+
+PROPOSERS: dict[str, Callable[[Look], Iterable[Proposal]]] = {
+    "digits": lambda _look: (),
+    "idx": _idx,
+    "text_table": _text_table,
+    "text_lines": _text_lines,
+    "series_archive": _series_archive,
+    "series_files": _series_files,
+    "series_table": _series_table,
+}
+"""Kinds without `propose` in their own file: most of them look at columns in the same ways."""
+
+
+def _rank(column: Column, names: Sequence[str]) -> int:
+    return names.index(column.called) if column.called in names else len(names)
+
+
+def _common_beginning(names: Sequence[str]) -> str:
+    shortest, longest = min(names), max(names)
+    equal = (number for number, letter in enumerate(shortest) if not longest.startswith(letter, number))
+    return shortest[: next(equal, len(shortest))]

@@ -1,0 +1,127 @@
+"""The params.yaml that `millrace init` writes passes `check`, for every kind of data there is."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.checks.contradictions import contradictions, idle_settings
+from pipeline.checks.fitting import base_example, fitted, model_name
+from pipeline.fetching.source import KINDS, Facts, Location
+from pipeline.params.load import params_of
+from tests.checks.test_rules import EXAMPLES, source
+
+
+def classes(*counts):
+    """Return classes of these sizes."""
+    return {"classes": {f"class {n}": count for n, count in enumerate(counts)}, "num_classes": len(counts)}
+
+
+def fit(kind, facts, *, count=None, options=None, path="data/own set.zip"):
+    """Return the source and the params.yaml that fits it."""
+    known = msgspec.structs.replace(
+        source(kind),
+        facts=facts,
+        count=count or sum(facts.classes.values()) or facts.targets or 1,
+        location=Location(path=path),
+        options=options or {},
+    )
+    name = base_example(known)
+    return known, fitted(name, (EXAMPLES / f"{name}.yaml").read_text(), known, Path("/home/project"))
+
+
+PICTURES = {"image_channels": [3], "height": (300, 400, 900), "width": (300, 500, 900)}
+SERIES = {"channels": ["x", "y"], "length": (50, 60, 70)}
+STEPS = {"channels": ["load", "sun"], "step_seconds": 3600.0}
+CASES = {
+    "photographs": ("image_folder", Facts(**classes(60, 50, 40), **PICTURES)),
+    "two classes of photographs, one rare": ("image_folder", Facts(**classes(300, 20), **PICTURES)),
+    "a given split": ("image_folder", Facts(**classes(80, 70), **PICTURES, splits={"train": 90, "test": 60})),
+    "half a given split": ("image_folder", Facts(**classes(80, 70), **PICTURES, splits={"train": 90, "": 60})),
+    "tiny grey pictures": (
+        "image_folder", Facts(**classes(30, 30), image_channels=[1], height=(8, 8, 8), width=(8, 8, 8))),
+    "grey and colour": (
+        "image_folder", Facts(**classes(30, 30), image_channels=[1, 3], height=(32, 40, 44), width=(20, 20, 24))),
+    "many small pictures": ("idx", Facts(**classes(4000, 4000), image_channels=[1], height=(28,) * 3, width=(28,) * 3,
+                                         splits={"train": 6000, "test": 2000})),
+    "texts of two classes": ("text_table", Facts(**classes(400, 60), length=(1, 12, 171))),
+    "texts of equal classes": ("text_lines", Facts(**classes(100, 99), length=(1, 3, 5))),
+    "texts of many classes": ("text_table", Facts(**classes(*[9] * 30), length=(1, 200, 5000), groups=40)),
+    "a class of one text": ("text_table", Facts(**classes(90, 1), length=(1, 9, 50))),
+    "prices of texts": ("text_table", Facts(targets=200, length=(5, 20, 40), side={"rooms": "number"})),
+    "recordings": ("series_archive", Facts(**classes(20, 20, 20, 20), **SERIES, splits={"train": 40, "test": 40})),
+    "many recordings": ("series_files", Facts(**classes(700, 700), **SERIES, groups=12, side={"age": "number"})),
+    "a number for each recording": ("series_files", Facts(targets=150, **SERIES)),
+    "recordings with stamps": ("series_table", Facts(**classes(40, 50), **SERIES, step_seconds=0.02, times=90)),
+    "load by the hour": ("series_table", Facts(**STEPS, length=(9000, 9000, 9000), times=1)),
+    "a short load": ("series_table", Facts(**STEPS, length=(60, 60, 60), times=1)),
+    "months": ("series_table", Facts(channels=["sales"], step_seconds=2629800.0, length=(120, 120, 120), times=1)),
+    "no time of day": ("series_table", Facts(channels=["a"], step_seconds=7.0, length=(500, 500, 500), times=1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_file_passes_check_with_nothing_left_over(name):
+    """No contradiction, no setting without effect, and every candidate of the baselines."""
+    known, fit_ = fit(*CASES[name])
+    params = params_of(fit_.text)
+    assert [] == contradictions(params, known)
+    assert [] == idle_settings(params, known)
+    assert ("own-set", "millrace-own-set") == (params.register.model_name, params.register.experiment)
+
+
+def test_labelled_anomalies_are_looked_for():
+    """The example of anomalies, with windows that the series hold."""
+    facts = Facts(**STEPS, length=(4000, 4000, 4000), anomalies=300, times=1)
+    known, fit_ = fit("series_table", facts, options={"anomaly_windows": "odd.json"})
+    params = params_of(fit_.text)
+    assert [] == contradictions(params, known)
+    assert "anomaly" == params.data.task
+
+
+USUAL = {
+    "image": Facts(**classes(60, 50, 40), **PICTURES),
+    "text": Facts(**classes(60, 50, 40), length=(1, 12, 171)),
+    "series": Facts(**classes(60, 50, 40), **SERIES, times=150),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"digits"}))
+def test_every_kind_of_source_gets_a_file_that_passes_check(kind):
+    """Also one that comes tomorrow: the rule goes by what its samples are."""
+    known, fit_ = fit(kind, USUAL[KINDS[kind]])
+    assert [] == contradictions(params_of(fit_.text), known)
+
+
+def test_two_unequal_classes_are_judged_by_the_rarer_one():
+    """By name, so that it stays the same class when the data grows."""
+    params = params_of(fit(*CASES["two classes of photographs, one rare"])[1].text)
+    assert ("class 1", "positive_f1", "balanced") == (
+        params.data.positive_class, params.evaluate.select_by, params.training.class_weights
+    )  # fmt: skip
+
+
+def test_small_data_gets_enough_rows_to_be_judged_by():
+    """The gate wants thirty; a fifth of 150 would be thirty only with luck."""
+    params = params_of(fit(*CASES["photographs"])[1].text)
+    assert (0.3, 8, 20) == (
+        params.split.test_share, params.training.batch_size, params.validate.min_samples_per_class
+    )  # fmt: skip
+
+
+def test_comments_of_the_example_are_kept_and_every_change_is_told():
+    """The head says what was set and why; each knob is explained where it stands."""
+    _, fit_ = fit(*CASES["photographs"])
+    assert "# Written by `millrace init` for 150 samples of kind image_folder" in fit_.text
+    assert "# - split.test_share: 0.3 (of 150 samples; the gate judges by 30 rows or more)" in fit_.text
+    assert "# [height, width] in pixels, or null" in fit_.text
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/Clothing small.tar.gz", "Clothing-small"), ("../mails.csv", "mails"), ("digits", "own-digits"), ("/", "project"), ("cats/data/input", "cats"), ("ü", "project")],
+)  # fmt: skip
+def test_the_model_is_called_after_the_data(path, name):
+    """In the letters that a registry takes, and never like the bundled example."""
+    known = msgspec.structs.replace(source("image_folder"), location=Location(path=path))
+    assert name == model_name(known, Path("/home/project"))

@@ -1,0 +1,69 @@
+"""What a complete reading finds out beside the samples."""
+
+import numpy as np
+
+from pipeline.fetching.facts import FactsSeen
+from pipeline.fetching.source import Facts
+from pipeline.sources.sample import RawSample
+from tests.helpers.picture_folders import picture
+
+
+def facts(*samples, joined=None):
+    """Return the facts of samples."""
+    seen = FactsSeen()
+    for sample in samples:
+        seen.see(sample)
+    return seen.found(joined or {})
+
+
+def test_texts_are_counted_by_class_split_and_words():
+    """Classes that are read as one are one."""
+    found = facts(
+        RawSample("0", "ham", "train", text="a b c", group="x", side={"age": 4.0, "site": None}),
+        RawSample(
+            "1", "Ham", "test", text="a", group="x", side={"age": None, "site": "north"}, time="2026-01-01"
+        ),
+        RawSample("2", "spam", "train", text="a b"),
+        joined={"Ham": "ham"},
+    )
+    expected = Facts(
+        splits={"train": 2, "test": 1},
+        classes={"ham": 2, "spam": 1},
+        num_classes=2,
+        groups=1,
+        times=1,
+        side={"age": "number", "site": "category"},
+        length=(1, 2, 3),
+    )
+    assert expected == found
+
+
+def test_pictures_are_measured_without_decoding_them():
+    """Upright, as they will be; a file that nobody can read is for the ingest stage to name."""
+    turned = picture(
+        1,
+        (8, 6),
+        "JPEG",
+        exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00",
+    )
+    grey = np.zeros((4, 5, 1), np.uint8)
+    found = facts(
+        *(RawSample(str(n), "a", image=image) for n, image in enumerate([picture(0), turned, grey, b"x"]))
+    )
+    assert ((4, 6, 8), (5, 6, 8), [1, 3]) == (found.height, found.width, found.image_channels)
+
+
+def test_series_have_channels_lengths_steps_and_labelled_anomalies():
+    """And targets where they are to be predicted."""
+    odd = np.array([True, False])
+    found = facts(
+        RawSample(
+            "a", series=np.zeros((2, 2), np.float32), channels=("x", "y"), step_seconds=60.0, anomalies=odd
+        ),
+        RawSample(
+            "b", series=np.zeros((5, 2), np.float32), channels=("x", "y"), step_seconds=30.0, target=1.0
+        ),
+    )
+    assert (["x", "y"], (2, 2, 5), 30.0, 1, 1, {}) == (
+        found.channels, found.length, found.step_seconds, found.anomalies, found.targets, found.splits
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""What is guessed from the first rows of a table."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from pipeline.formats.table_head import table_head, whole_lines
+
+
+def head(folder, name, content):
+    """Return the first rows of a file."""
+    (folder / name).write_bytes(content)
+    return table_head(folder / name, name)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (b"a,b\nx,1\n", {}),
+        (b"1,2\n3,4\n", {"header": "false"}),
+        (b"ham,x\nham,y\nham,z\n", {"header": "false"}),
+    ],
+)
+def test_a_header_that_looks_like_a_row_is_none(tmp_path, content, options):
+    """A number, or a word that comes again below."""
+    assert options == dict(head(tmp_path, "a.csv", content).options)
+
+
+def test_json_lines_and_parquet_have_the_same_columns(tmp_path):
+    """Whatever the suffix says, the first bytes decide where it says nothing."""
+    rows = [{"text": "a b c", "n": number} for number in range(5)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows")
+    for found in (
+        head(tmp_path, "rows.jsonl", lines),
+        head(tmp_path, "data", lines),
+        table_head(tmp_path / "rows", "rows"),
+    ):
+        assert ["text", "n"] == [column.name for column in found.columns]
+        assert [False, True] == [column.numeric for column in found.columns]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"{not json}\n", b"PAR1 damaged"])
+def test_what_is_no_table_is_none_of_them(tmp_path, content):
+    """A guess ends in no traceback."""
+    found = head(tmp_path, "odd", content)
+    assert found is None or not found.columns
+
+
+def test_the_last_line_of_a_beginning_is_left_out():
+    """It may have been cut in the middle; that of a short file was not."""
+    assert b"a\nb\n" == whole_lines(b"a\nb\nc", size=5)
+    assert b"a\nb\nc" == whole_lines(b"a\nb\nc", size=6)

@@ -1,0 +1,59 @@
+"""Samples without an answer and classes too rare to learn, by policy and counted."""
+
+from collections import Counter
+
+import pytest
+
+from pipeline.runtime.errors import DataRefused
+from pipeline.sources import series_files, series_table, text_table
+from pipeline.sources.answers import Answered, rare_classes, without_classes
+from pipeline.sources.sample import RawSample
+from tests.helpers.read_source import read_source
+
+TABLE = b'text,label,price\na,x,1\nb,,2\nc," ",3\nd,y,\n'
+RUNS = {f"run_{name}.csv": b"a\n1\n2\n" for name in "123"}
+STEPS = b"time,id,load,state\n" + b"".join(
+    b"2026-01-0%d,%s,1,%s\n" % (day, name, state)
+    for name, state in ((b"a", b"on"), (b"b", b""))
+    for day in (1, 2)
+)
+
+
+def answered(source, files, **options):
+    """Return the labels that are left of a source, and how many samples are not."""
+    rule = Answered(options)
+    labels = [sample.label for sample in rule.among(read_source(source, files, **options))]
+    return labels, rule.left_out
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "options", "left"),
+    [
+        (text_table, {"a.csv": TABLE}, {"label": "label"}, (["x", "y"], 2)),
+        (text_table, {"a.csv": TABLE}, {"target": "price"}, (["", "", ""], 1)),
+        (text_table, {"a.csv": TABLE}, {"label": "label", "target": "price"}, (["x"], 3)),
+        (series_files, {**RUNS, "t.csv": b"run,ok\nrun_1,yes\nrun_2,\nrun_3,no\n"},
+         {"targets": "t.csv", "label": "ok"}, (["yes", "no"], 1)),
+        (series_table, {"a.csv": STEPS}, {"id": "id", "label": "state"}, (["on"], 1)),
+    ],
+)  # fmt: skip
+def test_samples_without_an_answer_are_refused_or_left_out_and_counted(source, files, options, left):
+    """In every kind whose answers stand in a column; the refusal names the way on."""
+    with pytest.raises(DataRefused, match="--set unlabelled=leave_out"):
+        read_source(source, files, **options)
+    assert left == answered(source, files, **options, unlabelled="leave_out")
+
+
+def test_samples_that_never_have_an_answer_are_not_left_out():
+    """A series to forecast has neither class nor target, and nobody named a column of them."""
+    rule = Answered({"unlabelled": "leave_out"})
+    assert 1 == len(list(rule.among([RawSample("a", text="x")])))
+
+
+def test_classes_with_fewer_samples_than_asked_for_are_rare():
+    """Over all given splits together; what has no class is none."""
+    counts = Counter({("train", "a"): 3, ("test", "a"): 2, ("train", "b"): 4, ("", ""): 1})
+    assert {"b": 4} == rare_classes(counts, 5)
+    assert {} == rare_classes(counts, 0)
+    samples = [RawSample("0", "a"), RawSample("1", "b"), RawSample("2")]
+    assert ["0", "2"] == [sample.sample_id for sample in without_classes(samples, {"b": 4})]

@@ -1,0 +1,136 @@
+"""Which kinds propose themselves for files that nobody has said anything about."""
+
+import json
+
+import pytest
+
+from pipeline.fetching.source import KINDS
+from pipeline.sources import series_archive
+from pipeline.sources.proposal import Look, Proposal, proposals, seen
+from tests.helpers.picture_folders import class_folders, fill
+
+WORDS = ["the parcel never came", "please refund my money", "how do I log in again"]
+TEXTS = "text,label\n" + "".join(f"{WORDS[n % 3]} {n},{'spam' if n % 3 else 'ham'}\n" for n in range(30))
+HOURS = [f"2026-01-{1 + n // 24:02d} {n % 24:02d}:00" for n in range(48)]
+
+
+def found(folder, files=None):
+    """Return what is proposed for files, so far as it is likely."""
+    if files is not None:
+        fill(folder, {name: text.encode() for name, text in files.items()})
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return [proposal for proposal in proposals(Look(folder, names), KINDS) if proposal.likely]
+
+
+def test_pictures_in_class_folders_are_an_image_folder(tmp_path):
+    """Nothing has to be said then."""
+    (proposal,) = found(class_folders(tmp_path))
+    assert ("image_folder", {}, True) == (proposal.kind, dict(proposal.options), proposal.sure)
+
+
+def test_a_table_of_texts_names_its_columns(tmp_path):
+    """The column of sentences and the column of few words."""
+    (proposal,) = found(tmp_path, {"mail.csv": TEXTS})
+    assert ("text_table", {"text": "text", "label": "label"}, True) == (
+        proposal.kind,
+        dict(proposal.options),
+        proposal.sure,
+    )
+
+
+def test_a_table_without_header_and_suffix_beside_other_files_is_found(tmp_path):
+    """As the SMS Spam Collection comes."""
+    rows = "".join(f"{'spam' if n % 3 else 'ham'}\t{WORDS[n % 3]} {n}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"Collection": rows, "README.md": "# Words about it\n"})
+    assert {"text": "2", "label": "1", "header": "false", "format": "tsv", "files": "Collection"} == dict(
+        proposal.options
+    )
+
+
+def test_two_columns_that_could_be_the_answer_are_two_proposals_and_none_is_sure(tmp_path):
+    """Which one is meant, only the owner knows."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{'ab'[n % 2]},{'xyz'[n % 3]}\n" for n in range(30))
+    every = found(tmp_path, {"mail.csv": f"words,first,second\n{rows}"})
+    assert ["first", "second"] == sorted(proposal.options["label"] for proposal in every)
+    assert not any(proposal.sure for proposal in every)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "options"),
+    [
+        (HOURS, {"time": "when"}),
+        ([f"{t[8:10]}.{t[5:7]}.{t[:4]} {t[11:]}" for t in HOURS], {"time": "when", "time_format": "%d.%m.%Y %H:%M"}),
+        ([str(1_700_000_000 + 60 * n) for n in range(48)], {"time": "when", "time_format": "seconds"}),
+    ],
+)  # fmt: skip
+def test_times_and_numbers_are_a_series_table(tmp_path, stamps, options):
+    """The way in which times are written is found where there is one possible reading."""
+    rows = "".join(f"{stamp},{n % 7},{n}\n" for n, stamp in enumerate(stamps))
+    (proposal,) = found(tmp_path, {"load.csv": f"when,load,sun\n{rows}"})
+    assert ("series_table", options, True) == (proposal.kind, dict(proposal.options), proposal.sure)
+
+
+def test_a_time_with_two_readings_is_left_to_its_owner(tmp_path):
+    """03/04/2026 is in March or in April."""
+    rows = "".join(f"03/{1 + n:02d}/2026,{n}\n" for n in range(12))
+    assert [] == found(tmp_path, {"load.csv": f"date,load\n{rows}"})
+
+
+def test_a_column_that_tells_series_apart_is_their_id(tmp_path):
+    """Where the time alone does not name a row, and both together do."""
+    rows = "".join(f"{stamp},{meter},{n}\n" for n, stamp in enumerate(HOURS) for meter in ("north", "south"))
+    (proposal,) = found(tmp_path, {"load.csv": f"time,meter,load\n{rows}"})
+    assert {"time": "time", "id": "meter"} == dict(proposal.options)
+
+
+def test_tables_of_numbers_and_one_that_speaks_of_them_are_series_files(tmp_path):
+    """The id in their names, where the table has it."""
+    runs = {f"data/run_{n}.csv": "a,b\n1,2\n3,4\n" for n in range(1, 9)}
+    table = "#run, ok\n" + "".join(f"{n},{'yes' if n % 2 else 'no'}\n" for n in range(1, 9))
+    every = found(tmp_path, {**runs, "targets.csv": table})
+    (proposal,) = [proposal for proposal in every if proposal.kind == "series_files"]
+    assert {"targets": "targets.csv", "id": "run", "label": "ok", "files": "data/run_*.csv"} == dict(
+        proposal.options
+    )
+
+
+def test_data_sets_of_the_archives_are_proposed_one_by_one(tmp_path):
+    """With the name that is needed where there are several."""
+    files = {f"{name}_{part}.ts": "@data\n" for name in ("A", "B") for part in ("TRAIN", "TEST")}
+    every = [proposal for proposal in found(tmp_path, files) if proposal.kind == "series_archive"]
+    assert [{"name": "A"}, {"name": "B"}] == [dict(proposal.options) for proposal in every]
+
+
+def test_a_kind_proposes_itself_by_a_function_in_its_own_file(tmp_path, monkeypatch):
+    """The whole agreement for a new kind; it comes before the table of the old ones."""
+
+    def propose(look):
+        yield Proposal("series_archive", f"{len(look.names)} files", {"name": "own"}, sure=True)
+
+    monkeypatch.setattr(series_archive, "propose", propose, raising=False)
+    (proposal,) = [
+        proposal for proposal in found(tmp_path, {"a.csv": "x\n"}) if proposal.kind == "series_archive"
+    ]
+    assert ("1 files", {"name": "own"}) == (proposal.reason, dict(proposal.options))
+
+
+def test_what_lies_there_is_said_with_the_columns_of_tables(tmp_path):
+    """For somebody who must say what it is."""
+    fill(tmp_path, {"labels.csv": b"id,weight\na,1\nb,2\n", "images/a.jpg": b"x"})
+    lines = seen(Look(tmp_path, ["images/a.jpg", "labels.csv"]))
+    assert ["1 x *.csv, 1 x images/*.jpg", "labels.csv: columns id, weight"] == lines
+
+
+def test_an_export_with_answers_inside_is_proposed_by_its_paths(tmp_path):
+    """Label Studio's: the surest answer first, and a running number is none."""
+    rows = [
+        {
+            "id": n,
+            "data": {"text": f"{WORDS[n % 3]} {n}", "channel": "ab"[n % 2]},
+            "result": [{"choices": ["xyz"[n % 3]]}],
+        }
+        for n in range(30)
+    ]
+    first, second = found(tmp_path, {"export.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    assert {"text": "data.text", "label": "result.0.choices.0"} == dict(first.options)
+    assert {"text": "data.text", "label": "data.channel"} == dict(second.options)
