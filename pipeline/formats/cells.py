@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from pipeline.data.label_sets import as_cell
 from pipeline.data.samples import MISSING
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems, shown
@@ -97,6 +98,8 @@ MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000}
 EXPECTED_NUMBER = "a number below 3.4e38 (float32), or nothing"
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
+TRUTHS = {"1": True, "true": True, "0": False, "false": False}
+TRUTH_FIX = "Correct these cells: each label either applies or does not."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
 ISO_FIX = "Write times as 2026-11-23 or 2026-11-23T17:05:00, all with an offset or all without."
@@ -136,6 +139,25 @@ def as_name(cell: Cell, problems: Problems) -> str | None:
         problems.add(cell.place, "a name or a whole number", shown(cell.value), NAME_FIX)
         return None
     return name if _storable(Cell(cell.place, name), problems) else None
+
+
+def as_label(cell: Cell, problems: Problems) -> str | None:
+    """Return a label as text, of a list of labels (JSON lines, Parquet) the JSON list; else as `as_name`."""
+    if not isinstance(cell.value, list | tuple | np.ndarray):
+        return as_name(cell, problems)
+    names = [as_name(Cell(cell.place, item), problems) for item in cell.value]
+    return None if None in names else as_cell(filter(None, names))
+
+
+def as_truth(cell: Cell, problems: Problems) -> bool:
+    """Return whether the label of a column of its own applies; False and a problem for what is neither 0 nor 1."""
+    name = plain_name(cell.value)
+    if isinstance(cell.value, str) and is_number(cell.value.strip(" \t")):
+        name = plain_name(float(cell.value))
+    truth = TRUTHS.get((name or "").strip(" \t").casefold())
+    if truth is None:
+        problems.add(cell.place, "0 or 1 (true or false)", shown(cell.value), TRUTH_FIX)
+    return bool(truth)
 
 
 def plain_name(value: Any) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.data.samples import read_sample_rows
 from pipeline.evaluation import scoring
+from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.ledger import (
     judged_against,
     note_use,
@@ -359,6 +360,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
+    per_label = measures.per_label(point)["f1"] if isinstance(measures, LabelMeasures) else None
     return ScoredModel(
         answers.name,
         answers.model_sha256,
@@ -368,6 +370,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
         metrics[rules.primary.name],
         metrics,
         classes_said,
+        per_label,
     )
 
 

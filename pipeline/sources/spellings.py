@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pipeline.formats.names import by_key, class_key, difference, twins
 from pipeline.runtime.errors import DataRefused
+from pipeline.sources.label_sets import labels_of
 from pipeline.sources.sample import RawSample
 
 Joined = Mapping[str, Mapping[str, str]]
@@ -80,17 +81,21 @@ def joined_samples(samples: Iterable[RawSample], joined: Joined) -> Iterator[Raw
             for name, value in sample.side.items()
         }
         label, group = joined.get("label", {}), joined.get("group", {})
+        several = sample.labels
+        if several is not None:
+            several = tuple(sorted({label.get(name, name) for name in several}))
         yield replace(
             sample,
             label=label.get(sample.label, sample.label),
             group=group.get(sample.group, sample.group),
             side=side,
+            labels=several,
         )
 
 
 def _names(sample: RawSample) -> Iterator[tuple[str, str]]:
-    if sample.label:
-        yield "label", sample.label
+    for label in labels_of(sample):
+        yield "label", label
     if sample.group:
         yield "group", sample.group
     for name, value in sample.side.items():

@@ -17,6 +17,7 @@ from pipeline.formats.cells import (
     Cell,
     SideCells,
     SideKind,
+    as_label,
     as_name,
     as_side,
     as_target,
@@ -28,6 +29,7 @@ from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.label_sets import label_set
 from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
 LAYOUT = (
@@ -45,6 +47,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column of class names; every row must have one. `NA` is a class like any other."""
     target: str = ""
     """Column of numbers that regression predicts; every row must have one."""
+    label_columns: tuple[str, ...] = ()
+    """Columns that are a label each, 0 or 1 in every row: a text may have several of them, or none."""
     group: str = ""
     """Column of persons, machines or documents that a split must not tear apart."""
     time: str = ""
@@ -183,7 +187,14 @@ class _Columns:
     def __init__(self, options: Options, kinds: Mapping[str, SideKind]) -> None:
         self._options = options
         self._kinds = kinds
-        roles = [options.text, options.label, options.target, options.group, options.time]
+        roles = [
+            options.text,
+            options.label,
+            options.target,
+            options.group,
+            options.time,
+            *options.label_columns,
+        ]
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
@@ -202,13 +213,14 @@ class _Columns:
 
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
-            label=name(options.label),
+            label=(as_label(cell(options.label), problems) or "") if options.label else "",
             split=file.split,
             text=as_text(cell(options.text), problems),
             target=as_target(cell(options.target), problems) if options.target else None,
             group=name(options.group),
             time=(as_time(cell(options.time), problems) or "") if options.time else "",
             side={column: as_side(kind, cell(column), problems) for column, kind in self._kinds.items()},
+            labels=label_set({column: cell(column) for column in options.label_columns}, problems),
         )
         return sample if problems.count == before else None
 
@@ -235,11 +247,15 @@ def _writing(options: Options) -> Writing:
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     strangers = [column for column in options.categorical if column not in options.side]
-    taken = [column for column in options.side if column in (options.text, options.label, options.target)]
+    learnt = (options.label, *options.label_columns, options.target)
+    taken = [column for column in options.side if column in (options.text, *learnt)]
     faults = {
         "no text column is named. Expected --set text=COLUMN": not options.text,
-        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not (
-            options.label or options.target
+        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not any(
+            learnt
+        ),
+        "label and label_columns are both named. Expected one of them: a column of labels, or one for each label": (
+            options.label and options.label_columns
         ),
         f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
@@ -248,7 +264,7 @@ def _check_options(options: Options) -> None:
     if problems:
         received = ", ".join(
             f"{name}={value!r}"
-            for name in ("text", "label", "target", "side", "categorical")
+            for name in ("text", "label", "label_columns", "target", "side", "categorical")
             if (value := getattr(options, name))
         )
         raise WronglyCalled(

@@ -31,7 +31,8 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
 from pipeline.runtime.stage import running_stage
-from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.kinds import common_options, options_of, source_of
+from pipeline.sources.label_sets import label_cell, labels_of, with_label_sets
 from pipeline.sources.sample import RawSample
 from pipeline.sources.spellings import joined_samples
 
@@ -48,7 +49,8 @@ def main() -> None:
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
             read = source_of(source.kind).read(archive, options_of(source.kind, source.options))
-            samples = _watched(joined_samples(read, source.joined), source.count, stage.console)
+            apart = with_label_sets(read, common_options(source.options).labels_separator)
+            samples = _watched(joined_samples(apart, source.joined), source.count, stage.console)
             if KINDS[source.kind] == "image" and data.policy is not None and data.resize is not None:
                 summary = ingest(
                     samples,
@@ -128,7 +130,7 @@ def ingest(
     common, tally, image_shape = CommonShape(image_size, channels), Tally(), [0, 0, 0]
     with npy_writer(paths.PAYLOAD_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
-            if tally.has_enough(sample.label, sample.split or "", limit_per_class):
+            if tally.has_enough(label_cell(sample), sample.split or "", limit_per_class):
                 continue
             image = _decoded(sample, undecodable_policy)
             if image is None:
@@ -142,7 +144,7 @@ def ingest(
             pixels = resized(image.pixels, size, num_channels, resize)
             table.append(_row(sample, image, odd, pixels, images.count))
             images.append(pixels)
-            tally.keep(sample.label, sample.split or "", odd)
+            tally.keep(label_cell(sample), sample.split or "", odd, labels_of(sample))
             image_shape = list(pixels.shape)
         tally.check(num_samples, max_rejected_share)
         summary = tally.summary({"image": {"shape": image_shape}})
@@ -160,7 +162,7 @@ def _row(
     shape = "x".join(map(str, pixels.shape))
     return {
         "sample_id": sample.sample_id,
-        "label": sample.label,
+        "label": label_cell(sample),
         "given_split": sample.split or "",
         "group": "",
         "time": "",
