@@ -383,9 +383,9 @@ def _reigned(
     """
     answers = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, test)
     point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
-    if point:
+    spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+    if point and answers.classes == spec.classes:  # of other classes the gate says what is different
         val = load_rows("val")
-        spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
         on_val = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, val)
         point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
     return _scored_model(answers, measures, point, contest.rules)

@@ -120,9 +120,9 @@ def refuse_lists(counts: Mapping[str, int]) -> None:
     raise DataRefused(
         f"Labels look like lists of labels. Expected one class per sample. Received: {len(found.cells):,} of "
         f"{len(counts):,} different labels, on {samples:,} of {sum(counts.values()):,} samples; {cell!r} "
-        f"({counts[cell]:,} samples) may be {apart}. Say what they are: --set labels_separator={found.separator} "
-        "for several labels per sample (task multilabel), or --set labels_separator=none where each is the name of "
-        "one class."
+        f"({counts[cell]:,} samples) may be {apart}. Say to `millrace init` what they are: --set "
+        f"labels_separator={found.separator} for several labels per sample (task multilabel), or --set "
+        "labels_separator=none where each is the name of one class."
     )
 
 

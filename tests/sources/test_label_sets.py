@@ -82,9 +82,9 @@ def test_a_column_that_looks_like_lists_is_refused_until_it_is_said(tmp_path):
         snapshot(tmp_path, **options)
     assert str(error.value) == (
         "Labels look like lists of labels. Expected one class per sample. Received: 3 of 6 different labels, on 30 of "
-        "60 samples; 'delivery|login' (10 samples) may be 'delivery', 'login'. Say what they are: --set "
-        "labels_separator=pipe for several labels per sample (task multilabel), or --set labels_separator=none where "
-        "each is the name of one class."
+        "60 samples; 'delivery|login' (10 samples) may be 'delivery', 'login'. Say to `millrace init` what they are: "
+        "--set labels_separator=pipe for several labels per sample (task multilabel), or --set labels_separator=none "
+        "where each is the name of one class."
     )
     several = snapshot(tmp_path, **options, labels_separator="pipe")
     assert {"billing": 30, "delivery": 30, "login": 40} == {
