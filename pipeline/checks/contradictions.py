@@ -14,6 +14,7 @@ from pipeline.checks.rules import (
     families_fit_the_data,
     floors_can_be_held,
     intervals_can_decide,
+    labels_fit_the_task,
     metrics_fit_the_task,
     mode_has_its_margin,
     slices_can_exist,
@@ -33,7 +34,7 @@ from pipeline.params.families import (
     family_of,
     input_kind,
 )
-from pipeline.params.sections import CLASS_BOUNDS
+from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.space import space_problems
 from pipeline.params.values import Params, training_of, tune_of
 
@@ -49,6 +50,7 @@ def contradictions(params: Params, source: Source) -> list[str]:
     """
     rules: list[Callable[[Params, Source], Iterator[str]]] = [
         task_fits_the_data,
+        labels_fit_the_task,
         families_fit_the_data,
         metrics_fit_the_task,
         split_fits_the_data,
@@ -276,10 +278,12 @@ def idle_settings(params: Params, source: Source) -> list[str]:
 
 def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
     payload = KINDS[source.kind]
-    if params.data.task != "classification":
+    if params.data.task not in WITH_CLASSES:
         for name in CLASS_BOUNDS:
             yield f"validate.{name}", "there are no classes"
         yield "data.positive_class", "there are no classes"
+    if params.data.task == "multilabel":
+        yield "data.positive_class", "every label has a threshold of its own"
     for kind, names in OF_PAYLOAD.items():
         if kind != payload:
             for name in names:

@@ -13,11 +13,12 @@ import msgspec
 from pipeline.fetching.source import KINDS, Source
 from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of
 from pipeline.params.families import FAMILIES, Autoencoder, family_of, supports, what_works
-from pipeline.params.sections import CLASS_BOUNDS
+from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.values import Params, training_of
 
 LOSSES = {
     "classification": ("auto", "cross_entropy", "focal"),
+    "multilabel": ("auto", "cross_entropy", "focal"),
     "regression": ("auto", "mse", "mae", "huber"),
     "forecasting": ("auto", "mse", "mae", "huber"),
     "anomaly": ("auto", "mse"),
@@ -91,18 +92,45 @@ def task_fits_the_data(params: Params, source: Source) -> Iterator[str]:
     for name, value in needed[payload].items():
         if value is None:
             yield f"{name} is missing: {payload} data needs it. Copy it from examples/{example}.yaml."
-    for bound in CLASS_BOUNDS if task == "classification" else ():
+    for bound in CLASS_BOUNDS if task in WITH_CLASSES else ():
         if getattr(params.validate, bound) is None:
             yield f"validate.{bound} is missing: classes need it. Copy it from examples/{example}.yaml."
+
+
+def labels_fit_the_task(params: Params, source: Source) -> Iterator[str]:
+    """Yield a task for one label where samples may have several, and the other way round."""
+    task, several = params.data.task, source.several_labels
+    if several and task != "multilabel":
+        yield (
+            "data.task must be multilabel: samples may have several labels. Received: "
+            f"task={task}, with {_how_labels_are_read(source)} in data/source.json. Set task: multilabel, or run "
+            "`millrace init` again with --set labels_separator=none, where each label is the name of one class."
+        )
+    if not several and task == "multilabel":
+        yield (
+            "data.task=multilabel needs a source whose samples may have several labels. Received: neither "
+            f"labels_separator nor label_columns for kind={source.kind} in data/source.json. Run `millrace init` again "
+            "with --set labels_separator=pipe (or comma, list, ...), or set task: classification."
+        )
+    if task == "multilabel" and params.data.limit_per_class is not None:
+        yield (
+            "data.limit_per_class cannot count samples of several labels. Expected null for task multilabel. "
+            f"Received: limit_per_class={params.data.limit_per_class}. Set it to null."
+        )
+
+
+def _how_labels_are_read(source: Source) -> str:
+    stated = {name: source.options.get(name) for name in ("labels_separator", "label_columns")}
+    return ", ".join(f"{name}={value}" for name, value in stated.items() if value)
 
 
 def _window_problems(params: Params) -> Iterator[str]:
     task, windows = params.data.task, params.data.windows
     if windows is None:
         return
-    if task == "classification":
+    if task in WITH_CLASSES:
         yield (
-            "data.windows is for regression, forecasting and anomaly. Received: task=classification. Remove it; "
+            f"data.windows is for regression, forecasting and anomaly. Received: task={task}. Remove it; "
             "windows whose steps have classes are data.labelled_windows: {length: 100, stride: 50, label: majority}."
         )
     elif task == "anomaly":
@@ -371,9 +399,9 @@ def tolerances_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
         "calibration_budget": register.calibration_budget,
     }
     for name, value in of_classes.items():
-        if task == "classification" and value is None:
-            yield f"register.{name} is missing: classification needs it. Expected a share in [0, 0.5], 0.05 say."
-        if task != "classification" and value is not None:
+        if task in WITH_CLASSES and value is None:
+            yield f"register.{name} is missing: {task} needs it. Expected a share in [0, 0.5], 0.05 say."
+        if task not in WITH_CLASSES and value is not None:
             yield f"register.{name} is for classification. Received: task={task}, {name}={value}. Set it to null."
 
 

@@ -76,7 +76,10 @@ def golden_check(folder: Path) -> None:
             f"Predictions have another shape. Expected {expected.shape}. Received: {received.shape}."
         )
     # Probabilities of all classes have one unit; each target has its own, and none is 1.
-    classes = read_json(details / "state.json").get("task", "classification") == "classification"
+    classes = read_json(details / "state.json").get("task", "classification") in (
+        "classification",
+        "multilabel",
+    )
     expected, received = (columns(answers, together=classes) for answers in (expected, received))
     differences = np.abs(received - expected)
     # Written so that NaN fails.

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.windows import Timeline
+from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
 from pipeline.metrics.anomalies import (
@@ -363,6 +364,8 @@ def measures_of(rows: EvaluationRows, spec: OutputSpec, yardstick: Yardstick) ->
     """
     if spec.task == "classification":
         return ClassMeasures.of(rows, spec, yardstick.num_bins, yardstick.positive_class)
+    if spec.task == "multilabel":
+        return LabelMeasures.of(rows.labels, rows.groups, spec.classes, yardstick.num_bins)
     if spec.task == "anomaly":
         if rows.timeline is None or yardstick.alarms is None:
             raise ValueError("Task anomaly needs windows over series, and evaluate.anomaly in params.yaml.")

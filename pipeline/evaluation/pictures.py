@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pipeline.data.samples import read_sample_rows
 from pipeline.data.windows import Timeline
 from pipeline.evaluation.measures import ClassMeasures
-from pipeline.evaluation.results import Evaluation, measures_of_anomalies, series_results
+from pipeline.evaluation.results import Evaluation, measures_of_anomalies, measures_of_labels, series_results
 from pipeline.metrics.classification import FloatArray, confidence_bins
 from pipeline.metrics.values import by_target, errors_by_step
 from pipeline.reports import charts, samples
@@ -119,6 +119,22 @@ def draw_classes(folder: Path, evaluation: Evaluation) -> None:
     save_figure(figure, folder / "mistakes.png")
 
 
+def draw_labels(folder: Path, evaluation: Evaluation) -> None:
+    """Draw per_label.png and reliability.png of the chosen candidate, the latter over all labels together."""
+    f1 = dict(zip(evaluation.classes, evaluation.per_class["f1"], strict=True))
+    figure = charts.class_bars(f1, f"{evaluation.choice.chosen} on test, label by label", "F1, with interval")
+    save_figure(figure, folder / "per_label.png")
+    num_bins = measures_of_labels(evaluation).num_bins
+    probabilities, truth = (
+        evaluation.answers.astype(np.float64).ravel(),
+        evaluation.y_true.astype(bool).ravel(),
+    )
+    error = evaluation.test[evaluation.choice.chosen]["expected_calibration_error"].value
+    bins = confidence_bins(probabilities, num_bins)
+    figure = charts.reliability_diagram(probabilities, truth, bins, num_bins, error)
+    save_figure(figure, folder / "reliability.png")
+
+
 def draw_codes(folder: Path, evaluation: Evaluation, codes: "CodesComparison") -> None:
     """Draw reconstructions.png and codes.png."""
     rows = {"input": list(codes.reconstructions["input"])}
@@ -209,6 +225,7 @@ def _stretch_windows(timeline: Timeline, horizon: int) -> np.ndarray:
 
 TASK_PICTURES = {
     "classification": draw_classes,
+    "multilabel": draw_labels,
     "regression": draw_values,
     "forecasting": draw_values,
     "anomaly": draw_anomalies,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.measures import AnomalyMeasures, Measures, OperatingPoint, Predictions
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
@@ -230,8 +231,8 @@ class Evaluation:
         measures: What answers for them are measured by.
         predictions: Candidate to its predictions on test, as `prediction.answers` gives them.
         test: Candidate to its test metrics.
-        per_class: Classification: `precision`, `recall` and `f1` of the chosen candidate per class; None
-            where undefined.
+        per_class: Classification: `precision`, `recall` and `f1` of the chosen candidate per class, of several labels
+            `average_precision` too; None where undefined.
     """
 
     choice: Choice
@@ -268,6 +269,11 @@ class Evaluation:
     def scored(self, name: str) -> npt.NDArray[np.floating]:
         """Return a candidate's predictions as the metrics take them."""
         return self.measures.scored(self.predictions[name], self.candidates[name].point)
+
+    def labels_said(self) -> npt.NDArray[np.bool_]:
+        """Return which labels the chosen candidate says of each test row; multilabel."""
+        thresholds = np.array(measures_of_labels(self).thresholds(self.chosen.point))
+        return np.asarray(self.answers.astype(float) >= thresholds)
 
     def mistakes(self) -> npt.NDArray[np.intp]:
         """Return the positions of wrongly classified test rows, the most confident first."""
@@ -359,6 +365,25 @@ def class_metrics_with_intervals(
     }
 
 
+def label_metrics_with_intervals(
+    measures: LabelMeasures, probabilities: Predictions, point: OperatingPoint, bootstrap: Bootstrap
+) -> dict[str, list[Interval | None]]:
+    """Return precision, recall, F1 and average precision of one candidate, each a list with an interval per label."""
+    true = measures.y_true.sum(axis=0, dtype=np.int64)
+    said = (np.asarray(probabilities, float) >= np.array(measures.thresholds(point))).sum(axis=0)
+    return {
+        name: class_intervals(
+            metric,
+            measures.y_true,
+            probabilities,
+            said if name == "precision" else true,
+            exact=name in ("precision", "recall"),
+            **bootstrap.over(measures.blocks),
+        )
+        for name, metric in measures.per_label(point).items()
+    }
+
+
 @dataclass(frozen=True)
 class SeriesResult:
     """What a candidate did in one series.
@@ -401,6 +426,17 @@ def series_results(evaluation: Evaluation, candidate: str) -> list[SeriesResult]
         )
         for series in np.unique(timeline.series)
     ]
+
+
+def measures_of_labels(evaluation: Evaluation) -> LabelMeasures:
+    """Return the measures as what they are for this task.
+
+    Raises:
+        TypeError: The task is another.
+    """
+    if not isinstance(evaluation.measures, LabelMeasures):
+        raise TypeError(f"Expected an evaluation of several labels. Received: task={evaluation.spec.task}.")
+    return evaluation.measures
 
 
 def measures_of_anomalies(evaluation: Evaluation) -> AnomalyMeasures:

@@ -38,7 +38,7 @@ class EvaluationRows:
     Attributes:
         sample_ids: In the order of `rows`; of windows `series@step`.
         rows: Index into the inputs of models, ascending; of windows their numbers.
-        labels: Class names; classification.
+        labels: Class names; of several labels the cells that stand for them, see `pipeline.data.label_sets`.
         targets: Values, shape (num_rows, num_targets), or (num_rows, horizon, num_targets) in forecasting.
         timeline: Where the windows stand; None where a row is a sample of its own.
         naive_errors: Of the seasonal naive forecast on train, shape (num_rows, num_targets); forecasting.

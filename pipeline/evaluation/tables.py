@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.data.label_sets import as_cell
 from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, write_npz
-from pipeline.evaluation.results import Candidate, Evaluation, measures_of_anomalies, series_results
+from pipeline.evaluation.results import (
+    Candidate,
+    Evaluation,
+    measures_of_anomalies,
+    measures_of_labels,
+    series_results,
+)
 from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, write_trained_on
 from pipeline.evaluation.scoring import inputs_of
 from pipeline.inputs.arrays import named, take
@@ -159,6 +166,33 @@ def _mistakes(evaluation: Evaluation) -> Iterable[list[Any]]:
         ]
 
 
+# --- Tables of several labels: label by label, and what was missed or said wrongly.
+
+
+def write_label_tables(folder: Path, evaluation: Evaluation) -> None:
+    """Write per_label.csv and mistakes.csv of the chosen candidate."""
+    columns, rows = _per_class(evaluation)
+    columns = ["label", "train_samples", *columns[1:2], "threshold", *columns[2:]]
+    thresholds = measures_of_labels(evaluation).thresholds(evaluation.chosen.point)
+    trained = evaluation.spec.class_counts
+    supports = evaluation.y_true.sum(axis=0, dtype=np.int64).tolist()
+    whole = [
+        [row[0], trained[index], supports[index], rounded(thresholds[index]), *row[2:]]
+        for index, row in enumerate(rows)
+    ]
+    write_csv(folder / "per_label.csv", columns, whole)
+    columns = ["sample_id", "actual", "predicted", "missed", "wrongly_said"]
+    write_csv(folder / "mistakes.csv", columns, _label_mistakes(evaluation))
+
+
+def _label_mistakes(evaluation: Evaluation) -> Iterable[list[str]]:
+    truth, said = evaluation.y_true.astype(bool), evaluation.labels_said()
+    names = np.array(evaluation.classes, dtype=object)
+    for row in np.flatnonzero((truth != said).any(axis=1)):
+        sets = (truth[row], said[row], truth[row] & ~said[row], said[row] & ~truth[row])
+        yield [evaluation.rows.sample_ids[row], *(as_cell(names[inside]) for inside in sets)]
+
+
 # --- Tables of a regression or a forecast: target by target, step by step, and the predictions themselves.
 
 MOST_PREDICTIONS = 20_000
@@ -211,6 +245,7 @@ CURVE_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """Of these a curve has what the task has."""
 TASK_TABLES = {
     "classification": write_class_tables,
+    "multilabel": write_label_tables,
     "regression": write_value_tables,
     "forecasting": write_value_tables,
     "anomaly": write_anomaly_tables,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.label_sets import label_counts
 from pipeline.data.samples import SplitTable
 from pipeline.preprocessing.statistics import exact_statistics
 from pipeline.runtime.errors import DataRefused
@@ -30,6 +31,37 @@ def class_state(split: SplitTable) -> dict[str, Any]:
         )
     classes = sorted(counts)
     return {"classes": classes, "class_counts": [counts[name] for name in classes]}
+
+
+def label_state(split: SplitTable) -> dict[str, Any]:
+    """Return the labels of train in alphabetical order, the samples of each, and how many samples there are.
+
+    Raises:
+        DataRefused: A label of val or test has no training sample, or one stands on all training samples.
+    """
+    train = split.labels[split.splits == "train"].tolist()
+    counts = label_counts(train)
+    held_out = np.isin(split.splits.astype(str), ["val", "test"])
+    unknown = sorted(set(label_counts(split.labels[held_out].tolist())) - set(counts))
+    if not counts or unknown:
+        raise DataRefused(
+            "Nothing to learn some labels from. Expected every label of val and test in train as well. "
+            f"Received: {len(counts)} labels in train, not among them: {', '.join(unknown) or 'any'}. "
+            "Add training samples of them, or remove them from the source."
+        )
+    everywhere = sorted(name for name, count in counts.items() if count == len(train))
+    if everywhere:
+        raise DataRefused(
+            "Nothing to learn some labels from. Expected training samples with and without each label. Received: "
+            f"on all {len(train):,} training samples: {', '.join(everywhere)}. Add samples without them, or remove "
+            "these labels from the source."
+        )
+    classes = sorted(counts)
+    return {
+        "classes": classes,
+        "class_counts": [counts[name] for name in classes],
+        "train_samples": len(train),
+    }
 
 
 def target_state(split: SplitTable) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.fetching.source import MOST_CLASSES, Facts, Span
+from pipeline.sources.label_sets import labels_of
 from pipeline.sources.sample import RawSample
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
@@ -37,8 +38,7 @@ class FactsSeen:
     def see(self, sample: RawSample) -> None:
         """Look at one sample."""
         self._splits[sample.split or ""] += 1
-        if sample.label:
-            self._classes[sample.label] += 1
+        self._classes.update(labels_of(sample))
         if sample.group:
             self._groups.add(sample.group)
         self._targets += sample.target is not None and not math.isnan(sample.target)

@@ -29,7 +29,9 @@ from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits, image_table
 from pipeline.sources.answers import Answered, rare_classes
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
+from pipeline.sources.label_sets import labels_of, refuse_lists, with_label_sets
 from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
+from pipeline.sources.sample import RawSample
 from pipeline.sources.spellings import Joined, Spellings
 
 if TYPE_CHECKING:
@@ -93,8 +95,8 @@ def take_snapshot(
         left_out = by_folder_and_suffix(found.beside)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, found.files)
-        read = _read_all(kind, tar_path, stated, Answered(options or {}))
-        refuse_empty_classes(found.chosen, found.beside, found.folders, {label for _, label in read.counts})
+        read = _read_all(kind, tar_path, stated, Answered(options or {}), common.labels_separator)
+        refuse_empty_classes(found.chosen, found.beside, found.folders, read.as_given)
         named = _named_once(read.spellings, common.join_labels, joined or {})
         counts = _renamed(read.counts, named.get("label", {}))
         rare = rare_classes(counts, common.least_per_class)
@@ -106,7 +108,7 @@ def take_snapshot(
             sha256=file_digest(tar_path, "sha256"),
             bytes=tar_path.stat().st_size,
             files=len(found.files),
-            count=sum(counts.values()),
+            count=read.samples - (0 if read.labels_per_sample else sum(rare.values())),
             options=plain_options(kind, options or {}),
             left_out={pattern: len(names) for pattern, names in left_out.items()},
             joined=named,
@@ -118,7 +120,7 @@ def take_snapshot(
         )
         if keep:
             _keep(tar_path, stored_tar(source.sha256))
-    described = [*read.described, *_joined_in_words(named)]
+    described = [*read.described, *_several_in_words(read.labels_per_sample), *_joined_in_words(named)]
     examples = {pattern: names[0] for pattern, names in left_out.items()}
     return SourceSnapshot(source, counts, examples, tuple(described))
 
@@ -216,9 +218,22 @@ def _file_name(url: str) -> str:
 
 @dataclass(frozen=True)
 class _Read:
-    """What a complete reading found."""
+    """What a complete reading found.
 
+    Attributes:
+        samples: How many there are.
+        counts: Samples per given split and class; one of several classes counts for each.
+        as_given: Labels as the source has them, before they are taken apart.
+        labels_per_sample: Number of labels to samples with so many, where there may be several.
+        spellings: Of all names.
+        image_size: Where all have the same.
+        described: How the files were read.
+    """
+
+    samples: int
     counts: Counter[tuple[str, str]]
+    as_given: Counter[str]
+    labels_per_sample: Counter[int]
     spellings: Spellings
     facts: FactsSeen
     unlabelled: int
@@ -226,8 +241,22 @@ class _Read:
     described: list[str]
 
 
-def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered) -> _Read:
+def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, separator: str | None) -> _Read:
+    """Read everything once.
+
+    Raises:
+        DataRefused: The source does not fit, or its labels look like lists and nobody said what they are.
+    """
     counts: Counter[tuple[str, str]] = Counter()
+    as_given: Counter[str] = Counter()
+    several: Counter[int] = Counter()
+    num_samples = 0
+
+    def noted(samples: Iterator[RawSample]) -> Iterator[RawSample]:
+        for sample in samples:
+            as_given[sample.label] += sample.labels is None
+            yield sample
+
     spellings, facts = Spellings(), FactsSeen()
     sizes: set[tuple[int, int] | None] = set()
     found: list[tuple[str, Timeline]] = []
@@ -236,8 +265,13 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered) ->
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in spellings.watched(answered.among(source_of(kind).read(archive, options))):
-            counts[sample.split or "", sample.label] += 1
+        given = noted(answered.among(source_of(kind).read(archive, options)))
+        for sample in spellings.watched(with_label_sets(given, separator)):
+            num_samples += 1
+            for label in labels_of(sample) or ("",):
+                counts[sample.split or "", label] += 1
+            if sample.labels is not None:
+                several[len(sample.labels)] += 1
             facts.see(sample)
             if sample.timeline is not None:
                 found.append((sample.sample_id, sample.timeline))
@@ -250,12 +284,23 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered) ->
                 steps.update({named[code]: int(number) for code, number in zip(codes, numbers, strict=True)})
             image = sample.image
             sizes.add((image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) else None)
+    if separator is None:
+        refuse_lists({label: count for label, count in as_given.items() if label and count})
     described = [*described, *in_words(found), *([f"times: {ends[0]} to {ends[1]}"] if ends else [])]
     if steps:
         words = ", ".join(f"{name} {number:,}" for name, number in sorted(steps.items()))
         described = [*described, f"steps by class, for data.labelled_windows in params.yaml: {words}"]
-    size = sizes.pop() if len(sizes) == 1 else None
-    return _Read(counts, spellings, facts, answered.left_out, size, described)
+    return _Read(
+        samples=num_samples,
+        counts=counts,
+        as_given=as_given,
+        labels_per_sample=several,
+        spellings=spellings,
+        facts=facts,
+        unlabelled=answered.left_out,
+        image_size=sizes.pop() if len(sizes) == 1 else None,
+        described=described,
+    )
 
 
 def _named_once(spellings: Spellings, join: bool | None, before: Joined) -> dict[str, dict[str, str]]:
@@ -274,6 +319,13 @@ def _renamed(counts: Counter[tuple[str, str]], names: Mapping[str, str]) -> Coun
     for (split, label), count in counts.items():
         renamed[split, names.get(label, label)] += count
     return renamed
+
+
+def _several_in_words(labels_per_sample: Mapping[int, int]) -> list[str]:
+    if not labels_per_sample:
+        return []
+    counts = ", ".join(f"{number} ({count:,} samples)" for number, count in sorted(labels_per_sample.items()))
+    return [f"labels per sample: {counts}"]
 
 
 def _joined_in_words(joined: Joined) -> list[str]:

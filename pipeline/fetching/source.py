@@ -140,6 +140,13 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     seen: IsoDate | None = None
     """Day on which these bytes were first read; bundled data has none."""
 
+    @property
+    def several_labels(self) -> bool:
+        """Return whether a sample may have several labels: by a separator, or one column for each."""
+        return self.options.get("labels_separator", "none") != "none" or bool(
+            self.options.get("label_columns")
+        )
+
 
 def read_source(path: Path = paths.SOURCE_JSON) -> Source:
     """Return the content of data/source.json.

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from pipeline.data.label_sets import as_cell
 from pipeline.data.samples import MISSING
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems, shown
@@ -104,6 +105,8 @@ CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
 Unlabelled = Literal["fail", "leave_out"]
+TRUTHS = {"1": True, "true": True, "0": False, "false": False}
+TRUTH_FIX = "Correct these cells: each label either applies or does not."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
 LEAVE_OUT = "A column can be left out: --set drop=COLUMN."
 UNITS = "If that row holds units: --set units_row=true."
@@ -148,6 +151,25 @@ def as_name(cell: Cell, problems: Problems, fix: str = NAME_FIX) -> str | None:
         problems.add(cell.place, "a name or a whole number", shown(cell.value), fix)
         return None
     return name if _storable(Cell(cell.place, name), problems) else None
+
+
+def as_label(cell: Cell, problems: Problems, fix: str = NAME_FIX) -> str | None:
+    """Return a label as text, of a list of labels (JSON lines, Parquet) the JSON list; else as `as_name`."""
+    if not isinstance(cell.value, list | tuple | np.ndarray):
+        return as_name(cell, problems, fix)
+    names = [as_name(Cell(cell.place, item), problems) for item in cell.value]
+    return None if None in names else as_cell(filter(None, names))
+
+
+def as_truth(cell: Cell, problems: Problems) -> bool:
+    """Return whether the label of a column of its own applies; False and a problem for what is neither 0 nor 1."""
+    name = plain_name(cell.value)
+    if isinstance(cell.value, str) and is_number(cell.value.strip(" \t")):
+        name = plain_name(float(cell.value))
+    truth = TRUTHS.get((name or "").strip(" \t").casefold())
+    if truth is None:
+        problems.add(cell.place, "0 or 1 (true or false)", shown(cell.value), TRUTH_FIX)
+    return bool(truth)
 
 
 def plain_name(value: Any) -> str | None:

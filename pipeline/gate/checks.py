@@ -23,12 +23,14 @@ from pipeline.metrics.intervals import (
     DrawnTogether,
     Groups,
     Interval,
+    bootstrap_values,
     bootstrap_weights,
     difference_interval,
     few_groups,
     metric_intervals,
     num_units,
 )
+from pipeline.metrics.multilabel import check_label_probabilities
 from pipeline.metrics.names import format_value, primary_called
 from pipeline.metrics.paired import difference_bounds, grouped_difference_bounds
 from pipeline.runtime import paths
@@ -47,12 +49,14 @@ class Part:
         tolerance: How much may be lost on them.
         inside: Which examples, shape (num_examples,).
         blocks: What of all examples is drawn together; None: each alone.
+        label: Of several labels the index of the one that is judged by its F1, on all examples; else None.
     """
 
     name: str
     tolerance: float
     inside: BoolArray
     blocks: DrawnTogether | None
+    label: int | None = None
 
     @property
     def support(self) -> float:
@@ -90,8 +94,12 @@ def _parts(question: Question, rules: Rules) -> list[Part]:
     parts = []
     if rules.class_tolerance is not None:
         for index, name in enumerate(question.challenger.classes):
-            inside = question.y_true == index
-            parts.append(Part(f"class {name}", rules.class_tolerance, inside, question.blocks))
+            if question.challenger.per_label is None:
+                inside = question.y_true == index
+                parts.append(Part(f"class {name}", rules.class_tolerance, inside, question.blocks))
+            else:
+                inside = question.y_true[:, index] == 1
+                parts.append(Part(f"label {name}", rules.class_tolerance, inside, question.blocks, index))
     if rules.slice_tolerance is not None:
         for name, inside in question.slices.items():
             alone = isinstance(question.blocks, Groups) and name.startswith(f"{GROUP}=")
@@ -105,15 +113,56 @@ def _judged(
 ) -> Iterator[tuple[Check, float]]:
     """Yield a check per part, and by how much the upper end lies above a fall."""
     tail = rules.tail / max(len(parts), 1)
-    if question.challenger.classes:
+    if question.challenger.classes and question.challenger.per_label is None:
         for part in parts:
             yield _right_answers(question, champion, part, tail)
         return
+    yield from _labels(question, champion, [part for part in parts if part.label is not None], tail, rules)
+    parts = [part for part in parts if part.label is None]
     for blocks in dict.fromkeys(part.blocks for part in parts):
         drawn = [part for part in parts if part.blocks == blocks]
         errors = _standard_errors(question, champion, drawn, rules, blocks)
         for part, error in zip(drawn, errors, strict=True):
             yield _values(question, champion, part, _reach(part, error, tail), rules)
+
+
+def _labels(
+    question: Question, champion: ScoredModel, parts: list[Part], tail: float, rules: Rules
+) -> Iterator[tuple[Check, float]]:
+    """Judge labels by their F1, whose difference has a bootstrap standard error; all resamples are shared."""
+    metrics = [model.per_label for model in (question.challenger, champion)]
+    predictions = [model.predictions for model in (question.challenger, champion)]
+    if not parts or metrics[0] is None or metrics[1] is None:
+        return
+    after, before = (
+        metric(question.y_true, given, None)
+        for metric, given in zip(metrics, predictions, strict=True)
+        if metric
+    )
+    drawn = [
+        bootstrap_values(
+            [metric],
+            question.y_true,
+            given,
+            resamples=rules.resamples,
+            seed=rules.seed,
+            blocks=question.blocks,
+        )[0]
+        for metric, given in zip(metrics, predictions, strict=True)
+        if metric
+    ]
+    for part in parts:
+        reach = _reach(part, _spread(drawn[0][part.label] - drawn[1][part.label]), tail)
+        expected = f"F1 falls by no more than {format_value(part.tolerance)}"
+        now, then = float(after[part.label]), float(before[part.label])
+        received = (
+            f"from {format_value(then)} to {format_value(now)} on {int(part.inside.sum())} examples with it"
+        )
+        if not np.isfinite([now, then, reach]).all():
+            yield Check(part.name, "failed", expected, "no such value on these examples"), 0.0
+            continue
+        found = Interval(now - then, now - then - reach, now - then + reach)
+        yield _check(part.name, expected, received, found, part.tolerance)
 
 
 def _reach(part: Part, error: float, tail: float) -> float:
@@ -332,7 +381,9 @@ def _flaws(y_true: Truth, model: ScoredModel) -> list[str]:
         received = f"{model.predictions.shape} for {len(model.sample_ids)} sample ids"
         return [f"{model.name} must answer in shape {expected}, one row per example. Received: {received}."]
     try:
-        if len(model.classes):
+        if model.per_label is not None:
+            check_label_probabilities(model.predictions, model.name)
+        elif len(model.classes):
             check_probabilities(model.predictions, model.name)
         else:
             check_finite(model.predictions, model.name)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import scoring
+from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.ledger import (
     judged_against,
     note_use,
@@ -340,6 +341,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
+    per_label = measures.per_label(point)["f1"] if isinstance(measures, LabelMeasures) else None
     return ScoredModel(
         answers.name,
         answers.model_sha256,
@@ -349,6 +351,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
         metrics[rules.primary.name],
         metrics,
         classes_said,
+        per_label,
     )
 
 
@@ -361,9 +364,9 @@ def _reigned(
     """
     answers = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, test)
     point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
-    if point:
+    spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+    if point and answers.classes == spec.classes:  # of other classes the gate says what is different
         val = load_rows("val")
-        spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
         on_val = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, val)
         point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
     return _scored_model(answers, measures, point, contest.rules)

@@ -36,6 +36,7 @@ class ScoredModel:
         metrics: Every metric that exists for these examples by its name, for floors and calibration.
         classes_said: Index of the class it says per example at its own operating point, shape (num_examples,);
             None: the most probable one.
+        per_label: Of several labels: F1 of each at the model's own thresholds, an array (num_classes, ...); else None.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ScoredModel:
     metric: Metric
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     classes_said: npt.NDArray[np.intp] | None = None
+    per_label: Metric | None = None
 
     @property
     def said(self) -> npt.NDArray[np.intp]:
@@ -72,7 +74,8 @@ class Rules:
             refreshes do not add up. Baselines are always to be beaten by more than `margin`.
         non_inferiority_margin: In the units of `margin`; None in the other mode.
         floors: Name of a metric to the least value of it (of an error or a loss: the greatest).
-        class_tolerance: How much of the recall of a class may be lost to the champion, a share.
+        class_tolerance: How much of the recall of a class, or of the F1 of a label, may be lost to the champion, a
+            share.
         slices: Names of the columns that cut the test rows.
         slice_tolerance: How much worse a slice may be, in the units of `margin`, classes counting right
             answers.
@@ -125,7 +128,7 @@ class Question:
     """Everything a decision is made of.
 
     Attributes:
-        y_true: What is true of each example; class indices in the order of `challenger.classes`.
+        y_true: What is true of each example; class indices in the order of `challenger.classes`, or 0 and 1 per label.
         challenger: The model that wants to be champion.
         champion: The present one, scored again now; None if there is none.
         baselines: Majority and linear, say.

@@ -29,7 +29,8 @@ def answers(
         output_spec: What is asked; None for probabilities as they come.
 
     Returns:
-        float32. Classification: probabilities (len(rows), num_classes), two columns also for one sigmoid.
+        float32. Classification: probabilities (len(rows), num_classes), two columns also for one sigmoid. Multilabel:
+        the probability of each label (len(rows), num_classes).
         Regression (len(rows), num_targets), forecasting (len(rows), horizon, num_targets). Anomaly: mean
         squared error of the reconstruction per sample, (len(rows),).
     """
@@ -40,6 +41,8 @@ def answers(
     if output_spec is None or output_spec.task == "classification":
         if predictions.shape[1] == 1:
             return np.concatenate([1 - predictions, predictions], axis=1)
+        return predictions
+    if output_spec.task == "multilabel":
         return predictions
     scale = np.asarray(output_spec.target_standard_deviation, np.float32)
     return predictions * scale + np.asarray(output_spec.target_mean, np.float32)

@@ -12,9 +12,10 @@ from pipeline.ingest.writers import NpyWriter, Tally, Targets, in_order, npy_wri
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
+from pipeline.sources.label_sets import label_cell, labels_of
 from pipeline.sources.sample import RawSample
 
-Task = Literal["classification", "regression", "forecasting", "anomaly"]
+Task = Literal["classification", "multilabel", "regression", "forecasting", "anomaly"]
 
 
 class _Measured:
@@ -74,7 +75,7 @@ def ingest_sequences(
     limit = limit_per_class if task == "classification" else None
     with npy_writer(paths.PAYLOAD_NPY) as payload, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
-            if tally.has_enough(sample.label, sample.split or "", limit):
+            if tally.has_enough(label_cell(sample), sample.split or "", limit):
                 continue
             reasons = _unusable(sample, task, labelled=labelled)
             if reasons:
@@ -86,7 +87,7 @@ def ingest_sequences(
             content = _append(payload, sample, table.facts)
             length = payload.count - start
             table.append(_row(sample, content, table.count, start, length), sample.side)
-            tally.keep(sample.label, sample.split or "", ())
+            tally.keep(label_cell(sample), sample.split or "", (), labels_of(sample))
             measured.add(sample, length)
             targets.add(sample)
         tally.check(num_samples, max_rejected_share, classes=task == "classification")
@@ -170,7 +171,7 @@ def _row(sample: RawSample, content: np.ndarray, row: int, start: int, length: i
     digest.update(content.data)
     return {
         "sample_id": sample.sample_id,
-        "label": sample.label,
+        "label": label_cell(sample),
         "given_split": sample.split or "",
         "group": sample.group,
         "time": sample.time,

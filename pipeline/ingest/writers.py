@@ -47,10 +47,19 @@ class Tally:
         self.num_beyond_limit += full
         return full
 
-    def keep(self, label: str, split: str, converted: Iterable[str]) -> None:
-        """Count a sample that is in the data set, and what had to be converted for that."""
+    def keep(
+        self, label: str, split: str, converted: Iterable[str], labels: Sequence[str] | None = None
+    ) -> None:
+        """Count a sample that is in the data set, and what had to be converted for that.
+
+        Args:
+            label: As the table of samples holds it.
+            split: As given, "" for none.
+            converted: What was.
+            labels: Names of all its classes, for each of which it counts; None: `label` alone.
+        """
         self.kept += 1
-        self._classes[label] += 1
+        self._classes.update([label] if labels is None else labels or [""])
         self._splits[split] += 1
         self._per_class_and_split[label, split] += 1
         self._converted.update(converted)

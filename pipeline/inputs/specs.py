@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pipeline.params.families import input_kind
 
 InputKind = Literal["image", "vector", "tokens", "bag", "series"]
-Task = Literal["classification", "regression", "forecasting", "anomaly"]
+Task = Literal["classification", "multilabel", "regression", "forecasting", "anomaly"]
 
 PAD = -1e9
 """Stands in all channels of the steps after the end of a shorter series; no scaled number comes near it."""
@@ -54,6 +54,7 @@ class OutputSpec:
     Attributes:
         classes: Class names in the one frozen order taken from the training split; () for other tasks.
         class_counts: Training samples per class, same order.
+        train_samples: Multilabel: training samples in all, of which each has some of the classes or none; else 0.
         task: What is asked.
         targets: Names of what is predicted; regression and forecasting.
         target_mean: Per target, measured on train; models predict in units of the deviation around it.
@@ -70,6 +71,7 @@ class OutputSpec:
     target_standard_deviation: tuple[float, ...] = ()
     target_channels: tuple[int, ...] = ()
     horizon: int = 1
+    train_samples: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -143,6 +145,10 @@ def output_spec(state: Mapping[str, Any]) -> OutputSpec:
     task = state.get("task", "classification")
     if task == "classification":
         return OutputSpec(tuple(state["classes"]), tuple(state["class_counts"]))
+    if task == "multilabel":
+        return OutputSpec(
+            tuple(state["classes"]), tuple(state["class_counts"]), task, train_samples=state["train_samples"]
+        )
     if task == "anomaly":
         return OutputSpec(task=task)
     target = state["target"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.label_sets import label_matrix
 from pipeline.data.samples import SampleRows, SplitTable, mapped, read_sample_rows, read_split
 from pipeline.data.windows import WindowIndex, find_windows
 from pipeline.inputs.arrays import (
@@ -27,6 +28,9 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
 
+UNUSED = 255
+"""Stands for every label of rows that neither train nor choose."""
+
 
 @dataclass(frozen=True)
 class TrainData:
@@ -34,8 +38,9 @@ class TrainData:
 
     Attributes:
         inputs: Images or vectors: uint8 NHWC or float32, all rows, memory-mapped; else `ModelInputs`.
-        targets: Class index int32 per row, -1 for rows that are neither train nor val; or, in regression,
-            float32 (num_rows, 1), scaled, NaN for such rows. None: windows, whose inputs know their targets.
+        targets: Class index int32 per row, -1 for rows that are neither train nor val; of several labels uint8
+            (num_rows, num_classes), 0 or 1, `UNUSED` for such rows; or, in regression, float32 (num_rows, 1), scaled,
+            NaN for such rows. None: windows, whose inputs know their targets.
         train_rows: Rows that train, ascending; of windows their numbers.
         val_rows: Rows that choose, ascending.
         input_spec: Shape and scale of the inputs.
@@ -96,7 +101,7 @@ class SplitRows:
         inputs: As in `TrainData`; row numbers mean the same there and here.
         rows: Rows of the split, ascending; of windows their numbers.
         sample_ids: Name per row; of windows that of each series.
-        labels: Class name per row; () for other tasks.
+        labels: Class name per row, of several the cell that stands for them; () for other tasks.
         targets: float32 (num_rows, num_targets), or (num_rows, horizon, num_targets) in forecasting; None for
             classification and anomalies.
         series: Of windows: index into `sample_ids` per window, int64; else None.
@@ -154,7 +159,7 @@ def load_split_rows(name: str, family: str) -> SplitRows:
         whole_inputs(state, family),
         split.rows,
         tuple(split.sample_ids.tolist()),
-        tuple(split.labels.tolist()) if task == "classification" else (),
+        tuple(split.labels.tolist()) if task in ("classification", "multilabel") else (),
         split.targets[:, None].astype(np.float32) if task == "regression" else None,
     )
 
@@ -290,6 +295,10 @@ def _targets(state: Mapping[str, Any], split: SplitTable, num_rows: int) -> np.n
         values = (split.targets[:, None] - target["mean"]) / target["standard_deviation"]
         scaled[split.rows] = values.astype(np.float32)
         return scaled
+    if state.get("task") == "multilabel":
+        matrix = np.full((num_rows, len(state["classes"])), UNUSED, np.uint8)
+        matrix[split.rows] = label_matrix(split.labels.tolist(), state["classes"])
+        return matrix
     unknown = sorted(set(split.labels) - set(state["classes"]))
     if unknown:
         raise ValueError(

@@ -7,9 +7,11 @@ and not there when the model is used. An exact sum (`casual + registered = cnt`)
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.data.label_sets import labels_in
 from pipeline.leaks.findings import Finding, LeakData
 from pipeline.preprocessing.texts import normalise, split_tokens
 
@@ -177,10 +179,10 @@ def column_findings(data: LeakData, max_single_score: float) -> list[Finding]:
     """Return a finding per side column that alone predicts class or target, and per id that does.
 
     Args:
-        data: Whole samples, classification or regression.
+        data: Whole samples, classification, multilabel or regression.
         max_single_score: AUC or R2 above which a column is refused.
     """
-    if data.windows is not None or data.task not in ("classification", "regression"):
+    if data.windows is not None or data.task not in ("classification", "multilabel", "regression"):
         return []
     used = np.flatnonzero(data.split_of != "excluded")
     train = data.split_of[used] == "train"
@@ -221,11 +223,15 @@ def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
         data: Texts with classes.
         max_single_score: Mean AUC of the best word of each class, there or not there, above which it is refused.
     """
-    if data.kind != "text" or data.task != "classification":
+    if data.kind != "text" or data.task not in ("classification", "multilabel"):
         return []
     vocabulary: dict[str, int] = {}
     train, held = (_word_counts(data, rows, vocabulary) for rows in (data.train_rows, data.evaluation_rows))
-    classes = [label for label in sorted(train) if label in held and held[label][0] >= MIN_HELD_OUT]
+    classes = [
+        label
+        for label in sorted(train.of_class)
+        if label in held.of_class and held.of_class[label][0] >= MIN_HELD_OUT
+    ]
     if len(classes) < 2 or not vocabulary:
         return []
     learned, held_out = (_presence_scores(counts, classes, len(vocabulary)) for counts in (train, held))
@@ -297,9 +303,9 @@ def sum_finding(weights: Mapping[str, float], target: str) -> Finding:
 
 
 def _column_finding(finding: str, what: str, score: float, bound: float, task: str) -> Finding:
-    metric = "AUC" if task == "classification" else "R2"
+    metric = "R2" if task == "regression" else "AUC"
     problem = (
-        f"{what} alone predicts the {'class' if task == 'classification' else 'target'} of held-out samples. "
+        f"{what} alone predicts the {'target' if task == 'regression' else 'class'} of held-out samples. "
         f"Expected {metric} of at most {bound:g}. Received: {metric}={score:.4f}."
     )
     fix = "Leave it out of the inputs if it is a consequence of the answer, or is not known yet when the model is used."
@@ -309,7 +315,10 @@ def _column_finding(finding: str, what: str, score: float, bound: float, task: s
 def _score(data: LeakData, used: np.ndarray, train: np.ndarray, values: Values, *, category: bool) -> float:
     if data.task == "regression":
         return value_score(values, data.targets[used], train, category=category)
-    return class_score(column_codes(values, train, category=category), data.labels[used], train)
+    codes = column_codes(values, train, category=category)
+    if data.task == "multilabel":
+        return float(np.mean([class_score(codes, has[used], train) for _, has in data.label_columns()]))
+    return class_score(codes, data.labels[used], train)
 
 
 def _id_parts(values: Values) -> list[tuple[str, Values, bool]]:
@@ -324,32 +333,40 @@ def _id_parts(values: Values) -> list[tuple[str, Values, bool]]:
     ]
 
 
-def _word_counts(
-    data: LeakData, rows: np.ndarray, vocabulary: dict[str, int]
-) -> dict[str, tuple[int, Counter[int]]]:
-    """Return per class its texts and how many of them hold each word; new words are added to the vocabulary."""
+class _WordCounts(NamedTuple):
+    """Texts, and how many of them hold each word: of all, and of each class."""
+
+    total: int
+    with_word: Counter[int]
+    of_class: dict[str, tuple[int, Counter[int]]]
+
+
+def _word_counts(data: LeakData, rows: np.ndarray, vocabulary: dict[str, int]) -> _WordCounts:
+    """Return how often words occur; new words are added to the vocabulary. A text counts for each of its labels."""
+    everywhere: Counter[int] = Counter()
     counts: dict[str, tuple[int, Counter[int]]] = {}
     for row in rows.tolist():
         words = set(split_tokens(normalise(data.text(row), lowercase=True, digits_alike=False), "words"))
-        texts, with_word = counts.get(data.labels[row], (0, Counter[int]()))
-        with_word.update(vocabulary.setdefault(word, len(vocabulary)) for word in words)
-        counts[data.labels[row]] = texts + 1, with_word
-    return counts
+        ids = [vocabulary.setdefault(word, len(vocabulary)) for word in words]
+        everywhere.update(ids)
+        for label in labels_in(data.labels[row]) if data.task == "multilabel" else [data.labels[row]]:
+            texts, with_word = counts.get(label, (0, Counter[int]()))
+            with_word.update(ids)
+            counts[label] = texts + 1, with_word
+    return _WordCounts(len(rows), everywhere, counts)
 
 
-def _presence_scores(
-    counts: Mapping[str, tuple[int, Counter[int]]], classes: Sequence[str], num_words: int
-) -> np.ndarray:
+def _presence_scores(counts: _WordCounts, classes: Sequence[str], num_words: int) -> np.ndarray:
     """Return the AUC of each word, there or not there, for each class, shape (len(classes), num_words)."""
-    sizes = np.array([counts[label][0] for label in classes], np.float64)[:, None]
-    total = sum(size for size, _ in counts.values())
+    sizes = np.array([counts.of_class[label][0] for label in classes], np.float64)[:, None]
     inside = np.zeros((len(classes), num_words))
     everywhere = np.zeros(num_words)
-    for _, with_word in counts.values():
-        everywhere[list(with_word)] += list(with_word.values())
+    everywhere[list(counts.with_word)] = list(counts.with_word.values())
     for place, label in enumerate(classes):
-        inside[place, list(counts[label][1])] = list(counts[label][1].values())
-    scores: np.ndarray = 0.5 * (1 + inside / sizes - (everywhere - inside) / np.maximum(total - sizes, 1))
+        with_word = counts.of_class[label][1]
+        inside[place, list(with_word)] = list(with_word.values())
+    others = np.maximum(counts.total - sizes, 1)
+    scores: np.ndarray = 0.5 * (1 + inside / sizes - (everywhere - inside) / others)
     return scores
 
 

@@ -7,7 +7,7 @@ leakage of Kapoor and Narayanan (2023), Leakage and the reproducibility crisis i
 science, Patterns 4 (9), 100804.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipeline.data.label_sets import labels_in
 from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
@@ -252,10 +253,16 @@ class LeakData:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Return the class per sample, object."""
+        """Return the class per sample, object; of several labels the cell that stands for them."""
         labels = np.full(len(self.samples), "", dtype=object)
         labels[self.split.rows] = self.split.labels
         return labels
+
+    def label_columns(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield each label of task multilabel and whether a sample has it, bool, shape (num_samples,)."""
+        sets = [frozenset(labels_in(cell)) if cell else frozenset() for cell in self.labels]
+        for label in sorted(frozenset().union(*sets)):
+            yield label, np.array([label in labels for labels in sets], bool)
 
     @cached_property
     def targets(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.label_sets import label_counts
 from pipeline.leaks.findings import (
     Finding,
     LeakData,
@@ -85,7 +86,8 @@ def fitted_on_train_problems(
 def _answers(state: Mapping[str, Any], data: LeakData) -> Iterator[Finding]:
     train = data.split.splits == "train"
     if "classes" in state:
-        counts = Counter(data.split.labels[train].tolist())
+        count = label_counts if data.task == "multilabel" else Counter[str]
+        counts = count(data.split.labels[train].tolist())
         expected = sorted(counts), [counts[name] for name in sorted(counts)]
         if (state["classes"], state["class_counts"]) != expected:
             yield _selected("classes", state["classes"], expected[0])

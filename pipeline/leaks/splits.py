@@ -97,6 +97,9 @@ def _columns(data: LeakData) -> Iterator[tuple[str, str, Values, bool]]:
     """Yield id, name for messages, values per row, and whether they are categories."""
     if data.task == "classification":
         yield "class", "The share of classes", data.labels, True
+    elif data.task == "multilabel":
+        for label, has in data.label_columns():
+            yield f"label:{label}", f"The share of label {label!r}", has.astype(str).astype(object), True
     elif data.task == "regression" and np.isfinite(data.targets).any():
         yield "target", "The target", data.targets, False
     if data.kind != "image" and len(np.unique(data.samples.lengths)) > 1:

@@ -198,13 +198,15 @@ def loss_of_the_rarest(y_true: npt.NDArray[Any], num_classes: int, metric: Metri
     """Return what one lost example of the rarest class costs a model that answers all others right.
 
     Args:
-        y_true: Class index per example, shape (num_examples,).
+        y_true: Class index per example, shape (num_examples,); of several labels 0 or 1, (num_examples, num_classes).
         num_classes: How many there are, at least 2.
         metric: A score of classes.
 
     Returns:
         At least what it is of accuracy, also where the score does not fall, or does not exist.
     """
+    if y_true.ndim == 2:
+        return _loss_of_the_rarest_label(y_true, metric)
     counts = np.bincount(y_true, minlength=num_classes)
     # Classes that do not occur come last: what would be lost of them, these examples do not judge.
     rarest, wrong = np.argsort(np.where(counts, counts, np.inf), kind="stable")[:2]
@@ -213,6 +215,17 @@ def loss_of_the_rarest(y_true: npt.NDArray[Any], num_classes: int, metric: Metri
     lost[np.argmax(y_true == rarest)] = np.eye(num_classes)[wrong]
     fall = float(metric(y_true, right, None)) - float(metric(y_true, lost, None))
     return Loss(int(rarest), max(float(np.nan_to_num(fall)), 1 / len(y_true)))
+
+
+def _loss_of_the_rarest_label(y_true: npt.NDArray[Any], metric: Metric) -> Loss:
+    """Return what it costs to miss the rarest label once and to say everything else right."""
+    counts = y_true.sum(axis=0, dtype=np.int64)
+    rarest = int(np.argmin(np.where(counts, counts, len(y_true) + 1)))
+    right = y_true.astype(float)
+    lost = right.copy()
+    lost[np.argmax(y_true[:, rarest]), rarest] = 0.0
+    fall = float(metric(y_true, right, None)) - float(metric(y_true, lost, None))
+    return Loss(rarest, max(float(np.nan_to_num(fall)), 1 / len(y_true)))
 
 
 def honest_confidence(confidence: float, units: float) -> float:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from pipeline.metrics import anomalies, classification, values
+from pipeline.metrics import anomalies, classification, multilabel, values
 from pipeline.metrics.classification import METRICS, Metric, NamedMetric
 from pipeline.metrics.intervals import SMALL
 
@@ -14,7 +14,7 @@ HIGHER_IS_BETTER = {metric.name: metric.higher_is_better for metric in METRICS} 
 }
 """Name of a metric to its direction."""
 
-DECLARED_IN = (classification, values, anomalies)
+DECLARED_IN = (classification, multilabel, values, anomalies)
 """Importing them fills `METRICS`: a new metric is a function in one of them."""
 ABBREVIATIONS = {"auc": "AUC", "f1": "F1", "r2": "R2", "roc": "ROC"}
 

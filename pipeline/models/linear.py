@@ -1,4 +1,7 @@
-"""Family `linear`: softmax or linear regression, a baseline that every model must beat."""
+"""Family `linear`: softmax or linear regression, a baseline that every model must beat.
+
+Of several labels each output has weights of its own and a sigmoid: one logistic regression per label, against the rest.
+"""
 
 import keras
 from keras import layers

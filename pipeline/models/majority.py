@@ -14,11 +14,11 @@ def build(input_spec: InputSpec, output_spec: OutputSpec) -> keras.Model:
 
     Args:
         input_spec: Of kind `image`, `vector`, `bag` or `series`; the inputs are read and do not matter.
-        output_spec: What is asked. The classes and how often each occurs in training, all at least once; or
-            targets, whose mean in training is 0 in the units of a model.
+        output_spec: What is asked. The classes and how often each occurs in training, all at least once (and, of
+            several labels, none on every sample); or targets, whose mean in training is 0 in the units of a model.
 
     Returns:
-        Raw inputs in; class shares, or zeros, out.
+        Raw inputs in; class shares, of several labels the share of each, or zeros, out.
     """
     start = untouched(input_spec)
     layer = layers.Dense(num_outputs(output_spec), kernel_initializer="zeros", name=raw_name(output_spec))
@@ -27,6 +27,11 @@ def build(input_spec: InputSpec, output_spec: OutputSpec) -> keras.Model:
         shares = np.array(output_spec.class_counts) / sum(output_spec.class_counts)
         logits = np.log(shares) if len(shares) != 2 else np.log(shares[1:] / shares[:1])
         layer.set_weights([np.zeros_like(layer.get_weights()[0]), logits])
+    if output_spec.task == "multilabel":
+        counts = np.array(output_spec.class_counts)
+        layer.set_weights(
+            [np.zeros_like(layer.get_weights()[0]), np.log(counts / (output_spec.train_samples - counts))]
+        )
     model.trainable = False
     return model
 

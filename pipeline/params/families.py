@@ -119,7 +119,10 @@ class Dense(_Fused, frozen=True, kw_only=True):
 
 
 class Linear(_Settings, frozen=True, kw_only=True):
-    """Settings of family `linear`: softmax or linear regression, a baseline every model must beat."""
+    """Settings of family `linear`: softmax or linear regression, a baseline every model must beat.
+
+    Of several labels one logistic regression each (one against the rest).
+    """
 
     last_value_residual: bool = False
     """Forecasting: predict the change from the last value."""
@@ -129,7 +132,10 @@ class Linear(_Settings, frozen=True, kw_only=True):
 
 
 class Majority(Section, frozen=True):
-    """Family `majority` has no settings: it answers with the class shares, or the mean, of the training set."""
+    """Family `majority` has no settings: it answers with the class shares, or the mean, of the training set.
+
+    Of several labels with the share of samples that have each.
+    """
 
 
 class Naive(Section, frozen=True):
@@ -179,9 +185,12 @@ class Family(NamedTuple):
 QUESTIONS: tuple[Question, ...] = (
     ("image", "classification", False),
     ("image", "regression", False),
+    ("image", "multilabel", False),
     ("text", "classification", False),
+    ("text", "multilabel", False),
     ("text", "regression", False),
     ("series", "classification", False),
+    ("series", "multilabel", False),
     ("series", "regression", False),
     ("series", "regression", True),
     ("series", "forecasting", True),
@@ -208,6 +217,7 @@ BASELINE_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.ba
 UNTRAINED_FAMILIES = tuple(name for name, family in FAMILIES.items() if not family.trained)
 BASELINES = {
     "classification": ("majority", "linear"),
+    "multilabel": ("majority", "linear"),
     "regression": ("majority", "linear"),
     "forecasting": ("naive", "linear"),
     "anomaly": ("pca",),

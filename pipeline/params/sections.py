@@ -22,6 +22,8 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A block of params.yaml: immutable, and closed to names it does not know."""
 
 
+WITH_CLASSES = ("classification", "multilabel")
+"""Tasks whose answers are names: one of each sample, or any number of them."""
 CLASS_BOUNDS = ("min_samples_per_class", "max_class_ratio", "max_label_conflicts")
 """Of `validate`: those that say something about classes, and nothing where there are none."""
 
@@ -72,7 +74,8 @@ class LabelledWindows(Section, frozen=True):
 class Data(Section, frozen=True):
     """How raw samples become one canonical data set."""
 
-    task: Literal["classification", "regression", "forecasting", "anomaly"]
+    task: Literal["classification", "multilabel", "regression", "forecasting", "anomaly"]
+    """`multilabel`: classification where a sample may have several labels, or none."""
     max_rejected_share: Share
     limit_per_class: Count | None
     image_size: tuple[Count, Count] | None = None

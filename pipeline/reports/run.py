@@ -1,6 +1,8 @@
 """One page that tells the whole run: verdict, candidates, data and pictures in a single file that opens offline."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -144,6 +146,7 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
         rows=best_first(rows, selection["select_by"]),
         data_line=_data_line(read_json(paths.VALIDATE_SUMMARY, "validate"), split),
         classes=sorted(split.get("classes", {}).items()),
+        labels=_labels(paths.EVALUATE_TABLES_DIR / "per_label.csv"),
         pictures=pictures(paths.EVALUATE_PICTURES_DIR),
     )
 
@@ -155,6 +158,32 @@ def _metrics(rows: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
     # One number that counts answers and one that weighs them, where there are such.
     preferred = [name for name in ("macro_f1", "log_loss") if name in others]
     return [primary, *dict.fromkeys([*preferred, *others])][:MOST_METRICS]
+
+
+PER_LABEL = ("precision", "recall", "f1", "average_precision")
+
+
+def _labels(path: Path) -> list[dict[str, Any]]:
+    """Return what the table of labels shows, the lowest F1 first; [] where samples have one label at most."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [
+            {
+                "label": row["label"],
+                "train": int(row["train_samples"]),
+                "test": int(row["test_examples"]),
+                "threshold": float(row["threshold"]),
+                **{name: _read_interval(row, name) for name in PER_LABEL},
+            }
+            for row in csv.DictReader(file)
+        ]
+    return sorted(rows, key=lambda row: row["f1"]["value"] if row["f1"] else 2.0)
+
+
+def _read_interval(row: Mapping[str, str], name: str) -> dict[str, float] | None:
+    parts = {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
+    return {part: float(number) for part, number in parts.items()} if row[name] else None
 
 
 # --- The gate's decision as one HTML file that opens anywhere, offline; equal decisions give equal bytes.

@@ -6,6 +6,7 @@ data/source.json records what was left out, and the ingest stage leaves out the 
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pipeline.sources.sample import RawSample
@@ -32,7 +33,7 @@ class Answered:
     def among(self, samples: Iterable[RawSample]) -> Iterator[RawSample]:
         """Yield those that have one."""
         for sample in samples:
-            if self._asked and not sample.label and sample.target is None:
+            if self._asked and not sample.label and sample.labels is None and sample.target is None:
                 self.left_out += 1
             else:
                 yield sample
@@ -53,5 +54,9 @@ def rare_classes(counts: Mapping[tuple[str, str], int], least: int) -> dict[str,
 
 
 def without_classes(samples: Iterable[RawSample], rare: Collection[str]) -> Iterator[RawSample]:
-    """Yield the samples of all other classes."""
-    return (sample for sample in samples if sample.label not in rare)
+    """Yield the samples of all other classes; of several labels the rare ones are taken off."""
+    for sample in samples:
+        if sample.labels is not None:
+            yield replace(sample, labels=tuple(label for label in sample.labels if label not in rare))
+        elif sample.label not in rare:
+            yield sample

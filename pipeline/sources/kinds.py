@@ -22,6 +22,10 @@ class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Classes with fewer samples are left out, which is counted; 0: none is."""
     ignore: tuple[str, ...] = ()
     """Globs of files or folders that are passed over: `docs/*`, `*.xml`, `@thumbs`."""
+    labels_separator: str | None = None
+    """What stands between the labels of samples that have several: pipe, semicolon, comma, tab, slash, plus, ampersand,
+    space, or itself; `list` for JSON or Python lists; `none`: each is the name of one class. Without it labels that
+    look like lists are refused."""
 
 
 COMMON = {field.name: field.type for field in msgspec.structs.fields(CommonOptions)}

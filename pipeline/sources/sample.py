@@ -66,7 +66,7 @@ class RawSample:
 
     Attributes:
         sample_id: Unique, the same for the same sample whenever and wherever it is read.
-        label: Name of its class; "" where there is none.
+        label: Name of its class; "" where there is none, or where `labels` says it.
         split: What the source says it is for; None where the source says nothing.
         image: Pixels, uint8, shape (height, width, channels) with 1 or 3 channels; or the bytes of an
             encoded file (JPEG, PNG, ...) that nobody has decoded yet.
@@ -81,6 +81,8 @@ class RawSample:
         anomalies: bool, shape (steps,); which steps are labelled as not normal.
         side: Side features by name; a string is a category, None is missing.
         step_labels: Classes of the steps of a recording, which `ingest` cuts into windows (data.labelled_windows).
+        labels: Names of all its classes where it may have several, sorted, () for none of them; None where it has one
+            at most, in `label`.
     """
 
     sample_id: str
@@ -98,6 +100,7 @@ class RawSample:
     anomalies: np.ndarray | None = None
     side: Mapping[str, str | float | None] = field(default_factory=dict)
     step_labels: StepLabels | None = None
+    labels: tuple[str, ...] | None = None
 
 
 def choose_files(

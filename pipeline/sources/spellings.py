@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.formats.names import by_key, class_key, difference, twins
 from pipeline.runtime.errors import DataRefused
+from pipeline.sources.label_sets import labels_of
 from pipeline.sources.sample import RawSample
 
 Joined = Mapping[str, Mapping[str, str]]
@@ -85,18 +86,22 @@ def joined_samples(samples: Iterable[RawSample], joined: Joined) -> Iterator[Raw
         steps = sample.step_labels
         if steps is not None:
             steps = replace(steps, names=tuple(label.get(name, name) for name in steps.names))
+        several = sample.labels
+        if several is not None:
+            several = tuple(sorted({label.get(name, name) for name in several}))
         yield replace(
             sample,
             step_labels=steps,
             label=label.get(sample.label, sample.label),
             group=group.get(sample.group, sample.group),
             side=side,
+            labels=several,
         )
 
 
 def _names(sample: RawSample) -> Iterator[tuple[str, str]]:
-    if sample.label:
-        yield "label", sample.label
+    for label in labels_of(sample):
+        yield "label", label
     if sample.step_labels is not None:
         for code in np.unique(sample.step_labels.codes):
             if code >= 0:

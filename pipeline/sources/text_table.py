@@ -20,6 +20,7 @@ from pipeline.formats.cells import (
     SideCells,
     SideKind,
     Unlabelled,
+    as_label,
     as_name,
     as_side,
     as_target,
@@ -35,6 +36,7 @@ from pipeline.formats.time_formats import UNITS
 from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.label_sets import label_set
 from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
 LAYOUT = (
@@ -54,6 +56,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column of numbers that regression predicts; every row must have one."""
     unlabelled: Unlabelled = "fail"
     """Rows without label or target: fail, or leave them out, which is counted."""
+    label_columns: tuple[str, ...] = ()
+    """Columns that are a label each, 0 or 1 in every row: a text may have several of them, or none."""
     group: str = ""
     """Column of persons, machines or documents that a split must not tear apart."""
     time: str = ""
@@ -220,7 +224,14 @@ class _Columns:
         self._options = options
         self._kinds = kinds
         self._writing = NumberWriting.of(options)
-        roles = [options.text, options.label, options.target, options.group, options.time]
+        roles = [
+            options.text,
+            options.label,
+            options.target,
+            options.group,
+            options.time,
+            *options.label_columns,
+        ]
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
@@ -257,7 +268,7 @@ class _Columns:
 
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
-            label=name(options.label, UNLABELLED_FIX),
+            label=(as_label(cell(options.label), problems, UNLABELLED_FIX) or "") if options.label else "",
             split=file.split,
             text=as_text(cell(options.text), problems),
             target=as_target(cell(options.target), problems, self._writing) if options.target else None,
@@ -267,6 +278,7 @@ class _Columns:
                 column: as_side(kind, cell(column), problems, self._writing)
                 for column, kind in self._kinds.items()
             },
+            labels=label_set({column: cell(column) for column in options.label_columns}, problems),
         )
         return sample if problems.count == before else None
 
@@ -301,11 +313,15 @@ def _writing(options: Options) -> Writing:
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     strangers = [column for column in options.categorical if column not in options.side]
-    taken = [column for column in options.side if column in (options.text, options.label, options.target)]
+    learnt = (options.label, *options.label_columns, options.target)
+    taken = [column for column in options.side if column in (options.text, *learnt)]
     faults = {
         "no text column is named. Expected --set text=COLUMN": not options.text,
-        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not (
-            options.label or options.target
+        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not any(
+            learnt
+        ),
+        "label and label_columns are both named. Expected one of them: a column of labels, or one for each label": (
+            options.label and options.label_columns
         ),
         f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
@@ -324,7 +340,7 @@ def _check_options(options: Options) -> None:
     if problems:
         received = ", ".join(
             f"{name}={value!r}"
-            for name in ("text", "label", "target", "side", "categorical")
+            for name in ("text", "label", "label_columns", "target", "side", "categorical")
             if (value := getattr(options, name))
         )
         raise WronglyCalled(

@@ -110,19 +110,20 @@ def assignment_problems(
 
     Args:
         method: As in `split.method`.
-        samples: `label` and `target` of each sample.
+        samples: `label` and `target` of each sample; task multilabel: `labels`, the names of all of its labels.
         assigned: The split.
         salt: The salt used.
-        task: Classification asks for every class everywhere, regression for every range of targets.
+        task: Classification asks for every class everywhere, multilabel for every label, regression for every range
+            of targets.
     """
     if assigned.segments:
         return []  # their lengths are checked where series are cut
     grouped = method == "group"
-    strata = _strata(method, samples, task)
+    strata, of = _strata(method, samples, task)
     problems = presence_problems(
         strata,
-        assigned.units,
-        assigned.splits,
+        [assigned.units[row] for row in of.tolist()],
+        assigned.splits[of],
         shares=assigned.drawn,
         noun="groups" if grouped else "contents",
     )
@@ -133,12 +134,23 @@ def assignment_problems(
     problems += too_large(assigned.splits)
     if not problems or assigned.redraw is None:
         return problems
-    other = working_salt(strata, assigned.redraw, salt=salt, accepts=lambda drawn: not too_large(drawn))
+    other = working_salt(
+        strata, assigned.redraw, salt=salt, accepts=lambda drawn: not too_large(drawn), rows=of
+    )
     offer = f"With the data as it is, `split.salt: {other}` puts every class everywhere."
     return [*problems, offer] if other else problems
 
 
-def _strata(method: str, samples: Columns, task: str) -> list[str]:
+def _strata(method: str, samples: Columns, task: str) -> tuple[list[str], np.ndarray]:
+    """Return strata, and the row that each is of: of several labels a row stands for each of them."""
+    rows = np.arange(len(samples["target"]))
+    if task == "multilabel":
+        pairs = [(row, label) for row, labels in enumerate(samples["labels"]) for label in labels]
+        return [f"label {label!r}" for _, label in pairs], np.array([row for row, _ in pairs], np.int64)
+    return _strata_of_rows(method, samples, task), rows
+
+
+def _strata_of_rows(method: str, samples: Columns, task: str) -> list[str]:
     targets = np.array(samples["target"], np.float64)
     if task == "classification":
         return class_strata(samples["label"])
@@ -247,6 +259,7 @@ def working_salt(
     *,
     salt: str,
     accepts: Callable[[np.ndarray], bool] = lambda _splits: True,
+    rows: np.ndarray | None = None,
 ) -> str | None:
     """Return the first of some salts under which every stratum is in every split, None if none is.
 
@@ -255,12 +268,14 @@ def working_salt(
         draw: Returns the splits of all samples for a salt.
         salt: The one that does not work; the offered ones are made from it.
         accepts: What else is asked of the splits of all samples.
+        rows: The sample that each stratum is of; None: there is one of each sample.
     """
     wanted = {(stratum, split) for stratum in set(strata) for split in SPLITS}
     for number in range(1, SALTS_TRIED + 1):
         candidate = f"{salt}-{number}"
         splits = draw(candidate)
-        if wanted <= set(zip(strata, splits.tolist(), strict=True)) and accepts(splits):
+        drawn = splits if rows is None else splits[rows]
+        if wanted <= set(zip(strata, drawn.tolist(), strict=True)) and accepts(splits):
             return candidate
     return None
 
@@ -296,7 +311,7 @@ def split_summary(method: str, samples: Columns, assigned: Assigned, task: str) 
         method: As in `split.method`.
         samples: `label`, `given_split`, `group` and `cluster` of each sample.
         assigned: The split.
-        task: What is asked of the data; only classification has classes.
+        task: What is asked of the data; only classification and multilabel have classes.
 
     Returns:
         `samples` counts lines of split.parquet, `steps` the steps of series that are cut (else it is empty),
@@ -313,15 +328,26 @@ def split_summary(method: str, samples: Columns, assigned: Assigned, task: str) 
         "samples": {name: counts[name] for name in NAMES},
         "steps": {name: steps[name] for name in NAMES} if segments else {},
         "shares": {name: round(sizes[name] / sum(sizes.values()), 6) for name in by_hash.SPLITS},
-        "classes": {}
-        if segments or task != "classification"
-        else by_hash.class_counts(samples["label"], assigned.splits),
+        "classes": {} if segments else _class_counts(samples, assigned.splits, task),
         "dates": assigned.dates,
         "overlap": _overlap(samples, assigned),
         "groups": len(set(samples["group"]) - {""}),
         "clusters": len(set(samples["cluster"])),
         "largest_cluster": max(Counter(samples["cluster"]).values()),
     }
+
+
+def _class_counts(samples: Columns, splits: np.ndarray, task: str) -> dict[str, dict[str, int]]:
+    if task == "classification":
+        return by_hash.class_counts(samples["label"], splits)
+    if task != "multilabel":
+        return {}
+    pairs = [
+        (split, label) for split, labels in zip(splits, samples["labels"], strict=True) for label in labels
+    ]
+    return by_hash.class_counts(
+        [label for _, label in pairs], np.array([split for split, _ in pairs], object)
+    )
 
 
 def _steps(segments: list[Segment]) -> Counter[str]:

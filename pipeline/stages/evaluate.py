@@ -17,6 +17,7 @@ from typing import Any, cast
 import msgspec
 
 from pipeline.evaluation import results
+from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.ledger import note_use
 from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
 from pipeline.evaluation.results import (
@@ -24,6 +25,7 @@ from pipeline.evaluation.results import (
     Candidate,
     Evaluation,
     class_metrics_with_intervals,
+    label_metrics_with_intervals,
     metrics_with_intervals,
     read_candidate,
 )
@@ -150,6 +152,14 @@ def evaluate(
     predictions = _predictions(candidates, test)
     points = {name: item.point for name, item in candidates.items()}
     classes = spec.task == "classification"
+    per_class = {}
+    if classes:
+        per_class = class_metrics_with_intervals(
+            on_test.y_true, predictions[choice.chosen], bootstrap, on_test.blocks
+        )
+    elif isinstance(on_test, LabelMeasures):
+        chosen = choice.chosen
+        per_class = label_metrics_with_intervals(on_test, predictions[chosen], points[chosen], bootstrap)
     evaluation = Evaluation(
         choice=choice,
         primary=primary,
@@ -160,11 +170,7 @@ def evaluate(
         measures=on_test,
         predictions=predictions,
         test=metrics_with_intervals(on_test, predictions, points, bootstrap),
-        per_class=class_metrics_with_intervals(
-            on_test.y_true, predictions[choice.chosen], bootstrap, on_test.blocks
-        )
-        if classes
-        else {},
+        per_class=per_class,
     )
     autoencoder = _best_autoencoder(choice, candidates)
     codes = None

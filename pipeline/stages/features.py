@@ -22,7 +22,7 @@ import numpy as np
 from rich.progress import Progress
 
 from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
-from pipeline.features.targets import class_state, target_state
+from pipeline.features.targets import class_state, label_state, target_state
 from pipeline.params.load import load_params
 from pipeline.params.sections import Data
 from pipeline.preprocessing.side import fit_side_features
@@ -86,6 +86,8 @@ def features(
     state: dict[str, Any] = {"task": task, "payload": kind, "data": dict(pixels_from or {})}
     if task == "classification":
         state |= class_state(split)
+    elif task == "multilabel":
+        state |= label_state(split)
     elif windows is None:
         state |= target_state(split)
     if kind == "image":
@@ -237,7 +239,9 @@ def _sentence(state: Mapping[str, Any]) -> str:
     parts = []
     if "classes" in state:
         many = {"image": "images", "text": "texts", "series": "series"}[state["payload"]]
-        parts.append(f"{len(state['classes'])} classes, {sum(state['class_counts'])} training {many}")
+        num_train = state.get("train_samples", sum(state["class_counts"]))
+        noun = "labels" if "train_samples" in state else "classes"
+        parts.append(f"{len(state['classes'])} {noun}, {num_train} training {many}")
     if "handmade" in state:
         parts.append(f"{len(state['handmade']['names'])} hand-made features")
     if "text" in state:

@@ -29,12 +29,14 @@ from pipeline.ingest.recordings import labelled_windows
 from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.ingest.writers import Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
+from pipeline.params.sections import WITH_CLASSES
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
 from pipeline.runtime.stage import running_stage
 from pipeline.sources.answers import Answered, without_classes
-from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.kinds import common_options, options_of, source_of
+from pipeline.sources.label_sets import label_cell, labels_of, with_label_sets
 from pipeline.sources.sample import RawSample
 from pipeline.sources.spellings import joined_samples
 
@@ -51,8 +53,10 @@ def main() -> None:
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
             read = source_of(source.kind).read(archive, options_of(source.kind, source.options))
-            answered = joined_samples(Answered(source.options).among(read), source.joined)
-            samples = _watched(without_classes(answered, source.rare), source.count, stage.console)
+            answered = Answered(source.options).among(read)
+            apart = with_label_sets(answered, common_options(source.options).labels_separator)
+            wanted = without_classes(joined_samples(apart, source.joined), source.rare)
+            samples = _watched(wanted, source.count, stage.console)
             if KINDS[source.kind] == "image" and data.policy is not None and data.resize is not None:
                 summary = ingest(
                     samples,
@@ -155,10 +159,10 @@ def ingest(
     rejecting = {oddity for oddity, policy in policies.items() if policy == "reject"}
     common, tally, targets, image_shape = CommonShape(image_size, channels), Tally(), Targets(), [0, 0, 0]
     grey = GreyValues(grey_range)
-    limit = limit_per_class if task == "classification" else None
+    limit = limit_per_class if task in WITH_CLASSES else None
     with npy_writer(paths.PAYLOAD_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
-            if tally.has_enough(sample.label, sample.split or "", limit):
+            if tally.has_enough(label_cell(sample), sample.split or "", limit):
                 continue
             try:
                 image = _decoded(sample, grey_range)
@@ -175,11 +179,11 @@ def ingest(
             pixels = resized(image.pixels, size, num_channels, resize)
             table.append(_row(sample, image, odd, pixels, images.count), sample.side)
             images.append(pixels)
-            tally.keep(sample.label, sample.split or "", odd)
+            tally.keep(label_cell(sample), sample.split or "", odd, labels_of(sample))
             targets.add(sample)
             image_shape = list(pixels.shape)
         grey.check()
-        tally.check(num_samples, max_rejected_share, classes=task == "classification")
+        tally.check(num_samples, max_rejected_share, classes=task in WITH_CLASSES)
         if task == "regression":
             targets.check(tally.kept)
         summary = tally.summary({"image": {"shape": image_shape, **targets.summary(), **grey.summary()}})
@@ -197,7 +201,7 @@ def _row(
     shape = "x".join(map(str, pixels.shape))
     return {
         "sample_id": sample.sample_id,
-        "label": sample.label,
+        "label": label_cell(sample),
         "given_split": sample.split or "",
         "group": sample.group,
         "time": sample.time,

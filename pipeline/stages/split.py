@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data.label_sets import labels_in
 from pipeline.params.load import load_params
 from pipeline.params.sections import Windows
 from pipeline.runtime import paths
@@ -88,6 +89,8 @@ def split(
             f"See {paths.VALIDATE_HTML}, then run `dvc repro validate`."
         )
     samples = _read_samples()
+    if task == "multilabel":
+        samples = {**samples, "labels": [labels_in(cell) for cell in samples["label"]]}
     try:
         if method == "time":
             boundaries = Boundaries(val_share, test_share, val_start, test_start, test_end, embargo)

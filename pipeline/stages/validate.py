@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data.samples import TableFacts, read_samples, table_facts
 from pipeline.params.load import load_params
-from pipeline.params.sections import CLASS_BOUNDS
+from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import atomic_path, write_json, write_text
@@ -48,9 +48,9 @@ def validate(
     """Judge the data; the reports are written whether it passes or not.
 
     Args:
-        bounds: Bounds of the suites by name; those of classes are used for task classification only.
+        bounds: Bounds of the suites by name; those of classes are used where the task has some.
         near: When two samples are near duplicates, by name; each kind of data uses its own.
-        task: `classification`, `regression`, `forecasting` or `anomaly`.
+        task: `classification`, `multilabel`, `regression`, `forecasting` or `anomaly`.
         windows: For windows over series: the channels that are `targets`, and those that are `known` in advance.
 
     Returns:
@@ -65,7 +65,7 @@ def validate(
     _check_channels(about, windows)
     found = _examine(samples, about, near, windowed=windows is not None)
     answers = _answers(task, windowed=windows is not None)
-    facts = sample_facts(samples, found.statistics, found.duplicates, answers)
+    facts = sample_facts(samples, found.statistics, found.duplicates, answers, several=task == "multilabel")
     targets = windows["targets"] if windows else ()
     columns = column_facts(samples, about.side, about.channels, found.sums, targets)
     outcomes = _validate_samples(facts, about.payload, answers, bounds)
@@ -116,7 +116,7 @@ def _examine(
 
 def _answers(task: str, *, windowed: bool) -> str | None:
     """Return the column with what a model learns to say of a whole sample, None if there is none."""
-    if task == "classification":
+    if task in WITH_CLASSES:
         return "label"
     return "target" if task == "regression" and not windowed else None
 

@@ -29,8 +29,9 @@ class BatchedData:
         inputs: All samples, `(num_samples, ...)`; uint8 images (NHWC) or float32 vectors, or samples that
             are made on demand. May be a memmap: only the rows of one batch are read at a time.
         rows: Which samples belong to this set, index array `(num_rows,)`.
-        targets: Per sample of `inputs` a class index `(num_samples,)` or float32 numbers
-            `(num_samples, num_targets)`; only those of `rows` are used. None: the inputs know their own.
+        targets: Per sample of `inputs` a class index `(num_samples,)`, 0 or 1 per label `(num_samples, num_labels)`
+            uint8, or float32 numbers `(num_samples, num_targets)`; only those of `rows` are used. None: the
+            inputs know their own.
         reconstruct: The target is the main input itself as float32; of images in [0, 1].
         batch_size: Samples per batch; the last batch of an epoch may be smaller.
         seed: Order and augmentation follow from it and the epoch.
@@ -57,7 +58,7 @@ class BatchedData:
             raise ValueError("A data set without rows. Expected at least one sample. Received: rows=[].")
         self.inputs = inputs
         self.rows = np.asarray(rows, dtype=np.int64)
-        integer = targets is not None and np.issubdtype(targets.dtype, np.integer)
+        integer = targets is not None and targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer)
         self.targets = targets.astype(np.int32) if targets is not None and integer else targets
         self.reconstruct = reconstruct
         self.batch_size = batch_size
@@ -89,7 +90,7 @@ class BatchedData:
             index: Of the batch within the epoch, counted from 0.
 
         Returns:
-            Inputs as stored (uint8 or float32), and targets: int32 `(batch,)`, or float32.
+            Inputs as stored (uint8 or float32), and targets: int32 `(batch,)`, uint8 `(batch, num_labels)`, or float32.
 
         Raises:
             ValueError: A number that was made on demand is not finite.

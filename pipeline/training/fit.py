@@ -359,8 +359,10 @@ def fit(
 
 
 def _metrics(model: keras.Model, train: BatchedData) -> list[keras.metrics.Metric]:
-    """Return the accuracy where targets are class indices, and nothing where they are numbers."""
-    if train.reconstruct or train.targets is None or not np.issubdtype(train.targets.dtype, np.integer):
+    """Return the accuracy where targets are class indices, and nothing where they are numbers or several labels."""
+    if train.reconstruct or train.targets is None or train.targets.ndim != 1:
+        return []
+    if not np.issubdtype(train.targets.dtype, np.integer):
         return []
     if model.output_shape[-1] == 1:
         return [keras.metrics.BinaryAccuracy(name="accuracy")]

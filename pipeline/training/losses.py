@@ -17,6 +17,7 @@ SMALLEST_PROBABILITY = 1e-7
 """As Keras' own clipping."""
 LOSSES = {
     "classification": ("cross_entropy", "focal"),
+    "multilabel": ("cross_entropy", "focal"),
     "regression": ("mse", "mae", "huber"),
     "forecasting": ("mse", "mae", "huber"),
     "anomaly": ("mse",),
@@ -35,7 +36,7 @@ def create_loss(
     """Return the loss of a task.
 
     Args:
-        task: `classification`, `regression`, `forecasting` or `anomaly`, which stands for every
+        task: `classification`, `multilabel`, `regression`, `forecasting` or `anomaly`, which stands for every
             reconstruction: that of images, series and texts.
         loss: `auto`, or one of `LOSSES` for the task.
         class_counts: Classification: training samples per class, all at least 1.
@@ -45,7 +46,8 @@ def create_loss(
 
     Returns:
         A function of targets and predictions, each (batch, ...). Classification: class indices (batch,), and
-        probabilities (batch, num_classes), or (batch, 1) for the second of two classes. Keras computes it
+        probabilities (batch, num_classes), or (batch, 1) for the second of two classes. Multilabel: 0 or 1 and a
+        probability per label, each (batch, num_classes). Keras computes it
         from the logits below softmax or sigmoid, so that a vanishing probability stays finite.
 
     Raises:
@@ -58,6 +60,8 @@ def create_loss(
         )
     if task == "anomaly":
         return reconstruction
+    if task == "multilabel":
+        return binary_focal if loss == "focal" else binary_cross_entropy
     if task != "classification":
         return {"auto": squared_error, "mse": squared_error, "mae": absolute_error, "huber": huber}[loss]
     weights: list[float] = []
@@ -85,6 +89,17 @@ def classification(
         focus=focus,
         label_smoothing=label_smoothing,
     )
+
+
+def binary_cross_entropy(targets: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the mean over labels of the cross-entropy between 0 or 1 and a probability, per sample."""
+    return keras.losses.binary_crossentropy(keras.ops.cast(targets, probabilities.dtype), probabilities)
+
+
+def binary_focal(targets: keras.KerasTensor, probabilities: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the same, each label times (1 - probability of what is true of it) to the power of `FOCUS`."""
+    truth = keras.ops.cast(targets, probabilities.dtype)
+    return keras.losses.binary_focal_crossentropy(truth, probabilities, gamma=FOCUS)
 
 
 def squared_error(targets: keras.KerasTensor, predictions: keras.KerasTensor) -> keras.KerasTensor:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from pipeline.inputs.arrays import take_targets
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import TrainData
-from pipeline.metrics import classification
+from pipeline.metrics import classification, multilabel
 
 
 def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dict[str, float]:
@@ -17,7 +17,8 @@ def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dic
         answers: What `prediction.answers` gave for `data.val_rows`.
 
     Returns:
-        Classification: `val_accuracy` and `val_loss` (log loss). Regression and forecasting: `val_loss` (mean
+        Classification: `val_accuracy` and `val_loss` (log loss). Multilabel: `val_mean_average_precision` and
+        `val_loss` (mean over labels of the binary cross-entropy). Regression and forecasting: `val_loss` (mean
         squared error) and `val_mean_absolute_error`, in units of the targets' deviation on train. Anomaly:
         `val_loss`, the mean squared error of reconstruction of the normal windows.
     """
@@ -30,6 +31,11 @@ def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dic
         return {
             "val_accuracy": float(classification.accuracy_score(targets, answers)),
             "val_loss": float(classification.log_loss(targets, answers)),
+        }
+    if task == "multilabel":
+        return {
+            "val_mean_average_precision": float(multilabel.mean_average_precision_score(targets, answers)),
+            "val_loss": float(multilabel.log_loss(targets, answers)),
         }
     difference = scaled(answers, data.output_spec) - targets
     return {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.data.label_sets import label_counts, labels_in
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.duplicates.clusters import Duplicates, conflicting_contents
 from pipeline.formats.names import twins
@@ -119,6 +120,8 @@ def sample_facts(
     statistics: Mapping[str, np.ndarray],
     duplicates: Duplicates,
     answers: str | None = "label",
+    *,
+    several: bool = False,
 ) -> pd.DataFrame:
     """Return the sample table with everything the suite judges beside it.
 
@@ -127,14 +130,16 @@ def sample_facts(
         statistics: Arrays of one number per sample, in the order of the payload.
         duplicates: In the order of `samples`.
         answers: The column that models learn to predict, `label` or `target`; None if there is none.
+        several: Whether a label is a set of labels, see `pipeline.data.label_sets`.
 
     Returns:
         The columns of `samples` and: the statistics; `cluster`, `exact_copies`, `near_copies`; and, 0 or 1:
         `has_exact_copy`, `in_conflict` (content under several answers), `opens_conflict` (its first sample),
         `near_conflict` (cluster under several labels, content under one). For labels also `class_samples`:
         size of the sample's class, `class_ratio`: largest class divided by that, and `label_twin` (0 or 1): another
-        label reads like it. For images `narrow_range` (0 or 1): of more than 8 bits, of which no image of the data set
-        uses more than a quarter.
+        label reads like it; of several labels the smallest class and a doubtful one count, and `labels` has their
+        names. For images `narrow_range` (0 or 1): of more than 8 bits, of which no image of the data set uses more
+        than a quarter.
     """
     facts = samples.reset_index(drop=True)
     rows = facts["row"].to_numpy()
@@ -154,13 +159,41 @@ def sample_facts(
         near_conflict=(pd.Series(duplicates.cluster).isin(near_conflicts) & ~in_conflict).astype(int),
     )
     if answers == "label":
-        class_samples = facts.groupby("label")["label"].transform("size")
-        doubtful = facts["label"].isin(chain.from_iterable(twins(facts["label"].astype(str)))).astype(int)
-        ratio = class_samples.max() / class_samples
-        facts = facts.assign(class_samples=class_samples, class_ratio=ratio, label_twin=doubtful)
+        facts = facts.assign(**(_of_sets(facts["label"]) if several else _of_classes(facts["label"])))
     if "entropy_bits" in statistics:
         facts = facts.assign(narrow_range=_narrow_range(facts))
     return facts
+
+
+def _of_classes(labels: "pd.Series[Any]") -> dict[str, Any]:
+    class_samples = labels.groupby(labels).transform("size")
+    doubtful = labels.isin(chain.from_iterable(twins(labels.astype(str)))).astype(int)
+    ratio = class_samples.max() / class_samples
+    return {"class_samples": class_samples, "class_ratio": ratio, "label_twin": doubtful}
+
+
+def _of_sets(cells: "pd.Series[Any]") -> dict[str, Any]:
+    """Return the same of samples with several labels, and those as a column `labels`; none at all is no small class."""
+    sets = [labels_in(cell) for cell in cells]
+    counts = label_counts(cells)
+    largest = max(counts.values(), default=len(sets))
+    doubtful = set(chain.from_iterable(twins(counts)))
+    smallest = np.array(
+        [min((counts[label] for label in labels), default=largest) for labels in sets], np.int64
+    )
+    return {
+        "class_samples": smallest,
+        "class_ratio": largest / smallest,
+        "label_twin": [int(not doubtful.isdisjoint(labels)) for labels in sets],
+        "labels": sets,
+    }
+
+
+def by_label(facts: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per sample and label of it, the label in `label`; the facts as they are where each has one."""
+    if "labels" not in facts:
+        return facts
+    return facts.assign(label=facts["labels"]).explode("label").dropna(subset=["label"])
 
 
 def _narrow_range(facts: pd.DataFrame) -> "pd.Series[int]":
@@ -229,7 +262,7 @@ def blemishes(facts: pd.DataFrame) -> dict[str, int]:
 def _classes(facts: pd.DataFrame) -> dict[str, Any]:
     if "class_ratio" not in facts:
         return {}
-    classes = facts["label"].value_counts().sort_index()
+    classes = by_label(facts)["label"].value_counts().sort_index()
     return {
         "classes": {str(label): int(count) for label, count in classes.items()},
         "class_ratio": round(float(facts["class_ratio"].max()), 6),

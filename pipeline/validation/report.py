@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reports.html import Tiles, render
-from pipeline.validation.facts import blemishes
+from pipeline.validation.facts import blemishes, by_label
 from pipeline.validation.profile import Show
 from pipeline.validation.suites import ExpectationResult
 
@@ -169,7 +169,7 @@ def validation_report(
             ),
             galleries=_galleries(facts, show, not_met, has_classes=has_classes),
             classes=_classes(facts, show, _short_classes(facts, not_met)) if has_classes else [],
-            classes_left_out=facts["label"].nunique() > MAX_CLASSES_WITH_EXAMPLES,
+            classes_left_out=by_label(facts)["label"].nunique() > MAX_CLASSES_WITH_EXAMPLES,
             charts=charts_of(facts),
             sizes=_sizes(facts) if "entropy_bits" in facts else [],
             columns=column_rows(columns),
@@ -192,7 +192,7 @@ def _verdict(outcomes: Sequence[ExpectationResult], description: str) -> str:
 def _tiles(facts: pd.DataFrame) -> Tiles:
     numbers = {"samples": len(facts)}
     if "class_samples" in facts:
-        numbers["classes"] = facts["label"].nunique()
+        numbers["classes"] = by_label(facts)["label"].nunique()
     numbers["with an exact copy"] = int(facts["has_exact_copy"].sum())
     numbers["with a near copy"] = int((facts["near_copies"] > 0).sum())
     if "class_samples" in facts:
@@ -269,10 +269,16 @@ def _short_classes(facts: pd.DataFrame, not_met: Sequence[ExpectationResult]) ->
         if outcome.written.kwargs.get("column") in columns
         for sample_id in outcome.failing
     }
+    if "labels" in facts:
+        # A sample that fails has a small label beside large ones.
+        counts = by_label(facts)["label"].value_counts()
+        small = facts.loc[facts["sample_id"].isin(failing), "class_samples"]
+        return set(counts.index[counts.isin(small)])
     return set(facts.loc[facts["sample_id"].isin(failing), "label"])
 
 
 def _classes(facts: pd.DataFrame, show: Show, short: set[str]) -> list[dict[str, Any]]:
+    facts = by_label(facts)
     counts = facts["label"].value_counts()
     examples = TEXTS_PER_CLASS if "characters" in facts else EXAMPLES_PER_CLASS
     classes = []

@@ -22,6 +22,7 @@ KIND_OF = {
     "clothing": "image_folder",
     "sms-spam": "text_table",
     "banking77": "text_table",
+    "joined-intents": "text_table",
     "ucr": "series_archive",
     "japanese-vowels": "series_archive",
     "basic-motions": "series_archive",
@@ -124,6 +125,24 @@ def test_examples_contradict_nothing(name):
         assert [] == unused_columns(params, source(KIND_OF[name], **options))
 
 
+@pytest.mark.parametrize("options", [{"labels_separator": "pipe"}, {"label_columns": ["toxic", "threat"]}])
+def test_several_labels_need_their_task(options):
+    """Classes that are sets of labels would be learnt as classes of their own; what is to be set is said."""
+    (problem,) = contradictions(example("banking77"), source("text_table", **options))
+    (option, value), *_ = options.items()
+    assert "data.task must be multilabel" in problem
+    assert f"task=classification, with {option}={value} in data/source.json" in problem
+    assert "Set task: multilabel" in problem
+
+
+@pytest.mark.parametrize("options", [{}, {"labels_separator": "none"}])
+def test_the_task_of_several_labels_needs_such_a_source(options):
+    """Without a separator or a column for each label there is one label per sample."""
+    (problem,) = contradictions(example("joined-intents"), source("text_table", **options))
+    assert "data.task=multilabel needs a source whose samples may have several labels" in problem
+    assert "--set labels_separator=pipe" in problem
+
+
 def test_forecasting_needs_windows_over_series_with_time():
     """A forecast of texts, or without windows, is refused with the example to look at."""
     problems = list(
@@ -140,6 +159,38 @@ def test_forecasting_needs_windows_over_series_with_time():
         ("etth1", "training", {"loss": "focal"}, "loss is none of task forecasting"),
         ("etth1", "training", {"monitor": "val_accuracy"}, "monitor must be val_loss"),
         ("sms-spam", "training", {"loss": "mse"}, "loss is none of task classification"),
+        ("joined-intents", "training", {"loss": "mse"}, "loss is none of task multilabel"),
+        (
+            "joined-intents",
+            "training",
+            {"monitor": "val_accuracy"},
+            "monitor must be val_loss for task multilabel",
+        ),
+        (
+            "joined-intents",
+            "training",
+            {"class_weights": "balanced"},
+            "class_weights and label_smoothing are for",
+        ),
+        (
+            "joined-intents",
+            "evaluate",
+            {"select_by": "accuracy"},
+            "select_by is no metric of task multilabel",
+        ),
+        (
+            "joined-intents",
+            "data",
+            {"limit_per_class": 9},
+            "limit_per_class cannot count samples of several labels",
+        ),
+        (
+            "joined-intents",
+            "register",
+            {"class_tolerance": None},
+            "class_tolerance is missing: multilabel needs it",
+        ),
+        ("joined-intents", "validate", {"max_class_ratio": None}, "validate.max_class_ratio is missing"),
         ("sms-spam", "features", {"text": None}, "features.text is missing"),
         ("sms-spam", "split", {"embargo": 3}, "split.embargo has an effect with method=time only"),
         (

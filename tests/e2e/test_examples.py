@@ -34,6 +34,7 @@ SOURCES = {
         "text=2",
     ),
     "banking77": ("text_table", "banking77", "label=category", "files=*.csv"),
+    "joined-intents": ("text_table", "banking77", "label=intents", "labels_separator=pipe"),
     "ucr": ("series_archive", "ucr-a/ECG200"),
     "japanese-vowels": ("series_archive", "uea-a/JapaneseVowels", "name=JapaneseVowels"),
     "basic-motions": ("series_archive", "uea-a/BasicMotions"),
@@ -53,6 +54,8 @@ SOURCES = {
     ),
 }
 """Example to kind, place in the benchmarks and options; None: bundled."""
+MADE_BY = {"joined-intents": ROOT / "benchmarks/joined_intents.py"}
+"""Examples of data that is made from that of the benchmarks, and the program that does it."""
 BY_DEFAULT = ("sms-spam", "bike-sharing")
 """Texts and a table; for images tests/e2e/test_pipeline.py runs digits. `make test-slow` runs the others."""
 
@@ -85,10 +88,14 @@ def test_the_quick_variant_runs(name, tmp_path, benchmarks):
     kind, place, *options = SOURCES[name]
     stated = [part for option in options for part in ("--set", option)]
     here = clone(tmp_path / "clone", f"quick/{name}")
+    path = benchmarks / place
+    if name in MADE_BY:
+        path = tmp_path / "made"
+        subprocess.run([sys.executable, MADE_BY[name], benchmarks / place, path], check=True, timeout=60)
     subprocess.run(
         [
             *(sys.executable, "-m", "pipeline.cli", "init", "--kind", kind),
-            *("--path", str(benchmarks / place), *stated),
+            *("--path", str(path), *stated),
         ],
         cwd=here,
         env=environment(),

@@ -43,6 +43,8 @@ def output_spec(row: Combination, num_classes: int = 3) -> OutputSpec:
     """Return what a row asks: three classes that occur 3, 3 and 2 times, or numbers."""
     if row.task == "classification":
         return OutputSpec(tuple("abc"[:num_classes]), tuple(np.bincount(np.arange(8) % num_classes).tolist()))
+    if row.task == "multilabel":
+        return OutputSpec(("a", "b", "c"), (4, 4, 2), "multilabel", train_samples=8)
     if row.task == "anomaly":
         return OutputSpec(task="anomaly")
     names = ("x", "y")
@@ -88,6 +90,8 @@ def targets(row: Combination, made: dict[str, np.ndarray], num_classes: int = 3)
     random = np.random.default_rng(2)
     if row.task == "classification":
         return (np.arange(8) % num_classes).astype(np.int32)
+    if row.task == "multilabel":
+        return np.array([[row % 2, row // 2 % 2, row // 4 * (row % 2)] for row in range(8)], np.uint8)
     if row.task == "anomaly":
         return made["inputs"].astype(np.float32)
     shape = (8, 3, 2) if row.task == "forecasting" else (8, 2)

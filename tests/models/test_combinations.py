@@ -24,7 +24,13 @@ prepare_tensorflow(2, 7)
 import keras  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHAPES = {"classification": (8, 3), "regression": (8, 2), "forecasting": (8, 3, 2), "anomaly": (8, 6, 2)}
+SHAPES = {
+    "classification": (8, 3),
+    "multilabel": (8, 3),
+    "regression": (8, 2),
+    "forecasting": (8, 3, 2),
+    "anomaly": (8, 6, 2),
+}
 
 
 def named(row):
@@ -58,9 +64,11 @@ def test_a_step_lowers_the_loss_and_eight_samples_can_be_learnt_by_heart(row):
     for _step in range(150):
         after = model.train_on_batch(inputs, truth)
     # A linear map from a padded or short history cannot fit all numbers; everything else can.
-    assert after < before * (0.5 if row.family == "linear" and row.task != "classification" else 0.15)
+    assert after < before * (0.5 if row.family == "linear" and not output_spec(row).classes else 0.15)
     if row.task == "classification":
         assert truth.tolist() == model.predict_on_batch(inputs).argmax(axis=1).tolist()
+    if row.task == "multilabel":
+        assert truth.tolist() == (model.predict_on_batch(inputs) > 0.5).astype(int).tolist()
 
 
 @walk()
@@ -101,6 +109,18 @@ def test_two_classes_are_one_sigmoid(row):
     assert model.layers[-1].name == "probabilities"
 
 
+@walk([row for row in COMBINATIONS if row.task == "multilabel"])
+def test_several_labels_are_a_sigmoid_each(row):
+    """Probabilities from a layer named `probabilities`, whose sum is free; the majority says how frequent each is."""
+    model, inputs = built(row), as_fed(samples(input_spec(row)))
+    probabilities = answers_of(model, inputs)
+    assert "sigmoid" == model.layers[-1].activation.__name__
+    assert "probabilities" == model.layers[-1].name
+    assert 0 < probabilities.min() <= probabilities.max() < 1
+    if row.family == "majority":
+        assert np.allclose(probabilities, [0.5, 0.5, 0.25])
+
+
 def test_every_family_stands_in_the_table():
     """A file in pipeline/models is a family of some row, and the other way round."""
     files = {path.stem for path in (ROOT / "pipeline/models").glob("*.py")} - {"__init__"}
@@ -117,7 +137,7 @@ def test_what_does_not_work_is_answered_with_what_does():
     assert supports("naive", "series", "forecasting", windowed=True)
     assert not supports("naive", "series", "regression", windowed=True)
     assert "Expected one of autoencoder, pca." in what_works("series", "anomaly", windowed=True)
-    assert "Expected for text: classification, regression." in what_works(
+    assert "Expected for text: classification, multilabel, regression." in what_works(
         "text", "forecasting", windowed=False
     )
     assert "forecasting with data.windows" in what_works("series", "forecasting", windowed=False)

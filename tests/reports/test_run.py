@@ -5,6 +5,7 @@ import re
 import pytest
 
 from pipeline.reports.run import run_report
+from pipeline.runtime import paths
 from tests.helpers.synthetic_project import make_project
 
 DECISION = {"candidate": "cnn", "decision": "promoted", "reasons": ["cnn beats <linear>."]}
@@ -27,6 +28,23 @@ def test_the_page_holds_verdict_candidates_data_and_pictures():
         "32 of 32",
         "image/png",
     ):
+        assert part in page
+
+
+def test_several_labels_have_a_table():
+    """A row per label, the lowest F1 first, with its threshold; an empty cell where nothing was said."""
+    assert "Label by label" not in run_report(DECISION)
+    numbers = ",".join(
+        f"{name},{name}_low,{name}_high" for name in ("precision", "recall", "f1", "average_precision")
+    )
+    (paths.EVALUATE_TABLES_DIR / "per_label.csv").write_text(
+        f"label,train_samples,test_examples,threshold,{numbers}\n"
+        "billing,1200,40,0.4321,0.9,0.8,0.95,0.9,0.8,0.95,0.912,0.8,0.95,0.9,0.8,0.95\n"
+        "log<in>,30,4,0.5,,,,0.5,0.1,0.9,0.456,0.1,0.9,0.5,0.1,0.9\n"
+    )
+    page = run_report(DECISION)
+    assert page.index("log&lt;in&gt;") < page.index("billing")
+    for part in ("Label by label", "1,200", "0.43", "0.912", "0.456"):
         assert part in page
 
 

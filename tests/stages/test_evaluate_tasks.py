@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as reference
 
+from pipeline.data.label_sets import as_cell, label_matrix
 from pipeline.evaluation.golden import golden_answers, read_npz, write_npz
 from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap, Evaluation
@@ -68,6 +69,29 @@ def write_spam() -> None:
     run_features(text=TEXT)
 
 
+def write_tickets() -> None:
+    """Write 300 texts of up to three topics, each with words of its own; `rare` stands on one in ten."""
+    generator = np.random.default_rng(3)
+    words = {"billing": ["invoice", "refund"], "login": ["password", "reset"], "rare": ["parcel", "driver"]}
+    topics = [
+        [
+            name
+            for name, share in (("billing", 0.5), ("login", 0.4), ("rare", 0.1))
+            if generator.random() < share
+        ]
+        for _ in range(300)
+    ]
+    texts = [
+        " ".join(
+            ["hello", *(generator.choice(words[name]) for name in own), *generator.choice(["a", "the"], 2)]
+        )
+        for own in topics
+    ]
+    splits = ["train"] * 160 + ["val"] * 70 + ["test"] * 70
+    write_texts(Path(), texts, splits, [as_cell(own) for own in topics])
+    run_features(task="multilabel", text=TEXT)
+
+
 def write_hours(task: str) -> None:
     """Write two series of 300 hours that repeat every 24, and windows over them."""
     generator = np.random.default_rng(1)
@@ -119,6 +143,11 @@ SETS = {
         write_spam,
         {"dense": ("dense", DENSE, 6), "linear": ("linear", {"l2": 0.0}, 3), "majority": ("majority", {}, 0)},
         {"select_by": "positive_f1", "yardstick": Yardstick(10)},
+    ),
+    "tickets": (
+        write_tickets,
+        {"dense": ("dense", DENSE, 6), "linear": ("linear", {"l2": 0.0}, 6), "majority": ("majority", {}, 0)},
+        {"select_by": "macro_f1", "yardstick": Yardstick(10)},
     ),
     "forecast": (
         lambda: write_hours("forecasting"),
@@ -176,6 +205,7 @@ def content(folder: Path, path: Path) -> dict:
     ("name", "tables", "pictures"),
     [
         ("spam", {"per_class.csv", "confusion.csv", "mistakes.csv"}, {"confusion", "per_class", "reliability", "mistakes"}),
+        ("tickets", {"per_label.csv", "mistakes.csv"}, {"per_label", "reliability"}),
         ("forecast", {"per_target.csv", "predictions.csv", "errors_by_step.csv"}, {"predicted", "residuals", "stretch", "error_by_step"}),
         ("regression", {"per_target.csv", "predictions.csv"}, {"predicted", "residuals", "stretch"}),
         ("anomaly", {"per_series.csv", "events.csv"}, {"timelines"}),
@@ -210,7 +240,7 @@ def test_golden_predictions_are_the_models_own(evaluated, name) -> None:
     folder, evaluation = evaluated(name)
     arrays = dict(np.load(folder / "models/best/golden.npz"))
     expected = arrays.pop("predictions")
-    names = {"inputs", "weights"} if name == "spam" else {"inputs"}
+    names = {"inputs", "weights"} if name in ("spam", "tickets") else {"inputs"}
     assert names == arrays.keys()
     assert np.array_equal(
         expected, golden_answers(folder / "models/best/model.keras", folder / "models/best", arrays)
@@ -219,7 +249,7 @@ def test_golden_predictions_are_the_models_own(evaluated, name) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["spam", "forecast"])
+@pytest.mark.parametrize("name", ["spam", "tickets", "forecast"])
 def test_golden_predictions_work_in_a_fresh_process(evaluated, name, tmp_path) -> None:
     """The check of the registry accepts them, and refuses answers that differ by a thousandth."""
     folder, _ = evaluated(name)
@@ -260,6 +290,35 @@ def test_the_threshold_is_that_of_validation(evaluated) -> None:
     said = evaluation.answers[:, 1] >= point["threshold"]
     expected = reference.f1_score(evaluation.y_true, said)
     assert expected == pytest.approx(evaluation.test[evaluation.choice.chosen]["positive_f1"].value)
+
+
+def test_every_label_is_judged_at_its_own_threshold(evaluated) -> None:
+    """F1 of each label, and their mean, are scikit-learn's at the thresholds that validation chose."""
+    folder, evaluation = evaluated("tickets")
+    thresholds = content(folder, paths.BEST_DIR / "card.json")["operating_point"]["thresholds"]
+    val = np.load(evaluation.chosen.folder / "val_predictions.npy")
+    truth = label_matrix(load_split_rows("val", "dense").labels, evaluation.classes)
+    for index, name in enumerate(evaluation.classes):
+        assert thresholds[name] == best_threshold(truth[:, index] == 1, val[:, index])
+    said = evaluation.answers >= np.array([thresholds[name] for name in evaluation.classes])
+    expected = reference.f1_score(evaluation.y_true, said, average=None)
+    found = evaluation.test[evaluation.choice.chosen]["macro_f1"]
+    assert expected.mean() == pytest.approx(found.value)
+    rows = table(folder, "per_label.csv")
+    assert ["billing", "login", "rare"] == [row["label"] for row in rows]
+    assert expected.tolist() == pytest.approx([float(row["f1"]) for row in rows], abs=1e-6)
+    assert evaluation.y_true.sum(axis=0).tolist() == [int(row["test_examples"]) for row in rows]
+    mistakes = {row["sample_id"]: row for row in table(folder, "mistakes.csv")}
+    wrong = np.flatnonzero((said != evaluation.y_true).any(axis=1))
+    assert {evaluation.rows.sample_ids[row] for row in wrong} == mistakes.keys()
+
+
+def test_the_majority_knows_how_frequent_each_label_is(evaluated) -> None:
+    """Its only answer is the share of training samples with each label."""
+    _, evaluation = evaluated("tickets")
+    spec = evaluation.spec
+    shares = np.array(spec.class_counts) / spec.train_samples
+    assert np.allclose(evaluation.predictions["majority"], shares, atol=1e-6)
 
 
 def test_forecasts_are_judged_in_the_units_of_the_data(evaluated) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,17 @@ def run(samples, task="classification", **settings):
     settings = {"num_samples": len(samples), "max_rejected_share": 0.99} | settings
     summary = ingest_sequences(samples, task=task, **settings)
     return summary, read_samples(), np.load(paths.PAYLOAD_NPY, mmap_mode="r")
+
+
+def test_several_labels_are_one_cell_and_counted_one_by_one():
+    """A JSON list in the table; the report counts each label, and the sample without one."""
+    sets = [("b", "a"), ("a",), (), ("a",)]
+    samples = [
+        replace(sample, label="", labels=labels) for sample, labels in zip(messages(), sets, strict=True)
+    ]
+    summary, table, _ = run(samples, task="multilabel")
+    assert ['["a", "b"]', '["a"]', "[]", '["a"]'] == table["label"].tolist()
+    assert {"a": 3, "b": 1, "": 1} == summary["classes"]
 
 
 def test_texts_come_back_as_they_were():

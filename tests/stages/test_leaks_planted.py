@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.data.label_sets import as_cell
 from pipeline.data.samples import read_sample_rows, read_split, texts
 from pipeline.features.targets import class_state
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
@@ -228,6 +229,22 @@ def test_l2_a_word_that_gives_the_class_away_is_refused():
     with pytest.raises(DataRefused, match=r"words \(L2.*'xhat' for 'hat'"):
         split_and_gate()
     assert {"words"} == found()
+
+
+def test_l2_a_word_or_column_that_gives_labels_away_is_refused():
+    """Several labels: every text with one of them holds its name, and a column says whether it does; clean data passes."""
+    rng = np.random.default_rng(0)
+    topics = [[name for name in ("hat", "shoe") if rng.random() < 0.4] for _ in range(400)]
+    plain, cells = words(0, 400), [as_cell(own) for own in topics]
+    told = [" ".join([text, *(f"x{name}" for name in own)]) for text, own in zip(plain, topics, strict=True)]
+    write_data(plain, labels=cells)
+    split_and_gate(task="multilabel")
+    write_data(told, labels=cells)
+    with pytest.raises(DataRefused, match=r"words \(L2.*'xhat' for 'hat'"):
+        split_and_gate(task="multilabel")
+    write_data(plain, labels=cells, side={"kind": cells})
+    with pytest.raises(DataRefused, match="Side column 'kind' alone predicts the class"):
+        split_and_gate(task="multilabel")
 
 
 def test_l3_1_training_on_the_future_is_refused():

@@ -51,6 +51,22 @@ def test_a_second_run_writes_the_same_bytes():
     assert first == (paths.SPLIT_PARQUET.read_bytes(), paths.SPLIT_SUMMARY.read_bytes())
 
 
+def test_every_label_is_wanted_everywhere():
+    """Several labels per sample: each is counted in each split, and one that three samples have is refused by name."""
+    cells = ['["hat"]', '["hat", "shoe"]', "[]"] * 60
+    validated(cells)
+    summary = split(**SETTINGS, task="multilabel")
+    rows = read_split_rows()
+    assert {"hat", "shoe"} == summary["classes"].keys()
+    for name in ("train", "val", "test"):
+        assert summary["classes"]["hat"][name] == sum(
+            "hat" in row["label"] and row["split"] == name for row in rows
+        )
+    validated(['["hat", "rare"]'] * 2 + cells)
+    with pytest.raises(DataRefused, match=r"label 'rare' has no sample in \w+. .*2 different contents"):
+        split(**SETTINGS, task="multilabel")
+
+
 def test_copies_stay_together():
     """Samples of one cluster get one split, also under different labels."""
     clusters = [f"{number // 3}" for number in range(120)]

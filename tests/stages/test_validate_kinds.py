@@ -1,6 +1,7 @@
 """The gate on texts and series: sound data passes, each planted defect is refused by name."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,21 @@ def walks(number=24, steps=30, channels=2):
 
 
 LABELS = ["ham"] * 14 + ["spam"] * 10
+
+
+def test_every_label_of_several_is_judged_by_its_size():
+    """Labels of 24 and 12 samples pass; one of three samples is refused, and the page shows labels, not sets."""
+    several = ['["ham"]', '["ham", "spam"]'] * 12
+    write_texts(Path(), texts(), several)
+    summary = validate(BOUNDS, NEAR, "multilabel")
+    assert {"ham": 24, "spam": 12} == summary["classes"]
+    page = paths.VALIDATE_HTML.read_text()
+    assert 'title="spam"' in page
+    assert "&#34;spam&#34;" not in page.split("Some samples")[0].split('class="name"')[1]
+    write_texts(Path(), texts(), ['["ham", "rare"]'] * 3 + several[3:])
+    message, failing = refused("multilabel")
+    assert "No class is smaller than validate.min_samples_per_class" in message
+    assert 3 == len(failing["class_samples"])
 
 
 def refused(*arguments):

@@ -29,6 +29,17 @@ def test_cross_entropy_by_hand():
     np.testing.assert_allclose([-np.log(0.7), -np.log(0.25)], np.asarray(loss), rtol=1e-6)
 
 
+def test_several_labels_are_binary_cross_entropies_by_hand():
+    """The mean over labels of -log of the probability of what is true of each, as scikit-learn's; focal weighs it."""
+    truth, said = np.array([[1, 0], [1, 1]], np.uint8), np.array([[0.9, 0.4], [0.2, 0.5]], np.float32)
+    of_truth = np.array([[0.9, 0.6], [0.2, 0.5]])
+    plain = np.asarray(losses.create_loss("multilabel")(truth, said))
+    np.testing.assert_allclose(-np.log(of_truth).mean(axis=1), plain, rtol=1e-5)
+    assert log_loss(truth.ravel(), said.ravel()) == pytest.approx(plain.mean(), rel=1e-5)
+    focal = np.asarray(losses.create_loss("multilabel", loss="focal")(truth, said))
+    np.testing.assert_allclose((-np.log(of_truth) * (1 - of_truth) ** 2).mean(axis=1), focal, rtol=1e-5)
+
+
 def test_label_smoothing_by_hand():
     """With 0.3 over 3 classes the true class counts 0.8 and each other one 0.1."""
     loss = classification(label_smoothing=0.3)(np.array([0, 1], np.int32), PROBABILITIES)

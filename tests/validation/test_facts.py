@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.duplicates.clusters import Duplicates
-from pipeline.validation.facts import sample_facts
+from pipeline.validation.facts import by_label, sample_facts
 
 
 def facts(labels, contents, clusters):
@@ -45,6 +45,17 @@ def test_statistics_follow_the_row_of_the_payload():
     duplicates = Duplicates(np.array(list("abc"), dtype=object), np.zeros(3, int), np.zeros(3, int))
     table = sample_facts(samples, {"mean": np.array([0.0, 0.1, 0.2])}, duplicates)
     assert table["mean"].tolist() == [0.2, 0.0, 0.1]
+
+
+def test_several_labels_are_counted_one_by_one():
+    """Labels on 3, 2 and no samples: the smallest of a sample counts, and no label at all is no small class."""
+    cells = ['["hat", "shoe"]', '["hat"]', "[]", '["hat", "shoe"]']
+    samples = pd.DataFrame({"row": range(4), "label": cells, "content_sha256": list("abcd")})
+    duplicates = Duplicates(np.array(list("abcd"), dtype=object), np.zeros(4, int), np.zeros(4, int))
+    table = sample_facts(samples, {}, duplicates, several=True)
+    assert table["class_samples"].tolist() == [2, 3, 3, 2]
+    assert table["class_ratio"].tolist() == [1.5, 1, 1, 1.5]
+    assert by_label(table)["label"].value_counts().to_dict() == {"hat": 3, "shoe": 2}
 
 
 def test_without_classes_there_is_nothing_to_compare():

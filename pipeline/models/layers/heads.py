@@ -1,6 +1,7 @@
 """How every model ends, so that any family can be served, scored and compared like any other.
 
-Two classes: one sigmoid, the probability of the second class. More: softmax. Regression: one number per
+Two classes: one sigmoid, the probability of the second class. More: softmax. Several labels per sample: one sigmoid
+each. Regression: one number per
 target. Forecasting: one per step ahead and target. Numbers are in units of the training deviation.
 """
 
@@ -18,6 +19,8 @@ def num_outputs(spec: OutputSpec) -> int:
     Raises:
         ValueError: Task anomaly, whose answer is a reconstruction.
     """
+    if spec.task == "multilabel":
+        return spec.num_classes
     if spec.task == "classification":
         return 1 if spec.num_classes == 2 else spec.num_classes
     if spec.task == "anomaly":
@@ -73,7 +76,7 @@ def fused(hidden: keras.KerasTensor, fusion_units: tuple[int, ...], l2: float) -
 
 def raw_name(spec: OutputSpec) -> str:
     """Return the name of the last layer with weights."""
-    return "logits" if spec.task == "classification" else "values"
+    return "logits" if spec.classes else "values"
 
 
 def with_side_features(
@@ -133,8 +136,8 @@ def finished(
         Probabilities (batch, num_classes), of two classes (batch, 1); (batch, num_targets); or
         (batch, horizon, num_targets).
     """
-    if spec.task == "classification":
-        kind = "sigmoid" if spec.num_classes == 2 else "softmax"
+    if spec.classes:
+        kind = "sigmoid" if spec.num_classes == 2 or spec.task == "multilabel" else "softmax"
         output = layers.Activation(kind, name="probabilities")(raw)
     elif spec.task == "regression":
         output = layers.Activation(output_activation, name="predictions")(raw)
