@@ -13,6 +13,7 @@ from pipeline.duplicates.clusters import Duplicates, conflicting_contents
 from pipeline.formats.names import twins
 from pipeline.runtime import paths
 from pipeline.runtime.files import csv_text
+from pipeline.validation.far_out import Ends
 from pipeline.validation.profile import ChannelSums
 from pipeline.validation.series import significant
 from pipeline.validation.suites import ExpectationResult
@@ -33,6 +34,7 @@ COLUMNS = (
     "looks_like_id",
     "twins",
     "constant_target",
+    "far_out",
 )
 NARROW_RANGE = 64 / 255
 """What 14 bits reach of a 16-bit range, as uint8 keeps it; 12 bits reach 16 / 255."""
@@ -59,7 +61,7 @@ def column_facts(
         `missing_share`; `minimum`, `mean`, `maximum`: NaN for categories; and, 0 or 1: `constant` (no two
         different values), `looks_like_id` (a side column of at least 20 categories or whole numbers, all
         different), `constant_target` (constant, and to be predicted). `twins`: values of a category that read like
-        another one.
+        another one. `far_out`: values far outside all others that repeat exactly.
     """
     rows = [] if sums is None else _channel_rows(channels, sums, set(targets))
     rows += [_side_row(name, kind, samples[SIDE_PREFIX + name]) for name, kind in side.items()]
@@ -83,6 +85,7 @@ def _channel_rows(channels: Sequence[str], sums: ChannelSums, targets: set[str])
             "looks_like_id": 0,
             "twins": 0,
             "constant_target": int(constant[number] and name in targets),
+            "far_out": len(sums.ends[number].repeated_far_out()),
         }
         for number, name in enumerate(channels)
     ]
@@ -92,6 +95,8 @@ def _side_row(name: str, kind: str, values: "pd.Series[Any]") -> dict[str, Any]:
     known = values.dropna()
     different = int(known.nunique())
     numbers = known.to_numpy(np.float64) if kind == "number" else np.empty(0)
+    ends = Ends()
+    ends.add(numbers)
     whole = kind == "category" or bool((numbers == np.rint(numbers)).all())
     return {
         "column": SIDE_PREFIX + name,
@@ -105,6 +110,7 @@ def _side_row(name: str, kind: str, values: "pd.Series[Any]") -> dict[str, Any]:
         "looks_like_id": int(whole and different == len(known) >= MIN_IDS),
         "twins": sum(map(len, twins(known.astype(str)))) if kind == "category" else 0,
         "constant_target": 0,
+        "far_out": len(ends.repeated_far_out()),
     }
 
 
@@ -272,8 +278,8 @@ def _classes(facts: pd.DataFrame) -> dict[str, Any]:
 def _columns(columns: pd.DataFrame | None) -> dict[str, Any]:
     if columns is None or columns.empty:
         return {}
-    odd = ("constant", "looks_like_id")
-    return {"columns": {name: columns.loc[columns[name] == 1, "column"].tolist() for name in odd}}
+    odd = ("constant", "looks_like_id", "far_out")
+    return {"columns": {name: columns.loc[columns[name] > 0, "column"].tolist() for name in odd}}
 
 
 def _not_met(outcome: ExpectationResult) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.duplicates.clusters import Duplicates
 from pipeline.runtime.errors import DataRefused
+from pipeline.validation.far_out import Ends
 
 # --- How one sample is shown on a page: an image as a picture, a text as its beginning, a series as lines.
 
@@ -64,6 +65,7 @@ class ChannelSums:
         total: Sum of the finite values, float64.
         minimum: Smallest finite value, infinity for none.
         maximum: Largest finite value, minus infinity for none.
+        ends: Of each channel, the values at both ends.
     """
 
     channels: int
@@ -73,12 +75,14 @@ class ChannelSums:
     total: np.ndarray = field(init=False)
     minimum: np.ndarray = field(init=False)
     maximum: np.ndarray = field(init=False)
+    ends: list[Ends] = field(init=False)
 
     def __post_init__(self) -> None:
         self.known, self.infinite = np.zeros((2, self.channels), np.int64)
         self.total = np.zeros(self.channels)
         self.minimum = np.full(self.channels, np.inf)
         self.maximum = np.full(self.channels, -np.inf)
+        self.ends = [Ends() for _ in range(self.channels)]
 
     def add(self, other: "ChannelSums") -> None:
         """Take in what another one has seen."""
@@ -88,6 +92,8 @@ class ChannelSums:
         self.total += other.total
         self.minimum = np.minimum(self.minimum, other.minimum)
         self.maximum = np.maximum(self.maximum, other.maximum)
+        for ends, more in zip(self.ends, other.ends, strict=True):
+            ends.join(more)
 
     def means(self) -> np.ndarray:
         """Return the mean of the finite values of each channel, NaN for none."""

@@ -81,7 +81,11 @@ def column_rows(columns: pd.DataFrame | None) -> list[dict[str, str]]:
             "mean": _words(row["mean"]),
             "remark": ", ".join(
                 words
-                for key, words in (("constant", "constant"), ("looks_like_id", "all values different"))
+                for key, words in (
+                    ("constant", "constant"),
+                    ("looks_like_id", "all values different"),
+                    ("far_out", "an end of the range repeats, far from all others"),
+                )
                 if row[key]
             ),
         }

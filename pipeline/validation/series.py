@@ -163,6 +163,8 @@ def channel_sums(values: np.ndarray) -> ChannelSums:
         chunk.total = np.where(finite, part, 0.0).sum(axis=0)
         chunk.minimum = np.where(finite, part, np.inf).min(axis=0)
         chunk.maximum = np.where(finite, part, -np.inf).max(axis=0)
+        for channel, ends in enumerate(chunk.ends):
+            ends.add(part[:, channel])
         sums.add(chunk)
     return sums
 

@@ -172,7 +172,22 @@ def test_side_columns_without_use_are_warnings(tmp_path):
     write_texts(tmp_path, texts(), LABELS, side=side)
     summary = validate(BOUNDS, NEAR)
     assert warned(summary) == ["constant", "looks_like_id"]
-    assert summary["columns"] == {"constant": ["side.country", "side.age"], "looks_like_id": ["side.user"]}
+    assert summary["columns"] == {
+        "constant": ["side.country", "side.age"],
+        "looks_like_id": ["side.user"],
+        "far_out": [],
+    }
+
+
+def test_what_a_logger_writes_for_no_value_is_a_warning(tmp_path):
+    """-9999 in three steps of one channel."""
+    given = walks()
+    for one in given[:3]:
+        one[4, 0] = -9999
+    write_series(tmp_path, given, LABELS)
+    summary = validate(BOUNDS, NEAR)
+    assert "far_out" in warned(summary)
+    assert len(summary["columns"]["far_out"]) == 1
 
 
 def test_infinite_and_missing_series_are_refused(tmp_path):
@@ -249,7 +264,8 @@ def test_anomalies_are_no_channel(tmp_path):
     given = [np.concatenate([one, np.zeros((30, 1), np.float32)], axis=1) for one in walks(6)]
     write_series(tmp_path, given, channels=["load", "temp"], has_anomalies=True)
     windows = {"targets": (), "known": ()}
-    assert validate(BOUNDS, NEAR, "anomaly", windows)["columns"] == {"constant": [], "looks_like_id": []}
+    columns = {"constant": [], "looks_like_id": [], "far_out": []}
+    assert validate(BOUNDS, NEAR, "anomaly", windows)["columns"] == columns
     given[0][4, 2] = 7
     write_series(tmp_path, given, channels=["load", "temp"], has_anomalies=True)
     with pytest.raises(DataRefused, match="0 or 1"):

@@ -149,6 +149,7 @@ def test_series_without_labels_are_drawn():
             "maximum": [1.0, np.nan],
             "constant": [1, 0],
             "looks_like_id": [0, 1],
+            "far_out": [0, 0],
         }
     )
     page = validation_report(table, series_previews(series), [], description="5 series", columns=columns)
