@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from pipeline.formats import tables
-from pipeline.formats.cells import Cell, SideKind, number_cells, without_blank_end
+from pipeline.formats.cells import Cell, SideKind, is_number, number_cells, without_blank_end
 from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption
 from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.tables import Writing, read_table
@@ -34,6 +34,7 @@ COLUMNS_FIX = (
     "Name the right columns: --set label=, id=, group=, side=, drop=; where no row of names is there: "
     "--set header=false, and columns are called 1, 2, 3."
 )
+HEADER_FIX = "If the first row is a series: --set header=false."
 VALUES_FIX = "Remove rows without a value."
 
 
@@ -176,12 +177,29 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
         if not values or len(values) % options.channels:
             expected = f"columns of values, whole series of {options.channels} channels"
             problems.add(f"{member}, header", expected, f"{len(values)} columns", COLUMNS_FIX)
+        if (
+            options.header
+            and _are_numbers(values)
+            and not _in_order(values)
+            and not member.lower().endswith(PARQUET)
+        ):
+            problems.add(f"{member}, header", "names of columns", shown(", ".join(names)), HEADER_FIX)
         twice = sorted({name for name in values if name in said})
         if twice:
             received = f"{', '.join(twice)} as a value and as something else"
             problems.add(f"{member}, header", "one purpose for every column", received, COLUMNS_FIX)
         found[member] = _Columns(label, target, said, values)
     return found
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return bool(names) and all(is_number(name) for name in names)
+
+
+def _in_order(names: Sequence[str]) -> bool:
+    """Say whether numbers rise or fall from column to column, as times and wavelengths do and values seldom."""
+    steps = np.diff([float(name) for name in names])
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _standing(column: str, names: Sequence[str]) -> str:
@@ -258,6 +276,15 @@ def _samples(
                     )
                     if not name:
                         problems.add(cells[options.id].place, "a name", "nothing", "Fill it in.")
+                if (
+                    options.header
+                    and columns.label
+                    and said["label"] == columns.label
+                    and _are_numbers(columns.values)
+                ):
+                    problems.add(
+                        f"{member}, header", "names of columns", f"the class {columns.label!r}", HEADER_FIX
+                    )
                 # Nothing is passed on once something is wrong: the files are refused as a whole then.
                 if not problems.count:
                     yield RawSample(name, split=split, series=series, channels=channels, **said)

@@ -122,6 +122,15 @@ def test_where_the_class_stands_must_be_said():
     assert "" == read("1,2,3\n", header=False, label="none")[0].label
 
 
+@pytest.mark.parametrize("content", ["1,2,up\n3,1,down\n4,5,up\n", "1,3,2,up\n3,1,4,down\n"])
+def test_a_first_row_that_is_a_series_is_no_header(content):
+    """It would be lost; wavelengths and numbers of steps are names."""
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read(content, label="last")
+    assert content.count("\n") == len(read(content, label="last", header=False))
+    assert 1 == len(read("400.5,402,class\n3,1,up\n", label="last"))
+
+
 def test_a_real_set_equals_what_pandas_reads(benchmarks):
     """GunPoint has its class first, and no header."""
     path = benchmarks / "ucr-a/GunPoint/GunPoint_TRAIN.tsv"
