@@ -203,6 +203,8 @@ class _Fit:
         complete = {"train", "test"} <= set(facts.splits) and "" not in facts.splits
         if complete:
             self.set("split.method", "given", f"the source says it: {_counts(facts.splits)}")
+            if "val" not in facts.splits:
+                self._val_share(facts.splits["train"] / max(1, sum(facts.splits.values())))
             return
         if facts.groups:
             self.set("split.method", "group", f"{facts.groups:,} groups, none torn apart")
@@ -212,7 +214,20 @@ class _Fit:
         share = min(0.4, max(0.2, math.ceil(100 * WANTED_TEST_ROWS / count) / 100))
         why = "" if share == 0.2 else f"of {count:,} samples; the gate judges by 30 rows or more"
         self.set("split.test_share", share, why)
-        self.set("split.val_share", 0.15 if count >= SMALL // 5 else 0.2, "")
+        self._val_share(1 - share)
+
+    def _val_share(self, left: float) -> None:
+        """Raise the share of validation where a rare class would miss it more often than once in a hundred draws.
+
+        Args:
+            left: Share of the samples that val is drawn from.
+        """
+        usual = 0.15 if self._source.count >= SMALL // 5 else 0.2
+        rarest = left * min(self._facts.classes.values(), default=self._source.count)
+        needed = math.ceil(100 * (1 - 0.01 ** (1 / max(rarest, 1)))) / 100
+        share = min(0.4, max(usual, needed))
+        why = "" if share == usual else f"the rarest class has about {rarest:.0f} samples to draw from"
+        self.set("split.val_share", share, why)
 
     def images(self) -> None:
         """Size, channels, and networks that such a size leaves something of."""

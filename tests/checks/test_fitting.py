@@ -125,3 +125,9 @@ def test_the_model_is_called_after_the_data(path, name):
     """In the letters that a registry takes, and never like the bundled example."""
     known = msgspec.structs.replace(source("image_folder"), location=Location(path=path))
     assert name == model_name(known, Path("/home/project"))
+
+
+@pytest.mark.parametrize(("name", "least"), [("recordings", 0.37), ("many small pictures", 0.15)])
+def test_no_class_misses_validation_by_bad_luck(name, least):
+    """Ten samples of a class to draw from miss a share of 0.2 in one of ten draws, and one of 0.37 in a hundred."""
+    assert least == params_of(fit(*CASES[name])[1].text).split.val_share
