@@ -18,7 +18,7 @@ SOURCE = '''"""Diaries: one .md file per class, one text per line."""
 
 LAYOUT = "one .md file per class, one text per line"
 
-from pipeline.sources.sample import NO_OPTIONS, NoOptions as Options, RawSample
+from pipeline.raw.sample import NO_OPTIONS, NoOptions as Options, RawSample
 
 
 def select(names, options=NO_OPTIONS):

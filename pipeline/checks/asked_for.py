@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.fetching.source import KINDS, Source
 from pipeline.params.families import COMBINATIONS, family_of
+from pipeline.params.sections import WITH_CLASSES
 from pipeline.params.values import Params
 
 SIDE_OPTIONS = ("side", "static")
@@ -39,20 +40,20 @@ def side_columns_are_used(params: Params, source: Source) -> Iterator[str]:
 def columns_are_named(params: Params, source: Source) -> Iterator[str]:
     """Yield what the split and the task need of the source, where nobody said which column has it."""
     method, task = params.split.method, params.data.task
-    by_name = source.kind == "image_folder" and "group" in str(source.options.get("label", ""))
-    if method == "group" and not source.options.get("group") and not by_name:
+    if method == "group" and not _has_groups(params, source):
         yield (
             "split.method=group needs groups. Expected the column of a person, machine or document. Received: "
             f"kind={source.kind} without group= in data/source.json. Name it (`millrace init ... --set group=COLUMN`, "
             "of kinds that have the option), or set split.method: stratified."
         )
-    if method == "time" and source.kind not in SERIES_WITH_TIMES and not source.options.get("time"):
+    timed = source.kind in SERIES_WITH_TIMES or source.options.get("time")
+    if method == "time" and not timed and not (source.facts and source.facts.times):
         yield (
             "split.method=time needs times. Expected the column of a time for each sample. Received: "
             f"kind={source.kind} without time= in data/source.json. Name it (`millrace init ... --set time=COLUMN`, "
             "of kinds that have the option), or set split.method: stratified."
         )
-    wanted = {"classification": "label", "regression": "target"}.get(task, "")
+    wanted = {"classification": "label", "multilabel": "label", "regression": "target"}.get(task, "")
     other = {"label": "target", "target": "label"}.get(wanted, "")
     if other and params.data.windows is None and source.options.get(other) and not source.options.get(wanted):
         yield (
@@ -60,6 +61,17 @@ def columns_are_named(params: Params, source: Source) -> Iterator[str]:
             f"Received: {other}={source.options[other]} in data/source.json. Run `millrace init` again with --set "
             f"{wanted}=COLUMN, or set data.task: {'regression' if other == 'target' else 'classification'}."
         )
+
+
+def _has_groups(params: Params, source: Source) -> bool:
+    """Tell whether samples name a group, or may do so: a column, a folder, a part of the name, or a recording."""
+    if source.facts is not None and source.facts.groups:
+        return True
+    by_name = source.kind == "image_folder" and "group" in str(source.options.get("label", ""))
+    by_folder = source.options.get("folders") == "group"
+    return (
+        bool(source.options.get("group")) or by_name or by_folder or params.data.labelled_windows is not None
+    )
 
 
 def unused_columns(params: Params, source: Source) -> list[str]:
@@ -83,8 +95,8 @@ def _unused(params: Params, source: Source) -> Iterator[tuple[str, Sequence[str]
     if named(source, "split") and method != "given":
         yield "split", named(source, "split"), f"split.method={method} draws its own; set it to given"
     windowed = params.data.windows is not None
-    for option, learnt in (("label", "classification"), ("target", "regression")):
-        if named(source, option) and (task != learnt or windowed):
+    for option, learnt in (("label", WITH_CLASSES), ("target", ("regression",))):
+        if named(source, option) and (task not in learnt or windowed):
             why = "windows take theirs from data.windows" if windowed else f"the task is {task}"
             yield option, named(source, option), why
     if named(source, "anomaly_windows") and task != "anomaly":

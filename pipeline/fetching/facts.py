@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from pipeline.fetching.source import MOST_CLASSES, Facts, Span
-from pipeline.sources.label_sets import labels_of
-from pipeline.sources.sample import RawSample
+from pipeline.raw.label_sets import labels_of
+from pipeline.raw.sample import RawSample
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 TURNED = (5, 6, 7, 8)

@@ -23,16 +23,16 @@ from pipeline.fetching.download import Limits, download
 from pipeline.fetching.facts import FactsSeen
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.formats.timelines import Timeline, in_words
+from pipeline.raw.answers import Answered, rare_classes
+from pipeline.raw.label_sets import labels_of, refuse_lists, with_label_sets
+from pipeline.raw.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
+from pipeline.raw.sample import RawSample
+from pipeline.raw.spellings import Joined, Spellings
 from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits, image_table
-from pipeline.sources.answers import Answered, rare_classes
 from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
-from pipeline.sources.label_sets import labels_of, refuse_lists, with_label_sets
-from pipeline.sources.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
-from pipeline.sources.sample import RawSample
-from pipeline.sources.spellings import Joined, Spellings
 
 if TYPE_CHECKING:
     from rich.console import Console

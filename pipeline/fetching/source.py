@@ -128,7 +128,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     left_out: dict[str, int] = {}
     """Files beside the data that nobody reads, counted by folder and suffix: {"hat/*.txt": 3}."""
     joined: dict[str, dict[str, str]] = {}
-    """Names that are read as another one, where `join_labels` asks for it; see `pipeline.sources.spellings`."""
+    """Names that are read as another one, where `join_labels` asks for it; see `pipeline.raw.spellings`."""
     unlabelled: int = 0
     """Samples that were left out because they have no answer, where `unlabelled=leave_out` asks for it."""
     rare: dict[str, int] = {}

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.runtime.errors import DataRefused
 
 SUFFIXES = (".npy", ".npz")
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE, BYTES_AT_ONCE = 1024, 1 << 24
 MAX_BYTES = 1 << 40
 """What a header may promise."""
 DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
@@ -51,8 +51,9 @@ class ArrayFile:
             content = self._read(self.shape[0] * row_bytes)
             yield np.frombuffer(content, self.dtype).reshape(self.shape[::-1]).T
         else:
-            for first in range(0, self.shape[0], ROWS_AT_ONCE):
-                count = min(ROWS_AT_ONCE, self.shape[0] - first)
+            at_once = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, row_bytes)))
+            for first in range(0, self.shape[0], at_once):
+                count = min(at_once, self.shape[0] - first)
                 content = self._read(count * row_bytes)
                 yield np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
         if self._next(1):

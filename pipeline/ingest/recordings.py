@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from pipeline.formats.time_grid import later
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.sample import RawSample
 
 DIGITS = 9
 """Of the first step in the name of a window, so that names stand in order of time."""

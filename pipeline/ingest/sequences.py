@@ -9,11 +9,11 @@ import numpy as np
 
 from pipeline.data.samples import TableFacts
 from pipeline.ingest.writers import NpyWriter, Tally, Targets, in_order, npy_writer, sample_writer
+from pipeline.raw.label_sets import label_cell, labels_of
+from pipeline.raw.sample import RawSample
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
-from pipeline.sources.label_sets import label_cell, labels_of
-from pipeline.sources.sample import RawSample
 
 Task = Literal["classification", "multilabel", "regression", "forecasting", "anomaly"]
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.samples import METADATA_KEY, SCHEMA, SIDE_PREFIX, SIDE_TYPES, TableFacts
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import atomic_path
-from pipeline.sources.sample import RawSample
 
 # --- What became of every sample while it was ingested: the counts behind reports/ingest/summary.json.
 

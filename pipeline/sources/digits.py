@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.raw.sample import NO_OPTIONS, NoOptions, RawSample
 from pipeline.runtime.errors import DataRefused, InputMissing
-from pipeline.sources.sample import NO_OPTIONS, NoOptions, RawSample
 
 LAYOUT = "the digits come with scikit-learn and need no files"
 Options = NoOptions

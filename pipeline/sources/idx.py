@@ -18,8 +18,8 @@ from typing import IO
 
 import numpy as np
 
+from pipeline.raw.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.sample import NO_OPTIONS, GivenSplit, NoOptions, RawSample
 
 LAYOUT = (
     "train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], with t10k-... for a given test set; or "

@@ -9,31 +9,25 @@ both, makes them a pair. Format of the files: NumPy Enhancement Proposal 1.
 import math
 import re
 import tarfile
-import tokenize
-import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import IO, Any, Literal
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
+from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
 from pipeline.formats.text_file import open_member
+from pipeline.raw.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, stem_of
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, stem_of
 
 LAYOUT = (
     "arrays of images with one label each: a .npz with x and y, x_train and y_train, images and labels, ... or .npy "
     "files of such names; train, val and test in the names give the split"
 )
-SUFFIXES = (".npz", ".npy")
 IMAGES = frozenset(("x", "image", "images", "img", "imgs", "data", "pixels"))
 LABELS = frozenset(("y", "label", "labels", "target", "targets", "class", "classes"))
-CHUNK_BYTES = 1 << 24
 MAX_IMAGE_BYTES = 1 << 26
 """A header that promises more than 64 MiB per image is damaged; believing it would cost the memory."""
 USED = 1 / 8
@@ -65,10 +59,10 @@ class _Array:
     """Where an array lies: a file of the archive, and its name within where that is a .npz."""
 
     file: str
-    inside: str = ""
+    name: str
 
     def __str__(self) -> str:
-        return f"{self.file}[{self.inside.removesuffix('.npy')}]" if self.inside else self.file
+        return f"{self.file}[{self.name}]" if self.file.lower().endswith(".npz") else self.file
 
 
 @dataclass(frozen=True)
@@ -79,14 +73,6 @@ class _Pair:
     split: GivenSplit | None
     images: _Array
     labels: _Array
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What an array says of itself."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -106,12 +92,12 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     """
     described = []
     for pair in _pairs(archive, options):
-        with _open(archive, pair.images) as file:
-            header = _header(file, pair.images)
+        with _opened(archive, pair.images) as header:
+            shape = _images_shape(header, pair.images, options)
         low, high = _range(archive, pair.images, options)
         stated = "" if options.range or header.dtype == np.uint8 else " (found)"
         described.append(
-            f"{pair.images}: {_images_shape(header, pair.images, options)} {header.dtype.name}, pixels from {low:g} to "
+            f"{pair.images}: {shape} {header.dtype.name}, pixels from {low:g} to "
             f"{high:g}{stated}, labels of {pair.labels}"
         )
     return described
@@ -127,8 +113,8 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     for pair in _pairs(archive, options):
         low, high = _range(archive, pair.images, options)
         labels = _labels(archive, pair.labels, options)
-        with _open(archive, pair.images) as file:
-            shape = _images_shape(_header(file, pair.images), pair.images, options)
+        with _opened(archive, pair.images) as header:
+            shape = _images_shape(header, pair.images, options)
         if shape[0] != len(labels) or not labels:
             raise DataRefused(
                 f"{pair.images} and {pair.labels} do not belong together. Expected one label per image, at least one. "
@@ -189,25 +175,24 @@ def _pairs(archive: tarfile.TarFile, options: Options) -> list[_Pair]:
 
 
 def _arrays(archive: tarfile.TarFile) -> Iterator[_Array]:
-    for name in sorted(archive.getnames()):
-        if PurePosixPath(name).suffix.lower() == ".npy":
-            yield _Array(name)
-            continue
-        with _zip(archive, name) as packed:
-            for inside in packed.namelist():
-                yield _Array(name, inside)
+    for file in sorted(archive.getnames()):
+        with open_member(archive, file) as opened:
+            for name in array_names(opened, file):
+                yield _Array(file, name)
+
+
+@contextmanager
+def _opened(archive: tarfile.TarFile, array: _Array) -> Iterator[ArrayFile]:
+    with open_member(archive, array.file) as file, opened_array(file, array.file, array.name) as found:
+        yield found
 
 
 def _part(array: _Array, options: Options) -> tuple[str, tuple[str, ...]] | None:
     """Return whether an array holds images or labels, and the other words of its name; None for neither."""
-    file = stem_of(array.file)
-    words = [
-        word
-        for word in re.split(r"[-_./ ]+", GLUED.sub(r"\1_\2", array.inside.removesuffix(".npy") or file))
-        if word
-    ]
-    outer = [word for word in re.split(r"[-_./ ]+", file) if word] if array.inside else []
-    if array.inside and len(outer) == 1 and split_in(outer[0]) is None:
+    file, packed = stem_of(array.file), array.file.lower().endswith(".npz")
+    words = _words(GLUED.sub(r"\1_\2", array.name if packed else file))
+    outer = _words(file) if packed else []
+    if len(outer) == 1 and split_in(outer[0]) is None:
         outer = []  # the only word of `mnist.npz` names the set, not a part of it
     for part, stated, known in (("images", options.images, IMAGES), ("labels", options.labels, LABELS)):
         wanted = {stated.casefold()} if stated else known
@@ -219,10 +204,14 @@ def _part(array: _Array, options: Options) -> tuple[str, tuple[str, ...]] | None
     return None
 
 
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[-_./ ]+", name) if word]
+
+
 # --- What is in them.
 
 
-def _images_shape(header: _Header, array: _Array, options: Options) -> tuple[int, int, int, int]:
+def _images_shape(header: ArrayFile, array: _Array, options: Options) -> tuple[int, int, int, int]:
     """Return (samples, height, width, channels) with 1 or 3 channels.
 
     Raises:
@@ -259,23 +248,15 @@ def _images_shape(header: _Header, array: _Array, options: Options) -> tuple[int
 
 def _image_chunks(archive: tarfile.TarFile, array: _Array, options: Options) -> Iterator[np.ndarray]:
     """Yield images, shape (rows, height, width, channels), in the dtype of the file."""
-    with _open(archive, array) as file:
-        header = _header(file, array)
-        _images_shape(header, array, options)
-        row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
-        left = header.shape[0]
-        while left:
-            rows = min(left, max(1, CHUNK_BYTES // row_bytes))
-            content = file.read(rows * row_bytes)
-            if len(content) != rows * row_bytes:
-                raise _damaged(array, f"{left} images fewer than its header says")
-            chunk = np.frombuffer(content, header.dtype).reshape(rows, *header.shape[1:])
+    with _opened(archive, array) as found:
+        _images_shape(found, array, options)
+        for rows in found.rows():
+            chunk = rows
             if chunk.ndim == 3:
                 chunk = chunk[..., np.newaxis]
             elif options.axes == "channels_first":
                 chunk = np.moveaxis(chunk, 1, -1)
             yield np.ascontiguousarray(chunk)
-            left -= rows
 
 
 def _range(archive: tarfile.TarFile, array: _Array, options: Options) -> tuple[float, float]:
@@ -324,8 +305,8 @@ def _range(archive: tarfile.TarFile, array: _Array, options: Options) -> tuple[f
 
 
 def _dtype_of(archive: tarfile.TarFile, array: _Array) -> str:
-    with _open(archive, array) as file:
-        return _header(file, array).dtype.name
+    with _opened(archive, array) as found:
+        return found.dtype.name
 
 
 def _scaled(chunk: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -339,12 +320,12 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
     Raises:
         DataRefused: They are no classes: values with fractions, several per row, or without a name.
     """
-    with _open(archive, array) as file:
-        header = _header(file, array)
-        content = file.read()
-    if len(content) != math.prod(header.shape) * header.dtype.itemsize:
-        raise _damaged(array, f"{len(content)} bytes for shape {header.shape}")
-    values = np.frombuffer(content, header.dtype).reshape(header.shape)
+    with _opened(archive, array) as header:
+        if not set(header.dtype.kind) <= set("buifSU"):
+            raise DataRefused(
+                f"{array} holds no classes. Expected numbers or names. Received: {header.dtype}."
+            )
+        values = whole(header)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     elif values.ndim == 2 and values.dtype.kind in "buif":
@@ -361,7 +342,10 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
         try:
             names = [value.decode() for value in values.tolist()]
         except UnicodeDecodeError as error:
-            raise _damaged(array, f"a label that is no UTF-8: {error}") from error
+            raise DataRefused(
+                f"{array} holds names that are no UTF-8. Expected text. Received: {error}. Save it as text: "
+                "labels.astype(str)."
+            ) from error
     elif values.dtype.kind == "U":
         names = values.tolist()
     else:
@@ -376,74 +360,3 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
             f"{', '.join(unknown[:10])} of {array}. Name every class, in the order of their numbers."
         )
     return [known[name] for name in names]
-
-
-# --- Files.
-
-
-@contextmanager
-def _zip(archive: tarfile.TarFile, name: str) -> Iterator[zipfile.ZipFile]:
-    with open_member(archive, name) as file:
-        try:
-            packed = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-            raise _damaged(_Array(name), str(error)) from error
-        with packed:
-            try:
-                yield packed
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-                raise _damaged(_Array(name), str(error)) from error
-
-
-@contextmanager
-def _open(archive: tarfile.TarFile, array: _Array) -> Iterator[IO[bytes]]:
-    if not array.inside:
-        with open_member(archive, array.file) as file:
-            yield file
-        return
-    with _zip(archive, array.file) as packed:
-        try:
-            file = packed.open(array.inside)
-        except ValueError as error:  # a name that is no UTF-8
-            raise _damaged(array, str(error)) from error
-        with file:
-            yield file
-
-
-def _header(file: IO[bytes], array: _Array) -> _Header:
-    """Return what an array says of itself; the file stands at its first value then.
-
-    Raises:
-        DataRefused: It is no array, or one of Python objects.
-    """
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of Python 2: its headers are read all the same
-            shape, in_columns, dtype = read_header(file)
-    except (ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError, OverflowError) as error:
-        raise _damaged(array, str(error).split("\n")[0]) from error
-    if min(shape, default=1) < 0 or dtype.itemsize == 0:
-        raise _damaged(array, f"shape {shape} of {dtype}")
-    name = array.inside or array.file
-    if dtype.kind not in "buifSU":
-        raise DataRefused(
-            f"{array} holds {'Python objects, which run code when they are opened' if dtype.hasobject else dtype}. "
-            f"Expected numbers or names. Received: dtype {dtype}. Save it again: np.save({name!r}, array.astype(str)) "
-            "for labels, np.stack(list(array)) for images of one size."
-        )
-    if in_columns and len(shape) > 1:
-        raise DataRefused(
-            f"{array} is stored column by column. Expected row by row (C order). Received: Fortran order. Save it "
-            f"again: np.save({name!r}, np.ascontiguousarray(array))."
-        )
-    return _Header(shape, dtype)
-
-
-def _damaged(array: _Array, reason: str) -> DataRefused:
-    return DataRefused(
-        f"{array} cannot be read. Expected an intact file of NumPy. Received: {reason}. Save or download it again."
-    )

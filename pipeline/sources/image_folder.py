@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from pipeline.formats.tables import FORMATS
 from pipeline.formats.text_file import open_member
+from pipeline.raw.left_out import by_folder_and_suffix, covers, in_words, refuse_unread_pictures
+from pipeline.raw.sample import RawSample, members
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.image_labels import FOLDERS, SPLITS, Labels, Place, compiled, give_splits, proposed
-from pipeline.sources.left_out import by_folder_and_suffix, covers, in_words, refuse_unread_pictures
-from pipeline.sources.sample import RawSample, members
 
 LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from pipeline.raw.sample import GivenSplit
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.sources.sample import GivenSplit
 
 SPLITS: dict[str, GivenSplit] = {
     "train": "train",

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from posixpath import normpath
 
+from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.left_out import by_folder_and_suffix, in_words
 
 MOST_NAMED = 3
 """Examples per cause."""

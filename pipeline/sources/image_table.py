@@ -15,27 +15,26 @@ from msgspec import Struct
 
 from pipeline.formats.cells import (
     Cell,
-    SideCells,
     SideKind,
     as_name,
     as_side,
     as_target,
-    kinds_of,
 )
 from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
 from pipeline.formats.problems import Problems, shown
+from pipeline.formats.side_cells import SideCells, kinds_of
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, describe_table, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
 from pipeline.formats.time_formats import UNITS
 from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.raw.left_out import by_folder_and_suffix, covers, refuse_unread_pictures
+from pipeline.raw.left_out import in_words as names_in_words
+from pipeline.raw.sample import GivenSplit, RawSample, common_folders, members, splits_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES, image_files
 from pipeline.sources.image_labels import SPLITS
 from pipeline.sources.image_paths import ImagePaths, Unmatched
-from pipeline.sources.left_out import by_folder_and_suffix, covers, refuse_unread_pictures
-from pipeline.sources.left_out import in_words as names_in_words
-from pipeline.sources.sample import GivenSplit, RawSample, common_folders, members, splits_of
 
 LAYOUT = (
     "image files, and a table (.csv, .tsv, .jsonl, .parquet) with a row per image: its path and its label or target "

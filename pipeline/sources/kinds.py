@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.sources.sample import RawSample
 
 
 class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -32,7 +32,7 @@ COMMON = {field.name: field.type for field in msgspec.structs.fields(CommonOptio
 
 
 class SourceModule(Protocol):
-    """What a file under pipeline/sources offers; see `pipeline/sources/sample.py`."""
+    """What a file under pipeline/sources offers; see `pipeline/raw/sample.py`."""
 
     LAYOUT: str
     Options: type[Any]

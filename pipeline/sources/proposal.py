@@ -28,13 +28,18 @@ from pipeline.formats.table_head import (
     whole_lines,
 )
 from pipeline.formats.tables import FORMATS, format_of
+from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
-from pipeline.sources.left_out import by_folder_and_suffix, in_words
 
 MOST_TABLES = 12
 MOST_OF_A_KIND = 5
 MOST_COLUMNS = 20
+FEWEST_STEPS = 9
+"""Columns of a row that may be a series; tables of fewer are of something else."""
+MOSTLY = 0.8
+"""Of the cells of a column, that name a file: a table may speak of images that are elsewhere."""
 TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".arff", ".ts"])
 LABELS = ("label", "labels", "class", "choices", "category", "target", "topic", "intent", "sentiment", "y", "klasse",
           "kategorie", "diagnosis", "species", "type", "kind", "state", "result")  # fmt: skip
@@ -360,11 +365,70 @@ def _idx(look: Look) -> Iterator[Proposal]:
         yield from _by_select("idx", look)
 
 
+def _image_table(look: Look) -> Iterator[Proposal]:
+    """Yield tables with a column that names the images around them, with or without folder and suffix."""
+    images = look.named(IMAGE_SUFFIXES)
+    names = {part for name in images for part in (name, PurePosixPath(name).name, PurePosixPath(name).stem)}
+    for head in look.tables if images else ():
+        for column in head.columns:
+            cells = [str(cell) for cell in column.cells]
+            known = [
+                cell for cell in cells if {cell, PurePosixPath(cell).name, PurePosixPath(cell).stem} & names
+            ]
+            if not cells or len(known) < MOSTLY * len(cells) or len(set(cells)) < MOSTLY * len(cells):
+                continue
+            rest = [other for other in head.columns if other is not column]
+            classes = sorted(
+                (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
+            )
+            numbers = [other for other in rest if other.numeric and other not in classes]
+            roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
+            for role, other in roles[:3]:
+                options = {"path": column.name, role: other.name, **head.options}
+                if "files" not in options and len(look.named(FORMATS)) > 1:
+                    options["files"] = head.name
+                yield Proposal(
+                    "image_table",
+                    f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",
+                    options,
+                    sure=len(roles) == 1 or other.is_called(LABELS),
+                )
+            return
+
+
+def _series_rows(look: Look) -> Iterator[Proposal]:
+    """Yield tables of many numbers per row, whose first or last column may be a class."""
+    for head in look.tables:
+        columns = list(head.columns)
+        if len(columns) < FEWEST_STEPS or any(column.time_format for column in columns):
+            continue
+        for place, answer, values in (
+            ("last", columns[-1], columns[:-1]),
+            ("first", columns[0], columns[1:]),
+        ):
+            if answer.looks_like_classes and all(column.numeric for column in values):
+                yield Proposal(
+                    "series_rows",
+                    f"a row of {head.name} holds {len(values)} numbers, and a class in column {answer.name!r}",
+                    {"label": place, **head.options},
+                    sure=not answer.numeric or answer.is_called(LABELS),
+                )
+                return
+
+
+def _arrays(kind: str) -> Callable[[Look], Iterator[Proposal]]:
+    return lambda look: _by_select(kind, look) if look.named([".npy", ".npz"]) else iter(())
+
+
 PROPOSERS: dict[str, Callable[[Look], Iterable[Proposal]]] = {
     "digits": lambda _look: (),
     "idx": _idx,
     "text_table": _text_table,
     "text_lines": _text_lines,
+    "image_table": _image_table,
+    "image_arrays": _arrays("image_arrays"),
+    "series_arrays": _arrays("series_arrays"),
+    "series_rows": _series_rows,
     "series_archive": _series_archive,
     "series_files": _series_files,
     "series_table": _series_table,

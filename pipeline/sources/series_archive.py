@@ -18,8 +18,8 @@ from msgspec import Struct
 from pipeline.formats import arff, ts
 from pipeline.formats.problems import ARCHIVE_FIX, Problems, SeriesRow, shown
 from pipeline.formats.text_file import open_member
+from pipeline.raw.sample import GivenSplit, RawSample
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.sample import GivenSplit, RawSample
 
 LAYOUT = (
     "NAME_TRAIN and NAME_TEST (the second may be missing) in one folder, as .ts, .arff, .tsv (class first) or "

@@ -18,8 +18,8 @@ from pipeline.formats.cells import LARGEST, plain_name
 from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
 from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.text_file import open_member
+from pipeline.raw.sample import SPLITS, GivenSplit, RawSample, check_splits, choose_files
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import SPLITS, GivenSplit, RawSample, check_splits, choose_files
 
 LAYOUT = (
     "arrays of NumPy: X.npy (a series per row) and y.npy (its class), also X_train.npy and y_train.npy with X_test.npy "

@@ -11,20 +11,19 @@ from pipeline.formats.cells import (
     NAME_FIX,
     UNLABELLED_FIX,
     Cell,
-    SideCells,
     SideKind,
     Unlabelled,
     as_name,
     as_side,
     as_target,
     is_blank,
-    kinds_of,
 )
 from pipeline.formats.problems import Problems, shown
+from pipeline.formats.side_cells import SideCells, kinds_of
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import PLAIN, NumberWriting
-from pipeline.sources.sample import SPLITS, GivenSplit
+from pipeline.raw.sample import SPLITS, GivenSplit
 
 COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
 JOIN_FIX = (

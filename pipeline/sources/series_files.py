@@ -22,8 +22,7 @@ from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
 from pipeline.formats.text_file import EncodingOption, open_member
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
-from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import (
+from pipeline.raw.sample import (
     SPLITS,
     GivenSplit,
     RawSample,
@@ -32,6 +31,7 @@ from pipeline.sources.sample import (
     choose_files,
     stem_of,
 )
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.series_facts import as_split, facts, join_tables, side_kinds
 
 LAYOUT = (

@@ -19,8 +19,8 @@ from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.sources.series_facts import as_split, facts, side_kinds
 
 LAYOUT = (

@@ -44,8 +44,8 @@ from pipeline.formats.time_grid import (
 )
 from pipeline.formats.times import TimeReader, format_problem, iso_time, jumped, zone_problem
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.raw.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.sources.series_facts import facts, side_kinds
 
 LAYOUT = (

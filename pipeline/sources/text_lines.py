@@ -25,8 +25,8 @@ from pipeline.formats.text_file import (
     lines,
     open_member,
 )
+from pipeline.raw.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, splits_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, splits_of
 
 Layout = Literal["labelled_lines", "class_files", "class_folders"]
 LAYOUT = (

@@ -17,7 +17,6 @@ from pipeline.formats.cells import (
     NAME_FIX,
     UNLABELLED_FIX,
     Cell,
-    SideCells,
     SideKind,
     Unlabelled,
     as_label,
@@ -26,18 +25,18 @@ from pipeline.formats.cells import (
     as_target,
     as_text,
     is_blank,
-    kinds_of,
 )
 from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
 from pipeline.formats.problems import Problems
+from pipeline.formats.side_cells import SideCells, kinds_of
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
 from pipeline.formats.time_formats import UNITS
 from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.raw.label_sets import label_set
+from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.label_sets import label_set
-from pipeline.sources.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 
 LAYOUT = (
     "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .parquet), all with the same "
@@ -257,7 +256,7 @@ class _Columns:
 
         answers = [column for column in (options.label, options.target) if column]
         if options.unlabelled == "leave_out" and any(is_blank(values[column]) for column in answers):
-            # Nobody reads the rest of such a row; see `pipeline.sources.answers`.
+            # Nobody reads the rest of such a row; see `pipeline.raw.answers`.
             return RawSample(f"{file.prefix}{number:08d}", split=file.split, text="")
 
         def time_of(time: str | Fault) -> str:

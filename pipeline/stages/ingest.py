@@ -30,15 +30,15 @@ from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.ingest.writers import Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
 from pipeline.params.sections import WITH_CLASSES
+from pipeline.raw.answers import Answered, without_classes
+from pipeline.raw.label_sets import label_cell, labels_of, with_label_sets
+from pipeline.raw.sample import RawSample
+from pipeline.raw.spellings import joined_samples
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
 from pipeline.runtime.stage import running_stage
-from pipeline.sources.answers import Answered, without_classes
 from pipeline.sources.kinds import common_options, options_of, source_of
-from pipeline.sources.label_sets import label_cell, labels_of, with_label_sets
-from pipeline.sources.sample import RawSample
-from pipeline.sources.spellings import joined_samples
 
 if TYPE_CHECKING:
     from rich.console import Console

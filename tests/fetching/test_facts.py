@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.fetching.facts import FactsSeen
 from pipeline.fetching.source import Facts
-from pipeline.sources.sample import RawSample
+from pipeline.raw.sample import RawSample
 from tests.helpers.picture_folders import picture
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from pipeline.formats.cells import (
     Cell,
-    SideCells,
     as_number,
     label_text,
     number_cells,
@@ -20,6 +19,7 @@ from pipeline.formats.cells import (
 )
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
+from pipeline.formats.side_cells import SideCells
 from pipeline.runtime.errors import DataRefused
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.formats.cells import SideCells, number_cells, plain_number
+from pipeline.formats.cells import number_cells, plain_number
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
+from pipeline.formats.side_cells import SideCells
 from pipeline.formats.written_numbers import THOUSANDS, NumberWriting, advice, looks_marked
 from pipeline.runtime.errors import DataRefused
 

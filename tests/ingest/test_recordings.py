@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.ingest.recordings import labelled_windows
 from pipeline.ingest.sequences import ingest_sequences
+from pipeline.raw.sample import RawSample, StepLabels
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.sample import RawSample, StepLabels
 
 NAMES = ("sit", "walk", "run")
 

@@ -120,15 +120,15 @@ MUTANTS = (
         "pipeline/fetching/snapshot.py",
         "        spellings.check()\n",
         "        pass\n",
-        ("tests/sources/test_spellings.py",),
+        ("tests/raw/test_spellings.py",),
     ),
     Mutant(
         "a class that keeps its name",
-        "pipeline/sources/spellings.py",
+        "pipeline/raw/spellings.py",
         "            kept = {class_key(name): name for name in before.get(role, {}).values()}\n",
         "            kept: dict[str, str] = {}\n",
         (
-            "tests/sources/test_spellings.py::test_the_spelling_that_stands_for_all_is_the_most_frequent_and_stays",
+            "tests/raw/test_spellings.py::test_the_spelling_that_stands_for_all_is_the_most_frequent_and_stays",
         ),
     ),
 )

@@ -92,6 +92,12 @@ def test_numbers_of_a_known_range_become_the_pixels_they_were_made_of(array, opt
     np.testing.assert_array_equal(expected[..., np.newaxis], pixels(samples))
 
 
+def test_an_array_that_is_stored_column_by_column_is_read_as_numpy_reads_it():
+    """Fortran order, as transposed arrays are saved."""
+    samples = samples_of({"x.npy": npy(np.asfortranarray(IMAGES)), "y.npy": npy(LABELS)})
+    np.testing.assert_array_equal(IMAGES[..., np.newaxis], pixels(samples))
+
+
 def test_channels_may_come_first():
     """As PyTorch has them; three channels, each at its place."""
     colours = GENERATOR.integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
@@ -121,9 +127,8 @@ def test_labels_are_whole_numbers_names_or_rows_with_one_1():
         (IMAGES.astype(np.float32), LABELS, {"range": (5.0,)}, "LOW,HIGH"),
         (IMAGES, LABELS[:5], {}, "5 labels"),
         (IMAGES, LABELS + 0.5, {}, "image_table"),
-        (IMAGES, LABELS.astype(object), {}, "run code"),
+        (IMAGES, LABELS.astype(object), {}, "running what stands in the file"),
         (IMAGES, LABELS, {"classes": ("a", "b")}, "labels 0 to 1. Received: 2, 7"),
-        (np.asfortranarray(IMAGES), LABELS, {}, "ascontiguousarray"),
         (IMAGES[0], LABELS, {}, "shape"),
     ],
 )  # fmt: skip

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from pipeline.data.samples import SCHEMA, read_samples
+from pipeline.raw.sample import RawSample
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest
 from pipeline.sources import digits, image_folder
-from pipeline.sources.sample import RawSample
 from pipeline.stages.ingest import ingest
 from tests.helpers.archive_of import archive_of
 from tests.helpers.picture_folders import picture

@@ -13,10 +13,10 @@ from pipeline.data.samples import TableFacts, read_samples, series_at, table_fac
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location, stored_tar, write_source
 from pipeline.ingest.sequences import described, ingest_sequences
+from pipeline.raw.sample import RawSample
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.kinds import options_of, source_of
-from pipeline.sources.sample import RawSample
 from pipeline.stages import ingest
 from tests.conftest import ROOT
 from tests.helpers.archive_of import archive_of

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.formats.names import by_key, class_key, difference, twins
+from pipeline.raw.label_sets import labels_of
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.label_sets import labels_of
-from pipeline.sources.sample import RawSample
 
 Joined = Mapping[str, Mapping[str, str]]
 """`label`, `group` or `side NAME` to {spelling: the one that stands for it}."""

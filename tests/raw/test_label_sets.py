@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.raw.label_sets import label_cell, lists_among, taken_apart, with_label_sets
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources import text_table
-from pipeline.sources.label_sets import label_cell, lists_among, taken_apart, with_label_sets
-from pipeline.sources.sample import RawSample
 from tests.helpers.read_source import read_source
 
 GIB = 2**30

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pipeline.data.label_sets import as_cell
 from pipeline.formats.cells import Cell, as_truth, plain_name
 from pipeline.formats.problems import Problems
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.sample import RawSample
 
 ONE_CLASS = "none"
 LISTS = "list"

@@ -1,6 +1,6 @@
 """Samples without an answer, and classes too rare to learn: refused, or left out by a policy that is counted.
 
-Looked at where every source passes by, as in `pipeline/sources/spellings.py`: `pipeline/fetching/snapshot.py` counts,
+Looked at where every source passes by, as in `pipeline/raw/spellings.py`: `pipeline/fetching/snapshot.py` counts,
 data/source.json records what was left out, and the ingest stage leaves out the same.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.sources.sample import RawSample
+from pipeline.raw.sample import RawSample
 
 ANSWERS = ("label", "target")
 """Options of kinds that read answers from columns."""

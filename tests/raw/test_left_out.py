@@ -7,9 +7,9 @@ from PIL import Image
 from pipeline.fetching.archives import list_files
 from pipeline.fetching.snapshot import show, take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.raw.left_out import MOST_GROUPS, by_folder_and_suffix, not_ignored
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.processes import terminal
-from pipeline.sources.left_out import MOST_GROUPS, by_folder_and_suffix, not_ignored
 
 GIB = 2**30
 

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
+from pipeline.raw.answers import Answered, rare_classes, without_classes
+from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources import series_files, series_table, text_table
-from pipeline.sources.answers import Answered, rare_classes, without_classes
-from pipeline.sources.sample import RawSample
 from tests.helpers.read_source import read_source
 
 TABLE = b'text,label,price\na,x,1\nb,,2\nc," ",3\nd,y,\n'

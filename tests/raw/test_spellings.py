@@ -7,12 +7,12 @@ from PIL import Image
 from pipeline.commands.refresh import refresh
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import KINDS, Location, read_source, write_source
+from pipeline.raw.sample import RawSample, StepLabels
+from pipeline.raw.spellings import Spellings, joined_samples
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import SOURCE_JSON
 from pipeline.runtime.processes import terminal
-from pipeline.sources.sample import RawSample, StepLabels
-from pipeline.sources.spellings import Spellings, joined_samples
 
 GIB = 2**30
 PAIRS = {
