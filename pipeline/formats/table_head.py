@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -16,6 +16,7 @@ from typing import IO, Any
 from pipeline.formats.cells import is_missing, plain_number
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
+from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
 HEAD_BYTES = 1 << 18
@@ -60,6 +61,12 @@ class Column:
     def numeric(self) -> bool:
         """Return whether all cells are numbers."""
         return bool(self.cells) and all(plain_number(cell) is not None for cell in self.cells)
+
+    @cached_property
+    def marked(self) -> bool:
+        """Return whether all cells are numbers as people write them, and some no plain ones: `1.362,85`, `49 %`."""
+        odd = [str(cell) for cell in self.cells if plain_number(cell) is None]
+        return bool(odd) and not self.time_format and bool(advice(odd)) and any(map(looks_marked, odd))
 
     @cached_property
     def words(self) -> float:
@@ -109,7 +116,7 @@ class TableHead:
     Attributes:
         name: Of the file.
         columns: Without those that hold nothing.
-        options: What had to be stated to read it: header, format.
+        options: What had to be stated to read it: header, format, skip, units_row.
     """
 
     name: str
@@ -117,28 +124,54 @@ class TableHead:
     options: Mapping[str, str]
 
 
-def table_head(path: Path, name: str) -> TableHead | None:
-    """Return the first rows of a file, with what must be stated to read it; None where it is no table.
+def table_head(path: Path, name: str) -> TableHead | str:
+    """Return the first rows of a file, with what must be stated to read it; why not, where it is no table.
 
     Args:
         path: The file.
         name: What it is called where it was given; its suffix says the format.
     """
     if PurePosixPath(name).suffix.lower() in NO_TABLES:
-        return None
+        return ""
     with path.open("rb") as file:
         begin = file.read(HEAD_BYTES)
     stated = _stated_format(name, begin)
     form = format_of(name, stated)
     try:
         with path.open("rb") if form == "parquet" else io.BytesIO(whole_lines(begin)) as opened:
-            columns = _columns(opened, name, Writing(format=stated))
-        if form not in ("csv", "tsv") or not _is_data(columns):
-            return TableHead(name, columns, _option(stated))
-        columns = _columns(io.BytesIO(whole_lines(begin)), name, Writing(format=stated, header=False))
-    except (DataRefused, WronglyCalled, ValueError):  # ValueError: JSON that is none
-        return None
-    return TableHead(name, columns, {"header": "false"} | _option(stated))
+            return _head(opened, name, Writing(format=stated), text=form in ("csv", "tsv"))
+    except DataRefused as refused:
+        # What the reader says of lines above a table is followed, and told.
+        skip = re.search(r"--set skip=(\d+)", str(refused))
+        if skip is None:
+            return str(refused)
+        writing = Writing(format=stated, skip=int(skip[1]))
+    except (WronglyCalled, ValueError) as error:  # ValueError: JSON that is none
+        return str(error)
+    try:
+        return _head(io.BytesIO(whole_lines(begin)), name, writing, text=True)
+    except (DataRefused, WronglyCalled, ValueError) as error:
+        return str(error)
+
+
+def _head(file: IO[bytes], name: str, writing: Writing, *, text: bool) -> TableHead:
+    columns, options = _columns(file, name, writing), _option(writing.format)
+    if writing.skip:
+        options["skip"] = str(writing.skip)
+    if text and _is_data(columns):
+        file.seek(0)
+        columns, options["header"] = _columns(file, name, replace(writing, header=False)), "false"
+    elif text and _has_units(columns):
+        file.seek(0)
+        columns, options["units_row"] = _columns(file, name, replace(writing, units_row=True)), "true"
+    return TableHead(name, columns, options)
+
+
+def _has_units(columns: Sequence[Column]) -> bool:
+    """Tell whether only the first row keeps columns from being numbers."""
+    odd = [column for column in columns if not column.numeric and not column.marked]
+    below = [replace(column, cells=column.cells[1:], count=column.count - 1) for column in odd]
+    return any(column.numeric or column.marked for column in below)
 
 
 def whole_lines(content: bytes, size: int = HEAD_BYTES) -> bytes:

@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from pipeline.formats.cells import plain_number
 from pipeline.formats.table_head import (
     HEAD_BYTES,
     HEAD_ROWS,
@@ -28,7 +29,9 @@ from pipeline.formats.table_head import (
     whole_lines,
 )
 from pipeline.formats.tables import FORMATS, format_of
-from pipeline.raw.left_out import by_folder_and_suffix, in_words
+from pipeline.formats.written_numbers import advice
+from pipeline.raw.label_sets import lists_among
+from pipeline.raw.left_out import NOT_READ, by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
@@ -36,6 +39,7 @@ from pipeline.sources.kinds import options_of, source_of
 MOST_TABLES = 12
 MOST_OF_A_KIND = 5
 MOST_COLUMNS = 20
+MOST_REASONS = 2
 FEWEST_STEPS = 9
 """Columns of a row that may be a series; tables of fewer are of something else."""
 MOSTLY = 0.8
@@ -83,7 +87,7 @@ class Look:
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.names = list(names)
         self._folder = folder
-        self._heads: dict[str, TableHead | None] = {}
+        self._heads: dict[str, TableHead | str] = {}
 
     def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
         """Return how a file begins."""
@@ -99,7 +103,14 @@ class Look:
         """Return the first rows of a file; None where it is no table."""
         if name not in self._heads:
             self._heads[name] = table_head(self._folder / name, name)
-        return self._heads[name]
+        head = self._heads[name]
+        return head if isinstance(head, TableHead) else None
+
+    @property
+    def no_tables(self) -> list[str]:
+        """Return why files with the suffix of a table could not be read as one."""
+        named = set(self.named(FORMATS))
+        return [why for name, why in self._heads.items() if name in named and isinstance(why, str) and why]
 
     @cached_property
     def tables(self) -> list[TableHead]:
@@ -154,7 +165,7 @@ def seen(look: Look) -> list[str]:
         columns = ", ".join(column.name for column in head.columns[:MOST_COLUMNS])
         more = f" and {len(head.columns) - MOST_COLUMNS} more" if len(head.columns) > MOST_COLUMNS else ""
         lines.append(f"{head.name}: columns {columns}{more}")
-    return lines
+    return lines + look.no_tables[:MOST_REASONS]
 
 
 def proposals(look: Look, kinds: Iterable[str]) -> Iterator[Proposal]:
@@ -199,7 +210,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
         targets = [
             column
             for column in rest
-            if column.numeric and column not in classes and not column.is_called(IDS)
+            if (column.numeric or column.marked) and column not in classes and not column.is_called(IDS)
         ]
         targets.sort(key=lambda column: _rank(column, NUMBERS))
         roles = [("label", column) for column in classes] + [("target", column) for column in targets]
@@ -211,28 +222,38 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 if role == "label"
                 else "numbers to predict"
             )
-            more = (
+            more: tuple[str, ...] = (
                 (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",)
                 if others
                 else ()
             )
+            lists = lists_among(column.values) if role == "label" else None
+            several = {"labels_separator": lists.separator} if lists else {}
+            if lists:
+                more += ("labels look like lists; where each is one class: --set labels_separator=none",)
             yield Proposal(
                 "text_table",
                 f"column {text.name!r} holds texts of {text.words:.0f} words, column {column.name!r} {said}",
-                {"text": text.name, role: column.name, **head.options},
-                sure=alone and len(look.tables) == 1 and (len(texts) == 1 or text.is_called(TEXTS)),
+                {"text": text.name, role: column.name, **several, **written_as([column]), **head.options},
+                sure=not lists
+                and alone
+                and len(look.tables) == 1
+                and (len(texts) == 1 or text.is_called(TEXTS)),
                 open=more,
             )
 
 
 def _series_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
-        if "header" in head.options or format_of(head.name, "auto") == "jsonl":
+        if format_of(head.name, "auto") == "jsonl":
             continue
+        more = {name: value for name, value in head.options.items() if name != "files"}
         times = [
             column for column in head.columns if column.time_format and len(column.cells) == column.count
         ]
-        numeric = [column for column in head.columns if column.numeric and column not in times]
+        numeric = [
+            column for column in head.columns if (column.numeric or column.marked) and column not in times
+        ]
         if not times or not numeric:
             continue
         time = min(times, key=lambda column: _rank(column, TIMES))
@@ -254,7 +275,7 @@ def _series_table(look: Look) -> Iterator[Proposal]:
                 for column in head.columns
                 if column.plain_name not in channels and column is not time and column is not chosen
             ]
-            options = {"time": time.plain_name}
+            options = {"time": time.plain_name, **more, **written_as(numeric)}
             options |= {"time_format": time.time_format} if time.time_format != "auto" else {}
             options |= {"id": chosen.plain_name} if chosen else {}
             options |= {"files": head.options["files"]} if "files" in head.options else {}
@@ -272,6 +293,19 @@ def _series_table(look: Look) -> Iterator[Proposal]:
                     if dropped
                     else (),
                 )
+
+
+def written_as(columns: Iterable[Column]) -> dict[str, str]:
+    """Return the options that read numbers as they are written in these columns; of several readings none."""
+    odd = [
+        str(cell)
+        for column in columns
+        if column.marked
+        for cell in column.cells
+        if plain_number(cell) is None
+    ]
+    said = advice(odd)
+    return {} if " if " in said else dict(re.findall(r"--set (\w+)=(\S+)", said))
 
 
 def _ids(head: TableHead, time: Column) -> list[Column]:
@@ -301,6 +335,10 @@ def _series_archive(look: Look) -> Iterator[Proposal]:
 def _series_files(look: Look) -> Iterator[Proposal]:
     tables = look.named([".csv", ".tsv", ".tab", ".txt"])
     if len(tables) < 3:
+        return
+    folders = [PurePosixPath(name).parts[:-1] for name in tables]
+    if len(tables) == len(look.names) and len(set(folders)) > 1 and all(folders):
+        yield from _by_select("series_files", look)
         return
     stems = {name: PurePosixPath(name).stem for name in tables}
     numbered = Counter((str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) for name in tables)
@@ -416,6 +454,11 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
                 return
 
 
+def _image_folder(look: Look) -> Iterator[Proposal]:
+    if look.named(IMAGE_SUFFIXES | NOT_READ):
+        yield from _by_select("image_folder", look)
+
+
 def _arrays(kind: str) -> Callable[[Look], Iterator[Proposal]]:
     return lambda look: _by_select(kind, look) if look.named([".npy", ".npz"]) else iter(())
 
@@ -425,6 +468,7 @@ PROPOSERS: dict[str, Callable[[Look], Iterable[Proposal]]] = {
     "idx": _idx,
     "text_table": _text_table,
     "text_lines": _text_lines,
+    "image_folder": _image_folder,
     "image_table": _image_table,
     "image_arrays": _arrays("image_arrays"),
     "series_arrays": _arrays("series_arrays"),

@@ -134,3 +134,51 @@ def test_an_export_with_answers_inside_is_proposed_by_its_paths(tmp_path):
     first, second = found(tmp_path, {"export.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
     assert {"text": "data.text", "label": "result.0.choices.0"} == dict(first.options)
     assert {"text": "data.text", "label": "data.channel"} == dict(second.options)
+
+
+def test_numbers_as_people_write_them_and_lines_above_a_table_are_proposed_with_their_options(tmp_path):
+    """A logger's file: two lines of preamble, a row of units, commas for fractions."""
+    rows = "".join(f"{n + 1:02d}.01.2026 00:00;{n},5;1.{n:03d},25\n" for n in range(25))
+    every = found(tmp_path, {"log.csv": f"Device 7\nPlace: cellar\ntime;heat;power\n;C;kW\n{rows}"})
+    assert {
+        "time": "time", "time_format": "%d.%m.%Y %H:%M", "decimal": "comma", "thousands": "point", "skip": "2",
+        "units_row": "true",
+    } == dict(every[0].options)  # fmt: skip
+
+
+def test_labels_that_look_like_lists_are_proposed_as_several_labels(tmp_path):
+    """With the line that keeps each as one class; nobody is sure."""
+    tags = ["billing", "login", "billing|login", "delivery", "delivery|login"]
+    rows = "".join(f"{WORDS[n % 3]} {n},{tags[n % 5]}\n" for n in range(60))
+    (proposal,) = found(tmp_path, {"mail.csv": f"text,tags\n{rows}"})
+    assert ("pipe", False) == (proposal.options["labels_separator"], proposal.sure)
+    assert any("labels_separator=none" in line for line in proposal.open)
+
+
+def test_recordings_in_class_folders_are_series_files(tmp_path):
+    """As audio features come."""
+    files = {f"{name}/rec_{n}.csv": "a,b\n1,2\n3,4\n" for name in ("dog", "horn") for n in range(4)}
+    assert [("series_files", {}, True)] == [
+        (proposal.kind, dict(proposal.options), proposal.sure) for proposal in found(tmp_path, files)
+    ]
+
+
+def test_a_table_beside_images_is_an_image_table(tmp_path):
+    """Its column of paths, with or without suffix, and its column of classes."""
+    class_folders(tmp_path / "images")
+    images = [
+        path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*.*")) if path.is_file()
+    ]
+    rows = "".join(f"{name},{'ab'[n % 2]}\n" for n, name in enumerate(images))
+    proposed = {
+        proposal.kind: proposal for proposal in found(tmp_path, {"labels.csv": f"file,label\n{rows}"})
+    }
+    assert {"path": "file", "label": "label"} == dict(proposed["image_table"].options)
+
+
+def test_a_file_that_is_no_table_says_why(tmp_path):
+    """Beside what lies there: the owner sees what to mend."""
+    fill(tmp_path, {"a.csv": b"\x00\x01\x02"})
+    look = Look(tmp_path, ["a.csv"])
+    assert not [proposal for proposal in proposals(look, KINDS) if proposal.likely]
+    assert any("a.csv" in line and "Expected" in line for line in seen(look)[1:])
