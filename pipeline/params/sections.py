@@ -37,8 +37,8 @@ class DefectPolicy(Section, frozen=True):
     mode: Literal["convert", "reject"]
     exif_rotation: Literal["convert", "reject"]
     undecodable: Literal["reject", "fail"]
-    frames: Literal["first", "reject"] = "first"
-    """Of animations and files with pages."""
+    frames: Literal["first", "reject"] | None = None
+    """Of animations and files with pages; null takes the first, too."""
 
 
 class Windows(Section, frozen=True):

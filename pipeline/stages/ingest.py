@@ -71,7 +71,7 @@ def main() -> None:
                     mode_policy=data.policy.mode,
                     exif_rotation_policy=data.policy.exif_rotation,
                     undecodable_policy=data.policy.undecodable,
-                    frames_policy=data.policy.frames,
+                    frames_policy=data.policy.frames or "first",
                     grey_range=data.grey_range,
                 )
             else:

@@ -250,7 +250,7 @@ def test_undecodable_files_can_stop_the_run():
 def test_too_many_rejected_samples_stop_the_run():
     """One in three is more than a tenth; reasons and examples are in the message."""
     samples = [sample("a/1", picture(1)), sample("a/2", b"broken"), sample("b/1", picture(2))]
-    with pytest.raises(DataRefused, match=r"'undecodable': 1.*undecodable: a/2"):
+    with pytest.raises(DataRefused, match=r"1 for undecodable.*undecodable: a/2"):
         run(*samples, max_rejected_share=0.1)
 
 
