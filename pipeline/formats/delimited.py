@@ -56,6 +56,7 @@ BLANKS = re.compile(rb"[ \t]+")
 BLANK_ENDS = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
 BLANK_FIELD = re.compile(r'[ \t]*(?:"((?:[^"]|"")*)"|([^" \t]+))(?=[ \t]|$)')
 NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?|[Nn][Aa][Nn]|NA|\?", re.ASCII)
+NAMELESS = re.compile(r"(?:.* )?\(column \d+\)", re.DOTALL)
 TAB_SUFFIXES = (".tsv", ".tab")
 SAMPLE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 20
@@ -199,7 +200,8 @@ def dialect_of(
         detected=frozenset(part for part, option in stated.items() if option == "auto"),
         skip=skip,
         units_row=units_row,
-        preamble=above if not skip and above and _misfit(sample, known, *best, whole=whole)[1] else 0,
+        # Where what stands above has one field, so has every row: no row is odd then.
+        preamble=above if not skip and above and any(_misfit(sample, known, *best, whole=whole)) else 0,
     )
 
 
@@ -234,7 +236,7 @@ def read_delimited(
         plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
 
     Raises:
-        DataRefused: The file is empty, its header has empty names or one name twice, or lines stand above it.
+        DataRefused: The file is empty, its header is a row of data, or lines stand above it.
     """
     if dialect.preamble:
         raise DataRefused(
@@ -252,8 +254,8 @@ def read_delimited(
         )
     columns = tuple(str(number) for number in range(1, len(first.fields) + 1))
     if dialect.header:
-        columns = _stripped(first.fields) if plain_names else tuple(first.fields)
-        check_names(columns, f"{name}, line {first.line}")
+        names = _stripped(first.fields) if plain_names else tuple(first.fields)
+        columns = told_apart(names, f"{name}, line {first.line}")
     last = next(rows, first) if dialect.header and dialect.units_row else first
     if dialect.units_row:
         _check_units(last, name)
@@ -273,18 +275,35 @@ def _check_units(row: Record, name: str) -> None:
         )
 
 
-def check_names(names: Sequence[str], place: str) -> None:
-    """Refuse names of columns that do not tell them apart.
+def told_apart(names: Sequence[str], place: str) -> tuple[str, ...]:
+    """Return names of columns, those that have none or one of another column by their number: `(column 1)`.
+
+    pandas writes an index without a name, spreadsheets a delimiter at the end of every row, people two columns of
+    comments. Such columns matter only to somebody who asks for them; nobody takes them for data unasked.
+
+    Args:
+        names: As the header has them.
+        place: For messages.
 
     Raises:
-        DataRefused: A name is empty or blank, or there twice.
+        DataRefused: Numbers stand where names should: the header is a row of data.
     """
-    twice = sorted({column for column in names if names.count(column) > 1 or not column.strip()})
-    if twice:
+    odd = sorted({name for name in names if names.count(name) > 1 or not name.strip()})
+    if odd and any(NUMBER.fullmatch(name.strip()) for name in names):
         raise DataRefused(
             f"{place} does not name the columns. Expected a different name for each. Received: "
-            f"{', '.join(map(shown, twice))} empty or more than once. Correct the header, or --set header=false."
+            f"{', '.join(map(shown, odd))} empty or more than once, among numbers. Correct the header; where it is a "
+            "row of data: --set header=false."
         )
+    return tuple(
+        f"{name} (column {number})".strip() if name in odd else name
+        for number, name in enumerate(names, start=1)
+    )
+
+
+def is_nameless(name: str) -> bool:
+    """Tell whether a column has no name of its own, see `told_apart`."""
+    return NAMELESS.fullmatch(name) is not None
 
 
 def records(

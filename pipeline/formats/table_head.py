@@ -66,7 +66,8 @@ class Column:
     def marked(self) -> bool:
         """Return whether all cells are numbers as people write them, and some no plain ones: `1.362,85`, `49 %`."""
         odd = [str(cell) for cell in self.cells if plain_number(cell) is None]
-        return bool(odd) and not self.time_format and bool(advice(odd)) and any(map(looks_marked, odd))
+        some = len(odd) < len(self.cells) or any(map(looks_marked, odd))
+        return bool(odd) and some and not self.time_format and bool(advice(odd))
 
     @cached_property
     def words(self) -> float:

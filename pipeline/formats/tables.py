@@ -23,10 +23,10 @@ from pipeline.formats.delimited import (
     QuotingOption,
     Record,
     Table,
-    check_names,
     dialect_of,
     in_batches,
     in_words,
+    is_nameless,
     read_delimited,
 )
 from pipeline.formats.problems import Problems, shown
@@ -83,8 +83,18 @@ def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
         DataRefused: The encoding cannot be told.
     """
     form = format_of(name, writing.format)
-    words = {"parquet": "Parquet", "jsonl": "JSON lines, UTF-8"}.get(form)
-    return f"{name}: {words or in_words(dialect_as_stated(file, name, writing))}"
+    if form in ("parquet", "jsonl"):
+        return f"{name}: {'Parquet' if form == 'parquet' else 'JSON lines, UTF-8'}"
+    dialect = dialect_as_stated(file, name, writing)
+    words = in_words(dialect)
+    file.seek(0)
+    try:
+        columns = read_delimited(file, name, dialect, Problems(limit=None)).columns or ()
+    except DataRefused:
+        columns = ()  # whoever reads the file says what is wrong with it
+    nameless = [column for column in columns if is_nameless(column)]
+    told = f"; no name of their own, and read only when asked for: {', '.join(nameless)}" if nameless else ""
+    return f"{name}: {words}{told}"
 
 
 def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems) -> Table:
@@ -106,8 +116,12 @@ def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems)
     if form == "parquet":
         opened = _parquet(file, name)
         columns = tuple(opened.schema_arrow.names)
-        if writing.plain_names:
-            check_names(columns, name)
+        if writing.plain_names and len(set(columns)) < len(columns):
+            twice = ", ".join(sorted({shown(column) for column in columns if columns.count(column) > 1}))
+            raise DataRefused(
+                f"{name} does not name the columns. Expected a different name for each. Received: {twice} more than "
+                "once. Write the file again with other names."
+            )
         return Table(columns, partial(_parquet_batches, opened, name))
     dialect = dialect_as_stated(file, name, writing)
     return read_delimited(file, name, dialect, problems, plain_names=writing.plain_names)

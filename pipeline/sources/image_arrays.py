@@ -32,6 +32,8 @@ MAX_IMAGE_BYTES = 1 << 26
 """A header that promises more than 64 MiB per image is damaged; believing it would cost the memory."""
 USED = 1 / 8
 """Of the range of pixels: images that use less of it are nearly black, so the range is another one."""
+NUMERIC = ("b", "u", "i", "f")
+"""Kinds of dtypes that are numbers, as NumPy calls them."""
 GLUED = re.compile(r"([xy])(train|val|valid|test)", re.IGNORECASE)
 
 
@@ -218,7 +220,7 @@ def _images_shape(header: ArrayFile, array: _Array, options: Options) -> tuple[i
         DataRefused: The array has another shape.
     """
     shape = header.shape
-    if header.dtype.kind not in "buif":
+    if header.dtype.kind not in NUMERIC:
         raise DataRefused(
             f"{array} is no array of images. Expected numbers. Received: {header.dtype}. If it holds labels, name the "
             "words: --set images=WORD --set labels=WORD."
@@ -279,7 +281,7 @@ def _range(archive: tarfile.TarFile, array: _Array, options: Options) -> tuple[f
                 f"{array} holds values that are no numbers. Expected finite ones. Received: NaN or infinity. Fill them."
             )
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        whole = whole and (chunk.dtype.kind in "bui" or bool((chunk == np.round(chunk)).all()))
+        whole = whole and (chunk.dtype.kind != "f" or bool((chunk == np.round(chunk)).all()))
         narrow = narrow and chunk.dtype.kind in "bf"
     if options.range:
         black, white = options.range
@@ -321,14 +323,14 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
         DataRefused: They are no classes: values with fractions, several per row, or without a name.
     """
     with _opened(archive, array) as header:
-        if not set(header.dtype.kind) <= set("buifSU"):
+        if header.dtype.kind not in (*NUMERIC, "S", "U"):
             raise DataRefused(
                 f"{array} holds no classes. Expected numbers or names. Received: {header.dtype}."
             )
         values = whole(header)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    elif values.ndim == 2 and values.dtype.kind in "buif":
+    elif values.ndim == 2 and values.dtype.kind in NUMERIC:
         one_hot = ((values == 0) | (values == 1)).all() and (values.sum(axis=1) == 1).all()
         values = values.argmax(axis=1) if one_hot else values
     fractions = values.dtype.kind == "f" and not (values == np.round(values)).all()

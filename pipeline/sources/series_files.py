@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
 from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells
-from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, read_delimited
+from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, is_nameless, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
 from pipeline.formats.text_file import EncodingOption, open_member
@@ -343,7 +343,7 @@ class _SeriesFiles:
     def _there(self, names: Sequence[str], member: str) -> list[str]:
         """Return the channels that a file has."""
         others = (*self._options.drop, *filter(None, [self._options.step_label]))
-        rest = tuple(name for name in names if name not in others)
+        rest = tuple(name for name in names if name not in others and not is_nameless(name))
         self.channels = self.channels or self._options.columns or rest
         missing = [name for name in (*self.channels, *others) if name not in names]
         more = [] if self._options.columns else [name for name in rest if name not in self.channels]

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from pipeline.formats import tables
 from pipeline.formats.cells import Cell, SideKind, is_number, number_cells, without_blank_end
-from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption
+from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption, is_nameless
 from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.tables import Writing, read_table
 from pipeline.formats.text_file import EncodingOption, open_member
@@ -167,7 +167,9 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
         label, target = _standing(options.label, names), _standing(options.target, names)
         roles = (label, target, options.id, options.group, options.split, *options.side)
         said = tuple(dict.fromkeys(filter(None, roles)))
-        values = options.columns or tuple(name for name in names if name not in (*said, *options.drop))
+        values = options.columns or tuple(
+            name for name in names if name not in (*said, *options.drop) and not is_nameless(name)
+        )
         first = next(iter(found.values())).values if found else values
         for missing in [name for name in (*said, *values, *options.drop) if name not in names]:
             problems.add(f"{member}, header", f"a column {missing!r}", shown(", ".join(names)), COLUMNS_FIX)

@@ -24,7 +24,7 @@ from pipeline.formats.cells import (
     number_cells,
     without_blank_end,
 )
-from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption
+from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption, is_nameless
 from pipeline.formats.local_clock import MissingHour, in_utc, instants
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing, read_table
@@ -274,7 +274,8 @@ def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, prob
     keys = tuple(filter(None, [options.time, options.hour, options.clock, options.id, options.step_label]))
     channels, first = options.columns, next(iter(headers))
     for member, names in headers.items():
-        rest = tuple(name for name in names if name not in (*keys, *said, *options.drop))
+        known = (*keys, *said, *options.drop)
+        rest = tuple(name for name in names if name not in known and not is_nameless(name))
         channels = channels or rest
         for missing in [name for name in (*keys, *said, *channels, *options.drop) if name not in names]:
             problems.add(f"{member}, header", f"a column {missing!r}", shown(", ".join(names)), COLUMNS_FIX)

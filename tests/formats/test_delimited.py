@@ -150,11 +150,13 @@ def test_columns_come_from_the_header_or_are_numbered():
 
 
 def test_blanks_and_a_hash_may_be_no_part_of_the_names():
-    """Where a source says so; two columns that are called alike then are refused."""
+    """Where a source says so; two columns that are called alike then are told apart."""
     content = io.BytesIO(b"# id , x\n1,2\n")
     assert ("id", "x") == read_delimited(content, "a.csv", COMMA, Problems(), plain_names=True).columns
-    with pytest.raises(DataRefused, match="'x' empty or more than once"):
-        read_delimited(io.BytesIO(b"x, x\n1,2\n"), "a.csv", COMMA, Problems(), plain_names=True)
+    twice = io.BytesIO(b"x, x\n1,2\n")
+    assert ("x (column 1)", "x (column 2)") == read_delimited(
+        twice, "a.csv", COMMA, Problems(), plain_names=True
+    ).columns
 
 
 PLAIN = b"a,b\n" + "1,x \u00e9\r\n".encode() + b",\n-2e3,NA\n" + b"4,\xc2\x85\n"
@@ -199,11 +201,26 @@ def at_once(content, dialect, problems):
     return rows if not problems.count else []
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"a,a\n1,2\n", b"a,\n1,2\n", b"a, \n1,2\n"])
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"1.5,1.5\n1,2\n", b"3,\n1,2\n"])
 def test_a_header_that_names_no_columns_is_refused(content):
-    """An empty file, one name twice, and names that are empty or blank."""
+    """An empty file, and a row of data where names should be."""
     with pytest.raises(DataRefused, match=r"a\.csv"):
         read(content, COMMA, Problems())
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("a,a", ("a (column 1)", "a (column 2)")),
+        ("a,", ("a", "(column 2)")),
+        (",a", ("(column 1)", "a")),
+        ("a, ", ("a", "(column 2)")),
+    ],
+)
+def test_columns_without_a_name_of_their_own_are_told_by_their_number(header, columns):
+    """pandas' index, a delimiter at the end of rows, two columns of comments: they matter only when asked for."""
+    names, rows = read(f"{header}\n1,2\n".encode(), COMMA, Problems())
+    assert (columns, [(2, ["1", "2"])]) == (names, rows)
 
 
 @given(

@@ -3,11 +3,14 @@
 from tests.mutants.mutant import Mutant
 
 CELLS = "pipeline/formats/cells.py"
+SIDE_CELLS = "pipeline/formats/side_cells.py"
+WRITTEN = "pipeline/formats/written_numbers.py"
 TIME_GRID = "pipeline/formats/time_grid.py"
 TS = "pipeline/formats/ts.py"
 TEXTS = "pipeline/preprocessing/texts.py"
 BY_TIME = "pipeline/splits/by_time.py"
 OF_CELLS = ("tests/formats/test_cells.py",)
+OF_WRITTEN = ("tests/formats/test_written_numbers.py",)
 OF_TIMES = ("tests/formats/test_time_grid.py",)
 OF_ARCHIVES = ("tests/sources/test_series_archive.py",)
 OF_TOKENS = ("tests/preprocessing/test_texts.py",)
@@ -45,10 +48,45 @@ MUTANTS = (
     ),
     Mutant(
         "a side column of words and numbers",
-        CELLS,
+        SIDE_CELLS,
         "        if self._number and self._word and not self._padded:",
         "        if self._number and self._word and self._padded:",
-        OF_CELLS,
+        OF_WRITTEN,
+    ),
+    Mutant(
+        "a side column of numbers as people write them",
+        SIDE_CELLS,
+        "        if self._words and not self._padded:\n            self._refuse_marks()\n",
+        "",
+        OF_WRITTEN,
+    ),
+    Mutant(
+        "a plain number where commas begin fractions",
+        WRITTEN,
+        "        if found is None:\n            return None\n        digits",
+        "        if found is None:\n            return cell\n        digits",
+        OF_WRITTEN,
+    ),
+    Mutant(
+        "numbers that stand for no value",
+        CELLS,
+        "    if writing.missing_numbers:\n        values[np.isin(values, list(writing.missing_numbers))] = np.nan\n",
+        "",
+        OF_WRITTEN,
+    ),
+    Mutant(
+        "one cause for every column",
+        "pipeline/formats/problems.py",
+        "        self._take((file, column, expected), cause)",
+        "        self._take((file, expected), cause)",
+        ("tests/formats/test_problems.py",),
+    ),
+    Mutant(
+        "the range of grey values in an array",
+        "pipeline/sources/image_arrays.py",
+        "USED = 1 / 8",
+        "USED = 0.0",
+        ("tests/sources/test_image_arrays.py",),
     ),
     Mutant(
         "blank rows between batches",
@@ -67,15 +105,15 @@ MUTANTS = (
     Mutant(
         "times between two steps",
         TIME_GRID,
-        "        rows.refuse(np.flatnonzero(times % step), expected,",
-        "        rows.refuse(np.flatnonzero(times < 0), expected,",
+        "        rows.refuse(np.flatnonzero(positions % step), expected,",
+        "        rows.refuse(np.flatnonzero(positions < 0), expected,",
         OF_TIMES,
     ),
     Mutant(
         "the nearest step of the grid",
         TIME_GRID,
-        "        times += step // 2\n",
-        "        times += step - 1\n",
+        "        positions += step // 2\n",
+        "        positions += step - 1\n",
         OF_TIMES,
     ),
     Mutant(

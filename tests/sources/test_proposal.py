@@ -136,14 +136,20 @@ def test_an_export_with_answers_inside_is_proposed_by_its_paths(tmp_path):
     assert {"text": "data.text", "label": "data.channel"} == dict(second.options)
 
 
-def test_numbers_as_people_write_them_and_lines_above_a_table_are_proposed_with_their_options(tmp_path):
-    """A logger's file: two lines of preamble, a row of units, commas for fractions."""
+def test_numbers_as_people_write_them_are_proposed_with_their_options(tmp_path):
+    """A spreadsheet's export: a row of units, commas for fractions."""
     rows = "".join(f"{n + 1:02d}.01.2026 00:00;{n},5;1.{n:03d},25\n" for n in range(25))
-    every = found(tmp_path, {"log.csv": f"Device 7\nPlace: cellar\ntime;heat;power\n;C;kW\n{rows}"})
+    every = found(tmp_path, {"log.csv": f"time;heat;power\n;C;kW\n{rows}"})
     assert {
-        "time": "time", "time_format": "%d.%m.%Y %H:%M", "decimal": "comma", "thousands": "point", "skip": "2",
-        "units_row": "true",
+        "time": "time", "time_format": "%d.%m.%Y %H:%M", "decimal": "comma", "thousands": "point", "units_row": "true",
     } == dict(every[0].options)  # fmt: skip
+
+
+def test_lines_above_a_table_are_proposed_to_be_passed_over(tmp_path):
+    """As the reader's own refusal says."""
+    rows = "".join(f"2026-01-{n + 1:02d},{n},{n}.5\n" for n in range(25))
+    every = found(tmp_path, {"log.csv": f"Device 7\nPlace: cellar\ntime,heat,power\n{rows}"})
+    assert {"time": "time", "skip": "2"} == dict(every[0].options)
 
 
 def test_labels_that_look_like_lists_are_proposed_as_several_labels(tmp_path):
@@ -178,7 +184,7 @@ def test_a_table_beside_images_is_an_image_table(tmp_path):
 
 def test_a_file_that_is_no_table_says_why(tmp_path):
     """Beside what lies there: the owner sees what to mend."""
-    fill(tmp_path, {"a.csv": b"\x00\x01\x02"})
+    fill(tmp_path, {"a.csv": b"a,,5\n1,2,3\n1\n"})
     look = Look(tmp_path, ["a.csv"])
     assert not [proposal for proposal in proposals(look, KINDS) if proposal.likely]
-    assert any("a.csv" in line and "Expected" in line for line in seen(look)[1:])
+    assert any("a.csv, line 1 does not name the columns" in line for line in seen(look)[1:])
