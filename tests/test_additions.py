@@ -88,7 +88,7 @@ CREATED = {
 }
 FAMILY_ROW = (
     '    "linear": Family(',
-    '    "probe_family": Family(ProbeFamily, QUESTIONS[:2], text="bag"),\n',
+    '    "probe_family": Family(ProbeFamily, (QUESTIONS[0], ("text", "classification", False)), text="bag"),\n',
 )
 CANDIDATE = """  small:
     family: probe_family

@@ -29,7 +29,6 @@ from pipeline.ingest.recordings import labelled_windows
 from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.ingest.writers import Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
-from pipeline.params.sections import WITH_CLASSES
 from pipeline.raw.answers import Answered, without_classes
 from pipeline.raw.label_sets import label_cell, labels_of, with_label_sets
 from pipeline.raw.sample import RawSample
@@ -159,7 +158,7 @@ def ingest(
     rejecting = {oddity for oddity, policy in policies.items() if policy == "reject"}
     common, tally, targets, image_shape = CommonShape(image_size, channels), Tally(), Targets(), [0, 0, 0]
     grey = GreyValues(grey_range)
-    limit = limit_per_class if task in WITH_CLASSES else None
+    limit = None if task == "regression" else limit_per_class
     with npy_writer(paths.PAYLOAD_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
             if tally.has_enough(label_cell(sample), sample.split or "", limit):
@@ -183,7 +182,7 @@ def ingest(
             targets.add(sample)
             image_shape = list(pixels.shape)
         grey.check()
-        tally.check(num_samples, max_rejected_share, classes=task in WITH_CLASSES)
+        tally.check(num_samples, max_rejected_share, classes=task != "regression")
         if task == "regression":
             targets.check(tally.kept)
         summary = tally.summary({"image": {"shape": image_shape, **targets.summary(), **grey.summary()}})

@@ -80,7 +80,8 @@ def whole_samples(root, row, told):
         payload[[0, 5, 6, 16, 17, 20], 0] = np.nan
         write_samples(root, payload, lengths, channels=("x", "y"), **told)
         raw = [{"series": plain(part)} for part in np.split(payload, np.cumsum(lengths)[:-1])]
-    write_split(root, SPLITS, labels=LABELS, targets=TARGETS)
+    labels = [f'["{label}"]' for label in LABELS] if row.task == "multilabel" else LABELS
+    write_split(root, SPLITS, labels=labels, targets=TARGETS)
     return [raw[number] | {"side": beside(number)} for number in (4, 5)]
 
 
