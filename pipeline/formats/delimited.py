@@ -357,6 +357,7 @@ def in_batches(
     name: str,
     held: Problems,
     problems: Problems,
+    unit: Literal["line", "row"] = "line",
 ) -> Iterator[Batch]:
     """Yield rows about a mebibyte at a time; at a problem what is before it, so that all are named in order.
 
@@ -367,6 +368,7 @@ def in_batches(
         name: The file.
         held: Where `rows` keeps problems.
         problems: Where they belong once the rows before them were looked at.
+        unit: What their numbers count.
 
     Raises:
         DataRefused: Too many problems.
@@ -380,7 +382,7 @@ def in_batches(
                 if numbers[-1] - numbers[0] < len(numbers):
                     numbers = range(numbers[0], numbers[-1] + 1)  # type: ignore[assignment]  # needs no memory
                 cells = map(list, zip(*(record.fields for record in ready), strict=True))
-                yield Batch(name, "line", numbers, dict(zip(columns, map(made, cells), strict=True)))
+                yield Batch(name, unit, numbers, dict(zip(columns, map(made, cells), strict=True)))
             ready, size = [], 0
             held.pass_on(problems)
         if row is not None:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pipeline.formats.cells import is_missing, plain_number
+from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
 from pipeline.formats.written_numbers import advice, looks_marked
@@ -187,7 +188,7 @@ def _stated_format(name: str, begin: bytes) -> FormatOption:
         return "auto"
     if begin.startswith(b"PAR1"):
         return "parquet"
-    if begin.lstrip().startswith(b"{"):
+    if begin.lstrip().startswith((b"{", b"[")):
         return "jsonl"
     lines = whole_lines(begin).splitlines()[:50]
     return (
@@ -219,7 +220,7 @@ def _columns(file: IO[bytes], name: str, writing: Writing) -> list[Column]:
 
 def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
     """Return the paths of the values in the first object of JSON lines."""
-    first = json.loads(file.readline())
+    first = next(array_items(file, dict, float))[0] if is_array(file) else json.loads(file.readline())
     file.seek(0)
     if not isinstance(first, dict):
         raise DataRefused(f"{name} holds no objects. Expected one per line.")

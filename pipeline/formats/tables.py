@@ -29,6 +29,7 @@ from pipeline.formats.delimited import (
     is_nameless,
     read_delimited,
 )
+from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import EncodingOption, lines
 from pipeline.runtime.errors import DataRefused
@@ -73,7 +74,9 @@ class Writing:
 
 def format_of(name: str, option: FormatOption) -> Format:
     """Return the format of a file: the stated one, or the one its suffix says; delimited text if none does."""
-    return FORMATS.get(PurePosixPath(name).suffix.lower(), "csv") if option == "auto" else option
+    # `.json` is no suffix that makes a file a table: lists of classes and settings are called so, too.
+    known = FORMATS | {".json": "jsonl"}
+    return known.get(PurePosixPath(name).suffix.lower(), "csv") if option == "auto" else option
 
 
 def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
@@ -83,8 +86,10 @@ def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
         DataRefused: The encoding cannot be told.
     """
     form = format_of(name, writing.format)
-    if form in ("parquet", "jsonl"):
-        return f"{name}: {'Parquet' if form == 'parquet' else 'JSON lines, UTF-8'}"
+    if form == "parquet":
+        return f"{name}: Parquet"
+    if form == "jsonl":
+        return f"{name}: {'a JSON array' if is_array(file) else 'JSON lines'}, UTF-8"
     dialect = dialect_as_stated(file, name, writing)
     words = in_words(dialect)
     file.seek(0)
@@ -176,8 +181,42 @@ def _json_batches(file: IO[bytes], name: str, problems: Problems, wanted: Sequen
     """Yield the objects of a JSON lines file; every one must have the wanted keys."""
     held = Problems(limit=None)
     columns = list(dict.fromkeys(wanted))
+    if is_array(file):
+        rows = _array_rows(file, name, columns, held)
+        yield from in_batches(rows, columns, list, name=name, held=held, problems=problems, unit="row")
+        return
     rows = _json_rows(file, name, columns, held)
     yield from in_batches(rows, columns, list, name=name, held=held, problems=problems)
+
+
+def _array_rows(
+    file: IO[bytes], name: str, columns: Sequence[str], problems: Problems
+) -> Iterator[Record | None]:
+    """Yield the objects of a JSON array as rows, None for items that are none."""
+    number = 0
+    try:
+        for row, size in array_items(file, _without_twins, _refuse_constant):
+            number += 1
+            cells = _json_cells(row, f"{name}, row {number}", columns, problems)
+            yield None if cells is None else Record(number, cells, size)
+    except (ValueError, RecursionError) as error:
+        reason = "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
+        problems.add(f"{name}, row {number + 1}", "an object of a JSON array", reason, JSON_FIX)
+        yield None
+
+
+def _json_cells(row: Any, place: str, columns: Sequence[str], problems: Problems) -> list[Any] | None:
+    """Return the wanted values of an object, None and a problem for what is none or lacks a key."""
+    if not isinstance(row, dict):
+        problems.add(place, "a JSON object", shown(row), JSON_FIX)
+        return None
+    cells = [value_at(row, column) for column in columns]
+    missing = [column for column, cell in zip(columns, cells, strict=True) if cell is ABSENT]
+    if missing:
+        only = f"only {shown(', '.join(nested_keys(row)))}"
+        problems.add(place, f"the keys {', '.join(missing)}", only, JSON_FIX)
+        return None
+    return cells
 
 
 def _json_rows(
@@ -194,15 +233,11 @@ def _json_rows(
         empty.clear()
         place = f"{name}, line {line.number}"
         row = _json_object(line.text, place, problems)
-        cells = [] if row is None else [value_at(row, column) for column in columns]
-        missing = [column for column, cell in zip(columns, cells, strict=False) if cell is ABSENT]
-        if row is not None and missing:
-            only = f"only {shown(', '.join(nested_keys(row)))}"
-            problems.add(place, f"the keys {', '.join(missing)}", only, JSON_FIX)
-        if row is None or missing:
+        if row is None:
             yield None
         else:
-            yield Record(line.number, cells, len(line.text))
+            cells = _json_cells(row, place, columns, problems)
+            yield None if cells is None else Record(line.number, cells, len(line.text))
 
 
 ABSENT = object()

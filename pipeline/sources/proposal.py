@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.formats.cells import plain_number
+from pipeline.formats.delimited import is_nameless
 from pipeline.formats.table_head import (
     HEAD_BYTES,
     HEAD_ROWS,
@@ -44,7 +45,7 @@ FEWEST_STEPS = 9
 """Columns of a row that may be a series; tables of fewer are of something else."""
 MOSTLY = 0.8
 """Of the cells of a column, that name a file: a table may speak of images that are elsewhere."""
-TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".arff", ".ts"])
+TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".arff", ".ts"])
 LABELS = ("label", "labels", "class", "choices", "category", "target", "topic", "intent", "sentiment", "y", "klasse",
           "kategorie", "diagnosis", "species", "type", "kind", "state", "result")  # fmt: skip
 """Names that a column of classes often has, the surest first."""
@@ -198,7 +199,7 @@ def _by_select(kind: str, look: Look) -> Iterator[Proposal]:
 
 def _text_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
-        columns = list(head.columns)
+        columns = [column for column in head.columns if not is_nameless(column.name)]
         texts = [column for column in columns if not column.numeric and not column.time_format]
         texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
         if not texts:
@@ -210,7 +211,10 @@ def _text_table(look: Look) -> Iterator[Proposal]:
         targets = [
             column
             for column in rest
-            if (column.numeric or column.marked) and column not in classes and not column.is_called(IDS)
+            if (column.numeric or column.marked)
+            and column not in classes
+            and len(column.values) > 1
+            and not column.is_called(IDS)
         ]
         targets.sort(key=lambda column: _rank(column, NUMBERS))
         roles = [("label", column) for column in classes] + [("target", column) for column in targets]

@@ -39,7 +39,7 @@ from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, 
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
 LAYOUT = (
-    "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .parquet), all with the same "
+    "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .json, .parquet), all with the same "
     "columns; train, val and test in their names give the split"
 )
 

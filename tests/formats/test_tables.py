@@ -24,7 +24,7 @@ def refusal(files, /, **options):
 
 
 JSON_LINES = {
-    "no object": (b"[1]\n", "line 1: expected a JSON object; received '[1]'"),
+    "no object": (b"1\n", "line 1: expected a JSON object; received '1'"),
     "no JSON": (b'{"text": "x" "label": 1}\n', "line 1, column 14"),
     "key twice": (b'{"text": "x", "label": "a", "text": "y"}\n', "the key 'text' twice"),
     "key missing": (b'{"text": "x"}\n', "expected the keys label"),

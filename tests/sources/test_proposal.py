@@ -188,3 +188,10 @@ def test_a_file_that_is_no_table_says_why(tmp_path):
     look = Look(tmp_path, ["a.csv"])
     assert not [proposal for proposal in proposals(look, KINDS) if proposal.likely]
     assert any("a.csv, line 1 does not name the columns" in line for line in seen(look)[1:])
+
+
+def test_an_index_that_pandas_wrote_and_a_constant_are_no_answer(tmp_path):
+    """One way to read it is left, and it is sure."""
+    rows = "".join(f"{n},{WORDS[n % 3]} {n},{'spam' if n % 3 else 'ham'},1\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": f",text,label,version\n{rows}"})
+    assert ({"text": "text", "label": "label"}, True) == (dict(proposal.options), proposal.sure)
