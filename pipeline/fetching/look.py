@@ -17,13 +17,13 @@ from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
 from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
 from pipeline.fetching.source import Location
-from pipeline.formats.table_head import HEAD_BYTES, whole_lines
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
 from pipeline.runtime.errors import DataRefused, UserError
 from pipeline.sources.kinds import common_options, options_of, source_of, stated_options
 from pipeline.sources.proposal import TEXT_SUFFIXES, Look, Proposal, proposals, seen
+from pipeline.sources.table_head import HEAD_BYTES, whole_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,14 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
-from pipeline.formats.table_head import (
+from pipeline.formats.tables import FORMATS, format_of
+from pipeline.formats.written_numbers import advice
+from pipeline.raw.label_sets import lists_among
+from pipeline.raw.left_out import NOT_READ, by_folder_and_suffix, in_words
+from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
+from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.table_head import (
     HEAD_BYTES,
     HEAD_ROWS,
     TIMES,
@@ -29,13 +36,6 @@ from pipeline.formats.table_head import (
     table_head,
     whole_lines,
 )
-from pipeline.formats.tables import FORMATS, format_of
-from pipeline.formats.written_numbers import advice
-from pipeline.raw.label_sets import lists_among
-from pipeline.raw.left_out import NOT_READ, by_folder_and_suffix, in_words
-from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
-from pipeline.sources.kinds import options_of, source_of
 
 MOST_TABLES = 12
 MOST_OF_A_KIND = 5

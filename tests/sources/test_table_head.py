@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline.formats.table_head import table_head, whole_lines
+from pipeline.sources.table_head import table_head, whole_lines
 
 
 def head(folder, name, content):
