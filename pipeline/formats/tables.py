@@ -31,7 +31,7 @@ from pipeline.formats.delimited import (
 )
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems, shown
-from pipeline.formats.text_file import EncodingOption, lines
+from pipeline.formats.text_file import EncodingOption, first_beyond_ascii, lines
 from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -92,6 +92,10 @@ def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
         return f"{name}: {'a JSON array' if is_array(file) else 'JSON lines'}, UTF-8"
     dialect = dialect_as_stated(file, name, writing)
     words = in_words(dialect)
+    if "encoding" in dialect.detected and dialect.encoding != "utf-8":
+        # A guess, for any byte is some letter: who knows the text sees whether it is the right one.
+        line = first_beyond_ascii(file).decode(dialect.encoding, errors="replace")
+        words += f"; by which a line reads {shown(line)}"
     file.seek(0)
     try:
         columns = read_delimited(file, name, dialect, Problems(limit=None)).columns or ()

@@ -9,13 +9,30 @@ import codecs
 import re
 import tarfile
 from collections.abc import Iterator
-from typing import IO, Literal, NamedTuple
+from contextlib import suppress
+from typing import IO, NamedTuple
 
 from pipeline.formats.problems import Problems, shown
-from pipeline.runtime.errors import DataRefused
+from pipeline.runtime.errors import DataRefused, WronglyCalled
 
-Encoding = Literal["utf-8", "cp1252", "latin-1"]
-EncodingOption = Literal["auto", "utf-8", "cp1252", "latin-1"]
+Encoding = str
+EncodingOption = str
+"""auto, or a codec of Python that leaves ASCII as it is: utf-8, cp1252, latin-1, cp1251, gb18030, shift_jis ..."""
+OFTEN = (
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "koi8-r",
+    "mac_roman",
+    "cp850",
+    "shift_jis",
+    "gb18030",
+    "big5",
+    "euc_kr",
+)
+"""What is tried, to show how a file would read, where it is neither UTF-8 nor cp1252."""
+SHOWN_READINGS = 4
 CHUNK_BYTES = 1 << 20
 BOM = codecs.BOM_UTF8
 UTF_16_BOMS = (
@@ -105,13 +122,16 @@ def encoding_of(file: IO[bytes], name: str, option: EncodingOption) -> tuple[Enc
 
     Raises:
         DataRefused: UTF-16; or `auto` meets bytes that are neither UTF-8 nor cp1252.
+        WronglyCalled: Python knows no such encoding, or it is none of lines of text with ASCII in them.
     """
+    if option != "auto":
+        _check_codec(option)
     start = file.read(4)
     file.seek(0)
     if start.startswith(UTF_16_BOMS):
         raise DataRefused(
-            f"{name} is UTF-16. Expected UTF-8, cp1252 or Latin-1. Received: the byte order mark "
-            f"{start[:2].hex(' ')}. Convert it: iconv -f UTF-16 -t UTF-8."
+            f"{name} is UTF-16. Expected UTF-8, or an encoding that leaves ASCII as it is. Received: the byte "
+            f"order mark {start[:2].hex(' ')}. Convert it: iconv -f UTF-16 -t UTF-8."
         )
     if option != "auto":
         return option, start.startswith(BOM) and option == "utf-8"
@@ -126,7 +146,7 @@ def encoding_of(file: IO[bytes], name: str, option: EncodingOption) -> tuple[Enc
 
 def encoding_in_words(encoding: Encoding, *, bom: bool = False) -> str:
     """Return the encoding as people write it."""
-    words = {"utf-8": "UTF-8", "cp1252": "cp1252", "latin-1": "Latin-1"}[encoding]
+    words = {"utf-8": "UTF-8", "latin-1": "Latin-1"}.get(encoding, encoding)
     return f"{words} with byte order mark" if bom else words
 
 
@@ -146,7 +166,7 @@ def _decoded(raw: bytes, name: str, number: int, encoding: Encoding, problems: P
             f"{name}, line {number}, byte {error.start + 1}",
             encoding_in_words(encoding),
             f"the bytes {bad} in {shown(raw[max(0, error.start - 12) : error.end + 12])}",
-            "Repair these lines, or state the right encoding: --set encoding=cp1252 or latin-1.",
+            "Repair these lines, or state the right encoding: --set encoding=cp1252, latin-1, cp1251, gb18030, ...",
         )
         return raw.decode(encoding, errors="replace")
 
@@ -182,5 +202,42 @@ def _check_cp1252(file: IO[bytes], name: str, first_bad: int) -> None:
     raise DataRefused(
         f"The encoding of {name} cannot be told: it {reason}. Expected UTF-8, or cp1252. Received: "
         f"{sequences} sequences of UTF-8 and {single} other bytes beyond ASCII, the first at byte {first_bad + 1}. "
-        "Repair the file, or state what it is: --set encoding=utf-8 (names the lines), cp1252 or latin-1."
+        f"Repair the file, or state what it is: --set encoding=utf-8 (names the lines), or the one of these that reads "
+        f"right: {_readings(file)}."
+    )
+
+
+def _check_codec(option: str) -> None:
+    try:
+        plain = all(text.decode(option) == text.decode("ascii") for text in (ASCII, rb"\u0041\n"))
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        plain = False
+    if not plain:
+        raise WronglyCalled(
+            f"encoding={option} cannot be read. Expected auto, or a codec of Python that leaves ASCII as it is, such "
+            f"as utf-8, cp1252, latin-1, {', '.join(OFTEN)}. Received: encoding={option}. Convert others: iconv -f "
+            "NAME -t UTF-8."
+        )
+
+
+def first_beyond_ascii(file: IO[bytes]) -> bytes:
+    """Return the first line that is not ASCII alone, of the first MiB; the position is at the start afterwards."""
+    file.seek(0)
+    sample = file.read(CHUNK_BYTES)
+    file.seek(0)
+    return next((line for line in sample.splitlines() if not line.isascii()), b"")
+
+
+def _readings(file: IO[bytes]) -> str:
+    """Return how one line of a file reads in encodings that people use."""
+    line = first_beyond_ascii(file)
+    at = next((place for place, byte in enumerate(line) if byte > 127), 0)
+    found: dict[str, str] = {}
+    for codec in ("latin-1", *OFTEN):
+        with suppress(UnicodeDecodeError):
+            whole = line.decode(codec)
+            before = len(line[:at].decode(codec, errors="ignore"))
+            found.setdefault(shown(whole[max(0, before - 10) : before + 30]), codec)
+    return "; ".join(
+        f"--set encoding={codec} ({text})" for text, codec in list(found.items())[:SHOWN_READINGS]
     )

@@ -87,7 +87,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     quoting: QuotingOption = "auto"
     """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
     encoding: EncodingOption = "auto"
-    """Of CSV and TSV: auto, utf-8, cp1252 or latin-1."""
+    """Of CSV and TSV: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
     decimal: DecimalOption = "point"
     """What begins a fraction in number columns: point, or comma as in 1.362,85."""
     thousands: ThousandsOption = "none"

@@ -138,7 +138,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     delimiter: DelimiterOption = "auto"
     """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
-    """Of text files: auto, utf-8, cp1252 or latin-1."""
+    """Of text files: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
     decimal: DecimalOption = "point"
     """What begins a fraction in number columns: point, or comma as in 1.362,85."""
     thousands: ThousandsOption = "none"

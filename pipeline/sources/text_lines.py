@@ -50,7 +50,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     files: str = ""
     """Glob that chooses files; "" for all that end in .txt."""
     encoding: EncodingOption = "auto"
-    """auto, utf-8, cp1252 or latin-1; `auto` is settled per file."""
+    """A codec of Python, or auto (UTF-8, else cp1252); `auto` is settled per file."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
