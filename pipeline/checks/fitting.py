@@ -38,6 +38,9 @@ NO_NAMES = frozenset(
 SIDE_BLOCK = {"categories": "one_hot", "max_categories": 50}
 SEASONS = ((3600.0, 24), (1800.0, 48), (900.0, 96), (86400.0, 7), (2629800.0, 12))
 """Seconds of a step to the steps after which such series usually begin again: a day, a week, a year."""
+USUAL_DUPLICATES = 0.05
+FEWEST, HANDFUL = 3, 10
+"""Samples of a class: one for each split, and so many that it is no slip of the pen."""
 
 
 @dataclass
@@ -128,7 +131,9 @@ class _Fit:
             return
         self.template.set(key, value)
         if why:
-            self.changes.append(f"{key}: {value if not isinstance(value, tuple) else list(value)} ({why})")
+            said = list(value) if isinstance(value, tuple) else value
+            line = f"{key}: {said} ({why})"
+            self.changes.append(line if line.isprintable() else ascii(line)[1:-1])
 
     def task(self) -> None:
         """Regression where samples have numbers and no classes; candidates and bounds follow the task."""
@@ -171,17 +176,21 @@ class _Fit:
 
     def validation(self) -> None:
         """Bounds of classes that this data can hold; they still guard against what later data loses."""
+        if "max_duplicate_share" in self._content["validate"]:
+            # That of the short messages it begins from is a property of theirs.
+            self.set("validate.max_duplicate_share", USUAL_DUPLICATES, "")
         classes = self._facts.classes
         if self._task != "classification" or not classes:
             return
         rarest, largest = min(classes.values()), max(classes.values())
         usual = 20
-        least = max(2, min(usual, rarest))
+        least = max(FEWEST, min(usual, rarest))
         name = min(classes, key=classes.__getitem__)
         why = "" if least == usual else f"the rarest class, {name!r}, has {rarest:,}"
         self.set("validate.min_samples_per_class", least, why)
         ratio = largest / rarest
-        if ratio > float(self._content["validate"]["max_class_ratio"]):
+        # Of a class with a handful of samples nobody knows whether it is one: that bound stays for its owner.
+        if rarest >= HANDFUL and ratio > float(self._content["validate"]["max_class_ratio"]):
             bound = float(math.ceil(ratio * 1.2))
             self.set(
                 "validate.max_class_ratio", bound, f"the largest class has {ratio:.0f} times as many samples"

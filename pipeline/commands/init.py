@@ -332,6 +332,7 @@ def fit_params(source: Source, *, force: bool, dry_run: bool, console: "Console"
             "for this data, and register.model_name and register.experiment of its own (docs/guides/own-data.md)."
         )
         return
+    problems = list(contradictions(params_of(fit.text), source))
     if not dry_run:
         replace_params(fit.text.encode())
         write_bytes(WRITTEN_PARAMS, fit.text.encode())
@@ -339,7 +340,7 @@ def fit_params(source: Source, *, force: bool, dry_run: bool, console: "Console"
     say(f"params.yaml {begins} from {EXAMPLES_DIR}/{example}.yaml, and sets for this data:")
     for change in fit.changes:
         say(f"  {change}")
-    for problem in contradictions(params_of(fit.text), source):
+    for problem in problems:
         say(f"To be decided by you: {problem}")
 
 

@@ -20,6 +20,9 @@ from pipeline.metrics.multilabel import (
 )
 from pipeline.metrics.names import bound_metrics, metrics_of
 
+SMALLEST_THRESHOLD = 1e-6
+"""A model that gives a label no chance at all does not say it: `>=` 0 would say it of every row."""
+
 
 @dataclass(frozen=True)
 class LabelMeasures:
@@ -65,7 +68,7 @@ class LabelMeasures:
         """Return the threshold of each label, chosen for its F1; 0.5 for one that no row has."""
         truth, probabilities, _ = checked_labels(self.y_true, predictions)
         thresholds = {
-            name: best_threshold(truth[:, index], probabilities[:, index])
+            name: max(best_threshold(truth[:, index], probabilities[:, index]), SMALLEST_THRESHOLD)
             for index, name in enumerate(self.classes)
         }
         return {"thresholds": thresholds}

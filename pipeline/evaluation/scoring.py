@@ -83,6 +83,10 @@ def _pixels(own: State, today: State) -> Iterator[str]:
     for name in sorted(before.keys() & now.keys()):
         if before[name] != now[name]:
             yield f"data.{name} is {before[name]}, today's {now[name]}"
+    # What is not used leaves no trace: a range that one of the two has alone is another one.
+    ranges = before.get("grey_range"), now.get("grey_range")
+    if before and now and None in ranges and ranges[0] != ranges[1]:
+        yield f"data.grey_range is {ranges[0]}, today's {ranges[1]}"
 
 
 def _columns(own: State, today: State) -> Iterator[str]:

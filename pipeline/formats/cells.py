@@ -191,7 +191,7 @@ def as_number(cell: Cell, problems: Problems, writing: NumberWriting = PLAIN) ->
     number = plain_number(cell.value, writing)
     if number is None:
         problems.add(cell.place, writing.words, shown(cell.value), number_fix([cell.value], writing))
-    return None if number in writing.missing_numbers else number
+    return None if number is not None and float(np.float32(number)) in writing.missing_numbers else number
 
 
 def number_fix(cells: Sequence[Any], writing: NumberWriting) -> str:
@@ -314,7 +314,8 @@ def number_cells(
         problems.add(batch.place(row, column), writing.words, received, f"{fixes[column]} {LEAVE_OUT}{units}")
     values[wrong] = np.nan
     if writing.missing_numbers:
-        values[np.isin(values, list(writing.missing_numbers))] = np.nan
+        nothing = np.array(list(writing.missing_numbers), np.float32)
+        values[np.isin(values.astype(np.float32), nothing)] = np.nan
     return values
 
 

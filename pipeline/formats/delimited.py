@@ -186,7 +186,7 @@ def dialect_of(
     rules: list[Quoting] = ["minimal", "none"] if quoting == "auto" else [quoting]
     ways = [(mark, rule) for mark in _delimiters(name, delimiter) for rule in rules]
     best = min(ways, key=lambda way: _misfit(sample, known, *way, whole=whole)) if len(ways) > 1 else ways[0]
-    shown_lines = sample.decode(known, errors="replace").splitlines()[:PREAMBLE_LINES]
+    shown_lines = sample.decode(known, errors="replace").replace("\r\n", "\n").split("\n")[:PREAMBLE_LINES]
     if delimiter == "auto" and _blanks_between_numbers(shown_lines):
         best = (BLANK, best[1]) if any(_misfit(sample, known, *best, whole=whole)) else best
     above = _preamble(shown_lines, _delimiters(name, delimiter), header=header)

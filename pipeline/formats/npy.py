@@ -47,6 +47,8 @@ class ArrayFile:
             DataRefused: The file is shorter or longer than its header says.
         """
         row_bytes = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        if not self.shape:
+            raise self._damaged("a single value")
         if self.fortran_order and len(self.shape) > 1:
             content = self._read(self.shape[0] * row_bytes)
             yield np.frombuffer(content, self.dtype).reshape(self.shape[::-1]).T

@@ -19,6 +19,7 @@ from pipeline.formats.problems import Problems
 from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, seconds
 from pipeline.formats.time_formats import DAY, FIRST_TIME, HOUR, LAST_TIME, SECOND
 from pipeline.formats.timelines import Timeline
+from pipeline.runtime.errors import DataRefused
 
 Duplicates = Literal["fail", "first", "last", "mean"]
 Gaps = Literal["auto", "fill", "hold", "fail"]
@@ -326,7 +327,15 @@ def _scattered(positions: np.ndarray, values: np.ndarray, steps: int, *, hold: b
 
 def later(time: str, seconds: float) -> str:
     """Return an ISO 8601 time some seconds later; "" for none."""
-    return (dt.datetime.fromisoformat(time) + dt.timedelta(seconds=seconds)).isoformat() if time else ""
+    if not time:
+        return ""
+    try:
+        return (dt.datetime.fromisoformat(time) + dt.timedelta(seconds=seconds)).isoformat()
+    except OverflowError as error:
+        raise DataRefused(
+            f"A series goes beyond the end of the calendar. Expected times before the year 10000. Received: {time} and "
+            f"{seconds:g} s later. Correct its times."
+        ) from error
 
 
 class GrowingArray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -103,14 +104,21 @@ class NumberWriting:
         """Return why numbers cannot be written so, "" if they can."""
         if THOUSANDS[self.thousands] == DECIMAL[self.decimal]:
             return f"decimal={self.decimal} and thousands={self.thousands} are one sign. Expected two"
+        halves = zip(self.missing, self.missing[1:], strict=False)
+        if "comma" in (self.decimal, self.thousands):
+            for first, second in halves:
+                if re.fullmatch(r"[+-]?\d+", first) and second.isdigit():
+                    return (
+                        f"missing={first},{second} are two cells, for a comma stands between the items of a list. "
+                        f"Expected a number with a point, however the files write it: missing={first}.{second}"
+                    )
         return ""
 
     @cached_property
     def missing_numbers(self) -> frozenset[float]:
         """Return the numbers that stand for no value, however they are written: -9999 and -9999.0."""
-        return frozenset(
-            float(cell) for cell in self.missing if re.fullmatch(r"[+-]?\d+(\.\d*)?", cell, re.ASCII)
-        )
+        plain = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+        return frozenset(float(np.float32(cell)) for cell in self.missing if plain.fullmatch(cell))
 
     @property
     def words(self) -> str:
@@ -137,7 +145,7 @@ class NumberWriting:
         digits = found["digits"]
         if self._grouped:
             digits = re.sub(f"[{re.escape(THOUSANDS[self.thousands])}]", "", digits)
-        return found["sign"] + digits.replace(",", ".")
+        return found["sign"].strip(BLANKS).replace("\u2212", "-") + digits.replace(",", ".")
 
     def plain_cells(self, cells: pa.Array) -> pa.Array:
         """Return text as programs write the numbers, null where a cell is neither a number of this writing nor empty.
@@ -162,11 +170,13 @@ class NumberWriting:
     @cached_property
     def _number(self) -> re.Pattern[str]:
         point, group = re.escape(DECIMAL[self.decimal]), f"[{re.escape(THOUSANDS[self.thousands])}]"
-        whole = rf"(?:\d{{1,3}}(?:{group}\d{{3}})+|\d+)" if self._grouped else r"\d+"
+        whole = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d+)" if self._grouped else r"\d+"
         unit = "|".join(map(re.escape, sorted(self.units, key=len, reverse=True))) or "(?!)"
         digits = rf"(?P<digits>(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?)"
         before = rf"(?:(?:{unit})[{BLANKS}]*)?"
-        return re.compile(rf"{before}(?P<sign>[+-]?){before}{digits}(?:[{BLANKS}]*(?:{unit}))?", re.ASCII)
+        return re.compile(
+            rf"{before}(?P<sign>[+\-\u2212]?[{BLANKS}]*){before}{digits}(?:[{BLANKS}]*(?:{unit}))?", re.ASCII
+        )
 
 
 PLAIN = NumberWriting()
@@ -206,6 +216,8 @@ def advice(cells: Iterable[str], writing: NumberWriting = PLAIN) -> str:
             in_points = True
         else:
             return ""
+    if len(_signs(marked)) > 1:
+        return ""  # dollars and euros are not one unit
     options = [*_signs_of(marked), *_marks_of(marked)]
     if in_points and "--set thousands=point" not in options:
         options.append("--set thousands=point")
@@ -214,16 +226,19 @@ def advice(cells: Iterable[str], writing: NumberWriting = PLAIN) -> str:
     return " ".join(options)
 
 
-def _signs_of(cells: Sequence[str]) -> list[str]:
+def _signs(cells: Sequence[str]) -> set[str]:
     found = [MARKED.fullmatch(cell) for cell in cells]
-    signs = {
+    return {
         sign
         for match in found
         if match
         for sign in (match["before"], match["before2"], match["after"])
         if sign
     }
-    return [f"--set units={','.join(sorted(signs))}"] if signs else []
+
+
+def _signs_of(cells: Sequence[str]) -> list[str]:
+    return [f"--set units={sign}" for sign in _signs(cells)]
 
 
 def _marks_of(cells: Sequence[str]) -> list[str]:

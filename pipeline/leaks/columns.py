@@ -232,14 +232,16 @@ def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
         for label in sorted(train.of_class)
         if label in held.of_class and held.of_class[label][0] >= MIN_HELD_OUT
     ]
-    if len(classes) < 2 or not vocabulary:
+    several = data.task == "multilabel"
+    if len(classes) < (1 if several else 2) or not vocabulary:
         return []
     learned, held_out = (_presence_scores(counts, classes, len(vocabulary)) for counts in (train, held))
     # Which word, and whether it is there or missing, train decides; held-out texts say how well.
     best = np.abs(learned - 0.5).argmax(axis=1)
     places = np.arange(len(classes))
     directions = np.sign(learned[places, best] - 0.5)
-    score = float((0.5 + directions * (held_out[places, best] - 0.5)).mean())
+    scores = 0.5 + directions * (held_out[places, best] - 0.5)
+    score = float(scores.max() if several else scores.mean())
     if score <= max_single_score:
         return []
     words = list(vocabulary)
@@ -317,7 +319,8 @@ def _score(data: LeakData, used: np.ndarray, train: np.ndarray, values: Values, 
         return value_score(values, data.targets[used], train, category=category)
     codes = column_codes(values, train, category=category)
     if data.task == "multilabel":
-        return float(np.mean([class_score(codes, has[used], train) for _, has in data.label_columns()]))
+        # Each label is a question of its own: one that a column answers is one too many.
+        return max(class_score(codes, has[used], train) for _, has in data.label_columns())
     return class_score(codes, data.labels[used], train)
 
 

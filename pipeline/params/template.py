@@ -69,7 +69,8 @@ class Template:
     def head(self, lines: Sequence[str]) -> None:
         """Replace the comment that the file begins with."""
         first = next(number for number, line in enumerate(self._lines) if not line.startswith("#"))
-        self._lines[:first] = [f"# {line}" if line else "#" for line in lines]
+        # A name with a line break in it must not become a line of its own.
+        self._lines[:first] = [f"# {' '.join(line.splitlines())}" if line else "#" for line in lines]
 
     def _place(self, key: str) -> int | None:
         """Return the number of the line of a key."""

@@ -175,10 +175,10 @@ def _listed(cell: str) -> tuple[str, ...] | None:
         return None
     try:
         items = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             items = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return None
     if not isinstance(items, list | tuple | set | frozenset):
         return None

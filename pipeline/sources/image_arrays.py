@@ -274,8 +274,6 @@ def _range(archive: tarfile.TarFile, array: _Array, options: Options) -> tuple[f
         )
     low, high, whole, narrow = math.inf, -math.inf, True, True
     for chunk in _image_chunks(archive, array, options):
-        if chunk.dtype == np.uint8 and not options.range:
-            return 0.0, 255.0
         if not np.isfinite(chunk).all():
             raise DataRefused(
                 f"{array} holds values that are no numbers. Expected finite ones. Received: NaN or infinity. Fill them."
@@ -327,13 +325,15 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
             raise DataRefused(
                 f"{array} holds no classes. Expected numbers or names. Received: {header.dtype}."
             )
+        if not header.shape:
+            raise DataRefused(f"{array} holds no classes. Expected one per image. Received: a single value.")
         values = whole(header)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     elif values.ndim == 2 and values.dtype.kind in NUMERIC:
         one_hot = ((values == 0) | (values == 1)).all() and (values.sum(axis=1) == 1).all()
         values = values.argmax(axis=1) if one_hot else values
-    fractions = values.dtype.kind == "f" and not (values == np.round(values)).all()
+    fractions = values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.round(values))).all()
     if values.ndim != 1 or fractions:
         raise DataRefused(
             f"{array} holds no classes. Expected one whole number or name per image, or rows with a single 1. "
@@ -352,6 +352,11 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
         names = values.tolist()
     else:
         names = [str(int(value)) for value in values.tolist()]
+    if "" in names and options.unlabelled == "fail":
+        raise DataRefused(
+            f"{array} holds empty names. Expected a class for each image. Received: {names.count('')} of {len(names)} "
+            "without. Fill them in, or remove these images."
+        )
     if not options.classes:
         return names
     known = {str(number): name for number, name in enumerate(options.classes)}

@@ -273,7 +273,9 @@ def _series_table(look: Look) -> Iterator[Proposal]:
         distinct = len(time.values) == len(time.cells)
         ways: list[Column | None] = [*ids[:2]] or ([None] if distinct else [])
         for chosen in ways:
-            channels = [column.plain_name for column in numeric if column is not chosen]
+            channels = [
+                column.plain_name for column in numeric if column is not chosen and not column.is_called(IDS)
+            ]
             dropped = [
                 column.plain_name
                 for column in head.columns
@@ -342,7 +344,8 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         return
     folders = [PurePosixPath(name).parts[:-1] for name in tables]
     if len(tables) == len(look.names) and len(set(folders)) > 1 and all(folders):
-        yield from _by_select("series_files", look)
+        # Folders of persons look like folders of classes.
+        yield from (replace(proposal, sure=False) for proposal in _by_select("series_files", look))
         return
     stems = {name: PurePosixPath(name).stem for name in tables}
     numbered = Counter((str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) for name in tables)
@@ -444,6 +447,8 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
         columns = list(head.columns)
         if len(columns) < FEWEST_STEPS or any(column.time_format for column in columns):
             continue
+        counted = [column.name for column in columns if column.is_called(IDS) and column.name.strip()]
+        dropped = {"drop": ",".join(counted)} if counted else {}
         for place, answer, values in (
             ("last", columns[-1], columns[:-1]),
             ("first", columns[0], columns[1:]),
@@ -452,7 +457,7 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
                 yield Proposal(
                     "series_rows",
                     f"a row of {head.name} holds {len(values)} numbers, and a class in column {answer.name!r}",
-                    {"label": place, **head.options},
+                    {"label": place, **dropped, **head.options},
                     sure=not answer.numeric or answer.is_called(LABELS),
                 )
                 return

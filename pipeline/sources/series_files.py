@@ -16,11 +16,11 @@ import numpy as np
 from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells
+from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells, without_blank_end
 from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, is_nameless, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import Writing
-from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.text_file import EncodingOption, encoding_of, open_member
 from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
 from pipeline.raw.sample import (
     SPLITS,
@@ -216,6 +216,7 @@ def _class_folders(names: Sequence[str]) -> list[tuple[str, str]]:
         all(len(folders) == 1 for folders in parts)
         and not {folders[0].casefold() for folders in parts} <= SPLITS.keys()
     ):
+        check_splits({folder: SPLITS.get(folder.casefold()) for (folder,) in parts})
         return [("", folders[0]) for folders in parts]
     if all(len(folders) == 2 and folders[0].casefold() in SPLITS for folders in parts):
         return [(folders[0], folders[1]) for folders in parts]
@@ -324,12 +325,16 @@ class _SeriesFiles:
         with open_member(self._archive, member) as file:
             if self._dialect is None:
                 self._dialect = formats_tables.dialect_as_stated(file, member, _series_writing(self._options))
-            table = read_delimited(file, member, self._dialect, self._problems, plain_names=True)
+            # Of one layout, but not always of one program: the encoding is each file's own.
+            encoding, bom = encoding_of(file, member, self._options.encoding)
+            dialect = replace(self._dialect, encoding=encoding, bom=bom)
+            table = read_delimited(file, member, dialect, self._problems, plain_names=True)
             columns = self._there(table.columns or (), member)
             if not columns or (step_label and step_label not in (table.columns or ())):
                 return np.empty((0, 0), np.float32), None
             parts = [np.empty((0, len(columns)), np.float32)]
-            for batch in table.batches([*columns, *filter(None, [step_label])]):
+            wanted = [*columns, *filter(None, [step_label])]
+            for batch in without_blank_end(table.batches(wanted)):
                 values = number_cells(batch, columns, self._problems, self._writing)
                 parts.append(values.astype(np.float32))
                 if step_label:

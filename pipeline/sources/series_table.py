@@ -280,7 +280,7 @@ def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, prob
         for missing in [name for name in (*keys, *said, *channels, *options.drop) if name not in names]:
             problems.add(f"{member}, header", f"a column {missing!r}", shown(", ".join(names)), COLUMNS_FIX)
         if not options.columns:
-            for name in set(rest) - set(channels):
+            for name in (name for name in rest if name not in channels):
                 expected = f"the columns of {first}"
                 problems.add(f"{member}, header", expected, f"a column {name!r} too", COLUMNS_FIX)
     if not channels:

@@ -23,6 +23,8 @@ from pipeline.runtime.errors import DataRefused, WronglyCalled
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
 MOST_CLASSES = 100
+COUNTED = 5
+"""Whole numbers one after the other: from so many on they are names, not values."""
 TIMES = ("time", "timestamp", "date", "datetime", "ts", "stamp", "zeit", "datum", "when")
 NO_TABLES = frozenset([".gif", ".jpeg", ".jpg", ".md", ".pdf", ".png", ".tif", ".zip"])
 FORMATS_OF_TIME = (
@@ -173,7 +175,9 @@ def _has_units(columns: Sequence[Column]) -> bool:
     """Tell whether only the first row keeps columns from being numbers."""
     odd = [column for column in columns if not column.numeric and not column.marked]
     below = [replace(column, cells=column.cells[1:], count=column.count - 1) for column in odd]
-    return any(column.numeric or column.marked for column in below)
+    # A column of times or words that is full has a value in that row: it is a row of data then.
+    full = [column for column, rest in zip(odd, below, strict=True) if not (rest.numeric or rest.marked)]
+    return len(full) < len(odd) and all(len(column.cells) < column.count for column in full)
 
 
 def whole_lines(content: bytes, size: int = HEAD_BYTES) -> bytes:
@@ -220,7 +224,8 @@ def _columns(file: IO[bytes], name: str, writing: Writing) -> list[Column]:
 
 def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
     """Return the paths of the values in the first object of JSON lines."""
-    first = next(array_items(file, dict, float))[0] if is_array(file) else json.loads(file.readline())
+    first = next((item for item, _ in array_items(file, dict, float)), None) if is_array(file) else None
+    first = first if first is not None else json.loads(file.readline() or "null")
     file.seek(0)
     if not isinstance(first, dict):
         raise DataRefused(f"{name} holds no objects. Expected one per line.")
@@ -229,6 +234,8 @@ def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
 
 def _is_data(columns: Sequence[Column]) -> bool:
     """Return whether the header looks like one more row: a number, or a value that comes again below."""
-    return any(
-        plain_number(column.name) is not None or column.values.get(column.name, 0) >= 2 for column in columns
-    )
+    names = [column.name.strip() for column in columns if plain_number(column.name) is not None]
+    whole = [int(name) for name in names if name.isdigit()]
+    if len(whole) == len(names) >= COUNTED and whole == list(range(whole[0], whole[0] + len(whole))):
+        return False  # pandas numbers columns that have no name
+    return bool(names) or any(column.values.get(column.name, 0) >= 2 for column in columns)

@@ -251,11 +251,18 @@ class _Columns:
         def cell(column: str) -> Cell:
             return Cell(f"{place}, column {column!r}", values[column])
 
+        def unanswered(column: str) -> bool:
+            value = values[column]
+            missing = (
+                column == options.target and isinstance(value, str) and value.strip(" \t") in options.missing
+            )
+            return missing or is_blank(value)
+
         def name(column: str, fix: str = NAME_FIX) -> str:
             return (as_name(cell(column), problems, fix) or "") if column else ""
 
         answers = [column for column in (options.label, options.target) if column]
-        if options.unlabelled == "leave_out" and any(is_blank(values[column]) for column in answers):
+        if options.unlabelled == "leave_out" and any(map(unanswered, answers)):
             # Nobody reads the rest of such a row; see `pipeline.raw.answers`.
             return RawSample(f"{file.prefix}{number:08d}", split=file.split, text="")
 

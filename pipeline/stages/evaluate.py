@@ -82,6 +82,13 @@ def main() -> None:
         words, score = evaluation.primary.words, evaluation.test[evaluation.choice.chosen][settings.select_by]
         if few := few_groups(evaluation.measures.blocks):
             stage.console.print(f"Warning: {few}", highlight=False)
+        days = days_of(evaluation.rows, params.split.method)
+        if days is not None and few_groups(days):
+            stage.console.print(
+                f"Warning: test has rows of {len(days)} days only, so intervals draw rows and not days; where rows of "
+                "a day are alike they are too narrow. Test on more days.",
+                highlight=False,
+            )
         for name, found in evaluation.test[evaluation.choice.chosen].items():
             if found.doubt:
                 stage.console.print(

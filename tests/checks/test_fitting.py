@@ -131,3 +131,20 @@ def test_the_model_is_called_after_the_data(path, name):
 def test_no_class_misses_validation_by_bad_luck(name, least):
     """Ten samples of a class to draw from miss a share of 0.2 in one of ten draws, and one of 0.37 in a hundred."""
     assert least == params_of(fit(*CASES[name])[1].text).split.val_share
+
+
+def test_bounds_are_not_those_of_the_example_and_a_handful_is_nobodys_class():
+    """Copies as elsewhere, not as among short messages; two typos do not raise the ratio of classes for good."""
+    _, fit_ = fit("text_table", Facts(**classes(300, 300), length=(1, 12, 171)))
+    assert 0.05 == params_of(fit_.text).validate.max_duplicate_share
+    _, fit_ = fit("text_table", Facts(**classes(2000, 998, 2), length=(1, 12, 171)))
+    params = params_of(fit_.text)
+    assert 3 == params.validate.min_samples_per_class
+    assert params.validate.max_class_ratio < 1000
+
+
+def test_a_line_break_in_a_class_is_no_line_of_params_yaml():
+    """The rarer class stands in the comment that the file begins with."""
+    facts = Facts(classes={"ham\nseed: 3": 40, "spam": 80}, num_classes=2, length=(1, 12, 171))
+    _, fit_ = fit("text_table", facts)
+    assert "ham\nseed: 3" == params_of(fit_.text).data.positive_class

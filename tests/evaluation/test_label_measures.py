@@ -62,3 +62,12 @@ def test_groups_count_instead_of_their_rows():
     found, _ = measures(groups=[f"person {row // 10}" for row in range(120)])
     assert {12} == set(found.trials.values())
     assert {120} == set(measures()[0].trials.values())
+
+
+def test_a_label_without_any_chance_is_never_said():
+    """Where a model gives it exactly 0 everywhere: a threshold of 0 would say it of every row."""
+    found, predictions = measures()
+    predictions[:, 0] = 0.0
+    point = found.operating_point(predictions)["thresholds"]
+    assert point["billing"] > 0
+    assert not (predictions[:, 0] >= point["billing"]).any()

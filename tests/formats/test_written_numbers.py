@@ -59,6 +59,8 @@ def test_ten_thousand_written_numbers_are_what_was_written():
         ("5 kg", NumberWriting("point", "none", ("%",))),
         ("%", NumberWriting("point", "none", ("%",))),
         ("1,2,3", NumberWriting("comma")),
+        ("0.125", NumberWriting("comma", "point")),
+        ("0,125", NumberWriting("point", "comma")),
         ("", NumberWriting("comma")),
         ("\u0663,5", NumberWriting("comma")),
     ],
@@ -96,6 +98,7 @@ def test_what_is_not_written_as_stated_is_no_number(cell, writing):
         (["192.168.0.1"], ""),
         (["030 123 456"], ""),
         (["S", "M", "XL"], ""),
+        (["$20.5", "\u20ac21.5"], ""),
     ],
 )
 def test_the_options_that_read_such_cells_are_named(cells, options):
@@ -157,3 +160,21 @@ def test_one_sign_cannot_mean_two_things():
 def test_plain_numbers_do_not_look_marked():
     """Whatever a program writes."""
     assert [] == [cell for cell in ("1", "1.5", "-2", "+3.", "1e5", "007", "inf", "") if looks_marked(cell)]
+
+
+@pytest.mark.parametrize(("cell", "value"), [("\u22125 %", -5.0), ("- 5 %", -5.0), ("+5%", 5.0)])
+def test_a_minus_may_be_typeset_and_stand_apart(cell, value):
+    """As spreadsheets and people write it; what the advice says reads it."""
+    assert advice([cell]) == "--set units=%"
+    assert value == plain_number(cell, NumberWriting(units=("%",)))
+
+
+def test_a_missing_value_with_a_comma_is_refused_and_with_a_point_understood():
+    """The comma of a list is that of a fraction; float32 and exponents do not hide a value."""
+    assert "missing=-99.9" in NumberWriting("comma", missing=("-99", "9")).problem
+    for cells in (["-99,9", "1,5", "1e20"], np.array([-99.9, 1.5, 1e20], np.float32)):
+        batch = Batch("a.csv", "line", range(2, 5), {"c": pa.array(cells)})
+        values = number_cells(batch, ["c"], Problems(), NumberWriting("comma", missing=("-99.9", "1e20")))[
+            :, 0
+        ]
+        assert [True, False, True] == np.isnan(values).tolist()

@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "numbers that stand for no value",
         CELLS,
-        "    if writing.missing_numbers:\n        values[np.isin(values, list(writing.missing_numbers))] = np.nan\n",
+        "        values[np.isin(values.astype(np.float32), nothing)] = np.nan\n",
         "",
         OF_WRITTEN,
     ),

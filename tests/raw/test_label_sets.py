@@ -184,3 +184,9 @@ def test_one_column_of_labels_or_one_for_each():
     """Both are refused before anything is read."""
     with pytest.raises(WronglyCalled, match="label and label_columns are both named"):
         read_source(text_table, {"a.csv": b"text,a\n"}, label="a", label_columns=("a",))
+
+
+@pytest.mark.parametrize("name", ["{{1}}", "[" * 5000 + "]" * 5000, "{1: 2}"])
+def test_odd_brackets_are_names(name):
+    """No traceback: what Python cannot read as a list of names is none."""
+    assert lists_among([name, "b"]) is None

@@ -33,7 +33,8 @@ def images(folder, names):
 
 def arrays(folder, names):
     """Names in an array, an image each."""
-    np.savez(folder / "a.npz", x=np.zeros((len(names), 4, 4), np.uint8), y=np.array(names))
+    pixels = np.arange(16 * len(names), dtype=np.uint8).reshape(-1, 4, 4) * 7
+    np.savez(folder / "a.npz", x=pixels, y=np.array(names))
     return {}
 
 

@@ -162,9 +162,9 @@ def test_labels_that_look_like_lists_are_proposed_as_several_labels(tmp_path):
 
 
 def test_recordings_in_class_folders_are_series_files(tmp_path):
-    """As audio features come."""
+    """As audio features come; nobody is sure, for folders of persons look alike."""
     files = {f"{name}/rec_{n}.csv": "a,b\n1,2\n3,4\n" for name in ("dog", "horn") for n in range(4)}
-    assert [("series_files", {}, True)] == [
+    assert [("series_files", {}, False)] == [
         (proposal.kind, dict(proposal.options), proposal.sure) for proposal in found(tmp_path, files)
     ]
 
@@ -195,3 +195,20 @@ def test_an_index_that_pandas_wrote_and_a_constant_are_no_answer(tmp_path):
     rows = "".join(f"{n},{WORDS[n % 3]} {n},{'spam' if n % 3 else 'ham'},1\n" for n in range(30))
     (proposal,) = found(tmp_path, {"mail.csv": f",text,label,version\n{rows}"})
     assert ({"text": "text", "label": "label"}, True) == (dict(proposal.options), proposal.sure)
+
+
+def test_numbered_columns_of_pandas_are_a_header_and_an_id_is_no_value(tmp_path):
+    """0, 1, 2, ... above a table of series; ids that rise by one beside them."""
+    rows = "".join(
+        f"{1000 + n},{','.join(str((n * k) % 17 / 4) for k in range(10))},{'ab'[n % 2]}\n" for n in range(30)
+    )
+    numbers = ",".join(map(str, range(10)))
+    every = {found.kind: found for found in found(tmp_path, {"a.csv": f"id,{numbers},label\n{rows}"})}
+    assert {"label": "last", "drop": "id"} == dict(every["series_rows"].options)
+
+
+def test_a_first_row_of_data_is_no_row_of_units(tmp_path):
+    """A word among numbers, beside texts and classes that are there."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{n},{'xy'[n % 2]}\n" for n in range(30))
+    every = found(tmp_path, {"a.csv": f"text,age,label\nhello you there,tbd,x\n{rows}"})
+    assert not [proposal for proposal in every if "units_row" in proposal.options]

@@ -214,3 +214,19 @@ def test_two_answers_are_refused(options):
     """A class comes from one place."""
     with pytest.raises(WronglyCalled, match="Expected one of them"):
         read_source(series_files, CLASSES, **options)
+
+
+def test_folders_of_which_some_are_splits_are_no_classes():
+    """train, test and extra: nobody can say what the third is."""
+    files = {f"{folder}/{n}.csv": b"a\n1\n2\n" for folder in ("train", "test", "extra") for n in range(2)}
+    with pytest.raises(DataRefused, match="say only in part"):
+        read_source(series_files, files)
+
+
+def test_every_file_has_its_own_encoding_and_may_end_in_blank_rows():
+    """One logger writes cp1252, the next UTF-8; a spreadsheet ends tables with rows of delimiters."""
+    text = "a;c\n1;gr\u00fcn\n2;rot\n;\n;\n"
+    files = {"1.csv": text.encode("cp1252"), "2.csv": text.encode()}
+    samples = read_source(series_files, files, step_label="c", files="*.csv")
+    assert [2, 2] == [len(sample.series) for sample in samples]
+    assert ("gr\u00fcn", "rot") == samples[1].step_labels.names
