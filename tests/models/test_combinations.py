@@ -60,8 +60,10 @@ def test_a_step_lowers_the_loss_and_eight_samples_can_be_learnt_by_heart(row):
     model.compile(keras.optimizers.Adam(0.003), loss)
     before = model.train_on_batch(inputs, truth)
     assert model.train_on_batch(inputs, truth) < before
-    model.optimizer.learning_rate.assign(0.03)
-    for _step in range(150):
+    # Three questions at once need smaller steps: at 0.03 units of the smallest CNN die.
+    several = row.task == "multilabel"
+    model.optimizer.learning_rate.assign(0.01 if several else 0.03)
+    for _step in range(300 if several else 150):
         after = model.train_on_batch(inputs, truth)
     # A linear map from a padded or short history cannot fit all numbers; everything else can.
     assert after < before * (0.5 if row.family == "linear" and not output_spec(row).classes else 0.15)
