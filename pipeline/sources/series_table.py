@@ -120,9 +120,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """JSON file with the labelled anomalies of every series: {"folder/file.csv": [[first time, last time], ...]}."""
     step: float | str = "auto"
     """Seconds from one step to the next; `months`; `auto`: the most frequent one of a series."""
-    gaps: Gaps = "fill"
+    gaps: Gaps = "auto"
     """Steps without a row: fill them with missing values, hold the row before (a source that writes a row when
-    something happens), or fail."""
+    something happens), or fail; auto fills them where they are fewer than the others, and else fails."""
     duplicates: Duplicates = "fail"
     """Several rows of a series at one step: fail, or take the first, the last or the mean."""
     off_grid: Literal["fail", "nearest"] = "fail"

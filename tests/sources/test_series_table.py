@@ -515,3 +515,15 @@ def test_a_wide_table_may_be_many_series():
         read("time,a,c\n2024-01-01,1,\n2024-01-02,2,\n", wide=True)
     with pytest.raises(WronglyCalled, match="Expected one of them"):
         read(wide, wide=True, step_label="a")
+
+
+def test_a_grid_of_which_most_steps_have_no_row_is_refused_until_somebody_says_what_they_are():
+    """Hourly rows, and then a week between each: nobody asked for a series that is mostly missing."""
+    times = [f"2026-01-01T{hour:02d}:00" for hour in range(20)] + [
+        f"2026-0{month}-0{day}T00:00" for month in (2, 3) for day in (1, 8)
+    ]
+    content = "\n".join(["time,x", *(f"{time},{n}" for n, time in enumerate(times)), ""]).encode()
+    with pytest.raises(DataRefused, match=r"(?s)rows at half of the steps.*--set gaps=fill"):
+        read_source(series_table, {"a.csv": content})
+    (filled,) = read_source(series_table, {"a.csv": content}, gaps="fill")
+    assert len(filled.series) > 40 * 24 > np.isfinite(filled.series).sum()
