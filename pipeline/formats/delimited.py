@@ -160,6 +160,7 @@ def dialect_of(
     header: bool = True,
     skip: int = 0,
     units_row: bool = False,
+    in_numbers: str = "",
 ) -> Dialect:
     """Return the dialect of a file: what was stated, completed by what its first MiB says.
 
@@ -172,6 +173,7 @@ def dialect_of(
         header: Whether the first row names the columns; never guessed.
         skip: Lines above the table.
         units_row: Whether the row below the header holds units.
+        in_numbers: Signs that stand in numbers: `auto` does not take them for what stands between fields.
 
     Raises:
         DataRefused: The encoding cannot be told.
@@ -184,12 +186,13 @@ def dialect_of(
     if not whole:
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     rules: list[Quoting] = ["minimal", "none"] if quoting == "auto" else [quoting]
-    ways = [(mark, rule) for mark in _delimiters(name, delimiter) for rule in rules]
+    marks = [mark for mark in _delimiters(name, delimiter) if delimiter != "auto" or mark not in in_numbers]
+    ways = [(mark, rule) for mark in marks for rule in rules]
     best = min(ways, key=lambda way: _misfit(sample, known, *way, whole=whole)) if len(ways) > 1 else ways[0]
     shown_lines = sample.decode(known, errors="replace").replace("\r\n", "\n").split("\n")[:PREAMBLE_LINES]
-    if delimiter == "auto" and _blanks_between_numbers(shown_lines):
+    if delimiter == "auto" and BLANK not in in_numbers and _blanks_between_numbers(shown_lines):
         best = (BLANK, best[1]) if any(_misfit(sample, known, *best, whole=whole)) else best
-    above = _preamble(shown_lines, _delimiters(name, delimiter), header=header)
+    above = _preamble(shown_lines, marks, header=header)
     stated = {"delimiter": delimiter, "quoting": quoting, "encoding": encoding}
     return Dialect(
         delimiter=best[0],

@@ -1,10 +1,11 @@
 """What a side column holds, numbers or categories: told by all of its cells, and refused where they leave a doubt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.data.samples import MISSING
 from pipeline.formats.cells import PADDED, SideKind, is_missing, is_number, plain_number
+from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import shown
 from pipeline.formats.written_numbers import MOSTLY, PLAIN, NumberWriting, advice, looks_marked, means_nothing
 from pipeline.runtime.errors import DataRefused
@@ -109,3 +110,29 @@ def kinds_of(seen: Mapping[str, SideCells]) -> dict[str, SideKind]:
     if refusals:
         raise DataRefused("\n".join(refusals))
     return kinds
+
+
+def kinds_by_reading(
+    batches: Iterable[Batch], columns: Sequence[str], *, target: str = "", typed: bool, writing: NumberWriting
+) -> dict[str, SideKind]:
+    """Return what each side column holds, from all rows.
+
+    Args:
+        batches: Of all tables; rows that cannot be read are named by whoever reads them for their samples.
+        columns: Side columns whose kind nobody stated.
+        target: Column that regression predicts, whose cells must not be numbers in another writing; "" for none.
+        typed: Whether the format tells text from numbers.
+        writing: How numbers are written.
+
+    Raises:
+        DataRefused: As `kinds_of`.
+    """
+    seen = {column: SideCells(column, typed=typed, writing=writing) for column in columns}
+    if target:
+        seen[target] = SideCells(target, typed=typed, writing=writing, role="target column")
+    for batch in batches:
+        for row, cells in enumerate(batch.rows(list(seen))):
+            for column, cell in zip(seen, cells, strict=True):
+                seen[column].see(batch.place(row), cell)
+    found = kinds_of(seen)
+    return {column: found[column] for column in columns}

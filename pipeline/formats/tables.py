@@ -7,7 +7,7 @@ read. Millions of rows pass through without ever being in memory together.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import IO, Any, Literal, NoReturn
@@ -22,6 +22,7 @@ from pipeline.formats.delimited import (
     Dialect,
     QuotingOption,
     Record,
+    SkipOption,
     Table,
     dialect_of,
     in_batches,
@@ -32,6 +33,7 @@ from pipeline.formats.delimited import (
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import EncodingOption, first_beyond_ascii, lines
+from pipeline.formats.written_numbers import NumberOptions, NumberWriting
 from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -52,6 +54,34 @@ JSON_FIX = (
 )
 
 
+class TextTableOptions(
+    NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """What a source may say about tables that are text: what stands above the rows, between fields, in numbers."""
+
+    header: bool = True
+    """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
+    skip: SkipOption = 0
+    """Lines above the table of a text file (name of a device, a date) that are passed over."""
+    units_row: bool = False
+    """Whether the row below the names holds units (`°C`), and is passed over."""
+    delimiter: DelimiterOption = "auto"
+    """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
+    encoding: EncodingOption = "auto"
+    """Of text files: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
+
+
+class TableOptions(
+    TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """What a source may say about tables of any format."""
+
+    format: FormatOption = "auto"
+    """`auto` goes by the suffix."""
+    quoting: QuotingOption = "auto"
+    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
+
+
 @dataclass(frozen=True)
 class Writing:
     """What the user stated about how the files are written; `auto` where nothing.
@@ -60,6 +90,7 @@ class Writing:
         plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
         skip: Lines above the table.
         units_row: Whether the row below the header holds units.
+        in_numbers: Signs that stand in numbers, and therefore not between fields unless somebody says so.
     """
 
     format: FormatOption = "auto"
@@ -70,6 +101,27 @@ class Writing:
     plain_names: bool = False
     skip: int = 0
     units_row: bool = False
+    in_numbers: str = ""
+
+    @classmethod
+    def of(cls, options: TableOptions) -> "Writing":
+        """Return what the options of a source say, names of columns as they stand."""
+        return replace(cls.of_text(options, options.format), quoting=options.quoting, plain_names=False)
+
+    @classmethod
+    def of_text(cls, options: TextTableOptions, form: FormatOption = "csv") -> "Writing":
+        """Return what the options of a source of series say, whose files have one format each."""
+        return cls(
+            form,
+            options.delimiter,
+            "minimal",
+            options.encoding,
+            options.header,
+            plain_names=True,
+            skip=options.skip,
+            units_row=options.units_row,
+            in_numbers=NumberWriting.of(options).signs,
+        )
 
 
 def format_of(name: str, option: FormatOption) -> Format:
@@ -136,6 +188,35 @@ def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems)
     return read_delimited(file, name, dialect, problems, plain_names=writing.plain_names)
 
 
+def table_with(
+    file: IO[bytes], name: str, wanted: Sequence[str], writing: Writing, problems: Problems, *, fix: str
+) -> Table:
+    """Return a file that has the wanted columns; of JSON every row is asked for them later.
+
+    Args:
+        file: As in `read_table`.
+        name: For messages.
+        wanted: Columns, some perhaps twice.
+        writing: What the user stated.
+        problems: As in `read_table`.
+        fix: What to do where one is missing.
+
+    Raises:
+        DataRefused: Some are not there; or as in `read_table`.
+    """
+    table = read_table(file, name, writing, problems)
+    there = wanted if table.columns is None else table.columns
+    missing = [column for column in dict.fromkeys(wanted) if column not in there]
+    if missing:
+        known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
+        written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
+        raise DataRefused(
+            f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
+            f"Received: {', '.join(missing)}.{written} {fix}"
+        )
+    return table
+
+
 def dialect_as_stated(file: IO[bytes], name: str, writing: Writing) -> Dialect:
     """Return how a file is written: `.tsv` is delimited by tabs unless somebody says otherwise."""
     tabs = format_of(name, writing.format) == "tsv" and writing.delimiter == "auto"
@@ -148,6 +229,7 @@ def dialect_as_stated(file: IO[bytes], name: str, writing: Writing) -> Dialect:
         header=writing.header,
         skip=writing.skip,
         units_row=writing.units_row,
+        in_numbers=writing.in_numbers,
     )
 
 

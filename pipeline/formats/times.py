@@ -48,6 +48,14 @@ MARGIN = 2 * DAY
 WRITTEN, MALFORMED, IMPOSSIBLE = 0, 1, 2
 
 
+def time_problems(time_format: str, timezone: str, clock: str = "") -> list[str]:
+    """Return why options of times cannot be used together; none if they can."""
+    problems = [*filter(None, [format_problem(time_format, clock), zone_problem(timezone)])]
+    if timezone and time_format in UNITS:
+        problems.append(f"timezone={timezone} with {time_format}. Expected no zone: Unix times are instants")
+    return problems
+
+
 def format_problem(text: str, clock: str = "") -> str:
     """Return why a time format cannot be used; "" if it can."""
     if text in ("auto", *UNITS):

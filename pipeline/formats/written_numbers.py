@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from pipeline.data.samples import MISSING
 
@@ -53,24 +55,17 @@ MOSTLY = 0.9
 """Of the cells that are no missing values: a column with more cells that look like numbers holds numbers."""
 
 
-class NumberOptions(Protocol):
-    """The options of a kind that say how numbers are written."""
+class NumberOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What a source may say about the writing of numbers in its tables."""
 
-    @property
-    def decimal(self) -> DecimalOption:
-        """Return what begins a fraction."""
-
-    @property
-    def thousands(self) -> ThousandsOption:
-        """Return what stands between thousands."""
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Return what may stand before or behind a number."""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Return cells that stand for no value."""
+    decimal: DecimalOption = "point"
+    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
+    thousands: ThousandsOption = "none"
+    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    units: tuple[str, ...] = ()
+    """What stands before or behind numbers and does not change them: 49 % is 49."""
+    missing: tuple[str, ...] = ()
+    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +95,28 @@ class NumberWriting:
         return self.decimal == "point" and self.thousands == "none" and not self.units
 
     @property
-    def problem(self) -> str:
-        """Return why numbers cannot be written so, "" if they can."""
+    def signs(self) -> str:
+        """Return what stands in numbers and could be taken for what stands between fields."""
+        return "".join(
+            sign for sign in (DECIMAL[self.decimal], *THOUSANDS[self.thousands]) if sign in (",", " ")
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """Return why numbers cannot be written so; none if they can."""
+        problems = []
         if THOUSANDS[self.thousands] == DECIMAL[self.decimal]:
-            return f"decimal={self.decimal} and thousands={self.thousands} are one sign. Expected two"
-        halves = zip(self.missing, self.missing[1:], strict=False)
+            problems.append(
+                f"decimal={self.decimal} and thousands={self.thousands} are one sign. Expected two"
+            )
         if "comma" in (self.decimal, self.thousands):
-            for first, second in halves:
-                if re.fullmatch(r"[+-]?\d+", first) and second.isdigit():
-                    return (
-                        f"missing={first},{second} are two cells, for a comma stands between the items of a list. "
-                        f"Expected a number with a point, however the files write it: missing={first}.{second}"
-                    )
-        return ""
+            problems += [
+                f"missing={first},{second} are two cells, for a comma stands between the items of a list. Expected a "
+                f"number with a point, however the files write it: missing={first}.{second}"
+                for first, second in pairwise(self.missing)
+                if re.fullmatch(r"[+-]?\d+", first) and second.isdigit()
+            ]
+        return problems
 
     @cached_property
     def missing_numbers(self) -> frozenset[float]:

@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from sys import intern
-from typing import IO, Any, Literal
-
-from msgspec import Struct
+from typing import Any, Literal
 
 from pipeline.formats.cells import (
     Cell,
@@ -20,14 +18,13 @@ from pipeline.formats.cells import (
     as_side,
     as_target,
 )
-from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
-from pipeline.formats.problems import Problems, shown
-from pipeline.formats.side_cells import SideCells, kinds_of
-from pipeline.formats.tables import FORMATS, FormatOption, Writing, describe_table, format_of, read_table
-from pipeline.formats.text_file import EncodingOption, open_member
-from pipeline.formats.time_formats import UNITS
-from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
-from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.formats.delimited import Batch
+from pipeline.formats.problems import Problems
+from pipeline.formats.side_cells import kinds_by_reading
+from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, format_of, table_with
+from pipeline.formats.text_file import open_member
+from pipeline.formats.times import Fault, TimeReader, time_problems
+from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.left_out import by_folder_and_suffix, covers, refuse_unread_pictures
 from pipeline.raw.left_out import in_words as names_in_words
 from pipeline.raw.sample import GivenSplit, RawSample, common_folders, members, splits_of
@@ -35,14 +32,18 @@ from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES, image_files
 from pipeline.sources.image_labels import SPLITS
 from pipeline.sources.image_paths import ImagePaths, Unmatched
+from pipeline.sources.series_facts import as_split
 
+COLUMNS_FIX = (
+    "Name the right column (--set path=, label=, target=, ...), or the tables that are meant: --set files=."
+)
 LAYOUT = (
     "image files, and a table (.csv, .tsv, .jsonl, .parquet) with a row per image: its path and its label or target "
     "(labels.csv beside images/1.jpg)"
 )
 
 
-class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Options(TableOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which columns the table has, and how it is written."""
 
     path: str = "path"
@@ -74,28 +75,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Glob that chooses the tables; "" for all with the suffix of one."""
     images: str = ""
     """Glob that chooses the image files; "" for all with the suffix of one."""
-    format: FormatOption = "auto"
-    """`auto` goes by the suffix."""
-    header: bool = True
-    """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
-    skip: SkipOption = 0
-    """Lines above the table of a CSV or TSV that are passed over."""
-    units_row: bool = False
-    """Whether the row below the names holds units (`°C`), and is passed over."""
-    delimiter: DelimiterOption = "auto"
-    """Of CSV: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
-    quoting: QuotingOption = "auto"
-    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
-    encoding: EncodingOption = "auto"
-    """Of CSV and TSV: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
-    decimal: DecimalOption = "point"
-    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
-    thousands: ThousandsOption = "none"
-    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
-    units: tuple[str, ...] = ()
-    """What stands before or behind numbers and does not change them: 49 % is 49."""
-    missing: tuple[str, ...] = ()
-    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -138,7 +117,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     lines = []
     for member in tables:
         with open_member(archive, member) as file:
-            lines.append(describe_table(file, member.name, _writing(options)))
+            lines.append(describe_table(file, member.name, Writing.of(options)))
     if options.unmatched == "leave_out":
         _, unmatched = _rows(archive, tables, images, options)
         lines += [f"left out - {line}" for line in unmatched.in_words()]
@@ -206,9 +185,9 @@ def _rows(
         folder = str(PurePosixPath(member.name).parent).removeprefix(".")
         reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, member) as opened:
-            for batch in _table(opened, member.name, columns.wanted, options, problems).batches(
-                columns.wanted
-            ):
+            for batch in table_with(
+                opened, member.name, columns.wanted, Writing.of(options), problems, fix=COLUMNS_FIX
+            ).batches(columns.wanted):
                 times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
                     place = batch.place(row)
@@ -265,7 +244,7 @@ class _Columns:
         sample = RawSample(
             sample_id=name(options.path),
             label=name(options.label),
-            split=_as_split(cell(options.split), problems) if options.split else split,
+            split=as_split(cell(options.split), problems, SPLITS) if options.split else split,
             target=as_target(cell(options.target), problems, self._writing) if options.target else None,
             group=name(options.group),
             time=time_of(time),
@@ -275,14 +254,6 @@ class _Columns:
             },
         )
         return sample if problems.count == before else None
-
-
-def _as_split(cell: Cell, problems: Problems) -> GivenSplit | None:
-    split = SPLITS.get(cell.value.strip().casefold()) if isinstance(cell.value, str) else None
-    if split is None:
-        fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
-        problems.add(cell.place, f"one of {', '.join(SPLITS)}", shown(cell.value), fix)
-    return split
 
 
 def _check_given(given: set[GivenSplit | None], column: str) -> None:
@@ -311,54 +282,28 @@ def _side_kinds(
     if not (open_columns or options.target):
         return kinds
     typed = format_of(tables[0].name, options.format) in ("jsonl", "parquet")
-    writing = NumberWriting.of(options)
-    seen = {column: SideCells(column, typed=typed, writing=writing) for column in open_columns}
-    if options.target:
-        seen[options.target] = SideCells(options.target, typed=typed, writing=writing, role="target column")
-    # All columns are asked for, so that one that is missing is named together with the others.
+    batches, writing = _batches(archive, tables, options), NumberWriting.of(options)
+    return kinds | kinds_by_reading(
+        batches, open_columns, target=options.target, typed=typed, writing=writing
+    )
+
+
+def _batches(
+    archive: tarfile.TarFile, tables: Sequence[tarfile.TarInfo], options: Options
+) -> Iterator[Batch]:
+    """Yield all tables; rows that cannot be read are named by the second reading, with all other problems."""
     wanted = _wanted(options)
     for member in tables:
-        # Rows that cannot be read are named by the second reading, together with all other problems.
         with open_member(archive, member) as opened:
-            for batch in _table(opened, member.name, wanted, options, Problems()).batches(wanted):
-                for row, cells in enumerate(batch.rows(list(seen))):
-                    for column, value in zip(seen, cells, strict=True):
-                        seen[column].see(batch.place(row), value)
-    found = kinds_of(seen)
-    return kinds | {column: found[column] for column in open_columns}
-
-
-def _table(file: IO[bytes], name: str, wanted: Sequence[str], options: Options, problems: Problems) -> Table:
-    """Return a table that has the wanted columns; of JSON lines every row is asked for them later."""
-    table = read_table(file, name, _writing(options), problems)
-    there = wanted if table.columns is None else table.columns
-    missing = [column for column in wanted if column not in there]
-    if missing:
-        known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
-        written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
-        raise DataRefused(
-            f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
-            f"Received: {', '.join(missing)}.{written} Name the right column (--set path=, label=, target=, ...), or "
-            "the tables that are meant: --set files=."
-        )
-    return table
+            # All columns are asked for, so that one that is missing is named together with the others.
+            yield from table_with(
+                opened, member.name, wanted, Writing.of(options), Problems(), fix=COLUMNS_FIX
+            ).batches(wanted)
 
 
 def is_table(name: str) -> bool:
     """Tell whether a file has the suffix of a table."""
     return PurePosixPath(name).suffix.lower() in FORMATS
-
-
-def _writing(options: Options) -> Writing:
-    return Writing(
-        options.format,
-        options.delimiter,
-        options.quoting,
-        options.encoding,
-        options.header,
-        skip=options.skip,
-        units_row=options.units_row,
-    )
 
 
 def _check_options(options: Options) -> None:
@@ -375,14 +320,7 @@ def _check_options(options: Options) -> None:
         f"side names {', '.join(taken)}. Expected columns other than path, label, target and split": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
-    problems += filter(None, [NumberWriting.of(options).problem])
-    problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
-    if options.timezone and options.time_format in UNITS:
-        problems.append(
-            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
-        )
-    if not options.time and (options.time_format != "auto" or options.timezone):
-        problems.append("time_format or timezone without a column of times. Expected --set time=COLUMN")
+    problems += [*NumberWriting.of(options).problems, *time_problems(options.time_format, options.timezone)]
     if problems:
         received = ", ".join(
             f"{name}={value!r}"

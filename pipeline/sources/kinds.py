@@ -28,7 +28,12 @@ class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     look like lists are refused."""
 
 
-COMMON = {field.name: field.type for field in msgspec.structs.fields(CommonOptions)}
+def fields_of(struct: type[Struct]) -> list[msgspec.structs.FieldInfo]:
+    """Return the fields of options, those of the kind itself before those of all tables."""
+    return sorted(msgspec.structs.fields(struct), key=lambda field: field.name not in struct.__annotations__)
+
+
+COMMON = {field.name: field.type for field in fields_of(CommonOptions)}
 
 
 class SourceModule(Protocol):
@@ -115,7 +120,7 @@ def common_options(content: Mapping[str, Any]) -> CommonOptions:
 
 
 def _option_types(kind: str) -> dict[str, Any]:
-    own = {field.name: field.type for field in msgspec.structs.fields(source_of(kind).Options)}
+    own = {field.name: field.type for field in fields_of(source_of(kind).Options)}
     return own | COMMON
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
-from pipeline.sources.kinds import CommonOptions, source_of
+from pipeline.sources.kinds import CommonOptions, fields_of, source_of
 
 
 class Meaning(NamedTuple):
@@ -46,7 +46,7 @@ def _of_struct(struct: Any) -> Iterator[Meaning]:
     for cls in reversed(struct.__mro__):
         if cls.__module__.startswith("pipeline."):
             texts |= _texts(cls)
-    for field in msgspec.structs.fields(struct):
+    for field in fields_of(struct):
         default = field.default_factory() if callable(field.default_factory) else field.default
         yield Meaning(field.name, _values(field.type), _typed(default), texts.get(field.name, ""))
 

@@ -109,11 +109,18 @@ def facts(
     }
 
 
-def as_split(cell: Cell, problems: Problems) -> GivenSplit | None:
-    """Return what a cell says a series is for; None and a problem for what is none of the three."""
-    split = SPLITS.get(str(cell.value).strip().casefold())
+def as_split(cell: Cell, problems: Problems, splits: Mapping[str, GivenSplit] = SPLITS) -> GivenSplit | None:
+    """Return what a cell says a sample is for; None and a problem for what is none of the three.
+
+    Args:
+        cell: Of the column that gives the split.
+        problems: Where one is kept.
+        splits: Word to split.
+    """
+    split = splits.get(cell.value.strip().casefold()) if isinstance(cell.value, str) else None
     if split is None:
-        problems.add(cell.place, "train, val or test", shown(cell.value), "Write train, val or test.")
+        fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
+        problems.add(cell.place, "train, val or test", shown(cell.value), fix)
     return split
 
 

@@ -13,15 +13,14 @@ from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 import numpy as np
-from msgspec import Struct
 
 from pipeline.formats import tables as formats_tables
 from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells, without_blank_end
-from pipeline.formats.delimited import DelimiterOption, Dialect, SkipOption, is_nameless, read_delimited
+from pipeline.formats.delimited import Dialect, is_nameless, read_delimited
 from pipeline.formats.problems import Problems, shown
-from pipeline.formats.tables import Writing
-from pipeline.formats.text_file import EncodingOption, encoding_of, open_member
-from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.formats.tables import TextTableOptions, Writing
+from pipeline.formats.text_file import encoding_of, open_member
+from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.sample import (
     SPLITS,
     GivenSplit,
@@ -49,7 +48,7 @@ COLUMNS_FIX = (
 )
 
 
-class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Options(TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which files and columns there are, and how they are written."""
 
     files: str = ""
@@ -83,24 +82,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Columns of the series; (): all."""
     drop: tuple[str, ...] = ()
     """Columns of the series that are left out."""
-    header: bool = True
-    """Whether the series have a first row of names; if not, their columns are called 1, 2, 3."""
-    skip: SkipOption = 0
-    """Lines above the table in every file of a series (name of a device, a date) that are passed over."""
-    units_row: bool = False
-    """Whether the row below the names holds units (`°C`), and is passed over."""
-    delimiter: DelimiterOption = "auto"
-    """Of all files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
-    encoding: EncodingOption = "auto"
-    """Of all files: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
-    decimal: DecimalOption = "point"
-    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
-    thousands: ThousandsOption = "none"
-    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
-    units: tuple[str, ...] = ()
-    """What stands before or behind numbers and does not change them: 49 % is 49."""
-    missing: tuple[str, ...] = ()
-    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -135,7 +116,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     """
     names = sorted(archive.getnames())
     tables = [(name, _writing(options)) for name in names if name.startswith(TABLES_DIR)]
-    series = [(name, _series_writing(options)) for name in _series(names)[:1]]
+    series = [(name, Writing.of_text(options)) for name in _series(names)[:1]]
     found = []
     for name, writing in [*tables, *series]:
         with open_member(archive, name) as file:
@@ -324,7 +305,7 @@ class _SeriesFiles:
         codes = [np.empty(0, np.int32)]
         with open_member(self._archive, member) as file:
             if self._dialect is None:
-                self._dialect = formats_tables.dialect_as_stated(file, member, _series_writing(self._options))
+                self._dialect = formats_tables.dialect_as_stated(file, member, Writing.of_text(self._options))
             # Of one layout, but not always of one program: the encoding is each file's own.
             encoding, bom = encoding_of(file, member, self._options.encoding)
             dialect = replace(self._dialect, encoding=encoding, bom=bom)
@@ -369,8 +350,7 @@ def _check_options(options: Options) -> None:
         )
     if options.folders == "class" and (options.label or options.target):
         problems.append("folders=class, and a table has the class or target. Expected one of them")
-    if problem := NumberWriting.of(options).problem:
-        problems.append(problem)
+    problems += NumberWriting.of(options).problems
     if options.folders == "group" and options.group:
         problems.append(f"folders=group and group={options.group}. Expected one of them")
     if options.step_label and (options.label or options.target or options.folders == "class"):
@@ -394,20 +374,7 @@ def _tables(options: Options) -> list[str]:
     return [*filter(None, [options.targets]), *options.tables]
 
 
-def _series_writing(options: Options) -> Writing:
-    """Return how the files of series are read."""
-    return Writing(
-        "csv",
-        options.delimiter,
-        "minimal",
-        options.encoding,
-        options.header,
-        plain_names=True,
-        skip=options.skip,
-        units_row=options.units_row,
-    )
-
-
 def _writing(options: Options) -> Writing:
-    """Return how tables are read; a `.tsv` is no special case, and nothing else is in these folders."""
-    return Writing("csv", options.delimiter, encoding=options.encoding, plain_names=True)
+    """Return how tables are read, which have a header in their first line; a `.tsv` is no special case."""
+    series = Writing.of_text(options)
+    return replace(series, quoting="auto", header=True, skip=0, units_row=False)

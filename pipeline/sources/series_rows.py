@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from pipeline.formats import tables
 from pipeline.formats.cells import Cell, SideKind, is_number, number_cells, without_blank_end
-from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption, is_nameless
+from pipeline.formats.delimited import Batch, is_nameless
 from pipeline.formats.problems import Problems, shown, without_padding
-from pipeline.formats.tables import Writing, read_table
-from pipeline.formats.text_file import EncodingOption, open_member
-from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.formats.tables import TextTableOptions, Writing, read_table
+from pipeline.formats.text_file import open_member
+from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.series_facts import as_split, facts, side_kinds
@@ -38,7 +38,7 @@ HEADER_FIX = "If the first row is a series: --set header=false."
 VALUES_FIX = "Remove rows without a value."
 
 
-class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Options(TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which columns a table has, and how it is written."""
 
     label: str = ""
@@ -66,24 +66,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     second."""
     files: str = ""
     """Glob that chooses files; "" for all with a known suffix. Names with train, val and test give the split."""
-    header: bool = True
-    """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
-    skip: SkipOption = 0
-    """Lines above the table of a text file (name of a device, a date) that are passed over."""
-    units_row: bool = False
-    """Whether the row below the names holds units (`°C`), and is passed over."""
-    delimiter: DelimiterOption = "auto"
-    """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
-    encoding: EncodingOption = "auto"
-    """Of text files: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
-    decimal: DecimalOption = "point"
-    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
-    thousands: ThousandsOption = "none"
-    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
-    units: tuple[str, ...] = ()
-    """What stands before or behind numbers and does not change them: 49 % is 49."""
-    missing: tuple[str, ...] = ()
-    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -331,16 +313,7 @@ def _prefixes(names: Sequence[str]) -> dict[str, str]:
 
 def _writing(options: Options, member: str) -> Writing:
     """Return how a file is read: Parquet by its suffix, or text."""
-    return Writing(
-        "parquet" if member.lower().endswith(PARQUET) else "csv",
-        options.delimiter,
-        "minimal",
-        options.encoding,
-        options.header,
-        plain_names=True,
-        skip=options.skip,
-        units_row=options.units_row,
-    )
+    return Writing.of_text(options, "parquet" if member.lower().endswith(PARQUET) else "csv")
 
 
 def _check_options(options: Options) -> None:
@@ -354,8 +327,7 @@ def _check_options(options: Options) -> None:
     strangers = [column for column in options.categorical if column not in options.side]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that side names too")
-    if problem := NumberWriting.of(options).problem:
-        problems.append(problem)
+    problems += NumberWriting.of(options).problems
     roles = [options.label, options.target, options.id, options.group, options.split]
     named = [*filter(None, roles), *options.side, *options.columns, *options.drop]
     twice = sorted({column for column in named if named.count(column) > 1})

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
-from msgspec import Struct
 
 from pipeline.formats import tables
 from pipeline.formats.cells import (
@@ -24,13 +23,13 @@ from pipeline.formats.cells import (
     number_cells,
     without_blank_end,
 )
-from pipeline.formats.delimited import Batch, DelimiterOption, SkipOption, is_nameless
+from pipeline.formats.delimited import Batch, is_nameless
 from pipeline.formats.local_clock import MissingHour, in_utc, instants
 from pipeline.formats.problems import Problems, shown
-from pipeline.formats.tables import Writing, read_table
-from pipeline.formats.text_file import EncodingOption, open_member
+from pipeline.formats.tables import TextTableOptions, Writing, read_table
+from pipeline.formats.text_file import open_member
 from pipeline.formats.time_advice import TIME_FIX
-from pipeline.formats.time_formats import DAY, HOUR, UNITS
+from pipeline.formats.time_formats import DAY, HOUR
 from pipeline.formats.time_grid import (
     Duplicates,
     Gaps,
@@ -42,8 +41,8 @@ from pipeline.formats.time_grid import (
     later,
     on_grid,
 )
-from pipeline.formats.times import TimeReader, format_problem, iso_time, jumped, zone_problem
-from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.formats.times import TimeReader, iso_time, jumped, time_problems
+from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.series_facts import facts, side_kinds
@@ -77,7 +76,7 @@ STATIC_FIX = (
 STEPS_FIX = " A class that changes within a series: --set step_label=COLUMN instead of label."
 
 
-class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Options(TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which columns a table has, and what happens where its time stamps are not regular."""
 
     time: str = "time"
@@ -129,24 +128,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """A row between two steps: fail, or move it to the nearest step."""
     files: str = ""
     """Glob that chooses files; "" for all with a known suffix."""
-    header: bool = True
-    """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
-    skip: SkipOption = 0
-    """Lines above the table of a text file (name of a device, a date) that are passed over."""
-    units_row: bool = False
-    """Whether the row below the names holds units (`°C`), and is passed over."""
-    delimiter: DelimiterOption = "auto"
-    """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
-    encoding: EncodingOption = "auto"
-    """Of text files: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
-    decimal: DecimalOption = "point"
-    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
-    thousands: ThousandsOption = "none"
-    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
-    units: tuple[str, ...] = ()
-    """What stands before or behind numbers and does not change them: 49 % is 49."""
-    missing: tuple[str, ...] = ()
-    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -505,17 +486,7 @@ def _time(text: Any, timezone: str) -> int | None:
 
 def _writing(options: Options, member: str) -> Writing:
     """Return how a file is read: Parquet by its suffix, or text."""
-    form: Literal["parquet", "csv"] = "parquet" if member.lower().endswith(PARQUET) else "csv"
-    return Writing(
-        form,
-        options.delimiter,
-        "minimal",
-        options.encoding,
-        options.header,
-        plain_names=True,
-        skip=options.skip,
-        units_row=options.units_row,
-    )
+    return Writing.of_text(options, "parquet" if member.lower().endswith(PARQUET) else "csv")
 
 
 def _policy(options: Options) -> Policy:
@@ -532,13 +503,8 @@ def _check_options(options: Options) -> None:
         problems.append("no column of time stamps is named. Expected --set time=COLUMN")
     if not _is_step(options.step):
         problems.append(f"step={options.step}. Expected seconds from 0.000001 to a century, months or auto")
-    problems += filter(
-        None, [format_problem(options.time_format, options.clock), zone_problem(options.timezone)]
-    )
-    if options.timezone and options.time_format in UNITS:
-        problems.append(
-            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
-        )
+    problems += time_problems(options.time_format, options.timezone, options.clock)
+    problems += NumberWriting.of(options).problems
     if options.clock and options.hour:
         problems.append(f"clock={options.clock} and hour={options.hour}. Expected one of them")
     strangers = [column for column in options.categorical if column not in options.static]
@@ -550,8 +516,6 @@ def _check_options(options: Options) -> None:
         )
     if options.step_label and (options.label or options.target):
         problems.append("step_label, and a class or target of whole series. Expected one of them")
-    if problem := NumberWriting.of(options).problem:
-        problems.append(problem)
     if options.step_label and options.duplicates == "mean":
         problems.append("step_label and duplicates=mean: classes have no mean. Expected first, last or fail")
     roles = [

@@ -8,11 +8,8 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
-from msgspec import Struct
-
-from pipeline.formats import tables
 from pipeline.formats.cells import (
     NAME_FIX,
     UNLABELLED_FIX,
@@ -26,25 +23,27 @@ from pipeline.formats.cells import (
     as_text,
     is_blank,
 )
-from pipeline.formats.delimited import DelimiterOption, QuotingOption, SkipOption, Table, in_words
+from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
-from pipeline.formats.side_cells import SideCells, kinds_of
-from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, read_table
-from pipeline.formats.text_file import EncodingOption, open_member
-from pipeline.formats.time_formats import UNITS
-from pipeline.formats.times import Fault, TimeReader, format_problem, zone_problem
-from pipeline.formats.written_numbers import DecimalOption, NumberWriting, ThousandsOption
+from pipeline.formats.side_cells import kinds_by_reading
+from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, format_of, table_with
+from pipeline.formats.text_file import open_member
+from pipeline.formats.times import Fault, TimeReader, time_problems
+from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.label_sets import label_set
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
+COLUMNS_FIX = (
+    "Name the right column (--set text=, label=, ...); of a file whose first row is data: --set header=false."
+)
 LAYOUT = (
     "tables with a text column and a label or target column (.csv, .tsv, .jsonl, .json, .parquet), all with the same "
     "columns; train, val and test in their names give the split"
 )
 
 
-class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Options(TableOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which columns a table has, and how it is written."""
 
     text: str = "text"
@@ -74,28 +73,6 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Column of names kept beside the features as a category, `007` as it stands."""
     files: str = ""
     """Glob that chooses files; "" for all with a known suffix."""
-    format: FormatOption = "auto"
-    """`auto` goes by the suffix."""
-    header: bool = True
-    """Whether the first row of a CSV or TSV names the columns; if not, they are called 1, 2, 3."""
-    skip: SkipOption = 0
-    """Lines above the table of a CSV or TSV (name of a device, a date) that are passed over."""
-    units_row: bool = False
-    """Whether the row below the names holds units (`°C`), and is passed over."""
-    delimiter: DelimiterOption = "auto"
-    """Of CSV: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
-    quoting: QuotingOption = "auto"
-    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
-    encoding: EncodingOption = "auto"
-    """Of CSV and TSV: auto (UTF-8, else cp1252), or a codec of Python: cp1251, gb18030."""
-    decimal: DecimalOption = "point"
-    """What begins a fraction in number columns: point, or comma as in 1.362,85."""
-    thousands: ThousandsOption = "none"
-    """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
-    units: tuple[str, ...] = ()
-    """What stands before or behind numbers and does not change them: 49 % is 49."""
-    missing: tuple[str, ...] = ()
-    """Further cells that stand for no value in number and side columns, such as #NV or -9999."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +106,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for file in _files(archive.getnames()):
         with open_member(archive, file.name) as opened:
-            described.append(tables.describe_table(opened, file.name, _writing(options)))
+            described.append(describe_table(opened, file.name, Writing.of(options)))
     return described
 
 
@@ -150,7 +127,9 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
         number = 0
         reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, file.name) as opened:
-            table = _table(opened, file.name, columns.wanted, options, problems)
+            table = table_with(
+                opened, file.name, columns.wanted, Writing.of(options), problems, fix=COLUMNS_FIX
+            )
             for batch in table.batches(columns.wanted):
                 times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
@@ -173,47 +152,21 @@ def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind
     kinds: dict[str, SideKind] = dict.fromkeys(filter(None, [*options.side, options.id]), "category")
     if not options.target and stated.issuperset(options.side):
         return kinds
-    found = kinds_of(_side_cells(archive, options, kinds))
-    return {column: kind if column in stated else found[column] for column, kind in kinds.items()}
-
-
-def _side_cells(
-    archive: tarfile.TarFile, options: Options, columns: Mapping[str, SideKind]
-) -> dict[str, SideCells]:
-    """Return what the cells of the side columns are, in all files."""
-    files = _files(archive.getnames())
-    typed = format_of(files[0].name, options.format) in ("jsonl", "parquet")
+    asked = [column for column in options.side if column not in stated]
+    typed = format_of(_files(archive.getnames())[0].name, options.format) in ("jsonl", "parquet")
+    batches = _batches(archive, _Columns(options, kinds).wanted, options)
     writing = NumberWriting.of(options)
-    asked = [column for column in options.side if column not in (*options.categorical, options.id)]
-    seen = {column: SideCells(column, typed=typed, writing=writing) for column in asked}
-    if options.target:
-        seen[options.target] = SideCells(options.target, typed=typed, writing=writing, role="target column")
-    # All columns are asked for, so that one that is missing is named together with the others.
-    wanted = _Columns(options, columns).wanted
-    for file in files:
-        # Rows that cannot be read are named by the second reading, together with all other problems.
+    return kinds | kinds_by_reading(batches, asked, target=options.target, typed=typed, writing=writing)
+
+
+def _batches(archive: tarfile.TarFile, wanted: Sequence[str], options: Options) -> Iterator[Batch]:
+    """Yield all tables; rows that cannot be read are named by the second reading, with all other problems."""
+    for file in _files(archive.getnames()):
         with open_member(archive, file.name) as opened:
-            for batch in _table(opened, file.name, wanted, options, Problems()).batches(wanted):
-                for row, cells in enumerate(batch.rows(list(seen))):
-                    for column, cell in zip(seen, cells, strict=True):
-                        seen[column].see(batch.place(row), cell)
-    return seen
-
-
-def _table(file: IO[bytes], name: str, wanted: Sequence[str], options: Options, problems: Problems) -> Table:
-    """Return a file that has the wanted columns; of JSON lines every row is asked for them later."""
-    table = read_table(file, name, _writing(options), problems)
-    there = wanted if table.columns is None else table.columns
-    missing = [column for column in dict.fromkeys(wanted) if column not in there]
-    if missing:
-        known = ", ".join(there[:30]) + (", ..." if len(there) > 30 else "")
-        written = f" It was read as: {in_words(table.dialect)}." if table.dialect else ""
-        raise DataRefused(
-            f"{name} has no column {', '.join(missing)}. Expected one of its {len(there)} columns: {known}. "
-            f"Received: {', '.join(missing)}.{written} "
-            "Name the right column (--set text=, label=, ...); a file whose first row is data needs --set header=false."
-        )
-    return table
+            # All columns are asked for, so that one that is missing is named together with the others.
+            yield from table_with(
+                opened, file.name, wanted, Writing.of(options), Problems(), fix=COLUMNS_FIX
+            ).batches(wanted)
 
 
 class _Columns:
@@ -304,18 +257,6 @@ def _files(names: Sequence[str]) -> list[_File]:
     return sorted(files, key=lambda file: file.prefix)
 
 
-def _writing(options: Options) -> Writing:
-    return Writing(
-        options.format,
-        options.delimiter,
-        options.quoting,
-        options.encoding,
-        options.header,
-        skip=options.skip,
-        units_row=options.units_row,
-    )
-
-
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     strangers = [column for column in options.categorical if column not in options.side]
@@ -333,12 +274,7 @@ def _check_options(options: Options) -> None:
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
-    problems += filter(None, [NumberWriting.of(options).problem])
-    problems += filter(None, [format_problem(options.time_format), zone_problem(options.timezone)])
-    if options.timezone and options.time_format in UNITS:
-        problems.append(
-            f"timezone={options.timezone} with {options.time_format}. Expected no zone: Unix times are instants"
-        )
+    problems += [*NumberWriting.of(options).problems, *time_problems(options.time_format, options.timezone)]
     stated = {"time_format": options.time_format != "auto", "timezone": bool(options.timezone)}
     if not options.time and any(stated.values()):
         named = " and ".join(name for name, given in stated.items() if given)

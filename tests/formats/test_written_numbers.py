@@ -37,7 +37,7 @@ def test_ten_thousand_written_numbers_are_what_was_written():
     """Every decimal and thousands sign, units before and behind; cell by cell and as a column."""
     rng = random.Random(5)
     for writing in WRITINGS:
-        assert writing.problem == ""
+        assert writing.problems == []
         numbers = [(rng.uniform(-1, 1) * 10 ** rng.randint(0, 9), rng.randint(0, 4)) for _ in range(400)]
         cells = [written(number, digits, writing, rng) for number, digits in numbers]
         expected = [float(f"{number:.{digits}f}") for number, digits in numbers]
@@ -153,8 +153,8 @@ def test_values_that_stand_for_nothing_are_missing():
 
 def test_one_sign_cannot_mean_two_things():
     """Thousands and fractions."""
-    assert "one sign" in NumberWriting("comma", "comma").problem
-    assert "one sign" in NumberWriting("point", "point").problem
+    assert "one sign" in str(NumberWriting("comma", "comma").problems)
+    assert "one sign" in str(NumberWriting("point", "point").problems)
 
 
 def test_plain_numbers_do_not_look_marked():
@@ -171,7 +171,7 @@ def test_a_minus_may_be_typeset_and_stand_apart(cell, value):
 
 def test_a_missing_value_with_a_comma_is_refused_and_with_a_point_understood():
     """The comma of a list is that of a fraction; float32 and exponents do not hide a value."""
-    assert "missing=-99.9" in NumberWriting("comma", missing=("-99", "9")).problem
+    assert "missing=-99.9" in NumberWriting("comma", missing=("-99", "9")).problems[0]
     for cells in (["-99,9", "1,5", "1e20"], np.array([-99.9, 1.5, 1e20], np.float32)):
         batch = Batch("a.csv", "line", range(2, 5), {"c": pa.array(cells)})
         values = number_cells(batch, ["c"], Problems(), NumberWriting("comma", missing=("-99.9", "1e20")))[

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.fetching.source import KINDS
+from pipeline.formats.tables import TableOptions
 from pipeline.sources.kinds import CommonOptions
 from pipeline.sources.meanings import meanings
 from pipeline.sources.text_table import Options
@@ -19,7 +20,8 @@ def test_every_option_of_every_kind_has_a_meaning(kind):
 def test_meaning_values_and_default_are_those_of_the_code():
     """Read from the class itself, so that a new kind needs nothing extra."""
     found = {option.name: option for option in meanings("text_table")}
-    assert [*Options.__struct_fields__, *CommonOptions.__struct_fields__] == list(found)
+    names = [*Options.__annotations__, *TableOptions.__struct_fields__, *CommonOptions.__struct_fields__]
+    assert names == list(found)
     assert ("a text", "text", "Column of texts.") == found["text"][1:]
     assert ("true or false", "true") == found["header"][1:3]
     assert "auto, csv, tsv, jsonl, parquet" in found["format"].values

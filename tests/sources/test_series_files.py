@@ -230,3 +230,19 @@ def test_every_file_has_its_own_encoding_and_may_end_in_blank_rows():
     samples = read_source(series_files, files, step_label="c", files="*.csv")
     assert [2, 2] == [len(sample.series) for sample in samples]
     assert ("gr\u00fcn", "rot") == samples[1].step_labels.names
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "values"),
+    [
+        ("1,5\n2,5\n3,5\n", {"decimal": "comma", "header": False}, [[1.5], [2.5], [3.5]]),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", {"decimal": "comma"}, [[1.5, 2.5], [3.5, 4.5]]),
+        ("1,5;2,5\n3,5;4,5\n", {"decimal": "comma", "header": False}, [[1.5, 2.5], [3.5, 4.5]]),
+        ("kW\n1 234\n5 678\n", {"thousands": "blank"}, [[1234.0], [5678.0]]),
+        ("kW\n1,234\n5,678\n", {"thousands": "comma"}, [[1234.0], [5678.0]]),
+    ],
+)
+def test_a_sign_that_stands_in_numbers_is_not_what_stands_between_fields(content, options, values):
+    """One column of 1,5 is no two of 1 and 5, once somebody said what the comma is."""
+    (sample,) = read_source(series_files, {"a/1.csv": content.encode()}, folders="nothing", **options)
+    assert values == sample.series.tolist()
