@@ -8,6 +8,7 @@ only a slice that is a group is about its own examples.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from pipeline.metrics.intervals import (
     metric_intervals,
     num_units,
 )
-from pipeline.metrics.multilabel import check_label_probabilities
+from pipeline.metrics.multilabel import check_label_probabilities, f1_per_label
 from pipeline.metrics.names import format_value, primary_called
 from pipeline.metrics.paired import difference_bounds, grouped_difference_bounds
 from pipeline.runtime import paths
@@ -71,7 +72,7 @@ def falls(question: Question, rules: Rules) -> Iterator[Check]:
     champion = question.champion
     if champion is None:
         return
-    parts = _parts(question, rules)
+    parts = _parts(question, champion, rules)
     large = [part for part in parts if part.support >= rules.min_support]
     checks = list(_judged(question, champion, large, rules))
     # The failed first, then by how near the upper end is to a fall.
@@ -90,15 +91,18 @@ def falls(question: Question, rules: Rules) -> Iterator[Check]:
         yield Check("too small to be judged", "told", expected, f"{len(small)}: {names}")
 
 
-def _parts(question: Question, rules: Rules) -> list[Part]:
+def _parts(question: Question, champion: ScoredModel, rules: Rules) -> list[Part]:
     parts = []
     if rules.class_tolerance is not None:
         for index, name in enumerate(question.challenger.classes):
-            if question.challenger.per_label is None:
+            if question.challenger.thresholds is None:
                 inside = question.y_true == index
                 parts.append(Part(f"class {name}", rules.class_tolerance, inside, question.blocks))
             else:
+                # Who says a rare label of everybody is wrong on rows that do not have it.
                 inside = question.y_true[:, index] == 1
+                for model in (question.challenger, champion):
+                    inside |= model.labels_said[:, index]
                 parts.append(Part(f"label {name}", rules.class_tolerance, inside, question.blocks, index))
     if rules.slice_tolerance is not None:
         for name, inside in question.slices.items():
@@ -113,7 +117,7 @@ def _judged(
 ) -> Iterator[tuple[Check, float]]:
     """Yield a check per part, and by how much the upper end lies above a fall."""
     tail = rules.tail / max(len(parts), 1)
-    if question.challenger.classes and question.challenger.per_label is None:
+    if question.challenger.classes and question.challenger.thresholds is None:
         for part in parts:
             yield _right_answers(question, champion, part, tail)
         return
@@ -130,34 +134,29 @@ def _labels(
     question: Question, champion: ScoredModel, parts: list[Part], tail: float, rules: Rules
 ) -> Iterator[tuple[Check, float]]:
     """Judge labels by their F1, whose difference has a bootstrap standard error; all resamples are shared."""
-    metrics = [model.per_label for model in (question.challenger, champion)]
-    predictions = [model.predictions for model in (question.challenger, champion)]
-    if not parts or metrics[0] is None or metrics[1] is None:
+    if not parts:
         return
+    models = (question.challenger, champion)
+    metrics = [partial(f1_per_label, thresholds=model.thresholds or ()) for model in models]
     after, before = (
-        metric(question.y_true, given, None)
-        for metric, given in zip(metrics, predictions, strict=True)
-        if metric
+        metric(question.y_true, model.predictions) for metric, model in zip(metrics, models, strict=True)
     )
     drawn = [
         bootstrap_values(
             [metric],
             question.y_true,
-            given,
+            model.predictions,
             resamples=rules.resamples,
             seed=rules.seed,
             blocks=question.blocks,
         )[0]
-        for metric, given in zip(metrics, predictions, strict=True)
-        if metric
+        for metric, model in zip(metrics, models, strict=True)
     ]
     for part in parts:
         reach = _reach(part, _spread(drawn[0][part.label] - drawn[1][part.label]), tail)
         expected = f"F1 falls by no more than {format_value(part.tolerance)}"
         now, then = float(after[part.label]), float(before[part.label])
-        received = (
-            f"from {format_value(then)} to {format_value(now)} on {int(part.inside.sum())} examples with it"
-        )
+        received = f"from {format_value(then)} to {format_value(now)} on {int(part.inside.sum())} examples that have it or were said to"
         if not np.isfinite([now, then, reach]).all():
             yield Check(part.name, "failed", expected, "no such value on these examples"), 0.0
             continue
@@ -381,7 +380,7 @@ def _flaws(y_true: Truth, model: ScoredModel) -> list[str]:
         received = f"{model.predictions.shape} for {len(model.sample_ids)} sample ids"
         return [f"{model.name} must answer in shape {expected}, one row per example. Received: {received}."]
     try:
-        if model.per_label is not None:
+        if model.thresholds is not None:
             check_label_probabilities(model.predictions, model.name)
         elif len(model.classes):
             check_probabilities(model.predictions, model.name)

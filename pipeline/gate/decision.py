@@ -73,7 +73,7 @@ def decide(question: Question, rules: Rules) -> Decision:
     if question.few_days:
         checks.append(_of_few_days(question.few_days))
         reasons.append(f"Warning: {checks[-1].sentence}")
-    if champion and challenger.classes and challenger.per_label is None:
+    if champion and challenger.classes and challenger.thresholds is None:
         opinion, disagreement = mcnemar(question, strict, compared[0])
         checks.append(opinion)
         reasons += [disagreement] if disagreement else []

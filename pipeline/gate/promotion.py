@@ -341,7 +341,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
-    per_label = measures.per_label(point)["f1"] if isinstance(measures, LabelMeasures) else None
+    thresholds = measures.thresholds(point) if isinstance(measures, LabelMeasures) else None
     return ScoredModel(
         answers.name,
         answers.model_sha256,
@@ -351,7 +351,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
         metrics[rules.primary.name],
         metrics,
         classes_said,
-        per_label,
+        thresholds,
     )
 
 

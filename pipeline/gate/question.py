@@ -36,7 +36,7 @@ class ScoredModel:
         metrics: Every metric that exists for these examples by its name, for floors and calibration.
         classes_said: Index of the class it says per example at its own operating point, shape (num_examples,);
             None: the most probable one.
-        per_label: Of several labels: F1 of each at the model's own thresholds, an array (num_classes, ...); else None.
+        thresholds: Of several labels: where the model says each; else None.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ScoredModel:
     metric: Metric
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     classes_said: npt.NDArray[np.intp] | None = None
-    per_label: Metric | None = None
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def said(self) -> npt.NDArray[np.intp]:
@@ -55,6 +55,11 @@ class ScoredModel:
         if self.classes_said is not None:
             return self.classes_said
         return np.asarray(self.predictions.argmax(axis=1))
+
+    @property
+    def labels_said(self) -> npt.NDArray[np.bool_]:
+        """Return which labels it says of each example, shape (num_examples, num_classes); several labels only."""
+        return np.asarray(self.predictions >= np.asarray(self.thresholds))
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ def model(name, measures, wrong=(0.1, 0.1, 0.1), seed=1, low=1.0):
     point = measures.operating_point(predictions)
     metrics = measures.metrics(point)
     ids = [f"test/{row}" for row in range(ROWS)]
-    per_label = measures.per_label(point)["f1"]
+    thresholds = measures.thresholds(point)
     return ScoredModel(
-        name, name, CLASSES, ids, predictions, metrics["macro_f1"], metrics, per_label=per_label
+        name, name, CLASSES, ids, predictions, metrics["macro_f1"], metrics, thresholds=thresholds
     )
 
 
@@ -48,7 +48,8 @@ def ask(measures, challenger, champion=None, **more):
 
 def test_a_better_model_is_promoted(measures):
     """By macro F1; every large label held, the small one is told, and nobody asks McNemar."""
-    question = ask(measures, model("good", measures, (0.02,) * 3), model("old", measures, seed=2))
+    good = model("good", measures, (0.02, 0.02, 0.0))
+    question = ask(measures, good, model("old", measures, (0.1, 0.1, 0.0), seed=2))
     decision = decide(question, RULES)
     assert "promoted" == decision.verdict, decision.reasons
     names = {check.name: check.verdict for check in decision.checks}
@@ -67,8 +68,10 @@ def test_a_label_that_falls_refuses(measures):
     before, now = (
         f1_score(measures.y_true[:, 1], one.predictions[:, 1] >= 0.5) for one in (champion, challenger)
     )
+    concerned = (measures.y_true[:, 1] == 1) | challenger.labels_said[:, 1] | champion.labels_said[:, 1]
     assert (
-        f"from {before:.4f} to {now:.4f} on {measures.y_true[:, 1].sum()} examples with it" == fallen.received
+        f"from {before:.4f} to {now:.4f} on {concerned.sum()} examples that have it or were said to"
+        == fallen.received
     )
     assert "refused" == decide(ask(measures, challenger, champion), RULES).verdict
 
@@ -126,3 +129,15 @@ def test_refreshes_allow_for_losses_that_no_row_shows(measures):
     rules = replace(RULES, mode="non_inferiority", non_inferiority_margin=0.01, floors={"macro_f1": 0.5})
     decision = decide(ask(measures, challenger, champion), rules)
     assert "one of class login costs" in " ".join(decision.reasons)
+
+
+def test_false_alarms_of_a_rare_label_refuse(measures):
+    """Four rows have it, too few to be judged by; the challenger says it of 150 that do not, and is better elsewhere."""
+    champion = model("old", measures, (0.15, 0.15, 0.0), seed=2)
+    challenger = model("new", measures, (0.02, 0.02, 0.0))
+    alarms = challenger.predictions.copy()
+    alarms[:4, 2], alarms[100:250, 2] = 0.1, 0.9
+    challenger = replace(challenger, predictions=alarms)
+    checks = {check.name: check for check in falls(ask(measures, challenger, champion), RULES)}
+    assert "failed" == checks["label login"].verdict
+    assert "from 1.0000 to 0.0000" in checks["label login"].received
