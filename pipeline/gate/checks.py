@@ -156,7 +156,8 @@ def _labels(
         reach = _reach(part, _spread(drawn[0][part.label] - drawn[1][part.label]), tail)
         expected = f"F1 falls by no more than {format_value(part.tolerance)}"
         now, then = float(after[part.label]), float(before[part.label])
-        received = f"from {format_value(then)} to {format_value(now)} on {int(part.inside.sum())} examples that have it or were said to"
+        values = f"from {format_value(then)} to {format_value(now)}"
+        received = f"{values} on {int(part.inside.sum())} examples that have it or were said to"
         if not np.isfinite([now, then, reach]).all():
             yield Check(part.name, "failed", expected, "no such value on these examples"), 0.0
             continue
