@@ -36,6 +36,8 @@ from pipeline.runtime.files import file_digest, read_json
 
 State = Mapping[str, Any]
 STATISTICS = ("mean", "standard_deviation")
+WITHOUT_TRACE = ("grey_range", "labelled_windows")
+"""Parts of `data` that stand in the state where they are used."""
 
 
 def incompatibilities(own: State, today: State, side_kinds: Mapping[str, Kind]) -> list[str]:
@@ -50,7 +52,13 @@ def incompatibilities(own: State, today: State, side_kinds: Mapping[str, Kind]) 
         before, now = own.get(part, usual), today.get(part, usual)
         if before != now:  # nothing else is worth a comparison then
             return [f"its {part} is {before}, today's {now}"]
-    checks = [_pixels(own, today), _columns(own, today), _windows(own, today), _targets(own, today)]
+    checks = [
+        _pixels(own, today),
+        _made(own, today),
+        _columns(own, today),
+        _windows(own, today),
+        _targets(own, today),
+    ]
     return [problem for check in checks for problem in check] + list(_side(own, side_kinds))
 
 
@@ -77,16 +85,18 @@ def _pixels(own: State, today: State) -> Iterator[str]:
         return
     if own["image"]["shape"] != today["image"]["shape"]:
         yield f"image.shape is {own['image']['shape']}, today's {today['image']['shape']}"
-    # How pixels came about: another way of resizing gives images of the same shape. Models from before it was
-    # recorded pass.
-    before, now = own.get("data", {}), today.get("data", {})
-    for name in sorted(before.keys() & now.keys()):
-        if before[name] != now[name]:
-            yield f"data.{name} is {before[name]}, today's {now[name]}"
-    # What is not used leaves no trace: a range that one of the two has alone is another one.
-    ranges = before.get("grey_range"), now.get("grey_range")
-    if before and now and None in ranges and ranges[0] != ranges[1]:
-        yield f"data.grey_range is {ranges[0]}, today's {ranges[1]}"
+
+
+def _made(own: State, today: State) -> Iterator[str]:
+    """Yield what of `data` made the samples otherwise: another way of resizing gives images of the same shape."""
+    before, now = own.get("data"), today.get("data")
+    if not before or not now:
+        return  # models from before it was recorded pass
+    for name in sorted(before.keys() | now.keys()):
+        # What is not used leaves no trace; of the others, which are of images, an older model may know less.
+        told = "image" in own and name in before and name in now
+        if before.get(name) != now.get(name) and (told or name in WITHOUT_TRACE):
+            yield f"data.{name} is {before.get(name)}, today's {now.get(name)}"
 
 
 def _columns(own: State, today: State) -> Iterator[str]:

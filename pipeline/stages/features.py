@@ -42,7 +42,7 @@ def features(
     progress: Progress,
     *,
     workers: int = 1,
-    pixels_from: Mapping[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
     task: str = "classification",
     windows: Mapping[str, Any] | None = None,
     text: Mapping[str, Any] | None = None,
@@ -57,8 +57,8 @@ def features(
         colour_bins: Images: bins of each colour histogram.
         progress: Shows how far the images are.
         workers: Processes side by side; the result does not depend on it.
-        pixels_from: How files became pixels (`data` in params.yaml); travels with the model, which means
-            nothing on pixels made otherwise.
+        made_from: How files became samples (`data` in params.yaml); travels with the model, which means
+            nothing on samples made otherwise.
         task: What is asked, as in `data.task`.
         windows: The block `data.windows`; None where samples are whole.
         text: The block `features.text`.
@@ -83,7 +83,7 @@ def features(
             f"features.{kind}=null. Copy it from an example of that kind."
         )
 
-    state: dict[str, Any] = {"task": task, "payload": kind, "data": dict(pixels_from or {})}
+    state: dict[str, Any] = {"task": task, "payload": kind, "data": dict(made_from or {})}
     if task == "classification":
         state |= class_state(split)
     elif task == "multilabel":
@@ -196,7 +196,7 @@ def main() -> None:
                 settings.colour_bins,
                 progress,
                 workers=len(os.sched_getaffinity(0)),
-                pixels_from=_pixels_from(params.data),
+                made_from=_made_from(params.data),
                 task=params.data.task,
                 windows=msgspec.to_builtins(params.data.windows),
                 **blocks,
@@ -205,13 +205,17 @@ def main() -> None:
         stage.console.print(_sentence(state))
 
 
-def _pixels_from(data: Data) -> dict[str, Any]:
-    """Return what decides how files became pixels; what is not used leaves no trace in the state."""
+def _made_from(data: Data) -> dict[str, Any]:
+    """Return what decides how files became samples; what is not used leaves no trace in the state."""
     names = ("image_size", "channels", "resize", "policy", *(["grey_range"] if data.grey_range else []))
     made = {name: msgspec.to_builtins(getattr(data, name)) for name in names}
     if made["policy"] is not None:
         # Which files are left out changes no pixel of the others.
         del made["policy"]["frames"]
+    if data.labelled_windows is not None:
+        # How far windows lie apart changes nothing of what one is.
+        cut = data.labelled_windows
+        made["labelled_windows"] = {"length": cut.length, "label": cut.label}
     return made
 
 

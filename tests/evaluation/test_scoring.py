@@ -99,6 +99,11 @@ def test_other_statistics_of_the_same_inputs_do_not_matter(scored, family, monke
         ("cnn", changed("image", shape=[5, 5, 1]), "image.shape"),
         ("cnn", changed("data", resize="crop"), "data.resize"),
         ("cnn", changed("data", policy="reject"), "data.policy"),
+        (
+            "cnn",
+            changed("data", labelled_windows={"length": 50, "label": "last"}),
+            "data.labelled_windows is None",
+        ),
         ("cnn", changed("data", grey_range=[0, 4095]), r"data.grey_range is None, today's \[0, 4095\]"),
         ("cnn", STATE | {"task": "regression"}, "its task is classification, today's regression"),
         ("cnn", STATE | {"payload": "text"}, "its payload is image, today's text"),
