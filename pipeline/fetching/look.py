@@ -33,6 +33,7 @@ MOST_BYTES = 1 << 26
 """Data up to this size is read completely: 64 MiB take a second or two."""
 MOST_PER_FOLDER = 3
 MOST_FILES = 200
+ADVICE = re.compile(r"--set (?:'(\w+)=([^']+)'|(\w+)=(?:'([^']+)'|([^\s'`,;:)]+)))")
 MOST_ADVICE = 3
 MOST_TURNS = 2
 """Ways out of a refusal that are tried, and how often one after the other."""
@@ -112,36 +113,38 @@ def _tried_with_advice(
     yield trial
     if not trial.refused or not proposal.likely or not turns:
         return
-    for name, value in advised(trial.refused, proposal)[:MOST_ADVICE]:
+    for advice in advised(trial.refused, proposal)[:MOST_ADVICE]:
         # Which way is right only the owner can say.
+        words = ", ".join(f"{name}={value}" for name, value in advice.items())
         way = replace(
             proposal,
-            reason=proposal.reason or f"if {name}={value} is right",
-            options={**proposal.options, name: value},
+            reason=proposal.reason or f"if {words} is right",
+            options={**proposal.options, **advice},
             sure=False,
-            open=(*proposal.open, f"whether {name}={value} is right: {_first_sentence(trial.refused)}"),
+            open=(*proposal.open, f"whether {words} is right: {_first_sentence(trial.refused)}"),
         )
         followed = list(_tried_with_advice(way, folder, names, incoming, turns - 1))
         yield from (found for found in followed if not found.refused)
 
 
-def advised(message: str, proposal: Proposal) -> list[tuple[str, str]]:
-    """Return the options that a refusal names with a value, in its order, without those that were given.
+def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
+    """Return the options that a refusal names with values, in its order, without those that were given.
 
     Args:
-        message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change.
+        message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change. What
+            stands side by side belongs together.
         proposal: What was refused.
     """
     known = option_names(proposal.kind)
-    found = re.findall(r"--set (?:'(\w+)=([^']+)'|(\w+)=(?:'([^']+)'|([^\s'`,;:)]+)))", message)
-    pairs = [(a or c, b or d or e.rstrip(".")) for a, b, c, d, e in found]
-    fresh = [
-        (name, value)
-        for name, value in pairs
+    found = []
+    for group in re.finditer(rf"{ADVICE.pattern}(?:\s+{ADVICE.pattern})*", message):
+        pairs = [(a or c, b or d or e.rstrip(".")) for a, b, c, d, e in ADVICE.findall(group[0])]
         # Words in capitals stand for what the reader cannot know.
-        if name in known and value and not value.isupper() and proposal.options.get(name) != value
-    ]
-    return list(dict.fromkeys(fresh))
+        usable = all(name in known and value and not value.isupper() for name, value in pairs)
+        fresh = {name: value for name, value in pairs if proposal.options.get(name) != value}
+        if usable and fresh and fresh not in found:
+            found.append(fresh)
+    return found
 
 
 def _first_sentence(message: str) -> str:

@@ -34,16 +34,32 @@ TIMES = ("time", "timestamp", "date", "datetime", "ts", "stamp", "zeit", "datum"
 NO_TABLES = frozenset([".gif", ".jpeg", ".jpg", ".md", ".pdf", ".png", ".tif", ".zip"])
 FORMATS_OF_TIME = (
     ("auto", re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?")),
+    ("auto", re.compile(r"\d{4}-?(Q[1-4]|W\d{2})")),
     ("%d.%m.%Y", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4}")),
     ("%d.%m.%Y %H:%M", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}")),
     ("%d.%m.%Y %H:%M:%S", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2}")),
+    ("%d.%m.%Y %H:%M:%S.%f", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2}[.]\d+")),
+    ("%d.%m.%Y %H:%M:%S,%f", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2},\d+")),
     ("%Y/%m/%d", re.compile(r"\d{4}/\d{1,2}/\d{1,2}")),
     ("%Y/%m/%d %H:%M", re.compile(r"\d{4}/\d{1,2}/\d{1,2} \d{1,2}:\d{2}")),
     ("%Y/%m/%d %H:%M:%S", re.compile(r"\d{4}/\d{1,2}/\d{1,2} \d{1,2}:\d{2}:\d{2}")),
-    ("seconds", re.compile(r"1\d{9}")),
+    ("%Y", re.compile(r"(1[5-9]|20)\d{2}")),
+    ("%Y%m%d", re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")),
+    ("%Y%m%d%H%M", re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d")),
+    (
+        "%Y%m%d%H%M%S",
+        re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){2}"),
+    ),
+    ("seconds", re.compile(r"1\d{9}([.]\d+)?")),
     ("milliseconds", re.compile(r"1\d{12}")),
+    ("microseconds", re.compile(r"1\d{15}")),
+    ("nanoseconds", re.compile(r"1\d{18}")),
 )
-"""How times are written, where one reading is possible; 03/04/2024 has two, and is for its owner to state."""
+"""How times are written, where one reading is possible."""
+SLASHED = re.compile(
+    r"(\d{1,2})/(\d{1,2})/\d{4}(?P<clock> \d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<half> [AaPp][Mm])?)?"
+)
+"""03/04/2024 has two readings, unless a number beyond 12 stands somewhere in its column."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +98,24 @@ class Column:
         """Return the mean number of words."""
         return sum(len(str(cell).split()) for cell in self.cells) / max(1, len(self.cells))
 
-    @cached_property
+    @property
     def time_format(self) -> str:
         """Return how the times of this column are written, as `--set time_format=` takes it; "" if it has none."""
+        return self.time_formats[0] if self.time_formats else ""
+
+    @cached_property
+    def time_formats(self) -> tuple[str, ...]:
+        """Return every way in which the times of this column may be read; where there are two, none is sure."""
         if not self.cells:
-            return ""
+            return ()
         if all(type(cell).__name__ in ("datetime", "date", "Timestamp") for cell in self.cells):
-            return "auto"
+            return ("auto",)
         written = [str(cell).strip() for cell in self.cells]
         for name, pattern in FORMATS_OF_TIME:
             if all(pattern.fullmatch(cell) for cell in written):
-                named = any(word in self.name.casefold() for word in (*TIMES, "epoch"))
-                return name if named or not self.numeric else ""
-        return ""
+                named = any(word in self.name.casefold() for word in (*TIMES, "epoch", "year", "jahr"))
+                return (name,) if named or not self.numeric else ()
+        return _slashed(written)
 
     @property
     def plain_name(self) -> str:
@@ -116,6 +137,24 @@ class Column:
         """Return whether a few values come again and again, in every row."""
         few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
         return few and len(self.cells) == self.count and self.words < 4
+
+
+def _slashed(written: Sequence[str]) -> tuple[str, ...]:
+    """Return the formats that read 03/04/2024 with or without a time of day, in all of the cells."""
+    found = [SLASHED.fullmatch(cell) for cell in written]
+    parts = [match for match in found if match is not None]
+    ways = {(match["clock"] is None, match["seconds"] is None, match["half"] is None) for match in parts}
+    if len(parts) < len(found) or len(ways) > 1:
+        return ()
+    no_clock, no_seconds, no_half = ways.pop()
+    hours = (
+        ""
+        if no_clock
+        else f" {'%H' if no_half else '%I'}:%M{'' if no_seconds else ':%S'}{'' if no_half else ' %p'}"
+    )
+    first, second = (max(int(match[place]) for match in parts) for place in (1, 2))
+    dates = [form for form, month in (("%m/%d/%Y", first), ("%d/%m/%Y", second)) if month <= 12]
+    return tuple(dates if no_clock else [f"{date} {hours}" for date in dates])
 
 
 @dataclass(frozen=True)
