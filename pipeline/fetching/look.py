@@ -148,7 +148,10 @@ def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
 
 
 def _first_sentence(message: str) -> str:
-    return " ".join(message.split()).split(". ", 1)[0] + "."
+    """Return what is wrong in one sentence; the headline over a list of problems says nothing yet."""
+    lines = message.splitlines()
+    wrong = lines[1] if len(lines) > 1 and lines[1].startswith("  ") else message
+    return " ".join(wrong.split()).split(". ", 1)[0].rstrip(".") + "."
 
 
 def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path) -> Trial:

@@ -42,6 +42,7 @@ IDS = ("", "id", "index", "row", "nr", "no", "unnamed: 0")
 NUMBERS = ("target", "y", "value", "score", "price", "rating", "age", "weight")
 TEXTS = ("text", "body", "message", "content", "sentence", "review", "comment", "description", "title")
 HOURS = ("hr", "hour", "stunde")
+STEPS = ("i", "t", "step", "tick", "time", "frame")
 NAMES_OF_SERIES = ("id", "name", "series", "sensor", "device", "meter", "station", "unique_id")
 TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
 LONGEST_CHANGE = 1 / 3
@@ -155,7 +156,10 @@ def _series_table(look: Look) -> Iterator[Proposal]:
         numeric = [
             column for column in head.columns if (column.numeric or column.marked) and column not in times
         ]
-        if format_of(head.name, "auto") == "jsonl" or not times or not numeric:
+        if format_of(head.name, "auto") == "jsonl" or not numeric:
+            continue
+        if not times:
+            yield from _counted_steps(head, numeric)
             continue
         time = min(times, key=lambda column: _rank(column, TIMES))
         alone = len(look.tables) == 1 and len(times) == 1 and len(time.time_formats) == 1
@@ -171,6 +175,20 @@ def _series_table(look: Look) -> Iterator[Proposal]:
                     **head.options,
                 }
                 yield replace(way, options=options, sure=alone and way.sure, open=doubt + way.open)
+
+
+def _counted_steps(head: TableHead, numeric: Sequence[Column]) -> Iterator[Proposal]:
+    """Yield a table whose rows are numbered by their step, 0 1 2 ...: a series without a clock."""
+    for step in [column for column in numeric if column.is_called(STEPS)]:
+        cells = [plain_number(cell) or 0.0 for cell in step.cells]
+        others = [column for column in numeric if column is not step]
+        if others and len(cells) == step.count and cells == [cells[0] + n for n in range(len(cells))]:
+            yield Proposal(
+                "series_table",
+                f"column {step.name!r} numbers the steps, {len(others)} columns hold numbers",
+                {"time": step.plain_name, "time_format": "seconds", **written_as(others), **head.options},
+                open=("a step is taken for a second",),
+            )
 
 
 def _series_in(head: TableHead, time: Column, numeric: Sequence[Column]) -> Iterator[Proposal]:

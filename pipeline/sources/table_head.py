@@ -147,11 +147,8 @@ def _slashed(written: Sequence[str]) -> tuple[str, ...]:
     if len(parts) < len(found) or len(ways) > 1:
         return ()
     no_clock, no_seconds, no_half = ways.pop()
-    hours = (
-        ""
-        if no_clock
-        else f" {'%H' if no_half else '%I'}:%M{'' if no_seconds else ':%S'}{'' if no_half else ' %p'}"
-    )
+    half, seconds = ("%H", "") if no_half else ("%I", " %p"), "" if no_seconds else ":%S"
+    hours = f"{half[0]}:%M{seconds}{half[1]}"
     first, second = (max(int(match[place]) for match in parts) for place in (1, 2))
     dates = [form for form, month in (("%m/%d/%Y", first), ("%d/%m/%Y", second)) if month <= 12]
     return tuple(dates if no_clock else [f"{date} {hours}" for date in dates])

@@ -267,3 +267,13 @@ def test_a_class_that_stays_for_some_steps_is_proposed_as_one_per_step(tmp_path)
     rows = "".join(f"{stamp},{n % 7},{'run' if n % 2 else 'sit'}\n" for n, stamp in enumerate(HOURS))
     (only,) = found(tmp_path / "b", {"walk.csv": f"time,x,activity\n{rows}"})
     assert "step_label" not in only.options
+
+
+def test_numbered_steps_are_a_series_without_a_clock(tmp_path):
+    """As simulations write them; never sure, since a step may be anything. Numbers with gaps are no steps."""
+    rows = "".join(f"{n},{n % 7}\n" for n in range(40))
+    (proposal,) = found(tmp_path / "a", {"run.csv": f"step,load\n{rows}"})
+    assert {"time": "step", "time_format": "seconds"} == dict(proposal.options)
+    assert not proposal.sure
+    rows = "".join(f"{n * n},{n % 7}\n" for n in range(40))
+    assert [] == found(tmp_path / "b", {"run.csv": f"step,load\n{rows}"})
