@@ -16,6 +16,8 @@ import pytest
 
 from pipeline.fetching.snapshot import show, take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.formats import time_grid
+from pipeline.runtime import growing
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.runtime.processes import terminal
 from pipeline.sources import series_table
@@ -527,3 +529,23 @@ def test_a_grid_of_which_most_steps_have_no_row_is_refused_until_somebody_says_w
         read_source(series_table, {"a.csv": content})
     (filled,) = read_source(series_table, {"a.csv": content}, gaps="fill")
     assert len(filled.series) > 40 * 24 > np.isfinite(filled.series).sum()
+
+
+@pytest.mark.parametrize("shuffled", [False, True], ids=["one series after the other", "mixed"])
+def test_a_long_table_goes_through_a_file_and_is_read_as_from_memory(shuffled, tmp_path, monkeypatch):
+    """Rows beyond a bound do not wait in memory; what comes out is the same."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(1)
+    rows = [
+        f"{name},2026-01-01 {hour:02d}:00,{random.integers(0, 99)}" for name in "abc" for hour in range(24)
+    ]
+    if shuffled:
+        random.shuffle(rows)
+    files = {"meters.csv": ("id,time,load\n" + "\n".join(rows) + "\n").encode()}
+    expected = read_source(series_table, files, time="time", id="id")
+    monkeypatch.setattr(growing, "MOST_IN_MEMORY", 10)
+    monkeypatch.setattr(time_grid, "ROWS_AT_ONCE", 30)
+    received = read_source(series_table, files, time="time", id="id")
+    assert [sample.sample_id for sample in expected] == [sample.sample_id for sample in received]
+    for before, after in zip(expected, received, strict=True):
+        assert np.array_equal(before.series, after.series)
