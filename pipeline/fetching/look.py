@@ -17,7 +17,7 @@ from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
 from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
 from pipeline.fetching.source import Location
-from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
+from pipeline.raw.left_out import by_folder_and_suffix
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
 from pipeline.runtime.errors import DataRefused, UserError
@@ -84,27 +84,26 @@ def look_at(
     with empty_folder(INCOMING_DIR) as incoming:
         if location.url is not None:
             location = downloaded(location, incoming, max_bytes, console)
-        folder, names, _ = given_files(location, incoming, max_bytes=max_bytes, kind="")
-        names = not_ignored(names, ignore)
-        if not names:
+        files = given_files(location, incoming, max_bytes=max_bytes, kind="", ignore=ignore).files
+        if not files:
             raise DataRefused(
                 f"There is no file. Expected data. Received: path={location.path}, where hidden files and what "
                 "--set ignore= covers is no data. Point --path at the right place."
             )
-        look = Look(folder, names)
-        trials = [_tried(proposal, folder, names, incoming) for proposal in proposals(look, kinds)]
+        look = Look(files)
+        trials = [_tried(proposal, files, incoming) for proposal in proposals(look, kinds)]
         return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), seen(look)
 
 
-def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path) -> Trial:
+def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Trial:
     kind = proposal.kind
     try:
         stated = stated_options(kind, [f"{name}={value}" for name, value in proposal.options.items()])
         options = options_of(kind, stated)
-        chosen = source_of(kind).select(names, options)
-        left_out = by_folder_and_suffix(set(names) - set(chosen.values()))
-        partly = sum((folder / given).stat().st_size for given in chosen.values()) > MOST_BYTES
-        part = _part(chosen, folder) if partly else {name: folder / given for name, given in chosen.items()}
+        chosen = {name: files[given] for name, given in source_of(kind).select(list(files), options).items()}
+        left_out = by_folder_and_suffix(name for name, path in files.items() if path not in chosen.values())
+        partly = sum(path.stat().st_size for path in chosen.values()) > MOST_BYTES
+        part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
         write_tar(tar_path, part)
         described, samples = _read(
@@ -134,7 +133,7 @@ def _read(
     return described, samples
 
 
-def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
+def _part(chosen: Mapping[str, Path]) -> dict[str, Path | bytes]:
     """Return some of the files of each folder, and of text files their beginning."""
     in_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(chosen):
@@ -142,9 +141,9 @@ def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
     some = [name for found in in_folder.values() for name in found[:MOST_PER_FOLDER]][:MOST_FILES]
     part: dict[str, Path | bytes] = {}
     for name in some:
-        path = folder / chosen[name]
+        path = chosen[name]
         part[name] = path
-        if PurePosixPath(chosen[name]).suffix.lower() in TEXT_SUFFIXES:
+        if PurePosixPath(name).suffix.lower() in TEXT_SUFFIXES:
             with path.open("rb") as file:
                 part[name] = whole_lines(file.read(HEAD_BYTES))
     return part

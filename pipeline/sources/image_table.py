@@ -21,7 +21,7 @@ from pipeline.formats.cells import (
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
 from pipeline.formats.side_cells import kinds_by_reading
-from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, format_of, table_with
+from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, form_of, table_with
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
@@ -104,11 +104,6 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
     # Globs are asked again of the names in the archive.
     depth = 0 if options.files or options.images else common_folders(chosen)
     return {"/".join(name.split("/")[depth:]): name for name in chosen}
-
-
-def beside(table: str, names: Sequence[str]) -> list[str]:
-    """Return what belongs to a single table that somebody pointed at: itself, and all files that are no tables."""
-    return [name for name in names if name == table or not is_table(name)]
 
 
 def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
@@ -281,7 +276,8 @@ def _side_kinds(
     open_columns = [column for column in options.side if column not in options.categorical]
     if not (open_columns or options.target):
         return kinds
-    typed = format_of(tables[0].name, options.format) in ("jsonl", "parquet")
+    with open_member(archive, tables[0]) as opened:
+        typed = form_of(opened, tables[0].name, options.format) in ("jsonl", "parquet")
     batches, writing = _batches(archive, tables, options), NumberWriting.of(options)
     return kinds | kinds_by_reading(
         batches, open_columns, target=options.target, typed=typed, writing=writing

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
-from pipeline.formats.tables import FORMATS, format_of
+from pipeline.formats.tables import FORMATS
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import NOT_READ, by_folder_and_suffix, in_words
@@ -81,18 +81,17 @@ class Look:
     """Files that somebody pointed at: their names, and how they begin.
 
     Args:
-        folder: Where they lie.
-        names: Relative to it, with `/`.
+        files: Where each lies, by its name, with `/`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self._folder = folder
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.names = list(files)
+        self._files = files
         self._heads: dict[str, TableHead | str] = {}
 
     def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
         """Return how a file begins."""
-        with (self._folder / name).open("rb") as file:
+        with self._files[name].open("rb") as file:
             return file.read(size)
 
     def named(self, suffixes: Iterable[str]) -> list[str]:
@@ -103,7 +102,7 @@ class Look:
     def table(self, name: str) -> TableHead | None:
         """Return the first rows of a file; None where it is no table."""
         if name not in self._heads:
-            self._heads[name] = table_head(self._folder / name, name)
+            self._heads[name] = table_head(self._files[name], name)
         head = self._heads[name]
         return head if isinstance(head, TableHead) else None
 
@@ -249,7 +248,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
 
 def _series_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
-        if format_of(head.name, "auto") == "jsonl":
+        if head.form == "jsonl":
             continue
         more = {name: value for name, value in head.options.items() if name != "files"}
         times = [

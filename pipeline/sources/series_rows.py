@@ -90,7 +90,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for member in sorted(archive.getnames()):
         with open_member(archive, member) as file:
-            described.append(tables.describe_table(file, member, _writing(options, member)))
+            described.append(tables.describe_table(file, member, Writing.of_text(options)))
     problems = Problems()
     columns = _columns_of(archive, options, problems)[min(archive.getnames())]
     problems.check()
@@ -145,7 +145,8 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
     found: dict[str, _Columns] = {}
     for member in sorted(archive.getnames()):
         with open_member(archive, member) as file:
-            names = read_table(file, member, _writing(options, member), problems).columns or ()
+            table = read_table(file, member, Writing.of_text(options), problems)
+        names, named_by_row = table.columns or (), options.header and table.dialect is not None
         label, target = _standing(options.label, names), _standing(options.target, names)
         roles = (label, target, options.id, options.group, options.split, *options.side)
         said = tuple(dict.fromkeys(filter(None, roles)))
@@ -161,12 +162,7 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
         if not values or len(values) % options.channels:
             expected = f"columns of values, whole series of {options.channels} channels"
             problems.add(f"{member}, header", expected, f"{len(values)} columns", COLUMNS_FIX)
-        if (
-            options.header
-            and _are_numbers(values)
-            and not _in_order(values)
-            and not member.lower().endswith(PARQUET)
-        ):
+        if named_by_row and _are_numbers(values) and not _in_order(values):
             problems.add(f"{member}, header", "names of columns", shown(", ".join(names)), HEADER_FIX)
         twice = sorted({name for name in values if name in said})
         if twice:
@@ -197,7 +193,7 @@ def _batches(
     archive: tarfile.TarFile, member: str, wanted: Sequence[str], options: Options, problems: Problems
 ) -> Iterator[Batch]:
     with open_member(archive, member) as file:
-        table = read_table(file, member, _writing(options, member), problems)
+        table = read_table(file, member, Writing.of_text(options), problems)
         batches = table.batches(wanted)
         yield from without_blank_end(batches) if table.dialect else batches
 
@@ -309,11 +305,6 @@ def _prefixes(names: Sequence[str]) -> dict[str, str]:
             f"{', '.join(twins)}. Remove one, or choose: --set files=."
         )
     return prefixes
-
-
-def _writing(options: Options, member: str) -> Writing:
-    """Return how a file is read: Parquet by its suffix, or text."""
-    return Writing.of_text(options, "parquet" if member.lower().endswith(PARQUET) else "csv")
 
 
 def _check_options(options: Options) -> None:

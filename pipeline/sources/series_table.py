@@ -160,7 +160,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for member in _members(archive):
         with open_member(archive, member) as file:
-            described.append(tables.describe_table(file, member, _writing(options, member)))
+            described.append(tables.describe_table(file, member, Writing.of_text(options)))
     return described
 
 
@@ -177,7 +177,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     headers: dict[str, Sequence[str]] = {}
     for member in members:
         with open_member(archive, member) as file:
-            headers[member] = read_table(file, member, _writing(options, member), problems).columns or ()
+            headers[member] = read_table(file, member, Writing.of_text(options), problems).columns or ()
     problems.check()
     columns = _choose_columns(headers, options, problems)
     problems.check()
@@ -185,7 +185,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     for member in members:
         times = TimeReader(options.time_format, clock=options.clock, timezone=options.timezone)
         with open_member(archive, member) as file:
-            opened = read_table(file, member, _writing(options, member), problems)
+            opened = read_table(file, member, Writing.of_text(options), problems)
             batches = opened.batches(columns.names)
             for batch in without_blank_end(batches) if opened.dialect else batches:
                 table.append(batch, times)
@@ -482,11 +482,6 @@ def _time(text: Any, timezone: str) -> int | None:
     if wall_clock is None:
         return iso_time(text, "UTC")
     return int(instants(np.array([wall_clock]), timezone).times[0]) if timezone else wall_clock
-
-
-def _writing(options: Options, member: str) -> Writing:
-    """Return how a file is read: Parquet by its suffix, or text."""
-    return Writing.of_text(options, "parquet" if member.lower().endswith(PARQUET) else "csv")
 
 
 def _policy(options: Options) -> Policy:
