@@ -17,9 +17,10 @@ from pipeline.formats.cells import (
     as_name,
     as_side,
     as_target,
+    plain_number,
 )
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import Problems
+from pipeline.formats.problems import Problems, shown
 from pipeline.formats.side_cells import kinds_by_reading
 from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, form_of, table_with
 from pipeline.formats.text_file import open_member
@@ -37,6 +38,7 @@ from pipeline.sources.series_facts import as_split
 COLUMNS_FIX = (
     "Name the right column (--set path=, label=, target=, ...), or the tables that are meant: --set files=."
 )
+HEADER_FIX = "The first row is one of data: --set header=false, and columns are called 1, 2, 3 (--set path=1, label=2)."
 LAYOUT = (
     "image files, and a table (.csv, .tsv, .jsonl, .parquet) with a row per image: its path and its label or target "
     "(labels.csv beside images/1.jpg)"
@@ -180,9 +182,13 @@ def _rows(
         folder = str(PurePosixPath(member.name).parent).removeprefix(".")
         reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, member) as opened:
-            for batch in table_with(
+            table = table_with(
                 opened, member.name, columns.wanted, Writing.of(options), problems, fix=COLUMNS_FIX
-            ).batches(columns.wanted):
+            )
+            if options.header and table.dialect and _names_an_image(options, paths, folder):
+                received = shown(", ".join(table.columns or ()))
+                problems.add(f"{member.name}, header", "names of columns", received, HEADER_FIX)
+            for batch in table.batches(columns.wanted):
                 times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
                     place = batch.place(row)
@@ -199,6 +205,17 @@ def _rows(
     problems.check()
     unmatched.files(name for name in images if name not in rows)
     return rows, unmatched
+
+
+def _names_an_image(options: Options, paths: ImagePaths, folder: str) -> bool:
+    """Tell whether the column of paths is called by one: the row of names is one of data, and would be lost.
+
+    A name without the suffix of an image (`image`, beside image.png) is a path only where the target is called by a
+    number.
+    """
+    suffixed = PurePosixPath(options.path.strip().lower()).suffix in SUFFIXES
+    number = plain_number(options.target, NumberWriting.of(options)) is not None
+    return (suffixed or number) and bool(paths.find(options.path, folder, options.prefix))
 
 
 class _Columns:

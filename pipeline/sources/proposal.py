@@ -24,6 +24,7 @@ from pipeline.formats.tables import FORMATS
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import NOT_READ, by_folder_and_suffix, in_words
+from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
@@ -284,9 +285,7 @@ def _series_table(look: Look) -> Iterator[Proposal]:
             options |= {"time_format": time.time_format} if time.time_format != "auto" else {}
             options |= {"id": chosen.plain_name} if chosen else {}
             options |= {"files": head.options["files"]} if "files" in head.options else {}
-            options |= (
-                {"drop": ",".join(dropped)} if dropped and not any("," in name for name in dropped) else {}
-            )
+            options |= {"drop": as_typed(dropped)} if dropped else {}
             told = f", one series per value of {chosen.name!r}" if chosen else ""
             if channels:
                 yield Proposal(
@@ -447,7 +446,7 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
         if len(columns) < FEWEST_STEPS or any(column.time_format for column in columns):
             continue
         counted = [column.name for column in columns if column.is_called(IDS) and column.name.strip()]
-        dropped = {"drop": ",".join(counted)} if counted else {}
+        dropped = {"drop": as_typed(counted)} if counted else {}
         for place, answer, values in (
             ("last", columns[-1], columns[:-1]),
             ("first", columns[0], columns[1:]),

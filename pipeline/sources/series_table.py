@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats import tables
@@ -59,6 +60,7 @@ COLUMNS_FIX = (
     "Name the right columns: --set time=, id=, columns=, drop=; where no row of names is there: --set header=false, "
     "and columns are called 1, 2, 3; where lines stand above it: --set skip=NUMBER."
 )
+HEADER_FIX = "The first row is one of data: --set header=false, and columns are called 1, 2, 3."
 WINDOWS_FIX = (
     'Write {"folder/file.csv": [["2014-04-01 05:00:00", "2014-04-01 08:00:00"]]}, with [] for no anomaly.'
 )
@@ -177,7 +179,11 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     headers: dict[str, Sequence[str]] = {}
     for member in members:
         with open_member(archive, member) as file:
-            headers[member] = read_table(file, member, Writing.of_text(options), problems).columns or ()
+            table_of = read_table(file, member, Writing.of_text(options), problems)
+        headers[member] = table_of.columns or ()
+        if options.header and table_of.dialect and _is_time(options):
+            received = shown(", ".join(headers[member]))
+            problems.add(f"{member}, header", "names of columns", received, HEADER_FIX)
     problems.check()
     columns = _choose_columns(headers, options, problems)
     problems.check()
@@ -199,6 +205,14 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     samples = table.samples(windows)
     yield from _one_per_column(list(samples), problems) if options.wide else samples
     problems.check()
+
+
+def _is_time(options: Options) -> bool:
+    """Tell whether the column of times is called by a time: the row of names is one of data, and would be lost."""
+    problems = Problems(limit=None)
+    row = Batch("", "line", [1], {options.time: pa.array([options.time])})
+    TimeReader(options.time_format).read(row, options.time, problems)
+    return not problems.count
 
 
 def _one_per_column(tables_of: list[RawSample], problems: Problems) -> Iterator[RawSample]:

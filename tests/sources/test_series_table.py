@@ -527,3 +527,19 @@ def test_a_grid_of_which_most_steps_have_no_row_is_refused_until_somebody_says_w
         read_source(series_table, {"a.csv": content})
     (filled,) = read_source(series_table, {"a.csv": content}, gaps="fill")
     assert len(filled.series) > 40 * 24 > np.isfinite(filled.series).sum()
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("2024-01-01,5\n2024-01-02,6\n2024-01-03,7\n", {"time": "2024-01-01"}),
+        ("01.02.2024,5\n02.02.2024,6\n03.02.2024,8\n", {"time": "01.02.2024", "time_format": "%d.%m.%Y"}),
+        ("1700000000;5\n1700000060;6\n", {"time": "1700000000", "time_format": "seconds"}),
+    ],
+)
+def test_a_first_row_that_is_data_is_no_header(content, options):
+    """Its time as the name of the column would lose it; following the advice literally reads it."""
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read(content, **options)
+    (sample,) = read(content, **(options | {"header": False, "time": "1"}))
+    assert content.count("\n") == len(sample.series)
