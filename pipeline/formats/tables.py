@@ -197,7 +197,7 @@ def spreadsheet_refused(name: str) -> DataRefused:
     )
 
 
-def _not_read(file: IO[bytes], name: str, form: Format) -> DataRefused:
+def not_read(file: IO[bytes], name: str, form: Format) -> DataRefused:
     """Return the refusal of a format that a kind does not read, with the command that converts it."""
     array = form == "jsonl" and is_array(file)
     received = "Parquet" if form == "parquet" else "a JSON array" if array else "JSON lines"
@@ -228,7 +228,7 @@ def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
         return f"{name}: Parquet"
     if form == "jsonl":
         if not writing.json:
-            raise _not_read(file, name, form)
+            raise not_read(file, name, form)
         return f"{name}: {'a JSON array' if is_array(file) else 'JSON lines'}, UTF-8"
     dialect = dialect_as_stated(file, name, writing)
     words = in_words(dialect)
@@ -262,7 +262,7 @@ def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems)
     form = form_of(file, name, writing.format)
     if form == "jsonl":
         if not writing.json:
-            raise _not_read(file, name, form)
+            raise not_read(file, name, form)
         return Table(None, partial(_json_batches, file, name, problems))
     if form == "parquet":
         opened = _parquet(file, name)
@@ -315,7 +315,7 @@ def dialect_as_stated(file: IO[bytes], name: str, writing: Writing) -> Dialect:
     """
     form = form_of(file, name, writing.format)
     if form not in ("csv", "tsv"):
-        raise _not_read(file, name, form)
+        raise not_read(file, name, form)
     tabs = form == "tsv" and writing.delimiter == "auto"
     if tabs and writing.format == "auto":
         line = file.read(FORM_BYTES).partition(b"\n")[0]

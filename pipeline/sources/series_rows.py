@@ -23,7 +23,7 @@ from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.series_facts import as_split, facts, side_kinds
+from pipeline.sources.series_facts import are_counted, as_split, facts, side_kinds
 
 LAYOUT = (
     "tables (.csv, .tsv, .txt, .parquet) with one series per row, its values in columns of numbers, and its class in "
@@ -169,7 +169,9 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
             problems.add(f"{member}, header", expected, f"{len(values)} columns", COLUMNS_FIX)
         numbers = _as_series(values, written) if options.header and table.dialect else None
         answer = label or target
-        numbered = numbers is not None and not _counted([name for name in names if name in (*values, answer)])
+        numbered = numbers is not None and not are_counted(
+            [name for name in names if name in (*values, answer)]
+        )
         if numbers is not None and (
             not _in_order(numbers) or (numbered and plain_number(answer, written) is not None)
         ):
@@ -196,12 +198,6 @@ def _in_order(numbers: Sequence[float]) -> bool:
     """Say whether numbers rise or fall from column to column, as times and wavelengths do and values seldom."""
     steps = np.diff(numbers)
     return bool((steps > 0).all() or (steps < 0).all())
-
-
-def _counted(names: Sequence[str]) -> bool:
-    """Say whether columns are counted through, as pandas calls those without a name."""
-    first = int(names[0]) if names and names[0].isdecimal() else None
-    return first is not None and list(names) == [str(first + place) for place in range(len(names))]
 
 
 def _standing(column: str, names: Sequence[str]) -> str:

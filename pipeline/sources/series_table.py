@@ -46,7 +46,7 @@ from pipeline.formats.times import TimeReader, iso_time, jumped, time_problems
 from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.series_facts import facts, side_kinds
+from pipeline.sources.series_facts import are_counted, facts, side_kinds
 
 LAYOUT = (
     "tables (.csv, .tsv, .parquet) with a column of time stamps, --set time=, and columns of numbers; one series "
@@ -181,7 +181,8 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
         with open_member(archive, member) as file:
             table_of = read_table(file, member, Writing.of_text(options), problems)
         headers[member] = table_of.columns or ()
-        if options.header and table_of.dialect and _is_time(options):
+        bare = options.header and table_of.dialect and not are_counted(headers[member])
+        if bare and _is_time(options):
             received = shown(", ".join(headers[member]))
             problems.add(f"{member}, header", "names of columns", received, HEADER_FIX)
     problems.check()

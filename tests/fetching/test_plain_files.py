@@ -370,3 +370,17 @@ def test_a_spreadsheet_without_a_kind(tmp_path):
     workbook(tmp_path / "a.xlsx")
     with pytest.raises(DataRefused, match="CSV UTF-8"):
         look_at(Location(path="a.xlsx"), list(KINDS), ignore=(), max_bytes=GIB)
+
+
+@pytest.mark.parametrize(
+    "content", [parquet(pa.table({"id": [1, 2], "y": ["a", "b"]})), b'[{"id": 1, "y": "a"}]']
+)
+def test_a_table_beside_series_in_another_format_is_refused(tmp_path, content):
+    """With the command that converts it."""
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).write_text("a,b\n1,2\n3,4\n")
+    (tmp_path / "data/t.csv").write_bytes(content)
+    options = {"targets": "t.csv", "label": "y"}
+    with pytest.raises(DataRefused, match="Convert it"):
+        take_snapshot("series_files", Location(path="data"), max_bytes=GIB, options=options)
