@@ -89,27 +89,26 @@ def look_at(
     with empty_folder(INCOMING_DIR) as incoming:
         if location.url is not None:
             location = downloaded(location, incoming, max_bytes, console)
-        folder, names, _ = given_files(location, incoming, max_bytes=max_bytes, kind="")
-        names = not_ignored(names, ignore)
-        if not names:
+        files = given_files(location, incoming, max_bytes=max_bytes, kind="", ignore=ignore).files
+        if not files:
             raise DataRefused(
                 f"There is no file. Expected data. Received: path={location.path}, where hidden files and what "
                 "--set ignore= covers is no data. Point --path at the right place."
             )
-        look = Look(folder, names)
+        look = Look(files)
         trials = [
             trial
             for proposal in proposals(look, kinds)
-            for trial in _tried_with_advice(proposal, folder, names, incoming)
+            for trial in _tried_with_advice(proposal, files, incoming)
         ]
         return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), seen(look)
 
 
 def _tried_with_advice(
-    proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path, turns: int = MOST_TURNS
+    proposal: Proposal, files: Mapping[str, Path], incoming: Path, turns: int = MOST_TURNS
 ) -> Iterator[Trial]:
     """Yield how a proposal did; where its reader refused it, what becomes of each way out that it names, too."""
-    trial = _tried(proposal, folder, names, incoming)
+    trial = _tried(proposal, files, incoming)
     yield trial
     if not trial.refused or not proposal.likely or not turns:
         return
@@ -123,7 +122,7 @@ def _tried_with_advice(
             sure=False,
             open=(*proposal.open, f"whether {words} is right: {_first_sentence(trial.refused)}"),
         )
-        followed = list(_tried_with_advice(way, folder, names, incoming, turns - 1))
+        followed = list(_tried_with_advice(way, files, incoming, turns - 1))
         yield from (found for found in followed if not found.refused)
 
 
@@ -154,16 +153,16 @@ def _first_sentence(message: str) -> str:
     return " ".join(wrong.split()).split(". ", 1)[0].rstrip(".") + "."
 
 
-def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path) -> Trial:
+def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Trial:
     kind = proposal.kind
     try:
         stated = stated_options(kind, [f"{name}={value}" for name, value in proposal.options.items()])
         options = options_of(kind, stated)
-        names = not_ignored(names, common_options(stated).ignore)
-        chosen = source_of(kind).select(names, options)
-        left_out = by_folder_and_suffix(set(names) - set(chosen.values()))
-        partly = sum((folder / given).stat().st_size for given in chosen.values()) > MOST_BYTES
-        part = _part(chosen, folder) if partly else {name: folder / given for name, given in chosen.items()}
+        kept = {name: files[name] for name in not_ignored(list(files), common_options(stated).ignore)}
+        chosen = {name: kept[given] for name, given in source_of(kind).select(list(kept), options).items()}
+        left_out = by_folder_and_suffix(name for name, path in kept.items() if path not in chosen.values())
+        partly = sum(path.stat().st_size for path in chosen.values()) > MOST_BYTES
+        part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
         write_tar(tar_path, part)
         described, samples = _read(
@@ -193,7 +192,7 @@ def _read(
     return described, samples
 
 
-def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
+def _part(chosen: Mapping[str, Path]) -> dict[str, Path | bytes]:
     """Return some of the files of each folder, and of text files their beginning."""
     in_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(chosen):
@@ -201,9 +200,9 @@ def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
     some = [name for found in in_folder.values() for name in found[:MOST_PER_FOLDER]][:MOST_FILES]
     part: dict[str, Path | bytes] = {}
     for name in some:
-        path = folder / chosen[name]
+        path = chosen[name]
         part[name] = path
-        if PurePosixPath(chosen[name]).suffix.lower() in TEXT_SUFFIXES:
+        if PurePosixPath(name).suffix.lower() in TEXT_SUFFIXES:
             with path.open("rb") as file:
                 part[name] = whole_lines(file.read(HEAD_BYTES))
     return part

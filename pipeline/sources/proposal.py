@@ -19,10 +19,11 @@ from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
-from pipeline.formats.tables import FORMATS, format_of
+from pipeline.formats.tables import FORMATS
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import NOT_READ
+from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
@@ -156,7 +157,7 @@ def _series_table(look: Look) -> Iterator[Proposal]:
         numeric = [
             column for column in head.columns if (column.numeric or column.marked) and column not in times
         ]
-        if format_of(head.name, "auto") == "jsonl" or not numeric:
+        if head.form == "jsonl" or not numeric:
             continue
         if not times:
             yield from _counted_steps(head, numeric)
@@ -238,7 +239,7 @@ def _series_in(head: TableHead, time: Column, numeric: Sequence[Column]) -> Iter
 
 def _dropped(columns: Sequence[Column]) -> dict[str, str]:
     names = [column.plain_name for column in columns]
-    return {"drop": ",".join(names)} if names and not any("," in name for name in names) else {}
+    return {"drop": as_typed(names)} if names else {}
 
 
 def _left_out(columns: Sequence[Column]) -> tuple[str, ...]:
@@ -404,7 +405,7 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
         if len(columns) < FEWEST_STEPS or any(column.time_format for column in columns):
             continue
         counted = [column.name for column in columns if column.is_called(IDS) and column.name.strip()]
-        dropped = {"drop": ",".join(counted)} if counted else {}
+        dropped = {"drop": as_typed(counted)} if counted else {}
         for place, answer, values in (
             ("last", columns[-1], columns[:-1]),
             ("first", columns[0], columns[1:]),

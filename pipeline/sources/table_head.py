@@ -17,7 +17,16 @@ from typing import IO, Any
 from pipeline.formats.cells import is_missing, plain_number
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems
-from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
+from pipeline.formats.tables import (
+    FORM_BYTES,
+    FORMATS,
+    Format,
+    FormatOption,
+    Writing,
+    form_of_bytes,
+    nested_keys,
+    read_table,
+)
 from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
@@ -162,11 +171,13 @@ class TableHead:
         name: Of the file.
         columns: Without those that hold nothing.
         options: What had to be stated to read it: header, format, skip, units_row.
+        form: How it is written.
     """
 
     name: str
     columns: Sequence[Column]
     options: Mapping[str, str]
+    form: Format = "csv"
 
 
 def table_head(path: Path, name: str) -> TableHead | str:
@@ -180,11 +191,11 @@ def table_head(path: Path, name: str) -> TableHead | str:
         return ""
     with path.open("rb") as file:
         begin = file.read(HEAD_BYTES)
-    stated = _stated_format(name, begin)
-    form = format_of(name, stated)
     try:
+        stated = _stated_format(name, begin)
+        form = form_of_bytes(begin[:FORM_BYTES], name, stated)
         with path.open("rb") if form == "parquet" else io.BytesIO(whole_lines(begin)) as opened:
-            return _head(opened, name, Writing(format=stated), text=form in ("csv", "tsv"))
+            return _head(opened, name, Writing(format=stated), form)
     except DataRefused as refused:
         # What the reader says of lines above a table is followed, and told.
         skip = re.search(r"--set skip=(\d+)", str(refused))
@@ -194,12 +205,13 @@ def table_head(path: Path, name: str) -> TableHead | str:
     except (WronglyCalled, ValueError) as error:  # ValueError: JSON that is none
         return str(error)
     try:
-        return _head(io.BytesIO(whole_lines(begin)), name, writing, text=True)
+        return _head(io.BytesIO(whole_lines(begin)), name, writing, "csv")
     except (DataRefused, WronglyCalled, ValueError) as error:
         return str(error)
 
 
-def _head(file: IO[bytes], name: str, writing: Writing, *, text: bool) -> TableHead:
+def _head(file: IO[bytes], name: str, writing: Writing, form: Format) -> TableHead:
+    text = form in ("csv", "tsv")
     columns, options = _columns(file, name, writing), _option(writing.format)
     if writing.skip:
         options["skip"] = str(writing.skip)
@@ -209,7 +221,7 @@ def _head(file: IO[bytes], name: str, writing: Writing, *, text: bool) -> TableH
     elif text and _has_units(columns):
         file.seek(0)
         columns, options["units_row"] = _columns(file, name, replace(writing, units_row=True)), "true"
-    return TableHead(name, columns, options)
+    return TableHead(name, columns, options, form)
 
 
 def _has_units(columns: Sequence[Column]) -> bool:
@@ -229,12 +241,8 @@ def whole_lines(content: bytes, size: int = HEAD_BYTES) -> bytes:
 
 def _stated_format(name: str, begin: bytes) -> FormatOption:
     """Return the format to state, "auto" where the suffix says it."""
-    if PurePosixPath(name).suffix.lower() in FORMATS:
-        return "auto"
-    if begin.startswith(b"PAR1"):
-        return "parquet"
-    if begin.lstrip().startswith((b"{", b"[")):
-        return "jsonl"
+    if PurePosixPath(name).suffix.lower() in FORMATS or form_of_bytes(begin, name, "auto") != "csv":
+        return "auto"  # the reader sees it from the bytes, too
     lines = whole_lines(begin).splitlines()[:50]
     return (
         "tsv" if lines and all(line.count(b"\t") == lines[0].count(b"\t") > 0 for line in lines) else "auto"
@@ -289,18 +297,17 @@ class Look:
     """Files that somebody pointed at: their names, and how they begin.
 
     Args:
-        folder: Where they lie.
-        names: Relative to it, with `/`.
+        files: Where each lies, by its name, with `/`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self._folder = folder
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.names = list(files)
+        self._files = files
         self._heads: dict[str, TableHead | str] = {}
 
     def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
         """Return how a file begins."""
-        with (self._folder / name).open("rb") as file:
+        with self._files[name].open("rb") as file:
             return file.read(size)
 
     def named(self, suffixes: Iterable[str]) -> list[str]:
@@ -311,7 +318,7 @@ class Look:
     def table(self, name: str) -> TableHead | None:
         """Return the first rows of a file; None where it is no table."""
         if name not in self._heads:
-            self._heads[name] = table_head(self._folder / name, name)
+            self._heads[name] = table_head(self._files[name], name)
         head = self._heads[name]
         return head if isinstance(head, TableHead) else None
 

@@ -20,7 +20,11 @@ def found(folder, files=None):
     if files is not None:
         fill(folder, {name: text.encode() for name, text in files.items()})
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [proposal for proposal in proposals(Look(folder, names), KINDS) if proposal.likely]
+    return [
+        proposal
+        for proposal in proposals(Look({name: folder / name for name in names}), KINDS)
+        if proposal.likely
+    ]
 
 
 def test_pictures_in_class_folders_are_an_image_folder(tmp_path):
@@ -153,7 +157,7 @@ def test_a_kind_proposes_itself_by_a_function_in_its_own_file(tmp_path, monkeypa
 def test_what_lies_there_is_said_with_the_columns_of_tables(tmp_path):
     """For somebody who must say what it is."""
     fill(tmp_path, {"labels.csv": b"id,weight\na,1\nb,2\n", "images/a.jpg": b"x"})
-    lines = seen(Look(tmp_path, ["images/a.jpg", "labels.csv"]))
+    lines = seen(Look({name: tmp_path / name for name in ("images/a.jpg", "labels.csv")}))
     assert ["1 x *.csv, 1 x images/*.jpg", "labels.csv: columns id, weight"] == lines
 
 
@@ -221,7 +225,7 @@ def test_a_table_beside_images_is_an_image_table(tmp_path):
 def test_a_file_that_is_no_table_says_why(tmp_path):
     """Beside what lies there: the owner sees what to mend."""
     fill(tmp_path, {"a.csv": b"a,,5\n1,2,3\n1\n"})
-    look = Look(tmp_path, ["a.csv"])
+    look = Look({"a.csv": tmp_path / "a.csv"})
     assert not [proposal for proposal in proposals(look, KINDS) if proposal.likely]
     assert any("a.csv, line 1 does not name the columns" in line for line in seen(look)[1:])
 

@@ -549,3 +549,19 @@ def test_a_long_table_goes_through_a_file_and_is_read_as_from_memory(shuffled, t
     assert [sample.sample_id for sample in expected] == [sample.sample_id for sample in received]
     for before, after in zip(expected, received, strict=True):
         assert np.array_equal(before.series, after.series)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("2024-01-01,5\n2024-01-02,6\n2024-01-03,7\n", {"time": "2024-01-01"}),
+        ("01.02.2024,5\n02.02.2024,6\n03.02.2024,8\n", {"time": "01.02.2024", "time_format": "%d.%m.%Y"}),
+        ("1700000000;5\n1700000060;6\n", {"time": "1700000000", "time_format": "seconds"}),
+    ],
+)
+def test_a_first_row_that_is_data_is_no_header(content, options):
+    """Its time as the name of the column would lose it; following the advice literally reads it."""
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read(content, **options)
+    (sample,) = read(content, **(options | {"header": False, "time": "1"}))
+    assert content.count("\n") == len(sample.series)
