@@ -80,7 +80,7 @@ def _split(params: Params, source: Source, facts: Facts) -> Iterator[str]:
                 f"split.method=given needs a split for every sample. Received: {facts.splits['']:,} of "
                 f"{source.count:,} samples without one. Complete the source, or set split.method: stratified."
             )
-    if split.method == "group" and not facts.groups:
+    if split.method == "group" and not facts.groups and params.data.labelled_windows is None:
         yield (
             "split.method=group needs groups. Received: method=group, and no sample has one. Set split.method: "
             f"stratified, or name the column: `millrace init --kind {source.kind} --set group=COLUMN ...`."

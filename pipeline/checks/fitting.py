@@ -279,7 +279,10 @@ class _Fit:
         Args:
             left: Share of the samples that val is drawn from.
         """
-        usual = 0.15 if self._source.count >= SMALL // 5 else 0.2
+        usual = 0.15 if self._rows >= SMALL // 5 else 0.2
+        if self._cut is not None:
+            self.set("split.val_share", 0.2, "")  # of groups, of which nobody knows the classes
+            return
         rarest = left * min(self._facts.classes.values(), default=self._source.count)
         needed = math.ceil(100 * (1 - 0.01 ** (1 / max(rarest, 1)))) / 100
         share = min(0.4, max(usual, needed))
