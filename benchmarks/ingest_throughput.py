@@ -2,8 +2,8 @@
 
 Writes a CSV of meters (an id, a local time, eight numbers) and a folder of JPEGs in ten classes, runs `init`, `fetch`
 and `ingest` on each in a copy of the project, and what anybody would write by hand on the same files, in turns. Prints
-seconds, throughput as a ratio, and the peak of resident memory of each process, at a quarter of the size and at the
-whole.
+seconds of wall clock and of CPU, their ratios, and the peak of resident memory of each process, at a quarter of the
+size and at the whole. CPU seconds are those of all processes of a step: they say the same beside other work.
 
 Run: .venv/bin/python benchmarks/ingest_throughput.py [--gib 2] [--images 100000]
 """
@@ -70,13 +70,13 @@ def write_images(folder, count):
 
 
 def timed(command, folder):
-    """Return seconds and peak resident memory (MiB) of a process that must succeed."""
+    """Return seconds, CPU seconds and peak resident memory (MiB) of a process that must succeed."""
     start = time.monotonic()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command[:4]} failed with status {status}")
-    return time.monotonic() - start, usage.ru_maxrss / 1024
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def project_in(folder, example):
@@ -97,9 +97,12 @@ def measured(project, init, by_hand, words):
         "by hand": [sys.executable, "-c", *by_hand],
     }
     found = {name: timed(command, project) for name, command in steps.items()}
-    bare = found["by hand"][0]
-    told = ", ".join(f"{name} {seconds:.1f} s ({peak:.0f} MiB)" for name, (seconds, peak) in found.items())
-    print(f"{words}: {told}; ingest by hand x {found['ingest'][0] / bare:.1f}", flush=True)
+    told = ", ".join(
+        f"{name} {seconds:.1f} s ({cpu:.1f} CPU-s, {peak:.0f} MiB)"
+        for name, (seconds, cpu, peak) in found.items()
+    )
+    wall, cpu = (found["ingest"][part] / found["by hand"][part] for part in (0, 1))
+    print(f"{words}: {told}; ingest / by hand: {wall:.1f} of the time, {cpu:.1f} of the CPU-s", flush=True)
 
 
 def main():

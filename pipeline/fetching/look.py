@@ -4,10 +4,11 @@ Nothing is kept and nothing is written. Small data is read completely, so that w
 will do; of large data the beginning of some files is, which the answer says.
 """
 
+import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
 from pipeline.runtime.errors import DataRefused, UserError
-from pipeline.sources.kinds import common_options, options_of, source_of, stated_options
-from pipeline.sources.proposal import TEXT_SUFFIXES, Look, Proposal, proposals, seen
-from pipeline.sources.table_head import HEAD_BYTES, whole_lines
+from pipeline.sources.kinds import common_options, option_names, options_of, source_of, stated_options
+from pipeline.sources.proposal import TEXT_SUFFIXES, Proposal, proposals
+from pipeline.sources.table_head import HEAD_BYTES, Look, seen, whole_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +33,9 @@ MOST_BYTES = 1 << 26
 """Data up to this size is read completely: 64 MiB take a second or two."""
 MOST_PER_FOLDER = 3
 MOST_FILES = 200
+MOST_ADVICE = 3
+MOST_TURNS = 2
+"""Ways out of a refusal that are tried, and how often one after the other."""
 SAMPLES = 3
 SHOWN_CHARACTERS = 100
 SHOWN_STEPS = 3
@@ -92,8 +96,56 @@ def look_at(
                 "--set ignore= covers is no data. Point --path at the right place."
             )
         look = Look(folder, names)
-        trials = [_tried(proposal, folder, names, incoming) for proposal in proposals(look, kinds)]
+        trials = [
+            trial
+            for proposal in proposals(look, kinds)
+            for trial in _tried_with_advice(proposal, folder, names, incoming)
+        ]
         return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), seen(look)
+
+
+def _tried_with_advice(
+    proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path, turns: int = MOST_TURNS
+) -> Iterator[Trial]:
+    """Yield how a proposal did; where its reader refused it, what becomes of each way out that it names, too."""
+    trial = _tried(proposal, folder, names, incoming)
+    yield trial
+    if not trial.refused or not proposal.likely or not turns:
+        return
+    for name, value in advised(trial.refused, proposal)[:MOST_ADVICE]:
+        # Which way is right only the owner can say.
+        way = replace(
+            proposal,
+            reason=proposal.reason or f"if {name}={value} is right",
+            options={**proposal.options, name: value},
+            sure=False,
+            open=(*proposal.open, f"whether {name}={value} is right: {_first_sentence(trial.refused)}"),
+        )
+        followed = list(_tried_with_advice(way, folder, names, incoming, turns - 1))
+        yield from (found for found in followed if not found.refused)
+
+
+def advised(message: str, proposal: Proposal) -> list[tuple[str, str]]:
+    """Return the options that a refusal names with a value, in its order, without those that were given.
+
+    Args:
+        message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change.
+        proposal: What was refused.
+    """
+    known = option_names(proposal.kind)
+    found = re.findall(r"--set (?:'(\w+)=([^']+)'|(\w+)=(?:'([^']+)'|([^\s'`,;:)]+)))", message)
+    pairs = [(a or c, b or d or e.rstrip(".")) for a, b, c, d, e in found]
+    fresh = [
+        (name, value)
+        for name, value in pairs
+        # Words in capitals stand for what the reader cannot know.
+        if name in known and value and not value.isupper() and proposal.options.get(name) != value
+    ]
+    return list(dict.fromkeys(fresh))
+
+
+def _first_sentence(message: str) -> str:
+    return " ".join(message.split()).split(". ", 1)[0] + "."
 
 
 def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path) -> Trial:
@@ -101,6 +153,7 @@ def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Pat
     try:
         stated = stated_options(kind, [f"{name}={value}" for name, value in proposal.options.items()])
         options = options_of(kind, stated)
+        names = not_ignored(names, common_options(stated).ignore)
         chosen = source_of(kind).select(names, options)
         left_out = by_folder_and_suffix(set(names) - set(chosen.values()))
         partly = sum((folder / given).stat().st_size for given in chosen.values()) > MOST_BYTES

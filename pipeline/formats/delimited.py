@@ -173,7 +173,8 @@ def dialect_of(
         header: Whether the first row names the columns; never guessed.
         skip: Lines above the table.
         units_row: Whether the row below the header holds units.
-        in_numbers: Signs that stand in numbers: `auto` does not take them for what stands between fields.
+        in_numbers: Signs that stand in numbers: `auto` does not take them for what stands between fields, unless such
+            numbers are in quotes ("1,234").
 
     Raises:
         DataRefused: The encoding cannot be told.
@@ -186,10 +187,15 @@ def dialect_of(
     if not whole:
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     rules: list[Quoting] = ["minimal", "none"] if quoting == "auto" else [quoting]
-    marks = [mark for mark in _delimiters(name, delimiter) if delimiter != "auto" or mark not in in_numbers]
+    shown = sample.decode(known, errors="replace")
+    marks = [
+        mark
+        for mark in _delimiters(name, delimiter)
+        if delimiter != "auto" or mark not in in_numbers or _in_quotes(shown, mark)
+    ]
     ways = [(mark, rule) for mark in marks for rule in rules]
     best = min(ways, key=lambda way: _misfit(sample, known, *way, whole=whole)) if len(ways) > 1 else ways[0]
-    shown_lines = sample.decode(known, errors="replace").replace("\r\n", "\n").split("\n")[:PREAMBLE_LINES]
+    shown_lines = shown.replace("\r\n", "\n").split("\n")[:PREAMBLE_LINES]
     if delimiter == "auto" and BLANK not in in_numbers and _blanks_between_numbers(shown_lines):
         best = (BLANK, best[1]) if any(_misfit(sample, known, *best, whole=whole)) else best
     above = _preamble(shown_lines, marks, header=header)
@@ -637,6 +643,11 @@ def _delimiters(name: str, option: DelimiterOption) -> list[str]:
         return [BLANK if option == "blank" else DELIMITERS[option]]
     tabs = PurePosixPath(name).suffix.lower() in TAB_SUFFIXES
     return sorted(DELIMITERS.values(), key=lambda mark: (mark == "\t") != tabs)
+
+
+def _in_quotes(sample: str, mark: str) -> bool:
+    """Tell whether a number with this sign stands in quotes, as it must where the sign divides fields as well."""
+    return bool(re.search(rf'"[^"\n]*\d{re.escape(mark)}\d[^"\n]*"', sample))
 
 
 def _misfit(

@@ -119,6 +119,11 @@ def common_options(content: Mapping[str, Any]) -> CommonOptions:
     return msgspec.convert(own, CommonOptions, strict=False)
 
 
+def option_names(kind: str) -> tuple[str, ...]:
+    """Return what `--set` may name of a kind."""
+    return tuple(_option_types(kind))
+
+
 def _option_types(kind: str) -> dict[str, Any]:
     own = {field.name: field.type for field in fields_of(source_of(kind).Options)}
     return own | COMMON

@@ -14,33 +14,21 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
 from pipeline.formats.tables import FORMATS, format_of
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
-from pipeline.raw.left_out import NOT_READ, by_folder_and_suffix, in_words
+from pipeline.raw.left_out import NOT_READ
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
-from pipeline.sources.table_head import (
-    HEAD_BYTES,
-    HEAD_ROWS,
-    TIMES,
-    Column,
-    TableHead,
-    table_head,
-    whole_lines,
-)
+from pipeline.sources.table_head import HEAD_ROWS, MOST_TABLES, TIMES, Column, Look, TableHead, whole_lines
 
-MOST_TABLES = 12
 MOST_OF_A_KIND = 5
-MOST_COLUMNS = 20
-MOST_REASONS = 2
 FEWEST_STEPS = 9
 """Columns of a row that may be a series; tables of fewer are of something else."""
 MOSTLY = 0.8
@@ -54,6 +42,9 @@ IDS = ("", "id", "index", "row", "nr", "no", "unnamed: 0")
 NUMBERS = ("target", "y", "value", "score", "price", "rating", "age", "weight")
 TEXTS = ("text", "body", "message", "content", "sentence", "review", "comment", "description", "title")
 HOURS = ("hr", "hour", "stunde")
+TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
+LONGEST_CHANGE = 1 / 3
+"""A class per step stays for some steps: it changes at this share of them at most."""
 
 
 @dataclass(frozen=True)
@@ -75,98 +66,6 @@ class Proposal:
     sure: bool = False
     open: tuple[str, ...] = ()
     likely: bool = True
-
-
-class Look:
-    """Files that somebody pointed at: their names, and how they begin.
-
-    Args:
-        folder: Where they lie.
-        names: Relative to it, with `/`.
-    """
-
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self._folder = folder
-        self._heads: dict[str, TableHead | str] = {}
-
-    def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
-        """Return how a file begins."""
-        with (self._folder / name).open("rb") as file:
-            return file.read(size)
-
-    def named(self, suffixes: Iterable[str]) -> list[str]:
-        """Return the files with one of these suffixes, which are given in lower case with the dot."""
-        wanted = set(suffixes)
-        return [name for name in self.names if PurePosixPath(name).suffix.lower() in wanted]
-
-    def table(self, name: str) -> TableHead | None:
-        """Return the first rows of a file; None where it is no table."""
-        if name not in self._heads:
-            self._heads[name] = table_head(self._folder / name, name)
-        head = self._heads[name]
-        return head if isinstance(head, TableHead) else None
-
-    @property
-    def no_tables(self) -> list[str]:
-        """Return why files with the suffix of a table could not be read as one."""
-        named = set(self.named(FORMATS))
-        return [why for name, why in self._heads.items() if name in named and isinstance(why, str) and why]
-
-    @cached_property
-    def tables(self) -> list[TableHead]:
-        """Return one table for each set of columns that there is; where there are several, it says `files`.
-
-        Files without a known suffix are looked into where no other is a table.
-        """
-        named = self.named(FORMATS)
-        plain = [
-            name for name in self.names if PurePosixPath(name).suffix.lower() in ("", ".txt", ".dat", ".data")
-        ]
-        for names in (named, self.names if len(self.names) == 1 else plain):
-            heads = [
-                head for name in names[:MOST_TABLES] if (head := self.table(name)) and len(head.columns) > 1
-            ]
-            if heads:
-                break
-        groups: dict[tuple[str, ...], list[TableHead]] = {}
-        for head in heads:
-            names_of = (
-                tuple(column.name for column in head.columns)
-                if "header" not in head.options
-                else (head.name,)
-            )
-            groups.setdefault(names_of, []).append(head)
-        if len(groups) == 1 and len(named) in (0, len(heads)) and (named or len(self.names) == 1):
-            return heads[:1]
-        return [
-            replace(heads[0], options={**heads[0].options, "files": glob})
-            for heads in groups.values()
-            if (glob := self._glob([head.name for head in heads]))
-        ]
-
-    def _glob(self, wanted: Sequence[str]) -> str:
-        """Return what chooses these files and no others; "" if no simple pattern does."""
-        first = PurePosixPath(wanted[0])
-        begin = _common_beginning([PurePosixPath(name).name for name in wanted])
-        for pattern in (str(first), f"{first.parent}/*{first.suffix}", f"{begin}*{first.suffix}"):
-            covered = [name for name in self.names if fnmatchcase(name, pattern)]
-            covered = covered or [
-                name for name in self.names if fnmatchcase(PurePosixPath(name).name, pattern)
-            ]
-            if sorted(covered) == sorted(wanted):
-                return pattern
-        return ""
-
-
-def seen(look: Look) -> list[str]:
-    """Return what lies there, in words: files by folder and suffix, and the columns of tables."""
-    lines = [in_words(by_folder_and_suffix(look.names))]
-    for head in look.tables:
-        columns = ", ".join(column.name for column in head.columns[:MOST_COLUMNS])
-        more = f" and {len(head.columns) - MOST_COLUMNS} more" if len(head.columns) > MOST_COLUMNS else ""
-        lines.append(f"{head.name}: columns {columns}{more}")
-    return lines + look.no_tables[:MOST_REASONS]
 
 
 def proposals(look: Look, kinds: Iterable[str]) -> Iterator[Proposal]:
@@ -269,6 +168,21 @@ def _series_table(look: Look) -> Iterator[Proposal]:
                 {"time": time.plain_name, "hour": hours[0].plain_name, **head.options},
             )
             continue
+        clock = next((column for column in head.columns if _is_clock(column)), None)
+        if clock is not None and len(time.values) < len(time.cells):
+            yield Proposal(
+                "series_table",
+                f"column {time.name!r} holds dates, {clock.name!r} the time of day, {len(numeric)} columns numbers",
+                {
+                    "time": time.plain_name,
+                    "clock": clock.plain_name,
+                    **({"time_format": time.time_format} if time.time_format != "auto" else {}),
+                    **written_as(numeric),
+                    **head.options,
+                },
+                sure=len(look.tables) == 1 and len(times) == 1 and len(numeric) + 2 == len(head.columns),
+            )
+            continue
         ids = _ids(head, time)
         distinct = len(time.values) == len(time.cells)
         ways: list[Column | None] = [*ids[:2]] or ([None] if distinct else [])
@@ -289,6 +203,20 @@ def _series_table(look: Look) -> Iterator[Proposal]:
                 {"drop": ",".join(dropped)} if dropped and not any("," in name for name in dropped) else {}
             )
             told = f", one series per value of {chosen.name!r}" if chosen else ""
+            steps = next(
+                (column for column in head.columns if column.plain_name in dropped and _per_step(column)),
+                None,
+            )
+            if channels and steps:
+                others = [name for name in dropped if name != steps.plain_name]
+                own = {name: value for name, value in options.items() if name != "drop"}
+                yield Proposal(
+                    "series_table",
+                    f"column {time.name!r} holds times, {steps.name!r} a class per step, {len(channels)} columns "
+                    f"numbers{told}",
+                    {**own, "step_label": steps.plain_name, **({"drop": ",".join(others)} if others else {})},
+                    open=(f"left out: {', '.join(others)} (--set static=, group=)",) if others else (),
+                )
             if channels:
                 yield Proposal(
                     "series_table",
@@ -312,6 +240,17 @@ def written_as(columns: Iterable[Column]) -> dict[str, str]:
     ]
     said = advice(odd)
     return {} if " if " in said else dict(re.findall(r"--set (\w+)=(\S+)", said))
+
+
+def _is_clock(column: Column) -> bool:
+    return bool(column.cells) and all(TIME_OF_DAY.fullmatch(str(cell).strip()) for cell in column.cells)
+
+
+def _per_step(column: Column) -> bool:
+    """Tell whether a column names classes that stay for some rows and then change."""
+    cells = [str(cell) for cell in column.cells]
+    changes = sum(before != after for before, after in pairwise(cells))
+    return column.looks_like_classes and 0 < changes <= LONGEST_CHANGE * len(cells)
 
 
 def _ids(head: TableHead, time: Column) -> list[Column]:
@@ -465,7 +404,8 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
 
 def _image_folder(look: Look) -> Iterator[Proposal]:
     if look.named(IMAGE_SUFFIXES | NOT_READ):
-        yield from _by_select("image_folder", look)
+        # What keeps pictures from being read is worth a look, unless a table may say what they are.
+        yield from (replace(found, likely=not look.tables) for found in _by_select("image_folder", look))
 
 
 def _arrays(kind: str) -> Callable[[Look], Iterator[Proposal]]:
@@ -491,9 +431,3 @@ PROPOSERS: dict[str, Callable[[Look], Iterable[Proposal]]] = {
 
 def _rank(column: Column, names: Sequence[str]) -> int:
     return names.index(column.called) if column.called in names else len(names)
-
-
-def _common_beginning(names: Sequence[str]) -> str:
-    shortest, longest = min(names), max(names)
-    equal = (number for number, letter in enumerate(shortest) if not longest.startswith(letter, number))
-    return shortest[: next(equal, len(shortest))]

@@ -1,4 +1,4 @@
-"""The first rows of a table that nobody has said anything about: its columns, and what their cells look like.
+"""Files that nobody has said anything about: the first rows of tables, their columns, what their cells look like.
 
 Guesses for `millrace init` without `--kind`; whoever reads the data is told what to read.
 """
@@ -7,8 +7,9 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -18,10 +19,14 @@ from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
 from pipeline.formats.written_numbers import advice, looks_marked
+from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
+MOST_TABLES = 12
+MOST_COLUMNS = 20
+MOST_REASONS = 2
 MOST_CLASSES = 100
 COUNTED = 5
 """Whole numbers one after the other: from so many on they are names, not values."""
@@ -239,3 +244,104 @@ def _is_data(columns: Sequence[Column]) -> bool:
     if len(whole) == len(names) >= COUNTED and whole == list(range(whole[0], whole[0] + len(whole))):
         return False  # pandas numbers columns that have no name
     return bool(names) or any(column.values.get(column.name, 0) >= 2 for column in columns)
+
+
+# --- All files, and the tables among them.
+
+
+class Look:
+    """Files that somebody pointed at: their names, and how they begin.
+
+    Args:
+        folder: Where they lie.
+        names: Relative to it, with `/`.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._folder = folder
+        self._heads: dict[str, TableHead | str] = {}
+
+    def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
+        """Return how a file begins."""
+        with (self._folder / name).open("rb") as file:
+            return file.read(size)
+
+    def named(self, suffixes: Iterable[str]) -> list[str]:
+        """Return the files with one of these suffixes, which are given in lower case with the dot."""
+        wanted = set(suffixes)
+        return [name for name in self.names if PurePosixPath(name).suffix.lower() in wanted]
+
+    def table(self, name: str) -> TableHead | None:
+        """Return the first rows of a file; None where it is no table."""
+        if name not in self._heads:
+            self._heads[name] = table_head(self._folder / name, name)
+        head = self._heads[name]
+        return head if isinstance(head, TableHead) else None
+
+    @property
+    def no_tables(self) -> list[str]:
+        """Return why files with the suffix of a table could not be read as one."""
+        named = set(self.named(FORMATS))
+        return [why for name, why in self._heads.items() if name in named and isinstance(why, str) and why]
+
+    @cached_property
+    def tables(self) -> list[TableHead]:
+        """Return one table for each set of columns that there is; where there are several, it says `files`.
+
+        Files without a known suffix are looked into where no other is a table.
+        """
+        named = self.named(FORMATS)
+        plain = [
+            name for name in self.names if PurePosixPath(name).suffix.lower() in ("", ".txt", ".dat", ".data")
+        ]
+        for names in (named, self.names if len(self.names) == 1 else plain):
+            heads = [
+                head for name in names[:MOST_TABLES] if (head := self.table(name)) and len(head.columns) > 1
+            ]
+            if heads:
+                break
+        groups: dict[tuple[str, ...], list[TableHead]] = {}
+        for head in heads:
+            names_of = (
+                tuple(column.name for column in head.columns)
+                if "header" not in head.options
+                else (head.name,)
+            )
+            groups.setdefault(names_of, []).append(head)
+        if len(groups) == 1 and len(named) in (0, len(heads)) and (named or len(self.names) == 1):
+            return heads[:1]
+        return [
+            replace(heads[0], options={**heads[0].options, "files": glob})
+            for heads in groups.values()
+            if (glob := self._glob([head.name for head in heads]))
+        ]
+
+    def _glob(self, wanted: Sequence[str]) -> str:
+        """Return what chooses these files and no others; "" if no simple pattern does."""
+        first = PurePosixPath(wanted[0])
+        begin = _common_beginning([PurePosixPath(name).name for name in wanted])
+        for pattern in (str(first), f"{first.parent}/*{first.suffix}", f"{begin}*{first.suffix}"):
+            covered = [name for name in self.names if fnmatchcase(name, pattern)]
+            covered = covered or [
+                name for name in self.names if fnmatchcase(PurePosixPath(name).name, pattern)
+            ]
+            if sorted(covered) == sorted(wanted):
+                return pattern
+        return ""
+
+
+def seen(look: Look) -> list[str]:
+    """Return what lies there, in words: files by folder and suffix, and the columns of tables."""
+    lines = [in_words(by_folder_and_suffix(look.names))]
+    for head in look.tables:
+        columns = ", ".join(column.name for column in head.columns[:MOST_COLUMNS])
+        more = f" and {len(head.columns) - MOST_COLUMNS} more" if len(head.columns) > MOST_COLUMNS else ""
+        lines.append(f"{head.name}: columns {columns}{more}")
+    return lines + look.no_tables[:MOST_REASONS]
+
+
+def _common_beginning(names: Sequence[str]) -> str:
+    shortest, longest = min(names), max(names)
+    equal = (number for number, letter in enumerate(shortest) if not longest.startswith(letter, number))
+    return shortest[: next(equal, len(shortest))]

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.fetching.source import KINDS
 from pipeline.sources import series_archive
-from pipeline.sources.proposal import Look, Proposal, proposals, seen
+from pipeline.sources.proposal import Proposal, proposals
+from pipeline.sources.table_head import Look, seen
 from tests.helpers.picture_folders import class_folders, fill
 
 WORDS = ["the parcel never came", "please refund my money", "how do I log in again"]
@@ -212,3 +213,22 @@ def test_a_first_row_of_data_is_no_row_of_units(tmp_path):
     rows = "".join(f"{WORDS[n % 3]} {n},{n},{'xy'[n % 2]}\n" for n in range(30))
     every = found(tmp_path, {"a.csv": f"text,age,label\nhello you there,tbd,x\n{rows}"})
     assert not [proposal for proposal in every if "units_row" in proposal.options]
+
+
+def test_a_time_of_day_beside_a_date_is_a_clock_and_no_name_of_series(tmp_path):
+    """24 series of a step of a day were a wrong reading that looked sure."""
+    rows = "".join(f"{t[8:10]}.{t[5:7]}.{t[:4]};{t[11:]}:00;{n}\n" for n, t in enumerate(HOURS))
+    (proposal,) = found(tmp_path, {"meter.csv": f"Datum;Uhrzeit;Wert\n{rows}"})
+    assert {"time": "Datum", "clock": "Uhrzeit", "time_format": "%d.%m.%Y"} == dict(proposal.options)
+    assert proposal.sure
+
+
+def test_a_class_that_stays_for_some_steps_is_proposed_as_one_per_step(tmp_path):
+    """Before the way that leaves it out; and one that changes with every row is none."""
+    rows = "".join(f"{stamp},{n % 7},{'run' if n // 12 % 2 else 'sit'}\n" for n, stamp in enumerate(HOURS))
+    first, second = found(tmp_path / "a", {"walk.csv": f"time,x,activity\n{rows}"})
+    assert {"time": "time", "step_label": "activity"} == dict(first.options)
+    assert {"time": "time", "drop": "activity"} == dict(second.options)
+    rows = "".join(f"{stamp},{n % 7},{'run' if n % 2 else 'sit'}\n" for n, stamp in enumerate(HOURS))
+    (only,) = found(tmp_path / "b", {"walk.csv": f"time,x,activity\n{rows}"})
+    assert "step_label" not in only.options

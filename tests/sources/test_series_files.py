@@ -240,6 +240,7 @@ def test_every_file_has_its_own_encoding_and_may_end_in_blank_rows():
         ("1,5;2,5\n3,5;4,5\n", {"decimal": "comma", "header": False}, [[1.5, 2.5], [3.5, 4.5]]),
         ("kW\n1 234\n5 678\n", {"thousands": "blank"}, [[1234.0], [5678.0]]),
         ("kW\n1,234\n5,678\n", {"thousands": "comma"}, [[1234.0], [5678.0]]),
+        ('a,b\n"1,234",2\n"5,678",3\n', {"thousands": "comma"}, [[1234.0, 2.0], [5678.0, 3.0]]),
     ],
 )
 def test_a_sign_that_stands_in_numbers_is_not_what_stands_between_fields(content, options, values):

@@ -1,0 +1,83 @@
+"""What the readers say of files that nobody has said anything about, and where their advice leads."""
+
+import pytest
+
+from pipeline.fetching.look import advised, look_at
+from pipeline.fetching.source import KINDS, Location
+from pipeline.sources.proposal import Proposal
+from tests.helpers.picture_folders import fill, picture
+
+
+@pytest.fixture
+def tried(tmp_path, monkeypatch):
+    """Return what becomes of files: {kind and options: refusal}."""
+    monkeypatch.chdir(tmp_path)
+
+    def look(files):
+        fill(tmp_path / "given", files)
+        trials, _ = look_at(Location(path=str(tmp_path / "given")), KINDS, ignore=[], max_bytes=1 << 30)
+        return [trial for trial in trials if trial.proposal.likely]
+
+    return look
+
+
+def taken(trials):
+    """Return the options of what a reader takes."""
+    return [dict(trial.proposal.options) for trial in trials if not trial.refused]
+
+
+def test_labels_in_names_of_files_are_proposed_as_the_refusal_says(tried):
+    """`cat.3.jpg`: the pattern that the reader names is tried, shown with samples, and never sure."""
+    files = {f"train/{label}.{n}.png": picture(n) for label in ("cat", "dog") for n in range(4)}
+    trials = tried(files)
+    (way,) = [trial for trial in trials if not trial.refused]
+    assert {"label": "{label}.#.*"} == dict(way.proposal.options)
+    assert not way.proposal.sure
+    assert "'cat'" in way.samples[0]
+    assert "whether label={label}.#.* is right" in way.proposal.open[0]
+
+
+def test_each_of_two_ways_out_is_tried(tried):
+    """Folders in folders: which of them are the classes, only the owner knows."""
+    files = {
+        f"{label}/{day}/{n}.png": picture(n + ord(label[0]) + ord(day[-1]))
+        for label in ("ball", "box")
+        for day in ("05-01", "05-02")
+        for n in range(3)
+    }
+    assert [{"label": "first"}, {"label": "parent"}] == taken(tried(files))
+
+
+def test_a_folder_without_labels_may_be_passed_over(tried):
+    """As the test set of a competition."""
+    files = {f"train/{label}/{n}.png": picture(n) for label in ("ball", "box") for n in range(3)}
+    assert [{"ignore": "test"}] == taken(tried(files | {"test/1.png": picture(1), "test/2.png": picture(2)}))
+
+
+def test_numbers_in_quotes_with_the_sign_between_fields_are_read_as_proposed(tried):
+    """`"23,443.65"` in a table with commas: the way that init itself proposed was refused."""
+    words = ["the parcel never came", "please refund my money", "how do I log in again"]
+    rows = "".join(f'{words[n % 3]} {n},"{n + 1},443.65"\n' for n in range(30))
+    (way,) = tried({"mail.csv": f"text,amount\n{rows}".encode()})
+    assert ({"text": "text", "target": "amount", "thousands": "comma"}, "") == (
+        dict(way.proposal.options),
+        way.refused,
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("say --set header=false.", [("header", "false")]),
+        ("either --set label=first (a) or --set label=parent (b)", [("label", "first"), ("label", "parent")]),
+        ("give --set label='{label}.#.*' to", [("label", "{label}.#.*")]),
+        ("give --set 'label={label} #.*' to", [("label", "{label} #.*")]),
+        ("as --set label=COLUMN, or --set nonsense=1, or --set text=, ...", []),
+        ("--set header=true was given", []),
+    ],
+)
+def test_advice_is_an_option_of_the_kind_with_a_value(message, found):
+    """Words in capitals stand for what only the owner knows, and what was given already is no advice."""
+    known = [pair for pair in found if pair[0] != "header"]
+    kind = "image_folder" if known else "series_files"
+    assert found == advised(message, Proposal(kind, "", {"header": "true"}))
