@@ -82,11 +82,11 @@ def ingest_sequences(
             lacking = (labelled or unlabelled == "reject") and not has_answer(sample)
             if not lacking and tally.has_enough(label_cell(sample), sample.split or "", limit):
                 continue
-            reasons = _unusable(sample, task, labelled=labelled)
+            rejected = lacking and not labelled  # nobody read the rest of it
+            reasons = [UNLABELLED] if rejected else _unusable(sample, task, labelled=labelled)
             if lacking and unlabelled == "leave_out" and "short" not in reasons:
                 tally.leave_out(UNLABELLED)
                 continue
-            reasons = reasons or [UNLABELLED] * lacking
             if reasons:
                 tally.reject(reasons, sample.sample_id)
                 continue
