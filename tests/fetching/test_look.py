@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.fetching.look import advised, look_at
+from pipeline.fetching.look import advised, in_words, look_at
 from pipeline.fetching.source import KINDS, Location
+from pipeline.raw.sample import RawSample
 from pipeline.sources.proposal import Proposal
 from tests.helpers.picture_folders import fill, picture
 
@@ -81,3 +82,9 @@ def test_advice_is_an_option_of_the_kind_with_a_value(message, found):
     known = [pair for pair in found if pair[0] != "header"]
     kind = "image_folder" if known else "series_files"
     assert found == advised(message, Proposal(kind, "", {"header": "true"}))
+
+
+def test_all_labels_of_a_sample_are_shown():
+    """Also that there is none."""
+    assert "a, labels 'rude', 'toxic', 'x'" == in_words(RawSample("a", text="x", labels=("rude", "toxic")))
+    assert "a, labels none, 'x'" == in_words(RawSample("a", text="x", labels=()))
