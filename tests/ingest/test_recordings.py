@@ -118,7 +118,7 @@ def test_series_without_an_answer_are_rejected_where_that_is_asked_for(tmp_path,
         for name, label in zip("abcdef", ["u", "", "v", "", "u", "v"], strict=True)
     ]
     asked = {"num_samples": 6, "task": "classification", "unlabelled": "reject"}
-    summary = ingest_sequences(samples, **asked, max_rejected_share=0.4, limit_per_class=1)
+    summary = ingest_sequences(samples, **asked, max_rejected_share=0.5, limit_per_class=1)
     assert ({"unlabelled": 2}, 2) == (summary["rejected"], summary["beyond_limit"])
     with pytest.raises(DataRefused, match="2 for unlabelled"):
         ingest_sequences(samples, **asked, max_rejected_share=0.3)
