@@ -210,7 +210,7 @@ def bits(data, folder):
     with_numbers(folder, pictures, "bits", 32)
 
 
-NETWORKS = ("cnn", "rnn", "nearest", "linear", "majority")
+NETWORKS = ("cnn", "nearest", "linear", "majority")
 
 
 def steps(folder, recordings, options, changes):
