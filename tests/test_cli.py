@@ -602,8 +602,8 @@ def test_what_has_no_answer_and_classes_too_rare_are_left_out_by_policy_and_coun
     assert "--set unlabelled=leave_out" in capsys.readouterr().err
     assert millrace(*arguments, "--set", "unlabelled=leave_out", "--set", "least_per_class=2") == 0
     shown = capsys.readouterr().out
-    assert "Left out: 1 samples without label or target" in shown
-    assert "Left out: 1 samples of class 'odd'" in shown
+    assert "Left out: 1 of 6 samples (16.7 %) without an answer (unlabelled=leave_out)" in shown
+    assert "Left out: 1 of 6 samples (16.7 %) of class 'odd' (least_per_class)" in shown
     source = read_source()
     assert (4, 1, {"odd": 1}, {"x": 2, "y": 2}) == (
         source.count, source.unlabelled, source.rare, source.facts.classes

@@ -55,7 +55,8 @@ def columns_are_named(params: Params, source: Source) -> Iterator[str]:
         )
     wanted = {"classification": "label", "multilabel": "label", "regression": "target"}.get(task, "")
     other = {"label": "target", "target": "label"}.get(wanted, "")
-    if other and params.data.windows is None and source.options.get(other) and not source.options.get(wanted):
+    has = source.options.get(wanted) or (wanted == "label" and source.options.get("label_columns"))
+    if other and params.data.windows is None and source.options.get(other) and not has:
         yield (
             f"data.task={task} learns from a {wanted}, and the source reads a {other} only. Expected {wanted}=COLUMN. "
             f"Received: {other}={source.options[other]} in data/source.json. Run `millrace init` again with --set "

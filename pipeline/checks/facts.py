@@ -17,8 +17,19 @@ def facts_fit(params: Params, source: Source) -> Iterator[str]:
     facts = source.facts
     if facts is None:
         return
-    for rule in (_task, _classes, _split, _windows, _columns, _images):
+    for rule in (_unlabelled, _task, _classes, _split, _windows, _columns, _images):
         yield from rule(params, source, facts)
+
+
+def _unlabelled(params: Params, source: Source, _facts: Facts) -> Iterator[str]:
+    """Yield more samples without an answer than the ingest stage may reject."""
+    most, there = params.data.max_rejected_share, source.count + source.unlabelled
+    if source.options.get("unlabelled") == "reject" and source.unlabelled > most * there:
+        yield (
+            "data.max_rejected_share is exceeded by samples without an answer, which unlabelled=reject counts as "
+            f"rejected. Expected at most {most:g} of {there:,}. Received: {source.unlabelled:,}. Leave them out, "
+            "counted apart: `millrace init ... --set unlabelled=leave_out`, or raise data.max_rejected_share."
+        )
 
 
 def _task(params: Params, source: Source, facts: Facts) -> Iterator[str]:
@@ -26,7 +37,13 @@ def _task(params: Params, source: Source, facts: Facts) -> Iterator[str]:
     has = (
         f"{source.count:,} samples of {facts.num_classes} classes, {facts.targets:,} with a number to predict"
     )
-    if task == "classification" and params.data.windows is None and facts.num_classes < 2:
+    if params.data.labelled_windows is not None:
+        if len(facts.step_classes) == 1:
+            yield (
+                "data.labelled_windows needs two classes of steps. Received: only "
+                f"{next(iter(facts.step_classes))!r}. Name another column: `millrace init ... --set step_label=COLUMN`."
+            )
+    elif task == "classification" and params.data.windows is None and facts.num_classes < 2:
         yield (
             f"data.task=classification needs two classes. Received: {has}. Set data.task: regression, or name the "
             f"column of classes: `millrace init --kind {source.kind} --set label=COLUMN ...`."
@@ -63,7 +80,7 @@ def _split(params: Params, source: Source, facts: Facts) -> Iterator[str]:
                 f"split.method=given needs a split for every sample. Received: {facts.splits['']:,} of "
                 f"{source.count:,} samples without one. Complete the source, or set split.method: stratified."
             )
-    if split.method == "group" and not facts.groups:
+    if split.method == "group" and not facts.groups and params.data.labelled_windows is None:
         yield (
             "split.method=group needs groups. Received: method=group, and no sample has one. Set split.method: "
             f"stratified, or name the column: `millrace init --kind {source.kind} --set group=COLUMN ...`."

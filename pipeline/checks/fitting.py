@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
+from pipeline.checks.asked_for import SERIES_WITH_TIMES
 from pipeline.checks.contradictions import BUNDLED_MODEL
 from pipeline.fetching.source import KINDS, Facts, Source
 from pipeline.params.families import supports
-from pipeline.params.sections import CLASS_BOUNDS
+from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.template import Template
 from pipeline.runtime.strict_yaml import yaml_content
 
@@ -39,6 +40,8 @@ SIDE_BLOCK = {"categories": "one_hot", "max_categories": 50}
 SEASONS = ((3600.0, 24), (1800.0, 48), (900.0, 96), (86400.0, 7), (2629800.0, 12))
 """Seconds of a step to the steps after which such series usually begin again: a day, a week, a year."""
 USUAL_DUPLICATES = 0.05
+USUAL_WINDOW = 100
+"""Steps of a window with a class, where recordings are long enough."""
 FEWEST, HANDFUL = 3, 10
 """Samples of a class: one for each split, and so many that it is no slip of the pen."""
 
@@ -66,8 +69,14 @@ def base_example(source: Source) -> str:
         if side > 40:
             return "clothing"
         return "fashion-mnist" if side > 16 and source.count >= 5 * SMALL else "digits"
+    if payload == "text" and source.several_labels:
+        return "joined-intents"
     if payload == "text":
         return "banking77" if facts.num_classes > 2 else "sms-spam"
+    if source.options.get("step_label"):
+        return (
+            "basic-motions" if sum(facts.step_classes.values()) < SMALL * USUAL_WINDOW else "japanese-vowels"
+        )
     if source.kind == "series_table" and not facts.num_classes and not facts.targets:
         return "nab" if source.options.get("anomaly_windows") else "etth1"
     return "basic-motions" if source.count < SMALL else "japanese-vowels"
@@ -123,6 +132,7 @@ class _Fit:
         self._content, self._source, self._facts = content, source, facts
         self._task = str(content["data"]["task"])
         self._windowed = content["data"].get("windows") is not None
+        self._cut = self._window() if source.options.get("step_label") else None
 
     def set(self, key: str, value: Any, why: str) -> None:
         """Set a value; with a reason the change is told."""
@@ -138,7 +148,9 @@ class _Fit:
     def task(self) -> None:
         """Regression where samples have numbers and no classes; candidates and bounds follow the task."""
         facts = self._facts
-        if facts.targets and not facts.num_classes and not self._windowed:
+        if self._source.several_labels:
+            self._several_labels()
+        elif facts.targets and not facts.num_classes and not self._windowed:
             self._task = "regression"
             self.set("data.task", "regression", f"{facts.targets:,} samples have a number, none a class")
             self.template.remove("data.positive_class")
@@ -147,9 +159,7 @@ class _Fit:
             self.set("evaluate.select_by", "mean_absolute_error", "")
             for name in ("class_tolerance", "calibration_budget"):
                 self.set(f"register.{name}", None, "")
-            self.template.set("training.monitor", "val_loss")
-            self.template.set("training.class_weights", "none")
-            self.template.set("training.label_smoothing", 0.0)
+            self._plain_loss()
         if self._task == "classification":
             self._two_classes()
         for name, candidate in self._content["candidates"].items():
@@ -157,6 +167,38 @@ class _Fit:
                 candidate["family"], KINDS[self._source.kind], self._task, windowed=self._windowed
             ):
                 self.template.remove(f"candidates.{name}")
+
+    def _several_labels(self) -> None:
+        self._task = "multilabel"
+        self.set(
+            "data.task",
+            "multilabel",
+            f"samples may have several of {self._facts.num_classes:,} labels, or none",
+        )
+        self.template.remove("data.positive_class")
+        self.template.set("data.limit_per_class", None)
+        self.set("evaluate.select_by", "mean_average_precision", "")
+        self._plain_loss()
+
+    def _plain_loss(self) -> None:
+        self.template.set("training.monitor", "val_loss")
+        self.template.set("training.class_weights", "none")
+        self.template.set("training.label_smoothing", 0.0)
+
+    def _window(self) -> dict[str, Any]:
+        """Return windows that most recordings hold several of, and the shortest one too, unless it is an oddity."""
+        shortest, usual, _ = self._facts.length or (0, 4 * USUAL_WINDOW, 0)
+        length = max(2, min(USUAL_WINDOW, usual // 4))
+        if 4 * shortest >= length:
+            length = max(2, min(length, shortest))
+        return {"length": length, "stride": max(1, length // 2), "label": "majority"}
+
+    @property
+    def _rows(self) -> int:
+        """Return how many samples there will be to learn from."""
+        if self._cut is None:
+            return self._source.count
+        return max(1, sum(self._facts.step_classes.values()) // int(self._cut["stride"]))
 
     def _two_classes(self) -> None:
         classes = self._facts.classes
@@ -179,10 +221,13 @@ class _Fit:
         if "max_duplicate_share" in self._content["validate"]:
             # That of the short messages it begins from is a property of theirs.
             self.set("validate.max_duplicate_share", USUAL_DUPLICATES, "")
-        classes = self._facts.classes
-        if self._task != "classification" or not classes:
+        classes: Mapping[str, int] = self._facts.classes
+        if self._cut is not None:
+            stride = int(self._cut["stride"])
+            classes = {name: steps // stride for name, steps in self._facts.step_classes.items()}
+        if self._task not in WITH_CLASSES or not classes:
             return
-        rarest, largest = min(classes.values()), max(classes.values())
+        rarest, largest = max(1, min(classes.values())), max(classes.values())
         usual = 20
         least = max(FEWEST, min(usual, rarest))
         name = min(classes, key=classes.__getitem__)
@@ -195,7 +240,7 @@ class _Fit:
             self.set(
                 "validate.max_class_ratio", bound, f"the largest class has {ratio:.0f} times as many samples"
             )
-        if ratio > 10:
+        if ratio > 10 and self._task == "classification":
             self.set("training.class_weights", "balanced", "classes of very different size")
 
     def split(self) -> None:
@@ -215,13 +260,16 @@ class _Fit:
             if "val" not in facts.splits:
                 self._val_share(facts.splits["train"] / max(1, sum(facts.splits.values())))
             return
-        if facts.groups:
-            self.set("split.method", "group", f"{facts.groups:,} groups, none torn apart")
+        if facts.groups or self._cut is not None:
+            groups = f"{facts.groups:,} groups" if facts.groups else f"windows of {count:,} recordings"
+            self.set("split.method", "group", f"{groups}, none torn apart")
+        elif facts.times == count and self._source.kind not in SERIES_WITH_TIMES:
+            self.set("split.method", "time", "samples have times: the past trains, what came later judges")
         else:
             # A number has no classes to stratify by; `by_hash` treats all samples as one.
             self.set("split.method", "stratified", "")
-        share = min(0.4, max(0.2, math.ceil(100 * WANTED_TEST_ROWS / count) / 100))
-        why = "" if share == 0.2 else f"of {count:,} samples; the gate judges by 30 rows or more"
+        share = min(0.4, max(0.2, math.ceil(100 * WANTED_TEST_ROWS / self._rows) / 100))
+        why = "" if share == 0.2 else f"of {self._rows:,} samples; the gate judges by 30 rows or more"
         self.set("split.test_share", share, why)
         self._val_share(1 - share)
 
@@ -231,7 +279,10 @@ class _Fit:
         Args:
             left: Share of the samples that val is drawn from.
         """
-        usual = 0.15 if self._source.count >= SMALL // 5 else 0.2
+        usual = 0.15 if self._rows >= SMALL // 5 else 0.2
+        if self._cut is not None:
+            self.set("split.val_share", 0.2, "")  # of groups, of which nobody knows the classes
+            return
         rarest = left * min(self._facts.classes.values(), default=self._source.count)
         needed = math.ceil(100 * (1 - 0.01 ** (1 / max(rarest, 1)))) / 100
         share = min(0.4, max(usual, needed))
@@ -301,6 +352,15 @@ class _Fit:
     def series(self) -> None:
         """Lengths of windows, and what they predict; of whole series which of them are cut."""
         facts = self._facts
+        if self._cut is not None:
+            length = int(self._cut["length"])
+            self.set(
+                "data.labelled_windows",
+                self._cut,
+                f"the source says the class of every step ({self._rows:,} windows)",
+            )
+            self._convolutions(length)
+            return
         if not self._windowed:
             if facts.length is not None and facts.length[2] > 4 * max(1, facts.length[1]):
                 most = 2 * facts.length[1]
@@ -326,6 +386,12 @@ class _Fit:
             model = candidate.get("model") or {}
             if model.get("season"):
                 self.template.set(f"candidates.{name}.model.season", season)
+        self._convolutions(length)
+
+    def _convolutions(self, length: int) -> None:
+        """Leave out what would pool a window away."""
+        for name, candidate in self._content["candidates"].items():
+            model = candidate.get("model") or {}
             if (model.get("pool_size") or 1) > 1 and model.get("filters") and length < 64:
                 self.template.set(f"candidates.{name}.model.pool_size", 2)
                 self.template.set(
@@ -342,7 +408,7 @@ class _Fit:
 
     def training(self) -> None:
         """Smaller steps where there are few samples; settings that do not belong to the task go."""
-        rows = self._source.count
+        rows = self._rows
         if self._windowed:
             return
         if rows < SMALL:

@@ -26,6 +26,7 @@ class FactsSeen:
     def __init__(self) -> None:
         self._splits: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
+        self._step_classes: Counter[str] = Counter()
         self._groups: set[str] = set()
         self._side: dict[str, Literal["number", "category"]] = {}
         self._channels: tuple[str, ...] = ()
@@ -72,6 +73,9 @@ class FactsSeen:
             splits=dict(sorted(self._splits.items())) if set(self._splits) != {""} else {},
             classes=dict(sorted(classes.items())) if len(classes) <= MOST_CLASSES else {},
             num_classes=len(classes),
+            step_classes=dict(sorted(self._step_classes.items()))
+            if len(self._step_classes) <= MOST_CLASSES
+            else {},
             targets=self._targets,
             groups=len(self._groups),
             times=self._times,
@@ -90,6 +94,11 @@ class FactsSeen:
         self._channels = self._channels or sample.channels
         if sample.step_seconds > 0:
             self._steps.add(float(sample.step_seconds))
+        if sample.step_labels is not None:
+            codes, counts = np.unique(sample.step_labels.codes, return_counts=True)
+            for code, number in zip(codes.tolist(), counts.tolist(), strict=True):
+                if code >= 0:
+                    self._step_classes[sample.step_labels.names[code]] += number
         if sample.anomalies is not None:
             self._anomalies += int(sample.anomalies.sum())
 

@@ -215,6 +215,8 @@ def in_words(sample: RawSample) -> str:
         parts.append(sample.split)
     if sample.label:
         parts.append(f"label {sample.label!r}")
+    if sample.labels is not None:
+        parts.append(f"labels {', '.join(map(repr, sample.labels)) or 'none'}")
     if sample.target is not None:
         parts.append(f"target {sample.target:g}")
     if sample.group:

@@ -103,7 +103,8 @@ def take_snapshot(
         left_out = by_folder_and_suffix(found.beside)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, found.files)
-        read = _read_all(kind, tar_path, stated, Answered(options or {}), common.labels_separator)
+        answered = Answered(options or {}, kind)
+        read = _read_all(kind, tar_path, stated, answered, common.labels_separator)
         refuse_empty_classes(found.chosen, found.beside, found.folders, read.as_given)
         named = _named_once(read.spellings, common.join_labels, joined or {})
         counts = _renamed(read.counts, named.get("label", {}))
@@ -350,7 +351,7 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, se
         labels_per_sample=several,
         spellings=spellings,
         facts=facts,
-        unlabelled=answered.left_out,
+        unlabelled=answered.unlabelled,
         image_size=sizes.pop() if len(sizes) == 1 else None,
         described=described,
     )
@@ -440,16 +441,26 @@ def show(snapshot: SourceSnapshot, console: "Console") -> None:
         console.print(line, markup=False, highlight=False)
     if len(snapshot.counts) > 1:
         console.print(_counts(snapshot, classes))
+    several = source.several_labels  # of a sample with other labels only the rare one goes
+    there = source.count + source.unlabelled + (0 if several else sum(source.rare.values()))
     if source.unlabelled:
-        console.print(
-            f"Left out: {source.unlabelled:,} samples without label or target (unlabelled=leave_out)"
-        )
+        policy = source.options["unlabelled"]
+        what = "Rejected by stage ingest" if policy == "reject" else "Left out"
+        _said(console, f"{what}: {_share(source.unlabelled, there)} without an answer (unlabelled={policy})")
     for label, count in source.rare.items():
-        console.print(f"Left out: {count:,} samples of class {label!r} (least_per_class)", markup=False)
+        _said(console, f"Left out: {_share(count, there)} of class {label!r} (least_per_class)")
     for pattern, count in source.left_out.items():
         example = f", such as {snapshot.left_out[pattern]}" if pattern in snapshot.left_out else ""
         console.print(f"Left out: {count:,} x {pattern}{example}", markup=False, highlight=False)
     console.print(f"{source.files:,} files, {source.bytes:,} bytes, sha256 {source.sha256}", soft_wrap=True)
+
+
+def _said(console: "Console", text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _share(count: int, there: int) -> str:
+    return f"{count:,} of {there:,} samples ({100 * count / there:.1f} %)"
 
 
 def _counts(snapshot: SourceSnapshot, classes: Sequence[str]) -> "Table":

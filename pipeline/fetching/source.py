@@ -82,6 +82,8 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
     classes: dict[str, int] = {}
     """Samples per class; {} where there are none, or more than `MOST_CLASSES`."""
     num_classes: int = 0
+    step_classes: dict[str, int] = {}
+    """Steps per class, of recordings whose steps have one; {} where they are more than `MOST_CLASSES`."""
     targets: int = 0
     """Samples with a number that regression predicts."""
     groups: int = 0
@@ -130,7 +132,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     joined: dict[str, dict[str, str]] = {}
     """Names that are read as another one, where `join_labels` asks for it; see `pipeline.raw.spellings`."""
     unlabelled: int = 0
-    """Samples that were left out because they have no answer, where `unlabelled=leave_out` asks for it."""
+    """Samples without an answer, not among `count`: left out, or for stage ingest to reject, as `unlabelled` says."""
     rare: dict[str, int] = {}
     """Classes that were left out, with their samples, where `least_per_class` asks for it."""
     image_size: tuple[int, int] | None = None

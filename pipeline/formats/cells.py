@@ -100,7 +100,7 @@ MISSING_CELLS = pa.array(sorted(MISSING))
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
-Unlabelled = Literal["fail", "leave_out"]
+Unlabelled = Literal["fail", "reject", "leave_out"]
 TRUTHS = {"1": True, "true": True, "0": False, "false": False}
 TRUTH_FIX = "Correct these cells: each label either applies or does not."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
@@ -164,7 +164,8 @@ def as_truth(cell: Cell, problems: Problems) -> bool:
         name = plain_name(float(cell.value))
     truth = TRUTHS.get((name or "").strip(" \t").casefold())
     if truth is None:
-        problems.add(cell.place, "0 or 1 (true or false)", shown(cell.value), TRUTH_FIX)
+        fix = f"{TRUTH_FIX} {UNLABELLED_FIX}" if is_blank(cell.value) else TRUTH_FIX
+        problems.add(cell.place, "0 or 1 (true or false)", shown(cell.value), fix)
     return bool(truth)
 
 

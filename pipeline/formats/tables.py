@@ -18,6 +18,7 @@ from typing import IO, Any, Literal, NoReturn
 import pyarrow as pa
 import pyarrow.parquet
 
+from pipeline.formats.answers import AnswerOptions
 from pipeline.formats.delimited import (
     BLOCK_BYTES,
     Batch,
@@ -36,7 +37,7 @@ from pipeline.formats.delimited import (
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import BOM, EncodingOption, first_beyond_ascii, lines
-from pipeline.formats.written_numbers import NumberOptions, NumberWriting
+from pipeline.formats.written_numbers import NumberWriting
 from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -63,7 +64,7 @@ JSON_FIX = (
 
 
 class TextTableOptions(
-    NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+    AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
     """What a source may say about tables that are text: what stands above the rows, between fields, in numbers."""
 

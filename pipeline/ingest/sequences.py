@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.data.samples import TableFacts
 from pipeline.ingest.writers import NpyWriter, Tally, Targets, in_order, npy_writer, sample_writer
+from pipeline.raw.answers import UNLABELLED, has_answer
 from pipeline.raw.label_sets import label_cell, labels_of
 from pipeline.raw.sample import RawSample
 from pipeline.runtime import paths
@@ -52,6 +53,7 @@ def ingest_sequences(
     limit_per_class: int | None = None,
     windowed: bool = False,
     labelled: bool = False,
+    unlabelled: str = "fail",
 ) -> dict[str, Any]:
     """Write the canonical data set of texts or series; memory holds one sample, and rows of a group.
 
@@ -61,7 +63,9 @@ def ingest_sequences(
         task: As data.task; only classification asks for classes, only regression for targets.
         windowed: Whether windows are cut out of series, so that targets are among the channels.
         max_rejected_share: Share of the samples in [0, 1) that may be rejected.
-        labelled: Whether every sample needs a class; one without is rejected.
+        labelled: Whether every sample needs a class, as windows cut out of recordings do.
+        unlabelled: What becomes of samples without an answer where they need one: `leave_out` counts them apart from
+            those that are rejected; `reject` also asks samples that are no windows.
         limit_per_class: Classification only: keep the first so many of each class and given split; None: all.
 
     Returns:
@@ -75,9 +79,14 @@ def ingest_sequences(
     limit = limit_per_class if task == "classification" else None
     with npy_writer(paths.PAYLOAD_NPY) as payload, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
-            if tally.has_enough(label_cell(sample), sample.split or "", limit):
+            lacking = (labelled or unlabelled == "reject") and not has_answer(sample)
+            if not lacking and tally.has_enough(label_cell(sample), sample.split or "", limit):
                 continue
-            reasons = _unusable(sample, task, labelled=labelled)
+            rejected = lacking and not labelled  # nobody read the rest of it
+            reasons = [UNLABELLED] if rejected else _unusable(sample, task, labelled=labelled)
+            if lacking and unlabelled == "leave_out" and "short" not in reasons:
+                tally.leave_out(UNLABELLED)
+                continue
             if reasons:
                 tally.reject(reasons, sample.sample_id)
                 continue
@@ -123,7 +132,7 @@ def _unusable(sample: RawSample, task: Task, *, labelled: bool) -> list[str]:
         return ["short"]
     if labelled and sample.series is not None:
         empty = bool(np.isnan(sample.series).all())
-        return ["empty"] * empty + ["unlabelled"] * (not sample.label)
+        return ["empty"] * empty + [UNLABELLED] * (not sample.label)
     empty = sample.series is not None and not sample.series.size
     empty = empty or (sample.text is not None and not sample.text.strip())
     no_target = task == "regression" and sample.target is not None and not math.isfinite(sample.target)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.data.samples import METADATA_KEY, SCHEMA, SIDE_PREFIX, SIDE_TYPES, TableFacts
+from pipeline.raw.answers import UNLABELLED
 from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import atomic_path
@@ -37,6 +38,7 @@ class Tally:
         self._classes: Counter[str] = Counter()
         self._splits: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
         self._converted: Counter[str] = Counter()
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
         self._because: dict[str, tuple[int, str]] = {}
@@ -83,6 +85,10 @@ class Tally:
             if len(self._examples[reason]) < MAX_EXAMPLES:
                 self._examples[reason].append(sample_id)
 
+    def leave_out(self, reason: str) -> None:
+        """Count a sample that the user asked to leave out: it is not broken, and no share limits it."""
+        self._left_out[reason] += 1
+
     def check(self, num_samples: int | None, max_rejected_share: float, *, classes: bool = True) -> None:
         """Refuse a data set that lost too much on its way.
 
@@ -94,7 +100,7 @@ class Tally:
         Raises:
             DataRefused: Fewer or more samples than announced, too many rejected, or too few classes.
         """
-        read = self.kept + self.num_rejected + self.num_beyond_limit
+        read = self._read
         if num_samples is not None and read != num_samples:
             raise DataRefused(
                 "The archive and data/source.json disagree on the number of samples. Expected "
@@ -110,13 +116,22 @@ class Tally:
                 f"data.max_rejected_share={max_rejected_share:g} of {looked_at:,}. Received: {self.num_rejected:,} "
                 f"({', '.join(f'{count:,} for {reason}' for reason, count in sorted(self._rejected.items()))}), "
                 f"such as {examples}{self._reasons()}. "
-                "Repair the files, change data.policy, or raise the limit in params.yaml."
+                f"Repair the files, change data.policy, or raise the limit in params.yaml.{self._advice()}"
             )
         if classes and len(self._classes) < 2:
             raise DataRefused(
                 "A classifier needs at least 2 classes with usable samples. Expected 2 or more. "
                 f"Received: {dict(self._classes)}. Check data.policy in params.yaml and the data."
             )
+
+    @property
+    def _read(self) -> int:
+        return self.kept + self.num_rejected + self.num_beyond_limit + self._left_out.total()
+
+    def _advice(self) -> str:
+        if not self._rejected[UNLABELLED]:
+            return ""
+        return " Samples without an answer are left out, counted apart: `millrace init ... --set unlabelled=leave_out`."
 
     def _reasons(self) -> str:
         """Return what decoders said, each kind once with an example."""
@@ -133,13 +148,14 @@ class Tally:
             kind: {"count": count, "example": example} for kind, (count, example) in self._because.items()
         }
         return {
-            "read": self.kept + self.num_rejected + self.num_beyond_limit,
+            "read": self._read,
             "beyond_limit": self.num_beyond_limit,
             "kept": self.kept,
             "num_rejected": self.num_rejected,
             "rejected": dict(self._rejected),
             "rejected_examples": dict(self._examples),
             **({"rejected_because": because} if because else {}),
+            **({"left_out": dict(self._left_out)} if self._left_out else {}),
             "converted": dict(self._converted),
             "classes": dict(self._classes),
             "given_splits": {split or "none": count for split, count in self._splits.items()},

@@ -1,7 +1,7 @@
-"""Samples without an answer, and classes too rare to learn: refused, or left out by a policy that is counted.
+"""Samples without an answer, and classes too rare to learn: refused, rejected or left out by a policy that is counted.
 
 Looked at where every source passes by, as in `pipeline/raw/spellings.py`: `pipeline/fetching/snapshot.py` counts,
-data/source.json records what was left out, and the ingest stage leaves out the same.
+data/source.json records it, and the ingest stage leaves out the same, or rejects it up to data.max_rejected_share.
 """
 
 from collections import Counter
@@ -11,32 +11,45 @@ from typing import Any
 
 from pipeline.raw.sample import RawSample
 
-ANSWERS = ("label", "target")
+ANSWERS = ("label", "label_columns", "target")
 """Options of kinds that read answers from columns."""
+OF_ARRAYS = ("image_arrays", "series_arrays")
+"""Kinds whose answers are found without being named."""
+UNLABELLED = "unlabelled"
+"""The reason that reports/ingest/summary.json names."""
 
 
 class Answered:
     """Passes on the samples that have an answer, where the source's options ask for that.
 
     Args:
-        options: As in data/source.json; `unlabelled=leave_out` belongs to kinds whose answers stand in a column.
+        options: As in data/source.json. Of kinds whose answers stand in a column, a sample without one is left out
+            by `unlabelled=leave_out`; a series that nobody named an answer for needs none.
+        kind: Of the source.
+        rejecting: Whether those that `unlabelled=reject` is about are passed on, to be rejected.
 
     Attributes:
-        left_out: How many samples had none.
+        unlabelled: How many there were, under `reject` and `leave_out`.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        asked = options.get("unlabelled") == "leave_out"
-        self._asked = asked and any(options.get(name) for name in ANSWERS)
-        self.left_out = 0
+    def __init__(self, options: Mapping[str, Any], kind: str = "", *, rejecting: bool = False) -> None:
+        asked = kind in OF_ARRAYS or any(options.get(name) for name in ANSWERS)
+        policy = options.get("unlabelled", "fail") if asked else "fail"
+        self._looks, self._passes = policy != "fail", rejecting and policy == "reject"
+        self.unlabelled = 0
 
     def among(self, samples: Iterable[RawSample]) -> Iterator[RawSample]:
         """Yield those that have one."""
         for sample in samples:
-            if self._asked and not sample.label and sample.labels is None and sample.target is None:
-                self.left_out += 1
-            else:
+            without = self._looks and not has_answer(sample)
+            self.unlabelled += without
+            if not without or self._passes:
                 yield sample
+
+
+def has_answer(sample: RawSample) -> bool:
+    """Tell whether a sample has a class, a set of classes (also an empty one) or a number to predict."""
+    return bool(sample.label) or sample.labels is not None or sample.target is not None
 
 
 def rare_classes(counts: Mapping[tuple[str, str], int], least: int) -> dict[str, int]:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.data.label_sets import as_cell
-from pipeline.formats.cells import Cell, as_truth, plain_name
-from pipeline.formats.problems import Problems
+from pipeline.formats.cells import plain_name
 from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
 
@@ -77,16 +76,6 @@ def taken_apart(cell: str, separator: str) -> tuple[str, ...] | None:
         return _listed(cell)
     parts = (part.strip() for part in cell.split(SEPARATORS.get(separator, separator)))
     return tuple(sorted({part for part in parts if part}))
-
-
-def label_set(cells: Mapping[str, Cell], problems: Problems) -> tuple[str, ...] | None:
-    """Return the labels of a row that has a column for each, sorted; None where there are no such columns.
-
-    Args:
-        cells: Label to its cell, 0 or 1.
-        problems: Gets cells that say neither.
-    """
-    return tuple(sorted(name for name, cell in cells.items() if as_truth(cell, problems))) if cells else None
 
 
 def label_cell(sample: RawSample) -> str:

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from pipeline.formats.cells import Unlabelled
 from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
 from pipeline.formats.text_file import open_member
 from pipeline.raw.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, stem_of
@@ -50,8 +51,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Lowest and highest value of a pixel, black and white, such as 0,4095. Without it 0 to 255, or 0 to 1."""
     axes: Literal["channels_last", "channels_first"] = "channels_last"
     """Where the channels are: (samples, height, width, channels), or PyTorch's (samples, channels, height, width)."""
-    unlabelled: Literal["fail", "leave_out"] = "fail"
-    """Of images for which there is no array of labels."""
+    unlabelled: Unlabelled = "fail"
+    """Images with an empty name for a class: fail, reject them, which counts against data.max_rejected_share, or leave
+    them out, which is counted apart; so are whole arrays of images without one of labels."""
     files: str = ""
     """Glob that chooses files; "" for all .npz and .npy."""
 
@@ -69,12 +71,12 @@ class _Array:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Images and their labels; `key` is what both names share."""
+    """Images and their labels, None where they have none and need none; `key` is what both names share."""
 
     key: str
     split: GivenSplit | None
     images: _Array
-    labels: _Array
+    labels: _Array | None
 
 
 def select(names: Sequence[str], options: Options) -> dict[str, str]:
@@ -96,6 +98,9 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     for pair in _pairs(archive, options):
         with _opened(archive, pair.images) as header:
             shape = _images_shape(header, pair.images, options)
+        if pair.labels is None:
+            described.append(f"{pair.images}: {shape} {header.dtype.name}, without labels")
+            continue
         low, high = _range(archive, pair.images, options)
         stated = "" if options.range or header.dtype == np.uint8 else " (found)"
         described.append(
@@ -113,10 +118,14 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             objects, or a file that is damaged.
     """
     for pair in _pairs(archive, options):
-        low, high = _range(archive, pair.images, options)
-        labels = _labels(archive, pair.labels, options)
         with _opened(archive, pair.images) as header:
             shape = _images_shape(header, pair.images, options)
+        if pair.labels is None:
+            # Nobody reads their pixels; see `pipeline.raw.answers`.
+            yield from (RawSample(f"{pair.key}{row:08d}", split=pair.split) for row in range(shape[0]))
+            continue
+        low, high = _range(archive, pair.images, options)
+        labels = _labels(archive, pair.labels, options)
         if shape[0] != len(labels) or not labels:
             raise DataRefused(
                 f"{pair.images} and {pair.labels} do not belong together. Expected one label per image, at least one. "
@@ -172,7 +181,9 @@ def _pairs(archive: tarfile.TarFile, options: Options) -> list[_Pair]:
         )
     check_splits({key: splits[key] for key in complete})
     return [
-        _Pair(key, splits[key], complete[key]["images"], complete[key]["labels"]) for key in sorted(complete)
+        _Pair(key, splits[key], found["images"], found.get("labels"))
+        for key, found in sorted(parts.items())
+        if "images" in found
     ]
 
 
@@ -355,15 +366,15 @@ def _labels(archive: tarfile.TarFile, array: _Array, options: Options) -> list[s
     if "" in names and options.unlabelled == "fail":
         raise DataRefused(
             f"{array} holds empty names. Expected a class for each image. Received: {names.count('')} of {len(names)} "
-            "without. Fill them in, or remove these images."
+            "without. Fill them in, or leave these images out, counted: --set unlabelled=leave_out."
         )
     if not options.classes:
         return names
-    known = {str(number): name for number, name in enumerate(options.classes)}
+    known = {"": ""} | {str(number): name for number, name in enumerate(options.classes)}
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise DataRefused(
-            f"--set classes= has no name for some labels. Expected labels 0 to {len(known) - 1}. Received: "
+            f"--set classes= has no name for some labels. Expected labels 0 to {len(options.classes) - 1}. Received: "
             f"{', '.join(unknown[:10])} of {array}. Name every class, in the order of their numbers."
         )
     return [known[name] for name in names]

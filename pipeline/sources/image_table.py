@@ -11,14 +11,8 @@ from pathlib import PurePosixPath
 from sys import intern
 from typing import Any, Literal
 
-from pipeline.formats.cells import (
-    Cell,
-    SideKind,
-    as_name,
-    as_side,
-    as_target,
-    plain_number,
-)
+from pipeline.formats.answers import NO_ANSWER, AnswerColumns, answer_problems
+from pipeline.formats.cells import Cell, SideKind, as_name, as_side, plain_number
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.side_cells import kinds_by_reading
@@ -225,6 +219,7 @@ class _Columns:
         self._options = options
         self._kinds = kinds
         self._writing = NumberWriting.of(options)
+        self._answers = _answers(options)
         self.wanted = _wanted(options)
 
     def sample(
@@ -253,11 +248,19 @@ class _Columns:
             problems.add(f"{place}, column {options.time!r}", *time)
             return ""
 
+        if options.split:
+            split = as_split(cell(options.split), problems, SPLITS)
+        answer = self._answers.of(cell, problems)
+        if answer is NO_ANSWER:
+            # Nobody reads the rest of such a row; see `pipeline.raw.answers`.
+            sample = RawSample(name(options.path), split=split)
+            return sample if problems.count == before else None
         sample = RawSample(
             sample_id=name(options.path),
-            label=name(options.label),
-            split=as_split(cell(options.split), problems, SPLITS) if options.split else split,
-            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
+            label=intern(answer.label),
+            split=split,
+            target=answer.target,
+            labels=answer.labels,
             group=name(options.group),
             time=time_of(time),
             side={
@@ -277,8 +280,18 @@ def _check_given(given: set[GivenSplit | None], column: str) -> None:
 
 
 def _wanted(options: Options) -> list[str]:
-    roles = [options.path, options.label, options.target, options.group, options.time, options.split]
+    roles = [options.path, *_answers(options).names, options.group, options.time, options.split]
     return list(dict.fromkeys([*filter(None, roles), *options.side]))
+
+
+def _answers(options: Options) -> AnswerColumns:
+    return AnswerColumns(
+        options.label,
+        options.target,
+        options.label_columns,
+        options.unlabelled,
+        NumberWriting.of(options),
+    )
 
 
 def _side_kinds(
@@ -322,22 +335,23 @@ def is_table(name: str) -> bool:
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     strangers = [column for column in options.categorical if column not in options.side]
-    answers = (options.path, options.label, options.target, options.split)
-    taken = [column for column in options.side if column in answers]
+    learnt = (options.label, *options.label_columns, options.target)
+    taken = [column for column in options.side if column in (options.path, *learnt, options.split)]
     faults = {
         "no column of paths is named. Expected --set path=COLUMN": not options.path,
-        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not (
-            options.label or options.target
+        "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not any(
+            learnt
         ),
         f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
         f"side names {', '.join(taken)}. Expected columns other than path, label, target and split": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
+    problems += answer_problems(options, options.label, (options.path, options.target, options.split))
     problems += [*NumberWriting.of(options).problems, *time_problems(options.time_format, options.timezone)]
     if problems:
         received = ", ".join(
             f"{name}={value!r}"
-            for name in ("path", "label", "target", "split", "side", "categorical")
+            for name in ("path", "label", "label_columns", "target", "split", "side", "categorical")
             if (value := getattr(options, name))
         )
         raise WronglyCalled(

@@ -32,6 +32,9 @@ from pipeline.sources.table_head import HEAD_ROWS, MOST_TABLES, TIMES, Column, L
 MOST_OF_A_KIND = 5
 FEWEST_STEPS = 9
 """Columns of a row that may be a series; tables of fewer are of something else."""
+TRUTHS = ({"0", "1"}, {"false", "true"}, {"0.0", "1.0"})
+FEWEST_LABELS = 3
+"""Columns of 0 and 1 that are labels: one or two may be something else of a sample."""
 MOSTLY = 0.8
 """Of the cells of a column, that name a file: a table may speak of images that are elsewhere."""
 TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".arff", ".ts"])
@@ -119,10 +122,12 @@ def _text_table(look: Look) -> Iterator[Proposal]:
             and not column.is_called(IDS)
         ]
         targets.sort(key=lambda column: _rank(column, NUMBERS))
+        yield from _one_column_per_label("text_table", rest, {"text": text.name, **head.options})
         roles = [("label", column) for column in classes] + [("target", column) for column in targets]
         for number, (role, column) in enumerate(roles[:3]):
             alone = len(roles) == 1 or (number == 0 and column.is_called(LABELS))
-            others = [other.name for other in rest if other is not column]
+            named = (column.name, _time_among(rest).get("time"))
+            others = [other.name for other in rest if other.name not in named]
             said = (
                 f"{len(column.values):,} classes in the first {column.count:,} rows"
                 if role == "label"
@@ -140,7 +145,14 @@ def _text_table(look: Look) -> Iterator[Proposal]:
             yield Proposal(
                 "text_table",
                 f"column {text.name!r} holds texts of {text.words:.0f} words, column {column.name!r} {said}",
-                {"text": text.name, role: column.name, **several, **written_as([column]), **head.options},
+                {
+                    "text": text.name,
+                    role: column.name,
+                    **several,
+                    **_time_among(rest),
+                    **written_as([column]),
+                    **head.options,
+                },
                 sure=not lists
                 and alone
                 and len(look.tables) == 1
@@ -258,6 +270,32 @@ def written_as(columns: Iterable[Column]) -> dict[str, str]:
     ]
     said = advice(odd)
     return {} if " if " in said else dict(re.findall(r"--set (\w+)=(\S+)", said))
+
+
+def _time_among(columns: Iterable[Column]) -> dict[str, str]:
+    """Return the options for the one column of these that holds a time in every row; {} for none, or several."""
+    times = [column for column in columns if column.time_format and len(column.cells) == column.count]
+    if len(times) != 1:
+        return {}
+    written = {} if times[0].time_format == "auto" else {"time_format": times[0].time_format}
+    return {"time": times[0].name, **written}
+
+
+def _one_column_per_label(
+    kind: str, columns: Sequence[Column], options: Mapping[str, str]
+) -> Iterator[Proposal]:
+    """Yield one column per label where some hold 0 and 1 alone, and no other looks like the column of a class."""
+    flags = [column for column in columns if {*map(str.casefold, column.values)} in TRUTHS]
+    flags = [column for column in flags if len(column.cells) == column.count and "," not in column.name]
+    classes = [column for column in columns if column.is_called(LABELS)]
+    if len(flags) < FEWEST_LABELS or classes:
+        return
+    names = ",".join(column.name for column in flags)
+    yield Proposal(
+        kind,
+        f"{len(flags)} columns hold 0 or 1: a label each, of which a sample may have several",
+        {"label_columns": names, **_time_among(columns), **options},
+    )
 
 
 def _is_clock(column: Column) -> bool:
@@ -383,12 +421,20 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             classes = sorted(
                 (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
             )
-            numbers = [other for other in rest if other.numeric and other not in classes]
+            timed = _time_among(rest)
+            classes = [other for other in classes if other.name != timed.get("time")]
+            numbers = [
+                other
+                for other in rest
+                if other.numeric and other not in classes and other.name != timed.get("time")
+            ]
             roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
+            common = {"path": column.name, **head.options}
+            if "files" not in common and len(look.named(FORMATS)) > 1:
+                common["files"] = head.name
+            yield from _one_column_per_label("image_table", rest, common)
             for role, other in roles[:3]:
-                options = {"path": column.name, role: other.name, **head.options}
-                if "files" not in options and len(look.named(FORMATS)) > 1:
-                    options["files"] = head.name
+                options = {"path": column.name, role: other.name, **timed, **common}
                 yield Proposal(
                     "image_table",
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",

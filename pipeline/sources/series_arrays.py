@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.formats.cells import LARGEST, plain_name
+from pipeline.formats.cells import LARGEST, Unlabelled, is_blank, plain_name
 from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
 from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.text_file import open_member
@@ -29,7 +29,10 @@ XS = ("x", "data", "series", "signals", "inputs")
 YS = ("y", "label", "labels", "target", "targets", "class", "classes")
 WORD = re.compile(rf"(?:(.*?)[-_. ]?({'|'.join(SPLITS)})|({'|'.join(SPLITS)})[-_. ]?(.*?)|(.*?))")
 VALUE_FIX = "Correct the array; a missing value is NaN."
-ANSWER_FIX = "Write one class per row, as a name or a whole number, or its target with --set answer=target."
+ANSWER_FIX = (
+    "Write one class per row, as a name or a whole number, or its target with --set answer=target; series without one "
+    "are left out, counted: --set unlabelled=leave_out."
+)
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -43,6 +46,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """Whether y holds classes, or numbers that regression predicts."""
     group: str = ""
     """Name of an array with the person, machine or place of every series."""
+    unlabelled: Unlabelled = "fail"
+    """Series with an empty name or NaN for an answer: fail, reject them, which counts against data.max_rejected_share,
+    or leave them out, which is counted apart."""
     axes: Literal["auto", "steps_channels", "channels_steps"] = "auto"
     """Order of the last two axes of X, where it has three: must be said."""
     files: str = ""
@@ -206,7 +212,9 @@ def _samples(
                 place = f"{array.place}, row {number}"
                 series = _series(row, place, options, problems)
                 label, target, group = "", None, ""
-                if answers is not None and options.answer == "target":
+                if answers is not None and options.unlabelled != "fail" and is_blank(answers.values[number]):
+                    pass  # see `pipeline.raw.answers`
+                elif answers is not None and options.answer == "target":
                     target = answers.number(number, problems)
                 elif answers is not None:
                     label = answers.name(number, problems)

@@ -7,17 +7,8 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from pipeline.formats.cells import (
-    NAME_FIX,
-    UNLABELLED_FIX,
-    Cell,
-    SideKind,
-    Unlabelled,
-    as_name,
-    as_side,
-    as_target,
-    is_blank,
-)
+from pipeline.formats.answers import AnswerColumns
+from pipeline.formats.cells import Cell, SideKind, as_name, as_side
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.side_cells import SideCells, kinds_of
 from pipeline.formats.tables import Writing, not_read, read_table
@@ -35,6 +26,7 @@ class Facts(TypedDict):
     """The part of a `RawSample` that comes from such tables."""
 
     label: str
+    labels: tuple[str, ...] | None
     target: float | None
     group: str
     side: Mapping[str, str | float | None]
@@ -74,36 +66,28 @@ def side_kinds(
 def facts(
     cells: Mapping[str, Cell],
     *,
-    label: str,
-    target: str,
+    answers: AnswerColumns,
     group: str,
     kinds: Mapping[str, SideKind],
     problems: Problems,
-    writing: NumberWriting = PLAIN,
-    unlabelled: Unlabelled = "fail",
 ) -> Facts:
     """Return what the cells of one series say.
 
     Args:
         cells: By column; text as it stands in the file.
-        label: Column of the class, "" for none.
-        target: Column of the number that regression predicts, "" for none.
+        answers: Columns of class, labels and target.
         group: Column of the group, "" for none.
         kinds: Side columns, and what they hold.
         problems: Takes empty labels, groups and targets, and targets that are no number.
-        writing: How numbers are written.
-        unlabelled: Whether a series may have no class or target; it has neither then, and is left out later.
     """
-    if unlabelled == "leave_out" and any(
-        is_blank(cells[column].value) for column in (label, target) if column
-    ):
-        label = target = ""
+    answer = answers.of(lambda column: _stripped(cells[column]), problems)
     return {
-        "label": _name(cells, label, problems, UNLABELLED_FIX),
-        "target": as_target(_stripped(cells[target]), problems, writing) if target else None,
-        "group": _name(cells, group, problems),
+        "label": answer.label,
+        "labels": answer.labels,
+        "target": answer.target,
+        "group": (as_name(_stripped(cells[group]), problems) or "") if group else "",
         "side": {
-            column: as_side(kind, _stripped(cells[column]), problems, writing)
+            column: as_side(kind, _stripped(cells[column]), problems, answers.writing)
             for column, kind in kinds.items()
         },
     }
@@ -122,10 +106,6 @@ def as_split(cell: Cell, problems: Problems, splits: Mapping[str, GivenSplit] = 
         fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
         problems.add(cell.place, "train, val or test", shown(cell.value), fix)
     return split
-
-
-def _name(cells: Mapping[str, Cell], column: str, problems: Problems, fix: str = NAME_FIX) -> str:
-    return (as_name(_stripped(cells[column]), problems, fix) or "") if column else ""
 
 
 def join_tables(

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells, without_blank_end
+from pipeline.formats.answers import AnswerColumns, answer_problems
+from pipeline.formats.cells import Cell, NameCodes, number_cells, without_blank_end
 from pipeline.formats.delimited import Dialect, is_nameless, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import TextTableOptions, Writing
@@ -63,8 +64,6 @@ class Options(TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only
     """Column with the class."""
     target: str = ""
     """Column with the number that regression predicts."""
-    unlabelled: Unlabelled = "fail"
-    """Series without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column with the person, machine or place that a split must not tear apart."""
     split: str = ""
@@ -142,6 +141,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     _check_names(members, problems)
     cells = _facts_of(archive, ids, options, problems)
     written = NumberWriting.of(options)
+    answers = AnswerColumns(options.label, options.target, options.label_columns, options.unlabelled, written)
     kinds = side_kinds(
         cells.values(), options.side, options.categorical, target=options.target, writing=written
     )
@@ -150,13 +150,10 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     for member, name in ids.items():
         said = facts(
             cells[name],
-            label=options.label,
-            target=options.target,
+            answers=answers,
             group=options.group,
             kinds=kinds,
             problems=problems,
-            writing=written,
-            unlabelled=options.unlabelled,
         )
         place = places[member.removeprefix(SERIES_DIR)]
         split = as_split(cells[name][options.split], problems) if options.split else place.split
@@ -270,7 +267,8 @@ def _facts_of(
             problems.add(
                 member, "an id of its own", f"{name}, as {members[name]}", "Rename one of the files."
             )
-    wanted = [options.label, options.target, options.group, options.split, *options.side]
+    answers = (options.label, *options.label_columns, options.target)
+    wanted = [*answers, options.group, options.split, *options.side]
     tables = [TABLES_DIR + PurePosixPath(table).name for table in _tables(options)]
     return join_tables(
         archive,
@@ -342,18 +340,22 @@ class _SeriesFiles:
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     problems = []
-    columns = [*filter(None, [options.label, options.target, options.group, options.split]), *options.side]
+    learnt = [*filter(None, [options.label, *options.label_columns, options.target])]
+    columns = [*learnt, *filter(None, [options.group, options.split]), *options.side]
     if columns and not _tables(options):
         problems.append(
             f"no table is named that has {', '.join(columns)}. Expected --set targets=FILE; or none of these, where "
             "the folder of a series is its class"
         )
-    if options.folders == "class" and (options.label or options.target):
+    if options.folders == "class" and learnt:
         problems.append("folders=class, and a table has the class or target. Expected one of them")
-    problems += NumberWriting.of(options).problems
+    problems += [
+        *answer_problems(options, options.label, [options.target]),
+        *NumberWriting.of(options).problems,
+    ]
     if options.folders == "group" and options.group:
         problems.append(f"folders=group and group={options.group}. Expected one of them")
-    if options.step_label and (options.label or options.target or options.folders == "class"):
+    if options.step_label and (learnt or options.folders == "class"):
         problems.append("step_label, and a class or target of whole series. Expected one of them")
     if options.step_label and options.step_label in (*options.columns, *options.drop):
         problems.append(

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from pipeline.formats import tables
+from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import Cell, SideKind, number_cells, plain_number, without_blank_end
 from pipeline.formats.delimited import Batch, is_nameless
 from pipeline.formats.names import class_key
@@ -96,7 +97,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     problems = Problems()
     columns = _columns_of(archive, options, problems)[min(archive.getnames())]
     problems.check()
-    answer = columns.label or columns.target
+    answer = columns.label or columns.target or ", ".join(options.label_columns)
     words = (
         f"a row is a series of {len(columns.values)} values, {columns.values[0]!r} to {columns.values[-1]!r}"
     )
@@ -153,7 +154,8 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
             table = read_table(file, member, Writing.of_text(options), problems)
         names = table.columns or ()
         label, target = _standing(options.label, names), _standing(options.target, names)
-        roles = (label, target, options.id, options.group, options.split, *options.side)
+        answers = (label, *options.label_columns, target)
+        roles = (*answers, options.id, options.group, options.split, *options.side)
         said = tuple(dict.fromkeys(filter(None, roles)))
         values = options.columns or tuple(
             name for name in names if name not in (*said, *options.drop) and not is_nameless(name)
@@ -249,17 +251,18 @@ def _samples(
     channels = tuple(str(channel) for channel in range(1, options.channels + 1))
     for member in sorted(tables_of, key=prefixes.__getitem__):
         columns, number = tables_of[member], 0
+        answers = AnswerColumns(
+            columns.label, columns.target, options.label_columns, options.unlabelled, written
+        )
         for batch in _batches(archive, member, (*columns.said, *columns.values), options, problems):
             values = number_cells(batch, columns.values, problems, written).astype(np.float32)
             for row, cells in enumerate(_cells(batch, columns.said)):
                 said = facts(
                     cells,
-                    label=columns.label,
-                    target=columns.target,
+                    answers=answers,
                     group=options.group,
                     kinds=kinds,
                     problems=problems,
-                    writing=written,
                 )
                 series = without_padding(_shaped(values[row], options))
                 if not len(series) and not problems.count:
@@ -323,17 +326,18 @@ def _prefixes(names: Sequence[str]) -> dict[str, str]:
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     problems = []
-    if not options.label and not options.target:
+    if not (options.label or options.label_columns or options.target):
         problems.append(
             "nobody says where the class or target stands: its column would be a value. Expected --set label=first, "
-            "label=last, label=NAME or target=NAME; label=none where there is none"
+            "label=last, label=NAME, label_columns=A,B or target=NAME; label=none where there is none"
         )
     strangers = [column for column in options.categorical if column not in options.side]
     if strangers:
         problems.append(f"categorical names {', '.join(strangers)}. Expected columns that side names too")
     problems += NumberWriting.of(options).problems
     roles = [options.label, options.target, options.id, options.group, options.split]
-    named = [*filter(None, roles), *options.side, *options.columns, *options.drop]
+    problems += answer_problems(options, options.label if options.label != NOTHING else "")
+    named = [*filter(None, roles), *options.label_columns, *options.side, *options.columns, *options.drop]
     twice = sorted({column for column in named if named.count(column) > 1})
     if twice:
         problems.append(f"{', '.join(twice)} named for two purposes. Expected one for each column")

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats import tables
+from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import (
     Cell,
     NameCodes,
     SideKind,
-    Unlabelled,
     name_cells,
     number_cells,
     without_blank_end,
@@ -109,8 +109,6 @@ class Options(TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only
     """Column with the class of every step, for data.labelled_windows."""
     target: str = ""
     """Column with a number that regression predicts."""
-    unlabelled: Unlabelled = "fail"
-    """Series without label or target: fail, or leave them out, which is counted."""
     group: str = ""
     """Column with the person, machine or place that a split must not tear apart."""
     static: tuple[str, ...] = ()
@@ -266,7 +264,8 @@ class _Columns:
 
 def _choose_columns(headers: Mapping[str, Sequence[str]], options: Options, problems: Problems) -> _Columns:
     """Return the columns to read, after comparing the headers of all files."""
-    said = tuple(dict.fromkeys(filter(None, [options.label, options.target, options.group, *options.static])))
+    answers = [options.label, *options.label_columns, options.target]
+    said = tuple(dict.fromkeys(filter(None, [*answers, options.group, *options.static])))
     keys = tuple(filter(None, [options.time, options.hour, options.clock, options.id, options.step_label]))
     channels, first = options.columns, next(iter(headers))
     for member, names in headers.items():
@@ -418,13 +417,12 @@ class _Table:
         options = self._options
         said = facts(
             self._facts[self.keys[name]],
-            label=options.label,
-            target=options.target,
+            answers=AnswerColumns(
+                options.label, options.target, options.label_columns, options.unlabelled, self._writing
+            ),
             group=options.group,
             kinds=kinds,
             problems=self._problems,
-            writing=self._writing,
-            unlabelled=options.unlabelled,
         )
         steps = None
         values = grid.values
@@ -524,7 +522,8 @@ def _check_options(options: Options) -> None:
         problems.append(
             "wide, and something that is said of the steps of a whole table. Expected one of them"
         )
-    if options.step_label and (options.label or options.target):
+    problems += answer_problems(options, options.label)
+    if options.step_label and (options.label or options.label_columns or options.target):
         problems.append("step_label, and a class or target of whole series. Expected one of them")
     if options.step_label and options.duplicates == "mean":
         problems.append("step_label and duplicates=mean: classes have no mean. Expected first, last or fail")
@@ -538,9 +537,10 @@ def _check_options(options: Options) -> None:
         options.group,
         options.step_label,
     ]
-    named = [*filter(None, roles), *options.columns, *options.drop]
+    named = [*filter(None, roles), *options.label_columns, *options.columns, *options.drop]
     twice = sorted({column for column in [*named, *options.static] if named.count(column) > 1})
-    twice += sorted({column for column in options.static if column in [*options.columns, *options.drop]})
+    other = [*options.label_columns, *options.columns, *options.drop]
+    twice += sorted({column for column in options.static if column in other})
     if twice:
         problems.append(f"{', '.join(twice)} named for two purposes. Expected one for each column")
     if problems:

@@ -10,18 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import (
     NAME_FIX,
-    UNLABELLED_FIX,
     Cell,
     SideKind,
-    Unlabelled,
-    as_label,
     as_name,
     as_side,
-    as_target,
     as_text,
-    is_blank,
 )
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
@@ -30,7 +26,6 @@ from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_tab
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
-from pipeline.raw.label_sets import label_set
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
@@ -52,10 +47,6 @@ class Options(TableOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Column of class names; every row must have one. `NA` is a class like any other."""
     target: str = ""
     """Column of numbers that regression predicts; every row must have one."""
-    unlabelled: Unlabelled = "fail"
-    """Rows without label or target: fail, or leave them out, which is counted."""
-    label_columns: tuple[str, ...] = ()
-    """Columns that are a label each, 0 or 1 in every row: a text may have several of them, or none."""
     group: str = ""
     """Column of persons, machines or documents that a split must not tear apart."""
     time: str = ""
@@ -178,14 +169,10 @@ class _Columns:
         self._options = options
         self._kinds = kinds
         self._writing = NumberWriting.of(options)
-        roles = [
-            options.text,
-            options.label,
-            options.target,
-            options.group,
-            options.time,
-            *options.label_columns,
-        ]
+        self._answers = AnswerColumns(
+            options.label, options.target, options.label_columns, options.unlabelled, self._writing
+        )
+        roles = [options.text, *self._answers.names, options.group, options.time]
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
@@ -206,18 +193,10 @@ class _Columns:
         def cell(column: str) -> Cell:
             return Cell(f"{place}, column {column!r}", values[column])
 
-        def unanswered(column: str) -> bool:
-            value = values[column]
-            missing = (
-                column == options.target and isinstance(value, str) and value.strip(" \t") in options.missing
-            )
-            return missing or is_blank(value)
-
         def name(column: str, fix: str = NAME_FIX) -> str:
             return (as_name(cell(column), problems, fix) or "") if column else ""
 
-        answers = [column for column in (options.label, options.target) if column]
-        if options.unlabelled == "leave_out" and any(map(unanswered, answers)):
+        if self._answers.lacking(values.__getitem__):
             # Nobody reads the rest of such a row; see `pipeline.raw.answers`.
             return RawSample(f"{file.prefix}{number:08d}", split=file.split, text="")
 
@@ -227,19 +206,20 @@ class _Columns:
             problems.add(f"{place}, column {options.time!r}", *time)
             return ""
 
+        answer = self._answers.of(cell, problems)
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
-            label=(as_label(cell(options.label), problems, UNLABELLED_FIX) or "") if options.label else "",
+            label=answer.label,
             split=file.split,
             text=as_text(cell(options.text), problems),
-            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
+            target=answer.target,
             group=name(options.group),
             time=time_of(time),
             side={
                 column: as_side(kind, cell(column), problems, self._writing)
                 for column, kind in self._kinds.items()
             },
-            labels=label_set({column: cell(column) for column in options.label_columns}, problems),
+            labels=answer.labels,
         )
         return sample if problems.count == before else None
 
@@ -269,13 +249,11 @@ def _check_options(options: Options) -> None:
         "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not any(
             learnt
         ),
-        "label and label_columns are both named. Expected one of them: a column of labels, or one for each label": (
-            options.label and options.label_columns
-        ),
         f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
         f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
+    problems += answer_problems(options, options.label, (options.text, options.target, *options.side))
     problems += [*NumberWriting.of(options).problems, *time_problems(options.time_format, options.timezone)]
     stated = {"time_format": options.time_format != "auto", "timezone": bool(options.timezone)}
     if not options.time and any(stated.values()):

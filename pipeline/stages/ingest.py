@@ -29,7 +29,7 @@ from pipeline.ingest.recordings import labelled_windows
 from pipeline.ingest.sequences import described, ingest_sequences
 from pipeline.ingest.writers import Tally, Targets, in_order, npy_writer, sample_writer
 from pipeline.params.load import load_params
-from pipeline.raw.answers import Answered, without_classes
+from pipeline.raw.answers import UNLABELLED, Answered, has_answer, without_classes
 from pipeline.raw.label_sets import label_cell, labels_of, with_label_sets
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import joined_samples
@@ -52,14 +52,17 @@ def main() -> None:
             raise FileNotFoundError(f"{paths.RAW_TAR} does not exist. Run `dvc repro fetch`.")
         with tarfile.open(paths.RAW_TAR, "r:") as archive:
             read = source_of(source.kind).read(archive, options_of(source.kind, source.options))
-            answered = Answered(source.options).among(read)
-            apart = with_label_sets(answered, common_options(source.options).labels_separator)
+            unlabelled = source.options.get("unlabelled", "fail")
+            rejecting = unlabelled == "reject" and source.unlabelled > 0
+            answered = Answered(source.options, source.kind, rejecting=True)
+            apart = with_label_sets(answered.among(read), common_options(source.options).labels_separator)
             wanted = without_classes(joined_samples(apart, source.joined), source.rare)
-            samples = _watched(wanted, source.count, stage.console)
+            num_samples = source.count + (source.unlabelled if rejecting else 0)
+            samples = _watched(wanted, num_samples, stage.console)
             if KINDS[source.kind] == "image" and data.policy is not None and data.resize is not None:
                 summary = ingest(
                     samples,
-                    num_samples=source.count,
+                    num_samples=num_samples,
                     task=data.task,
                     max_rejected_share=data.max_rejected_share,
                     limit_per_class=data.limit_per_class,
@@ -71,6 +74,7 @@ def main() -> None:
                     exif_rotation_policy=data.policy.exif_rotation,
                     undecodable_policy=data.policy.undecodable,
                     frames_policy=data.policy.frames or "first",
+                    reject_unlabelled=rejecting,
                     grey_range=data.grey_range,
                 )
             else:
@@ -85,16 +89,18 @@ def main() -> None:
                     )
                 summary = ingest_sequences(
                     samples,
-                    num_samples=None if cut else source.count,
+                    num_samples=None if cut else num_samples,
                     task=data.task,
                     max_rejected_share=data.max_rejected_share,
                     limit_per_class=data.limit_per_class,
                     windowed=data.windows is not None,
                     labelled=cut is not None,
+                    unlabelled=str(unlabelled) if cut or rejecting else "fail",
                 )
         stage.console.print(
             f"ingest: kept {summary['kept']:,} of {summary['read']:,} samples, {described(summary)}; "
-            f"rejected: {_listed(summary['rejected'])}; converted: {_listed(summary['converted'])}",
+            f"rejected: {_listed(summary['rejected'])}; converted: {_listed(summary['converted'])}"
+            f"{_left_out_in_words(summary)}",
             markup=False,
             highlight=False,
         )
@@ -120,6 +126,7 @@ def ingest(
     undecodable_policy: Literal["reject", "fail"],
     max_rejected_share: float,
     frames_policy: Literal["first", "reject"] = "first",
+    reject_unlabelled: bool = False,
     grey_range: tuple[float, float] | None = None,
     limit_per_class: int | None = None,
     task: str = "classification",
@@ -137,6 +144,7 @@ def ingest(
         exif_rotation_policy: For photographs that lie on their side.
         undecodable_policy: For broken files.
         frames_policy: For animations and files with pages, of which the first is taken.
+        reject_unlabelled: Whether images without an answer come, and count as rejected.
         grey_range: As `pipeline.ingest.images.decode` takes it.
         max_rejected_share: Share of the samples in [0, 1) that may be rejected.
         limit_per_class: Classification only: keep the first so many of each class and given split; None: all.
@@ -161,6 +169,9 @@ def ingest(
     limit = None if task == "regression" else limit_per_class
     with npy_writer(paths.PAYLOAD_NPY) as images, sample_writer(paths.SAMPLES_PARQUET) as table:
         for sample in in_order(samples):
+            if reject_unlabelled and not has_answer(sample):
+                tally.reject([UNLABELLED], sample.sample_id)
+                continue
             if tally.has_enough(label_cell(sample), sample.split or "", limit):
                 continue
             try:
@@ -188,6 +199,12 @@ def ingest(
         summary = tally.summary({"image": {"shape": image_shape, **targets.summary(), **grey.summary()}})
     write_json(paths.INGEST_REPORT, summary)
     return summary
+
+
+def _left_out_in_words(summary: dict[str, Any]) -> str:
+    counts = summary.get("left_out", {})
+    share = 100 * sum(counts.values()) / max(1, summary["read"])
+    return f"; left out as asked: {_listed(counts)} ({share:.1f} %)" if counts else ""
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -1,7 +1,8 @@
 """Values far outside all others that repeat exactly: -9999 or 999 where a logger or a survey had no value.
 
 A measurement that is far out rarely comes twice to the last digit; what stands for no value always does. Only the
-smallest and largest different values need to be known for that, so a series of any length passes through.
+smallest and largest different values need to be known for that, so a series of any length passes through. Values at the
+ends that come once or twice (a slip, a real extreme) are passed over, or a single 1e9 would make -9999 look near.
 """
 
 from itertools import product
@@ -14,6 +15,8 @@ MOST = 3
 """Stand-ins looked for at each end: -9999 and -999 in one column."""
 REPEATED = 3
 """A value that comes less often may be a slip or a real extreme."""
+SLIPS = 3
+"""Different values of that sort that are passed over at each end."""
 OTHERS = 10
 """Different values that the others must have: of a few codes (0, 1, 9) none is far out."""
 DISTANCE = 0.5
@@ -49,20 +52,33 @@ class Ends:
         """Return the values that look like they stand for none, ascending."""
         size = len(self.values)
         # The most first: beside -9999 and -999 alone, the other would be one of the others and widen their span.
-        ways = sorted(product(range(MOST + 1), repeat=2), key=sum, reverse=True)
+        ways = sorted(product(range(MOST + SLIPS + 1), repeat=2), key=sum, reverse=True)
         for low, high in ways[:-1]:
             others = self.values[low : size - high]
-            if len(others) < OTHERS or not self._repeat(low, high):
+            # Of both ends from the inside outwards.
+            below, above = np.arange(low)[::-1], np.arange(size - high, size)
+            if len(others) < OTHERS or not (self._can_go(below) and self._can_go(above)):
                 continue
             gap = DISTANCE * (others[-1] - others[0])
-            below, above = self.values[:low], self.values[size - high :]
-            if (not low or others[0] - below[-1] >= gap) and (not high or above[0] - others[-1] >= gap):
-                return [*below.tolist(), *above.tolist()]
+            if (low and others[0] - self.values[below[0]] < gap) or (
+                high and self.values[above[0]] - others[-1] < gap
+            ):
+                continue
+            outside = np.r_[below, above]
+            found = self.values[np.sort(outside[self.counts[outside] >= REPEATED])]
+            if len(found):
+                return [float(value) for value in found]
         return []
 
-    def _repeat(self, low: int, high: int) -> bool:
-        size = len(self.counts)
-        return bool((self.counts[:low] >= REPEATED).all() and (self.counts[size - high :] >= REPEATED).all())
+    def _can_go(self, outside: np.ndarray) -> bool:
+        """Tell whether values at an end may lie outside: few, and begun by one that repeats unless none does.
+
+        Args:
+            outside: Their places, the innermost first.
+        """
+        slips = self.counts[outside] < REPEATED
+        few = slips.sum() <= SLIPS and (~slips).sum() <= MOST
+        return bool(few and (slips.all() or not slips[0]))
 
     def _join(self, values: np.ndarray, counts: np.ndarray) -> None:
         # A value between the ends can never come back to them: they only move outwards.

@@ -32,6 +32,19 @@ def said(name, facts, **sections):
     ]
 
 
+def test_samples_without_an_answer_may_not_be_more_than_ingest_rejects():
+    """Two seconds, not minutes: the share that `unlabelled=reject` counts against is known."""
+    params = example("sms-spam")
+    known = msgspec.structs.replace(
+        source("text_table"), count=980, unlabelled=20, options={"unlabelled": "reject"}, facts=Facts()
+    )
+    (problem,) = [said for said in contradictions(params, known) if "samples without an answer" in said]
+    assert "Expected at most 0.01 of 1,000. Received: 20" in problem
+    for change in ({"unlabelled": 9}, {"options": {"unlabelled": "leave_out"}}):
+        changed = msgspec.structs.replace(known, **change)
+        assert not [said for said in contradictions(params, changed) if "without an answer" in said]
+
+
 @pytest.mark.parametrize(
     ("name", "facts", "sections", "part"),
     [

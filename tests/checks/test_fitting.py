@@ -93,6 +93,64 @@ def test_every_kind_of_source_gets_a_file_that_passes_check(kind):
     assert [] == contradictions(params_of(fit_.text), known)
 
 
+SEVERAL = {"labels_separator": "pipe"}
+STEPPED = {"options": {"step_label": "state"}, "count": 12}
+ASKED = {
+    "labels of texts": ("text_table", Facts(**classes(60, 50, 40), length=(1, 12, 171)), {"options": SEVERAL}),
+    "two labels of texts": ("text_lines", Facts(**classes(60, 50), length=(1, 12, 171)), {"options": SEVERAL}),
+    "labels of pictures": (
+        "image_table", Facts(**classes(900, 50, 30), **PICTURES), {"options": {"label_columns": ["a", "b"]}, "count": 990}),
+    "labels of tiny pictures": (
+        "image_folder", Facts(**classes(60, 50), image_channels=[1], height=(8,) * 3, width=(8,) * 3), {"options": SEVERAL}),
+    "labels of many small pictures": (
+        "idx", Facts(**classes(4000, 400), image_channels=[1], height=(28,) * 3, width=(28,) * 3), {"options": SEVERAL}),
+    "labels of series": ("series_rows", Facts(**classes(60, 50, 40), **SERIES), {"options": {"label_columns": ["a", "b"]}}),
+    "labels of series with stamps": ("series_table", Facts(**classes(60, 50), **SERIES, step_seconds=1.0, times=99),
+                                     {"options": {"label_columns": ["a", "b"]}, "count": 99}),
+    "labels of many series": ("series_files", Facts(**classes(700, 700), **SERIES, groups=12), {"options": SEVERAL}),
+    "a class of every step": ("series_table", Facts(step_classes={"sit": 9000, "run": 40}, channels=["x"], times=12,
+                                                    step_seconds=0.02, length=(500, 700, 900)), STEPPED),
+    "short recordings": ("series_files", Facts(step_classes={"sit": 90, "run": 40}, channels=["x"], length=(1, 9, 20)), STEPPED),
+    "recordings of persons": ("series_files", Facts(step_classes={"sit": 9 * 10**6, "run": 10**6}, channels=["x"],
+                                                    groups=6, length=(10**4, 10**5, 10**6)), STEPPED),
+    "recordings with a given split": (
+        "series_files", Facts(step_classes={"sit": 9000, "run": 4000}, channels=["x"], length=(500, 700, 900),
+                              splits={"train": 9, "test": 3}), STEPPED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_several_labels_and_classes_of_steps_get_a_file_that_passes_check(name):
+    """Task multilabel with its metric, windows with a class by group: nothing is left to be found out by `check`."""
+    kind, facts, more = ASKED[name]
+    known, fit_ = fit(kind, facts, **more)
+    params = params_of(fit_.text)
+    assert [] == contradictions(params, known)
+    assert [] == idle_settings(params, known)
+    if "step_label" in known.options:
+        length = 2 if name == "short recordings" else 100
+        assert ("classification", length) == (params.data.task, params.data.labelled_windows.length)
+        assert params.split.method == ("given" if facts.splits else "group")
+    else:
+        assert ("multilabel", "mean_average_precision") == (params.data.task, params.evaluate.select_by)
+
+
+@pytest.mark.parametrize("kind", ["text_table", "image_table"])
+def test_samples_with_times_are_split_by_time(kind):
+    """The past trains; groups, which no split by time keeps together, come first, and a given split before both."""
+    usual = USUAL[KINDS[kind]]
+    timed = msgspec.structs.replace(usual, times=150)
+    for facts, method in (
+        (timed, "time"),
+        (msgspec.structs.replace(timed, times=149), "stratified"),
+        (msgspec.structs.replace(timed, groups=40), "group"),
+        (msgspec.structs.replace(timed, splits={"train": 100, "test": 50}), "given"),
+    ):
+        known, fit_ = fit(kind, facts, options={"time": "when"})
+        assert method == params_of(fit_.text).split.method
+        assert [] == contradictions(params_of(fit_.text), known)
+
+
 def test_two_unequal_classes_are_judged_by_the_rarer_one():
     """By name, so that it stays the same class when the data grows."""
     params = params_of(fit(*CASES["two classes of photographs, one rare"])[1].text)

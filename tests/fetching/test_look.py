@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.fetching.look import advised, look_at
+from pipeline.fetching.look import advised, in_words, look_at
 from pipeline.fetching.source import KINDS, Location
+from pipeline.raw.sample import RawSample
 from pipeline.sources.proposal import Proposal
 from tests.helpers.picture_folders import fill, picture
 
@@ -90,3 +91,9 @@ def test_events_are_proposed_with_all_that_their_step_needs(tried):
 def test_advice_is_options_of_the_kind_with_values(message, found):
     """Words in capitals stand for what only the owner knows, and what was given already is no advice."""
     assert found == advised(message, Proposal("image_folder", "", {"join_labels": "true"}))
+
+
+def test_all_labels_of_a_sample_are_shown():
+    """Also that there is none."""
+    assert "a, labels 'rude', 'toxic', 'x'" == in_words(RawSample("a", text="x", labels=("rude", "toxic")))
+    assert "a, labels none, 'x'" == in_words(RawSample("a", text="x", labels=()))

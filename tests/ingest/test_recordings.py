@@ -89,3 +89,36 @@ def test_recordings_without_classes_and_other_archives_are_refused():
         cut(RawSample("a", series=np.zeros((9, 1), np.float32), channels=("x",)))
     with pytest.raises(DataRefused, match="millrace refresh"):
         list(labelled_windows([recording([0] * 4)], num_recordings=2, length=4, stride=1, label="last"))
+
+
+def test_windows_without_a_class_are_left_out_where_that_is_asked_for(tmp_path, monkeypatch):
+    """Counted apart from what is broken, which the share of rejected samples limits; else they count as rejected."""
+    monkeypatch.chdir(tmp_path)
+    recordings = [recording([0] * 4 + [-1] * 8, "a"), recording([1] * 4, "c")]
+    asked = {"num_samples": None, "task": "classification", "labelled": True}
+    summary = ingest_sequences(
+        cut(*recordings, stride=4), **asked, max_rejected_share=0.0, unlabelled="leave_out"
+    )
+    assert (4, 2, 0, {}) == tuple(summary[key] for key in ("read", "kept", "num_rejected", "rejected"))
+    assert {"unlabelled": 2} == summary["left_out"]
+    for policy in ("fail", "reject"):
+        with pytest.raises(DataRefused, match=r"2 for unlabelled.*--set unlabelled=leave_out"):
+            ingest_sequences(cut(*recordings, stride=4), **asked, max_rejected_share=0.4, unlabelled=policy)
+    short = [recording([0] * 3, "a"), recording([1] * 4, "b"), recording([0] * 4, "c")]
+    summary = ingest_sequences(cut(*short), **asked, max_rejected_share=0.4, unlabelled="leave_out")
+    assert {"short": 1} == summary["rejected"]
+    assert "left_out" not in summary
+
+
+def test_series_without_an_answer_are_rejected_where_that_is_asked_for(tmp_path, monkeypatch):
+    """They count against the share; a limit per class does not take them for a class of their own."""
+    monkeypatch.chdir(tmp_path)
+    samples = [
+        RawSample(name, label, series=np.ones((3, 1), np.float32), channels=("x",))
+        for name, label in zip("abcdef", ["u", "", "v", "", "u", "v"], strict=True)
+    ]
+    asked = {"num_samples": 6, "task": "classification", "unlabelled": "reject"}
+    summary = ingest_sequences(samples, **asked, max_rejected_share=0.5, limit_per_class=1)
+    assert ({"unlabelled": 2}, 2) == (summary["rejected"], summary["beyond_limit"])
+    with pytest.raises(DataRefused, match="2 for unlabelled"):
+        ingest_sequences(samples, **asked, max_rejected_share=0.3)

@@ -1,13 +1,15 @@
 """Samples without an answer and classes too rare to learn, by policy and counted."""
 
+import io
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from pipeline.raw.answers import Answered, rare_classes, without_classes
 from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources import series_files, series_table, text_table
+from pipeline.sources import image_arrays, series_arrays, series_files, series_table, text_table
 from tests.helpers.read_source import read_source
 
 TABLE = b'text,label,price\na,x,1\nb,,2\nc," ",3\nd,y,\n'
@@ -19,11 +21,18 @@ STEPS = b"time,id,load,state\n" + b"".join(
 )
 
 
+def npy(array):
+    """Return an array as a file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def answered(source, files, **options):
     """Return the labels that are left of a source, and how many samples are not."""
     rule = Answered(options)
     labels = [sample.label for sample in rule.among(read_source(source, files, **options))]
-    return labels, rule.left_out
+    return labels, rule.unlabelled
 
 
 @pytest.mark.parametrize(
@@ -57,3 +66,19 @@ def test_classes_with_fewer_samples_than_asked_for_are_rare():
     assert {} == rare_classes(counts, 0)
     samples = [RawSample("0", "a"), RawSample("1", "b"), RawSample("2")]
     assert ["0", "2"] == [sample.sample_id for sample in without_classes(samples, {"b": 4})]
+
+
+def test_arrays_have_their_answers_without_an_option_that_names_them():
+    """An array of labels with an empty name, images without labels, and a series with NaN for a target."""
+    pixels = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4) * 5
+    images = {"x.npy": npy(pixels), "y.npy": npy(np.array(["a", "", "b"])), "x_test.npy": npy(pixels[:2])}
+    series = {"X.npy": npy(np.ones((3, 5))), "y.npy": npy(np.array([1.0, np.nan, 2.0]))}
+    for kind, source, files, options, counts in (
+        ("image_arrays", image_arrays, images, {}, (2, 3)),
+        ("series_arrays", series_arrays, series, {"answer": "target"}, (2, 1)),
+    ):
+        with pytest.raises(DataRefused, match="--set unlabelled=leave_out"):
+            read_source(source, files, **options)
+        samples = read_source(source, files, **options, unlabelled="leave_out")
+        rule = Answered(options | {"unlabelled": "leave_out"}, kind)
+        assert counts == (len(list(rule.among(samples))), rule.unlabelled)

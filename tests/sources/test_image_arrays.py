@@ -147,7 +147,9 @@ def test_images_without_labels_are_left_out_only_when_somebody_says_so():
     content = npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES)
     with pytest.raises(DataRefused, match="--set unlabelled=leave_out"):
         samples_of({"a.npz": content})
-    assert {"train"} == {sample.split for sample in samples_of({"a.npz": content}, unlabelled="leave_out")}
+    samples = samples_of({"a.npz": content}, unlabelled="leave_out")
+    assert {"train"} == {sample.split for sample in samples if sample.label}
+    assert len(IMAGES) == sum(not sample.label for sample in samples)  # see tests/raw/test_answers.py
 
 
 def check_damaged(content):

@@ -52,6 +52,27 @@ def test_a_table_without_header_and_suffix_beside_other_files_is_found(tmp_path)
     )
 
 
+def test_columns_of_zeros_and_ones_are_a_label_each(tmp_path):
+    """The first proposal, which nobody takes unasked; a column that is called like a class comes before them."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{n % 2},{n % 3 // 2},{n % 5 // 4}\n" for n in range(30))
+    first, *_ = found(tmp_path, {"mail.csv": f"words,toxic,rude,threat\n{rows}"})
+    assert {"text": "words", "label_columns": "toxic,rude,threat"} == dict(first.options)
+    assert not first.sure
+    every = found(tmp_path, {"mail.csv": f"words,toxic,rude,label\n{rows}"})
+    assert not [proposal for proposal in every if "label_columns" in proposal.options]
+
+
+def test_a_time_beside_the_answer_is_read(tmp_path):
+    """So that params.yaml can split by it; of two nobody knows which one is meant."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{'ab'[n % 2]},2026-01-{1 + n:02d}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": f"text,label,sent\n{rows}"})
+    assert {"text": "text", "label": "label", "time": "sent"} == dict(proposal.options)
+    assert () == proposal.open
+    twice = rows.replace("\n", ",2026-02-01\n")
+    (proposal,) = found(tmp_path, {"mail.csv": f"text,label,sent,read\n{twice}"})
+    assert "time" not in proposal.options
+
+
 def test_two_columns_that_could_be_the_answer_are_two_proposals_and_none_is_sure(tmp_path):
     """Which one is meant, only the owner knows."""
     rows = "".join(f"{WORDS[n % 3]} {n},{'ab'[n % 2]},{'xyz'[n % 3]}\n" for n in range(30))

@@ -263,6 +263,15 @@ def test_the_share_of_rejected_samples_may_be_reached_but_not_passed():
     assert run(*samples, max_rejected_share=0.25)[0]["num_rejected"] == 1
 
 
+def test_images_without_an_answer_are_rejected_where_that_is_asked_for():
+    """Before anybody decodes them; they count against the share like broken ones."""
+    samples = [RawSample("a"), *(RawSample(name, name, image=picture(5)) for name in "bc")]
+    summary = run(*samples, reject_unlabelled=True, max_rejected_share=0.4)[0]
+    assert ({"unlabelled": 1}, ["a"]) == (summary["rejected"], summary["rejected_examples"]["unlabelled"])
+    with pytest.raises(DataRefused, match=r"1 for unlabelled.*--set unlabelled=leave_out"):
+        run(*samples, reject_unlabelled=True, max_rejected_share=0.3)
+
+
 def test_a_limit_keeps_the_first_of_each_class_and_split():
     """With limit_per_class=2 two samples per class and given split are kept, the rest is counted."""
     samples = [

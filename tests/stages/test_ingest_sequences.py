@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -274,3 +275,7 @@ def test_the_stage_leaves_out_what_init_left_out(project):
     summary = json.loads(paths.INGEST_REPORT.read_text())
     assert (38, 38) == (source.count, summary["kept"])
     assert {"x": 20, "y": 18} == summary["classes"]
+    write_source(msgspec.structs.replace(source, options=source.options | {"unlabelled": "reject"}))
+    ingest.main()
+    summary = json.loads(paths.INGEST_REPORT.read_text())
+    assert (38, 39, {"unlabelled": 1}) == (summary["kept"], summary["read"], summary["rejected"])

@@ -1,0 +1,139 @@
+"""What a row says that is to be learnt: a class, several labels or a number; one rule for the tables of all kinds.
+
+A row without an answer is refused, or passed on without one where `unlabelled` says so; what becomes of it then is
+decided in one place for all kinds, `pipeline/raw/answers.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.formats.cells import (
+    UNLABELLED_FIX,
+    Cell,
+    Unlabelled,
+    as_label,
+    as_number,
+    as_target,
+    as_truth,
+    is_blank,
+)
+from pipeline.formats.problems import Problems
+from pipeline.formats.written_numbers import PLAIN, NumberOptions, NumberWriting
+
+
+class AnswerOptions(NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What a source may say about the answers in its tables, whatever the kind."""
+
+    label_columns: tuple[str, ...] = ()
+    """Columns that are a label each, 0 or 1: a sample may have several of them, or none. In place of `label`."""
+    unlabelled: Unlabelled = "fail"
+    """Samples without an answer (label, target, or one of label_columns): fail; reject them, which counts against
+    data.max_rejected_share; or leave them out, which is counted apart. Of windows with classes those without one are
+    rejected unless they are left out."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a row says.
+
+    Attributes:
+        label: Its class, "" for none.
+        labels: Its classes where it may have several, sorted; else None.
+        target: What regression predicts.
+    """
+
+    label: str = ""
+    labels: tuple[str, ...] | None = None
+    target: float | None = None
+
+
+NO_ANSWER = Answer()
+
+
+@dataclass(frozen=True)
+class AnswerColumns:
+    """Where a table holds answers, and how they are written.
+
+    Attributes:
+        label: Column of the class, "" for none.
+        target: Column of the number that regression predicts, "" for none.
+        label_columns: Columns that are a label each.
+        unlabelled: What becomes of rows without an answer.
+        writing: How numbers are written.
+    """
+
+    label: str = ""
+    target: str = ""
+    label_columns: Sequence[str] = ()
+    unlabelled: Unlabelled = "fail"
+    writing: NumberWriting = PLAIN
+
+    @property
+    def names(self) -> list[str]:
+        """Return the columns, each once."""
+        return list(dict.fromkeys([*filter(None, (self.label, self.target)), *self.label_columns]))
+
+    def lacking(self, value_of: Callable[[str], object]) -> bool:
+        """Tell whether a row has no answer, and may have none.
+
+        Args:
+            value_of: The cell of a column, as the format gives it.
+        """
+        if self.unlabelled == "fail":
+            return False
+        if self.target and self._is_no_number(value_of(self.target)):
+            return True
+        return any(is_blank(value_of(column)) for column in self.names)
+
+    def of(self, cell_of: Callable[[str], Cell], problems: Problems) -> Answer:
+        """Return what a row says, `NO_ANSWER` where it may say nothing.
+
+        Args:
+            cell_of: The cell of a column; blanks around it do not matter where it is a number or 0 and 1.
+            problems: Takes empty cells, and those that are no name, number or truth.
+        """
+        if self.lacking(lambda column: cell_of(column).value):
+            return NO_ANSWER
+        return Answer(
+            (as_label(cell_of(self.label), problems, UNLABELLED_FIX) or "") if self.label else "",
+            label_set({column: cell_of(column) for column in self.label_columns}, problems),
+            as_target(cell_of(self.target), problems, self.writing) if self.target else None,
+        )
+
+    def _is_no_number(self, value: object) -> bool:
+        """Tell whether a cell says that there is no number; one that says anything else is another problem."""
+        quiet = Problems(limit=None)
+        return as_number(Cell("", value), quiet, self.writing) is None and not quiet.count
+
+
+def label_set(cells: Mapping[str, Cell], problems: Problems) -> tuple[str, ...] | None:
+    """Return the labels of a row that has a column for each, sorted; None where there are no such columns.
+
+    Args:
+        cells: Label to its cell, 0 or 1.
+        problems: Gets cells that say neither.
+    """
+    return tuple(sorted(name for name, cell in cells.items() if as_truth(cell, problems))) if cells else None
+
+
+def answer_problems(options: AnswerOptions, label: str, others: Sequence[str] = ()) -> list[str]:
+    """Return why options cannot say together where the answers are; none if they can.
+
+    Args:
+        options: Of the source.
+        label: Column of the class, "" for none.
+        others: Columns that are something else.
+    """
+    problems = []
+    if label and options.label_columns:
+        problems.append(
+            "label and label_columns are both named. Expected one of them: a column of labels, or one for each label"
+        )
+    twice = sorted(
+        {name for name in options.label_columns if name in others or options.label_columns.count(name) > 1}
+    )
+    if twice:
+        problems.append(
+            f"label_columns names {', '.join(twice)}, named elsewhere too. Expected one purpose each"
+        )
+    return problems
