@@ -18,12 +18,13 @@ from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
 from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
 from pipeline.fetching.source import Location
+from pipeline.formats.tables import TEXT_SUFFIXES
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
 from pipeline.runtime.errors import DataRefused, UserError
 from pipeline.sources.kinds import common_options, option_names, options_of, source_of, stated_options
-from pipeline.sources.proposal import TEXT_SUFFIXES, Proposal, proposals
+from pipeline.sources.proposal import Proposal, proposals
 from pipeline.sources.table_head import HEAD_BYTES, Look, seen, whole_lines
 
 if TYPE_CHECKING:

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.fetching.archives import COMPRESSED, decompress, is_compressed
-from pipeline.formats.tables import FORMATS, OLD_SPREADSHEET, spreadsheet_refused
+from pipeline.formats.tables import FORMATS, OLD_SPREADSHEET, TEXT_SUFFIXES, spreadsheet_refused
 from pipeline.formats.text_file import not_throughout, recode, wide_by_mark, wide_codec
 from pipeline.raw.left_out import NOT_READ
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources.image_folder import SUFFIXES as IMAGES
-from pipeline.sources.proposal import TEXT_SUFFIXES
 
 NO_TEXT = IMAGES | NOT_READ | {".npy", ".npz", ".parquet", ".pq", ".zip", ".tar", ".tgz", *COMPRESSED}
 PLAIN = TEXT_SUFFIXES | set(FORMATS)

@@ -29,8 +29,8 @@ from pipeline.fetching.plain_files import (
     spreadsheets_among,
 )
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
+from pipeline.formats.steps import Timeline, in_words
 from pipeline.formats.tables import spreadsheet_refused
-from pipeline.formats.timelines import Timeline, in_words
 from pipeline.raw.answers import Answered, rare_classes
 from pipeline.raw.label_sets import labels_of, refuse_lists, with_label_sets
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes

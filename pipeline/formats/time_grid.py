@@ -16,9 +16,8 @@ import numpy as np
 from pipeline.formats import steps as series_steps
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
-from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, seconds
+from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, Timeline, seconds
 from pipeline.formats.time_formats import DAY, FIRST_TIME, HOUR, LAST_TIME, SECOND
-from pipeline.formats.timelines import Timeline
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.growing import ROWS_AT_ONCE, GrowingArray
 

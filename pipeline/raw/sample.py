@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.formats.timelines import Timeline
+from pipeline.formats.steps import Timeline
 from pipeline.runtime.errors import DataRefused
 
 GivenSplit = Literal["train", "val", "test"]

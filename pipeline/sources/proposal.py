@@ -37,7 +37,6 @@ FEWEST_LABELS = 3
 """Columns of 0 and 1 that are labels: one or two may be something else of a sample."""
 MOSTLY = 0.8
 """Of the cells of a column, that name a file: a table may speak of images that are elsewhere."""
-TEXT_SUFFIXES = frozenset([".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".arff", ".ts"])
 LABELS = ("label", "labels", "class", "choices", "category", "target", "topic", "intent", "sentiment", "y", "klasse",
           "kategorie", "diagnosis", "species", "type", "kind", "state", "result")  # fmt: skip
 """Names that a column of classes often has, the surest first."""

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pipeline.formats import json_array
-from pipeline.formats.json_array import array_items, is_array
+from pipeline.formats.json_rows import array_items, is_array
 from pipeline.runtime.errors import UserError
 from pipeline.sources import text_table
 from tests.helpers.mutations import mutations

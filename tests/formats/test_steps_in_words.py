@@ -1,6 +1,6 @@
 """How time stamps lie is told per series, and of many series together."""
 
-from pipeline.formats.timelines import SHOWN_SERIES, Timeline, in_words
+from pipeline.formats.steps import SHOWN_SERIES, Timeline, in_words
 
 ONE = Timeline(
     "2024-01-01T00:00:00",
