@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypedDict
 
 from pipeline.formats.cells import (
     NAME_FIX,
-    UNLABELLED_FIX,
     Cell,
     SideKind,
     Unlabelled,
@@ -81,6 +80,7 @@ def facts(
     problems: Problems,
     writing: NumberWriting = PLAIN,
     unlabelled: Unlabelled = "fail",
+    fix: str = NAME_FIX,
 ) -> Facts:
     """Return what the cells of one series say.
 
@@ -93,14 +93,15 @@ def facts(
         problems: Takes empty labels, groups and targets, and targets that are no number.
         writing: How numbers are written.
         unlabelled: Whether a series may have no class or target; it has neither then, and is left out later.
+        fix: What to do about an answer that is missing.
     """
     if unlabelled == "leave_out" and any(
         is_blank(cells[column].value) for column in (label, target) if column
     ):
         label = target = ""
     return {
-        "label": _name(cells, label, problems, UNLABELLED_FIX),
-        "target": as_target(_stripped(cells[target]), problems, writing) if target else None,
+        "label": _name(cells, label, problems, fix),
+        "target": as_target(_stripped(cells[target]), problems, writing, fix) if target else None,
         "group": _name(cells, group, problems),
         "side": {
             column: as_side(kind, _stripped(cells[column]), problems, writing)

@@ -15,7 +15,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.cells import Cell, NameCodes, Unlabelled, number_cells, without_blank_end
+from pipeline.formats.cells import (
+    UNLABELLED_FIX,
+    Cell,
+    NameCodes,
+    Unlabelled,
+    number_cells,
+    without_blank_end,
+)
 from pipeline.formats.delimited import Dialect, is_nameless, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import TextTableOptions, Writing
@@ -157,6 +164,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
             problems=problems,
             writing=written,
             unlabelled=options.unlabelled,
+            fix=UNLABELLED_FIX,
         )
         place = places[member.removeprefix(SERIES_DIR)]
         split = as_split(cells[name][options.split], problems) if options.split else place.split

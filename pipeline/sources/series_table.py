@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.formats import tables
 from pipeline.formats.cells import (
+    UNLABELLED_FIX,
     Cell,
     NameCodes,
     SideKind,
@@ -425,6 +426,7 @@ class _Table:
             problems=self._problems,
             writing=self._writing,
             unlabelled=options.unlabelled,
+            fix=UNLABELLED_FIX,
         )
         steps = None
         values = grid.values

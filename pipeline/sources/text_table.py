@@ -232,7 +232,9 @@ class _Columns:
             label=(as_label(cell(options.label), problems, UNLABELLED_FIX) or "") if options.label else "",
             split=file.split,
             text=as_text(cell(options.text), problems),
-            target=as_target(cell(options.target), problems, self._writing) if options.target else None,
+            target=as_target(cell(options.target), problems, self._writing, UNLABELLED_FIX)
+            if options.target
+            else None,
             group=name(options.group),
             time=time_of(time),
             side={
