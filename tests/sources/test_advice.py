@@ -192,8 +192,10 @@ def refusal(kind, files, options):
         struct = options_of(kind, options)
         source = source_of(kind)
         chosen = source.select(sorted(files), struct)
-        with archive_of({name: files[given] for name, given in chosen.items()}) as archive:
+        packed = {name: files[given] for name, given in chosen.items()}
+        with archive_of(packed) as archive:
             source.describe(archive, struct)
+        with archive_of(packed) as archive:
             for _ in source.read(archive, struct):
                 pass
     except UserError as error:
