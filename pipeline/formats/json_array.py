@@ -1,6 +1,6 @@
 """A JSON array of objects, read one object after the other: exports of Label Studio, pandas and Kaggle.
 
-`json.loads` would need the whole file in memory, several times over.
+`json.loads` would need the whole file in memory, several times over. What lies inside an object has a path, `value_at`.
 """
 
 import codecs
@@ -82,3 +82,61 @@ def array_items(
             break
         yield item, end - place
         place, before = end, ","
+
+
+ABSENT = object()
+"""What `value_at` returns where nothing stands: null is a value."""
+MOST_KEYS = 200
+DEEPEST = 12
+
+
+def value_at(value: Any, key: str) -> Any:
+    """Return what stands at a key of a JSON object, or at a path of keys and places in lists.
+
+    A key that holds a dot itself is found first. A path is how exports of Label Studio, MLflow and Hugging Face name
+    what lies inside: `data.text`, `annotations.0.result.0.value.choices.0`.
+
+    Args:
+        value: As JSON has it.
+        key: Keys joined by dots; places in lists are counted from 0.
+
+    Returns:
+        `ABSENT` where there is nothing.
+    """
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    head, dot, rest = key.partition(".")
+    while dot:
+        inner = _inside(value, head)
+        if inner is not ABSENT and (found := value_at(inner, rest)) is not ABSENT:
+            return found
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return _inside(value, key)
+
+
+def nested_keys(value: Any, before: str = "", depth: int = 0) -> list[str]:
+    """Return the paths of the plain values in a JSON object; of each list those of its first element.
+
+    Args:
+        value: As JSON has it.
+        before: The path to it, with a dot at its end.
+        depth: How deep it lies; what lies deeper than `DEEPEST` is one value.
+    """
+    if depth == DEEPEST or not value or not isinstance(value, dict | list):
+        return [before[:-1]] if before else []
+    if isinstance(value, list):
+        return nested_keys(value[0], f"{before}0.", depth + 1)
+    found: list[str] = []
+    for key, inner in value.items():
+        if len(found) < MOST_KEYS:
+            found += nested_keys(inner, f"{before}{key}.", depth + 1)
+    return found
+
+
+def _inside(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(key, ABSENT)
+    if isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
+        return value[int(key)]
+    return ABSENT

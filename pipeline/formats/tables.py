@@ -3,7 +3,7 @@
 Where nobody says the format, the first bytes do, and only then the suffix (`form_of`).
 
 CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a column may be a path into it
-(`value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are asked for are
+(`json_array.value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are asked for are
 read. Millions of rows pass through without ever being in memory together.
 """
 
@@ -33,7 +33,7 @@ from pipeline.formats.delimited import (
     is_nameless,
     read_delimited,
 )
-from pipeline.formats.json_array import array_items, is_array
+from pipeline.formats.json_array import ABSENT, array_items, is_array, nested_keys, value_at
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import BOM, EncodingOption, first_beyond_ascii, lines
 from pipeline.formats.written_numbers import NumberOptions, NumberWriting
@@ -429,64 +429,6 @@ def _json_rows(
         else:
             cells = _json_cells(row, place, columns, problems)
             yield None if cells is None else Record(line.number, cells, len(line.text))
-
-
-ABSENT = object()
-"""What `value_at` returns where nothing stands: null is a value."""
-MOST_KEYS = 200
-DEEPEST = 12
-
-
-def value_at(value: Any, key: str) -> Any:
-    """Return what stands at a key of a JSON object, or at a path of keys and places in lists.
-
-    A key that holds a dot itself is found first. A path is how exports of Label Studio, MLflow and Hugging Face name
-    what lies inside: `data.text`, `annotations.0.result.0.value.choices.0`.
-
-    Args:
-        value: As JSON has it.
-        key: Keys joined by dots; places in lists are counted from 0.
-
-    Returns:
-        `ABSENT` where there is nothing.
-    """
-    if isinstance(value, dict) and key in value:
-        return value[key]
-    head, dot, rest = key.partition(".")
-    while dot:
-        inner = _inside(value, head)
-        if inner is not ABSENT and (found := value_at(inner, rest)) is not ABSENT:
-            return found
-        more, dot, rest = rest.partition(".")
-        head = f"{head}.{more}"
-    return _inside(value, key)
-
-
-def nested_keys(value: Any, before: str = "", depth: int = 0) -> list[str]:
-    """Return the paths of the plain values in a JSON object; of each list those of its first element.
-
-    Args:
-        value: As JSON has it.
-        before: The path to it, with a dot at its end.
-        depth: How deep it lies; what lies deeper than `DEEPEST` is one value.
-    """
-    if depth == DEEPEST or not value or not isinstance(value, dict | list):
-        return [before[:-1]] if before else []
-    if isinstance(value, list):
-        return nested_keys(value[0], f"{before}0.", depth + 1)
-    found: list[str] = []
-    for key, inner in value.items():
-        if len(found) < MOST_KEYS:
-            found += nested_keys(inner, f"{before}{key}.", depth + 1)
-    return found
-
-
-def _inside(value: Any, key: str) -> Any:
-    if isinstance(value, dict):
-        return value.get(key, ABSENT)
-    if isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
-        return value[int(key)]
-    return ABSENT
 
 
 def _json_object(text: str, place: str, problems: Problems) -> Mapping[str, Any] | None:

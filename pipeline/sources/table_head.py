@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pipeline.formats.cells import is_missing, plain_number
-from pipeline.formats.json_array import array_items, is_array
+from pipeline.formats.json_array import array_items, is_array, nested_keys
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import (
     FORM_BYTES,
@@ -23,7 +23,6 @@ from pipeline.formats.tables import (
     FormatOption,
     Writing,
     form_of_bytes,
-    nested_keys,
     read_table,
 )
 from pipeline.formats.written_numbers import advice, looks_marked

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.formats.tables import ABSENT, nested_keys, value_at
+from pipeline.formats.json_array import ABSENT, nested_keys, value_at
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
