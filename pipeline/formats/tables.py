@@ -3,8 +3,8 @@
 Where nobody says the format, the first bytes do, and only then the suffix (`form_of`).
 
 CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a column may be a path into it
-(`json_array.value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are asked for are
-read. Millions of rows pass through without ever being in memory together.
+(`json_array.value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are
+asked for are read. Millions of rows pass through without ever being in memory together.
 """
 
 import json

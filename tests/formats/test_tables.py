@@ -133,4 +133,4 @@ def test_a_nested_export_is_read_by_its_paths():
     ]
     said = refusal({"a.jsonl": lines.encode()}, text="data.body", label=label)
     assert "expected the keys data.body; received only 'data.text, annotations.0.result" in said
-    assert "--set text=data.text" in said
+    assert "stands for its column: data.text" in said
