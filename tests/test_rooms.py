@@ -14,7 +14,7 @@ LONGEST = 500
 MOST_FILES = 20
 CONTRACTS = {
     "models": {"families", "sequences", "combinations"},
-    "sources": {"mutations", "series_mutations"},
+    "sources": {"mutations", "series_mutations", "advice"},
 }
 """Tests that walk through all files of a room."""
 MIRRORED = sorted(

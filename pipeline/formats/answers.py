@@ -97,7 +97,7 @@ class AnswerColumns:
         return Answer(
             (as_label(cell_of(self.label), problems, UNLABELLED_FIX) or "") if self.label else "",
             label_set({column: cell_of(column) for column in self.label_columns}, problems),
-            as_target(cell_of(self.target), problems, self.writing) if self.target else None,
+            as_target(cell_of(self.target), problems, self.writing, UNLABELLED_FIX) if self.target else None,
         )
 
     def _is_no_number(self, value: object) -> bool:

@@ -213,12 +213,14 @@ def plain_number(value: Any, writing: NumberWriting = PLAIN) -> float | None:
     return float(value) if -LARGEST <= value <= LARGEST else None
 
 
-def as_target(cell: Cell, problems: Problems, writing: NumberWriting = PLAIN) -> float | None:
+def as_target(
+    cell: Cell, problems: Problems, writing: NumberWriting = PLAIN, fix: str = NAME_FIX
+) -> float | None:
     """Return what regression predicts; None and a problem where it is missing or no number."""
     before = problems.count
     target = as_number(cell, problems, writing)
     if target is None and problems.count == before:
-        problems.add(cell.place, "a number", shown(cell.value), UNLABELLED_FIX)
+        problems.add(cell.place, "a number", shown(cell.value), fix)
     return target
 
 

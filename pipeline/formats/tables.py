@@ -3,8 +3,8 @@
 Where nobody says the format, the first bytes do, and only then the suffix (`form_of`).
 
 CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a column may be a path into it
-(`value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are asked for are
-read. Millions of rows pass through without ever being in memory together.
+(`json_array.value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are
+asked for are read. Millions of rows pass through without ever being in memory together.
 """
 
 import json
@@ -60,7 +60,7 @@ JSON_OBJECT = re.compile(rb'\{[ \t\r\n]*(?:"(?:[^"\\]|\\.)*+"[ \t]*:|\})')
 JSON_ARRAY = re.compile(rb"\[[ \t\r\n]*[{\]]")
 JSON_FIX = (
     "Write one JSON object per line, with every column in each (null where there is no value); what lies inside "
-    "another object or a list has a path: --set text=data.text, annotations.0.value."
+    "another object or a list has a path, which stands for its column: data.text, annotations.0.value."
 )
 
 
@@ -75,6 +75,9 @@ class TextTableOptions(
     """Lines above the table of a text file (name of a device, a date) that are passed over."""
     units_row: bool = False
     """Whether the row below the names holds units (`°C`), and is passed over."""
+    quoting: QuotingOption = "minimal"
+    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other; `auto`: as it
+    looks."""
     delimiter: DelimiterOption = "auto"
     """Of text files: auto, comma, tab, semicolon, pipe, or blank (any number of blanks and tabs)."""
     encoding: EncodingOption = "auto"
@@ -89,7 +92,8 @@ class TableOptions(
     format: FormatOption = "auto"
     """`auto` goes by the first bytes, and where they say nothing by the suffix."""
     quoting: QuotingOption = "auto"
-    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
+    """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other; `auto`: as it
+    looks."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class Writing:
     def of(cls, options: TableOptions) -> "Writing":
         """Return what the options of a source say, names of columns as they stand."""
         written = cls.of_text(options)
-        return replace(written, format=options.format, quoting=options.quoting, json=True, plain_names=False)
+        return replace(written, format=options.format, json=True, plain_names=False)
 
     @classmethod
     def of_text(cls, options: TextTableOptions) -> "Writing":
@@ -127,7 +131,7 @@ class Writing:
         return cls(
             "auto",
             options.delimiter,
-            "minimal",
+            options.quoting,
             options.encoding,
             options.header,
             json=False,

@@ -1,8 +1,8 @@
 """A file of an archive, and of text: which encoding it has (stated, or found out by one rule and shown), and its lines.
 
 `auto` is UTF-8 where every byte fits; else cp1252 (Windows, Western Europe) where the bytes beyond ASCII
-do not look like damaged UTF-8 and cp1252 knows them all. Latin-1 must be stated: it accepts any byte, and
-differs from cp1252 only in 80 to 9F (where 85 is NEL in the one and an ellipsis in the other).
+do not look like damaged UTF-8, nor like another script, and cp1252 knows them all. Latin-1 must be stated: it accepts
+any byte, and differs from cp1252 only in 80 to 9F (where 85 is NEL in the one and an ellipsis in the other).
 
 Files of UTF-16 and UTF-32 are kept as UTF-8 (`recode`, `pipeline/fetching/plain_files.py`): whoever reads lines looks
 for the byte LF.
@@ -12,7 +12,8 @@ import codecs
 import re
 import shlex
 import tarfile
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import IO, NamedTuple
@@ -39,6 +40,28 @@ OFTEN = (
 )
 """What is tried, to show how a file would read, where it is neither UTF-8 nor cp1252."""
 SHOWN_READINGS = 4
+DETECTED_BYTES = 1 << 14
+SCRIPTS = {
+    "big5hkscs": "big5hkscs",
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "shift_jis": "cp932",
+    "shift_jis_2004": "cp932",
+    "shift_jisx0213": "cp932",
+    "euc_kr": "cp949",
+    **{
+        name: name
+        for name in ("cp1250", "cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5", "cp1253", "iso8859_7", "cp1255",
+                     "cp1256", "cp932", "euc_jp", "gb18030", "big5", "cp949")
+    },
+}  # fmt: skip
+"""What the detector says, and what to state then: codecs of other letters than Western ones that people use."""
+ALIKE = (("cp932", "gb18030", "big5", "cp949"), ("cp1251", "koi8_r", "cp866"))
+"""What the detector takes for one another in few lines."""
+FEWEST_BYTES = 16
+"""Beyond ASCII: of fewer nobody can tell."""
+WORD = re.compile(rb"[A-Za-z]+")
+BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 CHUNK_BYTES = 1 << 20
 BOM = codecs.BOM_UTF8
 WIDE_BOMS = {
@@ -293,13 +316,21 @@ def _check_cp1252(file: IO[bytes], name: str, first_bad: int) -> None:
         unknown = unknown or NOT_IN_CP1252.search(chunk) is not None
     # One flipped bit in a UTF-8 file must not turn every accent of it into two strange characters.
     if not unknown and single > sequences:
+        codec = _other_script(file)
+        if codec:
+            others = next((alike for alike in ALIKE if codec in alike), ())
+            raise DataRefused(
+                f"The encoding of {name} cannot be told: every byte of it is one of cp1252, and it looks like another "
+                f"script. Expected letters of Western Europe. Received: bytes that read in several ways. State the one "
+                f"that reads right: {_readings(file, (codec, *others, 'cp1252'), most=6)}."
+            )
         return
     reason = "holds bytes that cp1252 does not know" if unknown else "looks like damaged UTF-8"
     raise DataRefused(
         f"The encoding of {name} cannot be told: it {reason}. Expected UTF-8, or cp1252. Received: "
         f"{sequences} sequences of UTF-8 and {single} other bytes beyond ASCII, the first at byte {first_bad + 1}. "
         f"Repair the file, or state what it is: --set encoding=utf-8 (names the lines), or the one of these that reads "
-        f"right: {_readings(file)}."
+        f"right: {_readings(file, (*filter(None, [_detected(_sample(file))]), 'latin-1', *OFTEN))}."
     )
 
 
@@ -324,16 +355,56 @@ def first_beyond_ascii(file: IO[bytes]) -> bytes:
     return next((line for line in sample.splitlines() if not line.isascii()), b"")
 
 
-def _readings(file: IO[bytes]) -> str:
-    """Return how one line of a file reads in encodings that people use."""
+def _sample(file: IO[bytes]) -> bytes:
+    """Return some lines of the first MiB that are not ASCII alone; the position is at the start afterwards."""
+    file.seek(0)
+    found = [line for line in file.read(CHUNK_BYTES).splitlines() if not line.isascii()]
+    file.seek(0)
+    return b"\n".join(found)[:DETECTED_BYTES]
+
+
+def _detected(sample: bytes) -> str:
+    """Return the one of `SCRIPTS` that charset-normalizer takes a sample for, or "".
+
+    It is right about scripts and wrong about languages of the Latin one (docs/log.md): for an advice, or a doubt.
+    """
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    return SCRIPTS.get(best.encoding, "") if best else ""
+
+
+def _other_script(file: IO[bytes]) -> str:
+    """Return the codec in which a file that fits cp1252 reads as a script other than Latin; "" where there is none.
+
+    Letters beyond ASCII are few and stand alone between others in Latin text; in another script they are most letters,
+    and next to each other.
+    """
+    sample = _sample(file)
+    runs = [len(run) for run in BEYOND_ASCII.findall(sample)]
+    few = 2 * sum(runs) < sum(map(len, WORD.findall(sample)))
+    western = sample.decode("cp1252", errors="ignore")
+    signs = sum(ord(sign) > 127 and not sign.isalpha() for sign in western)
+    if few or sum(runs) < FEWEST_BYTES or 5 * signs > 4 * sum(runs):
+        return ""
+    if 2 * sum(run for run in runs if run > 2) < sum(runs):
+        return ""
+    codec = _detected(sample)
+    letters = [sign for sign in sample.decode(codec or "cp1252", errors="ignore") if ord(sign) > 127]
+    others = [
+        sign for sign in letters if sign.isalpha() and not unicodedata.name(sign, "LATIN").startswith("LATIN")
+    ]
+    return codec if 2 * len(others) > len(letters) else ""
+
+
+def _readings(file: IO[bytes], codecs_tried: Iterable[str], most: int = SHOWN_READINGS) -> str:
+    """Return how one line of a file reads in some encodings."""
     line = first_beyond_ascii(file)
     at = next((place for place, byte in enumerate(line) if byte > 127), 0)
     found: dict[str, str] = {}
-    for codec in ("latin-1", *OFTEN):
+    for codec in codecs_tried:
         with suppress(UnicodeDecodeError):
             whole = line.decode(codec)
             before = len(line[:at].decode(codec, errors="ignore"))
             found.setdefault(shown(whole[max(0, before - 10) : before + 30]), codec)
-    return "; ".join(
-        f"--set encoding={codec} ({text})" for text, codec in list(found.items())[:SHOWN_READINGS]
-    )
+    return "; ".join(f"--set encoding={codec} ({text})" for text, codec in list(found.items())[:most])

@@ -77,7 +77,8 @@ def _values(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(map(str, members))
     if get_origin(kind) in (tuple, list):
-        return 'a comma-separated list, what holds a comma in double quotes: "a,b",c'
+        quotes = ', what holds a comma in double quotes: "a,b",c' if str in members else ""
+        return f"a comma-separated list{quotes}"
     plain = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
     return plain.get(getattr(kind, "__origin__", kind), "a text")
 

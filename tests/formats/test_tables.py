@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from pipeline.formats.json_array import ABSENT, nested_keys, value_at
 
-from pipeline.formats.tables import ABSENT, nested_keys, value_at
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
@@ -133,4 +133,4 @@ def test_a_nested_export_is_read_by_its_paths():
     ]
     said = refusal({"a.jsonl": lines.encode()}, text="data.body", label=label)
     assert "expected the keys data.body; received only 'data.text, annotations.0.result" in said
-    assert "--set text=data.text" in said
+    assert "stands for its column: data.text" in said

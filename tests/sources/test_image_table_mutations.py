@@ -25,7 +25,7 @@ ROWS = [
     ("images/1.png", "ball", "1.5", "A", "train", "2", "x"),
     ("2.png", "007", "-2e1", "B", "test", "", "y"),
     ("3", "NA", "3", "A", "train", "4.5", ""),
-    ("images\\4.PNG", "gr\u00fcn, hell", "0", "", "val", "1e3", "x"),
+    ("images\\4.PNG", "gr\u00fcn, hell", "0", "D", "val", "1e3", "x"),
     ("./images/5", 'say "hi"', "12", "C", "Training", "NaN", "z"),
 ]
 ROLES = {"label": "label", "target": "grams", "group": "site", "split": "use", "side": ("zoom", "lens"),

@@ -24,6 +24,13 @@ OTHER_KIND = re.compile(r"--kind (\w+)((?: --set \w+=\w+)+)")
 """Advice to take another kind, whose options follow."""
 
 
+ONLY_WITH = {
+    ("pipeline.formats.times", "CLOCK_FIX"): "clock",
+    ("pipeline.formats.times", "format_problem"): "clock",
+}
+"""What is said only where an option was given, which not every kind has that shares the code."""
+
+
 @cache
 def tree(module):
     """Return a module's syntax."""
@@ -115,6 +122,7 @@ def test_every_option_in_a_message_of_a_kind_is_an_option_of_it(kind):
     said = {
         (module, name, option)
         for module, name in used
+        if ONLY_WITH.get((module, name), "ignore") in OPTIONS[kind]
         for text in strings(symbols(module)[name])
         for option in advised(text)
     }
@@ -175,7 +183,7 @@ BEGUN = {
     "blank": lambda text: text + b"\n,,\n,,\n" + text[-9:],
     "same": lambda text: text + text,
 }
-STEPS = 3
+STEPS = 2
 
 
 def refusal(kind, files, options):
@@ -184,8 +192,10 @@ def refusal(kind, files, options):
         struct = options_of(kind, options)
         source = source_of(kind)
         chosen = source.select(sorted(files), struct)
-        with archive_of({name: files[given] for name, given in chosen.items()}) as archive:
+        packed = {name: files[given] for name, given in chosen.items()}
+        with archive_of(packed) as archive:
             source.describe(archive, struct)
+        with archive_of(packed) as archive:
             for _ in source.read(archive, struct):
                 pass
     except UserError as error:
@@ -215,12 +225,12 @@ def follow(kind, files, options, steps=STEPS):
 
 @pytest.mark.parametrize("kind", CASES)
 def test_advice_that_is_followed_literally_never_ends_in_a_traceback(kind):
-    """Of files that begin in odd ways, and of damaged ones; three pieces of advice deep."""
+    """Of files that begin in odd ways, and of damaged ones; two pieces of advice deep."""
     files, options, name = CASES[kind]
     assert refusal(kind, files, options) == ""
     odd = [change(files[name]) for change in BEGUN.values()]
     followed = sum(
         follow(kind, files | {name: content}, options)
-        for content in [*odd, *mutations(files[name], 60, seed=3)]
+        for content in [*odd, *mutations(files[name], 25, seed=3)]
     )
     assert followed
