@@ -20,6 +20,7 @@ from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_tab
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
+from pipeline.raw.answers import as_split
 from pipeline.raw.left_out import by_folder_and_suffix, covers, refuse_unread_pictures
 from pipeline.raw.left_out import in_words as names_in_words
 from pipeline.raw.sample import GivenSplit, RawSample, common_folders, members, splits_of
@@ -27,7 +28,6 @@ from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES, image_files
 from pipeline.sources.image_labels import SPLITS
 from pipeline.sources.image_paths import ImagePaths, Unmatched
-from pipeline.sources.series_facts import as_split
 
 COLUMNS_FIX = (
     "Name the right column (--set path=, label=, target=, ...), or the tables that are meant: --set files=."

@@ -14,7 +14,6 @@ from pipeline.formats.side_cells import SideCells, kinds_of
 from pipeline.formats.tables import Writing, not_read, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import PLAIN, NumberWriting
-from pipeline.raw.sample import SPLITS, GivenSplit
 
 COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
 JOIN_FIX = (
@@ -91,21 +90,6 @@ def facts(
             for column, kind in kinds.items()
         },
     }
-
-
-def as_split(cell: Cell, problems: Problems, splits: Mapping[str, GivenSplit] = SPLITS) -> GivenSplit | None:
-    """Return what a cell says a sample is for; None and a problem for what is none of the three.
-
-    Args:
-        cell: Of the column that gives the split.
-        problems: Where one is kept.
-        splits: Word to split.
-    """
-    split = splits.get(cell.value.strip().casefold()) if isinstance(cell.value, str) else None
-    if split is None:
-        fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
-        problems.add(cell.place, "train, val or test", shown(cell.value), fix)
-    return split
 
 
 def join_tables(

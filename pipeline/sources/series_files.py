@@ -22,6 +22,7 @@ from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import TextTableOptions, Writing
 from pipeline.formats.text_file import encoding_of, open_member
 from pipeline.formats.written_numbers import NumberWriting
+from pipeline.raw.answers import as_split
 from pipeline.raw.sample import (
     SPLITS,
     GivenSplit,
@@ -32,7 +33,7 @@ from pipeline.raw.sample import (
     stem_of,
 )
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.series_facts import as_split, facts, join_tables, side_kinds
+from pipeline.sources.series_facts import facts, join_tables, side_kinds
 
 LAYOUT = (
     "one CSV or TSV per series, one row per step, --set files=GLOB, in a folder per class, or with a table that has an "

@@ -22,9 +22,10 @@ from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.tables import TextTableOptions, Writing, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import NumberWriting
+from pipeline.raw.answers import as_split
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.series_facts import are_counted, as_split, facts, side_kinds
+from pipeline.sources.series_facts import are_counted, facts, side_kinds
 
 LAYOUT = (
     "tables (.csv, .tsv, .txt, .parquet) with one series per row, its values in columns of numbers, and its class in "

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pipeline.formats import json_array
+from pipeline.formats import json_rows
 from pipeline.formats.json_rows import array_items, is_array
 from pipeline.runtime.errors import UserError
 from pipeline.sources import text_table
@@ -31,7 +31,7 @@ def items(content):
 @pytest.mark.parametrize("indent", [None, 2])
 def test_items_are_those_of_json(monkeypatch, size, indent):
     """However the file is cut up; also in the middle of a character or an escape."""
-    monkeypatch.setattr(json_array, "CHUNK_BYTES", size)
+    monkeypatch.setattr(json_rows, "CHUNK_BYTES", size)
     for ascii_only in (True, False):
         content = json.dumps(ROWS, indent=indent, ensure_ascii=ascii_only).encode()
         assert ROWS == items(content)

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from pipeline.formats.json_array import ABSENT, nested_keys, value_at
 
+from pipeline.formats.json_rows import ABSENT, nested_keys, value_at
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources import text_table
 from tests.helpers.parquet_file import parquet
