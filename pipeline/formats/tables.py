@@ -15,7 +15,6 @@ from typing import IO, Any, Literal, NoReturn
 import pyarrow as pa
 import pyarrow.parquet
 
-from pipeline.formats.answers import AnswerOptions
 from pipeline.formats.delimited import (
     BLOCK_BYTES,
     Batch,
@@ -34,10 +33,11 @@ from pipeline.formats.delimited import (
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import EncodingOption, first_beyond_ascii, lines
-from pipeline.formats.written_numbers import NumberWriting
+from pipeline.formats.written_numbers import NumberOptions, NumberWriting
 from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
+Unlabelled = Literal["fail", "reject", "leave_out"]
 FormatOption = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -56,10 +56,16 @@ JSON_FIX = (
 
 
 class TextTableOptions(
-    AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+    NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
     """What a source may say about tables that are text: what stands above the rows, between fields, in numbers."""
 
+    label_columns: tuple[str, ...] = ()
+    """Columns that are a label each, 0 or 1: a sample may have several of them, or none. In place of `label`."""
+    unlabelled: Unlabelled = "fail"
+    """Samples without an answer (label, target, or one of label_columns): fail; reject them, which counts against
+    data.max_rejected_share; or leave them out, which is counted apart. Of windows with classes those without one are
+    rejected unless they are left out."""
     header: bool = True
     """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
     skip: SkipOption = 0

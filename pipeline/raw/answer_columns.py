@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pipeline.formats.cells import (
     UNLABELLED_FIX,
     Cell,
-    Unlabelled,
     as_label,
     as_number,
     as_target,
@@ -18,18 +17,8 @@ from pipeline.formats.cells import (
     is_blank,
 )
 from pipeline.formats.problems import Problems
-from pipeline.formats.written_numbers import PLAIN, NumberOptions, NumberWriting
-
-
-class AnswerOptions(NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What a source may say about the answers in its tables, whatever the kind."""
-
-    label_columns: tuple[str, ...] = ()
-    """Columns that are a label each, 0 or 1: a sample may have several of them, or none. In place of `label`."""
-    unlabelled: Unlabelled = "fail"
-    """Samples without an answer (label, target, or one of label_columns): fail; reject them, which counts against
-    data.max_rejected_share; or leave them out, which is counted apart. Of windows with classes those without one are
-    rejected unless they are left out."""
+from pipeline.formats.tables import TextTableOptions, Unlabelled
+from pipeline.formats.written_numbers import PLAIN, NumberWriting
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,7 @@ def label_set(cells: Mapping[str, Cell], problems: Problems) -> tuple[str, ...] 
     return tuple(sorted(name for name, cell in cells.items() if as_truth(cell, problems))) if cells else None
 
 
-def answer_problems(options: AnswerOptions, label: str, others: Sequence[str] = ()) -> list[str]:
+def answer_problems(options: TextTableOptions, label: str, others: Sequence[str] = ()) -> list[str]:
     """Return why options cannot say together where the answers are; none if they can.
 
     Args:
