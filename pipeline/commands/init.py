@@ -156,6 +156,7 @@ def propose(
         WronglyCalled: `yes`, and no proposal or several are sure; or options that belong to a kind.
     """
     from pipeline.fetching.look import look_at
+    from pipeline.raw.typed import listed
     from pipeline.sources.kinds import COMMON
 
     _check_location("", location)
@@ -165,7 +166,7 @@ def propose(
             f"millrace init: --set {of_a_kind[0]} belongs to a kind. Expected --kind beside it. Received: none. "
             "Leave --set out to see what fits."
         )
-    ignored = [item.partition("=")[2].split(",") for item in stated if item.startswith("ignore=")]
+    ignored = [listed(item.partition("=")[2]) for item in stated if item.startswith("ignore=")]
     trials, there = look_at(
         location,
         list(KINDS),

@@ -22,6 +22,7 @@ MAX_RATIO = 100
 HARMLESS_BYTES = 1 << 20
 """Below this size a member may have any ratio: sorted labels shrink a thousandfold and fill no disk."""
 
+COMPRESSED = (".gz", ".bz2", ".xz")
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
 
 
@@ -108,11 +109,60 @@ def _storable(name: str) -> bool:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is an archive, or is called like one and must be read as one."""
-    called = path.suffix.lower() in (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+    """Return whether a file is an archive, or is called like one and must be read as one.
+
+    What is compressed and holds no tar is a single file, see `decompress`.
+    """
     if path.suffix.lower() == ".npz":  # arrays, which their own reader takes apart
         return False
-    return called or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if (
+        zipfile.is_zipfile(path)
+        or _is_tar(path)
+        or ".tar" in suffixes
+        or suffixes[-1:] in ([".zip"], [".tgz"])
+    ):
+        return True
+    return not is_compressed(path) and suffixes[-1:] in ([".gz"], [".bz2"], [".xz"])
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (*DAMAGED, OSError):
+        return False
+
+
+def is_compressed(path: Path) -> bool:
+    """Return whether a file begins as gzip, bzip2 or xz does."""
+    with path.open("rb") as file:
+        return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))
+
+
+def decompress(packed: Path, path: Path, *, max_bytes: int) -> None:
+    """Write the one file that a .gz, .bz2 or .xz holds; nothing where it cannot be read to its end.
+
+    Args:
+        packed: The file; its content says how it is compressed.
+        path: Where to; must not exist yet.
+        max_bytes: Limit of what comes out.
+
+    Raises:
+        NotPermitted: It grows more than 100-fold.
+        DataRefused: Damaged, or larger than `max_bytes`.
+    """
+    try:
+        with packed.open("rb") as file:
+            _write(path, _LimitedReader(_decompressor(file), packed, max_bytes))
+    except DAMAGED as error:
+        path.unlink()
+        raise DataRefused(
+            f"{packed.name} cannot be unpacked. Expected an intact .gz, .bz2 or .xz. Received: {error}. "
+            "Download or pack it again."
+        ) from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int) -> None:
@@ -196,7 +246,12 @@ class _LimitedReader(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        content = self._source.read(size)
+        try:
+            content = self._source.read(size)
+        except OSError as error:
+            if error.errno is not None or isinstance(error, gzip.BadGzipFile):
+                raise
+            raise tarfile.ReadError(str(error)) from error  # of bz2: no fault of the disk
         self._bytes += len(content)
         _check_ratio(self._path.name, self._bytes, self._packed_bytes)
         _check_total(self._path.name, self._bytes, self._max_bytes)
@@ -215,7 +270,7 @@ def _decompressor(packed: IO[bytes]) -> IO[bytes]:
     return packed
 
 
-def _write(path: Path, content: IO[bytes]) -> None:
+def _write(path: Path, content: "IO[bytes] | _LimitedReader") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         shutil.copyfileobj(content, file, CHUNK_BYTES)

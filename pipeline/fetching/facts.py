@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.fetching.source import MOST_CLASSES, Facts, Span
+from pipeline.raw import heif
 from pipeline.raw.label_sets import labels_of
 from pipeline.raw.sample import RawSample
 
@@ -118,6 +119,7 @@ def measured(content: bytes) -> tuple[int, int, int] | None:
     """Return height, width and channels of an upright encoded image from its header; None if nothing reads it."""
     from PIL import Image
 
+    heif.let_pillow_read()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

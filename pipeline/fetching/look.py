@@ -33,6 +33,7 @@ MOST_BYTES = 1 << 26
 """Data up to this size is read completely: 64 MiB take a second or two."""
 MOST_PER_FOLDER = 3
 MOST_FILES = 200
+ADVICE = re.compile(r"--set (?:'(\w+)=([^']+)'|(\w+)=(?:'([^']+)'|([^\s'`,;:)]+)))")
 MOST_ADVICE = 3
 MOST_TURNS = 2
 """Ways out of a refusal that are tried, and how often one after the other."""
@@ -88,76 +89,80 @@ def look_at(
     with empty_folder(INCOMING_DIR) as incoming:
         if location.url is not None:
             location = downloaded(location, incoming, max_bytes, console)
-        folder, names, _ = given_files(location, incoming, max_bytes=max_bytes, kind="")
-        names = not_ignored(names, ignore)
-        if not names:
+        files = given_files(location, incoming, max_bytes=max_bytes, kind="", ignore=ignore).files
+        if not files:
             raise DataRefused(
                 f"There is no file. Expected data. Received: path={location.path}, where hidden files and what "
                 "--set ignore= covers is no data. Point --path at the right place."
             )
-        look = Look(folder, names)
+        look = Look(files)
         trials = [
             trial
             for proposal in proposals(look, kinds)
-            for trial in _tried_with_advice(proposal, folder, names, incoming)
+            for trial in _tried_with_advice(proposal, files, incoming)
         ]
         return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), seen(look)
 
 
 def _tried_with_advice(
-    proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path, turns: int = MOST_TURNS
+    proposal: Proposal, files: Mapping[str, Path], incoming: Path, turns: int = MOST_TURNS
 ) -> Iterator[Trial]:
     """Yield how a proposal did; where its reader refused it, what becomes of each way out that it names, too."""
-    trial = _tried(proposal, folder, names, incoming)
+    trial = _tried(proposal, files, incoming)
     yield trial
     if not trial.refused or not proposal.likely or not turns:
         return
-    for name, value in advised(trial.refused, proposal)[:MOST_ADVICE]:
+    for advice in advised(trial.refused, proposal)[:MOST_ADVICE]:
         # Which way is right only the owner can say.
+        words = ", ".join(f"{name}={value}" for name, value in advice.items())
         way = replace(
             proposal,
-            reason=proposal.reason or f"if {name}={value} is right",
-            options={**proposal.options, name: value},
+            reason=proposal.reason or f"if {words} is right",
+            options={**proposal.options, **advice},
             sure=False,
-            open=(*proposal.open, f"whether {name}={value} is right: {_first_sentence(trial.refused)}"),
+            open=(*proposal.open, f"whether {words} is right: {_first_sentence(trial.refused)}"),
         )
-        followed = list(_tried_with_advice(way, folder, names, incoming, turns - 1))
+        followed = list(_tried_with_advice(way, files, incoming, turns - 1))
         yield from (found for found in followed if not found.refused)
 
 
-def advised(message: str, proposal: Proposal) -> list[tuple[str, str]]:
-    """Return the options that a refusal names with a value, in its order, without those that were given.
+def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
+    """Return the options that a refusal names with values, in its order, without those that were given.
 
     Args:
-        message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change.
+        message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change. What
+            stands side by side belongs together.
         proposal: What was refused.
     """
     known = option_names(proposal.kind)
-    found = re.findall(r"--set (?:'(\w+)=([^']+)'|(\w+)=(?:'([^']+)'|([^\s'`,;:)]+)))", message)
-    pairs = [(a or c, b or d or e.rstrip(".")) for a, b, c, d, e in found]
-    fresh = [
-        (name, value)
-        for name, value in pairs
+    found = []
+    for group in re.finditer(rf"{ADVICE.pattern}(?:\s+{ADVICE.pattern})*", message):
+        pairs = [(a or c, b or d or e.rstrip(".")) for a, b, c, d, e in ADVICE.findall(group[0])]
         # Words in capitals stand for what the reader cannot know.
-        if name in known and value and not value.isupper() and proposal.options.get(name) != value
-    ]
-    return list(dict.fromkeys(fresh))
+        usable = all(name in known and value and not value.isupper() for name, value in pairs)
+        fresh = {name: value for name, value in pairs if proposal.options.get(name) != value}
+        if usable and fresh and fresh not in found:
+            found.append(fresh)
+    return found
 
 
 def _first_sentence(message: str) -> str:
-    return " ".join(message.split()).split(". ", 1)[0] + "."
+    """Return what is wrong in one sentence; the headline over a list of problems says nothing yet."""
+    lines = message.splitlines()
+    wrong = lines[1] if len(lines) > 1 and lines[1].startswith("  ") else message
+    return " ".join(wrong.split()).split(". ", 1)[0].rstrip(".") + "."
 
 
-def _tried(proposal: Proposal, folder: Path, names: Sequence[str], incoming: Path) -> Trial:
+def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Trial:
     kind = proposal.kind
     try:
         stated = stated_options(kind, [f"{name}={value}" for name, value in proposal.options.items()])
         options = options_of(kind, stated)
-        names = not_ignored(names, common_options(stated).ignore)
-        chosen = source_of(kind).select(names, options)
-        left_out = by_folder_and_suffix(set(names) - set(chosen.values()))
-        partly = sum((folder / given).stat().st_size for given in chosen.values()) > MOST_BYTES
-        part = _part(chosen, folder) if partly else {name: folder / given for name, given in chosen.items()}
+        kept = {name: files[name] for name in not_ignored(list(files), common_options(stated).ignore)}
+        chosen = {name: kept[given] for name, given in source_of(kind).select(list(kept), options).items()}
+        left_out = by_folder_and_suffix(name for name, path in kept.items() if path not in chosen.values())
+        partly = sum(path.stat().st_size for path in chosen.values()) > MOST_BYTES
+        part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
         write_tar(tar_path, part)
         described, samples = _read(
@@ -187,7 +192,7 @@ def _read(
     return described, samples
 
 
-def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
+def _part(chosen: Mapping[str, Path]) -> dict[str, Path | bytes]:
     """Return some of the files of each folder, and of text files their beginning."""
     in_folder: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(chosen):
@@ -195,9 +200,9 @@ def _part(chosen: Mapping[str, str], folder: Path) -> dict[str, Path | bytes]:
     some = [name for found in in_folder.values() for name in found[:MOST_PER_FOLDER]][:MOST_FILES]
     part: dict[str, Path | bytes] = {}
     for name in some:
-        path = folder / chosen[name]
+        path = chosen[name]
         part[name] = path
-        if PurePosixPath(chosen[name]).suffix.lower() in TEXT_SUFFIXES:
+        if PurePosixPath(name).suffix.lower() in TEXT_SUFFIXES:
             with path.open("rb") as file:
                 part[name] = whole_lines(file.read(HEAD_BYTES))
     return part

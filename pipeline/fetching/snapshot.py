@@ -21,7 +21,15 @@ from msgspec import Struct, structs
 from pipeline.fetching.archives import is_archive, list_files, list_folders, unpack, write_tar
 from pipeline.fetching.download import Limits, download
 from pipeline.fetching.facts import FactsSeen
+from pipeline.fetching.plain_files import (
+    plain_files,
+    plain_name,
+    recoded_files,
+    refuse_spreadsheet,
+    spreadsheets_among,
+)
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
+from pipeline.formats.tables import spreadsheet_refused
 from pipeline.formats.timelines import Timeline, in_words
 from pipeline.raw.answers import Answered, rare_classes
 from pipeline.raw.label_sets import labels_of, refuse_lists, with_label_sets
@@ -121,7 +129,12 @@ def take_snapshot(
         )
         if keep:
             _keep(tar_path, stored_tar(source.sha256))
-    described = [*read.described, *_several_in_words(read.labels_per_sample), *_joined_in_words(named)]
+    described = [
+        *found.said,
+        *read.described,
+        *_several_in_words(read.labels_per_sample),
+        *_joined_in_words(named),
+    ]
     examples = {pattern: names[0] for pattern, names in left_out.items()}
     return SourceSnapshot(source, counts, examples, tuple(described))
 
@@ -145,12 +158,14 @@ class _Found:
         chosen: Their given names.
         beside: Given names of all other files.
         folders: All folders, also empty ones.
+        said: What was done to some of the files, in words.
     """
 
     files: Mapping[str, Path | bytes]
     chosen: Sequence[str] = ()
     beside: Sequence[str] = ()
     folders: Sequence[str] = ()
+    said: Sequence[str] = ()
 
 
 def _files(
@@ -164,28 +179,65 @@ def _files(
 ) -> _Found:
     if location == "bundled":
         return _Found(digits.bundled_files())
-    folder, names, folders = given_files(location, incoming, max_bytes=max_bytes, kind=kind)
-    names, folders = not_ignored(names, ignore), not_ignored(folders, ignore)
-    chosen = source_of(kind).select(names, options)
+    given = given_files(location, incoming, max_bytes=max_bytes, kind=kind, ignore=ignore)
+    names = list(given.files)
+    try:
+        chosen = source_of(kind).select(names, options)
+    except DataRefused as refused:
+        for name in spreadsheets_among(names):
+            raise DataRefused(f"{refused}\n{spreadsheet_refused(name)}") from refused
+        raise
     beside = sorted(set(names) - set(chosen.values()))
-    files = {name: folder / given for name, given in chosen.items()}
-    return _Found(files, list(chosen.values()), beside, folders)
+    wanted = {name: given.files[name] for name in chosen.values()}
+    recoded = recoded_files(wanted, getattr(options, "encoding", ""), incoming / "recoded")
+    files = {name: recoded[place] for name, place in chosen.items()}
+    return _Found(files, list(chosen.values()), beside, given.folders, given.said)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What lies where the data is, as readers take it.
+
+    Attributes:
+        files: Where each file lies now, by its name.
+        folders: All folders, also empty ones.
+        said: What was done to some of the files, in words.
+    """
+
+    files: Mapping[str, Path]
+    folders: Sequence[str]
+    said: Sequence[str]
 
 
 def given_files(
-    location: Location, incoming: Path, *, max_bytes: int, kind: str
-) -> tuple[Path, list[str], list[str]]:
-    """Return where the files lie now, their names and all folders; an archive is unpacked, a URL was downloaded.
+    location: Location, incoming: Path, *, max_bytes: int, kind: str, ignore: Sequence[str]
+) -> Given:
+    """Return the files by name, and all folders; archives and compressed files are unpacked, UTF-16 is UTF-8.
 
     Args:
         location: A path, or a URL whose file `downloaded` has put into `incoming`.
         incoming: A folder of our own.
         max_bytes: Limit of an unpacked archive.
         kind: Of the source, "" where nobody knows it yet; kinds of images do not take a single file.
+        ignore: Globs of files and folders that are passed over.
 
     Raises:
         InputMissing: There is nothing.
+        DataRefused: A spreadsheet, or an archive that is damaged or too large.
+        NotPermitted: An archive that nobody should unpack.
     """
+    folder, names, folders = _place(location, incoming, max_bytes=max_bytes, kind=kind)
+    names = not_ignored(names, ignore)
+    files, said = {name: folder / name for name in names}, list[str]()
+    if kind != "idx":  # which reads its own .gz
+        files, said = plain_files(folder, names, incoming / "plain", max_bytes=max_bytes)
+    return Given(files, not_ignored(folders, ignore), said)
+
+
+def _place(
+    location: Location, incoming: Path, *, max_bytes: int, kind: str
+) -> tuple[Path, list[str], list[str]]:
+    """Return the folder of the files, their names in it, and all folders."""
     folder = paths.home_dir() / (location.path or "")
     if location.url is not None:
         folder = incoming / "download" / _file_name(location.url)
@@ -195,13 +247,14 @@ def given_files(
             f"Received: path={location.path}. Correct --path, or run `millrace init` again."
         )
     of_images = KINDS.get(kind) == "image"
-    if folder.is_file() and not is_archive(folder) and of_images and image_table.is_table(folder.name):
-        # Somebody pointed at the table; the images lie around it.
-        return (
-            folder.parent,
-            image_table.beside(folder.name, list_files(folder.parent)),
-            list_folders(folder.parent),
-        )
+    if folder.is_file():
+        refuse_spreadsheet(folder)
+    is_table = image_table.is_table(plain_name(folder.name))
+    if folder.is_file() and not is_archive(folder) and of_images and is_table:
+        # Somebody pointed at the table; the images lie around it, and perhaps other tables.
+        names = list_files(folder.parent)
+        names = [name for name in names if name == folder.name or not image_table.is_table(plain_name(name))]
+        return folder.parent, names, list_folders(folder.parent)
     if folder.is_file() and not is_archive(folder) and not of_images:
         return folder.parent, [folder.name], []
     if folder.is_file():

@@ -1,11 +1,15 @@
 """A file of rows, whatever its format: which columns it has, and its rows in batches of the columns asked for.
 
+Where nobody says the format, the first bytes do, and only then the suffix (`form_of`).
+
 CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a column may be a path into it
 (`value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are asked for are
-read. Millions of rows pass through without ever being in memory together.
+read. Millions of rows pass through without ever being in memory together. The file is long because four formats answer
+the same questions of a table.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +36,7 @@ from pipeline.formats.delimited import (
 )
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems, shown
-from pipeline.formats.text_file import EncodingOption, first_beyond_ascii, lines
+from pipeline.formats.text_file import BOM, EncodingOption, first_beyond_ascii, lines
 from pipeline.formats.written_numbers import NumberOptions, NumberWriting
 from pipeline.runtime.errors import DataRefused
 
@@ -49,6 +53,11 @@ FORMATS: dict[str, Format] = {
     ".pq": "parquet",
 }
 BATCH_ROWS = 4096
+FORM_BYTES = 1 << 12
+ZIP = b"PK\x03\x04"
+OLD_SPREADSHEET = bytes.fromhex("d0cf11e0a1b11ae1")
+JSON_OBJECT = re.compile(rb'\{[ \t\r\n]*(?:"(?:[^"\\]|\\.)*+"[ \t]*:|\})')
+JSON_ARRAY = re.compile(rb"\[[ \t\r\n]*[{\]]")
 JSON_FIX = (
     "Write one JSON object per line, with every column in each (null where there is no value); what lies inside "
     "another object or a list has a path: --set text=data.text, annotations.0.value."
@@ -84,7 +93,7 @@ class TableOptions(
     """What a source may say about tables of any format."""
 
     format: FormatOption = "auto"
-    """`auto` goes by the suffix."""
+    """`auto` goes by the first bytes, and where they say nothing by the suffix."""
     quoting: QuotingOption = "auto"
     """`minimal`: fields may stand in double quotes; `none`: a quote is a character like any other."""
 
@@ -94,6 +103,7 @@ class Writing:
     """What the user stated about how the files are written; `auto` where nothing.
 
     Attributes:
+        json: Whether JSON is read.
         plain_names: Whether blanks around names of columns, and a `#` before the first, do not belong to them.
         skip: Lines above the table.
         units_row: Whether the row below the header holds units.
@@ -105,6 +115,7 @@ class Writing:
     quoting: QuotingOption = "auto"
     encoding: EncodingOption = "auto"
     header: bool = True
+    json: bool = True
     plain_names: bool = False
     skip: int = 0
     units_row: bool = False
@@ -113,17 +124,19 @@ class Writing:
     @classmethod
     def of(cls, options: TableOptions) -> "Writing":
         """Return what the options of a source say, names of columns as they stand."""
-        return replace(cls.of_text(options, options.format), quoting=options.quoting, plain_names=False)
+        written = cls.of_text(options)
+        return replace(written, format=options.format, quoting=options.quoting, json=True, plain_names=False)
 
     @classmethod
-    def of_text(cls, options: TextTableOptions, form: FormatOption = "csv") -> "Writing":
-        """Return what the options of a source of series say, whose files have one format each."""
+    def of_text(cls, options: TextTableOptions) -> "Writing":
+        """Return what the options of a source of series say, which reads no JSON."""
         return cls(
-            form,
+            "auto",
             options.delimiter,
             "minimal",
             options.encoding,
             options.header,
+            json=False,
             plain_names=True,
             skip=options.skip,
             units_row=options.units_row,
@@ -138,16 +151,92 @@ def format_of(name: str, option: FormatOption) -> Format:
     return known.get(PurePosixPath(name).suffix.lower(), "csv") if option == "auto" else option
 
 
+def form_of(file: IO[bytes], name: str, option: FormatOption) -> Format:
+    """Return the format of a file: the stated one, or what its first bytes say; where they say nothing, its suffix.
+
+    Args:
+        file: Opened at its start, where it is again afterwards.
+        name: For its suffix, and for messages.
+        option: What the user stated.
+
+    Raises:
+        DataRefused: A spreadsheet.
+    """
+    begin = file.read(FORM_BYTES)
+    file.seek(0)
+    return form_of_bytes(begin, name, option)
+
+
+def form_of_bytes(begin: bytes, name: str, option: FormatOption) -> Format:
+    """Return what `form_of` does, of the beginning of a file."""
+    by_name = format_of(name, option)
+    if option != "auto":
+        return by_name
+    if begin.startswith((ZIP, OLD_SPREADSHEET)):
+        raise spreadsheet_refused(name)
+    if begin.startswith(b"PAR1") and b"\0" in begin:
+        return "parquet"
+    text = begin.removeprefix(BOM).lstrip(b" \t\r\n")
+    if JSON_OBJECT.match(text) or JSON_ARRAY.match(text):
+        return "jsonl"
+    if by_name == "jsonl" and not text.startswith((b"{", b"[")) and b"{" not in text.partition(b"\n")[0]:
+        return "csv" if len(re.split(rb"[,;\t|]", text.partition(b"\n")[0])) > 1 else by_name
+    if by_name == "parquet" and begin and b"\0" not in begin and not begin.startswith(b"PAR1"):
+        return "csv"
+    return by_name
+
+
+def spreadsheet_refused(name: str) -> DataRefused:
+    """Return the refusal of a workbook, with two ways to make a table of it.
+
+    What its cells look like and what they hold are two things (dates, 007, results of formulas), and it has several
+    sheets: whoever exports it sees what comes out.
+    """
+    last = PurePosixPath(name)
+    # Without the filter NA and None, which may be labels, would become blank.
+    python = (
+        f"import pandas; pandas.read_excel({last.name!r}, dtype=str, na_filter=False)"
+        f".to_csv({_csv_beside(last)!r}, index=False)"
+    )
+    return DataRefused(
+        f"{name} is a spreadsheet, or another file that is packed. Expected a table of text or Parquet. Received: the "
+        "first bytes of one. Save the sheet as CSV UTF-8 in the program that made it, or convert its first sheet: "
+        f'`python -c "{python}"` (needs `pip install pandas openpyxl`; of .xls xlrd, of .ods odfpy).'
+    )
+
+
+def not_read(file: IO[bytes], name: str, form: Format) -> DataRefused:
+    """Return the refusal of a format that a kind does not read, with the command that converts it."""
+    array = form == "jsonl" and is_array(file)
+    received = "Parquet" if form == "parquet" else "a JSON array" if array else "JSON lines"
+    last = PurePosixPath(name)
+    reading = (
+        f"pandas.read_parquet({last.name!r})"
+        if form == "parquet"
+        else f"pandas.read_json({last.name!r}, lines={not array}, dtype=False, convert_dates=False)"
+    )
+    return DataRefused(
+        f"{name} is {received}. Expected a format that this kind of source reads, such as CSV. Received: {received}. "
+        f'Convert it: `python -c "import pandas; {reading}.to_csv({_csv_beside(last)!r}, index=False)"`.'
+    )
+
+
+def _csv_beside(path: PurePosixPath) -> str:
+    return f"{path.stem}.csv" if path.suffix.lower() != ".csv" else f"{path.stem}-1.csv"
+
+
 def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:
     """Return in words how a file is read, detected parts marked as such.
 
     Raises:
         DataRefused: The encoding cannot be told.
     """
-    form = format_of(name, writing.format)
+    form = form_of(file, name, writing.format)
     if form == "parquet":
         return f"{name}: Parquet"
     if form == "jsonl":
+        if not writing.json:
+            raise not_read(file, name, form)
         return f"{name}: {'a JSON array' if is_array(file) else 'JSON lines'}, UTF-8"
     dialect = dialect_as_stated(file, name, writing)
     words = in_words(dialect)
@@ -178,8 +267,10 @@ def read_table(file: IO[bytes], name: str, writing: Writing, problems: Problems)
         DataRefused: The file is empty or damaged, or its header does not name the columns. Reading a batch
             raises it too, for damage inside and for too many problems.
     """
-    form = format_of(name, writing.format)
+    form = form_of(file, name, writing.format)
     if form == "jsonl":
+        if not writing.json:
+            raise not_read(file, name, form)
         return Table(None, partial(_json_batches, file, name, problems))
     if form == "parquet":
         opened = _parquet(file, name)
@@ -225,8 +316,19 @@ def table_with(
 
 
 def dialect_as_stated(file: IO[bytes], name: str, writing: Writing) -> Dialect:
-    """Return how a file is written: `.tsv` is delimited by tabs unless somebody says otherwise."""
-    tabs = format_of(name, writing.format) == "tsv" and writing.delimiter == "auto"
+    """Return how a file is written: `.tsv` is delimited by tabs, unless somebody or its first line says otherwise.
+
+    Raises:
+        DataRefused: It is no delimited text.
+    """
+    form = form_of(file, name, writing.format)
+    if form not in ("csv", "tsv"):
+        raise not_read(file, name, form)
+    tabs = form == "tsv" and writing.delimiter == "auto"
+    if tabs and writing.format == "auto":
+        line = file.read(FORM_BYTES).partition(b"\n")[0]
+        tabs = not writing.plain_names and (b"\t" in line or not re.search(rb"[,;|]", line))
+        file.seek(0)
     return dialect_of(
         file,
         name,

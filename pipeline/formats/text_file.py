@@ -3,13 +3,18 @@
 `auto` is UTF-8 where every byte fits; else cp1252 (Windows, Western Europe) where the bytes beyond ASCII
 do not look like damaged UTF-8 and cp1252 knows them all. Latin-1 must be stated: it accepts any byte, and
 differs from cp1252 only in 80 to 9F (where 85 is NEL in the one and an ellipsis in the other).
+
+Files of UTF-16 and UTF-32 are kept as UTF-8 (`recode`, `pipeline/fetching/plain_files.py`): whoever reads lines looks
+for the byte LF.
 """
 
 import codecs
 import re
+import shlex
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import IO, NamedTuple
 
 from pipeline.formats.problems import Problems, shown
@@ -17,7 +22,8 @@ from pipeline.runtime.errors import DataRefused, WronglyCalled
 
 Encoding = str
 EncodingOption = str
-"""auto, or a codec of Python that leaves ASCII as it is: utf-8, cp1252, latin-1, cp1251, gb18030, shift_jis ..."""
+"""auto, or a codec of Python that leaves ASCII as it is: utf-8, cp1252, latin-1, cp1251, gb18030, shift_jis ...; or
+utf-16 and utf-32, also with -le or -be, of which the archive keeps UTF-8."""
 OFTEN = (
     "cp1250",
     "cp1251",
@@ -35,10 +41,17 @@ OFTEN = (
 SHOWN_READINGS = 4
 CHUNK_BYTES = 1 << 20
 BOM = codecs.BOM_UTF8
-UTF_16_BOMS = (
-    codecs.BOM_UTF16_LE,
-    codecs.BOM_UTF16_BE,
-)  # those of UTF-32 begin like one of them, or with NUL
+WIDE_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # begins like that of UTF-16
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+"""Encodings of two or four bytes per character."""
+WIDE_SAMPLE = 4096
+FEWEST_WIDE = 4
+"""Characters; of fewer NUL between them says nothing."""
 NOT_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 UTF_8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 ASCII = bytes(range(128))
@@ -121,17 +134,22 @@ def encoding_of(file: IO[bytes], name: str, option: EncodingOption) -> tuple[Enc
         option: `auto`, or what the user stated, which is not questioned here.
 
     Raises:
-        DataRefused: UTF-16; or `auto` meets bytes that are neither UTF-8 nor cp1252.
+        DataRefused: What was not recoded because it is no UTF-16 throughout, or has no mark and nobody said so; or
+            `auto` meets bytes that are neither UTF-8 nor cp1252.
         WronglyCalled: Python knows no such encoding, or it is none of lines of text with ASCII in them.
     """
+    if wide_codec(option):
+        option = "utf-8"  # as `recode` has left it
     if option != "auto":
         _check_codec(option)
-    start = file.read(4)
+    start = file.read(WIDE_SAMPLE)
     file.seek(0)
-    if start.startswith(UTF_16_BOMS):
+    if codec := wide_by_mark(start):
+        raise _damaged_wide(file, name, codec)
+    if codec := wide_by_zeros(start):
         raise DataRefused(
-            f"{name} is UTF-16. Expected UTF-8, or an encoding that leaves ASCII as it is. Received: the byte "
-            f"order mark {start[:2].hex(' ')}. Convert it: iconv -f UTF-16 -t UTF-8."
+            f"{name} looks like {codec.upper()} without a byte order mark. Expected UTF-8, or an encoding that leaves "
+            f"ASCII as it is. Received: NUL where {codec.upper()} has it. Say so: --set encoding={codec}."
         )
     if option != "auto":
         return option, start.startswith(BOM) and option == "utf-8"
@@ -142,6 +160,84 @@ def encoding_of(file: IO[bytes], name: str, option: EncodingOption) -> tuple[Enc
     _check_cp1252(file, name, first_bad)
     file.seek(0)
     return "cp1252", False
+
+
+def wide_codec(option: EncodingOption) -> str:
+    """Return the name of a stated encoding of two or four bytes per character; "" of any other."""
+    try:
+        name = codecs.lookup(option).name
+    except (LookupError, ValueError):
+        return ""
+    return name if name in WIDE else ""
+
+
+def wide_by_mark(start: bytes) -> str:
+    """Return `utf-16` or `utf-32` where a file begins with its byte order mark; else ""."""
+    return next((codec for mark, codec in WIDE_BOMS.items() if start.startswith(mark)), "")
+
+
+def recode(file: IO[bytes], codec: str, write: Callable[[bytes], object]) -> None:
+    """Pass on a text as UTF-8, a piece at a time; nothing is replaced.
+
+    Args:
+        file: Opened at its start.
+        codec: One of `WIDE`; those without an order of bytes take it from the mark, which is not passed on.
+        write: Takes the pieces.
+
+    Raises:
+        UnicodeDecodeError: With the offset in the file as `start`.
+    """
+    decoder = codecs.getincrementaldecoder(codec)()
+    offset, more = 0, True
+    while more:
+        chunk = file.read(CHUNK_BYTES)
+        more = bool(chunk)
+        pending = len(decoder.getstate()[0])
+        try:
+            write(decoder.decode(chunk, final=not more).encode())
+        except UnicodeDecodeError as error:
+            start = offset - pending + error.start
+            raise UnicodeDecodeError(codec, error.object, start, start + 1, error.reason) from error
+        offset += len(chunk)
+
+
+def not_throughout(name: str, codec: str, error: UnicodeDecodeError) -> DataRefused:
+    """Return the refusal of a text that is only in part in the encoding that it should be in."""
+    return DataRefused(
+        f"{name} is not {codec.upper()} throughout. Expected whole characters up to the end. Received: {error.reason} "
+        f"at byte {error.start + 1}. Write or download it again, or leave out what cannot be read: "
+        f"iconv -c -f {codec.upper()} -t UTF-8 {shlex.quote(name)} > repaired{PurePosixPath(name).suffix}."
+    )
+
+
+def _damaged_wide(file: IO[bytes], name: str, codec: str) -> DataRefused:
+    """Return why a file that begins like UTF-16 was not recoded; its position is at the start afterwards."""
+    try:
+        recode(file, codec, len)
+    except UnicodeDecodeError as error:
+        return not_throughout(name, codec, error)
+    finally:
+        file.seek(0)
+    return DataRefused(
+        f"{name} is {codec.upper()}. Expected UTF-8, as archives keep it. Received: the byte order mark of "
+        f"{codec.upper()}. Run `millrace init` on the original data."
+    )
+
+
+def wide_by_zeros(start: bytes) -> str:
+    """Return the encoding in which mostly ASCII has NUL just where it is here; "" where there is none."""
+    for codec, width, place in (
+        ("utf-32-le", 4, 0),
+        ("utf-32-be", 4, 3),
+        ("utf-16-le", 2, 0),
+        ("utf-16-be", 2, 1),
+    ):
+        characters = len(start) // width
+        zeros = [start[byte::width].count(0) for byte in range(width)]
+        others = [count for byte, count in enumerate(zeros) if byte != place]
+        if characters >= FEWEST_WIDE and not zeros[place] and min(others) > characters // 2:
+            return codec
+    return ""
 
 
 def encoding_in_words(encoding: Encoding, *, bom: bool = False) -> str:
@@ -156,7 +252,7 @@ def _decoded(raw: bytes, name: str, number: int, encoding: Encoding, problems: P
             f"{name}, line {number}, byte {raw.index(0) + 1}",
             "text",
             "a NUL byte",
-            "Remove NUL bytes; many of them mean UTF-16 (iconv -f UTF-16 -t UTF-8) or a file that is no text.",
+            "Remove NUL bytes; many of them mean UTF-16, or a file that is no text.",
         )
     try:
         return raw.decode(encoding)
@@ -215,8 +311,8 @@ def _check_codec(option: str) -> None:
     if not plain:
         raise WronglyCalled(
             f"encoding={option} cannot be read. Expected auto, or a codec of Python that leaves ASCII as it is, such "
-            f"as utf-8, cp1252, latin-1, {', '.join(OFTEN)}. Received: encoding={option}. Convert others: iconv -f "
-            "NAME -t UTF-8."
+            f"as utf-8, cp1252, latin-1, {', '.join(OFTEN)}; or {', '.join(WIDE)}. Received: encoding={option}. "
+            "Convert others: iconv -f NAME -t UTF-8."
         )
 
 

@@ -20,10 +20,10 @@ from pipeline.formats.steps import HALF, NATURAL, STEP_FIX, seconds
 from pipeline.formats.time_formats import DAY, FIRST_TIME, HOUR, LAST_TIME, SECOND
 from pipeline.formats.timelines import Timeline
 from pipeline.runtime.errors import DataRefused
+from pipeline.runtime.growing import ROWS_AT_ONCE, GrowingArray
 
 Duplicates = Literal["fail", "first", "last", "mean"]
 Gaps = Literal["auto", "fill", "hold", "fail"]
-GROWTH = 1.25
 """Room is made for a quarter more than needed: memory is what limits the longest series."""
 MONTH_SECONDS = 365.2425 / 12 * 86_400
 """The Gregorian calendar's mean month."""
@@ -338,29 +338,6 @@ def later(time: str, seconds: float) -> str:
         ) from error
 
 
-class GrowingArray:
-    """Rows of fixed width appended to one array, which is moved by the operating system instead of copied."""
-
-    def __init__(self, dtype: type, width: int = 1) -> None:
-        self._array: np.ndarray = np.empty(0, dtype)
-        self._width = width
-        self._used = 0
-
-    def append(self, values: np.ndarray) -> None:
-        """Add values, shape (rows,) or (rows, width)."""
-        end = self._used + values.size
-        if end > self._array.size:
-            self._array.resize(max(int(end * GROWTH), 1024), refcheck=False)
-        self._array[self._used : end] = values.reshape(-1)
-        self._used = end
-
-    def take(self) -> np.ndarray:
-        """Return all values, shape (rows, width); nothing is here any more."""
-        array, self._array = self._array, np.empty(0, self._array.dtype)
-        array.resize(self._used, refcheck=False)
-        return array.reshape(-1, self._width)
-
-
 @dataclass(frozen=True)
 class OneSeries:
     """The rows of one series in order of time.
@@ -426,26 +403,40 @@ class SeriesRows:
         Args:
             order: Numbers of the series in the order wanted.
         """
-        times, values = self._times.take()[:, 0], self._values.take()
         ranks = np.empty(len(order), np.int32)
         ranks[order] = np.arange(len(order), dtype=np.int32)
-        ranked = ranks[self._keys.take()[:, 0]]
-        rows = None if _ascending(ranked, times) else np.lexsort((times, ranked))
-        if rows is not None:
-            ranked = ranked[rows]
-        bounds = np.searchsorted(ranked, np.arange(len(order) + 1)).tolist()
+        bounds = self._bounds_if_ascending(ranks)
+        if bounds is not None:
+            for key, start, stop in zip(order, bounds, bounds[1:], strict=False):
+                yield OneSeries(
+                    key, self._times.part(start, stop)[:, 0], self._values.part(start, stop), None, start
+                )
+            return
+        times, ranked = self._times.part(0, self._count)[:, 0], ranks[self._keys.part(0, self._count)[:, 0]]
+        rows = np.lexsort((times, ranked))
+        bounds = np.searchsorted(ranked[rows], np.arange(len(order) + 1)).tolist()
         del ranked
-        for rank, key in enumerate(order):
-            part = slice(bounds[rank], bounds[rank + 1])
-            if rows is None:
-                yield OneSeries(key, times[part], values[part], None, part.start)
-            else:
-                yield OneSeries(key, times[rows[part]], values[rows[part]], rows[part], 0)
+        first = 0
+        while first < len(order):
+            # As many series as fit into memory at once, for one look through the values each.
+            after = bisect_right(bounds, bounds[first] + ROWS_AT_ONCE, lo=first + 2) - 1
+            values = self._values.taken(rows[bounds[first] : bounds[after]])
+            for rank in range(first, after):
+                own = rows[bounds[rank] : bounds[rank + 1]]
+                part = slice(bounds[rank] - bounds[first], bounds[rank + 1] - bounds[first])
+                yield OneSeries(order[rank], times[own], values[part], own, 0)
+            first = after
 
-
-def _ascending(ranked: np.ndarray, times: np.ndarray) -> bool:
-    """Say whether rows lie in order of series, then time: the usual case, which needs no sorting."""
-    later = times[1:] >= times[:-1]
-    later &= ranked[1:] == ranked[:-1]
-    later |= ranked[1:] > ranked[:-1]
-    return bool(later.all())
+    def _bounds_if_ascending(self, ranks: np.ndarray) -> list[int] | None:
+        """Return where each series begins, if rows lie in order of series, then time: the usual case."""
+        counts = np.zeros(len(ranks), np.int64)
+        last_rank, last_time = -1, 0
+        for start in range(0, self._count, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, self._count)
+            ranked, times = ranks[self._keys.part(start, stop)[:, 0]], self._times.part(start, stop)[:, 0]
+            before, earlier = np.append(last_rank, ranked[:-1]), np.append(last_time, times[:-1])
+            if not ((ranked > before) | ((ranked == before) & (times >= earlier))).all():
+                return None
+            counts += np.bincount(ranked, minlength=len(ranks))
+            last_rank, last_time = int(ranked[-1]), int(times[-1])
+        return [0, *np.cumsum(counts).tolist()]

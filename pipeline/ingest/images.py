@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.raw import heif
 from pipeline.runtime.errors import DataRefused
 
 MAX_PIXELS = 64_000_000
@@ -64,7 +65,13 @@ def decode(content: bytes, grey_range: tuple[float, float] | None = None) -> Dec
     Raises:
         UndecodableImage: No known format, truncated, damaged, too many pixels, or no pixel range that
             fits uint8.
+        DataRefused: HEIC, without the extra that reads it: an archive made where it is installed.
     """
+    if heif.is_heif(content) and not heif.let_pillow_read():
+        raise DataRefused(
+            "The data holds HEIC pictures. Expected the extra heic, which reads them. Received: an environment without "
+            f"it. Install it: {heif.INSTALL}."
+        )
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata that does not touch the pixels.

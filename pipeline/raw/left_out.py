@@ -3,18 +3,21 @@
 A class whose photographs nobody can decode must not vanish; who knows that it is no data says `--set ignore=GLOB`.
 """
 
+import glob
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from pipeline.raw import heif
+from pipeline.raw.typed import as_typed, in_a_shell
 from pipeline.runtime.errors import DataRefused
 
 NOT_READ = frozenset(
-    [".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".heic", ".heif", ".jxl", ".jxr", ".nef", ".nii",
+    [".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".jxl", ".jxr", ".nef", ".nii",
      ".npy", ".npz", ".orf", ".pdf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf"]
 )  # fmt: skip
-"""Suffixes of pictures that no kind of source reads."""
+"""Suffixes of pictures that no kind of source reads; those of `heif.SUFFIXES` are, with an extra."""
 ARRAYS = frozenset([".npy", ".npz"])
 MOST_GROUPS = 50
 MOST_NAMED = 5
@@ -48,9 +51,10 @@ def refuse_unread_pictures(names: Sequence[str]) -> None:
     """Refuse pictures of formats that are not read: a class of them must not vanish.
 
     Raises:
-        DataRefused: With the command that converts them.
+        DataRefused: With the command that converts them; of HEIC also with the extra that reads them.
     """
-    unread = [name for name in names if _suffix(name) in NOT_READ]
+    refused = NOT_READ if heif.readable() else NOT_READ | heif.SUFFIXES
+    unread = [name for name in names if _suffix(name) in refused]
     if not unread:
         return
     found = " -o ".join(f"-iname '*{suffix}'" for suffix in sorted({*map(_suffix, unread)} - ARRAYS))
@@ -58,6 +62,8 @@ def refuse_unread_pictures(names: Sequence[str]) -> None:
     convert = (
         f"ImageMagick converts them: {command}; then pass the originals over" if found else "Pass them over"
     )
+    if any(_suffix(name) in heif.SUFFIXES for name in unread):
+        convert = f"HEIC is read with the extra heic ({heif.INSTALL}). {convert}"
     globs = ",".join(sorted({f"*{_suffix(name)}" for name in unread}))
     raise DataRefused(
         "Some pictures are of a format that is not read. Expected formats that Pillow reads everywhere. Received: "
@@ -90,7 +96,7 @@ def refuse_empty_classes(
         raise DataRefused(
             "Folders beside those of the classes give nothing. Expected data in each of them. Received: "
             f"{', '.join(empty[:20])} ({in_words(by_folder_and_suffix(held)) or 'no file'}). Fill or remove them, or "
-            f"pass them over: --set ignore={','.join(empty[:20])}."
+            f"pass them over: --set ignore={in_a_shell(as_typed(map(glob.escape, empty[:20])))}."
         )
 
 

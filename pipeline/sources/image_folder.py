@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from pipeline.formats.tables import FORMATS
 from pipeline.formats.text_file import open_member
+from pipeline.raw import heif
 from pipeline.raw.left_out import by_folder_and_suffix, covers, in_words, refuse_unread_pictures
 from pipeline.raw.sample import RawSample, members
 from pipeline.runtime.errors import DataRefused
@@ -21,11 +22,11 @@ LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "
     "(train/hat/1.jpg)"
 )
-SUFFIXES = frozenset(
+SUFFIXES = heif.SUFFIXES | frozenset(
     [".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png",
      ".ppm", ".tif", ".tiff", ".webp"]
 )  # fmt: skip
-"""Of formats that Pillow reads everywhere."""
+"""Of formats that Pillow reads everywhere, and HEIC, which `refuse_unread_pictures` refuses without its extra."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 from sys import intern
 from typing import Any, Literal
 
-from pipeline.formats.cells import Cell, SideKind, as_name, as_side
+from pipeline.formats.cells import Cell, SideKind, as_name, as_side, plain_number
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import Problems
+from pipeline.formats.problems import Problems, shown
 from pipeline.formats.side_cells import kinds_by_reading
-from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, format_of, table_with
+from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, form_of, table_with
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
@@ -32,6 +32,7 @@ from pipeline.sources.series_facts import as_split
 COLUMNS_FIX = (
     "Name the right column (--set path=, label=, target=, ...), or the tables that are meant: --set files=."
 )
+HEADER_FIX = "The first row is one of data: --set header=false, and columns are called 1, 2, 3 (--set path=1, label=2)."
 LAYOUT = (
     "image files, and a table (.csv, .tsv, .jsonl, .parquet) with a row per image: its path and its label or target "
     "(labels.csv beside images/1.jpg)"
@@ -99,11 +100,6 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
     # Globs are asked again of the names in the archive.
     depth = 0 if options.files or options.images else common_folders(chosen)
     return {"/".join(name.split("/")[depth:]): name for name in chosen}
-
-
-def beside(table: str, names: Sequence[str]) -> list[str]:
-    """Return what belongs to a single table that somebody pointed at: itself, and all files that are no tables."""
-    return [name for name in names if name == table or not is_table(name)]
 
 
 def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
@@ -180,9 +176,13 @@ def _rows(
         folder = str(PurePosixPath(member.name).parent).removeprefix(".")
         reader = TimeReader(options.time_format, timezone=options.timezone)
         with open_member(archive, member) as opened:
-            for batch in table_with(
+            table = table_with(
                 opened, member.name, columns.wanted, Writing.of(options), problems, fix=COLUMNS_FIX
-            ).batches(columns.wanted):
+            )
+            if options.header and table.dialect and _names_an_image(options, paths, folder):
+                received = shown(", ".join(table.columns or ()))
+                problems.add(f"{member.name}, header", "names of columns", received, HEADER_FIX)
+            for batch in table.batches(columns.wanted):
                 times = reader.texts(batch, options.time) if options.time else [""] * len(batch)
                 for row, cells in enumerate(batch.rows(columns.wanted)):
                     place = batch.place(row)
@@ -199,6 +199,17 @@ def _rows(
     problems.check()
     unmatched.files(name for name in images if name not in rows)
     return rows, unmatched
+
+
+def _names_an_image(options: Options, paths: ImagePaths, folder: str) -> bool:
+    """Tell whether the column of paths is called by one: the row of names is one of data, and would be lost.
+
+    A name without the suffix of an image (`image`, beside image.png) is a path only where the target is called by a
+    number.
+    """
+    suffixed = PurePosixPath(options.path.strip().lower()).suffix in SUFFIXES
+    number = plain_number(options.target, NumberWriting.of(options)) is not None
+    return (suffixed or number) and bool(paths.find(options.path, folder, options.prefix))
 
 
 class _Columns:
@@ -295,7 +306,8 @@ def _side_kinds(
     open_columns = [column for column in options.side if column not in options.categorical]
     if not (open_columns or options.target):
         return kinds
-    typed = format_of(tables[0].name, options.format) in ("jsonl", "parquet")
+    with open_member(archive, tables[0]) as opened:
+        typed = form_of(opened, tables[0].name, options.format) in ("jsonl", "parquet")
     batches, writing = _batches(archive, tables, options), NumberWriting.of(options)
     return kinds | kinds_by_reading(
         batches, open_columns, target=options.target, typed=typed, writing=writing

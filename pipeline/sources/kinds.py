@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from pipeline.raw.sample import RawSample
+from pipeline.raw.typed import listed
 from pipeline.runtime.errors import WronglyCalled
 
 
@@ -75,9 +76,14 @@ def stated_options(kind: str, stated: Sequence[str]) -> dict[str, Any]:
         if not equals:
             problems.append(f"--set {item} has no value. Expected NAME=VALUE. Received: {item}.")
         elif name in content:
-            problems.append(f"--set {name} is there twice. Expected it once; lists are comma-separated.")
+            problems.append(
+                f"--set {name} is there twice. Expected it once; its elements stand between commas."
+            )
         elif get_origin(types.get(name)) in (tuple, list):
-            content[name] = [part.strip() for part in value.split(",") if part.strip()]
+            try:
+                content[name] = listed(value)
+            except WronglyCalled as error:
+                problems.append(f"--set {name}: {error}")
         else:
             content[name] = value
     problems += _option_problems(kind, content)

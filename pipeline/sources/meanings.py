@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
+from pipeline.raw.typed import as_typed
 from pipeline.sources.kinds import CommonOptions, fields_of, source_of
 
 
@@ -76,7 +77,7 @@ def _values(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(map(str, members))
     if get_origin(kind) in (tuple, list):
-        return "a comma-separated list"
+        return 'a comma-separated list, what holds a comma in double quotes: "a,b",c'
     plain = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
     return plain.get(getattr(kind, "__origin__", kind), "a text")
 
@@ -85,5 +86,5 @@ def _typed(default: Any) -> str:
     if default is None or default is msgspec.NODEFAULT:
         return ""
     if isinstance(default, tuple | list):
-        return ",".join(map(str, default))
+        return as_typed(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -19,10 +19,11 @@ from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
-from pipeline.formats.tables import FORMATS, format_of
+from pipeline.formats.tables import FORMATS
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import NOT_READ
+from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
@@ -45,6 +46,8 @@ IDS = ("", "id", "index", "row", "nr", "no", "unnamed: 0")
 NUMBERS = ("target", "y", "value", "score", "price", "rating", "age", "weight")
 TEXTS = ("text", "body", "message", "content", "sentence", "review", "comment", "description", "title")
 HOURS = ("hr", "hour", "stunde")
+STEPS = ("i", "t", "step", "tick", "time", "frame")
+NAMES_OF_SERIES = ("id", "name", "series", "sensor", "device", "meter", "station", "unique_id")
 TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
 LONGEST_CHANGE = 1 / 3
 """A class per step stays for some steps: it changes at this share of them at most."""
@@ -160,85 +163,100 @@ def _text_table(look: Look) -> Iterator[Proposal]:
 
 def _series_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
-        if format_of(head.name, "auto") == "jsonl":
-            continue
-        more = {name: value for name, value in head.options.items() if name != "files"}
         times = [
-            column for column in head.columns if column.time_format and len(column.cells) == column.count
+            column for column in head.columns if column.time_formats and len(column.cells) == column.count
         ]
         numeric = [
             column for column in head.columns if (column.numeric or column.marked) and column not in times
         ]
-        if not times or not numeric:
+        if head.form == "jsonl" or not numeric:
+            continue
+        if not times:
+            yield from _counted_steps(head, numeric)
             continue
         time = min(times, key=lambda column: _rank(column, TIMES))
-        hours = [column for column in numeric if column.is_called(HOURS) and len(column.values) <= 24]
-        if hours and len(time.values) < len(time.cells):
-            yield Proposal(
-                "series_table",
-                f"column {time.name!r} holds dates, {hours[0].name!r} their hours, {len(numeric) - 1} columns numbers",
-                {"time": time.plain_name, "hour": hours[0].plain_name, **head.options},
-            )
-            continue
-        clock = next((column for column in head.columns if _is_clock(column)), None)
-        if clock is not None and len(time.values) < len(time.cells):
-            yield Proposal(
-                "series_table",
-                f"column {time.name!r} holds dates, {clock.name!r} the time of day, {len(numeric)} columns numbers",
-                {
+        alone = len(look.tables) == 1 and len(times) == 1 and len(time.time_formats) == 1
+        for form in time.time_formats:
+            written = {} if form == "auto" else {"time_format": form}
+            for way in _series_in(head, time, numeric):
+                doubt = () if len(time.time_formats) == 1 else (f"whether times are written as {form}",)
+                options = {
                     "time": time.plain_name,
-                    "clock": clock.plain_name,
-                    **({"time_format": time.time_format} if time.time_format != "auto" else {}),
+                    **written,
                     **written_as(numeric),
+                    **way.options,
                     **head.options,
-                },
-                sure=len(look.tables) == 1 and len(times) == 1 and len(numeric) + 2 == len(head.columns),
+                }
+                yield replace(way, options=options, sure=alone and way.sure, open=doubt + way.open)
+
+
+def _counted_steps(head: TableHead, numeric: Sequence[Column]) -> Iterator[Proposal]:
+    """Yield a table whose rows are numbered by their step, 0 1 2 ...: a series without a clock."""
+    for step in [column for column in numeric if column.is_called(STEPS)]:
+        cells = [plain_number(cell) or 0.0 for cell in step.cells]
+        others = [column for column in numeric if column is not step]
+        if others and len(cells) == step.count and cells == [cells[0] + n for n in range(len(cells))]:
+            yield Proposal(
+                "series_table",
+                f"column {step.name!r} numbers the steps, {len(others)} columns hold numbers",
+                {"time": step.plain_name, "time_format": "seconds", **written_as(others), **head.options},
+                open=("a step is taken for a second",),
             )
+
+
+def _series_in(head: TableHead, time: Column, numeric: Sequence[Column]) -> Iterator[Proposal]:
+    """Yield how rows with a time may make series: by the hours beside a date, by names, with or without a class."""
+    repeated = len(time.values) < len(time.cells)
+    hours = [column for column in numeric if column.is_called(HOURS) and len(column.values) <= 24]
+    clocks = [column for column in head.columns if _is_clock(column)]
+    for role, columns, words in (("hour", hours, "their hours"), ("clock", clocks, "the time of day")):
+        if repeated and columns:
+            beside = columns[0]
+            channels = [column for column in numeric if column is not beside]
+            said = (
+                f"column {time.name!r} holds dates, {beside.name!r} {words}, {len(channels)} columns numbers"
+            )
+            whole = len(channels) + 2 == len(head.columns)
+            yield Proposal("series_table", said, {role: beside.plain_name}, sure=role == "clock" and whole)
+            return
+    ids = _ids(head, time)
+    named = [
+        column for column in head.columns if column.is_called(NAMES_OF_SERIES) and len(column.values) > 1
+    ]
+    ways: list[Column | None] = [*ids[:2]] if repeated else [*named[:1], None]
+    for chosen in ways or [None]:
+        channels = [column for column in numeric if column is not chosen and not column.is_called(IDS)]
+        dropped = [column for column in head.columns if column not in (*channels, time, chosen)]
+        if not channels:
             continue
-        ids = _ids(head, time)
-        distinct = len(time.values) == len(time.cells)
-        ways: list[Column | None] = [*ids[:2]] or ([None] if distinct else [])
-        for chosen in ways:
-            channels = [
-                column.plain_name for column in numeric if column is not chosen and not column.is_called(IDS)
-            ]
-            dropped = [
-                column.plain_name
-                for column in head.columns
-                if column.plain_name not in channels and column is not time and column is not chosen
-            ]
-            options = {"time": time.plain_name, **more, **written_as(numeric)}
-            options |= {"time_format": time.time_format} if time.time_format != "auto" else {}
-            options |= {"id": chosen.plain_name} if chosen else {}
-            options |= {"files": head.options["files"]} if "files" in head.options else {}
-            options |= (
-                {"drop": ",".join(dropped)} if dropped and not any("," in name for name in dropped) else {}
+        identity = {"id": chosen.plain_name} if chosen else {}
+        told = f", one series per value of {chosen.name!r}" if chosen else ""
+        for steps in [column for column in dropped if _per_step(column)][:1]:
+            rest = [column for column in dropped if column is not steps]
+            yield Proposal(
+                "series_table",
+                f"column {time.name!r} holds times, {steps.name!r} a class per step, {len(channels)} columns "
+                f"numbers{told}",
+                {**identity, **_dropped(rest), "step_label": steps.plain_name},
+                open=_left_out(rest),
             )
-            told = f", one series per value of {chosen.name!r}" if chosen else ""
-            steps = next(
-                (column for column in head.columns if column.plain_name in dropped and _per_step(column)),
-                None,
-            )
-            if channels and steps:
-                others = [name for name in dropped if name != steps.plain_name]
-                own = {name: value for name, value in options.items() if name != "drop"}
-                yield Proposal(
-                    "series_table",
-                    f"column {time.name!r} holds times, {steps.name!r} a class per step, {len(channels)} columns "
-                    f"numbers{told}",
-                    {**own, "step_label": steps.plain_name, **({"drop": ",".join(others)} if others else {})},
-                    open=(f"left out: {', '.join(others)} (--set static=, group=)",) if others else (),
-                )
-            if channels:
-                yield Proposal(
-                    "series_table",
-                    f"column {time.name!r} holds times, {len(channels)} columns hold numbers{told}",
-                    options,
-                    sure=len(look.tables) == 1 and len(times) == 1 and len(ids) <= 1 and not dropped,
-                    open=(f"left out: {', '.join(dropped)} (--set static=, label=, group=)",)
-                    if dropped
-                    else (),
-                )
+        yield Proposal(
+            "series_table",
+            f"column {time.name!r} holds times, {len(channels)} columns hold numbers{told}",
+            {**identity, **_dropped(dropped)},
+            sure=len(ways) == 1 and not dropped,
+            open=_left_out(dropped),
+        )
+
+
+def _dropped(columns: Sequence[Column]) -> dict[str, str]:
+    names = [column.plain_name for column in columns]
+    return {"drop": as_typed(names)} if names else {}
+
+
+def _left_out(columns: Sequence[Column]) -> tuple[str, ...]:
+    names = ", ".join(column.plain_name for column in columns)
+    return (f"left out: {names} (--set static=, label=, group=)",) if columns else ()
 
 
 def written_as(columns: Iterable[Column]) -> dict[str, str]:
@@ -433,7 +451,7 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
         if len(columns) < FEWEST_STEPS or any(column.time_format for column in columns):
             continue
         counted = [column.name for column in columns if column.is_called(IDS) and column.name.strip()]
-        dropped = {"drop": ",".join(counted)} if counted else {}
+        dropped = {"drop": as_typed(counted)} if counted else {}
         for place, answer, values in (
             ("last", columns[-1], columns[:-1]),
             ("first", columns[0], columns[1:]),

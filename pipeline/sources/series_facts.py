@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 from pipeline.formats.cells import Cell, SideKind, as_name, as_side
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.side_cells import SideCells, kinds_of
-from pipeline.formats.tables import Writing, read_table
+from pipeline.formats.tables import Writing, not_read, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import PLAIN, NumberWriting
 from pipeline.raw.answer_columns import AnswerColumns
@@ -172,6 +172,8 @@ def _rows(
 ) -> _Rows:
     with open_member(archive, table) as file:
         opened = read_table(file, table, writing, problems)
+        if opened.dialect is None:
+            raise not_read(file, table, "parquet")
         names = opened.columns or ()
         if id_column and id_column not in names:
             problems.add(f"{table}, line 1", f"a column {id_column!r}", shown(", ".join(names)), COLUMNS_FIX)
@@ -190,6 +192,12 @@ def _rows(
                     for column, field in zip(wanted, fields, strict=True)
                 }
     return _Rows(wanted, cells)
+
+
+def are_counted(names: Sequence[str]) -> bool:
+    """Tell whether columns are counted through, as pandas calls those without a name: no row of values."""
+    first = int(names[0]) if names and names[0].isdecimal() else None
+    return first is not None and list(names) == [str(first + place) for place in range(len(names))]
 
 
 def _stripped(cell: Cell) -> Cell:

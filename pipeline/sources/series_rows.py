@@ -4,6 +4,7 @@ Where the class stands must be said: a column of numbers that nobody names would
 are missing at the end of a row make a shorter series; elsewhere they stay missing.
 """
 
+import math
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import numpy as np
 from msgspec import Meta
 
 from pipeline.formats import tables
-from pipeline.formats.cells import Cell, SideKind, is_number, number_cells, without_blank_end
+from pipeline.formats.cells import Cell, SideKind, number_cells, plain_number, without_blank_end
 from pipeline.formats.delimited import Batch, is_nameless
+from pipeline.formats.names import class_key
 from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.tables import TextTableOptions, Writing, read_table
 from pipeline.formats.text_file import open_member
@@ -22,7 +24,7 @@ from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.answer_columns import AnswerColumns, answer_problems
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.series_facts import as_split, facts, side_kinds
+from pipeline.sources.series_facts import are_counted, as_split, facts, side_kinds
 
 LAYOUT = (
     "tables (.csv, .tsv, .txt, .parquet) with one series per row, its values in columns of numbers, and its class in "
@@ -91,7 +93,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for member in sorted(archive.getnames()):
         with open_member(archive, member) as file:
-            described.append(tables.describe_table(file, member, _writing(options, member)))
+            described.append(tables.describe_table(file, member, Writing.of_text(options)))
     problems = Problems()
     columns = _columns_of(archive, options, problems)[min(archive.getnames())]
     problems.check()
@@ -133,20 +135,24 @@ class _Columns:
         target: That of the number to predict, "" for none.
         said: All that are read beside the values.
         values: In order.
+        named_by_numbers: Whether the row of names could be a series: it is one where its class comes again below.
     """
 
     label: str
     target: str
     said: tuple[str, ...]
     values: tuple[str, ...]
+    named_by_numbers: bool
 
 
 def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) -> dict[str, _Columns]:
     """Return the columns of every table, after comparing them with those of the first."""
     found: dict[str, _Columns] = {}
+    written = NumberWriting.of(options)
     for member in sorted(archive.getnames()):
         with open_member(archive, member) as file:
-            names = read_table(file, member, _writing(options, member), problems).columns or ()
+            table = read_table(file, member, Writing.of_text(options), problems)
+        names = table.columns or ()
         label, target = _standing(options.label, names), _standing(options.target, names)
         answers = (label, *options.label_columns, target)
         roles = (*answers, options.id, options.group, options.split, *options.side)
@@ -163,28 +169,36 @@ def _columns_of(archive: tarfile.TarFile, options: Options, problems: Problems) 
         if not values or len(values) % options.channels:
             expected = f"columns of values, whole series of {options.channels} channels"
             problems.add(f"{member}, header", expected, f"{len(values)} columns", COLUMNS_FIX)
-        if (
-            options.header
-            and _are_numbers(values)
-            and not _in_order(values)
-            and not member.lower().endswith(PARQUET)
+        numbers = _as_series(values, written) if options.header and table.dialect else None
+        answer = label or target
+        numbered = numbers is not None and not are_counted(
+            [name for name in names if name in (*values, answer)]
+        )
+        if numbers is not None and (
+            not _in_order(numbers) or (numbered and plain_number(answer, written) is not None)
         ):
             problems.add(f"{member}, header", "names of columns", shown(", ".join(names)), HEADER_FIX)
         twice = sorted({name for name in values if name in said})
         if twice:
             received = f"{', '.join(twice)} as a value and as something else"
             problems.add(f"{member}, header", "one purpose for every column", received, COLUMNS_FIX)
-        found[member] = _Columns(label, target, said, values)
+        found[member] = _Columns(label, target, said, values, numbered)
     return found
 
 
-def _are_numbers(names: Sequence[str]) -> bool:
-    return bool(names) and all(is_number(name) for name in names)
+def _as_series(names: Sequence[str], written: NumberWriting) -> list[float] | None:
+    """Return names of columns as numbers, NaN for what means no value; None where they are no series."""
+    found = [plain_number(name, written) for name in names]
+    if all(value is None for value in found):
+        return None
+    if any(value is None and not written.is_missing(name) for name, value in zip(names, found, strict=True)):
+        return None
+    return [math.nan if value is None else value for value in found]
 
 
-def _in_order(names: Sequence[str]) -> bool:
+def _in_order(numbers: Sequence[float]) -> bool:
     """Say whether numbers rise or fall from column to column, as times and wavelengths do and values seldom."""
-    steps = np.diff([float(name) for name in names])
+    steps = np.diff(numbers)
     return bool((steps > 0).all() or (steps < 0).all())
 
 
@@ -199,7 +213,7 @@ def _batches(
     archive: tarfile.TarFile, member: str, wanted: Sequence[str], options: Options, problems: Problems
 ) -> Iterator[Batch]:
     with open_member(archive, member) as file:
-        table = read_table(file, member, _writing(options, member), problems)
+        table = read_table(file, member, Writing.of_text(options), problems)
         batches = table.batches(wanted)
         yield from without_blank_end(batches) if table.dialect else batches
 
@@ -263,15 +277,10 @@ def _samples(
                     )
                     if not name:
                         problems.add(cells[options.id].place, "a name", "nothing", "Fill it in.")
-                if (
-                    options.header
-                    and columns.label
-                    and said["label"] == columns.label
-                    and _are_numbers(columns.values)
-                ):
-                    problems.add(
-                        f"{member}, header", "names of columns", f"the class {columns.label!r}", HEADER_FIX
-                    )
+                again = columns.label and class_key(said["label"]) == class_key(columns.label)
+                if columns.named_by_numbers and again:
+                    received = f"the class {columns.label!r}, which comes again below"
+                    problems.add(f"{member}, header", "names of columns", received, HEADER_FIX)
                 # Nothing is passed on once something is wrong: the files are refused as a whole then.
                 if not problems.count:
                     yield RawSample(name, split=split, series=series, channels=channels, **said)
@@ -312,11 +321,6 @@ def _prefixes(names: Sequence[str]) -> dict[str, str]:
             f"{', '.join(twins)}. Remove one, or choose: --set files=."
         )
     return prefixes
-
-
-def _writing(options: Options, member: str) -> Writing:
-    """Return how a file is read: Parquet by its suffix, or text."""
-    return Writing.of_text(options, "parquet" if member.lower().endswith(PARQUET) else "csv")
 
 
 def _check_options(options: Options) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats import tables
@@ -45,7 +46,7 @@ from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.answer_columns import AnswerColumns, answer_problems
 from pipeline.raw.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.series_facts import facts, side_kinds
+from pipeline.sources.series_facts import are_counted, facts, side_kinds
 
 LAYOUT = (
     "tables (.csv, .tsv, .parquet) with a column of time stamps, --set time=, and columns of numbers; one series "
@@ -59,6 +60,7 @@ COLUMNS_FIX = (
     "Name the right columns: --set time=, id=, columns=, drop=; where no row of names is there: --set header=false, "
     "and columns are called 1, 2, 3; where lines stand above it: --set skip=NUMBER."
 )
+HEADER_FIX = "The first row is one of data: --set header=false, and columns are called 1, 2, 3."
 WINDOWS_FIX = (
     'Write {"folder/file.csv": [["2014-04-01 05:00:00", "2014-04-01 08:00:00"]]}, with [] for no anomaly.'
 )
@@ -158,7 +160,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     described = []
     for member in _members(archive):
         with open_member(archive, member) as file:
-            described.append(tables.describe_table(file, member, _writing(options, member)))
+            described.append(tables.describe_table(file, member, Writing.of_text(options)))
     return described
 
 
@@ -175,7 +177,12 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     headers: dict[str, Sequence[str]] = {}
     for member in members:
         with open_member(archive, member) as file:
-            headers[member] = read_table(file, member, _writing(options, member), problems).columns or ()
+            table_of = read_table(file, member, Writing.of_text(options), problems)
+        headers[member] = table_of.columns or ()
+        bare = options.header and table_of.dialect and not are_counted(headers[member])
+        if bare and _is_time(options):
+            received = shown(", ".join(headers[member]))
+            problems.add(f"{member}, header", "names of columns", received, HEADER_FIX)
     problems.check()
     columns = _choose_columns(headers, options, problems)
     problems.check()
@@ -183,7 +190,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     for member in members:
         times = TimeReader(options.time_format, clock=options.clock, timezone=options.timezone)
         with open_member(archive, member) as file:
-            opened = read_table(file, member, _writing(options, member), problems)
+            opened = read_table(file, member, Writing.of_text(options), problems)
             batches = opened.batches(columns.names)
             for batch in without_blank_end(batches) if opened.dialect else batches:
                 table.append(batch, times)
@@ -197,6 +204,14 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     samples = table.samples(windows)
     yield from _one_per_column(list(samples), problems) if options.wide else samples
     problems.check()
+
+
+def _is_time(options: Options) -> bool:
+    """Tell whether the column of times is called by a time: the row of names is one of data, and would be lost."""
+    problems = Problems(limit=None)
+    row = Batch("", "line", [1], {options.time: pa.array([options.time])})
+    TimeReader(options.time_format).read(row, options.time, problems)
+    return not problems.count
 
 
 def _one_per_column(tables_of: list[RawSample], problems: Problems) -> Iterator[RawSample]:
@@ -480,11 +495,6 @@ def _time(text: Any, timezone: str) -> int | None:
     if wall_clock is None:
         return iso_time(text, "UTC")
     return int(instants(np.array([wall_clock]), timezone).times[0]) if timezone else wall_clock
-
-
-def _writing(options: Options, member: str) -> Writing:
-    """Return how a file is read: Parquet by its suffix, or text."""
-    return Writing.of_text(options, "parquet" if member.lower().endswith(PARQUET) else "csv")
 
 
 def _policy(options: Options) -> Policy:

@@ -17,7 +17,16 @@ from typing import IO, Any
 from pipeline.formats.cells import is_missing, plain_number
 from pipeline.formats.json_array import array_items, is_array
 from pipeline.formats.problems import Problems
-from pipeline.formats.tables import FORMATS, FormatOption, Writing, format_of, nested_keys, read_table
+from pipeline.formats.tables import (
+    FORM_BYTES,
+    FORMATS,
+    Format,
+    FormatOption,
+    Writing,
+    form_of_bytes,
+    nested_keys,
+    read_table,
+)
 from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
@@ -34,16 +43,32 @@ TIMES = ("time", "timestamp", "date", "datetime", "ts", "stamp", "zeit", "datum"
 NO_TABLES = frozenset([".gif", ".jpeg", ".jpg", ".md", ".pdf", ".png", ".tif", ".zip"])
 FORMATS_OF_TIME = (
     ("auto", re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?")),
+    ("auto", re.compile(r"\d{4}-?(Q[1-4]|W\d{2})")),
     ("%d.%m.%Y", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4}")),
     ("%d.%m.%Y %H:%M", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}")),
     ("%d.%m.%Y %H:%M:%S", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2}")),
+    ("%d.%m.%Y %H:%M:%S.%f", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2}[.]\d+")),
+    ("%d.%m.%Y %H:%M:%S,%f", re.compile(r"\d{1,2}[.]\d{1,2}[.]\d{4} \d{1,2}:\d{2}:\d{2},\d+")),
     ("%Y/%m/%d", re.compile(r"\d{4}/\d{1,2}/\d{1,2}")),
     ("%Y/%m/%d %H:%M", re.compile(r"\d{4}/\d{1,2}/\d{1,2} \d{1,2}:\d{2}")),
     ("%Y/%m/%d %H:%M:%S", re.compile(r"\d{4}/\d{1,2}/\d{1,2} \d{1,2}:\d{2}:\d{2}")),
-    ("seconds", re.compile(r"1\d{9}")),
+    ("%Y", re.compile(r"(1[5-9]|20)\d{2}")),
+    ("%Y%m%d", re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")),
+    ("%Y%m%d%H%M", re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d")),
+    (
+        "%Y%m%d%H%M%S",
+        re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d){2}"),
+    ),
+    ("seconds", re.compile(r"1\d{9}([.]\d+)?")),
     ("milliseconds", re.compile(r"1\d{12}")),
+    ("microseconds", re.compile(r"1\d{15}")),
+    ("nanoseconds", re.compile(r"1\d{18}")),
 )
-"""How times are written, where one reading is possible; 03/04/2024 has two, and is for its owner to state."""
+"""How times are written, where one reading is possible."""
+SLASHED = re.compile(
+    r"(\d{1,2})/(\d{1,2})/\d{4}(?P<clock> \d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<half> [AaPp][Mm])?)?"
+)
+"""03/04/2024 has two readings, unless a number beyond 12 stands somewhere in its column."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +107,24 @@ class Column:
         """Return the mean number of words."""
         return sum(len(str(cell).split()) for cell in self.cells) / max(1, len(self.cells))
 
-    @cached_property
+    @property
     def time_format(self) -> str:
         """Return how the times of this column are written, as `--set time_format=` takes it; "" if it has none."""
+        return self.time_formats[0] if self.time_formats else ""
+
+    @cached_property
+    def time_formats(self) -> tuple[str, ...]:
+        """Return every way in which the times of this column may be read; where there are two, none is sure."""
         if not self.cells:
-            return ""
+            return ()
         if all(type(cell).__name__ in ("datetime", "date", "Timestamp") for cell in self.cells):
-            return "auto"
+            return ("auto",)
         written = [str(cell).strip() for cell in self.cells]
         for name, pattern in FORMATS_OF_TIME:
             if all(pattern.fullmatch(cell) for cell in written):
-                named = any(word in self.name.casefold() for word in (*TIMES, "epoch"))
-                return name if named or not self.numeric else ""
-        return ""
+                named = any(word in self.name.casefold() for word in (*TIMES, "epoch", "year", "jahr"))
+                return (name,) if named or not self.numeric else ()
+        return _slashed(written)
 
     @property
     def plain_name(self) -> str:
@@ -118,6 +148,21 @@ class Column:
         return few and len(self.cells) == self.count and self.words < 4
 
 
+def _slashed(written: Sequence[str]) -> tuple[str, ...]:
+    """Return the formats that read 03/04/2024 with or without a time of day, in all of the cells."""
+    found = [SLASHED.fullmatch(cell) for cell in written]
+    parts = [match for match in found if match is not None]
+    ways = {(match["clock"] is None, match["seconds"] is None, match["half"] is None) for match in parts}
+    if len(parts) < len(found) or len(ways) > 1:
+        return ()
+    no_clock, no_seconds, no_half = ways.pop()
+    half, seconds = ("%H", "") if no_half else ("%I", " %p"), "" if no_seconds else ":%S"
+    hours = f"{half[0]}:%M{seconds}{half[1]}"
+    first, second = (max(int(match[place]) for match in parts) for place in (1, 2))
+    dates = [form for form, month in (("%m/%d/%Y", first), ("%d/%m/%Y", second)) if month <= 12]
+    return tuple(dates if no_clock else [f"{date} {hours}" for date in dates])
+
+
 @dataclass(frozen=True)
 class TableHead:
     """The first rows of a table.
@@ -126,11 +171,13 @@ class TableHead:
         name: Of the file.
         columns: Without those that hold nothing.
         options: What had to be stated to read it: header, format, skip, units_row.
+        form: How it is written.
     """
 
     name: str
     columns: Sequence[Column]
     options: Mapping[str, str]
+    form: Format = "csv"
 
 
 def table_head(path: Path, name: str) -> TableHead | str:
@@ -144,11 +191,11 @@ def table_head(path: Path, name: str) -> TableHead | str:
         return ""
     with path.open("rb") as file:
         begin = file.read(HEAD_BYTES)
-    stated = _stated_format(name, begin)
-    form = format_of(name, stated)
     try:
+        stated = _stated_format(name, begin)
+        form = form_of_bytes(begin[:FORM_BYTES], name, stated)
         with path.open("rb") if form == "parquet" else io.BytesIO(whole_lines(begin)) as opened:
-            return _head(opened, name, Writing(format=stated), text=form in ("csv", "tsv"))
+            return _head(opened, name, Writing(format=stated), form)
     except DataRefused as refused:
         # What the reader says of lines above a table is followed, and told.
         skip = re.search(r"--set skip=(\d+)", str(refused))
@@ -158,12 +205,13 @@ def table_head(path: Path, name: str) -> TableHead | str:
     except (WronglyCalled, ValueError) as error:  # ValueError: JSON that is none
         return str(error)
     try:
-        return _head(io.BytesIO(whole_lines(begin)), name, writing, text=True)
+        return _head(io.BytesIO(whole_lines(begin)), name, writing, "csv")
     except (DataRefused, WronglyCalled, ValueError) as error:
         return str(error)
 
 
-def _head(file: IO[bytes], name: str, writing: Writing, *, text: bool) -> TableHead:
+def _head(file: IO[bytes], name: str, writing: Writing, form: Format) -> TableHead:
+    text = form in ("csv", "tsv")
     columns, options = _columns(file, name, writing), _option(writing.format)
     if writing.skip:
         options["skip"] = str(writing.skip)
@@ -173,7 +221,7 @@ def _head(file: IO[bytes], name: str, writing: Writing, *, text: bool) -> TableH
     elif text and _has_units(columns):
         file.seek(0)
         columns, options["units_row"] = _columns(file, name, replace(writing, units_row=True)), "true"
-    return TableHead(name, columns, options)
+    return TableHead(name, columns, options, form)
 
 
 def _has_units(columns: Sequence[Column]) -> bool:
@@ -193,12 +241,8 @@ def whole_lines(content: bytes, size: int = HEAD_BYTES) -> bytes:
 
 def _stated_format(name: str, begin: bytes) -> FormatOption:
     """Return the format to state, "auto" where the suffix says it."""
-    if PurePosixPath(name).suffix.lower() in FORMATS:
-        return "auto"
-    if begin.startswith(b"PAR1"):
-        return "parquet"
-    if begin.lstrip().startswith((b"{", b"[")):
-        return "jsonl"
+    if PurePosixPath(name).suffix.lower() in FORMATS or form_of_bytes(begin, name, "auto") != "csv":
+        return "auto"  # the reader sees it from the bytes, too
     lines = whole_lines(begin).splitlines()[:50]
     return (
         "tsv" if lines and all(line.count(b"\t") == lines[0].count(b"\t") > 0 for line in lines) else "auto"
@@ -253,18 +297,17 @@ class Look:
     """Files that somebody pointed at: their names, and how they begin.
 
     Args:
-        folder: Where they lie.
-        names: Relative to it, with `/`.
+        files: Where each lies, by its name, with `/`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self._folder = folder
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.names = list(files)
+        self._files = files
         self._heads: dict[str, TableHead | str] = {}
 
     def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
         """Return how a file begins."""
-        with (self._folder / name).open("rb") as file:
+        with self._files[name].open("rb") as file:
             return file.read(size)
 
     def named(self, suffixes: Iterable[str]) -> list[str]:
@@ -275,7 +318,7 @@ class Look:
     def table(self, name: str) -> TableHead | None:
         """Return the first rows of a file; None where it is no table."""
         if name not in self._heads:
-            self._heads[name] = table_head(self._folder / name, name)
+            self._heads[name] = table_head(self._files[name], name)
         head = self._heads[name]
         return head if isinstance(head, TableHead) else None
 

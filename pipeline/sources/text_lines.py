@@ -18,12 +18,14 @@ from msgspec import Struct
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import (
     MAX_LINE_BYTES,
+    WIDE_SAMPLE,
     EncodingOption,
     Line,
     encoding_in_words,
     encoding_of,
     lines,
     open_member,
+    wide_by_zeros,
 )
 from pipeline.raw.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, splits_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
@@ -191,7 +193,8 @@ def _document(
     try:
         encoding, _ = encoding_of(content, name, option)
     except DataRefused:
-        fix = "Convert these files to UTF-8, or state what they are: --set encoding=cp1252 or latin-1."
+        stated = wide_by_zeros(content.read(WIDE_SAMPLE)) or "cp1252 or latin-1"
+        fix = f"Convert these files to UTF-8, or state what they are: --set encoding={stated}."
         problems.add(name, "UTF-8, or clearly cp1252", f"{size:,} bytes that are neither", fix)
         return None
     text = "".join(line.text + line.end for line in lines(content, name, encoding, problems))

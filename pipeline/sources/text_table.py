@@ -21,7 +21,7 @@ from pipeline.formats.cells import (
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems
 from pipeline.formats.side_cells import kinds_by_reading
-from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, format_of, table_with
+from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_table, form_of, table_with
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
@@ -144,7 +144,9 @@ def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind
     if not options.target and stated.issuperset(options.side):
         return kinds
     asked = [column for column in options.side if column not in stated]
-    typed = format_of(_files(archive.getnames())[0].name, options.format) in ("jsonl", "parquet")
+    first = _files(archive.getnames())[0].name
+    with open_member(archive, first) as opened:
+        typed = form_of(opened, first, options.format) in ("jsonl", "parquet")
     batches = _batches(archive, _Columns(options, kinds).wanted, options)
     writing = NumberWriting.of(options)
     return kinds | kinds_by_reading(batches, asked, target=options.target, typed=typed, writing=writing)

@@ -1,5 +1,6 @@
 """What the readers say of files that nobody has said anything about, and where their advice leads."""
 
+import numpy as np
 import pytest
 
 from pipeline.fetching.look import advised, in_words, look_at
@@ -66,22 +67,30 @@ def test_numbers_in_quotes_with_the_sign_between_fields_are_read_as_proposed(tri
     )
 
 
+def test_events_are_proposed_with_all_that_their_step_needs(tried):
+    """Options that a refusal names side by side belong together."""
+    seconds = np.cumsum(np.random.default_rng(0).integers(400, 90_000, 60))
+    stamps = np.datetime64("2026-01-01T00:00:00") + seconds.astype("timedelta64[s]")
+    rows = "".join(f"{str(stamp).replace('T', ' ')},{n % 5}\n" for n, stamp in enumerate(stamps))
+    (way,) = taken(tried({"door.csv": f"time,open\n{rows}".encode()}))
+    assert {"step", "off_grid", "duplicates"} <= set(way)
+
+
 @pytest.mark.parametrize(
     ("message", "found"),
     [
-        ("say --set header=false.", [("header", "false")]),
-        ("either --set label=first (a) or --set label=parent (b)", [("label", "first"), ("label", "parent")]),
-        ("give --set label='{label}.#.*' to", [("label", "{label}.#.*")]),
-        ("give --set 'label={label} #.*' to", [("label", "{label} #.*")]),
-        ("as --set label=COLUMN, or --set nonsense=1, or --set text=, ...", []),
-        ("--set header=true was given", []),
+        ("either --set label=first (a) or --set label=parent (b)", [{"label": "first"}, {"label": "parent"}]),
+        ("give --set label='{label}.#.*' to", [{"label": "{label}.#.*"}]),
+        ("give --set 'label={label} #.*' to", [{"label": "{label} #.*"}]),
+        ("say --set label=first.", [{"label": "first"}]),
+        ("such as --set label=first --set ignore=*.txt; or", [{"label": "first", "ignore": "*.txt"}]),
+        ("as --set label=COLUMN, or --set nonsense=1, or --set label=, ...", []),
+        ("--set join_labels=true was given", []),
     ],
 )
-def test_advice_is_an_option_of_the_kind_with_a_value(message, found):
+def test_advice_is_options_of_the_kind_with_values(message, found):
     """Words in capitals stand for what only the owner knows, and what was given already is no advice."""
-    known = [pair for pair in found if pair[0] != "header"]
-    kind = "image_folder" if known else "series_files"
-    assert found == advised(message, Proposal(kind, "", {"header": "true"}))
+    assert found == advised(message, Proposal("image_folder", "", {"join_labels": "true"}))
 
 
 def test_all_labels_of_a_sample_are_shown():

@@ -19,9 +19,7 @@ def test_any_codec_that_leaves_ascii_as_it_is_may_be_stated(codec, text):
     assert [f"{text}, x", text] == [sample.text for sample in samples]
 
 
-@pytest.mark.parametrize(
-    "codec", ["utf-16", "utf-7", "rot13", "nonsense", "zip", "punycode", "unicode_escape"]
-)
+@pytest.mark.parametrize("codec", ["utf-7", "rot13", "nonsense", "zip", "punycode", "unicode_escape"])
 def test_what_is_no_encoding_of_lines_is_refused_by_name(codec):
     """With those that are."""
     with pytest.raises(WronglyCalled, match="leaves ASCII as it is"):

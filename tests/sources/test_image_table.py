@@ -217,3 +217,28 @@ def test_the_order_of_rows_does_not_matter():
     expected = read(images | {"t.csv": csv("path,label", *rows)})
     assert expected == read(images | {"t.csv": csv("path,label", *reversed(rows))})
     assert sorted(images) == [sample.sample_id for sample in expected]
+
+
+@pytest.mark.parametrize(
+    ("rows", "named", "bare"),
+    [
+        (("IMG 1.JPG,a", "IMG 2.JPG,b"), {"path": "IMG 1.JPG", "label": "a"}, {"path": "1", "label": "2"}),
+        (
+            ("IMG 1,2.5", "IMG 2,3"),
+            {"path": "IMG 1", "label": "", "target": "2.5"},
+            {"path": "1", "label": "", "target": "2"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("unmatched", ["refuse", "leave_out"])
+def test_a_first_row_that_is_data_is_no_header(rows, named, bare, unmatched):
+    """Its path as the name of the column would lose it; following the advice literally reads it."""
+    files = {"t.csv": csv(*rows)} | IMAGES
+    assert "--set header=false" in refusal(files, **named, unmatched=unmatched)
+    assert 2 == len(read(files, **bare, header=False, unmatched=unmatched))
+
+
+def test_a_column_may_be_called_like_an_image():
+    """`image` beside image.png."""
+    files = {"t.csv": csv("image,label", "image,a", "IMG 1,b"), "image.png": b"x", "IMG 1.JPG": b"y"}
+    assert 2 == len(read(files, path="image"))

@@ -25,4 +25,4 @@ def test_meaning_values_and_default_are_those_of_the_code():
     assert ("a text", "text", "Column of texts.") == found["text"][1:]
     assert ("true or false", "true") == found["header"][1:3]
     assert "auto, csv, tsv, jsonl, parquet" in found["format"].values
-    assert ("a comma-separated list", "") == found["side"][1:3]
+    assert ('a comma-separated list, what holds a comma in double quotes: "a,b",c', "") == found["side"][1:3]

@@ -20,7 +20,11 @@ def found(folder, files=None):
     if files is not None:
         fill(folder, {name: text.encode() for name, text in files.items()})
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [proposal for proposal in proposals(Look(folder, names), KINDS) if proposal.likely]
+    return [
+        proposal
+        for proposal in proposals(Look({name: folder / name for name in names}), KINDS)
+        if proposal.likely
+    ]
 
 
 def test_pictures_in_class_folders_are_an_image_folder(tmp_path):
@@ -93,9 +97,44 @@ def test_times_and_numbers_are_a_series_table(tmp_path, stamps, options):
 
 
 def test_a_time_with_two_readings_is_left_to_its_owner(tmp_path):
-    """03/04/2026 is in March or in April."""
+    """03/04/2026 is in March or in April; both are shown, and none is sure. A 13th month decides."""
     rows = "".join(f"03/{1 + n:02d}/2026,{n}\n" for n in range(12))
-    assert [] == found(tmp_path, {"load.csv": f"date,load\n{rows}"})
+    both = found(tmp_path / "a", {"load.csv": f"date,load\n{rows}"})
+    assert ["%m/%d/%Y", "%d/%m/%Y"] == [proposal.options["time_format"] for proposal in both]
+    assert not any(proposal.sure for proposal in both)
+    rows = "".join(f"03/{1 + n:02d}/2026,{n}\n" for n in range(20))
+    (one,) = found(tmp_path / "b", {"load.csv": f"date,load\n{rows}"})
+    assert ("%m/%d/%Y", True) == (one.options["time_format"], one.sure)
+
+
+MORE_TIMES = [
+    ("%m/%d/%Y %I:%M:%S %p", [f"01/{1 + n // 24:02d}/2026 {(n - 1) % 12 + 1:02d}:00:00 {'AP'[n % 24 // 12]}M" for n in range(480)]),
+    ("%d.%m.%Y %H:%M:%S,%f", [f"03.05.2026 10:00:{n:02d},{n:03d}" for n in range(50)]),
+    ("%Y%m%d%H%M", [f"202601{1 + n // 24:02d}{n % 24:02d}00" for n in range(48)]),
+    ("%Y%m%d", [f"202601{1 + n:02d}" for n in range(20)]),
+    ("%Y", [str(1950 + n) for n in range(30)]),
+    ("seconds", [f"{1_700_000_000 + 60 * n}.0" for n in range(20)]),
+    ("microseconds", [str((1_700_000_000 + 60 * n) * 10**6) for n in range(20)]),
+    ("nanoseconds", [str((1_700_000_000 + 60 * n) * 10**9) for n in range(20)]),
+    (None, [f"{2005 + n // 4}-Q{1 + n % 4}" for n in range(20)]),
+    (None, [f"2015-W{1 + n:02d}" for n in range(20)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "stamps"), MORE_TIMES, ids=[f"{form}" for form, _ in MORE_TIMES])
+def test_times_as_loggers_and_exports_write_them_are_known(tmp_path, form, stamps):
+    """By one reading each, which is stated."""
+    rows = "".join(f"{stamp};{n}\n" for n, stamp in enumerate(stamps))
+    (proposal,) = found(tmp_path, {"load.csv": f"ts;load\n{rows}"})
+    assert {"time": "ts", **({"time_format": form} if form else {})} == dict(proposal.options)
+    assert ("series_table", True) == (proposal.kind, proposal.sure)
+
+
+def test_a_column_called_id_beside_times_of_its_own_is_shown_both_ways(tmp_path):
+    """Two meters that report in turns look like one; only the owner knows."""
+    rows = "".join(f"{stamp},{'ab'[n % 2]},{n}\n" for n, stamp in enumerate(HOURS))
+    every = found(tmp_path, {"load.csv": f"ts,id,load\n{rows}"})
+    assert [{"time": "ts", "id": "id"}, {"time": "ts", "drop": "id"}] == [dict(way.options) for way in every]
 
 
 def test_a_column_that_tells_series_apart_is_their_id(tmp_path):
@@ -139,7 +178,7 @@ def test_a_kind_proposes_itself_by_a_function_in_its_own_file(tmp_path, monkeypa
 def test_what_lies_there_is_said_with_the_columns_of_tables(tmp_path):
     """For somebody who must say what it is."""
     fill(tmp_path, {"labels.csv": b"id,weight\na,1\nb,2\n", "images/a.jpg": b"x"})
-    lines = seen(Look(tmp_path, ["images/a.jpg", "labels.csv"]))
+    lines = seen(Look({name: tmp_path / name for name in ("images/a.jpg", "labels.csv")}))
     assert ["1 x *.csv, 1 x images/*.jpg", "labels.csv: columns id, weight"] == lines
 
 
@@ -207,7 +246,7 @@ def test_a_table_beside_images_is_an_image_table(tmp_path):
 def test_a_file_that_is_no_table_says_why(tmp_path):
     """Beside what lies there: the owner sees what to mend."""
     fill(tmp_path, {"a.csv": b"a,,5\n1,2,3\n1\n"})
-    look = Look(tmp_path, ["a.csv"])
+    look = Look({"a.csv": tmp_path / "a.csv"})
     assert not [proposal for proposal in proposals(look, KINDS) if proposal.likely]
     assert any("a.csv, line 1 does not name the columns" in line for line in seen(look)[1:])
 
@@ -253,3 +292,13 @@ def test_a_class_that_stays_for_some_steps_is_proposed_as_one_per_step(tmp_path)
     rows = "".join(f"{stamp},{n % 7},{'run' if n % 2 else 'sit'}\n" for n, stamp in enumerate(HOURS))
     (only,) = found(tmp_path / "b", {"walk.csv": f"time,x,activity\n{rows}"})
     assert "step_label" not in only.options
+
+
+def test_numbered_steps_are_a_series_without_a_clock(tmp_path):
+    """As simulations write them; never sure, since a step may be anything. Numbers with gaps are no steps."""
+    rows = "".join(f"{n},{n % 7}\n" for n in range(40))
+    (proposal,) = found(tmp_path / "a", {"run.csv": f"step,load\n{rows}"})
+    assert {"time": "step", "time_format": "seconds"} == dict(proposal.options)
+    assert not proposal.sure
+    rows = "".join(f"{n * n},{n % 7}\n" for n in range(40))
+    assert [] == found(tmp_path / "b", {"run.csv": f"step,load\n{rows}"})

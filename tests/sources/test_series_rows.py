@@ -122,13 +122,43 @@ def test_where_the_class_stands_must_be_said():
     assert "" == read("1,2,3\n", header=False, label="none")[0].label
 
 
-@pytest.mark.parametrize("content", ["1,2,up\n3,1,down\n4,5,up\n", "1,3,2,up\n3,1,4,down\n"])
-def test_a_first_row_that_is_a_series_is_no_header(content):
-    """It would be lost; wavelengths and numbers of steps are names."""
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("1,2,up\n3,1,down\n4,5,up\n", {"label": "last"}),
+        ("1,3,2,up\n3,1,4,down\n", {"label": "last"}),
+        ("1,2,3,Up\n3,1,4,down\n4,5,6,up\n", {"label": "last"}),
+        ("7,1,2,4\n8,3,1,2\n", {"label": "first"}),
+        ("1.5,1,2,4\n2.5,3,1,2\n", {"target": "first"}),
+        ("1,2,4,1.5\n3,1,2,2.5\n", {"target": "last"}),
+        ("1,2,NaN,4,1.5\n3,1,2,3,2.5\n", {"target": "last"}),
+        ("1,5;1;2;4\n2,5;3;1;2\n", {"target": "first", "decimal": "comma", "delimiter": "semicolon"}),
+        ("up;1,5;1,2;4\nup;3;1;2\n", {"label": "first", "decimal": "comma", "delimiter": "semicolon"}),
+        ("1 2 4 1.5\n3 1 2 2.5\n", {"target": "last", "delimiter": "blank"}),
+        ("ann,1,2,4,1.5\nben,3,1,2,2.5\n", {"target": "last", "id": "ann"}),
+    ],
+)
+def test_a_first_row_that_is_a_series_is_no_header(content, options):
+    """It would be lost; following the advice literally reads it."""
     with pytest.raises(DataRefused, match="--set header=false"):
-        read(content, label="last")
-    assert content.count("\n") == len(read(content, label="last", header=False))
-    assert 1 == len(read("400.5,402,class\n3,1,up\n", label="last"))
+        read(content, **options)
+    options |= {"id": "1"} if "id" in options else {}
+    assert content.count("\n") == len(read(content, **options, header=False))
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("0,1,2,3\n0,5,2,3\n1,7,1,1\n", {"label": "0"}),
+        ("0,1,2,3\n1,5,2,3.5\n1,7,1,1.5\n", {"target": "3"}),
+        ("400,410,420,kind\n1,5,2,a\n1,7,1,b\n", {"label": "kind"}),
+        ("400.5,410,420.5,y\n1,5,2,3.5\n1,7,1,1.5\n", {"target": "y"}),
+        ("id,0,1,2,3\na,1,5,2,3.5\nb,1,7,1,1.5\n", {"target": "3", "id": "id"}),
+    ],
+)
+def test_wavelengths_and_numbers_that_pandas_gives_are_names(content, options):
+    """No row is lost, and none too many is read."""
+    assert 2 == len(read(content, **options))
 
 
 def test_a_real_set_equals_what_pandas_reads(benchmarks):

@@ -16,6 +16,8 @@ import pytest
 
 from pipeline.fetching.snapshot import show, take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.formats import time_grid
+from pipeline.runtime import growing
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.runtime.processes import terminal
 from pipeline.sources import series_table
@@ -527,3 +529,39 @@ def test_a_grid_of_which_most_steps_have_no_row_is_refused_until_somebody_says_w
         read_source(series_table, {"a.csv": content})
     (filled,) = read_source(series_table, {"a.csv": content}, gaps="fill")
     assert len(filled.series) > 40 * 24 > np.isfinite(filled.series).sum()
+
+
+@pytest.mark.parametrize("shuffled", [False, True], ids=["one series after the other", "mixed"])
+def test_a_long_table_goes_through_a_file_and_is_read_as_from_memory(shuffled, tmp_path, monkeypatch):
+    """Rows beyond a bound do not wait in memory; what comes out is the same."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(1)
+    rows = [
+        f"{name},2026-01-01 {hour:02d}:00,{random.integers(0, 99)}" for name in "abc" for hour in range(24)
+    ]
+    if shuffled:
+        random.shuffle(rows)
+    files = {"meters.csv": ("id,time,load\n" + "\n".join(rows) + "\n").encode()}
+    expected = read_source(series_table, files, time="time", id="id")
+    monkeypatch.setattr(growing, "MOST_IN_MEMORY", 10)
+    monkeypatch.setattr(time_grid, "ROWS_AT_ONCE", 30)
+    received = read_source(series_table, files, time="time", id="id")
+    assert [sample.sample_id for sample in expected] == [sample.sample_id for sample in received]
+    for before, after in zip(expected, received, strict=True):
+        assert np.array_equal(before.series, after.series)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("2024-01-01,5\n2024-01-02,6\n2024-01-03,7\n", {"time": "2024-01-01"}),
+        ("01.02.2024,5\n02.02.2024,6\n03.02.2024,8\n", {"time": "01.02.2024", "time_format": "%d.%m.%Y"}),
+        ("1700000000;5\n1700000060;6\n", {"time": "1700000000", "time_format": "seconds"}),
+    ],
+)
+def test_a_first_row_that_is_data_is_no_header(content, options):
+    """Its time as the name of the column would lose it; following the advice literally reads it."""
+    with pytest.raises(DataRefused, match="--set header=false"):
+        read(content, **options)
+    (sample,) = read(content, **(options | {"header": False, "time": "1"}))
+    assert content.count("\n") == len(sample.series)

@@ -280,7 +280,9 @@ def test_the_stage_leaves_out_what_init_left_out(project):
         ingest.main()
     params = (project / "params.yaml").read_text()
     assert "max_rejected_share: 0.01" in params
-    (project / "params.yaml").write_text(params.replace("max_rejected_share: 0.01", "max_rejected_share: 0.1"))
+    (project / "params.yaml").write_text(
+        params.replace("max_rejected_share: 0.01", "max_rejected_share: 0.1")
+    )
     ingest.main()
     summary = json.loads(paths.INGEST_REPORT.read_text())
     assert (38, 39, {"unlabelled": 1}) == (summary["kept"], summary["read"], summary["rejected"])

@@ -1,0 +1,72 @@
+"""Rows that come in one after the other and are more than memory should hold."""
+
+import os
+import tempfile
+from typing import IO
+
+import numpy as np
+
+from pipeline.runtime import paths
+
+MOST_IN_MEMORY = 64 << 20
+"""Bytes that wait in memory."""
+ROWS_AT_ONCE = 1 << 20
+SPILLED = paths.STATE_DIR / "rows"
+
+
+class GrowingArray:
+    """Rows of fixed width, appended one after the other: in memory, and from `MOST_IN_MEMORY` bytes on in a file.
+
+    The file has no name, so that it is gone with the process.
+    """
+
+    def __init__(self, dtype: type, width: int = 1) -> None:
+        self._dtype, self._width = np.dtype(dtype), width
+        self._parts: list[np.ndarray] = []
+        self._waiting = self._rows = 0
+        self._file: IO[bytes] | None = None
+
+    def append(self, values: np.ndarray) -> None:
+        """Add values, shape (rows,) or (rows, width)."""
+        rows = np.array(values, self._dtype).reshape(-1, self._width)
+        self._parts.append(rows)
+        self._waiting += rows.nbytes
+        self._rows += len(rows)
+        if self._waiting > MOST_IN_MEMORY:
+            self._write()
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return rows that follow each other, shape (stop - start, width)."""
+        if self._file is None:
+            if len(self._parts) != 1:
+                self._parts = [np.concatenate([np.empty((0, self._width), self._dtype), *self._parts])]
+            return self._parts[0][start:stop]
+        if self._parts:
+            self._write()
+        array = np.empty((stop - start, self._width), self._dtype)
+        self._file.seek(start * self._width * self._dtype.itemsize)
+        content = self._file.read(array.nbytes)
+        array[:] = np.frombuffer(content, self._dtype).reshape(-1, self._width)
+        return array
+
+    def taken(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows by their numbers, shape (len(rows), width), after one look through the file."""
+        array = np.empty((len(rows), self._width), self._dtype)
+        order = np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        for start in range(0, self._rows, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, self._rows)
+            first, last = np.searchsorted(wanted, (start, stop))
+            if first < last:
+                array[order[first:last]] = self.part(start, stop)[wanted[first:last] - start]
+        return array
+
+    def _write(self) -> None:
+        if self._file is None:
+            SPILLED.mkdir(parents=True, exist_ok=True)
+            # Beside the data, not in /tmp, which may lie in memory.
+            self._file = tempfile.TemporaryFile(dir=SPILLED)  # noqa: SIM115 - lives as long as this object
+        self._file.seek(0, os.SEEK_END)
+        for rows in self._parts:
+            self._file.write(rows.tobytes())
+        self._parts, self._waiting = [], 0
