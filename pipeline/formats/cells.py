@@ -100,7 +100,6 @@ MISSING_CELLS = pa.array(sorted(MISSING))
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
-Unlabelled = Literal["fail", "reject", "leave_out"]
 TRUTHS = {"1": True, "true": True, "0": False, "false": False}
 TRUTH_FIX = "Correct these cells: each label either applies or does not."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."

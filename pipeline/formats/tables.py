@@ -3,7 +3,7 @@
 Where nobody says the format, the first bytes do, and only then the suffix (`form_of`).
 
 CSV and TSV: `pipeline/formats/delimited.py`. JSON lines: UTF-8, one object per line; a column may be a path into it
-(`json_array.value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are
+(`json_rows.value_at`); a key twice, `NaN` and half a surrogate pair are refused. Parquet: only the columns that are
 asked for are read. Millions of rows pass through without ever being in memory together.
 """
 
@@ -18,7 +18,6 @@ from typing import IO, Any, Literal, NoReturn
 import pyarrow as pa
 import pyarrow.parquet
 
-from pipeline.formats.answers import AnswerOptions
 from pipeline.formats.delimited import (
     BLOCK_BYTES,
     Batch,
@@ -37,10 +36,11 @@ from pipeline.formats.delimited import (
 from pipeline.formats.json_rows import ABSENT, array_items, is_array, nested_keys, value_at
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.text_file import BOM, EncodingOption, first_beyond_ascii, lines
-from pipeline.formats.written_numbers import NumberWriting
+from pipeline.formats.written_numbers import NumberOptions, NumberWriting
 from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
+Unlabelled = Literal["fail", "reject", "leave_out"]
 FormatOption = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -65,10 +65,16 @@ JSON_FIX = (
 
 
 class TextTableOptions(
-    AnswerOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+    NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
     """What a source may say about tables that are text: what stands above the rows, between fields, in numbers."""
 
+    label_columns: tuple[str, ...] = ()
+    """Columns that are a label each, 0 or 1: a sample may have several of them, or none. In place of `label`."""
+    unlabelled: Unlabelled = "fail"
+    """Samples without an answer (label, target, or one of label_columns): fail; reject them, which counts against
+    data.max_rejected_share; or leave them out, which is counted apart. Of windows with classes those without one are
+    rejected unless they are left out."""
     header: bool = True
     """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
     skip: SkipOption = 0

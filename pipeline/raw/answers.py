@@ -9,9 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.formats.cells import Cell
-from pipeline.formats.problems import Problems, shown
-from pipeline.raw.sample import SPLITS, GivenSplit, RawSample
+from pipeline.raw.sample import RawSample
 
 ANSWERS = ("label", "label_columns", "target")
 """Options of kinds that read answers from columns."""
@@ -75,21 +73,3 @@ def without_classes(samples: Iterable[RawSample], rare: Collection[str]) -> Iter
             yield replace(sample, labels=tuple(label for label in sample.labels if label not in rare))
         elif sample.label not in rare:
             yield sample
-
-
-# --- What a row says it is for, where the source gives the split.
-
-
-def as_split(cell: Cell, problems: Problems, splits: Mapping[str, GivenSplit] = SPLITS) -> GivenSplit | None:
-    """Return what a cell says a sample is for; None and a problem for what is none of the three.
-
-    Args:
-        cell: Of the column that gives the split.
-        problems: Where one is kept.
-        splits: Word to split.
-    """
-    split = splits.get(cell.value.strip().casefold()) if isinstance(cell.value, str) else None
-    if split is None:
-        fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
-        problems.add(cell.place, "train, val or test", shown(cell.value), fix)
-    return split

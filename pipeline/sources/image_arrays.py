@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.formats.cells import Unlabelled
 from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
+from pipeline.formats.tables import Unlabelled
 from pipeline.formats.text_file import open_member
 from pipeline.raw.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, stem_of
 from pipeline.runtime.errors import DataRefused

@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 from sys import intern
 from typing import Any, Literal
 
-from pipeline.formats.answers import NO_ANSWER, AnswerColumns, answer_problems
 from pipeline.formats.cells import Cell, SideKind, as_name, as_side, plain_number
 from pipeline.formats.delimited import Batch
 from pipeline.formats.problems import Problems, shown
@@ -20,7 +19,7 @@ from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_tab
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
-from pipeline.raw.answers import as_split
+from pipeline.raw.answer_columns import NO_ANSWER, AnswerColumns, answer_problems, as_split
 from pipeline.raw.left_out import by_folder_and_suffix, covers, refuse_unread_pictures
 from pipeline.raw.left_out import in_words as names_in_words
 from pipeline.raw.sample import GivenSplit, RawSample, common_folders, members, splits_of

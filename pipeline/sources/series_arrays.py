@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from msgspec import Struct
 
-from pipeline.formats.cells import LARGEST, Unlabelled, is_blank, plain_name
+from pipeline.formats.cells import LARGEST, is_blank, plain_name
 from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
 from pipeline.formats.problems import Problems, shown, without_padding
+from pipeline.formats.tables import Unlabelled
 from pipeline.formats.text_file import open_member
 from pipeline.raw.sample import SPLITS, GivenSplit, RawSample, check_splits, choose_files
 from pipeline.runtime.errors import DataRefused, WronglyCalled

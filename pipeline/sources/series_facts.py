@@ -7,13 +7,13 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from pipeline.formats.answers import AnswerColumns
 from pipeline.formats.cells import Cell, SideKind, as_name, as_side
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.side_cells import SideCells, kinds_of
 from pipeline.formats.tables import Writing, not_read, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import PLAIN, NumberWriting
+from pipeline.raw.answer_columns import AnswerColumns
 
 COLUMNS_FIX = "Name the right columns and tables: --set id=, label=, group=, side=, targets=, tables=."
 JOIN_FIX = (

@@ -15,14 +15,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from pipeline.formats import tables as formats_tables
-from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import Cell, NameCodes, number_cells, without_blank_end
 from pipeline.formats.delimited import Dialect, is_nameless, read_delimited
 from pipeline.formats.problems import Problems, shown
 from pipeline.formats.tables import TextTableOptions, Writing
 from pipeline.formats.text_file import encoding_of, open_member
 from pipeline.formats.written_numbers import NumberWriting
-from pipeline.raw.answers import as_split
+from pipeline.raw.answer_columns import AnswerColumns, answer_problems, as_split
 from pipeline.raw.sample import (
     SPLITS,
     GivenSplit,

@@ -14,7 +14,6 @@ import numpy as np
 from msgspec import Meta
 
 from pipeline.formats import tables
-from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import Cell, SideKind, number_cells, plain_number, without_blank_end
 from pipeline.formats.delimited import Batch, is_nameless
 from pipeline.formats.names import class_key
@@ -22,7 +21,7 @@ from pipeline.formats.problems import Problems, shown, without_padding
 from pipeline.formats.tables import TextTableOptions, Writing, read_table
 from pipeline.formats.text_file import open_member
 from pipeline.formats.written_numbers import NumberWriting
-from pipeline.raw.answers import as_split
+from pipeline.raw.answer_columns import AnswerColumns, answer_problems, as_split
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.series_facts import are_counted, facts, side_kinds

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats import tables
-from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import (
     Cell,
     NameCodes,
@@ -44,6 +43,7 @@ from pipeline.formats.time_grid import (
 )
 from pipeline.formats.times import TimeReader, iso_time, jumped, time_problems
 from pipeline.formats.written_numbers import NumberWriting
+from pipeline.raw.answer_columns import AnswerColumns, answer_problems
 from pipeline.raw.sample import RawSample, StepLabels, choose_files, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.series_facts import are_counted, facts, side_kinds

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.formats.answers import AnswerColumns, answer_problems
 from pipeline.formats.cells import (
     NAME_FIX,
     Cell,
@@ -26,6 +25,7 @@ from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_tab
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
+from pipeline.raw.answer_columns import AnswerColumns, answer_problems
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 

@@ -276,6 +276,13 @@ def test_the_stage_leaves_out_what_init_left_out(project):
     assert (38, 38) == (source.count, summary["kept"])
     assert {"x": 20, "y": 18} == summary["classes"]
     write_source(msgspec.structs.replace(source, options=source.options | {"unlabelled": "reject"}))
+    with pytest.raises(SystemExit, match="65"):  # one of 39 is more than a hundredth
+        ingest.main()
+    params = (project / "params.yaml").read_text()
+    assert "max_rejected_share: 0.01" in params
+    (project / "params.yaml").write_text(
+        params.replace("max_rejected_share: 0.01", "max_rejected_share: 0.1")
+    )
     ingest.main()
     summary = json.loads(paths.INGEST_REPORT.read_text())
     assert (38, 39, {"unlabelled": 1}) == (summary["kept"], summary["read"], summary["rejected"])

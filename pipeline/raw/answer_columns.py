@@ -10,26 +10,16 @@ from dataclasses import dataclass
 from pipeline.formats.cells import (
     UNLABELLED_FIX,
     Cell,
-    Unlabelled,
     as_label,
     as_number,
     as_target,
     as_truth,
     is_blank,
 )
-from pipeline.formats.problems import Problems
-from pipeline.formats.written_numbers import PLAIN, NumberOptions, NumberWriting
-
-
-class AnswerOptions(NumberOptions, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What a source may say about the answers in its tables, whatever the kind."""
-
-    label_columns: tuple[str, ...] = ()
-    """Columns that are a label each, 0 or 1: a sample may have several of them, or none. In place of `label`."""
-    unlabelled: Unlabelled = "fail"
-    """Samples without an answer (label, target, or one of label_columns): fail; reject them, which counts against
-    data.max_rejected_share; or leave them out, which is counted apart. Of windows with classes those without one are
-    rejected unless they are left out."""
+from pipeline.formats.problems import Problems, shown
+from pipeline.formats.tables import TextTableOptions, Unlabelled
+from pipeline.formats.written_numbers import PLAIN, NumberWriting
+from pipeline.raw.sample import SPLITS, GivenSplit
 
 
 @dataclass(frozen=True)
@@ -116,7 +106,7 @@ def label_set(cells: Mapping[str, Cell], problems: Problems) -> tuple[str, ...] 
     return tuple(sorted(name for name, cell in cells.items() if as_truth(cell, problems))) if cells else None
 
 
-def answer_problems(options: AnswerOptions, label: str, others: Sequence[str] = ()) -> list[str]:
+def answer_problems(options: TextTableOptions, label: str, others: Sequence[str] = ()) -> list[str]:
     """Return why options cannot say together where the answers are; none if they can.
 
     Args:
@@ -137,3 +127,21 @@ def answer_problems(options: AnswerOptions, label: str, others: Sequence[str] = 
             f"label_columns names {', '.join(twice)}, named elsewhere too. Expected one purpose each"
         )
     return problems
+
+
+# --- What a row says it is for, where the source gives the split.
+
+
+def as_split(cell: Cell, problems: Problems, splits: Mapping[str, GivenSplit] = SPLITS) -> GivenSplit | None:
+    """Return what a cell says a sample is for; None and a problem for what is none of the three.
+
+    Args:
+        cell: Of the column that gives the split.
+        problems: Where one is kept.
+        splits: Word to split.
+    """
+    split = splits.get(cell.value.strip().casefold()) if isinstance(cell.value, str) else None
+    if split is None:
+        fix = "Correct these cells, or leave the split to params.yaml: without --set split=."
+        problems.add(cell.place, "train, val or test", shown(cell.value), fix)
+    return split
