@@ -257,8 +257,8 @@ class _Fit:
         complete = {"train", "test"} <= set(facts.splits) and "" not in facts.splits
         if complete:
             self.set("split.method", "given", f"the source says it: {_counts(facts.splits)}")
-            if "val" not in facts.splits:
-                self._val_share(facts.splits["train"] / max(1, sum(facts.splits.values())))
+            if "val" not in facts.splits:  # counted out class by class, so that none is missed
+                self.set("split.val_share", self._usual_val_share(), "")
             return
         if facts.groups or self._cut is not None:
             groups = f"{facts.groups:,} groups" if facts.groups else f"windows of {count:,} recordings"
@@ -279,15 +279,18 @@ class _Fit:
         Args:
             left: Share of the samples that val is drawn from.
         """
-        usual = 0.15 if self._rows >= SMALL // 5 else 0.2
         if self._cut is not None:
             self.set("split.val_share", 0.2, "")  # of groups, of which nobody knows the classes
             return
+        usual = self._usual_val_share()
         rarest = left * min(self._facts.classes.values(), default=self._source.count)
         needed = math.ceil(100 * (1 - 0.01 ** (1 / max(rarest, 1)))) / 100
         share = min(0.4, max(usual, needed))
         why = "" if share == usual else f"the rarest class has about {rarest:.0f} samples to draw from"
         self.set("split.val_share", share, why)
+
+    def _usual_val_share(self) -> float:
+        return 0.15 if self._source.count >= SMALL // 5 else 0.2
 
     def images(self) -> None:
         """Size, channels, and networks that such a size leaves something of."""

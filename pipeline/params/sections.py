@@ -216,6 +216,8 @@ class Training(Section, frozen=True):
     monitor: Literal["val_loss", "val_accuracy"]
     loss: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"]
     class_weights: Literal["none", "balanced"]
+    min_steps: Natural = 0
+    """Of all epochs together: where there are fewer, each epoch passes over the data several times; 0: it does not."""
     augment: Augment | None = None
     """Images only."""
     test_time_flip: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.splits import by_hash
+from pipeline.splits import by_hash, by_rank
 from pipeline.splits.by_hash import EXCLUDED, SPLITS
 from pipeline.splits.by_time import Boundaries, Segment, segments_by_time, split_by_time
 
@@ -24,6 +24,7 @@ class Assigned:
         splits: Per sample; of series in segments `excluded` throughout, their segments say it.
         units: What was kept together, per sample.
         drawn: Share of each split that was drawn by hash.
+        is_drawn: Per sample, whether it was drawn; None where hashes decided nothing.
         segments: Of series that windows slide over, else none.
         dates: `val_start` and `test_start` where times decided.
         redraw: Returns the splits for another salt, where hashes decided.
@@ -32,6 +33,7 @@ class Assigned:
     splits: np.ndarray
     units: list[str]
     drawn: dict[str, float] = field(default_factory=dict)
+    is_drawn: np.ndarray | None = None
     segments: list[Segment] = field(default_factory=list)
     dates: dict[str, str] = field(default_factory=dict)
     redraw: Callable[[str], np.ndarray] | None = None
@@ -45,8 +47,8 @@ def assign_by_units(
     Args:
         method: `stratified`: copies stay together; `group`: groups and copies do; `given`: by the source, and
             samples whose copies or group stand nearer to judgement are excluded.
-        samples: `cluster`, `group` and `given_split` of each sample.
-        val_share: Expected share of val.
+        samples: `cluster`, `group`, `given_split` and `label` of each sample; of several labels `labels`.
+        val_share: Expected share of val; of a given train set the share of each class.
         test_share: Expected share of test.
         salt: Another salt draws another split.
 
@@ -64,15 +66,19 @@ def assign_by_units(
     drawn = {"val": val_share, "test": test_share, "train": 1 - val_share - test_share}
     units = clusters if method == "stratified" else by_hash.units_of(clusters, samples["group"])
     given = samples["given_split"]
+    is_drawn = np.ones(len(units), bool)
     if method == "given":
         drawn = {name: drawn[name] for name in ("val", "test") if name not in given}
+        is_drawn = by_rank.is_drawn(given, units)
+    classes = samples.get("labels") or [[label] if label else [] for label in samples["label"]]
 
     def draw(salt: str) -> np.ndarray:
         if method == "given":
-            return by_hash.assign_given(given, units, salt=salt, **shares)
+            return by_rank.assign_given(given, units, classes, salt=salt, **shares)
         return by_hash.assign_by_hash(units, salt=salt, **shares)
 
-    return Assigned(draw(salt), units, drawn, redraw=draw if drawn else None)
+    splits = draw(salt)
+    return Assigned(splits, units, drawn, is_drawn, redraw=draw) if drawn else Assigned(splits, units)
 
 
 def assign_by_time(samples: Columns, boundaries: Boundaries, windows: tuple[int, int] | None) -> Assigned:
@@ -126,6 +132,7 @@ def assignment_problems(
         assigned.splits[of],
         shares=assigned.drawn,
         noun="groups" if grouped else "contents",
+        is_drawn=None if assigned.is_drawn is None else assigned.is_drawn[of],
     )
 
     def too_large(drawn: np.ndarray) -> list[str]:
@@ -134,10 +141,14 @@ def assignment_problems(
     problems += too_large(assigned.splits)
     if not problems or assigned.redraw is None:
         return problems
-    other = working_salt(
-        strata, assigned.redraw, salt=salt, accepts=lambda drawn: not too_large(drawn), rows=of
+
+    def accepts(drawn: np.ndarray) -> bool:
+        return not too_large(drawn) and keeps_shares(assigned, drawn)
+
+    other = working_salt(strata, assigned.redraw, salt=salt, accepts=accepts, rows=of)
+    offer = (
+        f"With the data as it is, `split.salt: {other}` puts every class everywhere, and keeps the shares."
     )
-    offer = f"With the data as it is, `split.salt: {other}` puts every class everywhere."
     return [*problems, offer] if other else problems
 
 
@@ -170,6 +181,8 @@ ABSENCE_RISK = 0.001
 """How often a class may be missing somewhere by chance, where a number of samples is recommended."""
 OVERSIZE = 1.5
 """A unit may fill its split half as large again as its share: draws of few units scatter that much anyway."""
+SHARE_TOLERANCE = 0.1
+"""Part of a share by which an offered salt may miss it, counted in units; one unit is always allowed."""
 TARGET_BINS = 5
 """Quantile bins of regression targets; each must be everywhere, as a class must."""
 
@@ -198,6 +211,7 @@ def presence_problems(
     *,
     shares: Mapping[str, float],
     noun: str = "contents",
+    is_drawn: np.ndarray | None = None,
 ) -> list[str]:
     """Return one message per stratum that is missing from a split; empty if every one is everywhere.
 
@@ -207,6 +221,7 @@ def presence_problems(
         splits: As assigned.
         shares: Share of each split that was drawn by hash; splits that the source gave are not in it.
         noun: What units are called.
+        is_drawn: Per sample, whether its unit is drawn and not placed by the source; None: all are.
     """
     present = {split: set(np.asarray(strata, dtype=object)[splits == split]) for split in SPLITS}
     missing = [
@@ -215,13 +230,16 @@ def presence_problems(
         for split in SPLITS
         if stratum not in present[split]
     ]
+    counted = splits != EXCLUDED
+    if is_drawn is not None:
+        counted &= is_drawn
     units_of: dict[str, set[str]] = {stratum: set() for stratum in strata}
-    for stratum, unit, split in zip(strata, units, splits, strict=True):
-        units_of[stratum].update([unit] if split != EXCLUDED else [])
+    for stratum, unit, counts in zip(strata, units, counted.tolist(), strict=True):
+        units_of[stratum].update([unit] if counts else [])
     return [
-        f"{stratum} has no sample in {split}. Expected at least one. "
-        f"Received: {len(units_of[stratum])} different {noun} to share out. "
-        f"{_presence_fix(split, len(units_of[stratum]), shares, noun)}"
+        f"{stratum} has no sample in {split}. Expected at least one. Received: "
+        + (f"{len(units_of[stratum])} different {noun} to share out. " if split in shares else "none. ")
+        + _presence_fix(split, len(units_of[stratum]), shares, noun)
         for stratum, split in missing
     ]
 
@@ -251,6 +269,20 @@ def size_problems(units: Sequence[str], splits: np.ndarray, *, shares: Mapping[s
                 "another split.salt."
             )
     return problems
+
+
+def keeps_shares(assigned: Assigned, splits: np.ndarray) -> bool:
+    """Return whether a draw gives each split its share of the drawn units, within `SHARE_TOLERANCE` or one unit.
+
+    Args:
+        assigned: Units, which of them are drawn, and the shares.
+        splits: As drawn with another salt, shape (num_samples,).
+    """
+    drawn = np.ones(len(splits), bool) if assigned.is_drawn is None else assigned.is_drawn
+    split_of = {assigned.units[row]: splits[row] for row in np.flatnonzero(drawn).tolist()}
+    counts = Counter(split_of.values())
+    wanted = {split: share * len(split_of) for split, share in assigned.drawn.items()}
+    return all(abs(counts[split] - want) <= max(1, SHARE_TOLERANCE * want) for split, want in wanted.items())
 
 
 def working_salt(

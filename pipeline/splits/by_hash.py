@@ -13,7 +13,8 @@ group with all copies of its members (`units_of`). Therefore
 It is stratified in expectation: every class gets the same shares, with the scatter of independent draws
 (a class of 100 at `test_share` 0.2 gets 20 +- 4). Counting out exact shares class by class would scatter
 less, but then every new sample could move an old one, and a test set that changes cannot be compared with.
-What matters in the end, that no class is missing anywhere, is checked by `pipeline.splits.assignment`.
+What matters in the end, that no class is missing anywhere, is checked by `pipeline.splits.assignment`. Val from a
+train set that the source gives is the exception: `pipeline.splits.by_rank` counts it out class by class.
 """
 
 import hashlib
@@ -80,45 +81,6 @@ def assign_by_hash(clusters: Sequence[str], *, salt: str, val_share: float, test
     return np.array([split_of[cluster] for cluster in clusters], dtype=object)
 
 
-def assign_given(
-    given: Sequence[str], clusters: Sequence[str], *, salt: str, val_share: float, test_share: float
-) -> np.ndarray:
-    """Return the split that the source gives, without what would leak between its parts.
-
-    A test or val set that the source does not have is drawn by hash from its train set. A copy of a test
-    sample is excluded from val and train, a copy of a val sample from train.
-
-    Args:
-        given: `train`, `val` or `test` per sample.
-        clusters: Name of the cluster of copies each sample belongs to.
-        salt: Another salt draws another val set.
-        val_share: Expected share of val among the given train samples, where val is not given.
-        test_share: The same for test.
-
-    Returns:
-        `train`, `val`, `test` or `excluded`, shape (num_samples,).
-
-    Raises:
-        ValueError: A sample has no given split, or nothing is given to train on.
-    """
-    sizes = Counter(given)
-    unknown = sorted(set(sizes) - set(SPLITS))
-    if unknown or not sizes["train"]:
-        raise ValueError(
-            "split.method=given needs a source that says for every sample where it belongs. Expected train, val or "
-            f"test for each, and at least one in train. Received: {dict(sorted(sizes.items()))}. "
-            "Set split.method: stratified, or put every sample below train/, val/ or test/."
-        )
-    drawn = assign_by_hash(
-        clusters,
-        salt=salt,
-        val_share=0.0 if sizes["val"] else val_share,
-        test_share=0.0 if sizes["test"] else test_share,
-    )
-    splits = np.where(np.asarray(given, dtype=object) == "train", drawn, np.asarray(given, dtype=object))
-    return without_copies(splits, clusters)
-
-
 def without_copies(splits: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
     """Return the splits with `excluded` for every sample whose cluster also stands nearer to judgement.
 
@@ -146,10 +108,15 @@ def class_counts(labels: Sequence[str], splits: np.ndarray) -> dict[str, dict[st
     return {label: {split: pairs[label, split] for split in names} for label in sorted(set(labels))}
 
 
-def drawn_split(cluster: str, salt: str, val_share: float, test_share: float) -> str:
-    """Return the split that the hash of a cluster (or unit) falls into, the same on every machine."""
+def place_of(cluster: str, salt: str) -> float:
+    """Return the place in [0, 1) that the hash of a cluster (or unit) gives it, the same on every machine."""
     digest = hashlib.sha256(f"{salt}|{cluster}".encode()).digest()
-    place = int.from_bytes(digest[:8]) / 2**64
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def drawn_split(cluster: str, salt: str, val_share: float, test_share: float) -> str:
+    """Return the split that the place of a cluster (or unit) falls into: test first, then val, then train."""
+    place = place_of(cluster, salt)
     if place < test_share:
         return "test"
     return "val" if place < test_share + val_share else "train"

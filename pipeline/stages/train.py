@@ -94,8 +94,10 @@ def train(
     # Of older inputs too. A second `dvc repro --force` must train again, not find this training finished.
     shutil.rmtree(checkpoint_dir.parent, ignore_errors=True)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("val_"))
+    each = f" of {trained.passes} passes each" if trained.passes > 1 else ""
     stage.console.print(
-        f"{candidate}: best epoch {metrics['best_epoch']} of {metrics['epochs']}, {scores}", highlight=False
+        f"{candidate}: best epoch {metrics['best_epoch']} of {metrics['epochs']}{each}, {scores}",
+        highlight=False,
     )
 
 

@@ -5,6 +5,7 @@ kept in the state of an iterator is lost in a crash. A pure function has neither
 can be made again by hand.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,21 @@ PREFETCHED_BATCHES = 2
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
+def passes_per_epoch(num_rows: int, *, batch_size: int, epochs: int, min_steps: int) -> int:
+    """Return how often an epoch goes through the training rows, so that all epochs have `min_steps` steps or more.
+
+    Where data is small an epoch is a few steps; one that passes over it several times keeps whatever is counted in
+    epochs (schedule, patience, rungs of a search, validation and checkpoints) at a length that means something.
+
+    Args:
+        num_rows: Training rows.
+        batch_size: Samples per step.
+        epochs: Epochs of the whole training, 1 or more.
+        min_steps: Steps wanted in all; 0 for one pass each.
+    """
+    return max(1, math.ceil(min_steps / (epochs * math.ceil(num_rows / batch_size))))
+
+
 class BatchedData:
     """Some rows of an array, cut into batches; each epoch in another order where `shuffle` is on.
 
@@ -37,6 +53,7 @@ class BatchedData:
         seed: Order and augmentation follow from it and the epoch.
         shuffle: Another order each epoch (training), or the order of `rows` (validation).
         augmentation: Change of a batch of images, drawn anew each epoch; None for none.
+        passes: How often an epoch goes through the rows, each time in another order.
 
     Raises:
         ValueError: There are no rows, or an input that is used is not a finite number.
@@ -52,6 +69,7 @@ class BatchedData:
         seed: int,
         shuffle: bool,
         augmentation: Augmentation | None = None,
+        passes: int = 1,
         reconstruct: bool = False,
     ) -> None:
         if len(rows) == 0:
@@ -65,21 +83,26 @@ class BatchedData:
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
+        self.passes = passes
         self._order: tuple[int, np.ndarray] = (-1, self.rows)
         require_finite(inputs, self.rows)
 
     @property
     def num_batches(self) -> int:
         """Return how many batches one epoch has."""
+        return self.passes * self._batches_per_pass
+
+    @property
+    def _batches_per_pass(self) -> int:
         return -(-len(self.rows) // self.batch_size)
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Return the rows in the order of that epoch (counted from 0), shape `(num_rows,)`."""
+    def order(self, number: int) -> np.ndarray:
+        """Return the rows in the order of that pass (counted from 0 over all epochs), shape `(num_rows,)`."""
         if not self.shuffle:
             return self.rows
-        if self._order[0] != epoch:
-            generator = np.random.default_rng([self.seed, epoch])
-            self._order = (epoch, generator.permutation(self.rows))
+        if self._order[0] != number:
+            generator = np.random.default_rng([self.seed, number])
+            self._order = (number, generator.permutation(self.rows))
         return self._order[1]
 
     def batch(self, epoch: int, index: int) -> tuple[Arrays, np.ndarray]:
@@ -95,13 +118,15 @@ class BatchedData:
         Raises:
             ValueError: A number that was made on demand is not finite.
         """
-        rows = self.order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        earlier, index = divmod(index, self._batches_per_pass)
+        number = epoch * self.passes + earlier
+        rows = self.order(number)[index * self.batch_size : (index + 1) * self.batch_size]
         # Sorted rows read a memory-mapped file in one direction; within a batch the order carries no meaning.
         rows = np.sort(rows) if self.shuffle else rows
         inputs = take(self.inputs, rows)
         if self.augmentation is not None and isinstance(inputs, np.ndarray):
             # index + 1, because NumPy seeds [a, b] and [a, b, 0] alike.
-            inputs = self.augmentation(inputs, np.random.default_rng([self.seed, epoch, index + 1]))
+            inputs = self.augmentation(inputs, np.random.default_rng([self.seed, number, index + 1]))
         if self.reconstruct:
             return inputs, reconstruction_targets(inputs)
         return inputs, take_targets(self.inputs, self.targets, rows)

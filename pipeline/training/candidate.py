@@ -35,12 +35,14 @@ class TrainedCandidate:
         autoencoder: Family `autoencoder` only: input to reconstruction.
         result: History, best epoch, and whether training is over.
         pretraining: Same, of the reconstruction; None for other families.
+        passes: Over the training rows in each epoch.
     """
 
     model: keras.Model
     autoencoder: keras.Model | None
     result: FitResult
     pretraining: FitResult | None
+    passes: int = 1
 
 
 def train_candidate(
@@ -75,6 +77,14 @@ def train_candidate(
     reconstructs = family == "autoencoder" and spec.task == "anomaly"
     build_settings = dict(model_settings)
     autoencoder, pretraining = None, None
+    passes = 1
+    if training_settings["epochs"]:
+        passes = batches.passes_per_epoch(
+            len(data.train_rows),
+            batch_size=training_settings["batch_size"],
+            epochs=training_settings["epochs"],
+            min_steps=training_settings.get("min_steps", 0),
+        )
     if family == "autoencoder" and not reconstructs:
         pretrain_settings = {
             "epochs": build_settings.pop("pretrain_epochs"),
@@ -88,6 +98,7 @@ def train_candidate(
             {**training_settings, **pretrain_settings},
             loss=losses.create_loss("anomaly"),
             reconstruct=True,
+            passes=passes,
             seed=seed,
             checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
             on_epoch=_prefixed(on_epoch),
@@ -112,12 +123,13 @@ def train_candidate(
             label_smoothing=training_settings["label_smoothing"],
         ),
         reconstruct=reconstructs,
+        passes=passes,
         seed=seed,
         checkpoint_path=checkpoint_dir / "training.checkpoint",
         on_epoch=on_epoch,
         stop_after=stop_after,
     )
-    return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining)
+    return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining, passes)
 
 
 def write_candidate(
@@ -168,6 +180,7 @@ def _fit(
     *,
     loss: losses.Loss,
     reconstruct: bool,
+    passes: int,
     seed: int,
     checkpoint_path: Path,
     on_epoch: OnEpoch | None,
@@ -184,6 +197,7 @@ def _fit(
         augmentation=batches.create_augmentation(**settings["augment"])
         if images and settings["augment"]
         else None,
+        passes=passes,
         reconstruct=reconstruct,
     )
     val = BatchedData(

@@ -185,10 +185,18 @@ def test_the_model_is_called_after_the_data(path, name):
     assert name == model_name(known, Path("/home/project"))
 
 
-@pytest.mark.parametrize(("name", "least"), [("recordings", 0.37), ("many small pictures", 0.15)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("texts of many classes", 0.4), ("recordings", 0.2), ("many small pictures", 0.15)]
+)
 def test_no_class_misses_validation_by_bad_luck(name, least):
-    """Ten samples of a class to draw from miss a share of 0.2 in one of ten draws, and one of 0.37 in a hundred."""
+    """Seven of a class to draw from miss 0.15 in one of three draws; of a given train set val is counted out."""
     assert least == params_of(fit(*CASES[name])[1].text).split.val_share
+
+
+def test_a_given_train_set_keeps_the_usual_share():
+    """Val is counted out class by class there: seven classes of twelve miss none, and train keeps four fifths."""
+    facts = Facts(**classes(*[12] * 7), length=(24, 24, 24), splits={"train": 84, "test": 80})
+    assert 0.2 == params_of(fit("series_archive", facts)[1].text).split.val_share
 
 
 def test_bounds_are_not_those_of_the_example_and_a_handful_is_nobodys_class():

@@ -5,13 +5,16 @@ import hashlib
 import numpy as np
 
 from pipeline.splits.assignment import (
+    assign_by_units,
+    assignment_problems,
     class_strata,
     presence_problems,
     size_problems,
     target_strata,
     working_salt,
 )
-from pipeline.splits.by_hash import assign_by_hash, assign_given
+from pipeline.splits.by_hash import assign_by_hash
+from pipeline.splits.by_rank import assign_given
 
 SHARES = {"train": 0.65, "val": 0.15, "test": 0.2}
 
@@ -63,15 +66,41 @@ def test_another_salt_that_works_is_found():
     assert presence(labels, clusters, splits) == []
 
 
-def test_a_salt_is_offered_where_only_val_is_drawn():
-    """With a given test set that has every class, a salt may bring every class into val."""
-    labels, given = ["hat", "shoe"] * 8, ["train"] * 12 + ["test"] * 4
+def columns(labels, given=None):
+    """Return the columns that a split by units reads; every sample is its own content."""
+    empty = [""] * len(labels)
+    return {"cluster": names(len(labels)), "group": empty, "given_split": given or empty, "label": labels, "target": [0.0] * len(labels)}  # fmt: skip
 
-    def draw(salt):
-        return assign_given(given, names(16), salt=salt, val_share=0.2, test_share=0.2)
 
-    offered = working_salt(labels, draw, salt="s")
-    assert presence(labels, names(16), draw(offered), drawn=("val",)) == []
+def test_only_what_is_drawn_is_counted():
+    """Two series train and 500 judge: what can be shared out are two; of one there is one to add."""
+    labels = ["hat"] * 40 + ["shoe"] + ["hat", "shoe"] * 250
+    samples = columns(labels, ["train"] * 41 + ["test"] * 500)
+    assigned = assign_by_units("given", samples, val_share=0.2, test_share=0.2, salt="s")
+    problems = assignment_problems("given", samples, assigned, salt="s", task="classification")
+    assert "class 'shoe' has no sample in val" in problems[0]
+    assert "Received: 1 different contents to share out. Add 1 or more: at least 2 are needed" in problems[0]
+    assert len(problems) == 1
+
+
+def test_an_offered_salt_keeps_the_shares():
+    """Of fifty salts that fail, every one that is offered in return gives each split its share within a tenth."""
+    labels = ["hat"] * 90 + ["shoe"] * 10
+    samples = columns(labels)
+    shares, offers = {"val_share": 0.15, "test_share": 0.2}, 0
+    for number in range(50):
+        assigned = assign_by_units("stratified", samples, **shares, salt=f"{number}")
+        problems = assignment_problems(
+            "stratified", samples, assigned, salt=f"{number}", task="classification"
+        )
+        if problems and "split.salt: " in problems[-1]:
+            offered = problems[-1].split("split.salt: ")[1].split("`")[0]
+            splits = assign_by_units("stratified", samples, **shares, salt=offered).splits
+            assert 13.5 <= (splits == "val").sum() <= 16.5
+            assert 18 <= (splits == "test").sum() <= 22
+            assert presence(labels, samples["cluster"], splits) == []
+            offers += 1
+    assert offers > 5
 
 
 def test_no_salt_is_offered_where_the_source_decides():
@@ -79,7 +108,9 @@ def test_no_salt_is_offered_where_the_source_decides():
     labels, given = ["hat"] * 8 + ["shoe"], ["train"] * 4 + ["test"] * 4 + ["train"]
 
     def draw(salt):
-        return assign_given(given, names(9), salt=salt, val_share=0.2, test_share=0.2)
+        return assign_given(
+            given, names(9), [[label] for label in labels], salt=salt, val_share=0.2, test_share=0.2
+        )
 
     assert working_salt(labels, draw, salt="s") is None
 

@@ -12,7 +12,6 @@ from pipeline.splits.by_hash import (
     EXCLUDED,
     SPLITS,
     assign_by_hash,
-    assign_given,
     class_counts,
     shared_clusters,
     units_of,
@@ -109,64 +108,6 @@ def test_shares_that_leave_no_train_set_are_refused(val_share, test_share):
         assign_by_hash(["a"], salt="s", val_share=val_share, test_share=test_share)
 
 
-def test_a_given_split_is_honoured():
-    """With train, val and test given, nothing is drawn."""
-    given_split = ["train", "val", "test", "train"]
-    assert given_split == assign_given(given_split, names(4), **SHARES).tolist()
-
-
-def test_a_missing_val_set_is_drawn_from_train():
-    """Only given train samples may become val; test stays as given."""
-    given_split = ["train"] * 400 + ["test"] * 100
-    splits = assign_given(given_split, names(500), **SHARES)
-    assert set(splits[400:]) == {"test"}
-    assert set(splits[:400]) == {"train", "val"}
-    assert 35 <= Counter(splits)["val"] <= 85
-
-
-def test_a_missing_test_set_is_drawn_from_train():
-    """A source with train and val only gets a test set by hash."""
-    given_split = ["train"] * 400 + ["val"] * 100
-    splits = assign_given(given_split, names(500), **SHARES)
-    assert set(splits[400:]) == {"val"}
-    assert set(splits[:400]) == {"train", "test"}
-
-
-def test_copies_across_given_splits_are_excluded_towards_train():
-    """A copy of a test sample leaves val and train, a copy of a val sample leaves train."""
-    given_split = ["train", "val", "test", "train", "val", "train", "test", "test"]
-    clusters = ["a", "a", "a", "b", "b", "c", "d", "d"]
-    expected = [EXCLUDED, EXCLUDED, "test", EXCLUDED, "val", "train", "test", "test"]
-    splits = assign_given(given_split, clusters, **SHARES)
-    assert expected == splits.tolist()
-    assert shared_clusters(clusters, splits) == 0
-
-
-@settings(deadline=None)
-@given(st.data(), clusters_lists)
-def test_given_splits_never_share_a_cluster(data, clusters):
-    """Whatever the source gives, the used parts are disjoint in content and keep their names."""
-    given_split = data.draw(
-        st.lists(st.sampled_from(SPLITS), min_size=len(clusters), max_size=len(clusters)).filter(
-            lambda drawn: "train" in drawn
-        )
-    )
-    splits = assign_given(given_split, clusters, **SHARES)
-    assert shared_clusters(clusters, splits) == 0
-    for own, given_name in zip(splits, given_split, strict=True):
-        assert given_name == "train" or own in (given_name, EXCLUDED)
-    if "test" in given_split:
-        assert [name == "test" for name in given_split] == (splits == "test").tolist()
-
-
-@pytest.mark.parametrize("given_split", [["train", ""], ["test", "val"], ["train", "dev"]])
-def test_an_incomplete_given_split_is_refused(given_split):
-    """Every sample needs a known split, and somebody must train."""
-    with pytest.raises(ValueError, match=r"split\.method=given needs a source") as error:
-        assign_given(given_split, names(2), **SHARES)
-    assert "Received: {" in str(error.value)
-
-
 groups_lists = st.lists(
     st.tuples(st.text("abcdef", min_size=1, max_size=2), st.sampled_from(["", "p1", "p2", "p3", "p4", "p5"])),
     min_size=1,
@@ -228,14 +169,6 @@ def test_units_do_not_depend_on_the_order_of_rows(members, random):
     assert [straight[place] for place in order] == units_of(
         *zip(*[members[place] for place in order], strict=True)
     )
-
-
-def test_members_of_a_judging_group_leave_train_of_a_given_split():
-    """A given test sample of a person takes that person's other samples out of train."""
-    units = units_of(["a", "b", "c", "d"], ["p1", "p1", "p2", ""])
-    assert [EXCLUDED, "test", "train", "train"] == assign_given(
-        ["train", "test", "train", "train"], units, salt="s", val_share=0.0, test_share=0.0
-    ).tolist()
 
 
 def test_shared_clusters_are_counted():

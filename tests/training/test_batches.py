@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inputs.arrays import ModelInputs, stored
-from pipeline.training.batches import BatchedData, tensorflow_dataset
+from pipeline.training.batches import BatchedData, passes_per_epoch, tensorflow_dataset
 
 INPUTS = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
 TARGETS = np.arange(10)
@@ -148,3 +148,27 @@ def test_tensorflow_dataset_gives_the_batches_of_the_running_epoch():
         for index, pair in enumerate(received):
             for expected, array in zip(batches.batch(epoch, index), pair, strict=True):
                 np.testing.assert_array_equal(expected, array)
+
+
+def test_an_epoch_of_several_passes_has_the_rows_of_as_many_epochs():
+    """Three passes are the epochs 0, 1, 2, then 3, 4, 5 of one pass each: the same batches, augmentation included."""
+
+    def drawn(images, generator):
+        return images + generator.integers(0, 200, 1).astype(np.uint8)
+
+    plain, long = data(augmentation=drawn), data(augmentation=drawn, passes=3)
+    assert 3 * plain.num_batches == long.num_batches
+    for epoch in range(2):
+        for index in range(long.num_batches):
+            expected = plain.batch(3 * epoch + index // 3, index % 3)
+            for one, other in zip(expected, long.batch(epoch, index), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "epochs", "min_steps", "expected"),
+    [(18, 16, 150, 1500, 5), (18, 16, 150, 0, 1), (1168, 32, 60, 1500, 1), (1600, 16, 15, 1500, 1), (1600, 16, 14, 1500, 2), (1, 16, 1, 7, 7)],
+)  # fmt: skip
+def test_passes_worked_by_hand(rows, batch_size, epochs, min_steps, expected):
+    """18 series are 2 steps, 150 epochs of them 300; the digits have 2,220; 1,500 are enough and 1,400 are not."""
+    assert expected == passes_per_epoch(rows, batch_size=batch_size, epochs=epochs, min_steps=min_steps)

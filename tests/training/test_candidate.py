@@ -154,3 +154,16 @@ def test_unknown_class_in_the_split(tiny):
     (tiny / "data/features/state.json").write_text(json.dumps(state))
     with pytest.raises(ValueError, match="emu"):
         load_train_data("cnn")
+
+
+def test_a_training_of_few_rows_has_as_many_steps_as_asked_for(tiny):
+    """Three epochs of several passes each: one validation and one line of history per epoch, killed or not."""
+    steps = 3 * -(-len(load_train_data("dense").train_rows) // TRAINING["batch_size"])
+    trained = train("dense", tiny, epochs=3, min_steps=4 * steps - 1)
+    assert (4, 3) == (trained.passes, len(trained.result.history))
+    expected = file_digest(tiny / "out/model.keras")
+    train("dense", tiny, checkpoint_dir="rungs", epochs=3, min_steps=4 * steps - 1, stop_after=1)
+    assert expected != file_digest(tiny / "out/model.keras")
+    train("dense", tiny, checkpoint_dir="rungs", epochs=3, min_steps=4 * steps - 1)
+    assert expected == file_digest(tiny / "out/model.keras")
+    assert 1 == train("dense", tiny, checkpoint_dir="others", epochs=3, min_steps=steps).passes
