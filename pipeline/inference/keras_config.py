@@ -33,6 +33,7 @@ CLASSES = {
         "Cropping1D",
         "Cropping2D",
         "Dense",
+        "DepthwiseConv2D",
         "Dot",
         "Dropout",
         "EinsumDense",
