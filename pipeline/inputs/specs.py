@@ -24,7 +24,8 @@ class InputSpec:
     Attributes:
         kind: `image`: raw uint8 pixels, NHWC; `vector`: float32 hand-made features; `tokens`: int32 ids of
             words or characters, 0 behind the end; `bag`: int32 ids of n-grams, 0 for none, beside an input
-            `weights` of as many float32; `pieces`: int32 ids of pretrained vectors, 0 behind the end; `series`: float32 scaled steps, `PAD` behind the end.
+            `weights` of as many float32; `pieces`: int32 ids of pretrained vectors, 0 behind the end; `series`:
+            float32 scaled steps, `PAD` behind the end.
         shape: Of one sample of the main input: `(height, width, channels)`, `(num_features,)`,
             `(max_tokens,)`, `(max_ngrams,)` or `(max_length, channels)`.
         mean: Per channel (pixels in [0, 1]) or per feature, measured on train; images and vectors only.
@@ -122,7 +123,9 @@ def input_spec(state: Mapping[str, Any], family: str) -> InputSpec:
         bag = state["text"]["bag"]
         return spec((bag["max_bag"],), vocabulary_size=len(bag["terms"]) + 1)
     if kind == "pieces":
-        return spec((pieces_shape(state)[0],), vocabulary_size=pieces_shape(state)[1], **_bag_beside(state))
+        length, num_ids = pieces_shape(state)
+        max_bag, bag_size = _bag_beside(state)
+        return spec((length,), vocabulary_size=num_ids, max_bag=max_bag, bag_size=bag_size)
     series, windows = state["series"], state.get("windows")
     width = len(series["channels"])
     if windows is None:
@@ -140,10 +143,16 @@ def frozen_spec(state: Mapping[str, Any]) -> InputSpec:
         state: Content of `data/features/state.json`, of a project with features.pretrained.
     """
     made, (num_side, categories) = state["pretrained"], side_shape(state)
-    beside = _bag_beside(state) if state.get("payload") == "text" else {}
-    measured = tuple(made["mean"]), tuple(made["standard_deviation"])
+    max_bag, bag_size = _bag_beside(state) if state.get("payload") == "text" else (0, 0)
     return InputSpec(
-        "vector", (len(made["mean"]),), *measured, num_side=num_side, categories=categories, **beside
+        "vector",
+        (len(made["mean"]),),
+        tuple(made["mean"]),
+        tuple(made["standard_deviation"]),
+        num_side=num_side,
+        categories=categories,
+        max_bag=max_bag,
+        bag_size=bag_size,
     )
 
 
@@ -153,9 +162,10 @@ def pieces_shape(state: Mapping[str, Any]) -> tuple[int, int]:
     return pieces["max_pieces"], len(pieces["vocabulary"]) + 1
 
 
-def _bag_beside(state: Mapping[str, Any]) -> dict[str, int]:
+def _bag_beside(state: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many n-grams of a text are read, and which number all their ids are below."""
     bag = state["text"]["bag"]
-    return {"max_bag": bag["max_bag"], "bag_size": len(bag["terms"]) + 1}
+    return bag["max_bag"], len(bag["terms"]) + 1
 
 
 def side_shape(state: Mapping[str, Any]) -> tuple[int, tuple[int, ...]]:

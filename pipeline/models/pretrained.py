@@ -54,8 +54,8 @@ def build(
         input_spec.kind == "vector"
     ):
         raise ValueError(
-            "Family `pretrained` reads vectors, or raw samples through a trunk. Expected kind=vector alone, or image or "
-            f"pieces with a trunk. Received: kind={input_spec.kind}, trunk={trunk is not None}. "
+            "Family `pretrained` reads vectors, or raw samples through a trunk. Expected kind=vector alone, or "
+            f"image or pieces with a trunk. Received: kind={input_spec.kind}, trunk={trunk is not None}. "
             "Set features.pretrained and run `dvc repro features`."
         )
     inputs = input_layers(input_spec)

