@@ -131,7 +131,7 @@ def _pretrained_weights_fit(params: Params, source: Source) -> Iterator[str]:
     readers = [name for name, candidate in params.candidates.items() if FAMILIES[family_of(candidate)].frozen]
     if readers and params.features.pretrained is None:
         yield (
-            f"features.pretrained is missing: candidate {readers[0]} is of family {family_of(params.candidates[readers[0]])}. "
+            f"features.pretrained is missing: candidate {readers[0]} learns from what such weights make of the data. "
             "Expected the file and digest that `millrace weights add` printed. Received: null. See "
             "docs/guides/pretrained.md."
         )

@@ -8,7 +8,7 @@ Writes to data/features:
     tokens.npy, bag_ids.npy, bag_weights.npy, vectors.npy: texts; see `pipeline.features.texts`;
     series.npy: series; float32 (total_steps, channels), without gaps and to scale;
     trunk.keras, frozen.npy, pieces.npy: where features.pretrained names a file: the trunk, what it makes of every
-    sample, and the ids that it reads of texts; see `pipeline.features.pretrained`;
+    sample, and the ids that it reads of texts; see `pipeline.weights.frozen`;
     side.npy, categories.npy: side features; float32 and int32, one row per sample.
 Parameters:
     features, threads, data (recorded, to know later what kind of pixels a model was made for).
@@ -24,7 +24,6 @@ import numpy as np
 from rich.progress import Progress
 
 from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
-from pipeline.features.pretrained import KERAS, frozen_statistics, pieces_for, read_pinned, write_pieces
 from pipeline.features.targets import class_state, label_state, target_state
 from pipeline.inference import backend
 from pipeline.params.load import load_params
@@ -34,10 +33,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import atomic_path, file_digest, read_json, write_json
 from pipeline.runtime.stage import running_stage
-from pipeline.weights.recipes import VECTORS
 
-SMALLEST_TRUNK_PX = 32
-"""Side of an image of which five halvings leave something."""
 PAYLOADS = {4: "image", 1: "text", 2: "series"}
 """Dimensions of the payload to what it holds."""
 
@@ -120,76 +116,6 @@ def features(
         state["side"] = _side(samples, np.unique(split.rows_of("train")), side)
     write_json(paths.FEATURES_STATE, state)
     return state
-
-
-def pretrained_features(
-    state: dict[str, Any], progress: Progress, *, threads: int, file: str, sha256: str
-) -> dict[str, Any]:
-    """Write what a pretrained trunk makes of all samples, and the trunk; return the state with what heads must know.
-
-    Args:
-        state: Of all other features, as written.
-        progress: Shows how far the samples are.
-        threads: CPU threads of one operation; the bits of a convolution depend on it.
-        file: Of weights, relative to the project.
-        sha256: Of that file.
-
-    Raises:
-        DataRefused: The weights do not fit the data.
-        InputMissing: The file is not there.
-        StorageFailed: It is another file.
-        NotPermitted: It is none of weights.
-    """
-    backend.prepare_tensorflow(threads, 0)
-    from pipeline.inference.frozen import write_frozen
-
-    place, arrays, about = read_pinned(file, sha256)
-    inputs = np.load(paths.PAYLOAD_NPY, mmap_mode="r")
-    if state["payload"] == "text":
-        samples = read_sample_rows()
-        pieces = pieces_for(state, arrays, about, file)
-        write_pieces(inputs, samples.starts, samples.lengths, pieces)
-        state["text"]["pieces"] = pieces.state()
-        inputs = np.load(paths.PIECES_NPY, mmap_mode="r")
-    trunk = _trunk(state, place, arrays)
-    task = progress.add_task("pretrained", total=len(inputs))
-    write_frozen(trunk, inputs, lambda rows: progress.advance(task, rows))
-    measured = frozen_statistics(read_split().rows_of("train"))
-    state["pretrained"] = {"file": Path(file).name, "sha256": sha256, **measured}
-    write_json(paths.FEATURES_STATE, state)
-    return state
-
-
-def _trunk(state: Mapping[str, Any], place: Path, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Return the trunk that a file of weights holds, for samples as these are.
-
-    Raises:
-        DataRefused: It reads other samples.
-    """
-    from pipeline.inference.keras_files import load_model
-    from pipeline.models.layers import trunks
-
-    if state["payload"] == "text":
-        return trunks.mean_of_vectors(state["text"]["pieces"]["max_pieces"], arrays[VECTORS])
-    shape = tuple(state["image"]["shape"]) if state["payload"] == "image" else ()
-    wanted, fits = "images", state["payload"] == "image"
-    if place.suffix == KERAS and fits:
-        trunk = load_model(place)
-        asked = trunk.inputs[0]
-        wanted, fits = (
-            f"one uint8 input of shape {tuple(asked.shape[1:])} and one vector out",
-            tuple(asked.shape[1:]) == shape and asked.dtype == "uint8" and len(trunk.inputs) == 1,
-        )
-        if fits and isinstance(trunk.output_shape, tuple) and len(trunk.output_shape) == 2:
-            return trunk
-    elif fits:
-        wanted = f"colour images of at least {SMALLEST_TRUNK_PX} x {SMALLEST_TRUNK_PX} pixels"
-        if shape[2] == 3 and min(shape[:2]) >= SMALLEST_TRUNK_PX and VECTORS not in arrays:
-            return trunks.efficientnet_lite0(shape, arrays)
-    raise DataRefused(
-        f"{place.name} does not fit this data. Expected {wanted}. Received: {state['payload']} {shape or ''}. Set "
-        "data.image_size and data.channels: 3, or name another file in features.pretrained."
-    )
 
 
 def _series(
@@ -279,9 +205,13 @@ def main() -> None:
                 **blocks,
             )
         if settings.pretrained is not None:
+            backend.prepare_tensorflow(params.threads, 0)
+            from pipeline.weights.frozen import pretrained_features  # Keras, which waits for the line above
+
             pinned = msgspec.to_builtins(settings.pretrained)
             with Progress(console=stage.console, disable=not stage.console.is_terminal) as progress:
-                state = pretrained_features(state, progress, threads=params.threads, **pinned)
+                state = pretrained_features(state, progress, **pinned)
+            write_json(paths.FEATURES_STATE, state)
         _require_positive_class(params.data.positive_class, state)
         stage.console.print(_sentence(state))
 

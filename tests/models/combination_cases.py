@@ -108,7 +108,7 @@ def trunk(spec: InputSpec):
     """Return a small frozen trunk for a spec of raw samples: drawn weights, a different vector for every sample."""
     import keras
 
-    from pipeline.models.layers.trunks import TRUNK, mean_of_vectors
+    from pipeline.weights.trunks import TRUNK, mean_of_vectors
 
     if spec.kind == "pieces":
         return mean_of_vectors(

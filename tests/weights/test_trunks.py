@@ -10,7 +10,7 @@ from pipeline.inputs.specs import InputSpec, OutputSpec
 prepare_tensorflow(2, 7)
 
 from pipeline.models import pretrained  # noqa: E402
-from pipeline.models.layers import trunks  # noqa: E402
+from pipeline.weights import trunks  # noqa: E402
 
 
 def lite0_tensors(seed=0):

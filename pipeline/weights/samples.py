@@ -1,6 +1,6 @@
 """What pretrained weights need around them: the pinned file, the pieces of texts that they know, and their scale.
 
-The trunk itself is a Keras model, which `pipeline/inference/frozen.py` builds and asks; nothing here starts TensorFlow.
+The trunk itself is a Keras model, which `pipeline/weights/frozen.py` builds and asks; nothing here starts TensorFlow.
 """
 
 from collections.abc import Mapping
