@@ -306,6 +306,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"\x87": lambda machine: machine.tuple_of(3),
     b"s": lambda machine: machine.set_items([machine.pop(), machine.pop()][::-1]),
     b"u": lambda machine: machine.set_items(machine.group()),
+    b"a": lambda machine: machine.append([machine.pop()]),
     b"e": lambda machine: machine.append(machine.group()),
     b"c": lambda machine: machine.name(),
     b"Q": lambda machine: machine.storage(),
@@ -313,5 +314,5 @@ _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"b": lambda machine: machine.attributes(),
 }
 """PROTO, MARK, EMPTY_TUPLE, EMPTY_DICT, EMPTY_LIST, NONE, NEWTRUE, NEWFALSE, BININT1, BININT2, BININT, LONG1,
-BINUNICODE, BINPUT, LONG_BINPUT, BINGET, LONG_BINGET, TUPLE, TUPLE1, TUPLE2, TUPLE3, SETITEM, SETITEMS, APPENDS, GLOBAL,
-BINPERSID, REDUCE and BUILD: those that a dictionary of tensors needs."""
+BINUNICODE, BINPUT, LONG_BINPUT, BINGET, LONG_BINGET, TUPLE, TUPLE1, TUPLE2, TUPLE3, SETITEM, SETITEMS, APPEND, APPENDS,
+GLOBAL, BINPERSID, REDUCE and BUILD: those that a dictionary of tensors needs."""
