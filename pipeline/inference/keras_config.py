@@ -59,6 +59,7 @@ CLASSES = {
         "Softmax",
         "Subtract",
         "ZeroPadding1D",
+        "ZeroPadding2D",
     },
     "keras.regularizers": {"L2"},
     "keras.src.models.functional": {"Functional"},

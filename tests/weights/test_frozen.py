@@ -1,5 +1,7 @@
 """The features stage with pretrained weights: the same bytes each time, and a model that needs nothing else."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rich.progress import Progress
@@ -36,11 +38,11 @@ def pinned_vectors(name="data/weights/words.safetensors"):
     """Write vectors of six words, and return what params.yaml says of them."""
     vectors = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     write_safetensors(
-        paths.Path(name),
+        Path(name),
         {VOCABULARY: vocabulary_array(WORDS), VECTORS: vectors},
         {KIND: STATIC_VECTORS, "cut": "words", "lowercase": "true"},
     )
-    return {"file": name, "sha256": file_digest(paths.Path(name), "sha256")}
+    return {"file": name, "sha256": file_digest(Path(name), "sha256")}
 
 
 def with_vectors(pinned):
@@ -93,9 +95,9 @@ def test_features_are_the_same_bytes_and_fitted_on_train_alone(texts):
 
 def test_another_file_or_none_stops_the_stage(texts):
     """The digest in params.yaml is compared before anything is read."""
-    path = paths.Path(texts["file"])
+    path = Path(texts["file"])
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(StorageFailed, match="is not the file of weights that params.yaml pins"):
+    with pytest.raises(StorageFailed, match=r"is not the file of weights that params\.yaml pins"):
         with_vectors(texts)
     path.unlink()
     with pytest.raises(InputMissing, match=r"dvc pull data/weights/words\.safetensors\.dvc"):
@@ -108,7 +110,7 @@ def keras_trunk(shape=(8, 8, 1)):
     pixels = keras.Input(shape, dtype="uint8", name="inputs")
     scaled = keras.layers.Rescaling(1 / 255)(pixels)
     hidden = keras.layers.Conv2D(6, 3, activation="relu")(scaled)
-    path = paths.Path("data/weights/own.keras")
+    path = Path("data/weights/own.keras")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(hidden), name=TRUNK), path)
     return {"file": str(path), "sha256": file_digest(path, "sha256")}

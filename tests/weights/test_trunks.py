@@ -140,3 +140,21 @@ def test_raw_samples_need_a_trunk():
     raw, classes = InputSpec("image", (8, 8, 3), (0.5,) * 3, (0.2,) * 3), OutputSpec(("a", "b"), (1, 1))
     with pytest.raises(ValueError, match="trunk=False"):
         pretrained.build(raw, classes)
+
+
+@pytest.mark.long
+def test_a_network_of_keras_applications_can_be_a_trunk(tmp_path):
+    """As the guide builds it; the weights are drawn here."""
+    import keras
+
+    pixels = keras.Input((64, 64, 3), dtype="uint8", name="inputs")
+    network = keras.applications.MobileNetV2(
+        input_shape=(64, 64, 3), include_top=False, pooling="avg", weights=None, name="mobilenet"
+    )
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    model = keras.Model(pixels, network(scaled), name="trunk")
+    save_model(model, tmp_path / "trunk.keras")
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    again = load_model(tmp_path / "trunk.keras")
+    assert (None, 1280) == again.output_shape
+    assert np.array_equal(model.predict_on_batch(images), again.predict_on_batch(images))
