@@ -4,13 +4,17 @@ The files lie in data/weights, tracked by DVC like data. A stage opens one only 
 one in params.yaml, so that two clones read the same bytes or stop.
 """
 
-from collections.abc import Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest, read_json, write_json
+from pipeline.runtime.processes import run
+from pipeline.runtime.strict_yaml import read_yaml
 
 WEIGHTS_DIR = Path("data/weights")
 WEIGHTS_JSON = Path("data/weights.json")
@@ -58,3 +62,40 @@ def pinned_file(file: str, sha256: str) -> Path:
             f"Received: {received}. Run `dvc checkout {file}.dvc`, or correct the digest (data/weights.json has it)."
         )
     return found[0]
+
+
+def restore_weights(tree: Path) -> None:
+    """Give another working tree the file of weights that its params.yaml pins, if it pins one.
+
+    Args:
+        tree: The root of the working tree; it has no files of DVC's yet.
+
+    Raises:
+        InputMissing: The file is neither among those of this project nor at the DVC remote.
+    """
+    pinned = (read_yaml(tree / paths.PARAMS_YAML).get("features") or {}).get("pretrained")
+    if not pinned:
+        return
+    file, sha256 = pinned["file"], pinned["sha256"]
+    for place in (Path(file), *sorted(WEIGHTS_DIR.glob("*"))):
+        if place.is_file() and file_digest(place, "sha256") == sha256:
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place, tree / file)
+            return
+    answer = run([sys.executable, "-m", "dvc", "pull", f"{file}.dvc"], folder=tree)
+    if answer.code != 0:
+        raise InputMissing(
+            f"{file} cannot be had. Expected the weights that params.yaml names in this project or at the DVC remote. "
+            f"Received: {answer.err.strip()[-200:]}. Make it anew (`millrace weights add --help`); sha256={sha256}."
+        )
+
+
+def weights_problems() -> Iterator[str]:
+    """Yield which files of weights are others than data/weights.json says; those that are not here are none."""
+    for name, record in records().items():
+        place = WEIGHTS_DIR / name
+        if place.is_file() and (received := file_digest(place, "sha256")) != record.get("sha256"):
+            yield (
+                f"{place}: expected sha256 {record.get('sha256')} ({WEIGHTS_JSON}). Received: {received}. "
+                f"Run `dvc checkout {place}.dvc`."
+            )

@@ -11,7 +11,7 @@ import pytest
 from pipeline.commands import weights
 from pipeline.runtime.errors import InputMissing, NotPermitted, StorageFailed, WronglyCalled
 from pipeline.runtime.files import file_digest
-from pipeline.weights.pinned import pinned_file, records
+from pipeline.weights.pinned import pinned_file, records, restore_weights, weights_problems
 from pipeline.weights.recipes import (
     KIND,
     RECIPES,
@@ -155,3 +155,29 @@ def test_a_damaged_list_is_told(folder):
     Path("data/weights.json").write_text(json.dumps(["a"]))
     with pytest.raises(StorageFailed, match="is damaged"):
         records()
+
+
+def test_a_worktree_of_an_old_commit_gets_the_weights_it_pins(folder):
+    """Found by digest, also where the file has another name by now; a tree that pins none needs none."""
+    digest = vectors(folder / "data/weights/new-name.safetensors")
+    tree = folder / "tree"
+    tree.mkdir()
+    (tree / "params.yaml").write_text("features: {pretrained: null}\n")
+    restore_weights(tree)
+    pinned = f"features: {{pretrained: {{file: data/weights/old.safetensors, sha256: {digest}}}}}\n"
+    (tree / "params.yaml").write_text(pinned)
+    restore_weights(tree)
+    assert digest == file_digest(tree / "data/weights/old.safetensors", "sha256")
+
+
+def test_verify_finds_a_file_that_is_another(folder):
+    """As `millrace verify` says it; one that is not on this machine is no problem."""
+    digest = vectors(folder / "own.safetensors")
+    add(path="own.safetensors", sha256=digest, licence="CC0")
+    assert [] == list(weights_problems())
+    place = Path("data/weights/own.safetensors")
+    place.write_bytes(place.read_bytes() + b" ")
+    (problem,) = weights_problems()
+    assert "dvc checkout data/weights/own.safetensors.dvc" in problem
+    place.unlink()
+    assert [] == list(weights_problems())
