@@ -9,7 +9,6 @@ from rich.progress import Progress
 from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.train_data import load_train_data
-from pipeline.leaks.fitted import refuse_unless_fitted_on_train
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest, read_json, write_json
@@ -146,14 +145,3 @@ def test_weights_of_other_samples_are_refused(tmp_path, monkeypatch):
     write_texts(tmp_path, TEXTS, SPLITS, LABELS)
     with pytest.raises(DataRefused, match="cannot read texts"):
         with_vectors(keras_trunk())
-
-
-def test_a_scale_that_saw_other_rows_is_found(texts):
-    """The gate on fitted states reckons mean and deviation of frozen features again, as it does all others."""
-    state = with_vectors(texts)
-    place = {"method": "stratified", "task": "classification"}
-    assert [] == refuse_unless_fitted_on_train(**place)
-    state["pretrained"]["mean"][1] += 0.01
-    write_json(paths.FEATURES_STATE, state)
-    with pytest.raises(DataRefused, match="fitted:pretrained"):
-        refuse_unless_fitted_on_train(**place)
