@@ -19,6 +19,7 @@ from pipeline.runtime.stage import exit_codes
 COMMANDS = (
     "init",
     "refresh",
+    "weights",
     "retrain",
     "history",
     "schedule",

@@ -28,6 +28,7 @@ from pipeline.models.layers.shapes import conv_output_sizes
 from pipeline.params.families import (
     BASELINE_FAMILIES,
     BASELINES,
+    FAMILIES,
     UNTRAINED_FAMILIES,
     Autoencoder,
     Cnn,
@@ -59,6 +60,7 @@ def contradictions(params: Params, source: Source) -> list[str]:
         columns_are_named,
         side_columns_are_used,
         _features_can_be_computed,
+        _pretrained_weights_fit,
         _baselines_are_there,
         _candidates_can_train,
         _optimizers_use_their_settings,
@@ -125,6 +127,25 @@ def _features_can_be_computed(params: Params, source: Source) -> Iterator[str]:
             yield from feature_problems((*size, channels), params.features.groups, cell_px)
 
 
+def _pretrained_weights_fit(params: Params, source: Source) -> Iterator[str]:
+    readers = [name for name, candidate in params.candidates.items() if FAMILIES[family_of(candidate)].frozen]
+    if readers and params.features.pretrained is None:
+        yield (
+            f"features.pretrained is missing: candidate {readers[0]} learns from what such weights make of the data. "
+            "Expected the file and digest that `millrace weights add` printed. Received: null. See "
+            "docs/guides/pretrained.md."
+        )
+    payload = KINDS[source.kind]
+    if readers and payload == "image" and params.data.channels == 1:
+        yield (
+            "data.channels must be 3 for pretrained features: their trunks read colour images. Received: channels=1. "
+            "Set data.channels: 3; grey images are then read as colour."
+        )
+    for name in readers:
+        if payload != "text" and getattr(params.candidates[name].model, "bag", False):
+            yield f"candidates.{name}.model.bag has an effect on texts only. Remove it."
+
+
 def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
     families = {family_of(candidate) for candidate in params.candidates.values()}
     for family in BASELINES[params.data.task]:
@@ -136,7 +157,7 @@ def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
     if families <= set(BASELINE_FAMILIES):
         yield (
             "candidates must hold something beside the baselines. "
-            "Add a block of family cnn, rnn, autoencoder or dense."
+            "Add a block of family cnn, rnn, autoencoder, dense or pretrained."
         )
 
 
@@ -288,6 +309,8 @@ def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
         if kind != payload:
             for name in names:
                 yield name, f"samples are {PLURALS[payload]}"
+    if not any(FAMILIES[family_of(candidate)].frozen for candidate in params.candidates.values()):
+        yield "features.pretrained", "no candidate reads it"
     if params.data.windows is not None and params.split.method == "time":
         yield "validate.near_series_distance", "series that are cut by time are not compared as a whole"
     if params.data.task != "anomaly":

@@ -96,10 +96,12 @@ def reproduce(
     """
     from pipeline.versions.comparison import compare
     from pipeline.versions.reproduce import environment, restore_data, run_pipeline, worktree
+    from pipeline.weights.pinned import restore_weights
 
     start = time.monotonic()
     with acquire_lock(f"reproduce-{origin.version}"), worktree(origin, keep=keep) as tree:
         data_from = restore_data(origin, tree, max_bytes, console)
+        restore_weights(tree)
         console.print(f"Data: from {data_from}. Worktree: {tree}")
         run_pipeline(tree, environment(tree, console))
         console.print("Comparing with what was registered")

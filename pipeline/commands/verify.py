@@ -45,6 +45,7 @@ def _checks(model_name: str, candidates: list[str]) -> list[tuple[str, Callable[
         registry_problems,
         source_problems,
     )
+    from pipeline.weights.pinned import weights_problems
 
     def registry() -> list[str]:
         store = open_existing_store(Path.cwd())
@@ -55,5 +56,6 @@ def _checks(model_name: str, candidates: list[str]) -> list[tuple[str, Callable[
         ("files of dvc.lock", lambda: cache_and_output_problems(candidates)),
         ("packages", environment_problems),
         ("source", source_problems),
+        ("weights", weights_problems),
         ("registry", registry),
     ]

@@ -71,7 +71,9 @@ def _inputs(state: State, family: str) -> dict[str, Any]:
     """Return what decides the arrays that a family reads."""
     described = {name: state[name] for name in ("series", "side", "windows") if name in state}
     if "text" in state:
-        described["text"] = state["text"][input_kind(family, "text")]
+        kind = input_kind(family, "text")
+        beside = ["bag"] if kind == "pieces" else []
+        described["text"] = [state["text"].get(name) for name in (kind, *beside)]
     if "handmade" in state and family == "dense":
         # A model carries the statistics of these inside itself.
         described["handmade"] = {

@@ -18,6 +18,7 @@ from pipeline.data.samples import SampleRows, Values, mapped, read_sample_rows, 
 from pipeline.data.windows import Timeline, WindowIndex
 from pipeline.inputs.arrays import MAIN_INPUT, ModelInputs, Named, Reader, padded, window_reader
 from pipeline.params.families import input_kind
+from pipeline.preprocessing.pieces import pieces_of
 from pipeline.preprocessing.series import scaler_of, write_series
 from pipeline.preprocessing.side import has_offset, side_features_of, window_side_of
 from pipeline.preprocessing.texts import bag_of, tokenizer_of
@@ -58,6 +59,13 @@ def from_samples(state: State, family: str) -> FromSamples:
     if kind == "bag":
         bag = bag_of(state["text"]["bag"])
         return lambda read: dict(zip((MAIN_INPUT, "weights"), bag.transform(read), strict=True))
+    if kind == "pieces":
+        pieces, beside = pieces_of(state["text"]["pieces"]), bag_of(state["text"]["bag"])
+        names = ("bag", "bag_weights")
+        return lambda read: {
+            MAIN_INPUT: pieces.transform(read),
+            **dict(zip(names, beside.transform(read), strict=True)),
+        }
     scaler, longest = scaler_of(state["series"]), state["series"]["max_length"]
     return lambda series: {MAIN_INPUT: padded([scaler.transform_whole(one) for one in series], longest)}
 

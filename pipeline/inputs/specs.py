@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pipeline.params.families import input_kind
 
-InputKind = Literal["image", "vector", "tokens", "bag", "series"]
+InputKind = Literal["image", "vector", "tokens", "bag", "pieces", "series"]
 Task = Literal["classification", "multilabel", "regression", "forecasting", "anomaly"]
 
 PAD = -1e9
@@ -24,7 +24,8 @@ class InputSpec:
     Attributes:
         kind: `image`: raw uint8 pixels, NHWC; `vector`: float32 hand-made features; `tokens`: int32 ids of
             words or characters, 0 behind the end; `bag`: int32 ids of n-grams, 0 for none, beside an input
-            `weights` of as many float32; `series`: float32 scaled steps, `PAD` behind the end.
+            `weights` of as many float32; `pieces`: int32 ids of pretrained vectors, 0 behind the end; `series`:
+            float32 scaled steps, `PAD` behind the end.
         shape: Of one sample of the main input: `(height, width, channels)`, `(num_features,)`,
             `(max_tokens,)`, `(max_ngrams,)` or `(max_length, channels)`.
         mean: Per channel (pixels in [0, 1]) or per feature, measured on train; images and vectors only.
@@ -34,6 +35,9 @@ class InputSpec:
         categories: Per column of the int32 input `categories`: ids are below it; (): there is none.
         vectors_path: Tokens: a file of word vectors to start from; "" for none.
         has_padding: Series: whether lengths differ, so that steps may be padding.
+        max_bag: Width of the int32 input `bag` and the float32 input `bag_weights` beside pieces, or beside the vector
+            that a trunk made of them; 0: there are none.
+        bag_size: Ids of `bag` are below it.
     """
 
     kind: InputKind
@@ -45,6 +49,8 @@ class InputSpec:
     categories: tuple[int, ...] = ()
     vectors_path: str = ""
     has_padding: bool = False
+    max_bag: int = 0
+    bag_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,10 @@ def input_spec(state: Mapping[str, Any], family: str) -> InputSpec:
     if kind == "bag":
         bag = state["text"]["bag"]
         return spec((bag["max_bag"],), vocabulary_size=len(bag["terms"]) + 1)
+    if kind == "pieces":
+        length, num_ids = pieces_shape(state)
+        max_bag, bag_size = _bag_beside(state)
+        return spec((length,), vocabulary_size=num_ids, max_bag=max_bag, bag_size=bag_size)
     series, windows = state["series"], state.get("windows")
     width = len(series["channels"])
     if windows is None:
@@ -124,6 +134,38 @@ def input_spec(state: Mapping[str, Any], family: str) -> InputSpec:
         return spec((windows["length"], width))
     # Already to scale: models normalise vectors by these, which leaves them as they are.
     return InputSpec("vector", (num_side,), (0.0,) * num_side, (1.0,) * num_side, categories=categories)
+
+
+def frozen_spec(state: Mapping[str, Any]) -> InputSpec:
+    """Return what a head reads of a trunk: a vector per sample, and beside it what stands beside the sample.
+
+    Args:
+        state: Content of `data/features/state.json`, of a project with features.pretrained.
+    """
+    made, (num_side, categories) = state["pretrained"], side_shape(state)
+    max_bag, bag_size = _bag_beside(state) if state.get("payload") == "text" else (0, 0)
+    return InputSpec(
+        "vector",
+        (len(made["mean"]),),
+        tuple(made["mean"]),
+        tuple(made["standard_deviation"]),
+        num_side=num_side,
+        categories=categories,
+        max_bag=max_bag,
+        bag_size=bag_size,
+    )
+
+
+def pieces_shape(state: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many pieces of a text are read, and which number all their ids are below."""
+    pieces = state["text"]["pieces"]
+    return pieces["max_pieces"], len(pieces["vocabulary"]) + 1
+
+
+def _bag_beside(state: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many n-grams of a text are read, and which number all their ids are below."""
+    bag = state["text"]["bag"]
+    return bag["max_bag"], len(bag["terms"]) + 1
 
 
 def side_shape(state: Mapping[str, Any]) -> tuple[int, tuple[int, ...]]:

@@ -23,7 +23,8 @@ from pipeline.inputs.arrays import (
     window_reader,
     window_targets,
 )
-from pipeline.inputs.specs import InputSpec, OutputSpec, input_spec, output_spec, side_shape
+from pipeline.inputs.specs import InputSpec, OutputSpec, frozen_spec, input_spec, output_spec, side_shape
+from pipeline.params.families import FAMILIES
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import read_json
@@ -46,6 +47,7 @@ class TrainData:
         input_spec: Shape and scale of the inputs.
         output_spec: The classes, or what is predicted.
         normal_val: Per row of `val_rows` whether it is without a labelled anomaly; None where nothing is labelled.
+        frozen: The same rows as the trunk of features.pretrained left them, for families that train a head on it.
     """
 
     inputs: Inputs
@@ -55,6 +57,7 @@ class TrainData:
     input_spec: InputSpec
     output_spec: OutputSpec
     normal_val: np.ndarray | None = None
+    frozen: "TrainData | None" = None
 
     @property
     def monitored_rows(self) -> np.ndarray:
@@ -137,7 +140,11 @@ def load_train_data(family: str) -> TrainData:
         return _windows_to_learn(state, split, specs)
     inputs = whole_inputs(state, family)
     targets = _targets(state, split, len(inputs))
-    return TrainData(inputs, targets, split.rows_of("train"), split.rows_of("val"), *specs)
+    train, val = split.rows_of("train"), split.rows_of("val")
+    frozen = None
+    if FAMILIES[family].frozen:
+        frozen = TrainData(_frozen_inputs(state), targets, train, val, frozen_spec(state), specs[1])
+    return TrainData(inputs, targets, train, val, *specs, frozen=frozen)
 
 
 def load_split_rows(name: str, family: str) -> SplitRows:
@@ -187,11 +194,26 @@ def whole_inputs(state: Mapping[str, Any], family: str) -> Inputs:
     return array if len(main | beside) == 1 else ModelInputs(len(array), [stored(main | beside)])
 
 
+def _frozen_inputs(state: Mapping[str, Any]) -> Inputs:
+    """Return what the trunk made of all samples, and what stands beside them."""
+    beside = stored_side(state)
+    if state.get("payload") == "text":
+        bag = {name: array for name, array in _MAIN_FILES["pieces"].items() if name != MAIN_INPUT}
+        beside |= {name: mapped(*file) for name, file in bag.items()}
+    vectors = mapped(paths.FROZEN_NPY, "features")
+    return ModelInputs(len(vectors), [stored({MAIN_INPUT: vectors} | beside)]) if beside else vectors
+
+
 _MAIN_FILES = {
     "image": {MAIN_INPUT: (paths.PAYLOAD_NPY, "ingest")},
     "vector": {MAIN_INPUT: (paths.FEATURES_NPY, "features")},
     "tokens": {MAIN_INPUT: (paths.TOKENS_NPY, "features")},
     "bag": {MAIN_INPUT: (paths.BAG_IDS_NPY, "features"), "weights": (paths.BAG_WEIGHTS_NPY, "features")},
+    "pieces": {
+        MAIN_INPUT: (paths.PIECES_NPY, "features"),
+        "bag": (paths.BAG_IDS_NPY, "features"),
+        "bag_weights": (paths.BAG_WEIGHTS_NPY, "features"),
+    },
 }
 
 

@@ -59,7 +59,8 @@ def refuse_unless_fitted_on_train(
     """
     state = read_json(paths.FEATURES_STATE, made_by="features")
     handmade = np.load(paths.FEATURES_NPY, mmap_mode="r") if "handmade" in state else None
-    findings = fitted_on_train_problems(state, read_leak_data(method, task, windows), handmade)
+    frozen = np.load(paths.FROZEN_NPY, mmap_mode="r") if "pretrained" in state else None
+    findings = fitted_on_train_problems(state, read_leak_data(method, task, windows), handmade, frozen)
     signed = dict(accepted or {})
     if not all(finding.is_signed(signed) for finding in findings):
         raise DataRefused(leak_refusal(findings, signed, str(paths.FEATURES_STATE)))
@@ -67,7 +68,10 @@ def refuse_unless_fitted_on_train(
 
 
 def fitted_on_train_problems(
-    state: Mapping[str, Any], data: LeakData, handmade: np.ndarray | None = None
+    state: Mapping[str, Any],
+    data: LeakData,
+    handmade: np.ndarray | None = None,
+    frozen: np.ndarray | None = None,
 ) -> list[Finding]:
     """Return a finding per part of the state that does not follow from the training rows alone.
 
@@ -75,11 +79,14 @@ def fitted_on_train_problems(
         state: The content of data/features/state.json; keys that are not there were not fitted.
         data: Samples, payload and split.
         handmade: Hand-made features of all images, float32 (num_images, num_features).
+        frozen: What a pretrained trunk makes of all samples, float32 (num_samples, dimensions).
     """
     checks = (_answers, _pixels, _series, _texts, _side)
     found = [finding for check in checks for finding in check(state, data)]
     if handmade is not None:
         found += _scale("handmade", state["handmade"], _moments(_rows(handmade, data.train_rows)))
+    if frozen is not None:
+        found += _scale("pretrained", state["pretrained"], _moments(_rows(frozen, data.train_rows)))
     return found
 
 

@@ -149,6 +149,18 @@ class Nearest(Section, frozen=True):
     """Family `nearest` has no settings: the class of the nearest training series (1-NN, Euclidean)."""
 
 
+class Pretrained(_Settings, frozen=True, kw_only=True):
+    """Settings of family `pretrained`: a head on what the trunk of features.pretrained makes of images or texts."""
+
+    bag: bool = False
+    """Texts: the head also reads the bag of n-grams that `linear` reads."""
+    units: tuple[Count, ...]
+    """Width of each dense layer before the output; [] for a linear head."""
+    activation: Activation
+    dropout: Share
+    l2: NotNegative
+
+
 class Pca(Section, frozen=True):
     """Settings of family `pca`: reconstruction from principal components."""
 
@@ -164,22 +176,25 @@ class Family(NamedTuple):
         image: What it reads of images: pixels (`image`), or hand-made features (`vector`).
         image_regression: The same, where a number is asked: a linear map of colours and edges is the measure of the
             field, one of pixels is none.
-        text: What it reads of texts: `tokens` in their order, or a `bag` of n-grams.
+        text: What it reads of texts: `tokens` in their order, a `bag` of n-grams, or the `pieces` that pretrained
+            vectors know.
         trained: Whether it learns by gradient steps; if not, its epochs must be 0.
         baseline: Whether it serves as a measure and is never chosen.
         needs_history: Whether it needs data.windows.length >= 1; others can answer from what is known about the step.
         side: Whether side features change its answer; if not, it takes them and pays no attention.
+        frozen: Whether it learns from what the trunk of features.pretrained made of every sample once.
     """
 
     settings: type[Section]
     answers: tuple[Question, ...]
     image: Literal["image", "vector"] = "image"
     image_regression: Literal["image", "vector"] = "image"
-    text: Literal["tokens", "bag"] = "tokens"
+    text: Literal["tokens", "bag", "pieces"] = "tokens"
     trained: bool = True
     baseline: bool = False
     needs_history: bool = False
     side: bool = True
+    frozen: bool = False
 
 
 QUESTIONS: tuple[Question, ...] = (
@@ -209,6 +224,12 @@ FAMILIES = {
     "naive": Family(Naive, (FORECASTING,), trained=False, baseline=True, needs_history=True, side=False),
     "nearest": Family(
         Nearest, (("series", "classification", False),), trained=False, baseline=True, side=False
+    ),
+    "pretrained": Family(
+        Pretrained,
+        tuple(question for question in QUESTIONS if question[0] in ("image", "text")),
+        text="pieces",
+        frozen=True,
     ),
     "pca": Family(Pca, (ANOMALY,), trained=False, baseline=True, needs_history=True, side=False),
 }
@@ -282,7 +303,7 @@ class Combination(NamedTuple):
 
 def input_kind(
     family: str, payload: str, task: str = "classification"
-) -> Literal["image", "vector", "tokens", "bag", "series"]:
+) -> Literal["image", "vector", "tokens", "bag", "pieces", "series"]:
     """Return which kind of input a family reads on a kind of data.
 
     Args:
@@ -345,6 +366,7 @@ READS = {
     "vector": "hand-made features",
     "tokens": "ids of words or characters, in order",
     "bag": "weighted n-grams",
+    "pieces": "ids of what pretrained vectors know, and weighted n-grams",
     "series": "steps",
 }
 HEADINGS = ("data", "task", "family", "reads", "side features")

@@ -175,6 +175,15 @@ class SideSettings(Section, frozen=True):
     max_categories: Annotated[int, Meta(ge=2)]
 
 
+class PretrainedFeatures(Section, frozen=True):
+    """Weights that others trained, for candidates of family `pretrained`: a file that `millrace weights add` made."""
+
+    file: Name
+    """Relative to the project: data/weights/NAME."""
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    """Of the file: another content must give another run."""
+
+
 class Features(Section, frozen=True):
     """Hand-made image features, for candidates of family `dense` (and nobody else); texts, series, side."""
 
@@ -186,6 +195,7 @@ class Features(Section, frozen=True):
     text: TextFeatures | None = None
     series: SeriesFeatures | None = None
     side: SideSettings | None = None
+    pretrained: PretrainedFeatures | None = None
 
 
 class Augment(Section, frozen=True):

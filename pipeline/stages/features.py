@@ -7,9 +7,11 @@ Writes to data/features:
     features.npy: images; float32, one row of hand-made features per image;
     tokens.npy, bag_ids.npy, bag_weights.npy, vectors.npy: texts; see `pipeline.features.texts`;
     series.npy: series; float32 (total_steps, channels), without gaps and to scale;
+    trunk.keras, frozen.npy, pieces.npy: where features.pretrained names a file: the trunk, what it makes of every
+    sample, and the ids that it reads of texts; see `pipeline.weights.frozen`;
     side.npy, categories.npy: side features; float32 and int32, one row per sample.
 Parameters:
-    features, data (recorded, to know later what kind of pixels a model was made for).
+    features, threads, data (recorded, to know later what kind of pixels a model was made for).
 """
 
 import os
@@ -23,6 +25,7 @@ from rich.progress import Progress
 
 from pipeline.data.samples import SampleRows, SplitTable, read_sample_rows, read_split
 from pipeline.features.targets import class_state, label_state, target_state
+from pipeline.inference import backend
 from pipeline.params.load import load_params
 from pipeline.params.sections import Data
 from pipeline.preprocessing.side import fit_side_features
@@ -201,6 +204,14 @@ def main() -> None:
                 windows=msgspec.to_builtins(params.data.windows),
                 **blocks,
             )
+        if settings.pretrained is not None:
+            backend.prepare_tensorflow(params.threads, 0)
+            from pipeline.weights.frozen import pretrained_features  # Keras, which waits for the line above
+
+            pinned = msgspec.to_builtins(settings.pretrained)
+            with Progress(console=stage.console, disable=not stage.console.is_terminal) as progress:
+                state = pretrained_features(state, progress, **pinned)
+            write_json(paths.FEATURES_STATE, state)
         _require_positive_class(params.data.positive_class, state)
         stage.console.print(_sentence(state))
 
@@ -252,6 +263,8 @@ def _sentence(state: Mapping[str, Any]) -> str:
         parts.append(
             f"{len(state['text']['tokens']['vocabulary'])} tokens, {len(state['text']['bag']['terms'])} terms"
         )
+    if "pretrained" in state:
+        parts.append(f"{len(state['pretrained']['mean'])} pretrained features")
     if "series" in state:
         parts.append(f"{len(state['series']['channels'])} channels")
     if "side" in state:

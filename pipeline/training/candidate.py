@@ -15,9 +15,10 @@ import keras
 import numpy as np
 
 from pipeline.inference import prediction
-from pipeline.inference.keras_files import save_model
+from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.arrays import MAIN_INPUT, named, take
 from pipeline.inputs.train_data import TrainData
+from pipeline.runtime import paths
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
@@ -36,6 +37,7 @@ class TrainedCandidate:
         result: History, best epoch, and whether training is over.
         pretraining: Same, of the reconstruction; None for other families.
         passes: Over the training rows in each epoch.
+        head: Of a family on a frozen trunk: what was trained, from vectors; `model` has the trunk before it.
     """
 
     model: keras.Model
@@ -43,6 +45,7 @@ class TrainedCandidate:
     result: FitResult
     pretraining: FitResult | None
     passes: int = 1
+    head: keras.Model | None = None
 
 
 def train_candidate(
@@ -71,6 +74,18 @@ def train_candidate(
         on_epoch: Called at the end of each epoch; metrics of the reconstruction begin with `pretrain_`.
         stop_after: Return after so many epochs in all, those of a reconstruction before it not counted.
     """
+    if data.frozen is not None:
+        trained = train_candidate(
+            family,
+            data.frozen,
+            model_settings,
+            training_settings,
+            seed=seed,
+            checkpoint_dir=checkpoint_dir,
+            on_epoch=on_epoch,
+            stop_after=stop_after,
+        )
+        return _behind_its_trunk(family, trained, data, model_settings)
     keras.utils.set_random_seed(seed)
     module = importlib.import_module(f"pipeline.models.{family}")
     spec = data.output_spec
@@ -150,9 +165,10 @@ def write_candidate(
     Raises:
         ValueError: A prediction is not a finite number.
     """
-    answers = prediction.answers(
-        trained.model, data.inputs, data.val_rows, settings["training"], data.output_spec
-    )
+    model, inputs = trained.model, data.inputs
+    if trained.head is not None and data.frozen is not None and not settings["training"]["test_time_flip"]:
+        model, inputs = trained.head, data.frozen.inputs  # what the trunk says of these rows is known
+    answers = prediction.answers(model, inputs, data.val_rows, settings["training"], data.output_spec)
     summary = {
         "best_epoch": trained.result.best_epoch,
         "epochs": len(trained.result.history),
@@ -171,6 +187,23 @@ def write_candidate(
     write_json(folder / "settings.json", settings)
     write_json(folder / "metrics.json", summary)
     return summary
+
+
+def _behind_its_trunk(
+    family: str, trained: TrainedCandidate, data: TrainData, model_settings: Mapping[str, Any]
+) -> TrainedCandidate:
+    """Put the trunk that made the vectors before a head that was trained on them."""
+    if data.frozen is None:
+        raise TypeError("There is no trunk. Expected `TrainData.frozen`. Received: None.")
+    model = importlib.import_module(f"pipeline.models.{family}").with_trunk(
+        trained.model,
+        load_model(paths.TRUNK_KERAS),
+        data.input_spec,
+        data.output_spec,
+        data.frozen.input_spec,
+        **model_settings,
+    )
+    return TrainedCandidate(model, None, trained.result, None, head=trained.model)
 
 
 def _fit(

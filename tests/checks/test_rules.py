@@ -27,6 +27,8 @@ KIND_OF = {
     "japanese-vowels": "series_archive",
     "basic-motions": "series_archive",
     "indoor-movement": "series_files",
+    "banking77-vectors": "text_table",
+    "clothing-pretrained": "image_folder",
     "bike-sharing": "series_table",
     "bike-sharing-lags": "series_table",
     "etth1": "series_table",
@@ -204,6 +206,14 @@ def test_forecasting_needs_windows_over_series_with_time():
         ("bike-sharing", "data.windows", {"horizon": 24}, "horizon must be 1 for task regression"),
         ("etth1", "data.windows", {"length": 12}, "model.season must not exceed the history"),
         ("sms-spam", "features.text", {"vectors": "v.txt"}, "vectors and vectors_sha256 belong together"),
+        (
+            "clothing-pretrained",
+            "features",
+            {"pretrained": None},
+            "features.pretrained is missing: candidate",
+        ),
+        ("banking77-vectors", "features", {"pretrained": None}, "features.pretrained is missing: candidate"),
+        ("clothing-pretrained", "data", {"channels": 1}, "data.channels must be 3 for pretrained features"),
     ],
 )
 def test_wrong_combinations_are_refused(name, section, changes, message):

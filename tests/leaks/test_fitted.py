@@ -1,6 +1,7 @@
 """What the real features stage fits follows from train alone, and the gate's second reckoning agrees with it."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -199,3 +200,21 @@ def test_a_state_that_is_off_stops_the_run_and_can_be_signed_off():
     paths.FEATURES_STATE.write_text(json.dumps(state))
     with pytest.raises(DataRefused, match=r"signed off up to 0.02, and goes as far as \d\.\d+ now"):
         refuse_unless_fitted_on_train(**place, accepted=signed)
+
+
+def test_the_scale_of_frozen_features_is_reckoned_again():
+    """What a pretrained trunk makes of the training rows has this mean and deviation, and no other."""
+    frozen = np.random.default_rng(3).normal(size=(40, 3)).astype(np.float32)
+    data = SimpleNamespace(train_rows=np.arange(30), split=SimpleNamespace(splits=np.array(["train"])))
+
+    def found(rows):
+        scale = {
+            "mean": frozen[:rows].mean(axis=0).tolist(),
+            "standard_deviation": frozen[:rows].std(axis=0).tolist(),
+        }
+        return {
+            problem.finding for problem in fitted_on_train_problems({"pretrained": scale}, data, None, frozen)
+        }
+
+    assert set() == found(30)
+    assert {"fitted:pretrained"} == found(31)

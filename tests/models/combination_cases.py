@@ -22,6 +22,7 @@ SETTINGS = {
     "linear": {"l2": 0.0},
     "pca": {"codes": 8},
     "naive": {"season": 2},
+    "pretrained": {"units": [24]},
 }
 
 
@@ -34,6 +35,8 @@ def input_spec(row: Combination, *, side: bool = False) -> InputSpec:
         return InputSpec("vector", (5,), (0.0,) * 5, (1.0,) * 5, **beside)
     if row.reads == "tokens":
         return InputSpec("tokens", (6,), vocabulary_size=12, **beside)
+    if row.reads == "pieces":
+        return InputSpec("pieces", (6,), vocabulary_size=12, max_bag=5, bag_size=20, **beside)
     if row.reads == "bag":
         return InputSpec("bag", (6,), vocabulary_size=20, **beside)
     return InputSpec("series", (6, 2), has_padding=not row.windowed, **beside)
@@ -61,7 +64,7 @@ def samples(spec: InputSpec, seed: int = 1) -> dict[str, np.ndarray]:
     behind_the_end = np.arange(6) >= lengths[:, None]
     if spec.kind == "image":
         made = {"inputs": random.integers(0, 256, (8, *spec.shape), dtype=np.uint8)}
-    elif spec.kind == "tokens":
+    elif spec.kind in ("tokens", "pieces"):
         made = {"inputs": np.where(behind_the_end, 0, random.integers(1, 12, (8, 6))).astype(np.int32)}
     elif spec.kind == "bag":
         # The first n-gram of each is its own; the last place is empty.
@@ -73,6 +76,9 @@ def samples(spec: InputSpec, seed: int = 1) -> dict[str, np.ndarray]:
         if spec.has_padding:
             values[behind_the_end] = PAD
         made = {"inputs": values}
+    if spec.max_bag:
+        made["bag"] = random.integers(0, spec.bag_size, (8, spec.max_bag)).astype(np.int32)
+        made["bag_weights"] = random.uniform(size=(8, spec.max_bag)).astype(np.float32)
     if spec.num_side:
         made["side"] = random.normal(size=(8, spec.num_side)).astype(np.float32)
     if spec.categories:
@@ -98,6 +104,21 @@ def targets(row: Combination, made: dict[str, np.ndarray], num_classes: int = 3)
     return random.normal(size=shape).astype(np.float32)
 
 
+def trunk(spec: InputSpec):
+    """Return a small frozen trunk for a spec of raw samples: drawn weights, a different vector for every sample."""
+    import keras
+
+    from pipeline.weights.trunks import TRUNK, mean_of_vectors
+
+    if spec.kind == "pieces":
+        return mean_of_vectors(
+            spec.shape[0], np.random.default_rng(4).normal(size=(spec.vocabulary_size - 1, 16))
+        )
+    pixels = keras.Input(spec.shape, dtype="uint8", name="inputs")
+    scaled = keras.layers.Rescaling(1 / 64, offset=-2.0, name="to_trunk_scale")(pixels)
+    return keras.Model(pixels, keras.layers.Flatten(name="features")(scaled), name=TRUNK)
+
+
 def built(row: Combination, num_classes: int = 3, *, side: bool = False, **settings):
     """Return a model of that row, the same each time."""
     import keras
@@ -105,6 +126,8 @@ def built(row: Combination, num_classes: int = 3, *, side: bool = False, **setti
     keras.utils.set_random_seed(3)
     module = importlib.import_module(f"pipeline.models.{row.family}")
     chosen = SETTINGS.get(row.family, {}) | settings
+    if row.family == "pretrained":
+        chosen = {**chosen, "trunk": trunk(input_spec(row, side=side))}
     if row.task == "anomaly" and row.family == "autoencoder":
         return module.build_autoencoder(input_spec(row, side=side), **chosen)
     return module.build(input_spec(row, side=side), output_spec(row, num_classes), **chosen)

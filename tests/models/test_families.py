@@ -16,6 +16,7 @@ from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.models import autoencoder, cnn, dense, linear, majority, rnn
 from pipeline.models.layers.shapes import conv_output_sizes
 from pipeline.params.families import FAMILIES
+from tests.models.combination_cases import trunk
 
 prepare_tensorflow(2, 7)
 
@@ -65,6 +66,8 @@ WALK = {
         36 + 28 + 15,
     ),
     "linear": ("linear", {}, 64 * 3 + 3),
+    # 64 numbers of the trunk to 6 units, 6 to 3
+    "pretrained": ("pretrained", {"units": [6], "dropout": 0.1}, 64 * 6 + 6 + 21),
     # one mean grey value to 3 logits, none of it trainable
     "majority": ("majority", {}, 6),
 }
@@ -74,6 +77,8 @@ LEARNING = {name: row for name, row in WALK.items() if FAMILIES[row[0]].trained}
 def built(family: str, **settings) -> keras.Model:
     keras.utils.set_random_seed(3)
     module = importlib.import_module(f"pipeline.models.{family}")
+    if FAMILIES[family].frozen:
+        settings["trunk"] = trunk(IMAGES)
     return module.build(VECTORS if reads_features(family) else IMAGES, CLASSES, **settings)
 
 

@@ -43,10 +43,13 @@ class Start:
 
 def input_layers(spec: InputSpec) -> dict[str, keras.KerasTensor]:
     """Return every input that a model for `spec` has, by its name."""
-    dtype = {"image": "uint8", "tokens": "int32", "bag": "int32"}.get(spec.kind, "float32")
+    dtype = {"image": "uint8", "tokens": "int32", "bag": "int32", "pieces": "int32"}.get(spec.kind, "float32")
     inputs = {"inputs": keras.Input(spec.shape, dtype=dtype, name="inputs")}
     if spec.kind == "bag":
         inputs["weights"] = keras.Input(spec.shape, dtype="float32", name="weights")
+    if spec.max_bag:
+        inputs["bag"] = keras.Input((spec.max_bag,), dtype="int32", name="bag")
+        inputs["bag_weights"] = keras.Input((spec.max_bag,), dtype="float32", name="bag_weights")
     if spec.num_side:
         inputs["side"] = keras.Input((spec.num_side,), dtype="float32", name="side")
     if spec.categories:
