@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.label_sets import label_matrix
-from pipeline.data.samples import SampleRows, SplitTable, mapped, read_sample_rows, read_split
+from pipeline.data.samples import SampleRows, SplitTable, mapped, read_groups, read_sample_rows, read_split
 from pipeline.data.windows import WindowIndex, find_windows
 from pipeline.inputs.arrays import (
     MAIN_INPUT,
@@ -46,6 +46,7 @@ class TrainData:
         input_spec: Shape and scale of the inputs.
         output_spec: The classes, or what is predicted.
         normal_val: Per row of `val_rows` whether it is without a labelled anomaly; None where nothing is labelled.
+        groups: Number per row of what must not be torn apart (a group, or copies of one content), int64; None: windows.
     """
 
     inputs: Inputs
@@ -55,6 +56,7 @@ class TrainData:
     input_spec: InputSpec
     output_spec: OutputSpec
     normal_val: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     @property
     def monitored_rows(self) -> np.ndarray:
@@ -137,7 +139,8 @@ def load_train_data(family: str) -> TrainData:
         return _windows_to_learn(state, split, specs)
     inputs = whole_inputs(state, family)
     targets = _targets(state, split, len(inputs))
-    return TrainData(inputs, targets, split.rows_of("train"), split.rows_of("val"), *specs)
+    rows = split.rows_of("train"), split.rows_of("val")
+    return TrainData(inputs, targets, *rows, *specs, groups=read_groups())
 
 
 def load_split_rows(name: str, family: str) -> SplitRows:

@@ -6,7 +6,7 @@ Import it after `backend.prepare_tensorflow`.
 import importlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,12 +35,14 @@ class TrainedCandidate:
         autoencoder: Family `autoencoder` only: input to reconstruction.
         result: History, best epoch, and whether training is over.
         pretraining: Same, of the reconstruction; None for other families.
+        solved: What the solver of a family that is not trained says of its solution; {} where there is none.
     """
 
     model: keras.Model
     autoencoder: keras.Model | None
     result: FitResult
     pretraining: FitResult | None
+    solved: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_candidate(
@@ -97,9 +99,9 @@ def train_candidate(
         model = module.build_autoencoder(data.input_spec, **build_settings)
     else:
         model = module.build(data.input_spec, spec, **build_settings)
-    if training_settings["epochs"] == 0:
-        _fit_closed_form(module, model, data)
-        return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining)
+    if training_settings["epochs"] == 0 or hasattr(module, "solve"):
+        solved = _solved(module, model, data, build_settings, training_settings["class_weights"])
+        return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining, solved)
     result = _fit(
         model,
         data,
@@ -148,6 +150,8 @@ def write_candidate(
         **validation_metrics(data, answers),
     }
     history: dict[str, Any] = {"epochs": trained.result.history}
+    if trained.solved:
+        history["solved"] = dict(trained.solved)
     save_model(trained.model, folder / "model.keras")
     if trained.autoencoder is not None:
         save_model(trained.autoencoder, folder / "autoencoder.keras")
@@ -227,13 +231,22 @@ def _fit(
     )
 
 
-def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) -> None:
+def _solved(
+    module: ModuleType,
+    model: keras.Model,
+    data: TrainData,
+    settings: Mapping[str, Any],
+    class_weights: str,
+) -> Mapping[str, Any]:
     """Let a family that learns without gradient steps set its weights from the training rows."""
-    if not hasattr(module, "fit_closed_form"):
-        return
-    main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
-    targets = None if data.targets is None else data.targets[data.train_rows]
-    module.fit_closed_form(model, main, targets)
+    if hasattr(module, "solve"):
+        facts: Mapping[str, Any] = module.solve(model, data, class_weights=class_weights, **settings)
+        return facts
+    if hasattr(module, "fit_closed_form"):
+        main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
+        targets = None if data.targets is None else data.targets[data.train_rows]
+        module.fit_closed_form(model, main, targets)
+    return {}
 
 
 def _prefixed(on_epoch: OnEpoch | None) -> OnEpoch | None:
