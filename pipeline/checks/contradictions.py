@@ -39,6 +39,7 @@ from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.space import space_problems
 from pipeline.params.values import Params, training_of, tune_of
 
+
 def contradictions(params: Params, source: Source) -> list[str]:
     """Return one message per contradiction, in the order of params.yaml.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.label_sets import label_matrix
-from pipeline.data.samples import SampleRows, SplitTable, mapped, read_groups, read_sample_rows, read_split
+from pipeline.data.samples import SampleRows, SplitTable, mapped, read_sample_rows, read_split
 from pipeline.data.windows import WindowIndex, find_windows
 from pipeline.inputs.arrays import (
     MAIN_INPUT,
@@ -46,7 +46,8 @@ class TrainData:
         input_spec: Shape and scale of the inputs.
         output_spec: The classes, or what is predicted.
         normal_val: Per row of `val_rows` whether it is without a labelled anomaly; None where nothing is labelled.
-        groups: Number per row of what must not be torn apart (a group, or copies of one content), int64; None: windows.
+        groups: Number per row of what must not be torn apart (a group, or copies of one content), int64; None: not
+            read, or windows.
     """
 
     inputs: Inputs
@@ -139,8 +140,7 @@ def load_train_data(family: str) -> TrainData:
         return _windows_to_learn(state, split, specs)
     inputs = whole_inputs(state, family)
     targets = _targets(state, split, len(inputs))
-    rows = split.rows_of("train"), split.rows_of("val")
-    return TrainData(inputs, targets, *rows, *specs, groups=read_groups())
+    return TrainData(inputs, targets, split.rows_of("train"), split.rows_of("val"), *specs)
 
 
 def load_split_rows(name: str, family: str) -> SplitRows:

@@ -252,7 +252,7 @@ def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
 
 
 def text_end_findings(data: LeakData, max_single_score: float) -> list[Finding]:
-    """Return a finding if the first or the last word of texts gives the answer away, as a label or grade put there does.
+    """Return a finding if the first or the last word of texts gives the answer away, as a label put there does.
 
     A word anywhere in the text is asked for by `word_findings`; here the place counts, and a number is one, so that
     `... stars: 4` is found where the answer is a number, and a mark that other texts hold in their middle.

@@ -155,8 +155,8 @@ class Majority(Section, frozen=True):
 class Naive(Section, frozen=True):
     """Settings of family `naive`: forecasts repeat the past."""
 
-    season: Count
-    """Steps back; 1 repeats the last value."""
+    season: Count | None = None
+    """Steps back; 1 repeats the last value; null chooses it on the training windows."""
 
 
 class Nearest(Section, frozen=True):

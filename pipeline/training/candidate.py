@@ -6,7 +6,7 @@ Import it after `backend.prepare_tensorflow`.
 import importlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.data.samples import read_groups
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import save_model
 from pipeline.inputs.arrays import MAIN_INPUT, named, take
@@ -240,6 +241,8 @@ def _solved(
 ) -> Mapping[str, Any]:
     """Let a family that learns without gradient steps set its weights from the training rows."""
     if hasattr(module, "solve"):
+        if data.targets is not None and data.groups is None:
+            data = replace(data, groups=read_groups())
         facts: Mapping[str, Any] = module.solve(model, data, class_weights=class_weights, **settings)
         return facts
     if hasattr(module, "fit_closed_form"):

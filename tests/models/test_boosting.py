@@ -32,7 +32,10 @@ CASES = {
     ),
     "numbers": (
         OutputSpec(
-            task="regression", targets=("x", "y"), target_mean=(0.0,) * 2, target_standard_deviation=(1.0,) * 2
+            task="regression",
+            targets=("x", "y"),
+            target_mean=(0.0,) * 2,
+            target_standard_deviation=(1.0,) * 2,
         ),
         np.stack([SCORE, SCORE**2], axis=1).astype(np.float32),
     ),
@@ -91,7 +94,9 @@ def test_iterations_are_chosen_so_that_probabilities_hold():
     table = boosting.table(INPUTS)
     settings = trees.Settings(100, 15, 0.3, 5)
     models, chosen = trees.grow(table[:200], noisy[:200], np.arange(200) % 5, settings, classes=True)
-    whole = HistGradientBoostingClassifier(max_iter=100, max_leaf_nodes=15, learning_rate=0.3, min_samples_leaf=5)
+    whole = HistGradientBoostingClassifier(
+        max_iter=100, max_leaf_nodes=15, learning_rate=0.3, min_samples_leaf=5
+    )
     whole.fit(table[:200], noisy[:200])
 
     def loss(model):

@@ -170,6 +170,8 @@ def test_balanced_classes_move_the_intercept():
     rows, said = np.arange(400), []
     for weights in ("none", "balanced"):
         model = linear.build(spec, asked)
-        linear.solve(model, TrainData(vectors, truth, rows, rows, spec, asked, groups=rows), class_weights=weights)
+        linear.solve(
+            model, TrainData(vectors, truth, rows, rows, spec, asked, groups=rows), class_weights=weights
+        )
         said.append(float(model.predict_on_batch(vectors).mean()))
     assert [truth.mean(), 0.5] == pytest.approx(said, abs=0.02)

@@ -7,7 +7,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.arrays import ModelInputs
 from pipeline.inputs.specs import PAD, InputSpec, OutputSpec
+from pipeline.inputs.train_data import TrainData
 from pipeline.models import autoencoder, cnn, dense, linear, majority, naive, nearest, pca, rnn
 from pipeline.models.layers.shapes import conv_output_lengths
 
@@ -208,6 +210,23 @@ def test_naive_repeats_the_last_season(season):
     model = naive.build(InputSpec("series", (9, 3)), FORECAST, season=season)
     places = [9 - season + ahead % season for ahead in range(5)]
     assert np.array_equal(SERIES[:, places][..., [2, 0]], model.predict_on_batch(SERIES))
+
+
+def test_naive_finds_its_season(tmp_path):
+    """Series that repeat themselves after 4 steps: without a season the training windows find it."""
+    rows = np.arange(60)
+    steps = np.tile(RANDOM.normal(size=(4, 3)), (30, 1)).astype(np.float32)
+    steps += RANDOM.normal(size=steps.shape, scale=0.05).astype(np.float32)
+    past = np.stack([steps[row : row + 9] for row in rows])
+    ahead = np.stack([steps[row + 9 : row + 14][:, [2, 0]] for row in rows])
+    spec = InputSpec("series", (9, 3))
+    inputs = ModelInputs(60, [lambda part: {"inputs": past[part]}], lambda part: ahead[part])
+    model = naive.build(spec, FORECAST)
+    assert {"season": 4} == naive.solve(model, TrainData(inputs, None, rows, rows, spec, FORECAST))
+    save_model(model, tmp_path / "model.keras")
+    known = naive.build(spec, FORECAST, season=4)
+    received = load_model(tmp_path / "model.keras").predict_on_batch(SERIES)
+    assert known.predict_on_batch(SERIES) == pytest.approx(received, abs=1e-6)
 
 
 @pytest.mark.parametrize("season", [0, 10])

@@ -45,9 +45,7 @@ def test_rows_that_count_more_are_those_of_scikit_learn():
     """Weights of rows mean what `sample_weight` means, where they are 1 on average."""
     weights = np.where(CLASSES == 0, 3.0, 1.0)
     weights /= weights.mean()
-    found = lbfgs.solve(
-        FEATURES, CLASSES, "softmax", folds=FOLDS, row_weights=weights, penalty=PENALTY
-    )
+    found = lbfgs.solve(FEATURES, CLASSES, "softmax", folds=FOLDS, row_weights=weights, penalty=PENALTY)
     reference = LogisticRegression(C=C, tol=1e-9, max_iter=5000).fit(FEATURES, CLASSES, sample_weight=weights)
     assert reference.coef_.T == pytest.approx(found.weights, abs=1e-4)
 
