@@ -153,6 +153,7 @@ def solve(
                 folds=problem.folds,
                 row_weights=weights,
                 penalty=penalty,
+                num_outputs=units,
             )
     else:
         penalty = None if l2 is None else l2 * columns / 2
