@@ -38,8 +38,9 @@ MOST_ANSWERS_TO_CHOOSE = 1 << 18
 """3,400 rows of 77 classes: 44 of each."""
 CHUNK_VALUES = 1 << 22
 """Numbers that are float64 at a time: 32 MiB."""
-TIGHT, LOOSE = 1e-6, 1e-4
-"""Largest slope of the solution, and of those that only choose, which is that of scikit-learn."""
+TIGHT, LOOSE = (1e-6, 0.0), (1e-7, 1e-7)
+"""Where the way ends, of the solution and of those that only choose: largest slope, and gain of a step. A slope of
+1e-4, as scikit-learn has it, would end the latter at once: a penalty of a millionth moves the minimum, not that."""
 MOST_STEPS = 3000
 Matrix = npt.NDArray[Any] | sparse.csr_matrix
 
@@ -100,7 +101,7 @@ def solve(
             seen = features if whole else features[rows]
             chosen = _Problem(seen, targets[rows], kind, weights[rows], outputs)
             strength, start = _best_strength(chosen, folds[rows])
-            penalty = _penalty(strength, chosen.spread, features.shape[0])
+            penalty = _penalty(strength, chosen.around[1], features.shape[0])
         return _minimum(_Problem(features, targets, kind, weights, outputs), penalty, start, TIGHT)
 
 
@@ -118,12 +119,12 @@ class _Problem:
         self._transposed = self.features.T.tocsr() if sparse.issparse(features) else None
 
     @cached_property
-    def spread(self) -> float:
-        """Mean squared distance of a row from the mean row."""
+    def around(self) -> tuple[Floats, float]:
+        """Return the mean row, and the mean squared distance of a row from it."""
         if sparse.issparse(self.features):
             squares = float(self.features.multiply(self.features).sum()) / self.features.shape[0]
             mean = np.asarray(self.features.mean(axis=0)).ravel()
-            return max(squares - float(mean @ mean), 1e-12)
+            return mean, max(squares - float(mean @ mean), 1e-12)
         total, squares = np.zeros(self.num_features), 0.0
         origin = np.asarray(self.features[:1], np.float64)[0]
         for _rows, part in self._chunks():
@@ -131,7 +132,7 @@ class _Problem:
             total += near.sum(axis=0)
             squares += float(np.square(near).sum())
         mean = total / self.features.shape[0]
-        return max(squares / self.features.shape[0] - float(mean @ mean), 1e-12)
+        return origin + mean, max(squares / self.features.shape[0] - float(mean @ mean), 1e-12)
 
     def scores(self, weights: Floats) -> Floats:
         """Return features times weights, (num_rows, num_outputs)."""
@@ -175,32 +176,48 @@ def _minimum(
     problem: _Problem,
     penalty: float,
     start: Floats | None,
-    slope: float,
+    ends: tuple[float, float],
     row_weights: Floats | None = None,
 ) -> Solution:
+    """Return the minimum, looked for where features are around 0 and of size 1, so that units move no end of it."""
     shape = (problem.num_features + 1, problem.num_outputs)
     weights = problem.weights if row_weights is None else row_weights
-    total = weights.sum()
+    shares = weights / weights.sum()
+    mean, spread = problem.around
+    size = 1 / np.sqrt(spread)
 
     def value(flat: Floats) -> tuple[float, Floats]:
         given = flat.reshape(shape)
-        losses, slopes = problem.losses(problem.scores(given[:-1]) + given[-1])
-        slopes *= (weights / total)[:, None]
+        own = size * given[:-1]
+        losses, slopes = problem.losses(problem.scores(own) + (given[-1] - mean @ own))
+        slopes *= shares[:, None]
         gradient = np.empty(shape)
-        gradient[:-1] = problem.turned(slopes) + 2 * penalty * given[:-1]
         gradient[-1] = slopes.sum(axis=0)
-        return float(losses @ weights / total + penalty * np.square(given[:-1]).sum()), gradient.ravel()
+        turned = problem.turned(slopes) - np.outer(mean, gradient[-1])
+        gradient[:-1] = size * (turned + 2 * penalty * own)
+        return float(losses @ shares + penalty * np.square(own).sum()), gradient.ravel()
 
+    begin = np.zeros(shape)
+    if start is not None:
+        begin = np.vstack([start[:-1] / size, start[-1] + mean @ start[:-1]])
+    slope, progress = ends
     found = optimize.minimize(
         value,
-        (np.zeros(shape) if start is None else start).ravel(),
+        begin.ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "gtol": slope, "ftol": 0.0, "maxcor": 10},
+        options={
+            "maxiter": MOST_STEPS,
+            "maxfun": 2 * MOST_STEPS,
+            "gtol": slope,
+            "ftol": progress,
+            "maxcor": 10,
+        },
     )
     solved = np.asarray(found.x).reshape(shape)
-    squares = penalty * float(np.square(solved[:-1]).sum())
-    return Solution(solved[:-1], solved[-1], penalty, float(found.fun) - squares, int(found.nit))
+    own = size * solved[:-1]
+    loss = float(found.fun) - penalty * float(np.square(own).sum())
+    return Solution(own, solved[-1] - mean @ own, penalty, loss, int(found.nit))
 
 
 def _penalty(strength: float, spread: float, num_rows: float) -> float:
@@ -221,7 +238,7 @@ def _best_strength(problem: _Problem, folds: np.ndarray) -> tuple[float, Floats 
         for place, fold in enumerate(present):
             aside = folds == fold
             kept = np.where(aside, 0.0, problem.weights)
-            penalty = _penalty(strength, problem.spread, np.count_nonzero(~aside))
+            penalty = _penalty(strength, problem.around[1], np.count_nonzero(~aside))
             solution = _minimum(problem, penalty, starts[place], LOOSE, kept)
             found.append(np.vstack([solution.weights, solution.intercepts]))
             rows = aside & _known(problem, ~aside)
@@ -241,7 +258,7 @@ def walk_while_better(values: Sequence[float], loss_of: Callable[[float], float]
     best, least = values[0], np.inf
     for value in values:
         loss = loss_of(value)
-        if loss > least:
+        if loss >= least:
             break
         best, least = value, loss
     return best
