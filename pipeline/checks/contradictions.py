@@ -9,6 +9,7 @@ protects nobody. Nothing here imports TensorFlow.
 from collections.abc import Callable, Iterator
 
 from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
+from pipeline.checks.example_names import other_data_than
 from pipeline.checks.facts import facts_fit
 from pipeline.checks.rules import (
     families_fit_the_data,
@@ -38,8 +39,6 @@ from pipeline.params.families import (
 from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.space import space_problems
 from pipeline.params.values import Params, training_of, tune_of
-
-BUNDLED_MODEL = "digits"
 
 
 def contradictions(params: Params, source: Source) -> list[str]:
@@ -154,10 +153,10 @@ def _baselines_are_there(params: Params, _source: Source) -> Iterator[str]:
                 f"candidates must hold one of family {family}: the gate compares every model with it. "
                 f"Received: families {', '.join(sorted(families))}. Copy its block from examples/digits.yaml."
             )
-    if families <= set(BASELINE_FAMILIES):
+    if families <= set(BASELINE_FAMILIES) and params.register.baselines_may_win is False:
         yield (
-            "candidates must hold something beside the baselines. "
-            "Add a block of family cnn, rnn, autoencoder, dense or pretrained."
+            "candidates must hold something beside the baselines, for register.baselines_may_win is false. "
+            "Add a block of family cnn, rnn, autoencoder, dense or pretrained, or set it to true."
         )
 
 
@@ -247,7 +246,7 @@ def _searches_can_run(params: Params, _source: Source) -> Iterator[str]:
         tune = tune_of(params, name)
         if tune.trials and candidate.tune.space:
             epochs = training_of(params, name).epochs
-            if tune.min_epochs > epochs:
+            if tune.min_epochs > epochs > 0:  # without any, a search is no use, which is said below
                 yield (
                     f"candidates.{name}: tune.min_epochs must not exceed its {epochs} epochs. "
                     f"Received: min_epochs={tune.min_epochs}. Lower it."
@@ -261,11 +260,13 @@ def _searches_can_run(params: Params, _source: Source) -> Iterator[str]:
 
 
 def _model_has_a_name_of_its_own(params: Params, source: Source) -> Iterator[str]:
-    if source.kind != "digits" and params.register.model_name == BUNDLED_MODEL:
+    name = params.register.model_name
+    received = other_data_than(name, source)
+    if received:
         yield (
-            f"register.model_name={BUNDLED_MODEL} is the bundled example's, and the data is another: versions would "
-            f"be compared with models of digits. Received: kind={source.kind!r} in data/source.json. "
-            "Give register.model_name and register.experiment names of your own."
+            f"register.model_name={name} is the name of an example's model, and the data is another: versions would be "
+            f"compared with models of that example. Expected a name of your own. Received: {received} in "
+            "data/source.json. Set register.model_name, and register.experiment with it."
         )
 
 
@@ -290,6 +291,7 @@ def idle_settings(params: Params, source: Source) -> list[str]:
         source: What data/source.json says about the data.
     """
     idle = [f"{name} ({why})" for name, why in _idle(params, source) if _value(params, name) is not None]
+    idle += [f"{name} ({why})" for name, why in _idle_of_candidates(params)]
     if not idle:
         return []
     return [
@@ -315,6 +317,17 @@ def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
         yield "validate.near_series_distance", "series that are cut by time are not compared as a whole"
     if params.data.task != "anomaly":
         yield "evaluate.anomaly", f"the task is {params.data.task}"
+
+
+def _idle_of_candidates(params: Params) -> Iterator[tuple[str, str]]:
+    """Yield what a candidate sets for a training that its family does not have; `epochs: 0` says just that."""
+    for name, candidate in params.candidates.items():
+        family = family_of(candidate)
+        used = {"class_weights"} if family == "linear" else set()
+        if family in UNTRAINED_FAMILIES:
+            for key, value in candidate.training.items():
+                if key not in used and (key, value) != ("epochs", 0):
+                    yield f"candidates.{name}.training.{key}", f"family {family} is solved, not trained"
 
 
 def _value(params: Params, name: str) -> object:

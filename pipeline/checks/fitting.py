@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pipeline.checks.asked_for import SERIES_WITH_TIMES
-from pipeline.checks.contradictions import BUNDLED_MODEL
+from pipeline.checks.example_names import OF_MODELS
 from pipeline.fetching.source import KINDS, Facts, Source
 from pipeline.params.families import supports
 from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
@@ -120,7 +120,7 @@ def model_name(source: Source, project: Path) -> str:
     parts = [project.name, *(PACKED.sub("", part) for part in PurePosixPath(given).parts)]
     names = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-._") for part in parts]
     name = next((name for name in reversed(names) if name and name.lower() not in NO_NAMES), "model")
-    return f"own-{name}" if name == BUNDLED_MODEL else name
+    return f"own-{name}" if name in OF_MODELS else name
 
 
 class _Fit:

@@ -250,11 +250,6 @@ def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
                 f"{what_works(payload, task, windowed=windowed)}"
             )
             continue
-        epochs = training_of(params, name).epochs
-        if not FAMILIES[family].trained and epochs:
-            yield (
-                f"{where}: family {family} learns nothing step by step. Expected epochs: 0. Received: {epochs}."
-            )
         windows = params.data.windows
         if FAMILIES[family].needs_history and windows is not None and windows.length == 0:
             yield (

@@ -100,6 +100,21 @@ def read_sample_rows() -> SampleRows:
     )
 
 
+def read_groups() -> np.ndarray:
+    """Return per row the number of what must not be torn apart, int64: its group, or without one its content.
+
+    Raises:
+        InputMissing: There is no table.
+    """
+    if not paths.SAMPLES_PARQUET.is_file():
+        raise InputMissing(f"{paths.SAMPLES_PARQUET} does not exist. Run `dvc repro ingest`.")
+    table = pq.read_table(paths.SAMPLES_PARQUET, columns=["row", "group", "content_sha256"]).sort_by("row")
+    pairs = zip(table["group"].to_pylist(), table["content_sha256"].to_pylist(), strict=True)
+    names = [f"group {group}" if group else f"content {content}" for group, content in pairs]
+    numbers: np.ndarray = np.unique(names, return_inverse=True)[1]
+    return numbers
+
+
 def _numbers(table: pa.Table, column: str) -> np.ndarray:
     numbers: np.ndarray = table[column].to_numpy()
     return numbers

@@ -203,7 +203,11 @@ def _draw_stretch(folder: Path, evaluation: Evaluation, timeline: Timeline, trut
         said[chosen],
         title=f"{chosen} on {series}",
         ylabel=target,
-        others={name: values for name, values in said.items() if name in evaluation.baselines},
+        others={
+            name: values
+            for name, values in said.items()
+            if name in evaluation.baselines and name != evaluation.choice.chosen
+        },
     )
     save_figure(figure, folder / "stretch.png")
 

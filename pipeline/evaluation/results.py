@@ -79,7 +79,7 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
     """Return the best entry; of equal scores the model with fewer parameters, of equal sizes the first name.
 
     Args:
-        entries: The candidates that may be chosen; baselines are not among them.
+        entries: The candidates that may be chosen.
         select_by: Name of a metric, which tells its direction.
 
     Raises:
@@ -87,8 +87,9 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
     """
     if not entries:
         raise DataRefused(
-            "There is no candidate to choose. Expected at least one that is not a baseline. Received: only "
-            "families that serve as a measure. Add a candidate to params.yaml."
+            "There is no candidate to choose. Expected at least one that is not a baseline, for "
+            "register.baselines_may_win is false. Received: only families that serve as a measure. Add a candidate to "
+            "params.yaml, or set register.baselines_may_win: true."
         )
     sign = primary_called(select_by).sign
     ranking = tuple(sorted(entries, key=lambda entry: (-sign * entry.score, entry.parameters, entry.name)))
@@ -225,7 +226,7 @@ class Evaluation:
         choice: Which candidate, by validation alone.
         primary: The metric that decides on test.
         candidates: By name, in the order of params.yaml.
-        baselines: Names of those that could not be chosen.
+        baselines: Names of those that serve as a measure; the chosen one may be among them.
         spec: What was asked of the models.
         rows: The test rows.
         measures: What answers for them are measured by.

@@ -1,6 +1,7 @@
 """Who may become champion: a pure decision about models scored on the same examples just now.
 
-A challenger must beat every baseline and, where there is one, the champion and the last model that was promoted as
+A challenger must beat every baseline (one that is a baseline itself: those that look at nothing, and no other may be
+better) and, where there is one, the champion and the last model that was promoted as
 better (or, in the mode for refreshes on newer data, not be worse than these by a margin). "Beats" means that the lower
 end of the paired bootstrap interval of the improvement lies above the margin, at the level that is left for this look
 at the test set: a champion loses to models which are no better with a chance of at most (1 - confidence) / 2, all
@@ -67,6 +68,8 @@ def decide(question: Question, rules: Rules) -> Decision:
         return refused_because(itself)
     checks = [item.check for item in compared]
     reasons = [item.sentence for item in compared]
+    if question.peers is not None:
+        reasons.insert(0, _of_a_baseline(question))
     if question.look:
         checks.append(told(question.look, rules))
         reasons += [text for text in [sentence(question.look, rules)] if text]
@@ -91,6 +94,17 @@ def decide(question: Question, rules: Rules) -> Decision:
     promoted = not failed and all(item.beaten for item in compared)
     differences = {item.opponent: item.interval for item in compared}
     return Decision("promoted" if promoted else "refused", tuple(reasons), differences, tuple(checks))
+
+
+def _of_a_baseline(question: Question) -> str:
+    """Return that the challenger is a measure itself, and whom it is compared with then."""
+    beaten = ", ".join(model.name for model in question.baselines)
+    others = ", ".join(model.name for model in question.peers or ())
+    rule = f"it must beat {beaten}" + (f", and must not be worse than {others}" if others else "")
+    return (
+        f"{question.challenger.name} is a baseline itself (register.baselines_may_win) and not compared with itself: "
+        f"{rule}."
+    )
 
 
 def _of_few_days(days: int) -> Check:

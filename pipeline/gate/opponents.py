@@ -88,6 +88,8 @@ def mcnemar_p_value(ours: int, theirs: int) -> float:
 
 def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improvement:
     challenger = question.challenger
+    if any(opponent is peer for peer in question.peers or ()):
+        return _among_baselines(question, opponent, rules)
     reigned = opponent is question.champion or opponent is question.superior
     not_worse = reigned and rules.mode == "non_inferiority"
     margin = -(rules.non_inferiority_margin or 0.0) if not_worse else rules.margin
@@ -118,6 +120,32 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
         beaten,
         Check(f"{verb[0]} {name}", met(beaten), f"lower end {bound}", found, interval),
         f"{challenger.name} {verb[0] if beaten else verb[1]} {name}: {found}; needed {bound}.",
+    )
+
+
+def _among_baselines(question: Question, peer: ScoredModel, rules: Rules) -> Improvement:
+    """Return the comparison of a baseline with another one that learns too: it must not be shown to be better.
+
+    Validation chose between the two. That one of two good measures beats the other is not asked for: on the rows that
+    judge they are often equal, and then nobody would get a model.
+    """
+    interval, _needed = _improvement(question, peer, rules, 0.0, None)
+    fine = interval.high >= 0
+    words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
+    found = (
+        f"{words} {format_value(interval.value, sign='+')}, {confidence_words(rules)} interval "
+        f"{format_value(interval.low, sign='+')} to {format_value(interval.high, sign='+')}"
+    )
+    name, verb = peer.name, "is not shown to be worse than" if fine else "is worse than"
+    return Improvement(
+        name,
+        interval,
+        0.0,
+        fine,
+        Check(
+            f"is not worse than {name}, a baseline too", met(fine), "upper end not below 0", found, interval
+        ),
+        f"{question.challenger.name} {verb} {name}, a baseline too: {found}.",
     )
 
 

@@ -98,6 +98,7 @@ def decide_version(
     *,
     candidate: str,
     baselines: Sequence[str],
+    peers: Sequence[str] | None = None,
     rules: Rules,
     yardstick: Yardstick,
 ) -> dict[str, Any]:
@@ -108,7 +109,8 @@ def decide_version(
         model_name: In the registry.
         version: The version in question; its model is the one in models/best.
         candidate: Name of the chosen candidate.
-        baselines: Candidates that every champion must beat.
+        baselines: Candidates that it must beat.
+        peers: Where it is a baseline itself, the other baselines, see `gate.question.Question`; else None.
         rules: How strict the gate is.
         yardstick: How answers are measured.
 
@@ -118,10 +120,15 @@ def decide_version(
     test = load_test_rows()
     champion = champion_version(store, model_name)
     champion_sha256 = champion.model_sha256 if champion else ""
-    opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
+    opponents = {
+        name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256")
+        for name in (*baselines, *(peers or ()))
+    }
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
     measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
+    if peers is not None:
+        measured_by["peers"] = list(peers)
     if test.groups:
         measured_by["groups"] = content_key(test.groups)
     if days := days_of(test, read_json(paths.SPLIT_SUMMARY, "split")["method"]):
@@ -159,6 +166,7 @@ def decide_version(
         contest = _Contest(
             candidate,
             tuple(baselines),
+            None if peers is None else tuple(peers),
             card,
             rules,
             yardstick,
@@ -256,7 +264,8 @@ class _Contest:
 
     Attributes:
         candidate: Name of the chosen candidate.
-        baselines: Names.
+        baselines: Names of those to be beaten.
+        peers: Names of the other baselines, where the candidate is one; else None.
         card: Of models/best.
         rules: How strict the gate is.
         yardstick: How answers are measured.
@@ -269,6 +278,7 @@ class _Contest:
 
     candidate: str
     baselines: tuple[str, ...]
+    peers: tuple[str, ...] | None
     card: Mapping[str, Any]
     rules: Rules
     yardstick: Yardstick
@@ -293,7 +303,7 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
             f"The test rows that are left cannot be judged by {contest.rules.primary.words}. Expected rows it "
             f"exists for. Received: {len(test)} rows, metrics {sorted(measures.metrics({}))}."
         )
-    challenger, champion, superior, baselines = _models(contest, test, measures)
+    challenger, champion, superior, baselines, peers = _models(contest, test, measures)
     days = days_of(test, read_json(paths.SPLIT_SUMMARY, "split")["method"])
     enough = days is not None and not few_groups(days)
     return Question(
@@ -310,13 +320,20 @@ def _question(contest: _Contest, test: EvaluationRows) -> Question:
         trials=measures.trials,
         size_bytes=(paths.BEST_DIR / "model.keras").stat().st_size,
         latency_ms=contest.latency_ms,
+        peers=peers,
     )
 
 
 def _models(
     contest: _Contest, test: EvaluationRows, measures: Measures
-) -> tuple[ScoredModel, ScoredModel | None, ScoredModel | None, list[ScoredModel]]:
-    """Return challenger, champion, who was better last, and baselines with their answers of this moment."""
+) -> tuple[
+    ScoredModel,
+    ScoredModel | None,
+    ScoredModel | None,
+    list[ScoredModel],
+    list[ScoredModel] | None,
+]:
+    """Return challenger, champion, who was better last, baselines and peers with their answers of this moment."""
     card, rules = contest.card, contest.rules
     answers = score(contest.candidate, paths.BEST_DIR / "model.keras", paths.BEST_DIR, test)
     challenger = _scored_model(answers, measures, card.get("operating_point", {}), rules)
@@ -326,10 +343,19 @@ def _models(
         for name, folder in (("champion", contest.champion), (SUPERIOR, contest.superior))
     )
     points = card.get("baseline_operating_points", {})
-    folders = {name: paths.tuned_dir(name) for name in contest.baselines}
-    scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
-    baselines = [_scored_model(item, measures, points.get(item.name, {}), rules) for item in scored]
-    return challenger, champion, superior, baselines
+    baselines, peers = (
+        [
+            _scored_model(
+                score(name, paths.tuned_dir(name) / "model.keras", paths.tuned_dir(name), test),
+                measures,
+                points.get(name, {}),
+                rules,
+            )
+            for name in names
+        ]
+        for names in (contest.baselines, contest.peers or ())
+    )
+    return challenger, champion, superior, baselines, None if contest.peers is None else peers
 
 
 def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:

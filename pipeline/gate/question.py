@@ -136,7 +136,7 @@ class Question:
         y_true: What is true of each example; class indices in the order of `challenger.classes`, or 0 and 1 per label.
         challenger: The model that wants to be champion.
         champion: The present one, scored again now; None if there is none.
-        baselines: Majority and linear, say.
+        baselines: Majority and linear, say: those that the challenger must beat.
         superior: The last model that became champion by being better, scored again now; None where that is the
             champion itself, or there is none.
         refreshes: How many became champion since then by being not worse.
@@ -147,6 +147,7 @@ class Question:
         trials: See `intervals.metric_intervals`.
         size_bytes: Of the challenger's file; None: unknown.
         latency_ms: Of a single prediction of it, measured now; None: unknown.
+        peers: Where the challenger is a baseline itself, the other baselines, of which none may be better; else None.
     """
 
     y_true: Truth
@@ -162,12 +163,13 @@ class Question:
     trials: Mapping[str, int] = field(default_factory=dict)
     size_bytes: int | None = None
     latency_ms: float | None = None
+    peers: Sequence[ScoredModel] | None = None
 
     @property
     def opponents(self) -> tuple[ScoredModel, ...]:
         """Return whom the challenger is compared with, the champion first."""
         reigned = [model for model in (self.champion, self.superior) if model]
-        return (*reigned, *self.baselines)
+        return (*reigned, *self.baselines, *(self.peers or ()))
 
 
 @dataclass(frozen=True)

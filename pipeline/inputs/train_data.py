@@ -48,6 +48,8 @@ class TrainData:
         output_spec: The classes, or what is predicted.
         normal_val: Per row of `val_rows` whether it is without a labelled anomaly; None where nothing is labelled.
         frozen: The same rows as the trunk of features.pretrained left them, for families that train a head on it.
+        groups: Number per row of what must not be torn apart (a group, or copies of one content), int64; None: not
+            read, or windows.
     """
 
     inputs: Inputs
@@ -58,6 +60,7 @@ class TrainData:
     output_spec: OutputSpec
     normal_val: np.ndarray | None = None
     frozen: "TrainData | None" = None
+    groups: np.ndarray | None = None
 
     @property
     def monitored_rows(self) -> np.ndarray:

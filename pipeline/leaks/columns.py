@@ -251,6 +251,55 @@ def word_findings(data: LeakData, max_single_score: float) -> list[Finding]:
     return [_column_finding("words", f"One word in each text ({named})", score, max_single_score, data.task)]
 
 
+def text_end_findings(data: LeakData, max_single_score: float) -> list[Finding]:
+    """Return a finding if the first or the last word of texts gives the answer away, as a label put there does.
+
+    A word anywhere in the text is asked for by `word_findings`; here the place counts, and a number is one, so that
+    `... stars: 4` is found where the answer is a number, and a mark that other texts hold in their middle.
+
+    Args:
+        data: Texts with classes, or with a number to predict.
+        max_single_score: AUC or R2 above which such a column is refused.
+    """
+    if data.kind != "text" or data.task not in ("classification", "multilabel", "regression"):
+        return []
+    used = np.flatnonzero(data.split_of != "excluded")
+    train = data.split_of[used] == "train"
+    if not train.any() or train.all():
+        return []
+    ends = [_ends(data.text(row)) for row in used.tolist()]
+    for place, words in zip(("first", "last"), zip(*ends, strict=True), strict=True):
+        score = max(
+            _score(data, used, train, words, category=True),
+            _score(data, used, train, _read_as_numbers(words), category=False),
+        )
+        if score > max_single_score:
+            what = f"The {place} word of the text ({', '.join(map(repr, _frequent(words)))})"
+            return [_column_finding(f"text:{place}", what, score, max_single_score, data.task)]
+    return []
+
+
+MARKS = ".,;:!?()[]{}<>|/=#*'\"-_"
+"""Around a word that is the answer."""
+
+
+def _ends(text: str) -> tuple[str, str]:
+    """Return the first and the last word of a text, small and without marks around them; twice "" for none."""
+    words = [word for word in (part.strip(MARKS).lower() for part in text.split()) if word]
+    return (words[0], words[-1]) if words else ("", "")
+
+
+def _read_as_numbers(words: Sequence[str]) -> np.ndarray:
+    """Return words as numbers, NaN where one is none."""
+    found = [re.fullmatch(r"[+-]?\d+(\.\d+)?", word) for word in words]
+    return np.array([float(match[0]) if match else np.nan for match in found])
+
+
+def _frequent(words: Sequence[str]) -> list[str]:
+    counts = Counter(words)
+    return sorted(counts, key=lambda word: (-counts[word], word))[:3]
+
+
 def sum_findings(data: LeakData) -> list[Finding]:
     """Return a finding if a sum of side columns, each times a constant, is the target exactly."""
     if data.windows is not None or data.task != "regression":

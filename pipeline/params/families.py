@@ -7,7 +7,7 @@ A setting that only some data or tasks know has a default that means "not used";
 family then, and `pipeline/checks/contradictions.py` says where it is missing or of no effect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -119,7 +119,7 @@ class Dense(_Fused, frozen=True, kw_only=True):
 
 
 class Linear(_Settings, frozen=True, kw_only=True):
-    """Settings of family `linear`: softmax or linear regression, a baseline every model must beat.
+    """Settings of family `linear`: softmax or linear regression at its optimum, a baseline every model must beat.
 
     Of several labels one logistic regression each (one against the rest).
     """
@@ -128,7 +128,21 @@ class Linear(_Settings, frozen=True, kw_only=True):
     """Forecasting: predict the change from the last value."""
     per_channel: bool = False
     """Forecasting: one map for all channels, each from its own past."""
-    l2: NotNegative
+    l2: NotNegative | None = None
+    """A penalty that is fixed; null chooses it on the training rows."""
+
+
+class Boosting(Section, frozen=True, kw_only=True):
+    """Settings of family `boosting`: gradient-boosted trees on hand-made features, lags and side features."""
+
+    iterations: Count
+    """At most; how many is chosen on the training rows. Of several classes each adds a tree per class."""
+    leaves: Annotated[int, Meta(ge=2, le=64)]
+    """Of a tree, at most."""
+    learning_rate: Positive
+    """By which each tree is shrunk."""
+    min_samples_leaf: Count
+    """Training rows in a leaf, at least."""
 
 
 class Majority(Section, frozen=True):
@@ -141,12 +155,12 @@ class Majority(Section, frozen=True):
 class Naive(Section, frozen=True):
     """Settings of family `naive`: forecasts repeat the past."""
 
-    season: Count
-    """Steps back; 1 repeats the last value."""
+    season: Count | None = None
+    """Steps back; 1 repeats the last value; null chooses it on the training windows."""
 
 
 class Nearest(Section, frozen=True):
-    """Family `nearest` has no settings: the class of the nearest training series (1-NN, Euclidean)."""
+    """Family `nearest` has no settings: the classes of the nearest training series, whose number is chosen there."""
 
 
 class Pretrained(_Settings, frozen=True, kw_only=True):
@@ -179,7 +193,8 @@ class Family(NamedTuple):
         text: What it reads of texts: `tokens` in their order, a `bag` of n-grams, or the `pieces` that pretrained
             vectors know.
         trained: Whether it learns by gradient steps; if not, its epochs must be 0.
-        baseline: Whether it serves as a measure and is never chosen.
+        baseline: Whether it serves as a measure; register.baselines_may_win says whether it may be chosen.
+        blind: Whether it answers without looking at what it is asked about: the least that a model must beat.
         needs_history: Whether it needs data.windows.length >= 1; others can answer from what is known about the step.
         side: Whether side features change its answer; if not, it takes them and pays no attention.
         frozen: Whether it learns from what the trunk of features.pretrained made of every sample once.
@@ -192,6 +207,7 @@ class Family(NamedTuple):
     text: Literal["tokens", "bag", "pieces"] = "tokens"
     trained: bool = True
     baseline: bool = False
+    blind: bool = False
     needs_history: bool = False
     side: bool = True
     frozen: bool = False
@@ -214,14 +230,29 @@ QUESTIONS: tuple[Question, ...] = (
 """What a sample is, data.task, and whether samples are windows over series (data.windows)."""
 FORECASTING, ANOMALY = QUESTIONS[-2:]
 ALL_BUT_ANOMALY = QUESTIONS[:-1]
+TABLES = tuple(
+    question
+    for question in QUESTIONS
+    if question[0] != "text" and question[1] in ("classification", "regression")
+)
+"""One class or one row of numbers from numbers that stand side by side."""
 FAMILIES = {
     "cnn": Family(Cnn, ALL_BUT_ANOMALY, needs_history=True),
     "rnn": Family(Rnn, ALL_BUT_ANOMALY, needs_history=True),
     "autoencoder": Family(Autoencoder, QUESTIONS, needs_history=True),
     "dense": Family(Dense, ALL_BUT_ANOMALY, image="vector", image_regression="vector", text="bag"),
-    "linear": Family(Linear, ALL_BUT_ANOMALY, image_regression="vector", text="bag", baseline=True),
-    "majority": Family(Majority, ALL_BUT_ANOMALY, text="bag", trained=False, baseline=True, side=False),
-    "naive": Family(Naive, (FORECASTING,), trained=False, baseline=True, needs_history=True, side=False),
+    "linear": Family(
+        Linear, ALL_BUT_ANOMALY, image_regression="vector", text="bag", trained=False, baseline=True
+    ),
+    "boosting": Family(
+        Boosting, TABLES, image="vector", image_regression="vector", trained=False, baseline=True
+    ),
+    "majority": Family(
+        Majority, ALL_BUT_ANOMALY, text="bag", trained=False, baseline=True, blind=True, side=False
+    ),
+    "naive": Family(
+        Naive, (FORECASTING,), trained=False, baseline=True, blind=True, needs_history=True, side=False
+    ),
     "nearest": Family(
         Nearest, (("series", "classification", False),), trained=False, baseline=True, side=False
     ),
@@ -244,6 +275,29 @@ BASELINES = {
     "anomaly": ("pca",),
 }
 """What must be among the candidates, by task: the gate compares every model with them."""
+
+
+def measures_of_champion(chosen: str, families: Mapping[str, str]) -> tuple[list[str], list[str] | None]:
+    """Return the baselines that a chosen candidate must beat, and those that must only not be better than it.
+
+    What is no baseline must beat them all. A baseline is not compared with itself: it must beat those that are blind,
+    and no other may be better. One that is blind itself, or meets no blind one, must beat all others.
+
+    Args:
+        chosen: Its name.
+        families: Candidate to family.
+
+    Returns:
+        Names of those to beat; and of the others, None where the candidate is no baseline.
+    """
+    others = [name for name, family in families.items() if family in BASELINE_FAMILIES and name != chosen]
+    blind = [name for name in others if FAMILIES[families[name]].blind]
+    family = FAMILIES[families[chosen]]
+    if not family.baseline:
+        return others, None
+    if family.blind or not blind:
+        return others, []
+    return blind, [name for name in others if name not in blind]
 
 
 class _Candidate(Section, frozen=True, tag_field="family"):
@@ -376,7 +430,7 @@ Every row is built, trained and saved by a test (tests/models/test_combinations.
 `python -m pipeline.params.families` from the table in pipeline/params/families.py: change it there.
 
 Side features are numbers and categories beside the main input: columns of a table, calendar, values known in
-advance. `joined`: they meet the last layer (families dense and linear: the first). `not used`: the baseline
+advance. `joined`: they meet the last layer (families dense, linear and boosting: the first). `not used`: the baseline
 answers from the main input alone, and the autoencoder reconstructs nothing else.
 """
 

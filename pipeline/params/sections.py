@@ -360,3 +360,5 @@ class Register(Section, frozen=True):
     """Classification must have it."""
     max_size_mib: Budget | None = None
     max_latency_ms: Budget | None = None
+    baselines_may_win: bool | None = None
+    """Whether a baseline may be chosen and become champion; null: it may."""

@@ -21,7 +21,7 @@ from msgspec.inspect import (
     type_info,
 )
 
-from pipeline.params.families import Candidate
+from pipeline.params.families import FAMILIES, Candidate, family_of
 from pipeline.params.sections import Choice, FloatRange, IntRange, Training
 from pipeline.runtime.strict_yaml import value_at
 
@@ -45,7 +45,13 @@ def space_problems(candidate: Candidate) -> list[str]:
     """
     known = _leaves(Training, "training.") | _leaves(type(candidate.model), "model.")
     problems = []
-    if candidate.tune.space and candidate.training.get("epochs") == 0:
+    family = family_of(candidate)
+    if candidate.tune.space and not FAMILIES[family].trained:
+        problems.append(
+            f"a search has no effect: family {family} is solved, not trained, and scored once. Expected a family that "
+            f"learns by epochs. Received: {', '.join(candidate.tune.space)}. Remove the space."
+        )
+    elif candidate.tune.space and candidate.training.get("epochs") == 0:
         problems.append(
             "a search has no effect. Expected training.epochs >= 1. Received: epochs=0. Remove the space."
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from pipeline.params.families import Candidate
+from pipeline.params.families import FAMILIES, Candidate, family_of
 from pipeline.params.sections import (
     Count,
     Data,
@@ -65,8 +65,15 @@ def window_columns(params: Params) -> dict[str, Any] | None:
 
 
 def training_of(params: Params, candidate: str) -> Training:
-    """Return the `training` section with the candidate's own values laid over it."""
-    return _overridden(msgspec.to_builtins(params.training), params.candidates[candidate].training)
+    """Return the `training` section with the candidate's own values laid over it.
+
+    A family that is not trained has no epochs, whatever the section says.
+    """
+    block = params.candidates[candidate]
+    training = _overridden(msgspec.to_builtins(params.training), block.training)
+    if FAMILIES[family_of(block)].trained:
+        return training
+    return msgspec.structs.replace(training, epochs=0)
 
 
 def tune_of(params: Params, candidate: str) -> Tune:

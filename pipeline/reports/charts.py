@@ -158,7 +158,7 @@ def candidates(
         test: Candidate to score on test.
         val: Candidate to score on validation; those that have none are left out.
         chosen: The one that validation chose.
-        baselines: The ones that could not be chosen.
+        baselines: Those that serve as a measure.
         metric: Name of the score, for the axis.
         higher_is_better: Its direction; the best stands on top.
     """

@@ -193,7 +193,7 @@ def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary:
     (chosen,) = (row for row in rows if row["chosen"])
     name, words = primary["name"], metric_words(primary["name"])
     score = chosen["test"][name]
-    baselines = best_first([row for row in rows if row["baseline"]], name, "test")
+    baselines = best_first([row for row in rows if row["baseline"] and not row["chosen"]], name, "test")
     baseline = [
         (format_value(row["test"][name]["value"]), f"test {words} of the better baseline")
         for row in baselines

@@ -78,6 +78,7 @@ def main() -> None:
             ),
             season=settings.season,
             split_method=params.split.method,
+            baselines_may_win=params.register.baselines_may_win is not False,
         )
         words, score = evaluation.primary.words, evaluation.test[evaluation.choice.chosen][settings.select_by]
         if few := few_groups(evaluation.measures.blocks):
@@ -110,6 +111,7 @@ def evaluate(
     yardstick: Yardstick,
     season: int | None = None,
     split_method: str = "",
+    baselines_may_win: bool = False,
 ) -> Evaluation:
     """Choose a candidate, judge all of them on test, and write the reports and `models/best`.
 
@@ -120,9 +122,10 @@ def evaluate(
         yardstick: How answers are measured.
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
         split_method: As in params.yaml; by time, whole days are drawn for intervals where there are enough.
+        baselines_may_win: Whether a baseline may be chosen.
 
     Raises:
-        DataRefused: No candidate but baselines, no test rows, or no such metric for this data.
+        DataRefused: No candidate but baselines that may not win, no test rows, or no such metric for this data.
         ValueError: A prediction or a metric is not a finite number.
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
@@ -139,13 +142,16 @@ def evaluate(
         name: read_candidate(name, family, paths.tuned_dir(name), on_val) for name, family in families.items()
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
-    able = {name: item for name, item in candidates.items() if name not in baselines}
+    able = {name: item for name, item in candidates.items() if baselines_may_win or name not in baselines}
     choice = results.choose_by_validation(
         {name: item.val for name, item in able.items()},
         {name: item.parameters for name, item in able.items()},
         select_by,
         on_val.trials.get("event_f1"),
     )
+    if choice.chosen in baselines:
+        said = "It is a baseline: no other candidate does better on validation."
+        choice = replace(choice, reason=f"{choice.reason} {said}")
     decided = {"operating_point": dict(candidates[choice.chosen].point), "primary": primary.as_json()}
     # Written before the test set is opened: nothing seen there can have moved the choice.
     write_json(paths.EVALUATE_TABLES_DIR / "selection.json", choice.as_json() | decided)

@@ -13,7 +13,7 @@ Parameters:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.leaks.columns import column_findings, sum_findings, word_findings
+from pipeline.leaks.columns import column_findings, sum_findings, text_end_findings, word_findings
 from pipeline.leaks.copies import exact_copy_findings, near_copy_findings, stretch_findings
 from pipeline.leaks.findings import (
     Finding,
@@ -83,6 +83,7 @@ def leaks(
         "times": time_findings,
         "single columns": lambda data: column_findings(data, max_single_score),
         "single words": lambda data: word_findings(data, max_single_score),
+        "ends of texts": lambda data: text_end_findings(data, max_single_score),
         "sums of columns": sum_findings,
         "columns of windows": lambda data: window_column_findings(data, max_single_score),
         "test against train": shift_findings,

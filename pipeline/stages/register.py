@@ -10,7 +10,7 @@ Every step finds what an earlier attempt left, so running it again changes nothi
 committed is registered and judged, but held; the next `dvc repro` judges it anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from pipeline.gate.question import Rules
 from pipeline.inference import backend
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.names import primary_called
-from pipeline.params.families import BASELINE_FAMILIES
+from pipeline.params.families import measures_of_champion
 from pipeline.params.load import load_params
 from pipeline.params.values import Params
 from pipeline.provenance import state as provenance_state
@@ -51,9 +51,13 @@ def main() -> None:
         backend.prepare_tensorflow(params.threads, params.seed)
         candidates: dict[str, Any] = msgspec.to_builtins(params.candidates)
         evaluate = params.evaluate
+        families = {name: block["family"] for name, block in candidates.items()}
+        chosen = read_json(paths.BEST_DIR / "card.json", "evaluate")["candidate"]
+        baselines, peers = measures_of_champion(chosen, families)
         register(
             candidates=list(candidates),
-            baselines=[name for name, block in candidates.items() if block["family"] in BASELINE_FAMILIES],
+            baselines=baselines,
+            peers=peers,
             model_name=params.register.model_name,
             experiment=params.register.experiment,
             uncommitted=params.register.uncommitted,
@@ -93,6 +97,7 @@ def register(
     *,
     candidates: list[str],
     baselines: list[str],
+    peers: Sequence[str] | None = None,
     model_name: str,
     experiment: str,
     rules: Rules,
@@ -103,7 +108,8 @@ def register(
 
     Args:
         candidates: All names in params.yaml.
-        baselines: Those that only serve as a measure.
+        baselines: Those that the chosen candidate must beat.
+        peers: Where it is a baseline itself, the others that must not be better; else None.
         model_name: In the registry.
         experiment: In MLflow.
         rules: How strict the gate is.
@@ -140,6 +146,7 @@ def register(
             version,
             candidate=card["candidate"],
             baselines=baselines,
+            peers=peers,
             rules=rules,
             yardstick=yardstick,
         )

@@ -6,7 +6,7 @@ Import it after `backend.prepare_tensorflow`.
 import importlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.data.samples import read_groups
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.arrays import MAIN_INPUT, named, take
@@ -38,6 +39,7 @@ class TrainedCandidate:
         pretraining: Same, of the reconstruction; None for other families.
         passes: Over the training rows in each epoch.
         head: Of a family on a frozen trunk: what was trained, from vectors; `model` has the trunk before it.
+        solved: What the solver of a family that is not trained says of its solution; {} where there is none.
     """
 
     model: keras.Model
@@ -46,6 +48,7 @@ class TrainedCandidate:
     pretraining: FitResult | None
     passes: int = 1
     head: keras.Model | None = None
+    solved: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_candidate(
@@ -123,9 +126,9 @@ def train_candidate(
         model = module.build_autoencoder(data.input_spec, **build_settings)
     else:
         model = module.build(data.input_spec, spec, **build_settings)
-    if training_settings["epochs"] == 0:
-        _fit_closed_form(module, model, data)
-        return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining)
+    if training_settings["epochs"] == 0 or hasattr(module, "solve"):
+        solved = _solved(module, model, data, build_settings, training_settings["class_weights"])
+        return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining, solved=solved)
     result = _fit(
         model,
         data,
@@ -176,6 +179,8 @@ def write_candidate(
         **validation_metrics(data, answers),
     }
     history: dict[str, Any] = {"epochs": trained.result.history}
+    if trained.solved:
+        history["solved"] = dict(trained.solved)
     save_model(trained.model, folder / "model.keras")
     if trained.autoencoder is not None:
         save_model(trained.autoencoder, folder / "autoencoder.keras")
@@ -274,13 +279,24 @@ def _fit(
     )
 
 
-def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) -> None:
+def _solved(
+    module: ModuleType,
+    model: keras.Model,
+    data: TrainData,
+    settings: Mapping[str, Any],
+    class_weights: str,
+) -> Mapping[str, Any]:
     """Let a family that learns without gradient steps set its weights from the training rows."""
-    if not hasattr(module, "fit_closed_form"):
-        return
-    main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
-    targets = None if data.targets is None else data.targets[data.train_rows]
-    module.fit_closed_form(model, main, targets)
+    if hasattr(module, "solve"):
+        if data.targets is not None and data.groups is None:
+            data = replace(data, groups=read_groups())
+        facts: Mapping[str, Any] = module.solve(model, data, class_weights=class_weights, **settings)
+        return facts
+    if hasattr(module, "fit_closed_form"):
+        main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
+        targets = None if data.targets is None else data.targets[data.train_rows]
+        module.fit_closed_form(model, main, targets)
+    return {}
 
 
 def _prefixed(on_epoch: OnEpoch | None) -> OnEpoch | None:

@@ -12,7 +12,8 @@ from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.fetching.source import Source
 from pipeline.params.families import input_kind
 from pipeline.params.load import load_params
-from pipeline.params.sections import LabelledWindows
+from pipeline.params.sections import FloatRange, LabelledWindows, TuneOverride
+from pipeline.params.values import training_of
 from pipeline.sources.kinds import stated_options
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -326,3 +327,46 @@ def test_windows_with_classes_need_a_class_per_step_and_a_split_by_group(changes
     problems = list(rules.task_fits_the_data(example("japanese-vowels", **changes), of_source))
     assert bool(message) == bool(problems)
     assert message is None or any(message in problem for problem in problems)
+
+
+def old_linear():
+    """Return the parameters of sms-spam as they were when its linear baseline was trained."""
+    params = example("sms-spam")
+    block = params.candidates["linear"]
+    old = {"epochs": 30, "learning_rate": 0.01}
+    trained = msgspec.structs.replace(
+        block, model=msgspec.structs.replace(block.model, l2=0.0), training=old, tune=block.tune
+    )
+    return msgspec.structs.replace(params, candidates={**params.candidates, "linear": trained})
+
+
+def test_an_old_linear_baseline_is_accepted_and_what_it_ignores_is_told():
+    """Nothing is refused, its epochs are 0, and the settings of a training that it has no more are named."""
+    params = old_linear()
+    assert [] == contradictions(params, source("text_table"))
+    assert 0 == training_of(params, "linear").epochs
+    (line,) = idle_settings(params, source("text_table"))
+    for name in ("epochs", "learning_rate"):
+        assert f"candidates.linear.training.{name} (family linear is solved, not trained)" in line
+
+
+def test_a_search_over_what_is_solved_is_refused():
+    """It would score the same model again and again; the message says what to remove."""
+    params = old_linear()
+    block = params.candidates["linear"]
+    space = {"model.l2": FloatRange(low=1e-6, high=1e-2, log=True)}
+    searched = msgspec.structs.replace(block, tune=TuneOverride(trials=2, space=space))
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "linear": searched})
+    problems = contradictions(params, source("text_table"))
+    assert any("family linear is solved, not trained" in problem for problem in problems)
+
+
+def test_baselines_alone_are_enough_where_one_may_win():
+    """And not where register.baselines_may_win is false."""
+    params = example("sms-spam")
+    alone = {name: params.candidates[name] for name in ("linear", "majority")}
+    params = msgspec.structs.replace(params, candidates=alone)
+    assert [] == contradictions(params, source("text_table"))
+    register = msgspec.structs.replace(params.register, baselines_may_win=False)
+    (problem,) = contradictions(msgspec.structs.replace(params, register=register), source("text_table"))
+    assert "candidates must hold something beside the baselines" in problem

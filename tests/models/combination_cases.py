@@ -20,6 +20,7 @@ SETTINGS = {
     },
     "dense": {"units": [24], "dropout": 0.0, "batch_normalization": False},
     "linear": {"l2": 0.0},
+    "boosting": {"iterations": 4, "leaves": 4, "min_samples_leaf": 1},
     "pca": {"codes": 8},
     "naive": {"season": 2},
     "pretrained": {"units": [24]},

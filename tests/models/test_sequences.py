@@ -7,7 +7,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.arrays import ModelInputs
 from pipeline.inputs.specs import PAD, InputSpec, OutputSpec
+from pipeline.inputs.train_data import TrainData
 from pipeline.models import autoencoder, cnn, dense, linear, majority, naive, nearest, pca, rnn
 from pipeline.models.layers.shapes import conv_output_lengths
 
@@ -116,7 +118,7 @@ def test_each_category_has_a_vector_of_its_own():
     rows = keras.Model(model.inputs, model.get_layer("category_ids").output)
     made = {"inputs": SERIES, "categories": np.array([[0, 0], [2, 0], [0, 3], [2, 3]], np.int32)}
     assert [[0, 3], [2, 3], [0, 6], [2, 6]] == rows.predict_on_batch(made).tolist()
-    assert model.get_layer("category_vectors").input_dim == 7
+    assert model.get_layer("of_categories").input_dim == 7
 
 
 def test_kernels_side_by_side_or_one_size_per_block():
@@ -210,6 +212,23 @@ def test_naive_repeats_the_last_season(season):
     assert np.array_equal(SERIES[:, places][..., [2, 0]], model.predict_on_batch(SERIES))
 
 
+def test_naive_finds_its_season(tmp_path):
+    """Series that repeat themselves after 4 steps: without a season the training windows find it."""
+    rows = np.arange(60)
+    steps = np.tile(RANDOM.normal(size=(4, 3)), (30, 1)).astype(np.float32)
+    steps += RANDOM.normal(size=steps.shape, scale=0.05).astype(np.float32)
+    past = np.stack([steps[row : row + 9] for row in rows])
+    ahead = np.stack([steps[row + 9 : row + 14][:, [2, 0]] for row in rows])
+    spec = InputSpec("series", (9, 3))
+    inputs = ModelInputs(60, [lambda part: {"inputs": past[part]}], lambda part: ahead[part])
+    model = naive.build(spec, FORECAST)
+    assert {"season": 4} == naive.solve(model, TrainData(inputs, None, rows, rows, spec, FORECAST))
+    save_model(model, tmp_path / "model.keras")
+    known = naive.build(spec, FORECAST, season=4)
+    received = load_model(tmp_path / "model.keras").predict_on_batch(SERIES)
+    assert known.predict_on_batch(SERIES) == pytest.approx(received, abs=1e-6)
+
+
 @pytest.mark.parametrize("season", [0, 10])
 def test_naive_needs_a_season_within_the_history(season):
     """Nine steps hold no season of ten."""
@@ -218,8 +237,10 @@ def test_naive_needs_a_season_within_the_history(season):
 
 
 @pytest.mark.parametrize("spec", [CLASSES, TWO], ids=["three classes", "two classes"])
-def test_nearest_is_that_of_scikit_learn(spec, tmp_path):
-    """Predictions for 200 series of unequal lengths are those of KNeighborsClassifier, also after saving."""
+def test_nearest_is_that_of_scikit_learn(spec, tmp_path, monkeypatch):
+    """With all weight on the nearest, classes of 200 series of unequal lengths are those of KNeighborsClassifier."""
+    monkeypatch.setattr(nearest, "SHARPNESS", (1e5,))
+    monkeypatch.setattr(nearest, "DOUBTS", (0.01,))
     random = np.random.default_rng(1)
     count = sum(spec.class_counts)
     series = random.normal(size=(200 + count, 7, 2)).astype(np.float32)
@@ -233,6 +254,39 @@ def test_nearest_is_that_of_scikit_learn(spec, tmp_path):
     flat = np.where(series == np.float32(PAD), 0, series).reshape(len(series), -1)
     reference = KNeighborsClassifier(1).fit(flat[:count], truth)
     assert reference.predict(flat[count:]).tolist() == received.tolist()
+
+
+def test_nearest_counts_neighbours_and_is_never_certain():
+    """Where a third of the labels is wrong many neighbours share the vote; log loss is below that of class shares."""
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(2, 7, 2)) * 0.8
+    truth = np.arange(200) % 2
+    series = (centres[truth] + random.normal(size=(200, 7, 2))).astype(np.float32)
+    said = np.where(random.random(200) < 0.25, 1 - truth, truth)
+    model = nearest.build(InputSpec("series", (7, 2)), OutputSpec(("a", "b"), (50, 50)))
+    facts = nearest.fit_closed_form(model, series[:100], said[:100])
+    probabilities = model.predict_on_batch(series[100:])[:, 0]
+    of_truth = np.where(said[100:] == 1, probabilities, 1 - probabilities)
+    assert 0.02 < probabilities.min() < probabilities.max() < 0.98
+    assert -np.log(of_truth).mean() < np.log(2)
+    reference = KNeighborsClassifier(1).fit(series[:100].reshape(100, -1), said[:100])
+    alone = reference.score(series[100:].reshape(100, -1), said[100:])
+    assert np.mean((probabilities > 0.5) == said[100:]) > alone
+    assert facts["sharpness"] < nearest.SHARPNESS[-1]
+
+
+def test_nearest_leaves_a_whole_group_out_when_it_asks():
+    """Each series stands there twice: copies that are a group say nothing of how often neighbours are right."""
+    random = np.random.default_rng(6)
+    series = np.repeat(random.normal(size=(40, 7, 2)), 2, axis=0).astype(np.float32)
+    said = np.repeat(random.integers(0, 2, 40), 2)
+    facts = []
+    for groups in (None, np.repeat(np.arange(40), 2)):
+        model = nearest.build(InputSpec("series", (7, 2)), OutputSpec(("a", "b"), (40, 40)))
+        facts.append(nearest.fit_closed_form(model, series, said, groups))
+    assert facts[0]["right_of_others"] == 1.0
+    assert facts[1]["right_of_others"] < 0.8
+    assert facts[1]["doubt"] > facts[0]["doubt"]
 
 
 def test_nearest_wants_all_training_series():

@@ -48,8 +48,8 @@ def test_the_shipped_parameters_pass(project):
         ("min_epochs: 10", "min_epochs: 90", "tune.min_epochs must not exceed its 60 epochs"),
         ("groups: [texture, edges]", "groups: []", "features.groups must name at least one group"),
         (
-            "family: linear\n    model:\n      l2: 1e-4                     # >= 0\n",
-            "family: majority\n    model: {}\n",
+            "family: linear\n",
+            "family: majority\n",
             "candidates must hold one of family linear",
         ),
         ("training.learning_rate:", "training.learning_rat:", "learning_rat"),

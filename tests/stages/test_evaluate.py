@@ -37,7 +37,7 @@ from tests.helpers.train_project import MODELS, TRAINING
 FAMILIES = {
     "cnn": "cnn", "autoencoder": "autoencoder", "dense": "dense", "linear": "linear", "majority": "majority",
 }  # fmt: skip
-EPOCHS = {"cnn": 6, "autoencoder": 4, "dense": 3, "linear": 3, "majority": 0}
+EPOCHS = {"cnn": 6, "autoencoder": 4, "dense": 3, "linear": 0, "majority": 0}
 SETTINGS = {"select_by": "accuracy", "bootstrap": Bootstrap(200, 0.95, 0), "yardstick": Yardstick(10)}
 SPLITS = ["train"] * 300 + ["val"] * 100 + ["test"] * 100
 
@@ -403,6 +403,19 @@ def test_only_baselines_are_refused(project: Path) -> None:
         evaluate.evaluate({"linear": "linear", "majority": "majority"}, **SETTINGS)
 
 
+def test_a_baseline_is_chosen_where_it_may_win(project: Path) -> None:
+    """Of two baselines the better one, and the choice says what it is; its card has a point for each baseline."""
+    evaluation = evaluate.evaluate(
+        {"linear": "linear", "majority": "majority"}, **SETTINGS, baselines_may_win=True
+    )
+    assert "linear" == evaluation.choice.chosen
+    assert "It is a baseline: no other candidate does better on validation." in evaluation.choice.reason
+    card = content(project, paths.BEST_DIR / "card.json")
+    assert ("linear", {"linear", "majority"}) == (card["candidate"], set(card["baseline_operating_points"]))
+    selection = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
+    assert evaluation.choice.reason == selection["reason"]
+
+
 def test_missing_candidate_names_its_stage(project: Path) -> None:
     """A candidate that was not tuned yet is missing with the command that makes it."""
     with pytest.raises(FileNotFoundError, match="dvc repro tune@rnn"):
@@ -427,6 +440,7 @@ def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
     params = yaml.load(paths.PARAMS_YAML)
     for name in set(params["candidates"]) - {"dense", "linear", "majority"}:
         del params["candidates"][name]
+    params["register"]["baselines_may_win"] = False
     yaml.dump(params, paths.PARAMS_YAML)
     make_honest(project)
     samples = pq.read_table(paths.SAMPLES_PARQUET).drop_columns("group")

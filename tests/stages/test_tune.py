@@ -51,7 +51,7 @@ import sys
 from pipeline.stages import tune
 
 if __name__ == "__main__":
-    sys.argv = ["tune", "linear"]
+    sys.argv = ["tune", "cnn"]
     tune.main()
     print("loaded:", *sorted({name.split(".")[0] for name in sys.modules} & {"tensorflow", "keras", "optuna", "mlflow"}))
 """
@@ -89,7 +89,9 @@ def write_data(folder: Path) -> None:
     images[np.arange(120), classes * 2] += 40
     (folder / "data/interim").mkdir(parents=True)
     np.save(folder / "data/interim/payload.npy", images.astype(np.uint8))
-    (folder / "data/interim/samples.parquet").write_bytes(b"read for texts and series only")
+    pd.DataFrame({
+        "row": np.arange(120, dtype=np.int32), "group": "", "content_sha256": [f"{row:03d}" for row in range(120)],
+    }).to_parquet(folder / "data/interim/samples.parquet")  # fmt: skip
     splits = np.where(np.arange(120) < 72, "train", "val")
     (folder / "data/split").mkdir(parents=True)
     pd.DataFrame({
@@ -117,7 +119,7 @@ def python(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def tune(folder: Path, candidate: str = "linear") -> subprocess.CompletedProcess[str]:
+def tune(folder: Path, candidate: str = "cnn") -> subprocess.CompletedProcess[str]:
     """Run the stage as DVC does."""
     command = [sys.executable, "-m", "pipeline.stages.tune", candidate]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -125,22 +127,22 @@ def tune(folder: Path, candidate: str = "linear") -> subprocess.CompletedProcess
 
 def tuned(folder: Path) -> dict[str, bytes]:
     """Return the files the stage wrote."""
-    return {path.name: path.read_bytes() for path in sorted((folder / "models/tuned/linear").iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((folder / "models/tuned/cnn").iterdir())}
 
 
 def trials(folder: Path) -> list[dict[str, Any]]:
     """Return the content of trials.json."""
-    return json.loads((folder / "models/tuned/linear/trials.json").read_text())
+    return json.loads((folder / "models/tuned/cnn/trials.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small project in which the baseline of `linear` is trained."""
+    """A small project in which the baseline of `cnn` is trained."""
     folder = copy_project(tmp_path_factory.mktemp("ready"))
-    params = changed("linear")
+    params = changed("cnn")
     (folder / "params.yaml").write_text(json.dumps(params))
     write_data(folder)
-    made = python(folder, MAKE_BASELINE, "linear", "linear", json.dumps(settings_of(params, "linear")))
+    made = python(folder, MAKE_BASELINE, "cnn", "cnn", json.dumps(settings_of(params, "cnn")))
     assert made.returncode == 0, made.stderr
     return folder
 
@@ -164,11 +166,11 @@ def searched(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.long
 def test_without_trials_the_baseline_passes_through(small_project: Path) -> None:
     """With `trials: 0` all files are byte copies, and neither TensorFlow nor Optuna is imported."""
-    (small_project / "params.yaml").write_text(json.dumps(changed("linear", trials=0)))
+    (small_project / "params.yaml").write_text(json.dumps(changed("cnn", trials=0)))
     done = python(small_project, LIST_MODULES)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
-    baseline = small_project / "models/baseline/linear"
+    baseline = small_project / "models/baseline/cnn"
     copies = tuned(small_project)
     assert {name: content for name, content in copies.items() if name != "trials.json"} == {
         path.name: path.read_bytes() for path in baseline.iterdir()
@@ -194,12 +196,12 @@ def test_a_search_finds_something_better(searched: Path) -> None:
     )
     lines = (searched / "stdout.txt").read_text()
     assert lines.count("epoch 3: val_loss") == 3
-    assert not (searched / ".millrace/tune/linear").exists()
+    assert not (searched / ".millrace/tune/cnn").exists()
 
 
 def test_the_score_is_the_cross_entropy_of_the_predictions(searched: Path) -> None:
     """Scores are measured on the predictions, without penalties, so settings with another penalty compare."""
-    probabilities = np.load(searched / "models/tuned/linear/val_predictions.npy").astype(float)
+    probabilities = np.load(searched / "models/tuned/cnn/val_predictions.npy").astype(float)
     expected = -np.log(probabilities[np.arange(48), np.arange(72, 120) % 3]).mean()
     chosen = next(row for row in trials(searched) if row["chosen"])
     assert chosen["metrics"]["val_loss"] == pytest.approx(expected, rel=1e-6)
@@ -208,11 +210,11 @@ def test_the_score_is_the_cross_entropy_of_the_predictions(searched: Path) -> No
 @pytest.mark.slow
 def test_two_workers_and_a_kill_end_in_the_same_bytes(small_project: Path, searched: Path) -> None:
     """Two workers, killed with -9 in the middle and started again, write what one undisturbed worker writes."""
-    (small_project / "params.yaml").write_text(json.dumps(changed("linear", workers=2)))
-    command = [sys.executable, "-m", "pipeline.stages.tune", "linear"]
+    (small_project / "params.yaml").write_text(json.dumps(changed("cnn", workers=2)))
+    command = [sys.executable, "-m", "pipeline.stages.tune", "cnn"]
     process = subprocess.Popen(command, cwd=small_project, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(small_project.glob(".millrace/tune/linear/*/*/rung-*.json"))) < 2:
+    while len(list(small_project.glob(".millrace/tune/cnn/*/*/rung-*.json"))) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -229,11 +231,11 @@ def test_two_workers_and_a_kill_end_in_the_same_bytes(small_project: Path, searc
 def test_worse_trials_leave_the_baseline_in_place(small_project: Path) -> None:
     """When no trial is better on validation the baseline's files come out, byte for byte."""
     hopeless = {"training.learning_rate": {"kind": "float", "low": 1e-9, "high": 1e-8}}
-    (small_project / "params.yaml").write_text(json.dumps(changed("linear", trials=1, space=hopeless)))
+    (small_project / "params.yaml").write_text(json.dumps(changed("cnn", trials=1, space=hopeless)))
     done = tune(small_project)
     assert done.returncode == 0, done.stderr
     assert "baseline kept" in done.stdout
-    baseline = small_project / "models/baseline/linear"
+    baseline = small_project / "models/baseline/cnn"
     assert tuned(small_project)["model.keras"] == (baseline / "model.keras").read_bytes()
     assert [row["chosen"] for row in trials(small_project)] == [True, False]
 
@@ -242,19 +244,19 @@ def test_worse_trials_leave_the_baseline_in_place(small_project: Path) -> None:
 def test_when_every_trial_fails_the_stage_says_why(small_project: Path) -> None:
     """All failed is exit 65 with a line per cause, nothing is written, and the next attempt starts anew."""
     absurd = {"training.learning_rate": {"kind": "float", "low": 1e36, "high": 1e37}}
-    (small_project / "params.yaml").write_text(json.dumps(changed("linear", trials=2, space=absurd)))
+    (small_project / "params.yaml").write_text(json.dumps(changed("cnn", trials=2, space=absurd)))
     done = tune(small_project)
     assert done.returncode == 65
     assert done.stderr.count("TrainingDiverged") == 2
     assert "trial   1" in done.stderr
     assert not (small_project / "models/tuned").exists()
-    assert not (small_project / ".millrace/tune/linear").exists()
+    assert not (small_project / ".millrace/tune/cnn").exists()
 
 
 @pytest.mark.slow
 def test_a_trial_does_not_depend_on_rungs_or_on_the_trials_before_it(small_project: Path) -> None:
     """Trained rung by rung with another trial in between, the model has the bytes of one straight training."""
-    params = changed("linear")
+    params = changed("cnn")
     params["training"] |= {"epochs": 2}
     settings = {family: settings_of(params, family) for family in ("cnn", "autoencoder")}
     done = python(small_project, RUNG_BY_RUNG, json.dumps(settings))
