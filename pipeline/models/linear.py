@@ -263,8 +263,8 @@ class _Rows:
             asked = np.arctanh(np.clip(asked, -NEARLY_ONE, NEARLY_ONE))
         if self._per_channel:
             asked = asked.transpose(0, 2, 1)
-            return asked.reshape(-1, asked.shape[-1])
-        return asked.reshape(len(asked), -1)
+            return np.asarray(asked.reshape(-1, asked.shape[-1]))
+        return np.asarray(asked.reshape(len(asked), -1))
 
     def _sparse(self) -> sparse.csr_matrix:
         parts = []
@@ -318,4 +318,4 @@ def _write(model: keras.Model, data: TrainData, solution: Solution, *, per_chann
 
 def _balanced(targets: np.ndarray) -> np.ndarray:
     counts = np.bincount(targets)
-    return (len(targets) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[targets]
+    return np.asarray((len(targets) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[targets])

@@ -128,7 +128,9 @@ def train_candidate(
         model = module.build(data.input_spec, spec, **build_settings)
     if training_settings["epochs"] == 0 or hasattr(module, "solve"):
         solved = _solved(module, model, data, build_settings, training_settings["class_weights"])
-        return TrainedCandidate(model, autoencoder, FitResult([], 0, {}, finished=True), pretraining, solved=solved)
+        return TrainedCandidate(
+            model, autoencoder, FitResult([], 0, {}, finished=True), pretraining, solved=solved
+        )
     result = _fit(
         model,
         data,

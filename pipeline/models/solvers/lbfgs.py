@@ -18,7 +18,7 @@ Numbers are float64 and one thread multiplies, so that the same rows give the sa
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ TIGHT, LOOSE = (1e-6, 0.0), (1e-7, 1e-7)
 """Where the way ends, of the solution and of those that only choose: largest slope, and gain of a step. A slope of
 1e-4, as scikit-learn has it, would end the latter at once: a penalty of a millionth moves the minimum, not that."""
 MOST_STEPS = 3000
-Matrix = npt.NDArray[Any] | sparse.csr_matrix
+Matrix: TypeAlias = npt.NDArray[Any] | sparse.csr_matrix
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Problem:
     def __init__(
         self, features: Matrix, targets: np.ndarray, kind: Kind, weights: Floats, num_outputs: int
     ) -> None:
-        self.features = features.astype(np.float64) if sparse.issparse(features) else features
+        self.features: Any = features.astype(np.float64) if sparse.issparse(features) else features
         self.targets, self.kind, self.weights = targets, kind, weights
         self.num_features = features.shape[1]
         self.num_outputs = num_outputs
@@ -238,7 +238,7 @@ def _best_strength(problem: _Problem, folds: np.ndarray) -> tuple[float, Floats 
         for place, fold in enumerate(present):
             aside = folds == fold
             kept = np.where(aside, 0.0, problem.weights)
-            penalty = _penalty(strength, problem.around[1], np.count_nonzero(~aside))
+            penalty = _penalty(strength, problem.around[1], int(np.count_nonzero(~aside)))
             solution = _minimum(problem, penalty, starts[place], LOOSE, kept)
             found.append(np.vstack([solution.weights, solution.intercepts]))
             rows = aside & _known(problem, ~aside)

@@ -34,16 +34,22 @@ class _Sums(NamedTuple):
         products: Of [features, 1] with each other.
         answers: Of [features, 1] with the targets.
         squares: Of the targets.
-        count: Rows.
+        rows: How many.
     """
 
     products: Floats
     answers: Floats
     squares: float
-    count: float
+    rows: float
 
-    def __sub__(self, other: "_Sums") -> "_Sums":
-        return _Sums(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+    def without(self, other: "_Sums") -> "_Sums":
+        """Return the sums of the rows that another has not."""
+        return _Sums(
+            self.products - other.products,
+            self.answers - other.answers,
+            self.squares - other.squares,
+            self.rows - other.rows,
+        )
 
 
 def solve(
@@ -61,13 +67,13 @@ def solve(
     with threadpool_limits(1):  # the last bits of a product depend on how many threads share it
         folds, feature_origin, target_origin = _summed(parts, num_features, num_outputs)
         total = _Sums(*(sum(values) for values in zip(*folds, strict=True)))
-        fixed = None if penalty is None else 2 * penalty * total.count
+        fixed = None if penalty is None else 2 * penalty * total.rows
         ridge = _best_share(folds, total) * _scale(total) if fixed is None else fixed
         solved = _solution(total, ridge)
         error = _error(solved, total)
     weights = solved[:-1]
     intercepts = solved[-1] + target_origin - feature_origin @ weights
-    return Solution(weights, intercepts, ridge / (2 * total.count), error / (2 * total.count), 0)
+    return Solution(weights, intercepts, ridge / (2 * total.rows), error / (2 * total.rows), 0)
 
 
 def _summed(parts: Iterable[Part], num_features: int, num_outputs: int) -> tuple[list[_Sums], Floats, Floats]:
@@ -92,21 +98,21 @@ def _summed(parts: Iterable[Part], num_features: int, num_outputs: int) -> tuple
             "A linear map needs rows. Expected at least one. Received: none. Run `dvc repro split`."
         )
     sums = [_Sums(*each) for each in zip(products, answers, squares.tolist(), counts.tolist(), strict=True)]
-    return [own for own in sums if own.count], *origin
+    return [own for own in sums if own.rows], *origin
 
 
 def _scale(sums: _Sums) -> float:
     """Return the mean over features of the sum of squares around the mean."""
-    around = np.diag(sums.products)[:-1] - np.square(sums.products[-1, :-1]) / sums.count
+    around = np.diag(sums.products)[:-1] - np.square(sums.products[-1, :-1]) / sums.rows
     return max(float(around.mean()), 1e-12)
 
 
 def _solution(sums: _Sums, ridge: float) -> Floats:
     """Return weights and, last, intercepts (num_features + 1, num_outputs); intercepts are not penalised."""
-    mean, level = sums.products[-1, :-1] / sums.count, sums.answers[-1] / sums.count
-    around = sums.products[:-1, :-1] - sums.count * np.outer(mean, mean)
+    mean, level = sums.products[-1, :-1] / sums.rows, sums.answers[-1] / sums.rows
+    around = sums.products[:-1, :-1] - sums.rows * np.outer(mean, mean)
     around[np.diag_indices(len(around))] += max(ridge, LEAST_SHARE * _scale(sums))
-    asked = sums.answers[:-1] - sums.count * np.outer(mean, level)
+    asked = sums.answers[:-1] - sums.rows * np.outer(mean, level)
     weights = linalg.solve(around, asked, assume_a="pos", check_finite=False)
     return np.vstack([weights, level - mean @ weights])
 
@@ -119,13 +125,13 @@ def _error(solved: Floats, sums: _Sums) -> float:
 def _best_share(folds: list[_Sums], total: _Sums) -> float:
     """Return that of `SHARES` with the least error over the folds; the least of all where none can stand aside."""
     if len(folds) < 2:
-        return SHARES[-1]
+        return float(SHARES[-1])
 
     def error(share: float) -> float:
-        kept = [total - fold for fold in folds]
+        kept = [total.without(fold) for fold in folds]
         return sum(
             _error(_solution(rest, share * _scale(rest)), fold)
             for rest, fold in zip(kept, folds, strict=True)
         )
 
-    return walk_while_better(SHARES, error)
+    return float(walk_while_better(SHARES, error))
