@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import save_model
-from pipeline.inputs.arrays import MAIN_INPUT, named, take
+from pipeline.inputs.arrays import MAIN_INPUT, named, take, take_targets
 from pipeline.inputs.train_data import TrainData
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
@@ -232,7 +232,8 @@ def _fit_closed_form(module: ModuleType, model: keras.Model, data: TrainData) ->
     if not hasattr(module, "fit_closed_form"):
         return
     main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
-    targets = None if data.targets is None else data.targets[data.train_rows]
+    anomaly = data.output_spec.task == "anomaly"
+    targets = None if anomaly else take_targets(data.inputs, data.targets, data.train_rows)
     module.fit_closed_form(model, main, targets)
 
 

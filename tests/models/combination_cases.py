@@ -22,6 +22,10 @@ SETTINGS = {
     "linear": {"l2": 0.0},
     "pca": {"codes": 8},
     "naive": {"season": 2},
+    "rocket": {"features": 168},
+    "ridge": {"look_backs": [2, 6]},
+    "kmeans": {"clusters": 3},
+    "polynomial": {"degree": 2},
 }
 
 
