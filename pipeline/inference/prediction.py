@@ -11,7 +11,7 @@ from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, requi
 from pipeline.inputs.specs import PAD, OutputSpec
 
 PREDICT_BATCH_SIZE = 512
-MAX_BATCH_NUMBERS = 1 << 30
+MAX_BATCH_NUMBERS = 1 << 29
 """Of all layers for one batch: with one thread for operations TensorFlow may hold what all branches gave at once."""
 
 

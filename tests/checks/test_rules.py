@@ -316,3 +316,32 @@ def test_windows_with_classes_need_a_class_per_step_and_a_split_by_group(changes
     problems = list(rules.task_fits_the_data(example("japanese-vowels", **changes), of_source))
     assert bool(message) == bool(problems)
     assert message is None or any(message in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "model", "message"),
+    [
+        ("etth1", "ridge", {"look_backs": (96, 720)}, "look_backs must lie in the window"),
+        ("etth1", "ridge", {"look_backs": (1,)}, "look_backs must lie in the window"),
+        ("nab", "polynomial", {"degree": 47}, "leaves nothing of a window"),
+        ("nab", "polynomial", {"degree": 46}, None),
+        ("ucr", "cnn", {"shortcuts": True}, None),
+        ("ucr", "cnn", {"shortcuts": True, "padding": "valid"}, "as many places before as after"),
+    ],
+)
+def test_settings_of_a_model_fit_what_it_reads(name, candidate, model, message):
+    """Said by `check`, not by a training that was waited for."""
+    params = example(name)
+    block = params.candidates[candidate]
+    block = msgspec.structs.replace(block, model=msgspec.structs.replace(block.model, **model))
+    params = msgspec.structs.replace(params, candidates={**params.candidates, candidate: block})
+    problems = list(rules.families_fit_the_data(params, source(KIND_OF[name])))
+    assert bool(message) == bool(problems)
+    assert message is None or message in problems[0]
+
+
+def test_a_ridge_hands_scaled_values_through():
+    """Each series to its own scale leaves forecasts without one."""
+    params = example("etth1", **{"features.series": {"scaling": "series"}})
+    problems = list(rules.families_fit_the_data(params, source("series_table")))
+    assert any("candidates.ridge.model.look_backs hands scaled values through" in line for line in problems)

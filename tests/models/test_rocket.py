@@ -171,7 +171,7 @@ def test_numbers_and_several_labels_are_answered():
 
 
 def test_long_series_are_answered_few_at_a_time():
-    """What all layers give for one batch stays below 2^30 numbers, and the answers are the same."""
+    """What all layers give for one batch stays below 2^29 numbers, and the answers are the same."""
     long = rocket.build(InputSpec("series", (1344, 1)), TWO)
     assert 10 < rows_at_once(long) < 60
     small = rocket.build(InputSpec("series", (24, 1)), TWO, features=84)
