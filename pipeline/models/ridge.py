@@ -130,7 +130,7 @@ def fit_closed_form(model: keras.Model, inputs: np.ndarray, targets: np.ndarray 
 
 def _moments(past: keras.Model, inputs: np.ndarray, targets: np.ndarray, first: int, stop: int) -> Moments:
     """Return the moments of the windows `first` to `stop`; a window has a row for each target."""
-    found = None
+    found: Moments | None = None
     for start in range(first, stop, CHUNK_ROWS):
         rows = slice(start, min(start + CHUNK_ROWS, stop))
         distances, last = (np.asarray(part, np.float64) for part in past(inputs[rows], training=False))

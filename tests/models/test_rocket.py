@@ -63,7 +63,7 @@ def shares_of(model, series):
                 whole = end - 8 * int(dilation) >= 0 and end < len(series)
                 if (padding == "same" and 0 <= middle < len(series)) or (padding == "valid" and whole):
                     found.append(total + biases[column] / steep)
-            found = np.array(found) if found else np.zeros(1)
+            found = np.array(found) if found else -np.ones(1)
             yield (
                 padding,
                 int(dilation),

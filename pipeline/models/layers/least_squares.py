@@ -63,7 +63,7 @@ def solve_ridge(features: np.ndarray, targets: np.ndarray, penalties: Sequence[f
         centred = targets - level
         vectors, squares = _left_vectors(standard)
         projected = vectors.T @ centred
-        best = None
+        best: tuple[float, float, np.ndarray] | None = None
         for penalty in penalties:
             shrunk = squares / (squares + penalty)
             left = 1 - 1 / count - (vectors**2) @ shrunk
