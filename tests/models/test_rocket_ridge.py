@@ -6,7 +6,16 @@ from sklearn.linear_model import Ridge, RidgeClassifierCV, RidgeCV
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.models.layers.least_squares import PENALTIES, calibration, one_against_rest, solve_ridge
+from pipeline.inference.backend import prepare_tensorflow
+
+prepare_tensorflow(2, 7)
+
+from pipeline.models.rocket import (  # noqa: E402
+    PENALTIES,
+    calibration,
+    one_against_rest,
+    solve_ridge,
+)
 
 RANDOM = np.random.default_rng(3)
 
