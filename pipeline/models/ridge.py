@@ -122,7 +122,7 @@ def fit_closed_form(model: keras.Model, inputs: np.ndarray, targets: np.ndarray 
             for index, look_back in enumerate(model.look_backs):
                 for place, (kernel, bias) in enumerate(_solved(known, length, look_back, PENALTIES)):
                     scores[index, place] += _squared_error(judged, kernel, bias)
-        index, place = np.unravel_index(scores.argmin(), scores.shape)
+        index, place = divmod(int(scores.argmin()), len(PENALTIES))
         whole = reduce(add, parts.values())
         [(kernel, bias)] = _solved(whole, length, model.look_backs[index], PENALTIES[place : place + 1])
     values.set_weights([kernel, bias])

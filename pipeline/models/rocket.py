@@ -200,7 +200,8 @@ def _set_kernels(model: keras.Model, inputs: np.ndarray, features: int, random: 
             biases.append(np.quantile(convolved(series, raised, dilation.steps), golden))
             weights = np.zeros((KERNEL_STEPS, num_channels))
             weights[:, channels] = -1
-            weights[np.ix_(raised, channels)] = 2
+            for step in raised:
+                weights[step, channels] = 2
             filters.append(weights)
         for padding, kernels in (("same", dilation.padded), ("valid", dilation.inside)):
             if kernels:
