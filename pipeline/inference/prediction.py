@@ -107,7 +107,7 @@ def predict(
 
 def rows_at_once(model: keras.Model) -> int:
     """Return how many samples a model may answer together before memory runs short; at least 1."""
-    numbers = sum(
+    numbers: int = sum(
         math.prod(tensor.shape[1:])
         for layer in model.layers
         for node in layer._inbound_nodes  # noqa: SLF001  # no other way to what layers give
