@@ -25,11 +25,13 @@ def solved(windows, clusters):
 
 
 def test_two_groups_by_hand():
-    """Windows around (0, 0) and (10, 10): a window (10, 13) lies 3 from the second centre, a mean square of 4.5."""
+    """Windows around (0, 0) and (10, 10): a window (10, 13) lies 3 from the second centre, a mean square of 4.5; (6, 6) is nearer to it."""
     windows = np.array([[0, 0], [0, 0], [10, 9], [10, 11]], np.float32)[:, :, None]
     model = solved(windows, 2)
-    asked = np.array([[0, 0], [10, 13], [-1, 1]], np.float32)[:, :, None]
-    assert [0, 4.5, 1] == pytest.approx(reconstruction_errors(model, asked, np.arange(3)).tolist(), abs=1e-4)
+    asked = np.array([[0, 0], [10, 13], [-1, 1], [6, 6]], np.float32)[:, :, None]
+    assert [0, 4.5, 1, 16] == pytest.approx(
+        reconstruction_errors(model, asked, np.arange(4)).tolist(), abs=1e-4
+    )
 
 
 def test_distances_are_those_of_scikit_learn(tmp_path):
