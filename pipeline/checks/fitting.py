@@ -401,6 +401,12 @@ class _Fit:
                     f"candidates.{name}.model.filters",
                     model["filters"][:1] if length < 16 else model["filters"],
                 )
+            if model.get("look_backs"):
+                # A part, half and the whole of the history: which of them pays is chosen on train.
+                parts = sorted({max(2, length // 4), max(2, length // 2), length})
+                self.template.set(f"candidates.{name}.model.look_backs", parts)
+            if (model.get("degree") or 0) > length - 2:
+                self.template.set(f"candidates.{name}.model.degree", max(0, length - 2))
             if (model.get("kernel_size") or 1) > length:
                 self.template.set(f"candidates.{name}.model.kernel_size", min(3, length))
 

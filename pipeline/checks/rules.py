@@ -12,7 +12,15 @@ import msgspec
 
 from pipeline.fetching.source import KINDS, Source
 from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of
-from pipeline.params.families import FAMILIES, Autoencoder, family_of, supports, what_works
+from pipeline.params.families import (
+    FAMILIES,
+    Autoencoder,
+    Polynomial,
+    Ridge,
+    family_of,
+    supports,
+    what_works,
+)
 from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.values import Params, training_of
 
@@ -258,6 +266,9 @@ def families_fit_the_data(params: Params, source: Source) -> Iterator[str]:
             )
         yield from _embedding_problems(where, family, candidate.model, text=payload == "text")
         yield from _forecast_problems(where, candidate.model, params)
+        if getattr(candidate.model, "shortcuts", False) and getattr(candidate.model, "padding", "") != "same":
+            yield f"{where}.model.shortcuts need as many places before as after. Set padding: same."
+        yield from _solved_problems(where, candidate.model, windows.length if windows else 0)
         if isinstance(candidate.model, Autoencoder):
             yield from _autoencoder_problems(where, candidate.model, anomaly=task == "anomaly")
 
@@ -274,7 +285,9 @@ def _forecast_problems(where: str, model: msgspec.Struct, params: Params) -> Ite
     """Yield settings that copy scaled values from input to output, where that has no meaning."""
     scaling = params.features.series.scaling if params.features.series else None
     copying = [
-        name for name in ("last_value_residual", "per_channel", "season") if getattr(model, name, False)
+        name
+        for name in ("last_value_residual", "per_channel", "season", "look_backs")
+        if getattr(model, name, False)
     ]
     for name in copying:
         history = params.data.windows.length if params.data.windows else 0
@@ -290,6 +303,22 @@ def _forecast_problems(where: str, model: msgspec.Struct, params: Params) -> Ite
                 f"{where}.model.{name} hands scaled values through, so inputs and targets must be scaled alike. "
                 f"Expected features.series.scaling: channel. Received: scaling={scaling}."
             )
+
+
+def _solved_problems(where: str, model: msgspec.Struct, history: int) -> Iterator[str]:
+    """Yield settings of solved families that windows of `history` steps do not hold."""
+    if not history:
+        return
+    if isinstance(model, Ridge) and (min(model.look_backs) < 2 or max(model.look_backs) > history):
+        yield (
+            f"{where}.model.look_backs must lie in the window. Expected 2 to data.windows.length={history}. "
+            f"Received: look_backs={list(model.look_backs)}. Change either."
+        )
+    if isinstance(model, Polynomial) and model.degree >= history - 1:
+        yield (
+            f"{where}.model.degree leaves nothing of a window. Expected at most {max(0, history - 2)} with "
+            f"data.windows.length={history}. Received: degree={model.degree}. Lower it."
+        )
 
 
 def _autoencoder_problems(where: str, model: msgspec.Struct, *, anomaly: bool) -> Iterator[str]:

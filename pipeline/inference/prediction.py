@@ -1,5 +1,6 @@
 """What a trained model answers: in batches, in the units of the data, and refused where a number is not finite."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, requi
 from pipeline.inputs.specs import PAD, OutputSpec
 
 PREDICT_BATCH_SIZE = 512
+MAX_BATCH_NUMBERS = 1 << 29
+"""Of all layers for one batch: with one thread for operations TensorFlow may hold what all branches gave at once."""
 
 
 def answers(
@@ -84,6 +87,7 @@ def predict(
         ValueError: An input or an output is not a finite number.
     """
     require_finite(inputs, rows)
+    batch_size = min(batch_size, rows_at_once(model))
     chunks = []
     for start in range(0, len(rows), batch_size):
         batch = take(inputs, rows[start : start + batch_size])
@@ -99,6 +103,18 @@ def predict(
             "predictions. Train it again: `dvc repro --force train`."
         )
     return predictions
+
+
+def rows_at_once(model: keras.Model) -> int:
+    """Return how many samples a model may answer together before memory runs short; at least 1."""
+    numbers: int = sum(
+        math.prod(tensor.shape[1:])
+        for layer in model.layers
+        for node in layer._inbound_nodes  # noqa: SLF001  # no other way to what layers give
+        for tensor in keras.tree.flatten(node.output_tensors)
+        if None not in tensor.shape[1:]
+    )
+    return max(1, MAX_BATCH_NUMBERS // max(1, numbers))
 
 
 def _mirrored(batch: Arrays) -> np.ndarray:

@@ -43,6 +43,7 @@ def build(
     kernel_size: int = 3,
     kernel_sizes: Sequence[int] = (),
     side_by_side: bool = False,
+    shortcuts: bool = False,
     strides: int = 1,
     padding: str = "same",
     pooling: str = "max",
@@ -69,6 +70,9 @@ def build(
         kernel_size: Side of a kernel in pixels, tokens or steps.
         kernel_sizes: Several instead of `kernel_size`: one for each block, or with `side_by_side` all in
             each block.
+        shortcuts: Whether what goes into the convolutions of a block is added to what comes out, before the last
+            activation (ResNet, He et al. 2016); by a convolution of one place where the number of features or
+            places differs. With `side_by_side` a block is one of InceptionTime's (Fawaz et al. 2020).
         side_by_side: Whether each convolution reads with every one of `kernel_sizes`, `filters` kernels of each.
         strides: Step of the first convolution of each block in pixels, tokens or steps.
         padding: `same` or `valid`.
@@ -104,12 +108,21 @@ def build(
         "batch_normalization": batch_normalization,
         "l2": l2,
     }
+    if shortcuts and padding != "same":
+        raise ValueError(
+            f"A shortcut needs as many places before as after. Expected padding=same. Received: padding={padding}."
+        )
     sizes_per_block = _sizes_per_block(len(filters), kernel_size, kernel_sizes, side_by_side, padding)
     for block, (kernels, sizes) in enumerate(zip(filters, sizes_per_block, strict=True)):
+        before = hidden
         for index in range(convolutions_per_block):
             name = f"block_{block}_convolution_{index}"
             settings = block_settings if index == 0 else block_settings | {"strides": 1}
+            if shortcuts and index == convolutions_per_block - 1:
+                settings = settings | {"activation": "linear"}
             hidden, present = _convolved(hidden, present, kernels, sizes, name, **settings)
+        if shortcuts:
+            hidden = _with_shortcut(hidden, before, present, f"block_{block}_shortcut", **block_settings)
         if pooling != "none":
             name = f"block_{block}_pooling"
             hidden = POOLINGS[len(hidden.shape), pooling](pool_size, name=name)(hidden)
@@ -193,6 +206,36 @@ def _convolved(
     mask = step_mask(present, f"{name}_mask") if batch_normalization else None
     hidden = normalized_activation(hidden, name, activation, batch_normalization, mask)
     return only_present(hidden, present, f"{name}_present"), present
+
+
+def _with_shortcut(
+    hidden: keras.KerasTensor,
+    before: keras.KerasTensor,
+    present: keras.KerasTensor | None,
+    name: str,
+    *,
+    strides: int,
+    padding: str,
+    activation: str,
+    batch_normalization: bool,
+    l2: float,
+) -> keras.KerasTensor:
+    """Return the activation of `hidden` plus what the block began with."""
+    if strides > 1 or before.shape[-1] != hidden.shape[-1]:
+        before = CONVOLUTIONS[len(hidden.shape)](
+            hidden.shape[-1],
+            1,
+            strides=strides,
+            padding=padding,
+            use_bias=not batch_normalization,
+            kernel_regularizer=l2_penalty(l2),
+            name=name,
+        )(before)
+        mask = step_mask(present, f"{name}_mask") if batch_normalization else None
+        before = normalized_activation(before, name, "linear", batch_normalization, mask)
+    both = layers.Add(name=f"{name}_added")([hidden, before])
+    both = layers.Activation(activation, name=f"{name}_joined_activation")(both)
+    return only_present(both, present, f"{name}_present")
 
 
 def _pooled(

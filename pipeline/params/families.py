@@ -48,6 +48,8 @@ class Cnn(_Fused, frozen=True, kw_only=True):
     """Texts and series: one per block instead of `kernel_size`."""
     side_by_side: bool = False
     """Texts and series: all `kernel_sizes` look at the same input, and what they find is joined."""
+    shortcuts: bool = False
+    """What goes into a block is added to what comes out of its convolutions (ResNet); padding `same`."""
     last_value_residual: bool = False
     """Forecasting: predict the change from the last value."""
     filters: Annotated[tuple[Count, ...], Meta(min_length=1)]
@@ -181,6 +183,32 @@ class Pca(Section, frozen=True):
     codes: Count
 
 
+class Rocket(Section, frozen=True):
+    """Settings of family `rocket`: shares of steps above a bias after fixed kernels, then a ridge (MiniRocket)."""
+
+    features: Annotated[int, Meta(ge=84)]
+    """Multiples of 84; 9996 in the paper."""
+
+
+class Ridge(Section, frozen=True):
+    """Settings of family `ridge`: forecasts by one linear map from the past of each channel, solved."""
+
+    look_backs: Annotated[tuple[Count, ...], Meta(min_length=1)]
+    """Steps of the past; the last part of train says which of them, and which penalty, answers best."""
+
+
+class Kmeans(Section, frozen=True):
+    """Settings of family `kmeans`: distance to the nearest window centre."""
+
+    clusters: Count
+
+
+class Polynomial(Section, frozen=True):
+    """Settings of family `polynomial`: what a polynomial in time leaves of a window."""
+
+    degree: Natural
+
+
 class Family(NamedTuple):
     """What parameters, and what makes a model's inputs, must know about a family beside `build` in its file.
 
@@ -263,6 +291,16 @@ FAMILIES = {
         frozen=True,
     ),
     "pca": Family(Pca, (ANOMALY,), trained=False, baseline=True, needs_history=True, side=False),
+    "rocket": Family(
+        Rocket,
+        QUESTIONS[QUESTIONS.index(("series", "classification", False)) : -2],
+        trained=False,
+        needs_history=True,
+        side=False,
+    ),
+    "ridge": Family(Ridge, (FORECASTING,), trained=False, needs_history=True, side=False),
+    "kmeans": Family(Kmeans, (ANOMALY,), trained=False, needs_history=True, side=False),
+    "polynomial": Family(Polynomial, (ANOMALY,), trained=False, needs_history=True, side=False),
 }
 """Every family there is, by the name of its file in `pipeline/models`: a new one has its settings above, and a row."""
 BASELINE_FAMILIES = tuple(name for name, family in FAMILIES.items() if family.baseline)

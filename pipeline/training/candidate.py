@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.data.samples import read_groups
 from pipeline.inference import prediction
 from pipeline.inference.keras_files import load_model, save_model
-from pipeline.inputs.arrays import MAIN_INPUT, named, take
+from pipeline.inputs.arrays import MAIN_INPUT, named, take, take_targets
 from pipeline.inputs.train_data import TrainData
 from pipeline.runtime import paths
 from pipeline.runtime.files import write_bytes, write_json
@@ -296,7 +296,8 @@ def _solved(
         return facts
     if hasattr(module, "fit_closed_form"):
         main = named(take(data.inputs, data.train_rows))[MAIN_INPUT]
-        targets = None if data.targets is None else data.targets[data.train_rows]
+        anomaly = data.output_spec.task == "anomaly"
+        targets = None if anomaly else take_targets(data.inputs, data.targets, data.train_rows)
         module.fit_closed_form(model, main, targets)
     return {}
 

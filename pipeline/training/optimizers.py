@@ -1,5 +1,6 @@
 """The rules that turn gradients into new weights."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -64,6 +65,23 @@ Keras matches this against TensorFlow's name of a variable, `dense/bias:0`, not 
 """
 
 
+class _RampedAverage:
+    """Mixed into an optimizer: its moving average of the weights forgets those it began with.
+
+    After n steps the momentum is at most n / (n + 9), so that the average spans about the last tenth of them. Keras'
+    own gives the weights after the first step (1 - momentum)^-1 times the say of any later ones, and at 0.999 is at
+    chance level for thousands of steps.
+    """
+
+    def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
+        done = keras.ops.cast(self.iterations, "float32")  # type: ignore[attr-defined]
+        momentum = keras.ops.minimum(self.ema_momentum, done / (done + 9))  # type: ignore[attr-defined]
+        averages = self._model_variables_moving_average  # type: ignore[attr-defined]
+        for variable, average in zip(trainable_variables, averages, strict=True):
+            if average is not None:
+                average.assign(momentum * average + (1 - momentum) * variable)
+
+
 def create_optimizer(
     name: str,
     learning_rate: Schedule,
@@ -80,7 +98,7 @@ def create_optimizer(
         learning_rate: A number or a schedule.
         momentum: Of sgd, in [0, 1); 0 is plain gradient descent.
         weight_decay: Share of each kernel (times the learning rate) taken away per step; adamw and sgd only.
-        ema_momentum: Of a moving average of the weights, 0 for none.
+        ema_momentum: Of a moving average of the weights, 0 for none; less in the first steps, see `_RampedAverage`.
         clip_norm: Largest norm of the whole gradient, 0 for no limit.
 
     Raises:
@@ -93,14 +111,20 @@ def create_optimizer(
         "ema_momentum": ema_momentum or 0.99,
     }
     if name == "adam":
-        return keras.optimizers.Adam(**shared)
+        return _class_of("Adam", ema_momentum)(**shared)
     if name == "adamw":
-        optimizer = keras.optimizers.AdamW(weight_decay=weight_decay, **shared)
+        optimizer = _class_of("AdamW", ema_momentum)(weight_decay=weight_decay, **shared)
     elif name == "sgd":
-        optimizer = keras.optimizers.SGD(
+        optimizer = _class_of("SGD", ema_momentum)(
             momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay or None, **shared
         )
     else:
         raise ValueError(f"Unknown optimizer. Expected adam, adamw or sgd. Received: optimizer={name!r}.")
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
+
+
+def _class_of(name: str, ema_momentum: float) -> Any:
+    """Return Keras' class, with an average that forgets where there is one."""
+    plain = getattr(keras.optimizers, name)
+    return type(name, (_RampedAverage, plain), {}) if ema_momentum else plain

@@ -370,3 +370,32 @@ def test_baselines_alone_are_enough_where_one_may_win():
     register = msgspec.structs.replace(params.register, baselines_may_win=False)
     (problem,) = contradictions(msgspec.structs.replace(params, register=register), source("text_table"))
     assert "candidates must hold something beside the baselines" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "model", "message"),
+    [
+        ("etth1", "ridge", {"look_backs": (96, 720)}, "look_backs must lie in the window"),
+        ("etth1", "ridge", {"look_backs": (1,)}, "look_backs must lie in the window"),
+        ("nab", "polynomial", {"degree": 47}, "leaves nothing of a window"),
+        ("nab", "polynomial", {"degree": 46}, None),
+        ("ucr", "cnn", {"shortcuts": True}, None),
+        ("ucr", "cnn", {"shortcuts": True, "padding": "valid"}, "as many places before as after"),
+    ],
+)
+def test_settings_of_a_model_fit_what_it_reads(name, candidate, model, message):
+    """Said by `check`, not by a training that was waited for."""
+    params = example(name)
+    block = params.candidates[candidate]
+    block = msgspec.structs.replace(block, model=msgspec.structs.replace(block.model, **model))
+    params = msgspec.structs.replace(params, candidates={**params.candidates, candidate: block})
+    problems = list(rules.families_fit_the_data(params, source(KIND_OF[name])))
+    assert bool(message) == bool(problems)
+    assert message is None or message in problems[0]
+
+
+def test_a_ridge_hands_scaled_values_through():
+    """Each series to its own scale leaves forecasts without one."""
+    params = example("etth1", **{"features.series": {"scaling": "series"}})
+    problems = list(rules.families_fit_the_data(params, source("series_table")))
+    assert any("candidates.ridge.model.look_backs hands scaled values through" in line for line in problems)

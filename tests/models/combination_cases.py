@@ -24,6 +24,10 @@ SETTINGS = {
     "pca": {"codes": 8},
     "naive": {"season": 2},
     "pretrained": {"units": [24]},
+    "rocket": {"features": 168},
+    "ridge": {"look_backs": [2, 6]},
+    "kmeans": {"clusters": 3},
+    "polynomial": {"degree": 2},
 }
 
 

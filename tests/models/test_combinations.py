@@ -138,7 +138,9 @@ def test_what_does_not_work_is_answered_with_what_does():
     """A wrong family is answered with families, a task no data of the kind knows with tasks."""
     assert supports("naive", "series", "forecasting", windowed=True)
     assert not supports("naive", "series", "regression", windowed=True)
-    assert "Expected one of autoencoder, pca." in what_works("series", "anomaly", windowed=True)
+    assert "Expected one of autoencoder, pca, kmeans, polynomial." in what_works(
+        "series", "anomaly", windowed=True
+    )
     assert "Expected for text: classification, multilabel, regression." in what_works(
         "text", "forecasting", windowed=False
     )
@@ -162,7 +164,7 @@ def test_each_family_reads_its_kind_of_input(expected, family, payload):
 
 def test_what_a_family_does_not_know_is_refused():
     """Rows that are not in the table cannot be built."""
-    from pipeline.models import cnn, naive, nearest, pca
+    from pipeline.models import cnn, kmeans, naive, nearest, pca, polynomial, ridge, rocket
 
     row = next(row for row in COMBINATIONS if row.family == "cnn" and row.task == "forecasting")
     series, forecast = input_spec(row), output_spec(row)
@@ -173,6 +175,10 @@ def test_what_a_family_does_not_know_is_refused():
         (naive.build, classes, "Expected task=forecasting"),
         (nearest.build, forecast, "Expected task=classification"),
         (pca.build, forecast, "Expected task=anomaly"),
+        (kmeans.build, forecast, "Expected task=anomaly"),
+        (polynomial.build, forecast, "Expected task=anomaly"),
+        (rocket.build, forecast, "Use family ridge"),
+        (ridge.build, classes, "Expected task=forecasting"),
     ):
         with pytest.raises(ValueError, match=message):
             build(series, spec)

@@ -37,6 +37,12 @@ WALK = {
         {"filters": [4, 6], "head": "global_average", "units": 5, "block_dropout": 0.1},
         (36 + 16) + (216 + 24) + (30 + 20) + 18,
     ),
+    # as without shortcuts; 1*4 and 4*6 for the places themselves, and 4 numbers per channel to normalise them
+    "cnn shortcuts": (
+        "cnn",
+        {"filters": [4, 6], "head": "global_average", "units": 0, "shortcuts": True},
+        (36 + 16) + (216 + 24) + (4 + 16) + (24 + 24) + 21,
+    ),
     # 8 rows of 8 numbers; 4 gates of (8+6+1)*6 weights; 6 to 3
     "rnn lstm": ("rnn", {"cell": "lstm", "units": [6]}, 4 * 15 * 6 + 21),
     # 3 gates of (8+6)*6 weights and two biases; 6 to 3
@@ -229,6 +235,22 @@ def test_sizes_without_keras_are_those_of_keras(size, per_block, kernel, strides
         return
     flat = cnn.build(spec, CLASSES, **stack).get_layer("flatten")
     assert expected[-1] == tuple(flat.input.shape[1:3])
+
+
+def test_a_shortcut_hands_the_input_of_a_block_on():
+    """Kernels of zeros leave the input alone, and nothing where the shortcut is not."""
+    image = np.random.default_rng(1).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
+    plain = {"filters": [1], "batch_normalization": False, "pooling": "none", "units": 0, "dropout": 0.0}
+    for shortcuts in (True, False):
+        model = built("cnn", **plain, shortcuts=shortcuts, convolutions_per_block=2)
+        for index in (0, 1):
+            layer = model.get_layer(f"block_0_convolution_{index}")
+            layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+        before, after = model.get_layer("normalization").output, model.get_layer("flatten").input
+        ahead, behind = keras.Model(model.inputs[0], [before, after])(image)
+        assert np.array_equal(behind, np.maximum(ahead, 0) * shortcuts)
+    with pytest.raises(ValueError, match=r"Expected padding=same\. Received: padding=valid"):
+        built("cnn", shortcuts=True, padding="valid")
 
 
 def test_pooling_is_max_or_average():

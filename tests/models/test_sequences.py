@@ -39,6 +39,10 @@ PADDED = {
         {"head": "global_max", "filters": [4], "strides": 2, "convolutions_per_block": 2},
     ),
     "cnn side by side": (cnn.build, {"head": "global_max", "kernel_sizes": [2, 3], "side_by_side": True}),
+    "cnn shortcuts": (
+        cnn.build,
+        {"head": "global_max", "filters": [4, 4], "shortcuts": True, "convolutions_per_block": 2},
+    ),
     "rnn simple": (rnn.build, {"cell": "simple", "units": [6, 5]}),
     "rnn lstm": (rnn.build, {"cell": "lstm", "bidirectional": True}),
     "rnn gru attention": (rnn.build, {"attention": True, "bidirectional": True}),

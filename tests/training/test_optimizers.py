@@ -71,14 +71,27 @@ def test_clip_norm_limits_the_whole_gradient():
 
 
 def test_moving_average_of_the_weights():
-    """After the steps 1 -> 0.9 -> 0.8 the average is 0.5 * 0.9 + 0.5 * 0.8."""
+    """After the steps 1 -> 0.9 -> 0.8 the average is 0.1 * 0.9 + 0.9 * 0.8: a second step trusts the first one little."""
     optimizer = optimizers.create_optimizer("sgd", 0.1, ema_momentum=0.5)
     variable = keras.Variable(np.ones(1, np.float32), name="kernel")
     optimizer.build([variable])
     for _ in range(2):
         optimizer.apply([np.ones(1, np.float32)], [variable])
     optimizer.finalize_variable_values([variable])
-    np.testing.assert_allclose([0.85], np.asarray(variable), rtol=1e-6)
+    np.testing.assert_allclose([0.81], np.asarray(variable), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_the_average_forgets_the_weights_it_began_with(name):
+    """From 100 down by 1 a step, 400 steps: the average at 0.999 lags by a tenth of the way, not by all of it."""
+    optimizer = optimizers.create_optimizer(name, 1.0, ema_momentum=0.999)
+    variable = keras.Variable(np.full(1, 100, np.float32), name="kernel")
+    optimizer.build([variable])
+    for _ in range(400):
+        optimizer.apply([np.ones(1, np.float32)], [variable])
+    last = float(np.asarray(variable)[0])
+    optimizer.finalize_variable_values([variable])
+    assert 0.05 < (float(np.asarray(variable)[0]) - last) / (100 - last) < 0.15
 
 
 def test_unknown_name():

@@ -116,7 +116,7 @@ class _Problem:
         self.num_features = features.shape[1]
         self.num_outputs = num_outputs
         self._rows_at_once = max(1, CHUNK_VALUES // max(1, self.num_features))
-        self._transposed = self.features.T.tocsr() if sparse.issparse(features) else None
+        self._transposed = sparse.csr_matrix(self.features.T) if sparse.issparse(features) else None
 
     @cached_property
     def around(self) -> tuple[Floats, float]:
