@@ -118,7 +118,7 @@ def decide_version(
     test = load_test_rows()
     champion = champion_version(store, model_name)
     champion_sha256 = champion.model_sha256 if champion else ""
-    opponents = {name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256") for name in baselines}
+    opponents = {name: file_digest(paths.selected_dir(name) / "model.keras", "sha256") for name in baselines}
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
     measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
@@ -326,7 +326,7 @@ def _models(
         for name, folder in (("champion", contest.champion), (SUPERIOR, contest.superior))
     )
     points = card.get("baseline_operating_points", {})
-    folders = {name: paths.tuned_dir(name) for name in contest.baselines}
+    folders = {name: paths.selected_dir(name) for name in contest.baselines}
     scored = [score(name, folder / "model.keras", folder, test) for name, folder in folders.items()]
     baselines = [_scored_model(item, measures, points.get(item.name, {}), rules) for item in scored]
     return challenger, champion, superior, baselines

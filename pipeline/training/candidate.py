@@ -6,7 +6,7 @@ Import it after `backend.prepare_tensorflow`.
 import importlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
 from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
-from pipeline.training.fit import FitResult
+from pipeline.training.fit import FitResult, Length
 from pipeline.training.validation_scores import validation_metrics
 
 
@@ -53,6 +53,7 @@ def train_candidate(
     checkpoint_dir: Path,
     on_epoch: OnEpoch | None = None,
     stop_after: int | None = None,
+    length: Length | None = None,
 ) -> TrainedCandidate:
     """Build a model and train it, or continue where the checkpoints in `checkpoint_dir` end.
 
@@ -68,6 +69,7 @@ def train_candidate(
         checkpoint_dir: A folder for these inputs and settings alone.
         on_epoch: Called at the end of each epoch; metrics of the reconstruction begin with `pretrain_`.
         stop_after: Return after so many epochs in all, those of a reconstruction before it not counted.
+        length: Train so many steps and keep the last weights; nothing is validated. None: the best epoch by val.
     """
     keras.utils.set_random_seed(seed)
     module = importlib.import_module(f"pipeline.models.{family}")
@@ -91,6 +93,7 @@ def train_candidate(
             seed=seed,
             checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
             on_epoch=_prefixed(on_epoch),
+            length=replace(length, steps=length.pretrain_steps) if length else None,
         )
         build_settings["trained_encoder"] = autoencoder.get_layer("encoder")
     if reconstructs:
@@ -116,6 +119,7 @@ def train_candidate(
         checkpoint_path=checkpoint_dir / "training.checkpoint",
         on_epoch=on_epoch,
         stop_after=stop_after,
+        length=length,
     )
     return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining)
 
@@ -172,6 +176,7 @@ def _fit(
     checkpoint_path: Path,
     on_epoch: OnEpoch | None,
     stop_after: int | None = None,
+    length: Length | None = None,
 ) -> FitResult:
     images = data.input_spec.kind == "image"
     train = BatchedData(
@@ -186,20 +191,22 @@ def _fit(
         else None,
         reconstruct=reconstruct,
     )
-    val = BatchedData(
-        data.inputs,
-        data.monitored_rows,
-        data.targets,
-        batch_size=VAL_BATCH_SIZE,
-        seed=seed,
-        shuffle=False,
-        reconstruct=reconstruct,
-    )
+    val = None
+    if length is None:
+        val = BatchedData(
+            data.inputs,
+            data.monitored_rows,
+            data.targets,
+            batch_size=VAL_BATCH_SIZE,
+            seed=seed,
+            shuffle=False,
+            reconstruct=reconstruct,
+        )
     learning_rate = optimizers.create_schedule(
         settings["schedule"],
         learning_rate=settings["learning_rate"],
         epochs=settings["epochs"],
-        steps_per_epoch=train.num_batches,
+        steps_per_epoch=length.steps_per_epoch if length else train.num_batches,
         warmup_share=settings["warmup_share"],
         decay_rate=settings["decay_rate"],
         decay_epochs=settings["decay_epochs"],
@@ -218,7 +225,7 @@ def _fit(
         train,
         val,
         optimizer=optimizer,
-        epochs=settings["epochs"],
+        epochs=length.epochs(train.num_batches) if length else settings["epochs"],
         checkpoint_path=checkpoint_path,
         monitor=settings["monitor"],
         early_stopping_patience=settings["early_stopping_patience"],
