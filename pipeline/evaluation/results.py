@@ -178,6 +178,7 @@ class Candidate:
         trials: Content of trials.json.
         val: Name of a metric to its value on validation; those that do not exist there are left out.
         point: What its answers on validation taught about using it, see `pipeline.evaluation.measures`.
+        refit: How it was trained again with the rows of validation; None where it was not.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Candidate:
     trials: list[dict[str, Any]]
     val: dict[str, float]
     point: OperatingPoint
+    refit: dict[str, Any] | None = None
 
     @property
     def parameters(self) -> int:
@@ -311,9 +313,7 @@ def read_candidate(
         FileNotFoundError: A file is missing; says which stage makes it.
         ValueError: Predictions are not finite, or do not belong to these rows.
     """
-    files = {
-        stem: read_json(folder / f"{stem}.json", "refit") for stem in ("metrics", "history", "trials")
-    }
+    files = {stem: read_json(folder / f"{stem}.json", "refit") for stem in ("metrics", "history", "trials")}
     try:
         point = measures.operating_point(predictions)
         val = measures.values(predictions, point)
@@ -321,7 +321,8 @@ def read_candidate(
         raise ValueError(
             f"The answers of {name} that choose: {error} Run `dvc repro --force tune@{name} folds@{name}`."
         ) from error
-    return Candidate(name, family, folder, **files, val=val, point=point)
+    again = read_json(folder / "settings.json", "refit").get("refit")
+    return Candidate(name, family, folder, **files, val=val, point=point, refit=again)
 
 
 def metrics_with_intervals(

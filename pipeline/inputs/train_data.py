@@ -64,7 +64,6 @@ class TrainData:
         """
         return self.val_rows if self.normal_val is None else self.val_rows[self.normal_val]
 
-
     def on_rows(self, train_rows: np.ndarray, val_rows: np.ndarray) -> "TrainData":
         """Return the same data where other rows train and choose; classes are counted anew.
 

@@ -139,7 +139,7 @@ def folds_dir(candidate: str) -> Path:
 
 
 def selected_dir(candidate: str) -> Path:
-    """Return where `refit` leaves a candidate: files as in `tuned_dir`, of the chosen one and baselines fitted again."""
+    """Return where `refit` leaves a candidate: files as in `tuned_dir`, some of them of another training."""
     return SELECTED_DIR / candidate
 
 

@@ -116,9 +116,7 @@ def select_candidate(
     return Selection(_smallest_of_the_tied(choice, behind, may_win_ties), scores, behind, lead, tuple(doubts))
 
 
-def _behind(
-    choice: Choice, resampled: Mapping[str, FloatArray], sign: int
-) -> dict[str, tuple[float, float]]:
+def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> dict[str, tuple[float, float]]:
     """Return how far each of the others lies behind the best, as a positive number, and its standard error."""
     best, *others = choice.ranking
     return {
@@ -191,7 +189,8 @@ def sentence(evidence: Evidence, selection: Selection) -> str:
     lead, (best, other, *_) = selection.lead, selection.choice.ranking
     values = [format_value(value, sign="+") for value in (lead.value, lead.low, lead.high)]
     verdict = "that is no sure lead" if lead.low <= 0 else "a sure lead"
+    words = metric_words(selection.choice.select_by)
     return (
-        f"Chosen by {counted}: {best.name} leads {other.name} by {values[0]} {metric_words(selection.choice.select_by)} "
-        f"({values[1]} to {values[2]}), {verdict}."
+        f"Chosen by {counted}: {best.name} leads {other.name} by {values[0]} {words} ({values[1]} to {values[2]}), "
+        f"{verdict}."
     )

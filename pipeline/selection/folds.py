@@ -228,7 +228,14 @@ def moments(rows: EvaluationRows) -> tuple[npt.NDArray[np.float64], npt.NDArray[
 
 
 def planned_folds(
-    rows: EvaluationRows, spec: OutputSpec, *, folds: int, repeats: int, seed: int, split_method: str, embargo: int
+    rows: EvaluationRows,
+    spec: OutputSpec,
+    *,
+    folds: int,
+    repeats: int,
+    seed: int,
+    split_method: str,
+    embargo: int,
 ) -> list[Fold]:
     """Return the folds of a data set: by time where its split is by time or windows slide, else stratified.
 

@@ -36,7 +36,14 @@ class FoldTrainings:
     """
 
     def __init__(
-        self, family: str, data: TrainData, rows: np.ndarray, settings: Mapping[str, Any], folder: Path, say: Say
+        self,
+        family: str,
+        data: TrainData,
+        rows: np.ndarray,
+        settings: Mapping[str, Any],
+        folder: Path,
+        *,
+        say: Say,
     ) -> None:
         self.family = family
         self.data = data

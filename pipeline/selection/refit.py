@@ -47,9 +47,7 @@ def chosen_length(candidate: str, num_train: int) -> Length:
     return Length(metrics["best_epoch"] * per_epoch, per_epoch, best_before * per_epoch)
 
 
-def refit_candidate(
-    candidate: str, target: Path, checkpoint_dir: Path, console: "Console"
-) -> dict[str, Any]:
+def refit_candidate(candidate: str, target: Path, checkpoint_dir: Path, console: "Console") -> dict[str, Any]:
     """Train a candidate on train and val together, and write its model over the tuned one's.
 
     Args:

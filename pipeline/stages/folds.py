@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline.evaluation.rows import load_rows
+from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.inference import backend
 from pipeline.inputs.specs import output_spec
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_bytes, write_json
 from pipeline.runtime.stage import Stage, running_stage
-from pipeline.selection.folds import count_units, labelled_rows, planned_folds
+from pipeline.selection.folds import Fold, count_units, labelled_rows, planned_folds
 
 
 def main() -> None:
@@ -75,23 +75,14 @@ def cross_validate(
         threads: CPU threads; the bits of a model depend on them.
         stage: The running stage.
     """
-    spec = output_spec(read_json(paths.FEATURES_STATE, made_by="features"))
-    num_units = count_units(load_rows("val"))
-    told: dict[str, Any] = {"needed": False, "val_units": num_units}
     say = functools.partial(stage.console.print, markup=False, highlight=False, soft_wrap=True)
-    if spec.task == "anomaly":
-        _write(candidate, told | {"why": "what is normal is learned from normal rows alone"})
-        return say(f"{candidate}: no folds, {spec.task} needs none")
-    if num_units >= min_val_units:
-        _write(candidate, told | {"why": f"{num_units} units of validation are at least {min_val_units}"})
-        return say(f"{candidate}: no folds needed, {num_units} units of validation choose")
-    rows = labelled_rows()
-    plan = planned_folds(
-        rows, spec, folds=folds, repeats=repeats, seed=seed, split_method=split_method, embargo=embargo
+    plan, rows, told = _planned(
+        min_val_units, folds=folds, repeats=repeats, split_method=split_method, embargo=embargo, seed=seed
     )
     if not plan:
-        _write(candidate, told | {"why": "there are too few units of each class to hold any out"})
-        return say(f"{candidate}: no folds can be cut, {num_units} units of validation choose")
+        _write(candidate, told)
+        say(f"{candidate}: validation chooses, {told['why']}")
+        return
 
     backend.prepare_tensorflow(threads, seed)
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
@@ -101,20 +92,41 @@ def cross_validate(
     settings = read_json(paths.tuned_dir(candidate) / "settings.json", made_by=f"tune@{candidate}")
     folder = paths.STATE_DIR / "folds" / candidate / stage.inputs_key
     trainings = FoldTrainings(
-        family, load_train_data(family), rows.rows, settings, folder, lambda text: say(f"{candidate} {text}")
+        family,
+        load_train_data(family),
+        rows.rows,
+        settings,
+        folder,
+        say=lambda text: say(f"{candidate} {text}"),
     )
     length = trainings.length([fold for fold in plan if fold.repeat == 0])
     positions, answers = in_order(plan, trainings.answers(plan, length))
-    content = told | {
-        "needed": True,
-        "folds": [[fold.repeat, fold.number, len(fold.train), len(fold.held)] for fold in plan],
-        "length": asdict(length),
-        "why": f"{num_units} units of validation are fewer than {min_val_units}",
-    }
-    _write(candidate, content, positions=positions, answers=answers)
+    sizes = [[fold.repeat, fold.number, len(fold.train), len(fold.held)] for fold in plan]
+    _write(candidate, told | {"folds": sizes, "length": asdict(length)}, positions=positions, answers=answers)
     # Of older inputs too. A second `dvc repro --force` must train again.
     shutil.rmtree(folder.parent, ignore_errors=True)
-    say(f"{candidate}: {len(plan)} folds answered for {len(set(positions.tolist()))} rows; {content['why']}")
+    say(f"{candidate}: {len(plan)} folds answered for {len(set(positions.tolist()))} rows, {told['why']}")
+
+
+def _planned(min_val_units: int, **settings: Any) -> tuple[list[Fold], EvaluationRows, dict[str, Any]]:
+    """Return the folds, none where validation chooses; the rows they are cut out of; and why."""
+    spec = output_spec(read_json(paths.FEATURES_STATE, made_by="features"))
+    val = load_rows("val")
+    num_units = count_units(val)
+    told: dict[str, Any] = {"needed": False, "val_units": num_units}
+    if spec.task == "anomaly":
+        return [], val, told | {"why": "detectors learn from normal rows and are told apart by them"}
+    if num_units >= min_val_units:
+        return [], val, told | {"why": f"{num_units} independent units are at least {min_val_units}"}
+    rows = labelled_rows()
+    plan = planned_folds(rows, spec, **settings)
+    if not plan:
+        return [], rows, told | {"why": "there are too few units of each kind to hold any out"}
+    return (
+        plan,
+        rows,
+        told | {"needed": True, "why": f"{num_units} units of validation are below {min_val_units}"},
+    )
 
 
 def _write(candidate: str, content: dict[str, Any], **arrays: np.ndarray) -> None:

@@ -79,7 +79,10 @@ def select(
         evidence,
         measures,
         {name: _answers(evidence, measures, name) for name in able},
-        {name: read_json(paths.tuned_dir(name) / "metrics.json", f"tune@{name}")["parameters"] for name in able},
+        {
+            name: read_json(paths.tuned_dir(name) / "metrics.json", f"tune@{name}")["parameters"]
+            for name in able
+        },
         select_by=select_by,
         bootstrap=bootstrap,
         may_win_ties=able,

@@ -148,7 +148,7 @@ class Progress:
 
 
 class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
-    """The one callback: its methods in the order in which an epoch meets them; without a monitor the last one is kept."""
+    """The one callback: its methods in the order in which an epoch meets them; the last is best without a monitor."""
 
     def __init__(
         self, checkpoint_path: Path, epochs: int, monitor: str, patience: int, on_epoch: OnEpoch | None

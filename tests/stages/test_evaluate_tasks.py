@@ -22,7 +22,6 @@ from pipeline.metrics.classification import best_threshold
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
-from pipeline.stages import evaluate
 from pipeline.training import candidate
 from tests.helpers.featured import (
     SERIES,
@@ -33,6 +32,7 @@ from tests.helpers.featured import (
     write_split,
     write_texts,
 )
+from tests.helpers.judged import judged
 from tests.helpers.synthetic_project import HERE
 from tests.helpers.train_project import TRAINING
 
@@ -182,7 +182,7 @@ def evaluated(tmp_path_factory):
             for label, (family, model, epochs) in candidates.items():
                 write_tuned(label, family, model, epochs)
             families = {label: family for label, (family, _, _) in candidates.items()}
-            done[name] = folder, evaluate.evaluate(families, bootstrap=BOOTSTRAP, **settings)
+            done[name] = folder, judged(families, bootstrap=BOOTSTRAP, **settings)
         os.chdir(done[name][0])
         return done[name]
 
@@ -273,7 +273,7 @@ def test_a_second_run_has_the_same_bytes(evaluated, name) -> None:
     folder, evaluation = evaluated(name)
     before = {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
     families = {label: item.family for label, item in evaluation.candidates.items()}
-    evaluate.evaluate(families, bootstrap=BOOTSTRAP, **SETS[name][2])
+    judged(families, bootstrap=BOOTSTRAP, **SETS[name][2])
     assert before == {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
 
 
@@ -384,7 +384,7 @@ def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
     write_heartbeats(anomalous=False)
     write_tuned("dense", "autoencoder", AUTOENCODER, 1)
     with pytest.raises(DataRefused, match=r"cannot be judged by evaluate.select_by=event_f1.*Label some"):
-        evaluate.evaluate({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
+        judged({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
 
 
 def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> None:
@@ -400,4 +400,4 @@ def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> 
     run_features(text=TEXT)
     write_tuned("dense", "dense", DENSE, 1)
     with pytest.raises(DataRefused, match=r"select_by=positive_f1 does not exist.*macro_f1"):
-        evaluate.evaluate({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])
+        judged({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])

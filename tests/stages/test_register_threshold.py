@@ -73,7 +73,7 @@ def project(tmp_path, monkeypatch):
     pq.write_table(pa.table(split), root / "data/split/split.parquet")
     write_json(root / "data/features/state.json", STATE)
     for name in ("linear", "majority"):
-        save(root / "models/tuned" / name, two_class_model(0.0), name)
+        save(root / "models/selected" / name, two_class_model(0.0), name)
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
