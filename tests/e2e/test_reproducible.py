@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.params.load import load_params
 from pipeline.runtime.files import file_digest
+from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking import champions, registry
 from pipeline.tracking.store import open_existing_store
-from tests.e2e.clones import clone, dvc, lock_of, model_files
+from tests.e2e.clones import clone, commit, dvc, lock_of, model_files
 from tests.e2e.kills import half_files, kill_once, mend, orphans
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "10"))
