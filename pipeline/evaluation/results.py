@@ -10,10 +10,17 @@ import numpy.typing as npt
 
 from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.measures import AnomalyMeasures, Measures, OperatingPoint, Predictions
+from pipeline.evaluation.reach import Reach
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
 from pipeline.metrics.anomalies import ALL_SERIES
-from pipeline.metrics.classification import IntArray, f1_per_class, precision_per_class, recall_per_class
+from pipeline.metrics.calibration import tempered
+from pipeline.metrics.classification import (
+    IntArray,
+    f1_per_class,
+    precision_per_class,
+    recall_per_class,
+)
 from pipeline.metrics.intervals import (
     LARGEST_UNDEFINED_SHARE_OF_GROUPS,
     DrawnTogether,
@@ -179,6 +186,7 @@ class Candidate:
         val: Name of a metric to its value on validation; those that do not exist there are left out.
         point: What its answers on validation taught about using it, see `pipeline.evaluation.measures`.
         refit: How it was trained again with the rows of validation; None where it was not.
+        temperature: What its logits are divided by, inside the model; None for nothing.
     """
 
     name: str
@@ -190,6 +198,7 @@ class Candidate:
     val: dict[str, float]
     point: OperatingPoint
     refit: dict[str, Any] | None = None
+    temperature: float | None = None
 
     @property
     def parameters(self) -> int:
@@ -248,6 +257,8 @@ class Evaluation:
         test: Candidate to its test metrics.
         per_class: Classification: `precision`, `recall` and `f1` of the chosen candidate per class, of several labels
             `average_precision` too; None where undefined.
+        reach: Regression and forecasts: how far the chosen candidate's values may be off; None for other tasks, and
+            where too few rows chose to say so.
     """
 
     choice: Choice
@@ -260,6 +271,7 @@ class Evaluation:
     predictions: dict[str, Predictions]
     test: dict[str, dict[str, Interval]]
     per_class: dict[str, list[Interval | None]]
+    reach: Reach | None = None
 
     @property
     def chosen(self) -> Candidate:
@@ -314,15 +326,23 @@ def read_candidate(
         ValueError: Predictions are not finite, or do not belong to these rows.
     """
     files = {stem: read_json(folder / f"{stem}.json", "refit") for stem in ("metrics", "history", "trials")}
+    settings = read_json(folder / "settings.json", "refit")
+    temperature = settings.get("temperature")
     try:
+        if temperature is not None:
+            measures.scored(predictions, {})
+            several = isinstance(measures, LabelMeasures)
+            predictions = tempered(predictions, temperature, several=several).astype(np.float32)
         point = measures.operating_point(predictions)
         val = measures.values(predictions, point)
     except ValueError as error:
         raise ValueError(
             f"The answers of {name} that choose: {error} Run `dvc repro --force tune@{name} folds@{name}`."
         ) from error
-    again = read_json(folder / "settings.json", "refit").get("refit")
-    return Candidate(name, family, folder, **files, val=val, point=point, refit=again)
+    again = settings.get("refit")
+    return Candidate(
+        name, family, folder, **files, val=val, point=point, refit=again, temperature=temperature
+    )
 
 
 def metrics_with_intervals(

@@ -307,6 +307,8 @@ class Select(Section, frozen=True):
     repeats: Annotated[int, Meta(ge=1, le=20)]
     refit: bool
     """Train the chosen candidate and the baselines again, with the rows of validation."""
+    temperature: bool
+    """Classes and labels: scale the logits of the chosen candidate and the baselines."""
 
 
 class Evaluate(Section, frozen=True):

@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.evaluation.measures import Measures, Predictions
 from pipeline.evaluation.results import RECONSTRUCTION, Bootstrap, Choice, choose_by_validation
+from pipeline.metrics.classification import FloatArray
 from pipeline.metrics.intervals import (
     SMALLEST_NUMBER_OF_GROUPS,
-    FloatArray,
     Interval,
     bootstrap_values,
     rounded,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pipeline.data.label_sets import label_matrix
 from pipeline.data.samples import read_sample_rows
 from pipeline.evaluation.rows import EvaluationRows, load_rows
 from pipeline.inputs.specs import OutputSpec
@@ -116,17 +117,15 @@ def labelled_rows(season: int | None = None) -> EvaluationRows:
 def kinds(rows: EvaluationRows, spec: OutputSpec) -> npt.NDArray[np.bool_]:
     """Return what folds shall have alike: a column per class, per label and its absence, or per range of a target."""
     if spec.task == "multilabel":
-        from pipeline.data.label_sets import label_matrix
-
         present = label_matrix(rows.labels, spec.classes).astype(bool)
         return np.hstack([present, ~present])
     if spec.classes:
-        return rows.class_indices(spec.classes)[:, None] == np.arange(spec.num_classes)
+        return np.asarray(rows.class_indices(spec.classes)[:, None] == np.arange(spec.num_classes))
     if rows.targets is None:
         return np.ones((len(rows), 1), bool)
     first = rows.targets.reshape(len(rows), -1)[:, 0]
     ranks = np.argsort(np.argsort(first, kind="stable"), kind="stable")
-    return (ranks * BANDS // len(ranks))[:, None] == np.arange(BANDS)
+    return np.asarray((ranks * BANDS // len(ranks))[:, None] == np.arange(BANDS))
 
 
 # --- The folds.

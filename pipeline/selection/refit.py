@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from pipeline.inference.keras_files import save_model
+from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
@@ -89,3 +89,27 @@ def refit_candidate(candidate: str, target: Path, checkpoint_dir: Path, console:
     metrics: Mapping[str, Any] = read_json(target / "metrics.json")
     write_json(target / "metrics.json", {**metrics, "parameters": trained.model.count_params()})
     return told
+
+
+def temper(target: Path, temperature: float) -> bool:
+    """Divide the logits of a model by a number, inside the model: all that load it answer alike.
+
+    Args:
+        target: Holds model.keras and settings.json; both are written again.
+        temperature: See `pipeline.metrics.calibration`.
+
+    Returns:
+        Whether the model has logits; one that looks its probabilities up stays as it is.
+    """
+    model = load_model(target / "model.keras")
+    last = model.get_layer("probabilities")
+    if not isinstance(last, keras.layers.Activation):
+        return False
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(last.input)
+    output = keras.layers.Activation(last.activation, name=last.name)(scaled)
+    made = keras.Model(model.input, output, name=model.name)
+    made.trainable = model.trainable
+    save_model(made, target / "model.keras")
+    settings = read_json(target / "settings.json")
+    write_json(target / "settings.json", settings | {"temperature": temperature})
+    return True

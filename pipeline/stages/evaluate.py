@@ -20,6 +20,7 @@ from pipeline.evaluation import results
 from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.ledger import note_use
 from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.reach import reach_of
 from pipeline.evaluation.results import (
     Bootstrap,
     Candidate,
@@ -97,6 +98,14 @@ def main() -> None:
                     highlight=False,
                 )
         stage.console.print(evaluation.choice.reason, highlight=False)
+        if evaluation.reach:
+            reached = evaluation.reach.coverage
+            covered = [f"{share:.1%}" for share in (reached.value, reached.low, reached.high)]
+            stage.console.print(
+                f"intervals at {evaluation.reach.confidence:.0%}: {covered[0]} of the test values inside "
+                f"({covered[1]} to {covered[2]})",
+                highlight=False,
+            )
         stage.console.print(
             f"test {words} {format_value(score.value)} ({format_value(score.low)} to {format_value(score.high)})",
             highlight=False,
@@ -166,6 +175,10 @@ def evaluate(
     elif isinstance(on_test, LabelMeasures):
         chosen = choice.chosen
         per_class = label_metrics_with_intervals(on_test, predictions[chosen], points[chosen], bootstrap)
+    reach = None
+    if spec.targets:
+        before = on_evidence.y_true, evidence.answers(choice.chosen, paths.SELECTED_DIR)
+        reach = reach_of(before, on_test.y_true, predictions[choice.chosen], **bootstrap.over(on_test.blocks))
     evaluation = Evaluation(
         choice=choice,
         primary=primary,
@@ -177,6 +190,7 @@ def evaluate(
         predictions=predictions,
         test=metrics_with_intervals(on_test, predictions, points, bootstrap),
         per_class=per_class,
+        reach=reach,
     )
     autoencoder = _best_autoencoder(choice, candidates)
     codes = None

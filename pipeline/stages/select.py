@@ -2,18 +2,22 @@
 
 Reads: models/tuned/<candidate>/ and models/folds/<candidate>/ of every candidate in params.yaml,
 data/split/split.parquet (rows of train and val only), data/features, data/interim, data/validate/duplicates.parquet.
-Writes: models/choice.json (who), reports/select/selection.json (why, and how sure that is).
+Writes: models/choice.json (who, and the temperatures of probabilities), reports/select/selection.json (why, and how
+sure that is).
 Parameters: candidates, data, evaluate, seed, select.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import numpy as np
 
-from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.label_measures import LabelMeasures
+from pipeline.evaluation.measures import ClassMeasures, Measures, Predictions, Yardstick, measures_of
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inputs.specs import output_spec
 from pipeline.metrics.anomalies import AlarmRules
+from pipeline.metrics.calibration import helpful_temperature
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import BASELINE_FAMILIES
 from pipeline.params.load import load_params
@@ -40,6 +44,7 @@ def main() -> None:
             ),
             season=settings.season,
             refit=params.select.refit,
+            temperature=params.select.temperature,
         )
         for warning in selection.warnings:
             stage.console.print(f"Warning: {warning}", highlight=False, markup=False)
@@ -55,6 +60,7 @@ def select(
     yardstick: Yardstick,
     season: int | None = None,
     refit: bool,
+    temperature: bool,
 ) -> tuple[Evidence, Selection]:
     """Choose a candidate and write down who and why.
 
@@ -65,6 +71,7 @@ def select(
         yardstick: How answers are measured.
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
         refit: Whether the chosen candidate and the baselines are trained again with the rows of validation.
+        temperature: Whether their probabilities may be made less or more sure.
 
     Raises:
         DataRefused: No candidate but baselines, or no such metric for this data.
@@ -92,10 +99,31 @@ def select(
         "sentence": sentence(evidence, selection),
     }
     write_json(paths.SELECTION_JSON, content)
-    chosen = selection.choice.chosen
-    again = sorted({chosen, *baselines}) if refit else []
-    write_json(paths.CHOICE_JSON, {"chosen": chosen, "refit": again})
+    judged = sorted({selection.choice.chosen, *baselines})
+    choice = {
+        "chosen": selection.choice.chosen,
+        "refit": judged if refit else [],
+        "temperatures": _temperatures(evidence, measures, judged) if temperature else {},
+    }
+    write_json(paths.CHOICE_JSON, choice)
     return evidence, selection
+
+
+def _temperatures(evidence: Evidence, measures: Measures, names: Sequence[str]) -> dict[str, float]:
+    """Return the temperature of each candidate whose answers for other rows gain by one."""
+    if isinstance(measures, ClassMeasures):
+        truth = measures.y_true[:, None] == np.arange(len(measures.classes))
+    elif isinstance(measures, LabelMeasures):
+        truth = measures.y_true.astype(bool)
+    else:
+        return {}
+    units = evidence.rows.groups or np.arange(len(truth))
+    several = isinstance(measures, LabelMeasures)
+    found = {
+        name: helpful_temperature(truth, _answers(evidence, measures, name), units, several=several)
+        for name in names
+    }
+    return {name: temperature for name, temperature in found.items() if temperature is not None}
 
 
 def _answers(evidence: Evidence, measures: Measures, name: str) -> Predictions:

@@ -24,7 +24,7 @@ def folded_clone(folder):
     """Make a clone of the quick digits example that cross-validates in two folds and trains the chosen one again."""
     clone(folder, "quick/digits")
     params = read_yaml(folder / "params.yaml")
-    params["select"] = {"min_val_units": 1000, "folds": 2, "repeats": 1, "refit": True}
+    params["select"] = {"min_val_units": 1000, "folds": 2, "repeats": 1, "refit": True, "temperature": True}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     commit(folder, "folds")
     return folder

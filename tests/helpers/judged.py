@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipeline.runtime import paths
-from pipeline.runtime.files import write_json
+from pipeline.runtime.files import read_json, write_json
 from pipeline.stages import evaluate, refit, select
 
 NEVER_CALLED = ("split_method",)
@@ -34,13 +34,12 @@ def judged(families, *, again=False, **settings) -> "evaluate.Evaluation":
 
     Args:
         families: Candidate to family.
-        again: `select.refit`.
+        again: `select.refit` and `select.temperature`.
         settings: Of `evaluate`.
     """
     no_folds(*families)
     chosen_by = {name: value for name, value in settings.items() if name not in NEVER_CALLED}
-    select.select(families, **chosen_by, refit=again)
-    names = [*families] if again else []
-    chosen = [name for name in names if name in select.read_json(paths.CHOICE_JSON)["refit"]]
-    refit.refit(families, chosen, stage_of("refit"))
+    select.select(families, **chosen_by, refit=again, temperature=again)
+    choice = read_json(paths.CHOICE_JSON)
+    refit.refit(families, choice["refit"], choice["temperatures"], stage_of("refit"))
     return evaluate.evaluate(families, **settings)

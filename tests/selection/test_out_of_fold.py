@@ -161,7 +161,7 @@ def test_the_length_is_the_median_of_the_best(project, monkeypatch):
 @pytest.mark.parametrize("name", ["cnn", "autoencoder"])
 def test_the_refit_trains_on_every_labelled_row_for_the_chosen_steps(project, name):
     """75 rows instead of 60, the steps of the best epoch; again and after a kill the same bytes; papers stay."""
-    refit.refit(["cnn", "autoencoder", "majority"], [name], stage_of("refit"))
+    refit.refit(["cnn", "autoencoder", "majority"], [name], {}, stage_of("refit"))
     made = files_of(paths.selected_dir(name))
     tuned = files_of(paths.tuned_dir(name))
     changed = {file for file in made if made[file] != tuned[file]}
@@ -173,7 +173,7 @@ def test_the_refit_trains_on_every_labelled_row_for_the_chosen_steps(project, na
     # 60 rows are 4 batches of 16, 75 rows are 5.
     assert (75, best * 4, max(1, round(best * 4 / 5))) == (told["rows"], told["steps"], told["epochs"])
     assert files_of(paths.selected_dir("majority")) == files_of(paths.tuned_dir("majority"))
-    refit.refit(["cnn", "autoencoder", "majority"], [name], stage_of("refit"))
+    refit.refit(["cnn", "autoencoder", "majority"], [name], {}, stage_of("refit"))
     assert made == files_of(paths.selected_dir(name))
 
 
@@ -181,7 +181,7 @@ def test_a_killed_refit_ends_in_the_same_bytes(project, monkeypatch):
     """Stopped within its second epoch, the same command goes on from the checkpoint of the first."""
     metrics = read_json(paths.tuned_dir("cnn") / "metrics.json")
     write_json(paths.tuned_dir("cnn") / "metrics.json", metrics | {"best_epoch": 4})
-    refit.refit(["cnn"], ["cnn"], stage_of("refit"))
+    refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
     expected = files_of(paths.selected_dir("cnn"))
     from pipeline.training import fit
 
@@ -195,9 +195,9 @@ def test_a_killed_refit_ends_in_the_same_bytes(project, monkeypatch):
 
     monkeypatch.setattr(fit, "save_checkpoint", died)
     with pytest.raises(KeyboardInterrupt):
-        refit.refit(["cnn"], ["cnn"], stage_of("refit"))
+        refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
     assert files_of(paths.selected_dir("cnn")) != expected
-    refit.refit(["cnn"], ["cnn"], stage_of("refit"))
+    refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
     assert expected == files_of(paths.selected_dir("cnn"))
     assert saved == [1, 2, 3]
 

@@ -23,10 +23,12 @@ from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
+from pipeline.metrics.calibration import tempered
 from pipeline.preprocessing.statistics import feature_statistics, train_image_statistics
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, StorageFailed
 from pipeline.runtime.files import file_digest, write_json
+from pipeline.selection import refit
 from pipeline.stages import evaluate
 from pipeline.training import candidate
 from tests.conftest import copy_project
@@ -415,6 +417,42 @@ def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
     chosen = content(evaluated, paths.BEST_DIR / "card.json")["candidate"]
     best = (evaluated / "models/best/model.keras").read_bytes()
     assert best == (trained / "models/tuned" / chosen / "model.keras").read_bytes()
+
+
+def test_trained_again_with_validation_at_a_temperature_of_its_own(project: Path) -> None:
+    """The model judged is another one than tuned; what chose and sets the threshold stays; baselines have theirs.
+
+    Logits are divided inside the file: its answers are those of the model without, tempered.
+    """
+    evaluation = judged(
+        {"dense": "dense", "linear": "linear", "majority": "majority"}, **SETTINGS, again=True
+    )
+    card = content(project, paths.BEST_DIR / "card.json")
+    choice = content(project, paths.CHOICE_JSON)
+    assert card["refit"]["rows"] == 400
+    assert choice["refit"] == ["dense", "linear", "majority"]
+    assert card["temperature"] == choice["temperatures"].get("dense")
+    best = (project / "models/best/model.keras").read_bytes()
+    assert best == (paths.selected_dir("dense") / "model.keras").read_bytes()
+    assert best != (paths.tuned_dir("dense") / "model.keras").read_bytes()
+    rows = {
+        row["candidate"]: row
+        for row in json.loads((paths.EVALUATE_TABLES_DIR / "candidates.json").read_text())
+    }
+    assert all(row["refit"] for row in rows.values())
+    tuned = content(project, paths.tuned_dir("dense") / "metrics.json")
+    assert rows["dense"]["val"]["accuracy"] == pytest.approx(tuned["val_accuracy"], abs=1e-6)
+    if card["temperature"]:
+        assert rows["dense"]["val"]["log_loss"] < tuned["val_loss"]
+
+    before = load_model(paths.selected_dir("dense") / "model.keras")
+    features = np.load(paths.FEATURES_NPY)[400:500]
+    plain = before.predict_on_batch(features)
+    assert refit.temper(paths.selected_dir("dense"), 3.0)
+    after = load_model(paths.selected_dir("dense") / "model.keras").predict_on_batch(features)
+    assert after == pytest.approx(tempered(plain, 3.0, several=False), abs=1e-5)
+    assert content(project, paths.selected_dir("dense") / "settings.json")["temperature"] == 3.0
+    assert evaluation.chosen.temperature == card["temperature"]
 
 
 @pytest.mark.long

@@ -321,6 +321,25 @@ def test_the_majority_knows_how_frequent_each_label_is(evaluated) -> None:
     assert np.allclose(evaluation.predictions["majority"], shares, atol=1e-6)
 
 
+def test_intervals_of_a_forecast_are_its_errors_before_the_test(evaluated) -> None:
+    """Per step and target the 95 % rank of validation's absolute errors; on test, the share of values inside."""
+    folder, evaluation = evaluated("forecast")
+    chosen = evaluation.choice.chosen
+    errors = np.abs(
+        np.load(paths.tuned_dir(chosen) / "val_predictions.npy").astype(float)
+        - load_split_rows("val", "cnn").targets
+    )
+    rank = int(np.ceil((len(errors) + 1) * 0.95))
+    widths = np.sort(errors, axis=0)[rank - 1]
+    told = content(folder, paths.BEST_DIR / "card.json")["prediction_intervals"]
+    assert np.array(told["half_widths"]) == pytest.approx(widths)
+    covered = np.mean(np.abs(evaluation.answers.astype(float) - evaluation.y_true) <= widths)
+    coverage = content(folder, paths.EVALUATE_METRICS)["coverage"]
+    assert coverage["value"] == pytest.approx(covered, abs=1e-6)
+    assert coverage["low"] <= coverage["value"] <= coverage["high"]
+    assert told["coverage"]["value"] == coverage["value"]
+
+
 def test_forecasts_are_judged_in_the_units_of_the_data(evaluated) -> None:
     """MAE is that of stored predictions against the payload, MASE of the seasonal naive is near 1."""
     folder, evaluation = evaluated("forecast")
