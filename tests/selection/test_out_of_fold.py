@@ -18,6 +18,7 @@ from pipeline.selection.refit import chosen_length
 from pipeline.stages import folds, refit
 from pipeline.training.candidate import train_candidate, write_candidate
 from pipeline.training.fit import Length
+from tests.helpers.featured import SERIES, WINDOWS, run_features, write_samples, write_split
 from tests.helpers.ingested import write_ingested
 from tests.helpers.judged import no_folds, stage_of
 from tests.helpers.train_project import MODELS, TRAINING, write_train_project
@@ -210,3 +211,35 @@ def test_the_length_of_folds_counts_where_there_were_any(project):
     )
     assert Length(40, 4, 0) == chosen_length("cnn", 60)
     assert Length(40, 4, 0).epochs(5) == 8
+
+
+def test_forecasts_are_held_out_behind_what_trained(tmp_path, monkeypatch):
+    """Windows of one series in four stretches of time; each answer is the value a day before, by hand."""
+    from pipeline.inputs.train_data import load_train_data
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backend, "prepare_tensorflow", lambda *_: None)
+    load = np.random.default_rng(0).normal(size=(300, 1)).astype(np.float32)
+    write_samples(
+        Path(), load, [300], channels=("load",), time=["2026-01-05T00:00:00"], step_seconds=[3600.0]
+    )
+    write_split(Path(), ["train", "val", "test"], rows=[0, 0, 0], starts=[0, 180, 240], stops=[180, 240, 300])
+    asked = {"length": 24, "horizon": 6, "known": [], "known_categorical": [], "calendar": []}
+    run_features(task="forecasting", windows=WINDOWS | asked, series=SERIES)
+    training = TRAINING | {"epochs": 0}
+    data = load_train_data("naive")
+    trained = train_candidate("naive", data, {"season": 24}, training, seed=4, checkpoint_dir=Path("work"))
+    settings = {"family": "naive", "model": {"season": 24}, "training": training, "seed": 4, "threads": 1}
+    write_candidate(paths.tuned_dir("naive"), trained, data, settings)
+    cross_validate("naive", split_method="time")
+    sizes = read_json(paths.folds_dir("naive") / "folds.json")["folds"]
+    evidence = read_evidence(["naive"])
+    starts = evidence.rows.timeline.starts
+    assert [0, 1, 2] == [number for _, number, _, _ in sizes]
+    assert len(starts) == sum(held for *_, held in sizes) == len(set(starts.tolist()))
+    # A window that reaches into what is held does not train: of the first stretch five windows fewer.
+    assert sizes[0][2] + 5 == len(labelled_rows()) - len(starts)
+    assert evidence.num_units == sum(-(-count // 6) for count in evidence.rows.timeline.segments)
+    by_hand = load[starts[:, None] + np.arange(6) - 24]
+    assert evidence.answers("naive") == pytest.approx(by_hand, abs=1e-5)
+    assert evidence.rows.targets == pytest.approx(load[starts[:, None] + np.arange(6)])
