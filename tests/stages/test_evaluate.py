@@ -445,13 +445,13 @@ def test_trained_again_with_validation_at_a_temperature_of_its_own(project: Path
     if card["temperature"]:
         assert rows["dense"]["val"]["log_loss"] < tuned["val_loss"]
 
-    before = load_model(paths.selected_dir("dense") / "model.keras")
+    before = load_model(paths.tuned_dir("dense") / "model.keras")
     features = np.load(paths.FEATURES_NPY)[400:500]
     plain = before.predict_on_batch(features)
-    assert refit.temper(paths.selected_dir("dense"), 3.0)
-    after = load_model(paths.selected_dir("dense") / "model.keras").predict_on_batch(features)
+    assert refit.temper(paths.tuned_dir("dense"), 3.0)
+    after = load_model(paths.tuned_dir("dense") / "model.keras").predict_on_batch(features)
     assert after == pytest.approx(tempered(plain, 3.0, several=False), abs=1e-5)
-    assert content(project, paths.selected_dir("dense") / "settings.json")["temperature"] == 3.0
+    assert content(project, paths.tuned_dir("dense") / "settings.json")["temperature"] == 3.0
     assert evaluation.chosen.temperature == card["temperature"]
 
 
@@ -495,7 +495,7 @@ def test_rows_of_a_day_are_drawn_together_where_the_split_is_by_time(evaluated: 
     classes = np.array(content(evaluated, paths.FEATURES_STATE)["classes"])
     order = np.argsort(classes[predictions.argmax(axis=1)] == labels_of_test(), kind="stable")
 
-    def judged(rows_of_a_day: int) -> dict[str, float]:
+    def of_days(rows_of_a_day: int) -> dict[str, float]:
         times = ["2026-01-01T00:00:00+00:00"] * 500
         for place, row in enumerate(400 + order):
             times[row] = f"{date(2026, 2, 1) + timedelta(days=place // rows_of_a_day)}T08:00:00+00:00"
@@ -507,10 +507,10 @@ def test_rows_of_a_day_are_drawn_together_where_the_split_is_by_time(evaluated: 
         return found
 
     before = content(evaluated, paths.BEST_DIR / "card.json")["test"]["accuracy"]
-    by_day = judged(3)
+    by_day = of_days(3)
     assert before["value"] == by_day["value"]
     assert by_day["high"] - by_day["low"] > 1.3 * (before["high"] - before["low"])
-    assert before == judged(12)
+    assert before == of_days(12)
 
 
 def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) -> None:
