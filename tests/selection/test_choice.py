@@ -47,14 +47,23 @@ def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), ties=None,
 
 
 def test_a_smaller_model_within_one_standard_error_is_chosen():
-    """91 against 90 of 100 right: one row apart, the error of that is about one row, so the small one wins."""
-    _, found, *_ = chosen(100, {"large": 92, "small": 91}, {"large": 1000, "small": 10})
+    """93 against 92 of 100 right, 8 rows only the one, 7 only the other: 0.01 apart, the error of that is 0.0386."""
+    y_true = np.arange(100) % 3
+    rows = EvaluationRows(tuple(map(str, range(100))), np.arange(100))
+    given = {
+        "large": answers(y_true, np.arange(100) < 93),
+        "small": answers(y_true, np.arange(100) >= 8),
+    }
+    found = select_candidate(
+        Evidence(rows, False, 100, 100), ClassMeasures(y_true, CLASSES, None, 10), given, {"large": 1000, "small": 10},
+        select_by="accuracy", bootstrap=BOOTSTRAP, may_win_ties=["large", "small"],
+    )  # fmt: skip
     difference, error = found.behind["small"]
     assert difference == pytest.approx(0.01)
-    # One of 100 rows tells them apart: the error of a share of 0.01 is sqrt(0.01 x 0.99 / 100).
-    assert error == pytest.approx(0.00995, rel=0.15)
-    tied = difference < error
-    assert found.choice.chosen == ("small" if tied else "large")
+    assert error == pytest.approx(np.sqrt(0.15 - 0.01**2) / 10, rel=0.1)
+    assert found.choice.chosen == "small"
+    assert found.choice.ranking[0].name == "large"
+    assert found.choice.reason.startswith("small is the smallest model (10 parameters; large: 1,000)")
 
 
 def test_ten_rows_apart_are_no_tie():
