@@ -91,6 +91,9 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
             "primary": {"name": "accuracy", "higher_is_better": True},
             "reason": f"{candidates[0]} is best.",
             "select_by": "accuracy",
+            "chosen_by": "validation",
+            "sentence": "Chosen by 20 validation rows.",
+            "warnings": [],
         },
     )
     write_json(

@@ -206,8 +206,8 @@ def content(folder: Path, path: Path) -> dict:
     [
         ("spam", {"per_class.csv", "confusion.csv", "mistakes.csv"}, {"confusion", "per_class", "reliability", "mistakes"}),
         ("tickets", {"per_label.csv", "mistakes.csv"}, {"per_label", "reliability"}),
-        ("forecast", {"per_target.csv", "predictions.csv", "errors_by_step.csv"}, {"predicted", "residuals", "stretch", "error_by_step"}),
-        ("regression", {"per_target.csv", "predictions.csv"}, {"predicted", "residuals", "stretch"}),
+        ("forecast", {"per_target.csv", "predictions.csv", "prediction_intervals.json", "errors_by_step.csv"}, {"predicted", "residuals", "stretch", "error_by_step"}),
+        ("regression", {"per_target.csv", "predictions.csv", "prediction_intervals.json"}, {"predicted", "residuals", "stretch"}),
         ("anomaly", {"per_series.csv", "events.csv"}, {"timelines"}),
     ],
 )  # fmt: skip
@@ -394,7 +394,7 @@ def test_where_validation_has_no_anomaly_the_reconstruction_chooses(evaluated) -
         "Validation has no labelled anomaly, so event_f1 could not choose."
     )
     errors = np.load(evaluation.chosen.folder / "val_predictions.npy")
-    assert evaluation.choice.ranking[0].score == pytest.approx(float(errors.mean()), rel=1e-6)
+    assert evaluation.choice.ranking[0].score == pytest.approx(float(errors.mean()), abs=1e-6)
 
 
 def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
