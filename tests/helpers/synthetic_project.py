@@ -76,6 +76,7 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
             "candidate": name,
             "family": name,
             "parameters": 650,
+            "refit": False,
             "trials": 0,
             "baseline": name in ("linear", "majority"),
             "chosen": name == candidates[0],
