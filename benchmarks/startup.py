@@ -22,6 +22,9 @@ STAGES = (
     "features",
     "train",
     "tune",
+    "folds",
+    "select",
+    "refit",
     "evaluate",
     "register",
 )

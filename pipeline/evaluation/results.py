@@ -10,10 +10,17 @@ import numpy.typing as npt
 
 from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.measures import AnomalyMeasures, Measures, OperatingPoint, Predictions
+from pipeline.evaluation.reach import Reach
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
 from pipeline.metrics.anomalies import ALL_SERIES
-from pipeline.metrics.classification import IntArray, f1_per_class, precision_per_class, recall_per_class
+from pipeline.metrics.calibration import tempered
+from pipeline.metrics.classification import (
+    IntArray,
+    f1_per_class,
+    precision_per_class,
+    recall_per_class,
+)
 from pipeline.metrics.intervals import (
     LARGEST_UNDEFINED_SHARE_OF_GROUPS,
     DrawnTogether,
@@ -75,12 +82,13 @@ class Choice:
         return {"chosen": self.chosen, "reason": self.reason, "ranking": ranking, "select_by": self.select_by}
 
 
-def choose(entries: Sequence[Entry], select_by: str) -> Choice:
+def choose(entries: Sequence[Entry], select_by: str, *, rows_called: str = "validation") -> Choice:
     """Return the best entry; of equal scores the model with fewer parameters, of equal sizes the first name.
 
     Args:
         entries: The candidates that may be chosen.
         select_by: Name of a metric, which tells its direction.
+        rows_called: What such scores are called.
 
     Raises:
         DataRefused: There is nobody to choose from.
@@ -95,7 +103,7 @@ def choose(entries: Sequence[Entry], select_by: str) -> Choice:
     ranking = tuple(sorted(entries, key=lambda entry: (-sign * entry.score, entry.parameters, entry.name)))
     best, *others = ranking
     tied = [entry.name for entry in others if entry.score == best.score]
-    reason = f"{best.name} has the best validation {metric_words(select_by)}: {format_value(best.score)}"
+    reason = f"{best.name} has the best {rows_called} {metric_words(select_by)}: {format_value(best.score)}"
     if tied:
         reason += (
             f", like {', '.join(tied)}; fewest parameters ({best.parameters:,}), then first name, decides"
@@ -110,6 +118,8 @@ def choose_by_validation(
     parameters: Mapping[str, int],
     select_by: str,
     anomalies: int | None = None,
+    *,
+    rows_called: str = "validation",
 ) -> Choice:
     """Return the choice; where validation cannot tell detectors apart, by how well normal windows come back.
 
@@ -121,6 +131,7 @@ def choose_by_validation(
         parameters: Candidate to the weights of its model.
         select_by: The metric asked for.
         anomalies: Labelled ones in validation; None where the task is another.
+        rows_called: What the rows that chose are called.
 
     Raises:
         DataRefused: The metric does not exist for this data, or there is nobody to choose from.
@@ -141,8 +152,17 @@ def choose_by_validation(
         metric, why = RECONSTRUCTION, f"Validation has {few}, fewer than {FEWEST_ANOMALIES}"
     elif detectors and len(val) > 1 and len({own[select_by] for own in val.values()}) == 1:
         metric, why = RECONSTRUCTION, "On validation all candidates are equal"
-    choice = choose([Entry(name, val[name][metric], parameters[name]) for name in val], metric)
+    entries = [Entry(name, val[name][metric], parameters[name]) for name in val]
+    choice = choose(entries, metric, rows_called=rows_called)
     return because(choice, f"{why}, so {select_by} could not choose.") if why else choice
+
+
+def choice_from(content: Mapping[str, Any]) -> Choice:
+    """Return the choice that was written down, see `Choice.as_json`."""
+    ranking = tuple(
+        Entry(entry["candidate"], entry["score"], entry["parameters"]) for entry in content["ranking"]
+    )
+    return Choice(content["chosen"], content["select_by"], content["reason"], ranking)
 
 
 def because(choice: Choice, why: str) -> Choice:
@@ -166,6 +186,8 @@ class Candidate:
         trials: Content of trials.json.
         val: Name of a metric to its value on validation; those that do not exist there are left out.
         point: What its answers on validation taught about using it, see `pipeline.evaluation.measures`.
+        refit: How it was trained again with the rows of validation; None where it was not.
+        temperature: What its logits are divided by, inside the model; None for nothing.
     """
 
     name: str
@@ -176,6 +198,8 @@ class Candidate:
     trials: list[dict[str, Any]]
     val: dict[str, float]
     point: OperatingPoint
+    refit: dict[str, Any] | None = None
+    temperature: float | None = None
 
     @property
     def parameters(self) -> int:
@@ -234,6 +258,8 @@ class Evaluation:
         test: Candidate to its test metrics.
         per_class: Classification: `precision`, `recall` and `f1` of the chosen candidate per class, of several labels
             `average_precision` too; None where undefined.
+        reach: Regression and forecasts: how far the chosen candidate's values may be off; None for other tasks, and
+            where too few rows chose to say so.
     """
 
     choice: Choice
@@ -246,6 +272,7 @@ class Evaluation:
     predictions: dict[str, Predictions]
     test: dict[str, dict[str, Interval]]
     per_class: dict[str, list[Interval | None]]
+    reach: Reach | None = None
 
     @property
     def chosen(self) -> Candidate:
@@ -283,31 +310,40 @@ class Evaluation:
         return wrong[np.argsort(-sure, kind="stable")]
 
 
-def read_candidate(name: str, family: str, folder: Path, measures: Measures) -> Candidate:
-    """Return a candidate with its scores on validation, computed anew from its stored predictions.
+def read_candidate(
+    name: str, family: str, folder: Path, measures: Measures, predictions: Predictions
+) -> Candidate:
+    """Return a candidate with its scores on the rows that chose, computed anew from its stored predictions.
 
     Args:
         name: As in params.yaml.
         family: Name of its family.
-        folder: What `tune` wrote.
-        measures: Of the validation rows.
+        folder: What `refit` left of it.
+        measures: Of the rows that chose.
+        predictions: What it answered for them before it was fitted on them.
 
     Raises:
         FileNotFoundError: A file is missing; says which stage makes it.
         ValueError: Predictions are not finite, or do not belong to these rows.
     """
-    files = {
-        stem: read_json(folder / f"{stem}.json", f"tune@{name}") for stem in ("metrics", "history", "trials")
-    }
-    predictions = np.load(folder / "val_predictions.npy", allow_pickle=False)
+    files = {stem: read_json(folder / f"{stem}.json", "refit") for stem in ("metrics", "history", "trials")}
+    settings = read_json(folder / "settings.json", "refit")
+    temperature = settings.get("temperature")
     try:
+        if temperature is not None:
+            measures.scored(predictions, {})
+            several = isinstance(measures, LabelMeasures)
+            predictions = tempered(predictions, temperature, several=several).astype(np.float32)
         point = measures.operating_point(predictions)
         val = measures.values(predictions, point)
     except ValueError as error:
         raise ValueError(
-            f"{folder}/val_predictions.npy: {error} Run `dvc repro --force tune@{name}`."
+            f"The answers of {name} that choose: {error} Run `dvc repro --force tune@{name} folds@{name}`."
         ) from error
-    return Candidate(name, family, folder, **files, val=val, point=point)
+    again = settings.get("refit")
+    return Candidate(
+        name, family, folder, **files, val=val, point=point, refit=again, temperature=temperature
+    )
 
 
 def metrics_with_intervals(

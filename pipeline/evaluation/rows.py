@@ -245,7 +245,9 @@ BLOCK_STEPS = 256
 SCHEMA = pa.schema(
     [
         pa.field("content_sha256", pa.string(), nullable=False),  # of a sample, or of the steps of a block
-        pa.field("split", pa.string(), nullable=False),  # train, or val: it chose
+        pa.field(
+            "split", pa.string(), nullable=False
+        ),  # train, or val: it chose, and trained where card.json has `refit`
         pa.field("start", pa.int64(), nullable=False),  # steps of the series; 0 and 1 of whole samples
         pa.field("stop", pa.int64(), nullable=False),
         pa.field("series", pa.string(), nullable=False),  # sample id of the series, "" of whole samples

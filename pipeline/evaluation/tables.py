@@ -267,6 +267,8 @@ def write_tables(folder: Path, evaluation: Evaluation, codes: "CodesComparison |
     columns = [column for column in CURVE_COLUMNS if any(column in epoch for epoch in histories)]
     write_csv(folder / "learning_curves.csv", ["candidate", "epoch", *columns], _curves(evaluation, columns))
     TASK_TABLES[evaluation.spec.task](folder, evaluation)
+    if evaluation.reach is not None:
+        write_json(folder / "prediction_intervals.json", evaluation.reach.as_json())
     if codes is not None:
         write_json(folder / "codes.json", codes.as_json())
 
@@ -289,6 +291,10 @@ def summary(evaluation: Evaluation, codes: "CodesComparison | None") -> dict[str
             for name in evaluation.baselines
         },
     }
+    if evaluation.reach is not None:
+        content["coverage"] = {
+            "confidence": evaluation.reach.confidence
+        } | evaluation.reach.coverage.rounded()
     if codes is not None:
         content["codes"] = {
             "autoencoder_error": round(codes.errors["autoencoder"], DIGITS),
@@ -319,10 +325,13 @@ def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
         "family": evaluation.chosen.family,
         "operating_point": dict(evaluation.chosen.point),
         "parameters": evaluation.chosen.parameters,
+        "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
         "primary": evaluation.primary.as_json(),
         "reason": evaluation.choice.reason,
+        "refit": evaluation.chosen.refit,
         "select_by": evaluation.choice.select_by,
         "task": evaluation.spec.task,
+        "temperature": evaluation.chosen.temperature,
         "test": _intervals(evaluation.test[evaluation.chosen.name]),
         "test_rows": len(evaluation.y_true),
         "val": _rounded(evaluation.chosen.val),
@@ -338,6 +347,7 @@ def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:
         "chosen": name == evaluation.choice.chosen,
         "family": candidate.family,
         "parameters": candidate.parameters,
+        "refit": candidate.refit is not None,
         "test": _intervals(evaluation.test[name]),
         "trials": len(candidate.trials) - 1,
         "val": _rounded(candidate.val),

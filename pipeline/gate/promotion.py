@@ -121,7 +121,7 @@ def decide_version(
     champion = champion_version(store, model_name)
     champion_sha256 = champion.model_sha256 if champion else ""
     opponents = {
-        name: file_digest(paths.tuned_dir(name) / "model.keras", "sha256")
+        name: file_digest(paths.selected_dir(name) / "model.keras", "sha256")
         for name in (*baselines, *(peers or ()))
     }
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
@@ -346,7 +346,7 @@ def _models(
     baselines, peers = (
         [
             _scored_model(
-                score(name, paths.tuned_dir(name) / "model.keras", paths.tuned_dir(name), test),
+                score(name, paths.selected_dir(name) / "model.keras", paths.selected_dir(name), test),
                 measures,
                 points.get(name, {}),
                 rules,
@@ -386,15 +386,22 @@ def _reigned(
 ) -> ScoredModel:
     """Return a champion as the gate compares it: thresholds anew from today's validation, like the challenger's.
 
-    Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class.
+    Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class. A
+    model that was trained on the rows of validation is too sure of them: it is asked for those it has not seen and,
+    where they are few, keeps the thresholds it came with.
     """
-    answers = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, test)
-    point: OperatingPoint = read_json(folder / EXTRA_DIR / "card.json").get("operating_point", {})
+    details = folder / EXTRA_DIR
+    answers = score(name, folder / MODEL_FILE, details, test)
+    card = read_json(details / "card.json")
+    point: OperatingPoint = card.get("operating_point", {})
     spec = output_spec(read_json(paths.BEST_DIR / "state.json", "evaluate"))
     if point and answers.classes == spec.classes:  # of other classes the gate says what is different
         val = load_rows("val")
-        on_val = score(name, folder / MODEL_FILE, folder / EXTRA_DIR, val)
-        point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
+        new = scoring.unseen_positions(val, [details]) if card.get("refit") else np.arange(len(val))
+        if len(new) >= contest.rules.rows or not card.get("refit"):
+            val = val.take(new)
+            on_val = score(name, folder / MODEL_FILE, details, val)
+            point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
     return _scored_model(answers, measures, point, contest.rules)
 
 

@@ -5,7 +5,7 @@ sample, made once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,30 @@ class TrainData:
         Of anomalies only what is normal: a model that gives anomalies back well is no better for it.
         """
         return self.val_rows if self.normal_val is None else self.val_rows[self.normal_val]
+
+    def on_rows(self, train_rows: np.ndarray, val_rows: np.ndarray) -> "TrainData":
+        """Return the same data where other rows train and choose; classes are counted anew.
+
+        Args:
+            train_rows: Of train and val here, ascending.
+            val_rows: The same; may be empty where nothing is validated.
+        """
+        spec = self.output_spec
+        if self.targets is not None and spec.task == "classification":
+            counts = np.bincount(self.targets[train_rows], minlength=spec.num_classes)
+            spec = replace(spec, class_counts=tuple(counts.tolist()))
+        if self.targets is not None and spec.task == "multilabel":
+            counts = self.targets[train_rows].sum(axis=0, dtype=np.int64)
+            spec = replace(spec, class_counts=tuple(counts.tolist()), train_samples=len(train_rows))
+        frozen = None if self.frozen is None else self.frozen.on_rows(train_rows, val_rows)
+        return replace(
+            self,
+            train_rows=train_rows,
+            val_rows=val_rows,
+            output_spec=spec,
+            normal_val=None,
+            frozen=frozen,
+        )
 
 
 @dataclass(frozen=True)

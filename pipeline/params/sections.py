@@ -310,6 +310,19 @@ class Reduce(Section, frozen=True):
     tsne: bool
 
 
+class Select(Section, frozen=True):
+    """How sure a choice must be, and what becomes of the chosen candidate."""
+
+    min_val_units: Natural
+    """Independent rows of validation (groups, clusters of copies) with which it alone chooses; below, folds do."""
+    folds: Annotated[int, Meta(ge=2, le=20)]
+    repeats: Annotated[int, Meta(ge=1, le=20)]
+    refit: bool
+    """Train the chosen candidate and the baselines again, with the rows of validation."""
+    temperature: bool
+    """Classes and labels: scale the logits of the chosen candidate and the baselines."""
+
+
 class Evaluate(Section, frozen=True):
     """How the chosen model is judged."""
 

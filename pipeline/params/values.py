@@ -19,6 +19,7 @@ from pipeline.params.sections import (
     Reduce,
     Register,
     Section,
+    Select,
     Split,
     Training,
     Tune,
@@ -43,6 +44,7 @@ class Params(Section, frozen=True, kw_only=True):
     candidates: Annotated[dict[CandidateName, Candidate], Meta(min_length=1)]
     tune: Tune
     reduce: Reduce | None
+    select: Select
     evaluate: Evaluate
     register: Register
 

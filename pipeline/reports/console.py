@@ -32,18 +32,22 @@ def print_report(console: Console | None = None) -> None:
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     primary = selection["primary"]
-    console.print(_candidates_table(rows, selection["select_by"]))
+    console.print(_candidates_table(rows, selection["select_by"], selection.get("chosen_by", "validation")))
     console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
+    for line in (selection.get("sentence"), *selection.get("warnings", ())):
+        if line:
+            console.print(f"  {escape(line)}", highlight=False)
     console.print(_test_table(rows, primary["name"]))
     if LAST_RUN.is_file():
         _print_record(console, read_json(LAST_RUN))
 
 
-def _candidates_table(rows: Sequence[Row], select_by: str) -> Table:
-    """Return what validation says of every candidate, best first, before and after tuning."""
+def _candidates_table(rows: Sequence[Row], select_by: str, chosen_by: str) -> Table:
+    """Return what the rows that chose say of every candidate, best first, beside validation before tuning."""
     words = metric_words(select_by)
     losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
-    table = Table(title="Candidates on validation", title_justify="left")
+    where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; baselines on validation"
+    table = Table(title=f"Candidates on {where}", title_justify="left")
     for column in ("candidate", "family"):
         table.add_column(column)
     tuned = [f"tuned {metric_words(name).removeprefix('log ')}" for name in losses]

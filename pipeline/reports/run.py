@@ -146,6 +146,7 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
         rows=best_first(rows, selection["select_by"]),
         data_line=_data_line(read_json(paths.VALIDATE_SUMMARY, "validate"), split),
         classes=sorted(split.get("classes", {}).items()),
+        covered=_covered(paths.EVALUATE_TABLES_DIR / "prediction_intervals.json"),
         labels=_labels(paths.EVALUATE_TABLES_DIR / "per_label.csv"),
         pictures=pictures(paths.EVALUATE_PICTURES_DIR),
     )
@@ -158,6 +159,18 @@ def _metrics(rows: Sequence[Mapping[str, Any]], primary: str) -> list[str]:
     # One number that counts answers and one that weighs them, where there are such.
     preferred = [name for name in ("macro_f1", "log_loss") if name in others]
     return [primary, *dict.fromkeys([*preferred, *others])][:MOST_METRICS]
+
+
+def _covered(path: Path) -> str:
+    """Return in words how many test values lie in their intervals; "" where there are none."""
+    if not path.is_file():
+        return ""
+    content = read_json(path)
+    value, low, high = (f"{content['coverage'][part]:.1%}" for part in ("value", "low", "high"))
+    return (
+        f"Intervals that should hold {content['confidence']:.0%} of new values hold {value} of the test values "
+        f"({low} to {high}); {content['rows']:,} rows that the answering model was not trained on set their widths."
+    )
 
 
 PER_LABEL = ("precision", "recall", "f1", "average_precision")

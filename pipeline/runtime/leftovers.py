@@ -21,7 +21,7 @@ MD5, SHA256 = re.compile(r"\b[0-9a-f]{32}\b(?:\.dir\b)?"), re.compile(r"\b[0-9a-
 RUNNING_ELSEWHERE = Path(".dvc/tmp/exps")
 """Where `dvc exp run --temp` and DVC's queue work."""
 KEPT_LOG_BYTES = 1 << 20
-CHECKPOINTS = ("train", "tune")
+CHECKPOINTS = ("train", "tune", "folds", "refit")
 
 
 @dataclass(frozen=True)

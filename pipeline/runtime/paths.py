@@ -55,6 +55,12 @@ REDUCE_DIR = Path("reports/reduce")
 REDUCE_SUMMARY = Path("reports/reduce/summary.json")
 BEST_DIR = Path("models/best")
 TUNED_DIR = Path("models/tuned")
+FOLDS_DIR = Path("models/folds")
+CHOICE_JSON = Path("models/choice.json")
+"""Who was chosen, and nothing else: `refit` trains again only where that changes."""
+SELECTED_DIR = Path("models/selected")
+SELECTION_JSON = Path("reports/select/selection.json")
+"""Who was chosen and why: the ranking, the rows that chose, how sure the choice is."""
 EVALUATE_METRICS = Path("reports/evaluate/metrics.json")
 EVALUATE_DIR = Path("reports/evaluate")
 EVALUATE_PICTURES_DIR = Path("reports/evaluate/pictures")
@@ -129,6 +135,16 @@ def baseline_dir(candidate: str) -> Path:
 def tuned_dir(candidate: str) -> Path:
     """Return the folder that `tune@candidate` writes; same files as `baseline_dir` plus `trials.json`."""
     return TUNED_DIR / candidate
+
+
+def folds_dir(candidate: str) -> Path:
+    """Return the folder that `folds@candidate` writes: `folds.json` and, where they are needed, answers."""
+    return FOLDS_DIR / candidate
+
+
+def selected_dir(candidate: str) -> Path:
+    """Return where `refit` leaves a candidate: files as in `tuned_dir`, some of them of another training."""
+    return SELECTED_DIR / candidate
 
 
 # --- What is never shortened: the looks at the test set, and what people did to the champion.

@@ -56,10 +56,10 @@ def check() -> tuple[int, list[str]]:
 def _forget_removed(candidates: set[str]) -> None:
     """Delete models of candidates that are no longer in params.yaml.
 
-    DVC leaves them on disk, and `evaluate` depends on the whole folder. DVC's cache still has them.
+    DVC leaves them on disk, and later stages depend on the whole folders. DVC's cache still has them.
     """
-    if paths.TUNED_DIR.is_dir():
-        for folder in paths.TUNED_DIR.iterdir():
+    for models in (paths.TUNED_DIR, paths.FOLDS_DIR):
+        for folder in models.iterdir() if models.is_dir() else ():
             if folder.is_dir() and folder.name not in candidates:
                 shutil.rmtree(folder)
 

@@ -1,7 +1,7 @@
-"""Choose by validation, then open the test set once, for everybody.
+"""Open the test set once, for the chosen candidate and everybody beside it.
 
-Reads: models/tuned/<candidate>/ of every candidate in params.yaml, data/split/split.parquet, data/features/,
-data/interim/{payload.npy,samples.parquet}.
+Reads: reports/select/selection.json, models/selected/<candidate>/ and models/folds/<candidate>/ of every candidate in
+params.yaml, data/split/split.parquet, data/features/, data/interim/{payload.npy,samples.parquet}.
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
 state.json, card.json, golden.npz (16 test inputs with what the model answers), trained_on.parquet (the rows
 that it was fitted on or chosen by), predictions of the chosen model and of the baselines on test. A line in
@@ -20,6 +20,7 @@ from pipeline.evaluation import results
 from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.ledger import note_use
 from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.reach import reach_of
 from pipeline.evaluation.results import (
     Bootstrap,
     Candidate,
@@ -43,8 +44,9 @@ from pipeline.params.load import load_params
 from pipeline.params.values import window_columns
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
-from pipeline.runtime.files import file_digest, finite, write_json
+from pipeline.runtime.files import file_digest, finite, read_json, write_json
 from pipeline.runtime.stage import running_stage
+from pipeline.selection.evidence import read_evidence
 
 IMAGE_AXES = 4
 """Samples, height, width, channels."""
@@ -78,7 +80,6 @@ def main() -> None:
             ),
             season=settings.season,
             split_method=params.split.method,
-            baselines_may_win=params.register.baselines_may_win is not False,
         )
         words, score = evaluation.primary.words, evaluation.test[evaluation.choice.chosen][settings.select_by]
         if few := few_groups(evaluation.measures.blocks):
@@ -97,6 +98,14 @@ def main() -> None:
                     highlight=False,
                 )
         stage.console.print(evaluation.choice.reason, highlight=False)
+        if evaluation.reach:
+            reached = evaluation.reach.coverage
+            covered = [f"{share:.1%}" for share in (reached.value, reached.low, reached.high)]
+            stage.console.print(
+                f"intervals at {evaluation.reach.confidence:.0%}: {covered[0]} of the test values inside "
+                f"({covered[1]} to {covered[2]})",
+                highlight=False,
+            )
         stage.console.print(
             f"test {words} {format_value(score.value)} ({format_value(score.low)} to {format_value(score.high)})",
             highlight=False,
@@ -111,21 +120,19 @@ def evaluate(
     yardstick: Yardstick,
     season: int | None = None,
     split_method: str = "",
-    baselines_may_win: bool = False,
 ) -> Evaluation:
-    """Choose a candidate, judge all of them on test, and write the reports and `models/best`.
+    """Judge all candidates on test, and write the reports and `models/best` of the one that `select` chose.
 
     Args:
-        families: Candidate to family; whatever else lies in models/tuned is of the past.
-        select_by: Name of the primary metric: on validation it chooses, on test it decides.
+        families: Candidate to family; whatever else lies in models/selected is of the past.
+        select_by: Name of the primary metric: it chose, on test it decides.
         bootstrap: How intervals are made.
         yardstick: How answers are measured.
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
         split_method: As in params.yaml; by time, whole days are drawn for intervals where there are enough.
-        baselines_may_win: Whether a baseline may be chosen.
 
     Raises:
-        DataRefused: No candidate but baselines that may not win, no test rows, or no such metric for this data.
+        DataRefused: There are no test rows, or no such metric for them.
         ValueError: A prediction or a metric is not a finite number.
     """
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
@@ -137,24 +144,19 @@ def evaluate(
         shutil.rmtree(folder, ignore_errors=True)
     data = load_train_data("cnn")
     spec, primary = data.output_spec, primary_called(select_by)
-    on_val = measures_of(load_rows("val", season), spec, yardstick)
+    selection = read_json(paths.SELECTION_JSON, "select")
+    choice = results.choice_from(selection)
+    evidence = read_evidence(families, season)
+    on_evidence = measures_of(evidence.rows, spec, yardstick)
     candidates = {
-        name: read_candidate(name, family, paths.tuned_dir(name), on_val) for name, family in families.items()
+        name: read_candidate(
+            name, family, paths.selected_dir(name), on_evidence, evidence.answers(name, paths.SELECTED_DIR)
+        )
+        for name, family in families.items()
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
-    able = {name: item for name, item in candidates.items() if baselines_may_win or name not in baselines}
-    choice = results.choose_by_validation(
-        {name: item.val for name, item in able.items()},
-        {name: item.parameters for name, item in able.items()},
-        select_by,
-        on_val.trials.get("event_f1"),
-    )
-    if choice.chosen in baselines:
-        said = "It is a baseline: no other candidate does better on validation."
-        choice = replace(choice, reason=f"{choice.reason} {said}")
     decided = {"operating_point": dict(candidates[choice.chosen].point), "primary": primary.as_json()}
-    # Written before the test set is opened: nothing seen there can have moved the choice.
-    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", choice.as_json() | decided)
+    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", selection | decided)
 
     test = load_rows("test", season)
     on_test = _measures_on_test(test, spec, yardstick, select_by)
@@ -173,6 +175,10 @@ def evaluate(
     elif isinstance(on_test, LabelMeasures):
         chosen = choice.chosen
         per_class = label_metrics_with_intervals(on_test, predictions[chosen], points[chosen], bootstrap)
+    reach = None
+    if spec.targets:
+        before = on_evidence.y_true, evidence.answers(choice.chosen, paths.SELECTED_DIR)
+        reach = reach_of(before, on_test.y_true, predictions[choice.chosen], **bootstrap.over(on_test.blocks))
     evaluation = Evaluation(
         choice=choice,
         primary=primary,
@@ -184,6 +190,7 @@ def evaluate(
         predictions=predictions,
         test=metrics_with_intervals(on_test, predictions, points, bootstrap),
         per_class=per_class,
+        reach=reach,
     )
     autoencoder = _best_autoencoder(choice, candidates)
     codes = None

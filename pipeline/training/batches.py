@@ -6,7 +6,7 @@ can be made again by hand.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,19 @@ def passes_per_epoch(num_rows: int, *, batch_size: int, epochs: int, min_steps: 
         min_steps: Steps wanted in all; 0 for one pass each.
     """
     return max(1, math.ceil(min_steps / (epochs * math.ceil(num_rows / batch_size))))
+
+
+def steps_per_epoch(num_rows: int, training: Mapping[str, Any]) -> int:
+    """Return how many steps an epoch of a training has.
+
+    Args:
+        num_rows: Training rows.
+        training: The keys of `training` in params.yaml.
+    """
+    size, epochs = training["batch_size"], training["epochs"]
+    least = training.get("min_steps", 0)
+    passes = passes_per_epoch(num_rows, batch_size=size, epochs=epochs, min_steps=least) if epochs else 1
+    return int(passes * math.ceil(num_rows / size))
 
 
 class BatchedData:

@@ -24,7 +24,7 @@ from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
 from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
-from pipeline.training.fit import FitResult
+from pipeline.training.fit import FitResult, Length
 from pipeline.training.validation_scores import validation_metrics
 
 
@@ -61,6 +61,7 @@ def train_candidate(
     checkpoint_dir: Path,
     on_epoch: OnEpoch | None = None,
     stop_after: int | None = None,
+    length: Length | None = None,
 ) -> TrainedCandidate:
     """Build a model and train it, or continue where the checkpoints in `checkpoint_dir` end.
 
@@ -76,6 +77,7 @@ def train_candidate(
         checkpoint_dir: A folder for these inputs and settings alone.
         on_epoch: Called at the end of each epoch; metrics of the reconstruction begin with `pretrain_`.
         stop_after: Return after so many epochs in all, those of a reconstruction before it not counted.
+        length: Train so many steps and keep the last weights; nothing is validated. None: the best epoch by val.
     """
     if data.frozen is not None:
         trained = train_candidate(
@@ -87,6 +89,7 @@ def train_candidate(
             checkpoint_dir=checkpoint_dir,
             on_epoch=on_epoch,
             stop_after=stop_after,
+            length=length,
         )
         return _behind_its_trunk(family, trained, data, model_settings)
     keras.utils.set_random_seed(seed)
@@ -96,7 +99,7 @@ def train_candidate(
     build_settings = dict(model_settings)
     autoencoder, pretraining = None, None
     passes = 1
-    if training_settings["epochs"]:
+    if training_settings["epochs"] and length is None:
         passes = batches.passes_per_epoch(
             len(data.train_rows),
             batch_size=training_settings["batch_size"],
@@ -120,6 +123,7 @@ def train_candidate(
             seed=seed,
             checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
             on_epoch=_prefixed(on_epoch),
+            length=replace(length, steps=length.pretrain_steps) if length else None,
         )
         build_settings["trained_encoder"] = autoencoder.get_layer("encoder")
     if reconstructs:
@@ -148,8 +152,26 @@ def train_candidate(
         checkpoint_path=checkpoint_dir / "training.checkpoint",
         on_epoch=on_epoch,
         stop_after=stop_after,
+        length=length,
     )
     return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining, passes)
+
+
+def answers_of(
+    trained: TrainedCandidate, data: TrainData, rows: np.ndarray, training_settings: Mapping[str, Any]
+) -> np.ndarray:
+    """Return what a trained candidate answers for some rows, see `prediction.answers`.
+
+    Args:
+        trained: The candidate.
+        data: What it was trained on.
+        rows: Index array.
+        training_settings: The keys of `training` in params.yaml.
+    """
+    model, inputs = trained.model, data.inputs
+    if trained.head is not None and data.frozen is not None and not training_settings["test_time_flip"]:
+        model, inputs = trained.head, data.frozen.inputs  # what the trunk says of these rows is known
+    return prediction.answers(model, inputs, rows, training_settings, data.output_spec)
 
 
 def write_candidate(
@@ -170,10 +192,7 @@ def write_candidate(
     Raises:
         ValueError: A prediction is not a finite number.
     """
-    model, inputs = trained.model, data.inputs
-    if trained.head is not None and data.frozen is not None and not settings["training"]["test_time_flip"]:
-        model, inputs = trained.head, data.frozen.inputs  # what the trunk says of these rows is known
-    answers = prediction.answers(model, inputs, data.val_rows, settings["training"], data.output_spec)
+    answers = answers_of(trained, data, data.val_rows, settings["training"])
     summary = {
         "best_epoch": trained.result.best_epoch,
         "epochs": len(trained.result.history),
@@ -225,6 +244,7 @@ def _fit(
     checkpoint_path: Path,
     on_epoch: OnEpoch | None,
     stop_after: int | None = None,
+    length: Length | None = None,
 ) -> FitResult:
     images = data.input_spec.kind == "image"
     train = BatchedData(
@@ -240,20 +260,22 @@ def _fit(
         passes=passes,
         reconstruct=reconstruct,
     )
-    val = BatchedData(
-        data.inputs,
-        data.monitored_rows,
-        data.targets,
-        batch_size=VAL_BATCH_SIZE,
-        seed=seed,
-        shuffle=False,
-        reconstruct=reconstruct,
-    )
+    val = None
+    if length is None:
+        val = BatchedData(
+            data.inputs,
+            data.monitored_rows,
+            data.targets,
+            batch_size=VAL_BATCH_SIZE,
+            seed=seed,
+            shuffle=False,
+            reconstruct=reconstruct,
+        )
     learning_rate = optimizers.create_schedule(
         settings["schedule"],
         learning_rate=settings["learning_rate"],
         epochs=settings["epochs"],
-        steps_per_epoch=train.num_batches,
+        steps_per_epoch=length.steps_per_epoch if length else train.num_batches,
         warmup_share=settings["warmup_share"],
         decay_rate=settings["decay_rate"],
         decay_epochs=settings["decay_epochs"],
@@ -272,7 +294,7 @@ def _fit(
         train,
         val,
         optimizer=optimizer,
-        epochs=settings["epochs"],
+        epochs=length.epochs(train.num_batches) if length else settings["epochs"],
         checkpoint_path=checkpoint_path,
         monitor=settings["monitor"],
         early_stopping_patience=settings["early_stopping_patience"],

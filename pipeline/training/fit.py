@@ -148,7 +148,7 @@ class Progress:
 
 
 class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
-    """The one callback: its methods in the order in which an epoch meets them."""
+    """The one callback: its methods in the order in which an epoch meets them; the last is best without a monitor."""
 
     def __init__(
         self, checkpoint_path: Path, epochs: int, monitor: str, patience: int, on_epoch: OnEpoch | None
@@ -222,9 +222,12 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         progress = self.progress
         progress.epoch = epoch + 1
         progress.history.append({"epoch": epoch + 1, **metrics})
-        value = metrics[self.monitor]
-        if progress.best_value is None or _is_better(value, progress.best_value, self.monitor):
-            progress.best_epoch, progress.best_value = epoch + 1, value
+        if not self.monitor:
+            progress.best_epoch, self.best_weights = epoch + 1, self._averaged()
+        elif progress.best_value is None or _is_better(
+            metrics[self.monitor], progress.best_value, self.monitor
+        ):
+            progress.best_epoch, progress.best_value = epoch + 1, metrics[self.monitor]
             self.best_weights = self._validated_weights
         stopped_early = 0 < self.patience <= progress.epoch - progress.best_epoch
         progress.finished = stopped_early or progress.epoch == self.epochs
@@ -240,6 +243,12 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
             "best": self.best_weights,
         }
         save_checkpoint(self.checkpoint_path, groups, asdict(progress))
+
+    def _averaged(self) -> list[np.ndarray]:
+        """Return the present weights, averaged ones where the optimizer has them."""
+        self.on_test_begin()
+        self.on_test_end()
+        return self._validated_weights
 
     def restore_best(self) -> None:
         """Give the model the weights of its best epoch."""
@@ -276,12 +285,32 @@ changes no bit. An epoch whose number of steps is no multiple ends with fewer.""
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long a training without validation lasts: so many steps as trainings with one found best.
+
+    Attributes:
+        steps: Batches in all; the nearest whole number of epochs is trained, at least one.
+        steps_per_epoch: Of the trainings that found it. Schedules count in their epochs, so that the learning rate of
+            each step is the one it had there.
+        pretrain_steps: The same as `steps` of a reconstruction before; 0 where there is none.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    pretrain_steps: int = 0
+
+    def epochs(self, num_batches: int) -> int:
+        """Return as how many epochs of so many batches `steps` are trained."""
+        return max(1, round(self.steps / num_batches))
+
+
+@dataclass(frozen=True)
 class FitResult:
     """What came of a training.
 
     Attributes:
         history: Per epoch: epoch (from 1), loss, val_loss, learning_rate; classifiers also accuracy and
-            val_accuracy.
+            val_accuracy. Without validation those of train alone.
         best_epoch: The epoch whose weights the model carries; 0 if nothing was trained.
         best_logs: The metrics of that epoch.
         finished: False if `stop_after` interrupted it.
@@ -297,7 +326,7 @@ def fit(
     model: keras.Model,
     loss: Loss,
     train: BatchedData,
-    val: BatchedData,
+    val: BatchedData | None,
     *,
     optimizer: keras.optimizers.Optimizer,
     epochs: int,
@@ -313,7 +342,8 @@ def fit(
         model: A built model; its weights count as the start only if there is no checkpoint.
         loss: See `pipeline.training.losses`.
         train: Batches to learn from.
-        val: Batches that choose the best epoch; measured with averaged weights where the optimizer has them.
+        val: Batches that choose the best epoch; measured with averaged weights where the optimizer has them. None: no
+            epoch is chosen, the model ends with the (averaged) weights of the last step.
         optimizer: New; its schedule spans all `epochs`.
         epochs: Largest number of passes over `train`.
         checkpoint_path: Written after each epoch. One file per training and its inputs.
@@ -336,7 +366,8 @@ def fit(
         jit_compile=False,
         steps_per_execution=STEPS_PER_EXECUTION,
     )
-    between = BetweenEpochs(checkpoint_path, epochs, monitor, early_stopping_patience, on_epoch)
+    followed, patience = (monitor, early_stopping_patience) if val else ("", 0)
+    between = BetweenEpochs(checkpoint_path, epochs, followed, patience, on_epoch)
     between.set_model(model)
     last_epoch = min(epochs, stop_after or epochs)
     between.resume(last_epoch)
@@ -344,7 +375,7 @@ def fit(
     if not progress.finished and progress.epoch < last_epoch:
         model.fit(
             tensorflow_dataset(train, between.current_epoch),
-            validation_data=tensorflow_dataset(val, lambda: 0),
+            validation_data=tensorflow_dataset(val, lambda: 0) if val else None,
             initial_epoch=progress.epoch,
             epochs=last_epoch,
             callbacks=[between],

@@ -188,7 +188,7 @@ def compare(origin: Origin, tree: Path, tolerance: float) -> dict[str, Any]:
     return content | {"answer": answer, "differences": numbers, "unexplained": reason}
 
 
-TRAINING = ("train@", "tune@")
+TRAINING = ("train@", "tune@", "folds@", "refit")
 """Stages that may give other bytes from the same inputs: processors add up in another order, training carries it on."""
 
 

@@ -8,7 +8,7 @@ import time
 
 from tests.e2e.clones import environment, processes_of
 
-AIMED_AT = ("tune", "evaluate", "register")
+AIMED_AT = ("tune", "folds", "refit", "evaluate", "register")
 """Stages that a kill after so many seconds would rarely meet, since every repetition starts before them."""
 AIMED_SECONDS = 15.0
 """Longer than `register` of the quick example takes."""

@@ -7,21 +7,33 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.params.load import load_params
 from pipeline.runtime.files import file_digest
+from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking import champions, registry
 from pipeline.tracking.store import open_existing_store
-from tests.e2e.clones import clone, dvc, lock_of, model_files
+from tests.e2e.clones import clone, commit, dvc, lock_of, model_files
 from tests.e2e.kills import half_files, kill_once, mend, orphans
 
 KILLS = int(os.environ.get("MILLRACE_KILLS", "10"))
 
 
+def folded_clone(folder):
+    """Make a clone of the quick digits example that cross-validates in two folds and trains the chosen one again."""
+    clone(folder, "quick/digits")
+    params = read_yaml(folder / "params.yaml")
+    params["select"] = {"min_val_units": 1000, "folds": 2, "repeats": 1, "refit": True, "temperature": True}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    commit(folder, "folds")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """A clone in which the quick digits example ran through, and how long it took in seconds."""
-    folder = clone(tmp_path_factory.mktemp("first"), "quick/digits")
+    folder = folded_clone(tmp_path_factory.mktemp("first"))
     start = time.monotonic()
     dvc(folder, "repro")
     return folder, time.monotonic() - start
@@ -31,7 +43,7 @@ def undisturbed(tmp_path_factory):
 def test_two_clones_at_different_paths_give_the_same_bytes(undisturbed, tmp_path):
     """Parsed dvc.lock files are equal, and every model file."""
     folder, _ = undisturbed
-    other = clone(tmp_path / "another" / "place", "quick/digits")
+    other = folded_clone(tmp_path / "another" / "place")
     dvc(other, "repro")
     assert lock_of(folder) == lock_of(other)
     assert model_files(folder) == model_files(other)
@@ -47,7 +59,7 @@ def runs_left_running(store):
 def killed(undisturbed, tmp_path_factory):
     """A clone in which dvc was killed at random moments of the whole pipeline, and then ran through."""
     _, seconds = undisturbed
-    folder = clone(tmp_path_factory.mktemp("killed") / "clone", "quick/digits")
+    folder = folded_clone(tmp_path_factory.mktemp("killed") / "clone")
     seed = int(os.environ.get("MILLRACE_SEED", time.time_ns() % 10**6))
     print(f"MILLRACE_SEED={seed}")
     moments = random.Random(seed)

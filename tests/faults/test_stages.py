@@ -23,7 +23,7 @@ from tests.faults.disks import (
 )
 
 STAGES = (
-    "check", "fetch", "ingest", "validate", "split", "leaks", "features", "train@cnn", "tune@cnn", "reduce", "evaluate", "register",
+    "check", "fetch", "ingest", "validate", "split", "leaks", "features", "train@cnn", "tune@cnn", "folds@cnn", "select", "refit", "reduce", "evaluate", "register",
 )  # fmt: skip
 IO_ERROR, NOT_PERMITTED, SERVICE_DOWN, BUSY = 74, 77, 69, 75
 DAY_SECONDS = 86_400

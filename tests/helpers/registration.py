@@ -64,7 +64,7 @@ def make_registration_project(root: Path) -> Path:
     write_json(root / "data/features/state.json", feature_state())
     np.save(root / "data/features/features.npy", np.zeros((NUM_ROWS, 0), np.float32))
     for name in ("linear", "majority"):
-        save(root / "models/tuned" / name, model(0.0), name)
+        save(root / "models/selected" / name, model(0.0), name)
     put_best(root, model(9.0))
     return root
 

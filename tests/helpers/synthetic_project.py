@@ -76,6 +76,7 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
             "candidate": name,
             "family": name,
             "parameters": 650,
+            "refit": False,
             "trials": 0,
             "baseline": name in ("linear", "majority"),
             "chosen": name == candidates[0],
@@ -91,6 +92,9 @@ def make_project(root: Path, candidates: tuple[str, ...] = ("cnn", "linear")) ->
             "primary": {"name": "accuracy", "higher_is_better": True},
             "reason": f"{candidates[0]} is best.",
             "select_by": "accuracy",
+            "chosen_by": "validation",
+            "sentence": "Chosen by 20 validation rows.",
+            "warnings": [],
         },
     )
     write_json(

@@ -23,15 +23,18 @@ from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
+from pipeline.metrics.calibration import tempered
 from pipeline.preprocessing.statistics import feature_statistics, train_image_statistics
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, StorageFailed
 from pipeline.runtime.files import file_digest, write_json
+from pipeline.selection import refit
 from pipeline.stages import evaluate
 from pipeline.training import candidate
 from tests.conftest import copy_project
 from tests.helpers.featured import write_samples
 from tests.helpers.ingested import write_ingested
+from tests.helpers.judged import judged, no_folds
 from tests.helpers.train_project import MODELS, TRAINING
 
 FAMILIES = {
@@ -123,7 +126,7 @@ def evaluated(trained: Path, tmp_path_factory) -> Path:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        evaluate.evaluate(FAMILIES, **SETTINGS)
+        judged(FAMILIES, **SETTINGS)
     finally:
         os.chdir(before)
     return folder
@@ -205,13 +208,13 @@ def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "_predictions", died)
         with pytest.raises(KeyboardInterrupt):
-            evaluate.evaluate(FAMILIES, **SETTINGS)
+            judged(FAMILIES, **SETTINGS)
     chosen = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
-    digest = file_digest(paths.tuned_dir(chosen) / "model.keras", "sha256")
+    digest = file_digest(paths.selected_dir(chosen) / "model.keras", "sha256")
     assert [(digest, "evaluate", 100)] == [
         (use.model_sha256, use.by, use.holdout.num_rows) for use in all_uses()
     ]
-    evaluate.evaluate(FAMILIES, **SETTINGS)
+    judged(FAMILIES, **SETTINGS)
     assert len(all_uses()) == 1
 
 
@@ -308,7 +311,7 @@ def test_second_run_has_the_same_bytes(evaluated: Path, project: Path) -> None:
     for folder in (paths.EVALUATE_PICTURES_DIR, paths.EVALUATE_TABLES_DIR, paths.BEST_DIR):
         folder.mkdir(parents=True)
         (folder / "leftover.png").write_bytes(b"of an older run")
-    evaluate.evaluate(FAMILIES, **SETTINGS)
+    judged(FAMILIES, **SETTINGS)
     for folder in (paths.EVALUATE_DIR, paths.BEST_DIR):
         first, second = (
             {
@@ -327,7 +330,7 @@ def test_test_labels_never_change_the_choice(evaluated: Path, project: Path) -> 
     labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
     permuted = labels[:400] + [labels[400 + index] for index in np.random.default_rng(0).permutation(100)]
     write_split(permuted, SPLITS)
-    evaluate.evaluate({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS)
+    judged({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS)
     choice = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
     before = content(evaluated, paths.EVALUATE_TABLES_DIR / "selection.json")
     assert [item for item in before["ranking"] if item["candidate"] != "autoencoder"] == choice["ranking"]
@@ -335,12 +338,12 @@ def test_test_labels_never_change_the_choice(evaluated: Path, project: Path) -> 
 
 
 def test_the_choice_is_written_before_the_test_set_is_opened(project: Path) -> None:
-    """Where the test set cannot be read at all, the choice stands already and nothing else does."""
+    """Where the test set cannot be read at all, the choice stands already and nothing else does: its stage is another."""
     labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
     write_split([*labels[:400], *["a class nobody knows"] * 100], SPLITS)
     with pytest.raises(ValueError, match="classes the model does not know"):
-        evaluate.evaluate(FAMILIES, **SETTINGS)
-    assert (paths.EVALUATE_TABLES_DIR / "selection.json").is_file()
+        judged(FAMILIES, **SETTINGS)
+    assert paths.SELECTION_JSON.is_file()
     assert not paths.EVALUATE_METRICS.exists()
     assert not paths.BEST_DIR.exists()
 
@@ -348,7 +351,7 @@ def test_the_choice_is_written_before_the_test_set_is_opened(project: Path) -> N
 def test_removed_candidates_do_not_count(project: Path) -> None:
     """A folder of a candidate that is no longer in params.yaml is never read, however good or broken it is."""
     (paths.TUNED_DIR / "removed").mkdir()
-    evaluation = evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+    evaluation = judged({"dense": "dense", "linear": "linear"}, **SETTINGS)
     assert evaluation.choice.chosen == "dense"
     assert list(evaluation.test) == ["dense", "linear"]
     assert not (paths.EVALUATE_TABLES_DIR / "codes.json").exists()
@@ -366,7 +369,7 @@ def test_nan_weights_are_refused_even_when_all_labels_are_class_0(
         unguarded.setattr("pipeline.inference.keras_files._broken_weights", lambda _model: [])
         save_model(model, paths.tuned_dir("linear") / "model.keras")
     with pytest.raises((StorageFailed, ValueError), match="not finite"):
-        evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+        judged({"dense": "dense", "linear": "linear"}, **SETTINGS)
     assert not paths.EVALUATE_METRICS.exists()
 
 
@@ -377,7 +380,7 @@ def test_nan_answers_on_validation_are_refused(project: Path) -> None:
     probabilities[3] = np.nan
     np.save(path, probabilities)
     with pytest.raises(ValueError, match=r"models/tuned/dense/val_predictions.npy: y_pred is not finite"):
-        evaluate.evaluate(FAMILIES, **SETTINGS)
+        judged(FAMILIES, **SETTINGS)
 
 
 def test_probabilities_of_other_rows_are_refused(project: Path) -> None:
@@ -385,7 +388,7 @@ def test_probabilities_of_other_rows_are_refused(project: Path) -> None:
     path = paths.tuned_dir("dense") / "val_predictions.npy"
     np.save(path, np.load(path)[:-1])
     with pytest.raises(ValueError, match="Expected shape"):
-        evaluate.evaluate(FAMILIES, **SETTINGS)
+        judged(FAMILIES, **SETTINGS)
 
 
 def test_healthy_probabilities_of_a_broken_model_are_refused(project: Path) -> None:
@@ -394,13 +397,13 @@ def test_healthy_probabilities_of_a_broken_model_are_refused(project: Path) -> N
     features[450] = np.nan
     np.save(paths.FEATURES_NPY, features)
     with pytest.raises(ValueError, match="not finite"):
-        evaluate.evaluate({"dense": "dense", "linear": "linear"}, **SETTINGS)
+        judged({"dense": "dense", "linear": "linear"}, **SETTINGS)
 
 
 def test_only_baselines_are_refused(project: Path) -> None:
     """Without a real candidate there is nothing to choose, which is the user's to mend."""
     with pytest.raises(DataRefused, match="Add a candidate"):
-        evaluate.evaluate({"linear": "linear", "majority": "majority"}, **SETTINGS)
+        judged({"linear": "linear", "majority": "majority"}, **SETTINGS)
 
 
 def test_a_baseline_is_chosen_where_it_may_win(project: Path) -> None:
@@ -419,7 +422,7 @@ def test_a_baseline_is_chosen_where_it_may_win(project: Path) -> None:
 def test_missing_candidate_names_its_stage(project: Path) -> None:
     """A candidate that was not tuned yet is missing with the command that makes it."""
     with pytest.raises(FileNotFoundError, match="dvc repro tune@rnn"):
-        evaluate.evaluate({"rnn": "rnn", "linear": "linear"}, **SETTINGS)
+        judged({"rnn": "rnn", "linear": "linear"}, **SETTINGS)
 
 
 def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
@@ -427,6 +430,42 @@ def test_saved_models_stay_as_they_are(evaluated: Path, trained: Path) -> None:
     chosen = content(evaluated, paths.BEST_DIR / "card.json")["candidate"]
     best = (evaluated / "models/best/model.keras").read_bytes()
     assert best == (trained / "models/tuned" / chosen / "model.keras").read_bytes()
+
+
+def test_trained_again_with_validation_at_a_temperature_of_its_own(project: Path) -> None:
+    """The model judged is another one than tuned; what chose and sets the threshold stays; baselines have theirs.
+
+    Logits are divided inside the file: its answers are those of the model without, tempered.
+    """
+    evaluation = judged(
+        {"dense": "dense", "linear": "linear", "majority": "majority"}, **SETTINGS, again=True
+    )
+    card = content(project, paths.BEST_DIR / "card.json")
+    choice = content(project, paths.CHOICE_JSON)
+    assert card["refit"]["rows"] == 400
+    assert choice["refit"] == ["dense", "linear", "majority"]
+    assert card["temperature"] == choice["temperatures"].get("dense")
+    best = (project / "models/best/model.keras").read_bytes()
+    assert best == (paths.selected_dir("dense") / "model.keras").read_bytes()
+    assert best != (paths.tuned_dir("dense") / "model.keras").read_bytes()
+    rows = {
+        row["candidate"]: row
+        for row in json.loads((paths.EVALUATE_TABLES_DIR / "candidates.json").read_text())
+    }
+    assert all(row["refit"] for row in rows.values())
+    tuned = content(project, paths.tuned_dir("dense") / "metrics.json")
+    assert rows["dense"]["val"]["accuracy"] == pytest.approx(tuned["val_accuracy"], abs=1e-6)
+    if card["temperature"]:
+        assert rows["dense"]["val"]["log_loss"] < tuned["val_loss"]
+
+    before = load_model(paths.tuned_dir("dense") / "model.keras")
+    features = np.load(paths.FEATURES_NPY)[400:500]
+    plain = before.predict_on_batch(features)
+    assert refit.temper(paths.tuned_dir("dense"), 3.0)
+    after = load_model(paths.tuned_dir("dense") / "model.keras").predict_on_batch(features)
+    assert after == pytest.approx(tempered(plain, 3.0, several=False), abs=1e-5)
+    assert content(project, paths.tuned_dir("dense") / "settings.json")["temperature"] == 3.0
+    assert evaluation.chosen.temperature == card["temperature"]
 
 
 @pytest.mark.long
@@ -446,11 +485,18 @@ def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
     samples = pq.read_table(paths.SAMPLES_PARQUET).drop_columns("group")
     persons = [f"p{row // 5}" for row in range(500)]
     pq.write_table(samples.append_column("group", pa.array(persons)), paths.SAMPLES_PARQUET)
-    answer = subprocess.run(
-        [sys.executable, "-m", "pipeline.stages.evaluate"],
-        capture_output=True, text=True, env=stage_environment, check=False, timeout=300,
-    )  # fmt: skip
-    assert (answer.returncode, answer.stderr) == (0, "")
+    no_folds("dense", "linear", "majority")
+    said = {}
+    for stage in ("select", "refit", "evaluate"):
+        answer = subprocess.run(
+            [sys.executable, "-m", f"pipeline.stages.{stage}"],
+            capture_output=True, text=True, env=stage_environment, check=False, timeout=300,
+        )  # fmt: skip
+        assert (answer.returncode, answer.stderr) == (0, "")
+        said[stage] = answer.stdout
+    assert "Chosen by 100 validation rows (20 independent units)" in said["select"]
+    assert "Warning: Only 20 independent units" in said["select"]
+    assert "dense: trained again on 400 rows of train and val, " in said["refit"]
     accuracy = content(project, paths.EVALUATE_METRICS)["test"]["accuracy"]
     assert "Warning: The 100 examples are of too few groups" in answer.stdout
     assert "dense has the best validation accuracy" in answer.stdout
@@ -463,22 +509,22 @@ def test_rows_of_a_day_are_drawn_together_where_the_split_is_by_time(evaluated: 
     classes = np.array(content(evaluated, paths.FEATURES_STATE)["classes"])
     order = np.argsort(classes[predictions.argmax(axis=1)] == labels_of_test(), kind="stable")
 
-    def judged(rows_of_a_day: int) -> dict[str, float]:
+    def of_days(rows_of_a_day: int) -> dict[str, float]:
         times = ["2026-01-01T00:00:00+00:00"] * 500
         for place, row in enumerate(400 + order):
             times[row] = f"{date(2026, 2, 1) + timedelta(days=place // rows_of_a_day)}T08:00:00+00:00"
         samples = pq.read_table(paths.SAMPLES_PARQUET)
         place = samples.schema.get_field_index("time")
         pq.write_table(samples.set_column(place, "time", pa.array(times)), paths.SAMPLES_PARQUET)
-        evaluate.evaluate(FAMILIES, **SETTINGS, split_method="time")
+        judged(FAMILIES, **SETTINGS, split_method="time")
         found: dict[str, float] = content(project, paths.BEST_DIR / "card.json")["test"]["accuracy"]
         return found
 
     before = content(evaluated, paths.BEST_DIR / "card.json")["test"]["accuracy"]
-    by_day = judged(3)
+    by_day = of_days(3)
     assert before["value"] == by_day["value"]
     assert by_day["high"] - by_day["low"] > 1.3 * (before["high"] - before["low"])
-    assert before == judged(12)
+    assert before == of_days(12)
 
 
 def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) -> None:
@@ -491,7 +537,7 @@ def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) ->
     persons[400 + np.argsort(right, kind="stable")] = [f"p{place // 3}" for place in range(100)]
     samples = samples.drop_columns("group").append_column("group", pa.array(persons.tolist()))
     pq.write_table(samples, paths.SAMPLES_PARQUET)
-    evaluate.evaluate(FAMILIES, **SETTINGS)
+    judged(FAMILIES, **SETTINGS)
     rows, grouped = (content(root, paths.BEST_DIR / "card.json") for root in (evaluated, project))
     assert (rows["candidate"], 34) == (grouped["candidate"], grouped["test_groups"])
     assert "test_groups" not in rows

@@ -22,7 +22,6 @@ from pipeline.metrics.classification import best_threshold
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_json
-from pipeline.stages import evaluate
 from pipeline.training import candidate
 from tests.helpers.featured import (
     SERIES,
@@ -33,6 +32,7 @@ from tests.helpers.featured import (
     write_split,
     write_texts,
 )
+from tests.helpers.judged import judged
 from tests.helpers.synthetic_project import HERE
 from tests.helpers.train_project import TRAINING
 
@@ -182,7 +182,7 @@ def evaluated(tmp_path_factory):
             for label, (family, model, epochs) in candidates.items():
                 write_tuned(label, family, model, epochs)
             families = {label: family for label, (family, _, _) in candidates.items()}
-            done[name] = folder, evaluate.evaluate(families, bootstrap=BOOTSTRAP, **settings)
+            done[name] = folder, judged(families, bootstrap=BOOTSTRAP, **settings)
         os.chdir(done[name][0])
         return done[name]
 
@@ -206,8 +206,8 @@ def content(folder: Path, path: Path) -> dict:
     [
         ("spam", {"per_class.csv", "confusion.csv", "mistakes.csv"}, {"confusion", "per_class", "reliability", "mistakes"}),
         ("tickets", {"per_label.csv", "mistakes.csv"}, {"per_label", "reliability"}),
-        ("forecast", {"per_target.csv", "predictions.csv", "errors_by_step.csv"}, {"predicted", "residuals", "stretch", "error_by_step"}),
-        ("regression", {"per_target.csv", "predictions.csv"}, {"predicted", "residuals", "stretch"}),
+        ("forecast", {"per_target.csv", "predictions.csv", "prediction_intervals.json", "errors_by_step.csv"}, {"predicted", "residuals", "stretch", "error_by_step"}),
+        ("regression", {"per_target.csv", "predictions.csv", "prediction_intervals.json"}, {"predicted", "residuals", "stretch"}),
         ("anomaly", {"per_series.csv", "events.csv"}, {"timelines"}),
     ],
 )  # fmt: skip
@@ -273,7 +273,7 @@ def test_a_second_run_has_the_same_bytes(evaluated, name) -> None:
     folder, evaluation = evaluated(name)
     before = {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
     families = {label: item.family for label, item in evaluation.candidates.items()}
-    evaluate.evaluate(families, bootstrap=BOOTSTRAP, **SETS[name][2])
+    judged(families, bootstrap=BOOTSTRAP, **SETS[name][2])
     assert before == {path: path.read_bytes() for path in (folder / paths.EVALUATE_DIR).rglob("*.*")}
 
 
@@ -319,6 +319,25 @@ def test_the_majority_knows_how_frequent_each_label_is(evaluated) -> None:
     spec = evaluation.spec
     shares = np.array(spec.class_counts) / spec.train_samples
     assert np.allclose(evaluation.predictions["majority"], shares, atol=1e-6)
+
+
+def test_intervals_of_a_forecast_are_its_errors_before_the_test(evaluated) -> None:
+    """Per step and target the 95 % rank of validation's absolute errors; on test, the share of values inside."""
+    folder, evaluation = evaluated("forecast")
+    chosen = evaluation.choice.chosen
+    errors = np.abs(
+        np.load(paths.tuned_dir(chosen) / "val_predictions.npy").astype(float)
+        - load_split_rows("val", "cnn").targets
+    )
+    rank = int(np.ceil((len(errors) + 1) * 0.95))
+    widths = np.sort(errors, axis=0)[rank - 1]
+    told = content(folder, paths.BEST_DIR / "card.json")["prediction_intervals"]
+    assert np.array(told["half_widths"]) == pytest.approx(widths)
+    covered = np.mean(np.abs(evaluation.answers.astype(float) - evaluation.y_true) <= widths)
+    coverage = content(folder, paths.EVALUATE_METRICS)["coverage"]
+    assert coverage["value"] == pytest.approx(covered, abs=1e-6)
+    assert coverage["low"] <= coverage["value"] <= coverage["high"]
+    assert told["coverage"]["value"] == coverage["value"]
 
 
 def test_forecasts_are_judged_in_the_units_of_the_data(evaluated) -> None:
@@ -375,7 +394,7 @@ def test_where_validation_has_no_anomaly_the_reconstruction_chooses(evaluated) -
         "Validation has no labelled anomaly, so event_f1 could not choose."
     )
     errors = np.load(evaluation.chosen.folder / "val_predictions.npy")
-    assert evaluation.choice.ranking[0].score == pytest.approx(float(errors.mean()), rel=1e-6)
+    assert evaluation.choice.ranking[0].score == pytest.approx(float(errors.mean()), abs=1e-6)
 
 
 def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
@@ -384,7 +403,7 @@ def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
     write_heartbeats(anomalous=False)
     write_tuned("dense", "autoencoder", AUTOENCODER, 1)
     with pytest.raises(DataRefused, match=r"cannot be judged by evaluate.select_by=event_f1.*Label some"):
-        evaluate.evaluate({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
+        judged({"dense": "autoencoder"}, bootstrap=BOOTSTRAP, **SETS["anomaly"][2])
 
 
 def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> None:
@@ -400,4 +419,4 @@ def test_a_metric_of_two_classes_is_refused_for_three(tmp_path, monkeypatch) -> 
     run_features(text=TEXT)
     write_tuned("dense", "dense", DENSE, 1)
     with pytest.raises(DataRefused, match=r"select_by=positive_f1 does not exist.*macro_f1"):
-        evaluate.evaluate({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])
+        judged({"dense": "dense"}, bootstrap=BOOTSTRAP, **SETS["spam"][2])

@@ -340,7 +340,7 @@ def test_recorded_decision_ends_with_what_it_was_based_on(project, quick_check, 
         rows[0]["label"] = "b"
         pq.write_table(pa.Table.from_pylist(rows), project / "data/split/split.parquet")
     else:
-        shutil.copy(project / "models/best/model.keras", project / "models/tuned/linear/model.keras")
+        shutil.copy(project / "models/best/model.keras", project / "models/selected/linear/model.keras")
     after = run_register()
     assert ("promoted", "unchanged") == (before["decision"], after["decision"])
     assert before["key"] != after["key"]

@@ -1,6 +1,8 @@
 """The champion is compared as it would be used today: with the threshold that today's validation gives it."""
 
+import shutil
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.evaluation.measures import Yardstick
+from pipeline.evaluation.scoring import load_test_rows
+from pipeline.gate import promotion
 from pipeline.gate.question import Rules
 from pipeline.inference import backend
 from pipeline.metrics.names import primary_called
@@ -73,7 +77,7 @@ def project(tmp_path, monkeypatch):
     pq.write_table(pa.table(split), root / "data/split/split.parquet")
     write_json(root / "data/features/state.json", STATE)
     for name in ("linear", "majority"):
-        save(root / "models/tuned" / name, two_class_model(0.0), name)
+        save(root / "models/selected" / name, two_class_model(0.0), name)
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
@@ -106,3 +110,24 @@ def test_the_champion_gets_its_threshold_from_validation_as_it_is_today(project)
     write_images(project, 100)
     put(project, two_class_model(0.0, bias=0.4), 0.5)
     assert "refused" == run_register()
+
+
+def test_a_champion_that_was_trained_on_validation_keeps_its_threshold(project, monkeypatch):
+    """It is too sure of rows it knows: of 0.9 it came with, today's validation makes another one only where it is new."""
+    write_images(project, 255)
+    put(project, two_class_model(6.0), 0.9)
+    folder = project / "champion"
+    shutil.copytree(project / "models/best", folder / registry.EXTRA_DIR)
+    (folder / registry.MODEL_FILE).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(project / "models/best/model.keras", folder / registry.MODEL_FILE)
+    card = read_json(folder / registry.EXTRA_DIR / "card.json")
+    points = []
+    monkeypatch.setattr(
+        promotion, "_scored_model", lambda _answers, _measures, point, _rules: points.append(point)
+    )
+    contest = SimpleNamespace(yardstick=Yardstick(positive_class="b"), rules=RULES)
+    for refit in (None, {"epochs": 3}):
+        write_json(folder / registry.EXTRA_DIR / "card.json", card | {"refit": refit})
+        promotion._reigned("champion", folder, load_test_rows(), None, contest)
+    assert points[0]["threshold"] != 0.9
+    assert points[1] == {"positive_class": "b", "threshold": 0.9}

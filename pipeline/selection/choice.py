@@ -1,0 +1,196 @@
+"""Who is chosen, by how much, and by how many rows that is known; before anybody looks at the test set.
+
+The best score wins, unless a smaller model is within one standard error of it: the error of their difference on the
+same rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired scores).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation.measures import Measures, Predictions
+from pipeline.evaluation.results import RECONSTRUCTION, Bootstrap, Choice, choose_by_validation
+from pipeline.metrics.classification import FloatArray
+from pipeline.metrics.intervals import (
+    SMALLEST_NUMBER_OF_GROUPS,
+    Interval,
+    bootstrap_values,
+    rounded,
+)
+from pipeline.metrics.names import format_value, metric_words, primary_called
+from pipeline.metrics.paired import paired_difference
+from pipeline.selection.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A choice with what it rests on.
+
+    Attributes:
+        choice: Who and why.
+        scores: Candidate to its metrics on the rows that chose.
+        behind: Candidate to how far its score lies behind the best one, and the standard error of that.
+        lead: By how much the best one leads the next, with an interval; None where nobody can say.
+        warnings: In words: what the choice should not be trusted for.
+    """
+
+    choice: Choice
+    scores: Mapping[str, Mapping[str, float]]
+    behind: Mapping[str, tuple[float, float]]
+    lead: Interval | None
+    warnings: tuple[str, ...]
+
+    def as_json(self, evidence: Evidence) -> dict[str, Any]:
+        """Return it as reports/select/selection.json holds it."""
+        ranking = [
+            entry | self._distance(str(entry["candidate"])) for entry in self.choice.as_json()["ranking"]
+        ]
+        return self.choice.as_json() | {
+            "chosen_by": evidence.words,
+            "lead": self.lead.rounded() if self.lead else None,
+            "ranking": ranking,
+            "rows": evidence.num_rows,
+            "units": evidence.num_units,
+            "warnings": list(self.warnings),
+        }
+
+    def _distance(self, name: str) -> dict[str, float]:
+        if name not in self.behind:
+            return {}
+        difference, error = self.behind[name]
+        return {"behind": rounded(difference), "standard_error": rounded(error)}
+
+
+def select_candidate(
+    evidence: Evidence,
+    measures: Measures,
+    answers: Mapping[str, Predictions],
+    parameters: Mapping[str, int],
+    *,
+    select_by: str,
+    bootstrap: Bootstrap,
+    may_win_ties: Collection[str],
+) -> Selection:
+    """Return who is chosen.
+
+    Args:
+        evidence: The rows that choose.
+        measures: Of them.
+        answers: Of every candidate that may be chosen.
+        parameters: Candidate to the weights of its model.
+        select_by: The metric asked for.
+        bootstrap: How intervals are made.
+        may_win_ties: Candidates that win by being smaller; others must be best.
+
+    Raises:
+        DataRefused: The metric does not exist for this data, or there is nobody to choose from.
+    """
+    points = {name: measures.operating_point(given) for name, given in answers.items()}
+    scores = {name: measures.values(given, points[name]) for name, given in answers.items()}
+    choice = choose_by_validation(
+        scores, parameters, select_by, measures.trials.get("event_f1"), rows_called=evidence.words
+    )
+    behind: dict[str, tuple[float, float]] = {}
+    lead, doubts = None, _doubts(evidence, scores)
+    if choice.select_by != RECONSTRUCTION and len(choice.ranking) > 1:
+        metrics = {name: measures.metrics(points[name])[choice.select_by] for name in answers}
+        scored = {name: measures.scored(answers[name], points[name]) for name in answers}
+        drawn = bootstrap.over(measures.blocks)
+        best, other = (entry.name for entry in choice.ranking[:2])
+        sign = primary_called(choice.select_by).sign
+        try:
+            pair = paired_difference(
+                metrics[best], metrics[other], measures.y_true, scored[best], scored[other], **drawn
+            )
+            lead = pair if sign > 0 else Interval(-pair.value, -pair.high, -pair.low)
+            del drawn["confidence"]
+            resampled = {
+                name: bootstrap_values([metrics[name]], measures.y_true, scored[name], **drawn)[0]
+                for name in answers
+            }
+            behind = _behind(choice, resampled, sign)
+        except ValueError as error:
+            doubts.append(f"Nobody can say how sure the choice is: {error}")
+    return Selection(_smallest_of_the_tied(choice, behind, may_win_ties), scores, behind, lead, tuple(doubts))
+
+
+def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> dict[str, tuple[float, float]]:
+    """Return how far each of the others lies behind the best, as a positive number, and its standard error."""
+    best, *others = choice.ranking
+    return {
+        entry.name: (
+            sign * (best.score - entry.score),
+            float(np.nanstd(resampled[best.name] - resampled[entry.name])),
+        )
+        for entry in others
+    }
+
+
+def _smallest_of_the_tied(
+    choice: Choice, behind: Mapping[str, tuple[float, float]], may_win_ties: Collection[str]
+) -> Choice:
+    """Return the choice of the smallest model whose distance to the best is below its own standard error."""
+    best = choice.ranking[0]
+    tied = [
+        entry
+        for entry in choice.ranking
+        if entry.name in behind
+        and entry.name in may_win_ties
+        and entry.parameters < best.parameters
+        and behind[entry.name][0] < behind[entry.name][1]
+    ]
+    if not tied or best.name not in may_win_ties:
+        return choice
+    smallest = min(tied, key=lambda entry: entry.parameters)
+    difference, error = behind[smallest.name]
+    reason = (
+        f"{smallest.name} is the smallest model ({smallest.parameters:,} parameters; {best.name}: "
+        f"{best.parameters:,}) within one standard error of the best: {metric_words(choice.select_by)} "
+        f"{format_value(smallest.score)}, {format_value(difference)} behind with a standard error of "
+        f"{format_value(error)}. {choice.reason}"
+    )
+    return replace(choice, chosen=smallest.name, reason=reason)
+
+
+def _doubts(evidence: Evidence, scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return what should be said of the rows that chose, and of scores that contradict each other."""
+    found = []
+    if evidence.num_units < SMALLEST_NUMBER_OF_GROUPS:
+        found.append(
+            f"Only {evidence.num_units} independent units ({evidence.num_rows} {evidence.words} rows) chose. Expected "
+            f"at least {SMALLEST_NUMBER_OF_GROUPS}. Another draw may choose another candidate; label more, or give "
+            "validation a larger share (split.val_share)."
+        )
+    if len(scores) > 1 and all({"accuracy", "log_loss"} <= own.keys() for own in scores.values()):
+        right = max(scores, key=lambda name: scores[name]["accuracy"])
+        sure = min(scores, key=lambda name: scores[name]["log_loss"])
+        if scores[right]["accuracy"] > scores[sure]["accuracy"]:
+            words = (
+                f"{name} (accuracy {format_value(scores[name]['accuracy'])}, log loss "
+                f"{format_value(scores[name]['log_loss'])})"
+                for name in (right, sure)
+            )
+            found.append(
+                "By accuracy {} is best, by log loss {}: one is right more often, the other is surer of the right "
+                "answer. evaluate.select_by decides.".format(*words)
+            )
+    return found
+
+
+def sentence(evidence: Evidence, selection: Selection) -> str:
+    """Return in words how many rows chose and by how much the best score leads."""
+    counted = f"{evidence.num_rows:,} {evidence.words} rows"
+    if evidence.num_units != evidence.num_rows:
+        counted += f" ({evidence.num_units:,} independent units)"
+    if selection.lead is None:
+        return f"Chosen by {counted}."
+    lead, (best, other, *_) = selection.lead, selection.choice.ranking
+    values = [format_value(value, sign="+") for value in (lead.value, lead.low, lead.high)]
+    verdict = "that is no sure lead" if lead.low <= 0 else "a sure lead"
+    words = metric_words(selection.choice.select_by)
+    return (
+        f"Chosen by {counted}: {best.name} leads {other.name} by {values[0]} {words} ({values[1]} to {values[2]}), "
+        f"{verdict}."
+    )

@@ -1,0 +1,127 @@
+"""Answers for rows that the answering model was not trained on, from the same candidate trained fold by fold.
+
+Import it after `backend.prepare_tensorflow`. A fold that is done is remembered, so that a killed stage goes on behind
+it and ends in the same bytes.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.inputs.train_data import TrainData
+from pipeline.runtime.files import read_json, write_bytes, write_json
+from pipeline.selection.folds import Fold
+from pipeline.training.batches import steps_per_epoch
+from pipeline.training.candidate import TrainedCandidate, answers_of, train_candidate
+from pipeline.training.fit import Length
+
+Say = Callable[[str], None]
+
+
+class FoldTrainings:
+    """The trainings of one candidate on folds.
+
+    Args:
+        family: Name of the file in `pipeline/models`.
+        data: Of the candidate.
+        rows: Row of `data.inputs` for each position that a fold names.
+        settings: Content of the tuned candidate's settings.json.
+        folder: Where finished folds are remembered, for these inputs alone.
+        say: Told of each fold that ends.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        data: TrainData,
+        rows: np.ndarray,
+        settings: Mapping[str, Any],
+        folder: Path,
+        *,
+        say: Say,
+    ) -> None:
+        self.family = family
+        self.data = data
+        self.rows = rows
+        self.settings = settings
+        self.folder = folder
+        self.say = say
+
+    @property
+    def solved(self) -> bool:
+        """Return whether the family learns without steps, so that there is no length to find."""
+        return int(self.settings["training"]["epochs"]) == 0
+
+    def length(self, folds: Sequence[Fold]) -> Length:
+        """Return how long to train: the median over folds of the steps after which the held rows were answered best.
+
+        Args:
+            folds: Those of the first repeat.
+        """
+        if self.solved:
+            return Length(0, 1)
+        found = [self._best_of(fold) for fold in folds]
+        return Length(*(int(np.median([entry[name] for entry in found])) for name in LENGTH))
+
+    def answers(self, folds: Sequence[Fold], length: Length) -> list[np.ndarray]:
+        """Return what models of exactly that length answer for the held rows of each fold.
+
+        No row has chosen how long the model that answers for it was trained, but as one fold's among all.
+        """
+        return [self._answers_of(fold, length) for fold in folds]
+
+    def _best_of(self, fold: Fold) -> dict[str, int]:
+        memo = self.folder / f"length-{fold.repeat}-{fold.number}.json"
+        if not memo.is_file():
+            trained = self._train(fold, f"length-{fold.repeat}-{fold.number}", None)
+            per_epoch = steps_per_epoch(len(fold.train), self.settings["training"])
+            before = trained.pretraining.best_epoch if trained.pretraining else 0
+            steps = (trained.result.best_epoch * per_epoch, per_epoch, before * per_epoch)
+            write_json(memo, dict(zip(LENGTH, steps, strict=True)))
+            self.say(f"fold {fold.number + 1}: best after {steps[0]} steps")
+        found: dict[str, int] = read_json(memo)
+        return found
+
+    def _answers_of(self, fold: Fold, length: Length) -> np.ndarray:
+        memo = self.folder / f"answers-{fold.repeat}-{fold.number}.npy"
+        if not memo.is_file():
+            trained = self._train(fold, f"answers-{fold.repeat}-{fold.number}", length)
+            held = self.rows[fold.held]
+            made = answers_of(trained, self.data, held, self.settings["training"])
+            buffer = io.BytesIO()
+            np.save(buffer, made)
+            write_bytes(memo, buffer.getvalue())
+            self.say(f"repeat {fold.repeat + 1}, fold {fold.number + 1}: {len(held)} rows answered for")
+        found: np.ndarray = np.load(memo, allow_pickle=False)
+        return found
+
+    def _train(self, fold: Fold, name: str, length: Length | None) -> TrainedCandidate:
+        keras.backend.clear_session()
+        return train_candidate(
+            self.family,
+            self.data.on_rows(np.sort(self.rows[fold.train]), np.sort(self.rows[fold.held])),
+            self.settings["model"],
+            self.settings["training"],
+            seed=self.settings["seed"],
+            checkpoint_dir=self.folder / name,
+            length=length,
+        )
+
+
+LENGTH = ("steps", "steps_per_epoch", "pretrain_steps")
+
+
+def in_order(folds: Sequence[Fold], answers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions answered for, ascending, and the answers; a position stands once for each repeat.
+
+    Args:
+        folds: As planned.
+        answers: For the held positions of each.
+    """
+    positions = np.concatenate([fold.held for fold in folds])
+    order = np.argsort(positions, kind="stable")
+    return positions[order], np.concatenate(answers)[order]

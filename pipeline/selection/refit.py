@@ -1,0 +1,116 @@
+"""The chosen candidate trained once more, with the rows of validation, for as long as was found best.
+
+Import it after `backend.prepare_tensorflow`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.train_data import load_train_data
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json
+from pipeline.runtime.progress import epoch_progress
+from pipeline.training.batches import steps_per_epoch
+from pipeline.training.candidate import train_candidate
+from pipeline.training.fit import Length
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def chosen_length(candidate: str, num_train: int) -> Length:
+    """Return how long a candidate is trained without validation: what folds found, else as far as its best epoch.
+
+    Args:
+        candidate: Its name.
+        num_train: Rows that trained the tuned model.
+
+    Raises:
+        FileNotFoundError: A file is missing; says which stage makes it.
+    """
+    folds = read_json(paths.folds_dir(candidate) / "folds.json", f"folds@{candidate}")
+    if folds["needed"]:
+        return Length(**folds["length"])
+    tuned = paths.tuned_dir(candidate)
+    settings, metrics, history = (
+        read_json(tuned / f"{name}.json", f"tune@{candidate}") for name in ("settings", "metrics", "history")
+    )
+    per_epoch = steps_per_epoch(num_train, settings["training"])
+    before = history.get("pretrain", [])
+    best_before = min(before, key=lambda epoch: epoch["val_loss"])["epoch"] if before else 0
+    return Length(metrics["best_epoch"] * per_epoch, per_epoch, best_before * per_epoch)
+
+
+def refit_candidate(candidate: str, target: Path, checkpoint_dir: Path, console: "Console") -> dict[str, Any]:
+    """Train a candidate on train and val together, and write its model over the tuned one's.
+
+    Args:
+        candidate: Its name.
+        target: Gets model.keras, settings.json and metrics.json, and autoencoder.keras where there is one; holds the
+            files of the tuned candidate.
+        checkpoint_dir: A folder for these inputs alone.
+        console: For progress.
+
+    Returns:
+        What the training was: rows, steps, epochs.
+    """
+    settings: dict[str, Any] = read_json(target / "settings.json")
+    data = load_train_data(settings["family"])
+    length = chosen_length(candidate, len(data.train_rows))
+    # Of anomalies what is normal, as in train.
+    rows = np.sort(np.concatenate([data.train_rows, data.monitored_rows]))
+    batches = math.ceil(len(rows) / settings["training"]["batch_size"])
+    phases = {"": length.epochs(batches)}
+    if length.pretrain_steps:
+        phases["pretrain_"] = replace(length, steps=length.pretrain_steps).epochs(batches)
+    keras.backend.clear_session()
+    with epoch_progress(console, candidate, phases) as show:
+        trained = train_candidate(
+            settings["family"],
+            data.on_rows(rows, rows[:0]),
+            settings["model"],
+            settings["training"],
+            seed=settings["seed"],
+            checkpoint_dir=checkpoint_dir,
+            length=length,
+            on_epoch=show,
+        )
+    save_model(trained.model, target / "model.keras")
+    if trained.autoencoder is not None:
+        save_model(trained.autoencoder, target / "autoencoder.keras")
+    told = {**asdict(length), "epochs": len(trained.result.history), "rows": len(rows)}
+    write_json(target / "settings.json", settings | {"refit": told})
+    metrics: Mapping[str, Any] = read_json(target / "metrics.json")
+    write_json(target / "metrics.json", {**metrics, "parameters": trained.model.count_params()})
+    return told
+
+
+def temper(target: Path, temperature: float) -> bool:
+    """Divide the logits of a model by a number, inside the model: all that load it answer alike.
+
+    Args:
+        target: Holds model.keras and settings.json; both are written again.
+        temperature: See `pipeline.metrics.calibration`.
+
+    Returns:
+        Whether the model has logits; one that looks its probabilities up stays as it is.
+    """
+    model = load_model(target / "model.keras")
+    last = model.get_layer("probabilities")
+    if not isinstance(last, keras.layers.Activation):
+        return False
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(last.input)
+    output = keras.layers.Activation(last.activation, name=last.name)(scaled)
+    made = keras.Model(model.input, output, name=model.name)
+    made.trainable = model.trainable
+    save_model(made, target / "model.keras")
+    settings = read_json(target / "settings.json")
+    write_json(target / "settings.json", settings | {"temperature": temperature})
+    return True

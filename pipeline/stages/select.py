@@ -1,0 +1,149 @@
+"""Choose a candidate by answers for rows it was not trained on; the test set stays closed.
+
+Reads: models/tuned/<candidate>/ and models/folds/<candidate>/ of every candidate in params.yaml,
+data/split/split.parquet (rows of train and val only), data/features, data/interim, data/validate/duplicates.parquet.
+Writes: models/choice.json (who, and the temperatures of probabilities), reports/select/selection.json (why, and how
+sure that is).
+Parameters: candidates, data, evaluate, register, seed, select.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+
+from pipeline.evaluation.label_measures import LabelMeasures
+from pipeline.evaluation.measures import ClassMeasures, Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.results import Bootstrap
+from pipeline.inputs.specs import output_spec
+from pipeline.metrics.anomalies import AlarmRules
+from pipeline.metrics.calibration import helpful_temperature
+from pipeline.metrics.names import primary_called
+from pipeline.params.families import BASELINE_FAMILIES
+from pipeline.params.load import load_params
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json
+from pipeline.runtime.stage import running_stage
+from pipeline.selection.choice import Selection, select_candidate, sentence
+from pipeline.selection.evidence import Evidence, read_evidence
+
+
+def main() -> None:
+    """Run the stage from the command line."""
+    with running_stage("select") as stage:
+        params = load_params()
+        settings = params.evaluate
+        evidence, selection = select(
+            {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
+            select_by=settings.select_by,
+            bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
+            yardstick=Yardstick(
+                settings.calibration_bins,
+                params.data.positive_class,
+                AlarmRules(**msgspec.to_builtins(settings.anomaly)) if settings.anomaly else None,
+            ),
+            season=settings.season,
+            refit=params.select.refit,
+            temperature=params.select.temperature,
+            baselines_may_win=params.register.baselines_may_win is not False,
+        )
+        for warning in selection.warnings:
+            stage.console.print(f"Warning: {warning}", highlight=False, markup=False)
+        stage.console.print(selection.choice.reason, highlight=False, markup=False)
+        stage.console.print(sentence(evidence, selection), highlight=False, markup=False)
+
+
+def select(
+    families: Mapping[str, str],
+    *,
+    select_by: str,
+    bootstrap: Bootstrap,
+    yardstick: Yardstick,
+    season: int | None = None,
+    refit: bool,
+    temperature: bool,
+    baselines_may_win: bool = False,
+) -> tuple[Evidence, Selection]:
+    """Choose a candidate and write down who and why.
+
+    Args:
+        families: Candidate to family; whatever else lies in models/tuned is of the past.
+        select_by: Name of the metric that chooses.
+        bootstrap: How intervals are made.
+        yardstick: How answers are measured.
+        season: Steps of the seasonal naive forecast that errors are compared with; None for none.
+        refit: Whether the chosen candidate and the baselines are trained again with the rows of validation.
+        temperature: Whether their probabilities may be made less or more sure.
+        baselines_may_win: Whether a baseline may be chosen; it must be best, being small is not enough.
+
+    Raises:
+        DataRefused: No candidate but baselines that may not win, or no such metric for this data.
+        FileNotFoundError: A file is missing; says which stage makes it.
+        ValueError: Answers are not finite, or do not belong to these rows.
+    """
+    evidence = read_evidence(families, season)
+    measures = measures_of(evidence.rows, output_spec(read_json(paths.FEATURES_STATE, "features")), yardstick)
+    baselines = [name for name, family in families.items() if family in BASELINE_FAMILIES]
+    others = [name for name in families if name not in baselines]
+    able = [*families] if baselines_may_win else others
+    selection = select_candidate(
+        evidence,
+        measures,
+        {name: _answers(evidence, measures, name) for name in able},
+        {
+            name: read_json(paths.tuned_dir(name) / "metrics.json", f"tune@{name}")["parameters"]
+            for name in able
+        },
+        select_by=select_by,
+        bootstrap=bootstrap,
+        may_win_ties=others,
+    )
+    if selection.choice.chosen in baselines:
+        said = "It is a baseline: no other candidate does better."
+        choice_of = replace(selection.choice, reason=f"{selection.choice.reason} {said}")
+        selection = replace(selection, choice=choice_of)
+    content = selection.as_json(evidence) | {
+        "primary": primary_called(select_by).as_json(),
+        "sentence": sentence(evidence, selection),
+    }
+    write_json(paths.SELECTION_JSON, content)
+    judged = sorted({selection.choice.chosen, *baselines})
+    choice = {
+        "chosen": selection.choice.chosen,
+        "refit": judged if refit else [],
+        "temperatures": _temperatures(evidence, measures, judged) if temperature else {},
+    }
+    write_json(paths.CHOICE_JSON, choice)
+    return evidence, selection
+
+
+def _temperatures(evidence: Evidence, measures: Measures, names: Sequence[str]) -> dict[str, float]:
+    """Return the temperature of each candidate whose answers for other rows gain by one."""
+    if isinstance(measures, ClassMeasures):
+        truth = measures.y_true[:, None] == np.arange(len(measures.classes))
+    elif isinstance(measures, LabelMeasures):
+        truth = measures.y_true.astype(bool)
+    else:
+        return {}
+    units = evidence.rows.groups or np.arange(len(truth))
+    several = isinstance(measures, LabelMeasures)
+    found = {
+        name: helpful_temperature(truth, _answers(evidence, measures, name), units, several=several)
+        for name in names
+    }
+    return {name: temperature for name, temperature in found.items() if temperature is not None}
+
+
+def _answers(evidence: Evidence, measures: Measures, name: str) -> Predictions:
+    given = evidence.answers(name)
+    try:
+        measures.scored(given, measures.operating_point(given))
+    except ValueError as error:
+        path = evidence.path(name, paths.TUNED_DIR)
+        raise ValueError(f"{path}: {error} Run `dvc repro --force tune@{name}`.") from error
+    return given
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The three stages that choose, train again and judge, one after the other, as `dvc repro evaluate` runs them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json
+from pipeline.stages import evaluate, refit, select
+
+NEVER_CALLED = ("split_method",)
+
+
+def no_folds(*candidates: str) -> None:
+    """Leave for candidates what `folds` leaves where validation is enough, and a table in which nothing is a copy."""
+    for name in candidates:
+        write_json(paths.folds_dir(name) / "folds.json", {"needed": False, "val_units": 100, "why": "enough"})
+    if not paths.DUPLICATES_PARQUET.is_file() and paths.SAMPLES_PARQUET.is_file():
+        ids = pq.read_table(paths.SAMPLES_PARQUET)["sample_id"]
+        paths.DUPLICATES_PARQUET.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"sample_id": ids, "cluster": ids}), paths.DUPLICATES_PARQUET)
+
+
+def stage_of(name: str) -> SimpleNamespace:
+    """Return a running stage, without its lock."""
+    return SimpleNamespace(name=name, inputs_key="k", console=Console(file=Path("/dev/null").open("w")))
+
+
+def judged(families, *, again=False, **settings) -> "evaluate.Evaluation":
+    """Choose, train the chosen one and the baselines again where `again` is on, and judge.
+
+    Args:
+        families: Candidate to family.
+        again: `select.refit` and `select.temperature`.
+        settings: Of `evaluate`.
+    """
+    no_folds(*families)
+    chosen_by = {name: value for name, value in settings.items() if name not in NEVER_CALLED}
+    select.select(families, **chosen_by, refit=again, temperature=again)
+    choice = read_json(paths.CHOICE_JSON)
+    refit.refit(families, choice["refit"], choice["temperatures"], stage_of("refit"))
+    return evaluate.evaluate(families, **settings)

@@ -1,0 +1,145 @@
+"""Who is chosen, and how sure that is said to be; answers in plain sight, no model behind them."""
+
+import numpy as np
+import pytest
+
+from pipeline.evaluation.measures import ClassMeasures
+from pipeline.evaluation.results import Bootstrap
+from pipeline.evaluation.rows import EvaluationRows
+from pipeline.metrics.classification import accuracy_score
+from pipeline.metrics.intervals import groups_of
+from pipeline.metrics.paired import paired_difference
+from pipeline.selection.choice import select_candidate, sentence
+from pipeline.selection.evidence import Evidence
+
+BOOTSTRAP = Bootstrap(500, 0.95, 0)
+CLASSES = ("a", "b", "c")
+
+
+def answers(y_true, right, sureness=0.8):
+    """Return probabilities whose largest is the true class where `right`."""
+    said = np.where(right, y_true, (y_true + 1) % 3)
+    given = np.full((len(y_true), 3), (1 - sureness) / 2, np.float32)
+    given[np.arange(len(y_true)), said] = sureness
+    return given
+
+
+def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), ties=None, sureness=None):
+    """Choose among candidates that are right on the first so many rows."""
+    y_true = np.arange(num_rows) % 3
+    rows = EvaluationRows(tuple(map(str, range(num_rows))), np.arange(num_rows), groups=tuple(names))
+    measures = ClassMeasures(y_true, CLASSES, None, 10, groups_of(names) if names else None)
+    given = {
+        name: answers(y_true, np.arange(num_rows) < count, (sureness or {}).get(name, 0.8))
+        for name, count in right.items()
+    }
+    evidence = Evidence(rows, False, num_rows, len(set(names)) or num_rows)
+    found = select_candidate(
+        evidence,
+        measures,
+        given,
+        sizes,
+        select_by=select_by,
+        bootstrap=BOOTSTRAP,
+        may_win_ties=ties if ties is not None else list(right),
+    )
+    return evidence, found, measures, given
+
+
+def test_a_smaller_model_within_one_standard_error_is_chosen():
+    """93 against 92 of 100 right, 8 rows only the one, 7 only the other: 0.01 apart, the error of that is 0.0386."""
+    y_true = np.arange(100) % 3
+    rows = EvaluationRows(tuple(map(str, range(100))), np.arange(100))
+    given = {
+        "large": answers(y_true, np.arange(100) < 93),
+        "small": answers(y_true, np.arange(100) >= 8),
+    }
+    found = select_candidate(
+        Evidence(rows, False, 100, 100), ClassMeasures(y_true, CLASSES, None, 10), given, {"large": 1000, "small": 10},
+        select_by="accuracy", bootstrap=BOOTSTRAP, may_win_ties=["large", "small"],
+    )  # fmt: skip
+    difference, error = found.behind["small"]
+    assert difference == pytest.approx(0.01)
+    assert error == pytest.approx(np.sqrt(0.15 - 0.01**2) / 10, rel=0.1)
+    assert found.choice.chosen == "small"
+    assert found.choice.ranking[0].name == "large"
+    assert found.choice.reason.startswith("small is the smallest model (10 parameters; large: 1,000)")
+
+
+def test_ten_rows_apart_are_no_tie():
+    """90 against 80 of 100: the difference is three times its error, and the larger model stays."""
+    _, found, *_ = chosen(100, {"large": 90, "small": 80}, {"large": 1000, "small": 10})
+    assert found.choice.chosen == "large"
+    assert found.behind["small"][1] == pytest.approx(0.03, rel=0.15)
+
+
+def test_a_larger_model_never_wins_a_tie():
+    """Equal but for nothing: parameters decide, and the reason says so."""
+    _, found, *_ = chosen(100, {"large": 90, "small": 90}, {"large": 1000, "small": 10})
+    assert found.choice.chosen == "small"
+    assert "fewest parameters (10)" in found.choice.reason
+
+
+def test_who_may_not_win_ties_must_be_best():
+    """A baseline that is smaller and tied is not chosen for its size."""
+    right = {"large": 90, "linear": 90}
+    _, found, *_ = chosen(100, right | {"linear": 89}, {"large": 1000, "linear": 1}, ties=["large"])
+    assert found.choice.chosen == "large"
+
+
+def test_the_lead_is_the_paired_interval_of_the_gate():
+    """The same rows, the same resamples: what `pipeline.metrics.paired` says of the two best."""
+    evidence, found, measures, given = chosen(60, {"x": 50, "y": 40, "z": 20}, {"x": 3, "y": 2, "z": 1})
+    expected = paired_difference(
+        accuracy_score, accuracy_score, measures.y_true, given["x"], given["y"], resamples=500, confidence=0.95, seed=0
+    )  # fmt: skip
+    assert found.lead == expected
+    assert sentence(evidence, found).startswith(
+        "Chosen by 60 validation rows: x leads y by +0.1667 accuracy ("
+    )
+    assert found.as_json(evidence)["rows"] == 60
+
+
+def test_a_loss_that_is_lower_leads_by_a_positive_number():
+    """The lead counts improvement, whatever the direction of the metric."""
+    _, found, *_ = chosen(90, {"x": 80, "y": 40}, {"x": 3, "y": 2}, select_by="log_loss")
+    assert found.choice.chosen == "x"
+    assert 0 < found.lead.low < found.lead.value < found.lead.high
+
+
+def test_rows_of_one_unit_are_drawn_together():
+    """90 rows of 9 persons say less than 90 rows: the lead has a wider interval."""
+    right, sizes = {"x": 80, "y": 50}, {"x": 3, "y": 2}
+    persons = [f"p{row // 10}" for row in range(90)]
+    alone, together = (chosen(90, right, sizes, names=names)[1].lead for names in ((), persons))
+    assert alone.value == together.value
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_few_units_are_warned_of():
+    """29 rows are few, 30 are not; 90 rows of 9 persons are."""
+    right, sizes = {"x": 20, "y": 10}, {"x": 3, "y": 2}
+    persons = [f"p{row // 10}" for row in range(90)]
+    told = [
+        [line for line in chosen(count, right, sizes, names=names)[1].warnings if line.startswith("Only")]
+        for count, names in ((29, ()), (30, ()), (90, persons))
+    ]
+    assert [1, 0, 1] == [len(lines) for lines in told]
+    assert "Only 9 independent units (90 validation rows) chose." in told[2][0]
+
+
+def test_accuracy_and_log_loss_that_disagree_are_said():
+    """One is right more often, the other less sure where it is wrong."""
+    _, found, *_ = chosen(
+        90, {"bold": 80, "meek": 75}, {"bold": 3, "meek": 2}, sureness={"bold": 0.999, "meek": 0.6}
+    )
+    assert any("By accuracy bold (accuracy 0.8889" in line and "meek" in line for line in found.warnings)
+    _, agreed, *_ = chosen(90, {"bold": 80, "meek": 75}, {"bold": 3, "meek": 2})
+    assert not agreed.warnings
+
+
+def test_one_candidate_is_chosen_without_a_lead():
+    """There is no next one, and nothing is invented."""
+    evidence, found, *_ = chosen(90, {"only": 80}, {"only": 3})
+    assert found.lead is None
+    assert sentence(evidence, found) == "Chosen by 90 validation rows."

@@ -1,0 +1,245 @@
+"""Folds trained for real: kills, equal bytes, and answers of models that never saw the row."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.inference import backend
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json
+from pipeline.selection.evidence import read_evidence
+from pipeline.selection.folds import Fold, labelled_rows, planned_folds
+from pipeline.selection.out_of_fold import FoldTrainings
+from pipeline.selection.refit import chosen_length
+from pipeline.stages import folds, refit
+from pipeline.training.candidate import train_candidate, write_candidate
+from pipeline.training.fit import Length
+from tests.helpers.featured import SERIES, WINDOWS, run_features, write_samples, write_split
+from tests.helpers.ingested import write_ingested
+from tests.helpers.judged import no_folds, stage_of
+from tests.helpers.train_project import MODELS, TRAINING, write_train_project
+
+SETTINGS = {
+    "min_val_units": 100, "folds": 3, "repeats": 2, "split_method": "stratified", "embargo": 0, "seed": 4, "threads": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> Path:
+    """A project of 60 train and 15 val rows whose candidates are tuned; copied by each test."""
+    from pipeline.inputs.train_data import load_train_data
+
+    folder = tmp_path_factory.mktemp("tuned")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_train_project(folder)
+        split = pq.read_table(paths.SPLIT_PARQUET)
+        write_ingested(folder, np.load(paths.PAYLOAD_NPY), split["label"].to_pylist())
+        ids = pq.read_table(paths.SAMPLES_PARQUET)["sample_id"]
+        pq.write_table(split.set_column(0, "sample_id", ids), paths.SPLIT_PARQUET)
+        for name, epochs in (("cnn", 4), ("autoencoder", 3), ("majority", 0)):
+            data = load_train_data(name)
+            training = TRAINING | {"epochs": epochs, "ema_momentum": 0.5}
+            trained = train_candidate(
+                name, data, MODELS[name], training, seed=4, checkpoint_dir=Path("work") / name
+            )
+            settings = {"family": name, "model": MODELS[name], "training": training, "seed": 4, "threads": 1}
+            metrics = write_candidate(paths.tuned_dir(name), trained, data, settings)
+            write_json(paths.tuned_dir(name) / "trials.json", [{"number": 0, "metrics": metrics}])
+        no_folds("cnn", "autoencoder", "majority")
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def project(tuned: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A copy of it; the working directory is inside, and TensorFlow is started already."""
+    shutil.copytree(tuned, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backend, "prepare_tensorflow", lambda *_: None)
+    return tmp_path
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return name to bytes of the files in a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def cross_validate(name: str = "cnn", **settings) -> dict[str, bytes]:
+    """Run the stage and return what it wrote."""
+    folds.cross_validate(name, family=name, stage=stage_of("folds"), **(SETTINGS | settings))
+    return files_of(paths.folds_dir(name))
+
+
+def test_folds_that_are_not_needed_cost_no_training(project, monkeypatch):
+    """With 15 units asked for and 15 there, nothing is trained and the reason is written down."""
+
+    def trained(*_arguments, **_settings):
+        raise AssertionError
+
+    monkeypatch.setattr("pipeline.selection.out_of_fold.train_candidate", trained)
+    written = cross_validate(min_val_units=15)
+    assert list(written) == ["folds.json"]
+    assert read_json(paths.folds_dir("cnn") / "folds.json") == {
+        "needed": False, "val_units": 15, "why": "15 independent units are at least 15",
+    }  # fmt: skip
+
+
+def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(project, monkeypatch):
+    """Stopped before its 2nd, 4th and 7th training, the same command trains the rest alone; the bytes are the same."""
+    expected = cross_validate()
+    calls, real = [], train_candidate
+
+    def counted(*arguments, **settings):
+        calls.append(settings["checkpoint_dir"].name)
+        if len(calls) in (2, 5, 9):
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr("pipeline.selection.out_of_fold.train_candidate", counted)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            cross_validate()
+    assert expected == cross_validate()
+    # 3 lengths and 2 x 3 answers, and each of three that were interrupted once more.
+    assert (12, 9) == (len(calls), len(set(calls)))
+    assert not (paths.STATE_DIR / "folds/cnn").exists()
+
+
+def test_answers_are_those_of_models_that_never_saw_the_row(project):
+    """Each held row is answered by hand: trained on the others for the median length, asked for it alone."""
+    from pipeline.inference.prediction import answers
+    from pipeline.inputs.train_data import load_train_data
+
+    cross_validate()
+    told = read_json(paths.folds_dir("cnn") / "folds.json")
+    evidence = read_evidence(["cnn"])
+    assert (evidence.num_rows, evidence.num_units, len(evidence.rows)) == (75, 75, 150)
+    data, rows = load_train_data("cnn"), labelled_rows()
+    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
+    plan = planned_folds(
+        rows, data.output_spec, folds=3, repeats=2, seed=4, split_method="stratified", embargo=0
+    )
+    fold = plan[4]
+    trained = train_candidate(
+        "cnn", data.on_rows(rows.rows[fold.train], rows.rows[fold.held]), settings["model"], settings["training"],
+        seed=4, checkpoint_dir=Path("by-hand"), length=Length(**told["length"]),
+    )  # fmt: skip
+    by_hand = answers(
+        trained.model, data.inputs, rows.rows[fold.held], settings["training"], data.output_spec
+    )
+    names = [rows.sample_ids[position] for position in fold.held]
+    found = {name: evidence.answers("cnn")[evidence.rows.sample_ids.index(name) + 1] for name in names}
+    assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
+
+
+def test_solved_families_have_shares_without_the_held_rows(project):
+    """What majority answers for a row are the class shares of the rows it was fitted on."""
+    cross_validate("majority")
+    given = read_evidence(["majority"]).answers("majority")
+    assert len(np.unique(given.round(6), axis=0)) <= 6
+    assert not np.allclose(given, given[0])
+
+
+def test_the_length_is_the_median_of_the_best(project, monkeypatch):
+    """Best after 4, 10 and 6 steps of 2 an epoch: 6 steps."""
+    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
+    trainings = FoldTrainings("cnn", None, np.arange(3), settings, Path("memo"), say=print)
+    for number, steps in enumerate((4, 10, 6)):
+        write_json(
+            Path(f"memo/length-0-{number}.json"), {"steps": steps, "steps_per_epoch": 2, "pretrain_steps": 0}
+        )
+    plan = [Fold(0, number, None, None) for number in range(3)]
+    assert Length(6, 2, 0) == trainings.length(plan)
+
+
+@pytest.mark.parametrize("name", ["cnn", "autoencoder"])
+def test_the_refit_trains_on_every_labelled_row_for_the_chosen_steps(project, name):
+    """75 rows instead of 60, the steps of the best epoch; again and after a kill the same bytes; papers stay."""
+    refit.refit(["cnn", "autoencoder", "majority"], [name], {}, stage_of("refit"))
+    made = files_of(paths.selected_dir(name))
+    tuned = files_of(paths.tuned_dir(name))
+    changed = {file for file in made if made[file] != tuned[file]}
+    assert (
+        {"model.keras", "settings.json"} <= changed <= {"model.keras", "settings.json", "autoencoder.keras"}
+    )
+    best = read_json(paths.tuned_dir(name) / "metrics.json")["best_epoch"]
+    told = read_json(paths.selected_dir(name) / "settings.json")["refit"]
+    # 60 rows are 4 batches of 16, 75 rows are 5.
+    assert (75, best * 4, max(1, round(best * 4 / 5))) == (told["rows"], told["steps"], told["epochs"])
+    assert files_of(paths.selected_dir("majority")) == files_of(paths.tuned_dir("majority"))
+    refit.refit(["cnn", "autoencoder", "majority"], [name], {}, stage_of("refit"))
+    assert made == files_of(paths.selected_dir(name))
+
+
+def test_a_killed_refit_ends_in_the_same_bytes(project, monkeypatch):
+    """Stopped within its second epoch, the same command goes on from the checkpoint of the first."""
+    metrics = read_json(paths.tuned_dir("cnn") / "metrics.json")
+    write_json(paths.tuned_dir("cnn") / "metrics.json", metrics | {"best_epoch": 4})
+    refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
+    expected = files_of(paths.selected_dir("cnn"))
+    from pipeline.training import fit
+
+    real, saved = fit.save_checkpoint, []
+
+    def died(path, groups, state):
+        real(path, groups, state)
+        saved.append(state["epoch"])
+        if len(saved) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "save_checkpoint", died)
+    with pytest.raises(KeyboardInterrupt):
+        refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
+    assert files_of(paths.selected_dir("cnn")) != expected
+    refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
+    assert expected == files_of(paths.selected_dir("cnn"))
+    assert saved == [1, 2, 3]
+
+
+def test_the_length_of_folds_counts_where_there_were_any(project):
+    """The refit trains what folds found, not the best epoch of a validation that was too small."""
+    write_json(
+        paths.folds_dir("cnn") / "folds.json",
+        {"needed": True, "length": {"steps": 40, "steps_per_epoch": 4, "pretrain_steps": 0}},
+    )
+    assert Length(40, 4, 0) == chosen_length("cnn", 60)
+    assert Length(40, 4, 0).epochs(5) == 8
+
+
+def test_forecasts_are_held_out_behind_what_trained(tmp_path, monkeypatch):
+    """Windows of one series in four stretches of time; each answer is the value a day before, by hand."""
+    from pipeline.inputs.train_data import load_train_data
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backend, "prepare_tensorflow", lambda *_: None)
+    load = np.random.default_rng(0).normal(size=(300, 1)).astype(np.float32)
+    write_samples(
+        Path(), load, [300], channels=("load",), time=["2026-01-05T00:00:00"], step_seconds=[3600.0]
+    )
+    write_split(Path(), ["train", "val", "test"], rows=[0, 0, 0], starts=[0, 180, 240], stops=[180, 240, 300])
+    asked = {"length": 24, "horizon": 6, "known": [], "known_categorical": [], "calendar": []}
+    run_features(task="forecasting", windows=WINDOWS | asked, series=SERIES)
+    training = TRAINING | {"epochs": 0}
+    data = load_train_data("naive")
+    trained = train_candidate("naive", data, {"season": 24}, training, seed=4, checkpoint_dir=Path("work"))
+    settings = {"family": "naive", "model": {"season": 24}, "training": training, "seed": 4, "threads": 1}
+    write_candidate(paths.tuned_dir("naive"), trained, data, settings)
+    cross_validate("naive", split_method="time")
+    sizes = read_json(paths.folds_dir("naive") / "folds.json")["folds"]
+    evidence = read_evidence(["naive"])
+    starts = evidence.rows.timeline.starts
+    assert [0, 1, 2] == [number for _, number, _, _ in sizes]
+    assert len(starts) == sum(held for *_, held in sizes) == len(set(starts.tolist()))
+    # A window that reaches into what is held does not train: of the first stretch five windows fewer.
+    assert sizes[0][2] + 5 == len(labelled_rows()) - len(starts)
+    assert evidence.num_units == sum(-(-count // 6) for count in evidence.rows.timeline.segments)
+    by_hand = load[starts[:, None] + np.arange(6) - 24]
+    assert evidence.answers("naive") == pytest.approx(by_hand, abs=1e-5)
+    assert evidence.rows.targets == pytest.approx(load[starts[:, None] + np.arange(6)])
