@@ -28,10 +28,14 @@ class ExampleData(NamedTuple):
 
 OF_MODELS = {
     "banking77": ExampleData("text_table", (13_083, 10_003), ("card_arrival", "Refund_not_showing_up")),
+    "banking77-vectors": ExampleData(
+        "text_table", (13_083, 10_003), ("card_arrival", "Refund_not_showing_up")
+    ),
     "basic-motions": ExampleData("series_archive", (80,), ("standing", "running", "walking", "badminton")),
     "bike-sharing": ExampleData("series_table", (), ("cnt", "hum", "windspeed")),
     "bike-sharing-lags": ExampleData("series_table", (), ("cnt", "hum", "windspeed")),
     "clothing": ExampleData("image_folder", (), ("longsleeve", "outwear", "t-shirt")),
+    "clothing-pretrained": ExampleData("image_folder", (), ("longsleeve", "outwear", "t-shirt")),
     "digits": ExampleData("digits"),
     "etth1": ExampleData("series_table", (), ("HUFL", "HULL", "MUFL", "OT")),
     "fashion-mnist": ExampleData("idx", (70_000, 60_000)),

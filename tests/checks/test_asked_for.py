@@ -15,7 +15,10 @@ SIDE = SideSettings(categories="one_hot", max_categories=50)
 
 
 def problems(params, kind, **options):
-    """Return what `check` refuses on such a source."""
+    """Return what `check` refuses on such a source, whatever the model is called."""
+    params = msgspec.structs.replace(
+        params, register=msgspec.structs.replace(params.register, model_name="own")
+    )
     return contradictions(params, source(kind, **options))
 
 

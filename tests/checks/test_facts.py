@@ -21,9 +21,16 @@ WHOLE = Facts(
 LOAD = Facts(channels=["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"], length=(9000, 9000, 9000))
 
 
+def own(params):
+    """Return parameters with a model name that no example has."""
+    return msgspec.structs.replace(
+        params, register=msgspec.structs.replace(params.register, model_name="own")
+    )
+
+
 def said(name, facts, **sections):
     """Return what is said of an example's parameters because of these facts, beyond what is said anyway."""
-    params, known = example(name, **sections), source(KIND_OF[name])
+    params, known = own(example(name, **sections)), source(KIND_OF[name])
     without = contradictions(params, known)
     return [
         problem

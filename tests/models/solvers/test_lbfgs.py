@@ -25,7 +25,9 @@ def test_softmax_regression_is_that_of_scikit_learn(stored):
     """Weights, and intercepts but for what all share, agree to 1e-4."""
     features = stored(FEATURES)
     found = lbfgs.solve(features, CLASSES, "softmax", folds=FOLDS, penalty=PENALTY)
-    reference = LogisticRegression(C=C, tol=1e-9, max_iter=5000).fit(FEATURES.astype(np.float32), CLASSES)
+    reference = LogisticRegression(C=C, tol=1e-9, max_iter=5000).fit(
+        FEATURES.astype(np.float32).astype(np.float64), CLASSES
+    )
     assert reference.coef_.T == pytest.approx(found.weights, abs=1e-4)
     shift = found.intercepts.mean() - reference.intercept_.mean()
     assert reference.intercept_ + shift == pytest.approx(found.intercepts, abs=1e-3)
