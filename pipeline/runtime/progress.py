@@ -136,6 +136,9 @@ class LiveTrace:
     end_status: str = "FINISHED"
 
 
+SOLVED = "solved"
+
+
 def metric_name(name: str) -> str:
     """Return the name in MLflow of a metric in Keras' logs: `val_loss` is `val/loss`, `loss` is `train/loss`.
 
@@ -148,8 +151,12 @@ def metric_name(name: str) -> str:
 
 
 def history_epochs(history: Any) -> Iterator[Epoch]:
-    """Yield the epochs of a `history.json`: a list, or lists by phase (the reconstruction of autoencoders)."""
+    """Yield the epochs of a `history.json`: a list, or lists by phase (the reconstruction of autoencoders).
+
+    What a solver says of its solution stands beside them, and is no phase.
+    """
     phases = history.items() if isinstance(history, dict) else [("", history)]
+    phases = [(phase, epochs) for phase, epochs in phases if phase != SOLVED]
     for phase, epochs in phases:
         for step, logs in enumerate(epochs, start=1):
             prefix = PRETRAIN if phase == "pretrain" else ""

@@ -128,9 +128,11 @@ def _temperatures(evidence: Evidence, measures: Measures, names: Sequence[str]) 
         return {}
     units = evidence.rows.groups or np.arange(len(truth))
     several = isinstance(measures, LabelMeasures)
+    given = {name: _answers(evidence, measures, name) for name in names}
     found = {
-        name: helpful_temperature(truth, _answers(evidence, measures, name), units, several=several)
-        for name in names
+        name: helpful_temperature(truth, answers, units, several=several)
+        for name, answers in given.items()
+        if np.ptp(answers, axis=0).any()  # who says the same of every row has nothing to be less sure of
     }
     return {name: temperature for name, temperature in found.items() if temperature is not None}
 
