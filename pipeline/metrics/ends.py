@@ -29,9 +29,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
 
 from pipeline.metrics.classification import FloatArray, Metric, Scale
+
+# scipy's distributions take a second and a half to import, which stages without an interval should not wait for: every
+# function below that needs them asks for them itself.
 
 SKEWNESS_UNSEEN = 2.5
 """How many times the skewness that the rows show; measured in benchmarks/coverage.py, as the three limits below."""
@@ -137,6 +139,8 @@ def share_ends(value: float, count: float, confidence: float) -> tuple[float, fl
         count: How many answers; need not be whole.
         confidence: Of the two-sided interval, (0.5, 1).
     """
+    from scipy import stats
+
     tail, right = (1 - confidence) / 2, value * count
     low = 0.0 if right <= 0 else float(stats.beta.ppf(tail, right, count - right + 1))
     high = 1.0 if right >= count else float(stats.beta.ppf(1 - tail, right + 1, count - right))
@@ -152,6 +156,8 @@ def area_ends(value: float, positives: float, negatives: float, confidence: floa
         negatives: How many others.
         confidence: Of the two-sided interval, (0.5, 1).
     """
+    from scipy import optimize, stats
+
     reach = float(stats.norm.ppf((1 + confidence) / 2))
     half = (positives + negatives) / 2 - 1
 
@@ -239,21 +245,29 @@ def honest_confidence(confidence: float, units: float) -> float:
         confidence: What is wanted, (0.5, 1).
         units: Examples, or blocks or groups of them that are drawn together, see `num_units`.
     """
+    from scipy import stats
+
     return float(1 - 2 * stats.norm.cdf(-students_reach(1.0, confidence, units)))
 
 
 def students_reach(standard_error: float, confidence: float, units: float) -> float:
     """Return how far Student's interval reaches to each side, from the bootstrap's standard error."""
+    from scipy import stats
+
     units = max(units, 2)
     widened = standard_error * np.sqrt(units / (units - 1))
     return float(stats.t.ppf((1 + confidence) / 2, units - 1) * widened)
 
 
 def _students(tail: float, units: float) -> float:
+    from scipy import stats
+
     return float(stats.t.isf(tail, max(units, 2) - 1))
 
 
 def _score_ends(found: Resampled, scale: Scale, confidence: float) -> tuple[float, float]:
+    from scipy import special
+
     value, count = min(max(found.value, 0.0), 1.0), found.count
     ends = [] if scale == "area" else [share_ends(value, _answers(found, scale, confidence), confidence)]
     if scale == "area":
@@ -272,6 +286,8 @@ def _score_ends(found: Resampled, scale: Scale, confidence: float) -> tuple[floa
 
 def _answers(found: Resampled, scale: Scale, confidence: float) -> float:
     """Return as many independent answers as would make a share as sure as the resamples are."""
+    from scipy import stats
+
     if scale == "share":
         return found.count
     spread, tail = found.value * (1 - found.value), (1 - confidence) / 2
@@ -283,6 +299,8 @@ def _answers(found: Resampled, scale: Scale, confidence: float) -> float:
 
 
 def _error_ends(found: Resampled, confidence: float) -> tuple[float, float]:
+    from scipy import stats
+
     value, error = found.value, found.error
     reach = students_reach(error, confidence, found.units)
     ends = [(value - reach, value + reach), percentile_ends(found, confidence)]

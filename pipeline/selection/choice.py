@@ -1,7 +1,8 @@
 """Who is chosen, by how much, and by how many rows that is known; before anybody looks at the test set.
 
-The best score wins, unless a smaller model is within one standard error of it: the error of their difference on the
-same rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired scores).
+The best score wins, unless a model of less than a quarter of its size is within one standard error of it: the error of
+their difference on the same rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired
+scores).
 """
 
 from collections.abc import Collection, Mapping
@@ -22,6 +23,9 @@ from pipeline.metrics.intervals import (
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import paired_difference
 from pipeline.selection.evidence import Evidence
+
+SMALLER = 0.25
+"""Of the best model's parameters: what is hardly smaller saves nobody anything, and the best is the likelier winner."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +135,14 @@ def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> d
 def _smallest_of_the_tied(
     choice: Choice, behind: Mapping[str, tuple[float, float]], may_win_ties: Collection[str]
 ) -> Choice:
-    """Return the choice of the smallest model whose distance to the best is below its own standard error."""
+    """Return the choice of the smallest model, if much smaller, that is within one standard error of the best."""
     best = choice.ranking[0]
     tied = [
         entry
         for entry in choice.ranking
         if entry.name in behind
         and entry.name in may_win_ties
-        and entry.parameters < best.parameters
+        and entry.parameters < best.parameters * SMALLER
         and behind[entry.name][0] < behind[entry.name][1]
     ]
     if not tied or best.name not in may_win_ties:

@@ -66,6 +66,15 @@ def test_a_smaller_model_within_one_standard_error_is_chosen():
     assert found.choice.reason.startswith("small is the smallest model (10 parameters; large: 1,000)")
 
 
+def test_a_model_that_is_hardly_smaller_wins_no_tie():
+    """A third of the size saves nobody anything; a fifth of it is chosen."""
+    right = {"large": 93, "small": 92}
+    _, found, *_ = chosen(100, right, {"large": 1000, "small": 333})
+    assert found.choice.chosen == "large"
+    _, found, *_ = chosen(100, right, {"large": 1000, "small": 200})
+    assert found.choice.chosen == "small"
+
+
 def test_ten_rows_apart_are_no_tie():
     """90 against 80 of 100: the difference is three times its error, and the larger model stays."""
     _, found, *_ = chosen(100, {"large": 90, "small": 80}, {"large": 1000, "small": 10})
