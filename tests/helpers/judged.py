@@ -29,17 +29,18 @@ def stage_of(name: str) -> SimpleNamespace:
     return SimpleNamespace(name=name, inputs_key="k", console=Console(file=Path("/dev/null").open("w")))
 
 
-def judged(families, *, again=False, **settings) -> "evaluate.Evaluation":
+def judged(families, *, again=False, baselines_may_win=False, **settings) -> "evaluate.Evaluation":
     """Choose, train the chosen one and the baselines again where `again` is on, and judge.
 
     Args:
         families: Candidate to family.
         again: `select.refit` and `select.temperature`.
+        baselines_may_win: `register.baselines_may_win`.
         settings: Of `evaluate`.
     """
     no_folds(*families)
     chosen_by = {name: value for name, value in settings.items() if name not in NEVER_CALLED}
-    select.select(families, **chosen_by, refit=again, temperature=again)
+    select.select(families, **chosen_by, refit=again, temperature=again, baselines_may_win=baselines_may_win)
     choice = read_json(paths.CHOICE_JSON)
     refit.refit(families, choice["refit"], choice["temperatures"], stage_of("refit"))
     return evaluate.evaluate(families, **settings)

@@ -408,11 +408,10 @@ def test_only_baselines_are_refused(project: Path) -> None:
 
 def test_a_baseline_is_chosen_where_it_may_win(project: Path) -> None:
     """Of two baselines the better one, and the choice says what it is; its card has a point for each baseline."""
-    evaluation = evaluate.evaluate(
-        {"linear": "linear", "majority": "majority"}, **SETTINGS, baselines_may_win=True
-    )
+    families = {"linear": "linear", "majority": "majority"}
+    evaluation = judged(families, **SETTINGS, baselines_may_win=True)
     assert "linear" == evaluation.choice.chosen
-    assert "It is a baseline: no other candidate does better on validation." in evaluation.choice.reason
+    assert "It is a baseline: no other candidate does better." in evaluation.choice.reason
     card = content(project, paths.BEST_DIR / "card.json")
     assert ("linear", {"linear", "majority"}) == (card["candidate"], set(card["baseline_operating_points"]))
     selection = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
