@@ -7,8 +7,9 @@ them, into what the metrics take; `metrics` are functions `f(y_true, scored, wei
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -37,6 +38,9 @@ from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of,
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
 from pipeline.runtime.errors import DataRefused
+
+if TYPE_CHECKING:
+    from pipeline.params.sections import Evaluate
 
 # --- What detectors of anomalies are measured by: their alarms against labelled anomalies.
 
@@ -349,6 +353,12 @@ class Yardstick:
     num_bins: int = 15
     positive_class: str | None = None
     alarms: AlarmRules | None = None
+
+    @classmethod
+    def of(cls, evaluate: "Evaluate", positive_class: str | None) -> "Yardstick":
+        """Return what a section `evaluate` and `data.positive_class` say."""
+        alarms = AlarmRules(**msgspec.structs.asdict(evaluate.anomaly)) if evaluate.anomaly else None
+        return cls(evaluate.calibration_bins, positive_class, alarms)
 
 
 def measures_of(rows: EvaluationRows, spec: OutputSpec, yardstick: Yardstick) -> Measures:

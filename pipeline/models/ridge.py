@@ -130,16 +130,14 @@ def fit_closed_form(model: keras.Model, inputs: np.ndarray, targets: np.ndarray 
 
 def _moments(past: keras.Model, inputs: np.ndarray, targets: np.ndarray, first: int, stop: int) -> Moments:
     """Return the moments of the windows `first` to `stop`; a window has a row for each target."""
-    found: Moments | None = None
+    found = []
     for start in range(first, stop, CHUNK_ROWS):
         rows = slice(start, min(start + CHUNK_ROWS, stop))
         distances, last = (np.asarray(part, np.float64) for part in past(inputs[rows], training=False))
         ahead = targets[rows].astype(np.float64).transpose(0, 2, 1) - last[:, :, None]
         both = np.concatenate([distances, ahead], axis=2).reshape(-1, distances.shape[2] + ahead.shape[2])
-        part = Moments(len(both), both.sum(axis=0), both.T @ both)
-        found = part if found is None else found + part
-    assert found is not None
-    return found
+        found.append(Moments(len(both), both.sum(axis=0), both.T @ both))
+    return reduce(add, found)
 
 
 def _solved(

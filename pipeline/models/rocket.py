@@ -286,16 +286,16 @@ def solve_ridge(features: np.ndarray, targets: np.ndarray, penalties: Sequence[f
         centred = targets - level
         vectors, squares = _left_vectors(standard)
         projected = vectors.T @ centred
-        best: tuple[float, float, np.ndarray] | None = None
-        for penalty in penalties:
+
+        def left_out(penalty: float) -> np.ndarray:
             shrunk = squares / (squares + penalty)
             left = 1 - 1 / count - (vectors**2) @ shrunk
-            errors = (centred - vectors @ (shrunk[:, None] * projected)) / np.maximum(left, 1e-12)[:, None]
-            score = float(np.mean(errors**2))
-            if best is None or score < best[0]:
-                best = score, penalty, errors
-        assert best is not None
-        _score, penalty, errors = best
+            return np.asarray(
+                (centred - vectors @ (shrunk[:, None] * projected)) / np.maximum(left, 1e-12)[:, None]
+            )
+
+        penalty = min(penalties, key=lambda one: float(np.mean(left_out(one) ** 2)))
+        errors = left_out(penalty)
         kernel = standard.T @ (vectors @ (projected / (squares + penalty)[:, None])) * scale[:, None]
     return Ridge(kernel, level - mean @ kernel, penalty, targets - errors)
 

@@ -193,7 +193,7 @@ def rolling_folds(
     Args:
         begins: First moment that a row says something about, shape (num_rows,), any unit.
         ends: The last one.
-        kind: See `kinds`; a fold whose past does not know what is asked of it is left out.
+        kind: See `kinds`; a fold whose past has not seen all of them is left out, for a model of it could not be built.
         folds: Stretches held out; the time before the first of them only trains.
         gap: Left out before what is held, in the unit of `begins`.
     """
@@ -203,7 +203,7 @@ def rolling_folds(
     for number, edge in enumerate(edges):
         until = edges[number + 1] if number + 1 < folds else np.inf
         held, train = (begins >= edge) & (begins < until), ends < edge - gap
-        known = train.any() and held.any() and (kind[train].any(axis=0) >= kind[held].any(axis=0)).all()
+        known = train.any() and held.any() and (kind[train].any(axis=0) >= kind.any(axis=0)).all()
         if known:
             found.append(Fold(0, number, np.flatnonzero(train), np.flatnonzero(held)))
     return found
@@ -251,7 +251,9 @@ def planned_folds(
     if rows.timeline is None and split_method != "time":
         return stratified_folds(units(rows), kind, folds=folds, repeats=repeats, seed=seed)
     begins, ends, step = moments(rows)
-    found = rolling_folds(begins, ends, kind, folds=folds, gap=embargo * step)
+    # Numbers may rise for ever: that the past has not seen their level is what a forecast has to live with.
+    classes = kind if spec.classes else kind[:, :0]
+    found = rolling_folds(begins, ends, classes, folds=folds, gap=embargo * step)
     if rows.timeline is None and embargo:
         by_time = [fold.train[np.argsort(ends[fold.train], kind="stable")] for fold in found]
         pairs = [(fold, np.sort(train[:-embargo])) for fold, train in zip(found, by_time, strict=True)]

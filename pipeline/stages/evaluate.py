@@ -36,7 +36,6 @@ from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import load_train_data
 from pipeline.leaks.findings import SignOff, WindowColumns
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
-from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.intervals import few_groups
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.params.families import BASELINE_FAMILIES
@@ -73,11 +72,7 @@ def main() -> None:
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
-            yardstick=Yardstick(
-                settings.calibration_bins,
-                params.data.positive_class,
-                AlarmRules(**msgspec.to_builtins(settings.anomaly)) if settings.anomaly else None,
-            ),
+            yardstick=Yardstick.of(settings, params.data.positive_class),
             season=settings.season,
             split_method=params.split.method,
         )

@@ -21,7 +21,6 @@ from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.decision import HELD, held_unless_committed, write_settled
 from pipeline.gate.question import Rules
 from pipeline.inference import backend
-from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import measures_of_champion
 from pipeline.params.load import load_params
@@ -62,11 +61,7 @@ def main() -> None:
             experiment=params.register.experiment,
             uncommitted=params.register.uncommitted,
             rules=_rules(params),
-            yardstick=Yardstick(
-                evaluate.calibration_bins,
-                params.data.positive_class,
-                AlarmRules(**msgspec.to_builtins(evaluate.anomaly)) if evaluate.anomaly else None,
-            ),
+            yardstick=Yardstick.of(evaluate, params.data.positive_class),
         )
 
 

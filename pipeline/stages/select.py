@@ -17,7 +17,6 @@ from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.measures import ClassMeasures, Measures, Predictions, Yardstick, measures_of
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inputs.specs import output_spec
-from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.calibration import helpful_temperature
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import BASELINE_FAMILIES
@@ -38,11 +37,7 @@ def main() -> None:
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
-            yardstick=Yardstick(
-                settings.calibration_bins,
-                params.data.positive_class,
-                AlarmRules(**msgspec.to_builtins(settings.anomaly)) if settings.anomaly else None,
-            ),
+            yardstick=Yardstick.of(settings, params.data.positive_class),
             season=settings.season,
             refit=params.select.refit,
             temperature=params.select.temperature,

@@ -39,16 +39,21 @@ def passes_per_epoch(num_rows: int, *, batch_size: int, epochs: int, min_steps: 
 
 
 def steps_per_epoch(num_rows: int, training: Mapping[str, Any]) -> int:
-    """Return how many steps an epoch of a training has.
+    """Return how many steps an epoch of a training has; arguments as for `passes_of`."""
+    return int(passes_of(num_rows, training) * math.ceil(num_rows / training["batch_size"]))
+
+
+def passes_of(num_rows: int, training: Mapping[str, Any]) -> int:
+    """Return how often an epoch of a training goes through its rows.
 
     Args:
         num_rows: Training rows.
         training: The keys of `training` in params.yaml.
     """
-    size, epochs = training["batch_size"], training["epochs"]
-    least = training.get("min_steps", 0)
-    passes = passes_per_epoch(num_rows, batch_size=size, epochs=epochs, min_steps=least) if epochs else 1
-    return int(passes * math.ceil(num_rows / size))
+    epochs, least = training["epochs"], training.get("min_steps", 0)
+    if not epochs:
+        return 1
+    return passes_per_epoch(num_rows, batch_size=training["batch_size"], epochs=epochs, min_steps=least)
 
 
 class BatchedData:

@@ -98,14 +98,8 @@ def train_candidate(
     reconstructs = family == "autoencoder" and spec.task == "anomaly"
     build_settings = dict(model_settings)
     autoencoder, pretraining = None, None
-    passes = 1
-    if training_settings["epochs"] and length is None:
-        passes = batches.passes_per_epoch(
-            len(data.train_rows),
-            batch_size=training_settings["batch_size"],
-            epochs=training_settings["epochs"],
-            min_steps=training_settings.get("min_steps", 0),
-        )
+    # A given length counts steps; whole epochs are as many of them as come nearest.
+    passes = 1 if length else batches.passes_of(len(data.train_rows), training_settings)
     if family == "autoencoder" and not reconstructs:
         pretrain_settings = {
             "epochs": build_settings.pop("pretrain_epochs"),

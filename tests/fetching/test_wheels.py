@@ -40,9 +40,7 @@ def test_what_is_not_there_damaged_or_a_bomb_is_refused(tmp_path):
         wheel_files(__file__ and tmp_path, {"m": "model"})
 
 
-@pytest.mark.parametrize(
-    "requirement", ["--index-url=http://x", "a b", "https://x/a.whl", "a>=1", "", "a==1;b"]
-)
+@pytest.mark.parametrize("requirement", ["--requirement=x", "a b", "https://x/a.whl", "a>=1", "", "a==1;b"])
 def test_a_requirement_names_one_package(requirement):
     """No option of pip, address or range of versions comes in by this way."""
     with pytest.raises(WronglyCalled, match="names one package"):
