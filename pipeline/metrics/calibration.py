@@ -5,6 +5,7 @@ Both are fitted on answers for rows that the answering model was not trained on.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,28 +40,44 @@ def tempered(probabilities: npt.NDArray[np.floating], temperature: float, *, sev
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def cross_entropy(truth: npt.NDArray[np.bool_], probabilities: FloatArray, *, several: bool) -> float:
-    """Return the mean cross-entropy in nats.
+def smoothed(truth: npt.NDArray[np.bool_], *, several: bool) -> FloatArray:
+    """Return what a model should say of rows, if it is not to be surer than so many rows can make it.
+
+    n rows that are all answered right would have no finite temperature; by the rule of succession they are worth a
+    probability of (n + 1) / (n + 2) (Platt, 1999, "Probabilistic outputs for support vector machines").
 
     Args:
         truth: Which classes each row has, shape (num_rows, num_classes).
+        several: As for `tempered`.
+    """
+    count, num_classes = truth.shape
+    sure = (count + 1) / (count + 2)
+    return np.asarray(np.where(truth, sure, (1 - sure) / (1 if several else num_classes - 1)))
+
+
+def cross_entropy(wanted: npt.NDArray[Any], probabilities: FloatArray, *, several: bool) -> float:
+    """Return the mean cross-entropy in nats.
+
+    Args:
+        wanted: Probability that each row has each class, shape (num_rows, num_classes); or whether it has.
         probabilities: Same shape.
         several: As for `tempered`.
     """
     safe = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
     if several:
-        return float(-np.where(truth, np.log(safe), np.log1p(-safe)).mean())
-    return float(-np.log(safe[truth]).mean())
+        return float(-(wanted * np.log(safe) + (1.0 - wanted) * np.log1p(-safe)).mean())
+    return float(-(wanted * np.log(safe)).sum(axis=1).mean())
 
 
 def fitted_temperature(
     truth: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.floating], *, several: bool
 ) -> float:
-    """Return the temperature with the lowest cross-entropy; arguments as for `cross_entropy`."""
+    """Return the temperature with the lowest cross-entropy against `smoothed` truth; arguments as for `tempered`."""
+    wanted = smoothed(truth, several=several)
 
     def loss(log_temperature: float) -> float:
         made = tempered(probabilities, math.exp(log_temperature), several=several)
-        return cross_entropy(truth, made, several=several)
+        return cross_entropy(wanted, made, several=several)
 
     found = optimize.minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-6})
     return float(f"{math.exp(found.x):.6g}")
@@ -78,8 +95,8 @@ def helpful_temperature(
     Fitted on half of the units and measured on the other, both ways: on its own rows one number never makes it worse.
 
     Args:
-        truth: As for `cross_entropy`.
-        probabilities: The same.
+        truth: As for `smoothed`.
+        probabilities: Same shape.
         units: What hangs together, per row.
         several: The same.
     """
@@ -91,11 +108,9 @@ def helpful_temperature(
     for fitted, asked in ((first, ~first), (~first, first)):
         temperature = fitted_temperature(truth[fitted], probabilities[fitted], several=several)
         made = tempered(probabilities[asked], temperature, several=several)
-        share = float(asked.mean())
-        before += share * cross_entropy(
-            truth[asked], np.asarray(probabilities[asked], float), several=several
-        )
-        after += share * cross_entropy(truth[asked], made, several=several)
+        share, wanted = float(asked.mean()), smoothed(truth[asked], several=several)
+        before += share * cross_entropy(wanted, np.asarray(probabilities[asked], float), several=several)
+        after += share * cross_entropy(wanted, made, several=several)
     return fitted_temperature(truth, probabilities, several=several) if after < before else None
 
 

@@ -36,7 +36,10 @@ def test_two_classes_agree_with_scikit_learn():
 
     truth, logits = overconfident(500, 2, 2.5)
     difference = (logits[:, 1] - logits[:, 0])[:, None]
-    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(difference, truth[:, 1])
+    # Every row twice, as what it is and as what it is not, with the weights of Platt's targets.
+    rows, classes = np.vstack([difference, difference]), np.concatenate([truth[:, 1], truth[:, 0]])
+    weights = np.repeat([501 / 502, 1 / 502], 500)
+    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(rows, classes, weights)
     found = fitted_temperature(truth, softmax(logits, axis=1), several=False)
     assert 1 / found == pytest.approx(float(model.coef_[0, 0]), rel=1e-4)
 
@@ -48,7 +51,9 @@ def test_many_classes_agree_with_scikit_learn():
     if scaling is None:
         pytest.skip("this scikit-learn has no temperature scaling")
     truth, logits = overconfident(400, 5, 2.0, seed=3)
-    theirs = 1 / scaling().fit(logits, truth.argmax(axis=1)).beta_
+    rows, classes = np.repeat(logits, 5, axis=0), np.tile(np.arange(5), 400)
+    weights = np.where(truth, 401 / 402, 1 / 402 / 4).ravel()
+    theirs = 1 / scaling().fit(rows, classes, sample_weight=weights).beta_
     assert fitted_temperature(truth, softmax(logits, axis=1), several=False) == pytest.approx(
         theirs, rel=1e-3
     )
@@ -85,6 +90,16 @@ def test_a_temperature_is_kept_only_where_other_rows_gain():
         truth, logits = overconfident(60, 3, 1.0, seed=seed)
         kept += helpful_temperature(truth, softmax(logits, axis=1), np.arange(60), several=False) is not None
     assert kept < 20
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_rows_that_are_all_right_make_nobody_certain(several):
+    """200 of 200 right by 0.95: a model may become as sure as 201 of 202, and no surer."""
+    truth = np.arange(200)[:, None] % 2 == np.arange(2)
+    probabilities = np.where(truth, 0.95, 0.05)
+    found = helpful_temperature(truth, probabilities, np.arange(200), several=several)
+    sure = tempered(probabilities, found, several=several).max()
+    assert sure == pytest.approx(201 / 202, abs=1e-5)
 
 
 def test_units_are_not_torn_and_few_are_not_asked():
