@@ -5,7 +5,7 @@ their difference on the same rows, units drawn together (the one-standard-error 
 scores).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,7 +75,6 @@ def select_candidate(
     *,
     select_by: str,
     bootstrap: Bootstrap,
-    may_win_ties: Collection[str],
 ) -> Selection:
     """Return who is chosen.
 
@@ -86,7 +85,6 @@ def select_candidate(
         parameters: Candidate to the weights of its model.
         select_by: The metric asked for.
         bootstrap: How intervals are made.
-        may_win_ties: Candidates that win by being smaller; others must be best.
 
     Raises:
         DataRefused: The metric does not exist for this data, or there is nobody to choose from.
@@ -117,7 +115,7 @@ def select_candidate(
             behind = _behind(choice, resampled, sign)
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
-    return Selection(_smallest_of_the_tied(choice, behind, may_win_ties), scores, behind, lead, tuple(doubts))
+    return Selection(_smallest_of_the_tied(choice, behind), scores, behind, lead, tuple(doubts))
 
 
 def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> dict[str, tuple[float, float]]:
@@ -132,20 +130,17 @@ def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> d
     }
 
 
-def _smallest_of_the_tied(
-    choice: Choice, behind: Mapping[str, tuple[float, float]], may_win_ties: Collection[str]
-) -> Choice:
+def _smallest_of_the_tied(choice: Choice, behind: Mapping[str, tuple[float, float]]) -> Choice:
     """Return the choice of the smallest model, if much smaller, that is within one standard error of the best."""
     best = choice.ranking[0]
     tied = [
         entry
         for entry in choice.ranking
         if entry.name in behind
-        and entry.name in may_win_ties
         and entry.parameters < best.parameters * SMALLER
         and behind[entry.name][0] < behind[entry.name][1]
     ]
-    if not tied or best.name not in may_win_ties:
+    if not tied:
         return choice
     smallest = min(tied, key=lambda entry: entry.parameters)
     difference, error = behind[smallest.name]

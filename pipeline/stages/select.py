@@ -70,7 +70,7 @@ def select(
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
         refit: Whether the chosen candidate and the baselines are trained again with the rows of validation.
         temperature: Whether their probabilities may be made less or more sure.
-        baselines_may_win: Whether a baseline may be chosen; it must be best, being small is not enough.
+        baselines_may_win: Whether a baseline may be chosen.
 
     Raises:
         DataRefused: No candidate but baselines that may not win, or no such metric for this data.
@@ -80,8 +80,7 @@ def select(
     evidence = read_evidence(families, season)
     measures = measures_of(evidence.rows, output_spec(read_json(paths.FEATURES_STATE, "features")), yardstick)
     baselines = [name for name, family in families.items() if family in BASELINE_FAMILIES]
-    others = [name for name in families if name not in baselines]
-    able = [*families] if baselines_may_win else others
+    able = [name for name in families if baselines_may_win or name not in baselines]
     selection = select_candidate(
         evidence,
         measures,
@@ -92,10 +91,9 @@ def select(
         },
         select_by=select_by,
         bootstrap=bootstrap,
-        may_win_ties=others,
     )
     if selection.choice.chosen in baselines:
-        said = "It is a baseline: no other candidate does better."
+        said = "It is a baseline: no other candidate is shown to do better."
         choice_of = replace(selection.choice, reason=f"{selection.choice.reason} {said}")
         selection = replace(selection, choice=choice_of)
     content = selection.as_json(evidence) | {

@@ -24,7 +24,7 @@ def answers(y_true, right, sureness=0.8):
     return given
 
 
-def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), ties=None, sureness=None):
+def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=None):
     """Choose among candidates that are right on the first so many rows."""
     y_true = np.arange(num_rows) % 3
     rows = EvaluationRows(tuple(map(str, range(num_rows))), np.arange(num_rows), groups=tuple(names))
@@ -41,7 +41,6 @@ def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), ties=None,
         sizes,
         select_by=select_by,
         bootstrap=BOOTSTRAP,
-        may_win_ties=ties if ties is not None else list(right),
     )
     return evidence, found, measures, given
 
@@ -56,7 +55,7 @@ def test_a_smaller_model_within_one_standard_error_is_chosen():
     }
     found = select_candidate(
         Evidence(rows, False, 100, 100), ClassMeasures(y_true, CLASSES, None, 10), given, {"large": 1000, "small": 10},
-        select_by="accuracy", bootstrap=BOOTSTRAP, may_win_ties=["large", "small"],
+        select_by="accuracy", bootstrap=BOOTSTRAP,
     )  # fmt: skip
     difference, error = found.behind["small"]
     assert difference == pytest.approx(0.01)
@@ -87,13 +86,6 @@ def test_a_larger_model_never_wins_a_tie():
     _, found, *_ = chosen(100, {"large": 90, "small": 90}, {"large": 1000, "small": 10})
     assert found.choice.chosen == "small"
     assert "fewest parameters (10)" in found.choice.reason
-
-
-def test_who_may_not_win_ties_must_be_best():
-    """A baseline that is smaller and tied is not chosen for its size."""
-    right = {"large": 90, "linear": 90}
-    _, found, *_ = chosen(100, right | {"linear": 89}, {"large": 1000, "linear": 1}, ties=["large"])
-    assert found.choice.chosen == "large"
 
 
 def test_the_lead_is_the_paired_interval_of_the_gate():

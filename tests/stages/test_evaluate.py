@@ -411,7 +411,7 @@ def test_a_baseline_is_chosen_where_it_may_win(project: Path) -> None:
     families = {"linear": "linear", "majority": "majority"}
     evaluation = judged(families, **SETTINGS, baselines_may_win=True)
     assert "linear" == evaluation.choice.chosen
-    assert "It is a baseline: no other candidate does better." in evaluation.choice.reason
+    assert "It is a baseline: no other candidate is shown to do better." in evaluation.choice.reason
     card = content(project, paths.BEST_DIR / "card.json")
     assert ("linear", {"linear", "majority"}) == (card["candidate"], set(card["baseline_operating_points"]))
     selection = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
