@@ -7,7 +7,7 @@ them, into what the metrics take; `metrics` are functions `f(y_true, scored, wei
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -38,9 +38,6 @@ from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of,
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
 from pipeline.runtime.errors import DataRefused
-
-if TYPE_CHECKING:
-    from pipeline.params.sections import Evaluate
 
 # --- What detectors of anomalies are measured by: their alarms against labelled anomalies.
 
@@ -355,10 +352,11 @@ class Yardstick:
     alarms: AlarmRules | None = None
 
     @classmethod
-    def of(cls, evaluate: "Evaluate", positive_class: str | None) -> "Yardstick":
-        """Return what a section `evaluate` and `data.positive_class` say."""
-        alarms = AlarmRules(**msgspec.structs.asdict(evaluate.anomaly)) if evaluate.anomaly else None
-        return cls(evaluate.calibration_bins, positive_class, alarms)
+    def of(cls, num_bins: int, positive_class: str | None, anomaly: msgspec.Struct | None) -> "Yardstick":
+        """Return what `evaluate.calibration_bins`, `data.positive_class` and `evaluate.anomaly` say."""
+        return cls(
+            num_bins, positive_class, AlarmRules(**msgspec.structs.asdict(anomaly)) if anomaly else None
+        )
 
 
 def measures_of(rows: EvaluationRows, spec: OutputSpec, yardstick: Yardstick) -> Measures:

@@ -5,13 +5,11 @@ The model is convex, so that it has an optimum, and that is what a measure shoul
 `pipeline.models.solvers.lbfgs` for how it is found and how its penalty is chosen.
 
 Memory stays bounded: sums of products where numbers are asked of up to 3,000 features, chunks of one array
-otherwise. That array has at most `MOST_VALUES` numbers, in a temporary file from `IN_MEMORY` on; of more rows so
-many are taken, evenly spaced. A linear map of a thousand features is known from a hundred thousand rows.
+otherwise (`pipeline.runtime.growing.large_array`). That array has at most `MOST_VALUES` numbers; of more rows so many
+are taken, evenly spaced. A linear map of a thousand features is known from a hundred thousand rows.
 """
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -33,11 +31,10 @@ from pipeline.models.layers.inputs import Start, begin, relative_to_last
 from pipeline.models.solvers import lbfgs, least_squares
 from pipeline.models.solvers.folds import dealt, evenly, in_stretches
 from pipeline.models.solvers.lbfgs import Kind, Matrix, Solution
+from pipeline.runtime.growing import large_array
 
 MOST_VALUES = 1 << 28
 """Numbers that are looked at, 1 GiB as float32: 342,000 images of 28x28, 21,800 photographs of 64x64."""
-IN_MEMORY = 1 << 26
-"""Numbers that are held in memory, 256 MiB; more lie in a temporary file that is mapped."""
 CHUNK_ROWS = 1024
 NEARLY_ONE = 0.999
 """Targets of a tanh are cut there: of 1 itself it has no inverse."""
@@ -143,31 +140,29 @@ def solve(
     if spec.classes:
         kind: Kind = "softmax" if spec.task == "classification" and spec.num_classes > 2 else "sigmoid"
         penalty = None if l2 is None else l2 * (units if spec.task == "multilabel" else 1)
-        with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-            asked = problem.targets[:, None] if units == 1 else problem.targets
-            weights = _balanced(problem.targets) if class_weights == "balanced" else None
-            solution = lbfgs.solve(
-                problem.features(Path(folder)),
-                asked,
-                kind,
-                folds=problem.folds,
-                row_weights=weights,
-                penalty=penalty,
-                num_outputs=units,
-            )
+        asked = problem.targets[:, None] if units == 1 else problem.targets
+        weights = _balanced(problem.targets) if class_weights == "balanced" else None
+        solution = lbfgs.solve(
+            problem.features(),
+            asked,
+            kind,
+            folds=problem.folds,
+            row_weights=weights,
+            penalty=penalty,
+            num_outputs=units,
+        )
     else:
         penalty = None if l2 is None else l2 * columns / 2
         if problem.num_features <= least_squares.MOST_FEATURES:
             solution = least_squares.solve(problem.parts(), problem.num_features, columns, penalty=penalty)
         else:
-            with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-                solution = lbfgs.solve(
-                    problem.features(Path(folder)),
-                    problem.numbers(),
-                    "squares",
-                    folds=problem.folds,
-                    penalty=penalty,
-                )
+            solution = lbfgs.solve(
+                problem.features(),
+                problem.numbers(),
+                "squares",
+                folds=problem.folds,
+                penalty=penalty,
+            )
     _write(model, data, solution, per_channel=per_channel)
     return {**solution.facts(), "rows": len(problem.rows)}
 
@@ -212,17 +207,11 @@ class _Rows:
         """Return what is to be predicted, float32 (num_rows, num_outputs)."""
         return np.concatenate([asked for _features, asked, _folds in self.parts()])
 
-    def features(self, folder: Path) -> Matrix:
-        """Return the features of all rows: float32, mapped from a file in `folder` where they are many, or CSR."""
+    def features(self) -> Matrix:
+        """Return the features of all rows: float32, mapped from a file where they are many, or CSR."""
         if self._is_bag:
             return self._sparse()
-        shape = (len(self.rows), self.num_features)
-        large = shape[0] * shape[1] > IN_MEMORY
-        made = (
-            np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype=np.float32, shape=shape)
-            if large
-            else np.empty(shape, np.float32)
-        )
+        made = large_array((len(self.rows), self.num_features), np.float32)
         for first in range(0, len(self.rows), CHUNK_ROWS):
             rows = self.rows[first : first + CHUNK_ROWS]
             made[first : first + len(rows)] = self._dense(take(self._data.inputs, rows))

@@ -1,5 +1,6 @@
 """Rows that come in one after the other and are more than memory should hold."""
 
+import math
 import os
 import tempfile
 from typing import IO
@@ -9,9 +10,30 @@ import numpy as np
 from pipeline.runtime import paths
 
 MOST_IN_MEMORY = 64 << 20
-"""Bytes that wait in memory."""
+"""Bytes of one array; of more the rest lies in a file."""
 ROWS_AT_ONCE = 1 << 20
 SPILLED = paths.STATE_DIR / "rows"
+
+
+def large_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Return a new array, in memory or, beyond `MOST_IN_MEMORY`, mapped from a file that is gone with the process.
+
+    Raises:
+        OSError: There is no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= MOST_IN_MEMORY:
+        return np.empty(shape, dtype)
+    with spilled() as file:
+        # Now: where a disk is full, a mapped file kills the process that writes it.
+        os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def spilled() -> IO[bytes]:
+    """Return a new file without a name: beside the data, not in /tmp, which may lie in memory."""
+    SPILLED.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=SPILLED)
 
 
 class GrowingArray:
@@ -63,9 +85,7 @@ class GrowingArray:
 
     def _write(self) -> None:
         if self._file is None:
-            SPILLED.mkdir(parents=True, exist_ok=True)
-            # Beside the data, not in /tmp, which may lie in memory.
-            self._file = tempfile.TemporaryFile(dir=SPILLED)  # noqa: SIM115 - lives as long as this object
+            self._file = spilled()
         self._file.seek(0, os.SEEK_END)
         for rows in self._parts:
             self._file.write(rows.tobytes())

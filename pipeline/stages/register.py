@@ -61,7 +61,7 @@ def main() -> None:
             experiment=params.register.experiment,
             uncommitted=params.register.uncommitted,
             rules=_rules(params),
-            yardstick=Yardstick.of(evaluate, params.data.positive_class),
+            yardstick=Yardstick.of(evaluate.calibration_bins, params.data.positive_class, evaluate.anomaly),
         )
 
 

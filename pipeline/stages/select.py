@@ -37,7 +37,7 @@ def main() -> None:
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
-            yardstick=Yardstick.of(settings, params.data.positive_class),
+            yardstick=Yardstick.of(settings.calibration_bins, params.data.positive_class, settings.anomaly),
             season=settings.season,
             refit=params.select.refit,
             temperature=params.select.temperature,

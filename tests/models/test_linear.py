@@ -10,6 +10,7 @@ from pipeline.inputs.arrays import ModelInputs
 from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.inputs.train_data import TrainData
 from pipeline.params.families import COMBINATIONS
+from pipeline.runtime import growing
 from tests.models import combination_cases as cases
 
 prepare_tensorflow(2, 7)
@@ -140,8 +141,9 @@ def test_forecasts_per_channel_are_ridge_regression_of_scikit_learn():
     assert reference.intercept_ == pytest.approx(bias, abs=1e-3)
 
 
-def test_many_rows_are_read_evenly_and_from_a_file(monkeypatch):
+def test_many_rows_are_read_evenly_and_from_a_file(tmp_path, monkeypatch):
     """Beyond the bounds fewer rows are looked at, and the features lie in a mapped file; the answer stays good."""
+    monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(4)
     images = random.integers(0, 256, (600, 4, 4, 1), dtype=np.uint8)
     truth = (images.reshape(600, -1).astype(int) @ random.normal(size=(16, 3))).argmax(axis=1)
@@ -151,7 +153,7 @@ def test_many_rows_are_read_evenly_and_from_a_file(monkeypatch):
     right = []
     for most in (linear.MOST_VALUES, 16 * 200):
         monkeypatch.setattr(linear, "MOST_VALUES", most)
-        monkeypatch.setattr(linear, "IN_MEMORY", 100)
+        monkeypatch.setattr(growing, "MOST_IN_MEMORY", 100)
         model = linear.build(spec, asked)
         facts = linear.solve(model, data)
         assert min(600, most // 16) == facts["rows"]

@@ -106,7 +106,7 @@ MUTANTS = (
         "pipeline/splits/by_hash.py",
         "    return np.where(leaks, EXCLUDED, splits)\n",
         "    return splits\n",
-        ("tests/splits/test_by_hash.py::test_copies_across_given_splits_are_excluded_towards_train",),
+        ("tests/splits/test_by_rank.py::test_copies_across_given_splits_are_excluded_towards_train",),
     ),
     Mutant(
         "refusal by the leak gate",

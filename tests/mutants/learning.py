@@ -57,15 +57,15 @@ MUTANTS = (
     Mutant(
         "another order each epoch",
         BATCHES,
-        "            generator = np.random.default_rng([self.seed, epoch])\n",
+        "            generator = np.random.default_rng([self.seed, number])\n",
         "            generator = np.random.default_rng([self.seed, 0])\n",
         OF_BATCHES,
     ),
     Mutant(
         "augmentation of each batch by itself",
         BATCHES,
-        "np.random.default_rng([self.seed, epoch, index + 1])",
-        "np.random.default_rng([self.seed, epoch, 1])",
+        "np.random.default_rng([self.seed, number, index + 1])",
+        "np.random.default_rng([self.seed, number, 1])",
         (*OF_BATCHES, *OF_AUGMENTATION),
     ),
     Mutant(

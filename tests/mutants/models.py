@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         "finite inputs of predictions",
         "pipeline/inference/prediction.py",
-        "    require_finite(inputs, rows)\n    chunks",
-        "    chunks",
+        "    require_finite(inputs, rows)\n    batch_size",
+        "    batch_size",
         ("tests/training/test_fit.py::test_predictions_from_broken_inputs_are_refused",),
     ),
     Mutant(

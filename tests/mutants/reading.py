@@ -133,8 +133,8 @@ MUTANTS = (
     Mutant(
         "rows that are out of order",
         TIME_GRID,
-        "        rows = None if _ascending(ranked, times) else np.lexsort((times, ranked))\n",
-        "        rows = None\n",
+        "            if not ((ranked > before) | ((ranked == before) & (times >= earlier))).all():\n",
+        "            if False:\n",
         (*OF_TIMES, "tests/sources/test_series_table.py"),
     ),
     Mutant(

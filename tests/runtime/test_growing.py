@@ -41,3 +41,22 @@ def test_what_is_added_later_does_not_change_what_was_added(tmp_path, monkeypatc
     array.append(values)
     values[:] = 0
     assert [[1.0], [2.0]] == array.part(0, 2).tolist()
+
+
+def test_a_large_array_lies_in_a_file_without_a_name(tmp_path, monkeypatch):
+    """What is written is there to be read, nothing is left of it, and its room was taken before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(growing, "MOST_IN_MEMORY", 1000)
+    small, large = growing.large_array((10, 5), np.float32), growing.large_array((100, 5), np.float32)
+    assert not isinstance(small, np.memmap)
+    assert isinstance(large, np.memmap)
+    large[:] = np.arange(500, dtype=np.float32).reshape(100, 5)
+    assert np.array_equal(np.arange(500).reshape(100, 5), large)
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_an_error_and_kills_nobody(tmp_path, monkeypatch):
+    """posix_fallocate says so before a single number is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match=r"space|large"):
+        growing.large_array((1 << 40, 8), np.float64)

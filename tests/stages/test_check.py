@@ -42,7 +42,7 @@ def test_the_shipped_parameters_pass(project):
             "filters: [16, 32, 3, 4]",
             "",
         ),
-        ("batch_size: 32", "batch_size: 4000", "batch_size must not exceed the training set of about 988"),
+        ("batch_size: 32", "batch_size: 4000", "batch_size must not exceed the training set of about 1168"),
         ("weight_decay: 0.0", "weight_decay: 0.1", "would ignore it"),
         ("shift_px: 1", "shift_px: 8", "augment.shift_px must be smaller than the image of 8x8"),
         ("min_epochs: 10", "min_epochs: 90", "tune.min_epochs must not exceed its 60 epochs"),
