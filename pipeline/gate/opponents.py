@@ -1,5 +1,6 @@
 """Whether the challenger is better than each opponent: paired bootstrap, and McNemar as a second opinion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.gate.looks import confidence_words
-from pipeline.gate.question import Check, Question, Rules, ScoredModel, discordant, gains, met
+from pipeline.gate.looks import confidence_words, spending
+from pipeline.gate.question import Check, Look, Question, Rules, ScoredModel, Truth, discordant, gains, met
 from pipeline.metrics.classification import FloatArray, Metric
 from pipeline.metrics.ends import Loss
-from pipeline.metrics.intervals import Groups, Interval
+from pipeline.metrics.intervals import DrawnTogether, Groups, Interval
 from pipeline.metrics.names import format_value
 from pipeline.metrics.paired import paired_difference, randomization_p_value, unseen_loss
 
@@ -44,6 +45,26 @@ def improvements(question: Question, rules: Rules) -> list[Improvement]:
         ValueError: The primary metric does not exist for these examples.
     """
     return [_compared(question, opponent, rules) for opponent in question.opponents]
+
+
+def first_not_beaten(
+    y_true: Truth,
+    chosen: ScoredModel,
+    baselines: Sequence[ScoredModel],
+    rules: Rules,
+    blocks: DrawnTogether | None,
+) -> Improvement | None:
+    """Return the comparison with the first baseline that a model is not shown to beat; None where it beats them all.
+
+    At the level of a first look at the test set, which is what a registry without a champion asks for.
+
+    Raises:
+        ValueError: The primary metric does not exist for these examples.
+    """
+    look = Look(1, 1, champion_was_chosen=False)
+    question = Question(y_true, chosen, None, baselines, look=look, blocks=blocks)
+    found = improvements(question, spending(rules, look))
+    return next((item for item in found if not item.beaten), None)
 
 
 def mcnemar(question: Question, rules: Rules, improvement: Improvement) -> tuple[Check, str]:

@@ -31,14 +31,16 @@ from pipeline.evaluation.results import (
     read_candidate,
 )
 from pipeline.evaluation.rows import EvaluationRows, days_of, load_rows
+from pipeline.gate.opponents import first_not_beaten
+from pipeline.gate.question import Rules, ScoredModel
 from pipeline.inference import backend
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import load_train_data
 from pipeline.leaks.findings import SignOff, WindowColumns
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
 from pipeline.metrics.intervals import few_groups
-from pipeline.metrics.names import format_value, metric_words, primary_called
-from pipeline.params.families import BASELINE_FAMILIES
+from pipeline.metrics.names import Primary, format_value, metric_words, primary_called
+from pipeline.params.families import BASELINE_FAMILIES, FAMILIES
 from pipeline.params.load import load_params
 from pipeline.params.values import window_columns
 from pipeline.runtime import paths
@@ -118,6 +120,8 @@ def evaluate(
 ) -> Evaluation:
     """Judge all candidates on test, and write the reports and `models/best` of the one that `select` chose.
 
+    Or of the baseline that stands for it, see `_borne_out`.
+
     Args:
         families: Candidate to family; whatever else lies in models/selected is of the past.
         select_by: Name of the primary metric: it chose, on test it decides.
@@ -150,9 +154,6 @@ def evaluate(
         for name, family in families.items()
     }
     baselines = tuple(name for name, family in families.items() if family in BASELINE_FAMILIES)
-    decided = {"operating_point": dict(candidates[choice.chosen].point), "primary": primary.as_json()}
-    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", selection | decided)
-
     test = load_rows("test", season)
     on_test = _measures_on_test(test, spec, yardstick, select_by)
     days = days_of(test, split_method)
@@ -161,6 +162,15 @@ def evaluate(
     _note_use(candidates[choice.chosen], test)
     predictions = _predictions(candidates, test)
     points = {name: item.point for name, item in candidates.items()}
+    rules = Rules(primary, selection["margin"], bootstrap.confidence, bootstrap.resamples, bootstrap.seed)
+    choice = _borne_out(choice, candidates, predictions, on_test, rules)
+    decided = {
+        "chosen": choice.chosen,
+        "operating_point": dict(points[choice.chosen]),
+        "primary": primary.as_json(),
+        "reason": choice.reason,
+    }
+    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", selection | decided)
     classes = spec.task == "classification"
     per_class = {}
     if classes:
@@ -238,6 +248,41 @@ def _predictions(candidates: Mapping[str, Candidate], test: EvaluationRows) -> d
         name: score(name, item.folder / "model.keras", item.folder, test).predictions
         for name, item in candidates.items()
     }
+
+
+def _borne_out(
+    choice: results.Choice,
+    candidates: Mapping[str, Candidate],
+    predictions: Mapping[str, Predictions],
+    on_test: Measures,
+    rules: Rules,
+) -> results.Choice:
+    """Return the choice, or the baseline that stands for it where the test rows do not show that it is better.
+
+    Of the baselines that learn and may win: the first, as validation ranked them, that is not beaten. The gate would
+    refuse the model that was chosen, and who has no champion yet would get none.
+    """
+    may_win = [entry.name for entry in choice.ranking if candidates[entry.name].family in BASELINE_FAMILIES]
+    if choice.chosen in may_win:
+        return choice
+    able = [name for name in may_win if not FAMILIES[candidates[name].family].blind]
+    chosen, *baselines = (
+        _scored_model(candidates[name], predictions[name], on_test, rules.primary)
+        for name in (choice.chosen, *able)
+    )
+    found = first_not_beaten(on_test.y_true, chosen, baselines, rules, on_test.blocks)
+    if found is None:
+        return choice
+    said = f"But on test {found.sentence} So {found.opponent} stands for it (register.baselines_may_win)."
+    return replace(choice, chosen=found.opponent, reason=f"{choice.reason} {said}")
+
+
+def _scored_model(
+    candidate: Candidate, answers: Predictions, on_test: Measures, primary: Primary
+) -> ScoredModel:
+    metric = on_test.metrics(candidate.point)[primary.name]
+    scored = on_test.scored(answers, candidate.point)
+    return ScoredModel(candidate.name, "", (), (), scored, metric)
 
 
 def _best_autoencoder(choice: results.Choice, candidates: Mapping[str, Candidate]) -> Candidate | None:

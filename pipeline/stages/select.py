@@ -42,6 +42,7 @@ def main() -> None:
             refit=params.select.refit,
             temperature=params.select.temperature,
             baselines_may_win=params.register.baselines_may_win is not False,
+            margin=params.register.margin,
         )
         for warning in selection.warnings:
             stage.console.print(f"Warning: {warning}", highlight=False, markup=False)
@@ -59,6 +60,7 @@ def select(
     refit: bool,
     temperature: bool,
     baselines_may_win: bool = False,
+    margin: float = 0.0,
 ) -> tuple[Evidence, Selection]:
     """Choose a candidate and write down who and why.
 
@@ -71,6 +73,7 @@ def select(
         refit: Whether the chosen candidate and the baselines are trained again with the rows of validation.
         temperature: Whether their probabilities may be made less or more sure.
         baselines_may_win: Whether a baseline may be chosen.
+        margin: `register.margin`, which `evaluate` asks for again where a baseline may win.
 
     Raises:
         DataRefused: No candidate but baselines that may not win, or no such metric for this data.
@@ -97,6 +100,7 @@ def select(
         choice_of = replace(selection.choice, reason=f"{selection.choice.reason} {said}")
         selection = replace(selection, choice=choice_of)
     content = selection.as_json(evidence) | {
+        "margin": margin,
         "primary": primary_called(select_by).as_json(),
         "sentence": sentence(evidence, selection),
     }

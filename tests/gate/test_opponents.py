@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.gate.question import Rules
+from pipeline.gate.opponents import first_not_beaten
+from pipeline.gate.question import Look, Rules
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import measures_of_champion
 from tests.helpers.gate_pairs import answers, contender, first_champion
@@ -63,3 +64,33 @@ FAMILIES = {"cnn": "cnn", "majority": "majority", "linear": "linear", "near": "n
 def test_who_measures_whom(chosen, families, expected):
     """All measure a network; a baseline is measured by those that are blind, and by all where it is so itself."""
     assert expected == measures_of_champion(chosen, families)
+
+
+def test_the_first_that_is_not_beaten_is_named_and_none_where_all_are():
+    """In the order they came in, as validation ranked them."""
+    strong = contender("cnn", answers(np.random.default_rng(5), Y_TRUE, 0.98))
+    assert first_not_beaten(Y_TRUE, strong, [LINEAR, NEAREST], RULES, None) is None
+    equal = contender("cnn", answers(np.random.default_rng(6), Y_TRUE, 0.86))
+    found = [first_not_beaten(Y_TRUE, equal, order, RULES, None) for order in ([LINEAR, NEAREST], [NEAREST])]
+    assert ["linear", "nearest"] == [item.opponent for item in found if item]
+    assert found[0].sentence.startswith("cnn does not beat linear: accuracy ")
+
+
+def test_what_stands_is_what_the_gate_asks_of_a_first_champion():
+    """The same interval, at the level of a first look: who would pass at 95 % and not at 97.5 % does not stand."""
+    for seed in range(20):
+        drawn = contender("cnn", answers(np.random.default_rng(100 + seed), Y_TRUE, 0.91))
+        asked = first_not_beaten(Y_TRUE, drawn, [LINEAR], RULES, None)
+        decision = first_champion(Y_TRUE, drawn, [LINEAR], RULES, look=Look(1, 1, champion_was_chosen=False))
+        assert (asked is None) == (decision.verdict == "promoted")
+        assert asked is None or asked.interval == decision.differences["linear"]
+
+
+def test_equal_networks_seldom_take_the_place_of_their_baseline():
+    """Of 1,000 networks that are as good as the linear model at most 1.25 % pass, and what chance adds to that."""
+    passed = 0
+    for seed in range(1000):
+        random = np.random.default_rng([7, seed])
+        network, linear = (contender(name, answers(random, Y_TRUE, 0.85)) for name in ("cnn", "linear"))
+        passed += first_not_beaten(Y_TRUE, network, [linear], replace(RULES, resamples=300), None) is None
+    assert passed <= 25

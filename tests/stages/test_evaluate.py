@@ -418,6 +418,28 @@ def test_a_baseline_is_chosen_where_it_may_win(project: Path) -> None:
     assert evaluation.choice.reason == selection["reason"]
 
 
+@pytest.mark.parametrize("may_win", [True, False])
+def test_a_baseline_stands_for_a_choice_that_test_does_not_bear_out(project: Path, may_win: bool) -> None:
+    """Who is ahead on validation but not for sure on test would be refused; the baseline goes, and the reason says so.
+
+    What looks at nothing never stands for anybody.
+    """
+    families = {"dense": "dense", "linear": "linear", "majority": "majority"}
+    judged(families, **SETTINGS, baselines_may_win=may_win)
+    selection = content(project, paths.SELECTION_JSON)
+    ranking = sorted(selection["ranking"], key=lambda entry: entry["candidate"] != "dense")
+    write_json(paths.SELECTION_JSON, selection | {"chosen": "dense", "reason": "Drawn.", "ranking": ranking})
+    evaluation = evaluate.evaluate(families, **SETTINGS)
+    stands = "linear" if may_win else "dense"
+    assert content(project, paths.BEST_DIR / "card.json")["candidate"] == stands == evaluation.choice.chosen
+    assert content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"] == stands
+    said = "Drawn. But on test dense does not beat linear: accuracy "
+    assert may_win == evaluation.choice.reason.startswith(said)
+    assert may_win == evaluation.choice.reason.endswith(
+        "So linear stands for it (register.baselines_may_win)."
+    )
+
+
 def test_missing_candidate_names_its_stage(project: Path) -> None:
     """A candidate that was not tuned yet is missing with the command that makes it."""
     with pytest.raises(FileNotFoundError, match="dvc repro tune@rnn"):
