@@ -1,10 +1,9 @@
 """How often does the product's choice pick the candidate that is best on other rows, where labelled rows are few?
 
 Half of each set's train rows, drawn anew each time class by class, are all that is labelled; the other half is what is
-judged on (its own test file is never opened). Chosen are cheap candidates of scikit-learn by three rules, with the code
-of the product: a sixth of the rows as validation (what was done before), repeated folds, and folds with the
-one-standard-error rule. A choice is right if no candidate, fitted on all labelled rows, does better on the other half;
-what a wrong one costs is told in accuracy.
+judged on (its own test file is never opened). Chosen are cheap candidates of scikit-learn by two rules, with the code
+of the product: a sixth of the rows as validation (what was done before), and repeated folds. A choice is right if no
+candidate, fitted on all labelled rows, does better on the other half; what a wrong one costs is told in accuracy.
 
 Run: .venv/bin/python benchmarks/small_choice.py [--data ../shared/data] [--resamples 200] [--sets ECG200 GunPoint ...]
 """
@@ -39,7 +38,7 @@ CANDIDATES = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=300)),
     "ridged": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)),
 }
-RULES = ("validation", "folds", "folds, one standard error")
+RULES = ("validation", "folds")
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 
 
@@ -73,7 +72,7 @@ def answers(model, series, labels, *, train, asked):
     return given
 
 
-def chosen(rows, given, labels, sizes, ties):
+def chosen(rows, given, labels, sizes):
     """Return whom the product chooses by these answers."""
     names = tuple(str(number) for number in range(labels.max() + 1))
     units = [str(row) for row in rows]
@@ -83,7 +82,7 @@ def chosen(rows, given, labels, sizes, ties):
         EvaluationRows(tuple(units), rows), len(set(units)) < len(units), len(rows), len(set(units))
     )
     return select_candidate(
-        evidence, measures, given, sizes, select_by="accuracy", bootstrap=BOOTSTRAP, may_win_ties=ties
+        evidence, measures, given, sizes, select_by="accuracy", bootstrap=BOOTSTRAP
     ).choice.chosen
 
 
@@ -113,9 +112,8 @@ def one_resample(series, labels, seed):
     validation = by(stratified_folds(units, kind[own], folds=6, repeats=1, seed=seed)[:1])
     folded = by(stratified_folds(units, kind[own], folds=5, repeats=2, seed=seed))
     picked = {
-        RULES[0]: chosen(*validation, labels, sizes, ()),
-        RULES[1]: chosen(*folded, labels, sizes, ()),
-        RULES[2]: chosen(*folded, labels, sizes, tuple(CANDIDATES)),
+        RULES[0]: chosen(*validation, labels, sizes),
+        RULES[1]: chosen(*folded, labels, sizes),
     }
     scores = {
         name: float(
