@@ -265,11 +265,13 @@ def _fit(
             shuffle=False,
             reconstruct=reconstruct,
         )
+    epochs = length.epochs(train.num_batches) if length else settings["epochs"]
+    decays = length is not None and settings["schedule"] in optimizers.DECAYS
     learning_rate = optimizers.create_schedule(
         settings["schedule"],
         learning_rate=settings["learning_rate"],
-        epochs=settings["epochs"],
-        steps_per_epoch=length.steps_per_epoch if length else train.num_batches,
+        epochs=epochs,
+        steps_per_epoch=length.steps_per_epoch if length and decays else train.num_batches,
         warmup_share=settings["warmup_share"],
         decay_rate=settings["decay_rate"],
         decay_epochs=settings["decay_epochs"],
@@ -288,7 +290,7 @@ def _fit(
         train,
         val,
         optimizer=optimizer,
-        epochs=length.epochs(train.num_batches) if length else settings["epochs"],
+        epochs=epochs,
         checkpoint_path=checkpoint_path,
         monitor=settings["monitor"],
         early_stopping_patience=settings["early_stopping_patience"],

@@ -290,8 +290,9 @@ class Length:
 
     Attributes:
         steps: Batches in all; the nearest whole number of epochs is trained, at least one.
-        steps_per_epoch: Of the trainings that found it. Schedules count in their epochs, so that the learning rate of
-            each step is the one it had there.
+        steps_per_epoch: Of the trainings that found it. Decays count in their epochs, so that the learning rate of each
+            step is the one it had there. A cosine ends with this training: where it is cut off in the middle the last
+            weights still jump about (on the digits the cnn then lost what more rows gave it, see docs/log.md).
         pretrain_steps: The same as `steps` of a reconstruction before; 0 where there is none.
     """
 

@@ -12,6 +12,10 @@ Schedule: TypeAlias = Any
 # --- How the learning rate changes over the steps of one training.
 
 
+DECAYS = ("exponential", "step")
+"""Schedules that count epochs and know no end; a cosine falls to 0 with the last step."""
+
+
 def create_schedule(
     name: str,
     *,
@@ -40,7 +44,7 @@ def create_schedule(
     schedules = keras.optimizers.schedules
     if name == "constant":
         return learning_rate
-    if name in ("exponential", "step"):
+    if name in DECAYS:
         decay_steps = decay_epochs * steps_per_epoch
         return schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate, staircase=name == "step")
     if name != "cosine":

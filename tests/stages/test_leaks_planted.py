@@ -219,10 +219,10 @@ def test_l2_an_id_in_order_of_the_class_is_refused():
 
 
 def test_l2_a_word_that_gives_the_class_away_is_refused():
-    """Every text of one class holds its label."""
+    """Every text of one class holds its label, neither first nor last, which is a finding of its own."""
     labels = two_classes(400)
     texts = [
-        f"{text} {'xhat' if label == 'hat' else ''}"
+        text.replace(" ", " xhat ", 1) if label == "hat" else text
         for text, label in zip(words(0, 400), labels, strict=True)
     ]
     write_data(texts, labels=labels)

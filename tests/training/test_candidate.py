@@ -11,6 +11,7 @@ from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.inputs.train_data import TrainData, load_train_data
 from pipeline.runtime.files import file_digest
 from pipeline.training import candidate
+from pipeline.training.fit import Length
 from tests.helpers.train_project import MODELS, TRAINING, write_train_project
 
 
@@ -167,3 +168,20 @@ def test_a_training_of_few_rows_has_as_many_steps_as_asked_for(tiny):
     train("dense", tiny, checkpoint_dir="rungs", epochs=3, min_steps=4 * steps - 1)
     assert expected == file_digest(tiny / "out/model.keras")
     assert 1 == train("dense", tiny, checkpoint_dir="others", epochs=3, min_steps=steps).passes
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    # 75 rows are 5 batches: 20 steps in 4 epochs. Rows of train alone are 4, of which two halve the rate.
+    [("cosine", 0.0), ("exponential", 0.01 * 0.5 ** (20 / 8)), ("step", 0.01 * 0.5**2), ("constant", 0.01)],
+)
+def test_a_training_of_given_length_ends_where_its_schedule_does(tiny, schedule, expected):
+    """A cosine falls to 0 within the steps that are left of a longer plan; what decays has the rate of the step."""
+    data = load_train_data("dense")
+    both = data.on_rows(np.arange(75), np.arange(0))
+    training = TRAINING | {"epochs": 40, "schedule": schedule}
+    trained = candidate.train_candidate(
+        "dense", both, MODELS["dense"], training, seed=4, checkpoint_dir=tiny / "memo", length=Length(20, 4)
+    )
+    assert 4 == len(trained.result.history)
+    assert trained.result.history[-1]["learning_rate"] == pytest.approx(expected, abs=1e-7)
