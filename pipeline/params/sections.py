@@ -223,7 +223,8 @@ class Training(Section, frozen=True):
     ema_momentum: Share
     clip_norm: NotNegative
     early_stopping_patience: Natural
-    monitor: Literal["val_loss", "val_accuracy"]
+    monitor: str
+    """`val_loss`, or `val_` and a metric of the task that needs answers alone, see `metrics.names.monitors_of`."""
     loss: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"]
     class_weights: Literal["none", "balanced"]
     min_steps: Natural = 0
