@@ -209,7 +209,7 @@ def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, mo
         patch.setattr(evaluate, "_predictions", died)
         with pytest.raises(KeyboardInterrupt):
             judged(FAMILIES, **SETTINGS)
-    chosen = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
+    chosen = content(project, paths.SELECTION_JSON)["chosen"]
     digest = file_digest(paths.selected_dir(chosen) / "model.keras", "sha256")
     assert [(digest, "evaluate", 100)] == [
         (use.model_sha256, use.by, use.holdout.num_rows) for use in all_uses()
