@@ -501,6 +501,7 @@ def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
     for name in set(params["candidates"]) - {"dense", "linear", "majority"}:
         del params["candidates"][name]
     params["register"]["baselines_may_win"] = False
+    params["evaluate"]["select_by"] = "accuracy"
     yaml.dump(params, paths.PARAMS_YAML)
     make_honest(project)
     samples = pq.read_table(paths.SAMPLES_PARQUET).drop_columns("group")
