@@ -350,18 +350,9 @@ def read_candidate(
         raise ValueError(
             f"The answers of {name} that choose: {error} Run `dvc repro --force tune@{name} folds@{name}`."
         ) from error
-    again = settings.get("refit")
-    return Candidate(
-        name,
-        family,
-        folder,
-        **files,
-        val=val,
-        point=point,
-        refit=again,
-        temperature=temperature,
-        members=tuple(settings.get("members", ())),
-    )
+    told: dict[str, Any] = {name: settings.get(name) for name in ("refit", "temperature")}
+    members = tuple(settings.get("members", ()))
+    return Candidate(name, family, folder, **files, **told, val=val, point=point, members=members)
 
 
 def metrics_with_intervals(
