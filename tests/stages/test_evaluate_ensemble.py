@@ -13,7 +13,7 @@ from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.train_data import load_train_data
-from pipeline.metrics.calibration import tempered
+from pipeline.metrics.calibration import helpful_temperature, tempered
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
 from pipeline.stages import select
@@ -111,6 +111,8 @@ def test_a_chosen_ensemble_is_trained_again_and_judged_as_one_model(project: Pat
     assert card["parameters"] == best.count_params() == sum(model.count_params() for model in members)
 
     before = [np.load(paths.tuned_dir(name) / "val_predictions.npy") for name in MEMBERS]
+    truth = classes_of(300, 400)[:, None] == np.arange(10)
+    assert temperature == helpful_temperature(truth, np.stack(before), np.arange(100), several=False)
     on_val = np.mean([tempered(own, temperature, several=False) for own in before], axis=0)
     row = rows()["ensemble"]
     assert (row["chosen"], row["baseline"], row["refit"], row["trials"]) == (True, False, True, 0)

@@ -54,7 +54,8 @@ def put_ensemble(root) -> None:
     write_npz(best / "golden.npz", {"inputs": images, "predictions": answers})
     table = root / "reports/evaluate/tables/candidates.json"
     rows = json.loads(table.read_text())
-    write_json(table, [*rows, {**rows[0], "candidate": "ensemble", "family": "ensemble"}])
+    others = [{**row, "chosen": False} for row in rows]
+    write_json(table, [*others, {**rows[0], "candidate": "ensemble", "family": "ensemble"}])
     lock = json.loads((root / "dvc.lock").read_text())
     lock["stages"]["refit"] = {"outs": [{"path": "models/selected", "hash": "md5", "md5": "7" * 32}]}
     (root / "dvc.lock").write_text(json.dumps(lock))
