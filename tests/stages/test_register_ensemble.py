@@ -71,7 +71,7 @@ def test_an_ensemble_becomes_champion_with_a_run_and_members_of_its_own(project)
     run = store.client.get_run(store.client.get_model_version("digits", "1").run_id)
     assert "ensemble" == run.info.run_name
     assert "pipeline" == store.client.get_run(run.data.tags["mlflow.parentRunId"]).data.tags["millrace.kind"]
-    assert ("ensemble", "[16]") == (run.data.params["family"], run.data.params["members.cnn.model.units"])
+    assert ("ensemble", "16") == (run.data.params["family"], run.data.params["members.cnn.model.units"])
     assert 0.9 == run.data.metrics["test/accuracy"]
     names = [
         item.info.run_name
