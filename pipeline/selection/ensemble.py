@@ -72,7 +72,7 @@ def _beside(name: str, model: keras.Model, inputs: Any) -> keras.KerasTensor:
 
 def write_ensemble(
     members: Sequence[str], folder_of: Callable[[str], Path], target: Path, temperature: float | None = None
-) -> None:
+) -> bool:
     """Write the files that stand for an ensemble, as those of a candidate.
 
     The temperature is laid on the logits of each member, before the mean: a mean of probabilities has no logits, and it
@@ -83,6 +83,9 @@ def write_ensemble(
         folder_of: Name to the folder with model.keras and settings.json of what is joined.
         target: Gets model.keras, settings.json, metrics.json, history.json and trials.json.
         temperature: What all logits are divided by; None for nothing. Without effect where a member has no logits.
+
+    Returns:
+        Whether logits are divided.
 
     Raises:
         ValueError: They read other inputs, give other outputs, or not all of them are asked for mirrored images.
@@ -129,3 +132,4 @@ def write_ensemble(
     write_json(target / "history.json", {"epochs": []})
     write_json(target / "trials.json", [{"metrics": metrics, "number": 0, "state": "complete"}])
     write_json(target / "metrics.json", metrics)
+    return "temperature" in told

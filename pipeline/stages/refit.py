@@ -71,14 +71,12 @@ def refit(
     if members:
         from pipeline.selection.ensemble import write_ensemble
 
-        write_ensemble(
-            members,
-            paths.selected_dir if ensemble_chosen else paths.tuned_dir,
-            paths.selected_dir(paths.ENSEMBLE),
-            temperatures.get(paths.ENSEMBLE) if ensemble_chosen else None,
-        )
+        temperature_of_all = temperatures.get(paths.ENSEMBLE) if ensemble_chosen else None
+        folder_of = paths.selected_dir if ensemble_chosen else paths.tuned_dir
+        divided = write_ensemble(members, folder_of, paths.selected_dir(paths.ENSEMBLE), temperature_of_all)
+        said = f", logits divided by {temperature_of_all:.3f}" if divided else ""
         stage.console.print(
-            f"{paths.ENSEMBLE}: {', '.join(members)} in one file", highlight=False, markup=False
+            f"{paths.ENSEMBLE}: {', '.join(members)} in one file{said}", highlight=False, markup=False
         )
     for name, temperature in temperatures.items():
         from pipeline.selection.refit import temper
