@@ -322,6 +322,8 @@ class Select(Section, frozen=True):
     """Train the chosen candidate and the baselines again, with the rows of validation."""
     temperature: bool
     """Classes and labels: scale the logits of the chosen candidate and the baselines."""
+    ensemble: tuple[Name, ...] | None = None
+    """Candidates whose answers are averaged: one candidate more, by the name `ensemble`."""
 
 
 class Evaluate(Section, frozen=True):
