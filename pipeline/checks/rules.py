@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.fetching.source import KINDS, Source
-from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of, monitors_of
+from pipeline.metrics.monitors import monitors_of
+from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of
 from pipeline.params.families import (
     FAMILIES,
     Autoencoder,

@@ -224,7 +224,7 @@ class Training(Section, frozen=True):
     clip_norm: NotNegative
     early_stopping_patience: Natural
     monitor: str
-    """`val_loss`, or `val_` and a metric of the task that needs answers alone, see `metrics.names.monitors_of`."""
+    """`val_loss`, or `val_` and a metric of the task that needs answers alone, see `metrics.monitors.monitors_of`."""
     loss: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"]
     class_weights: Literal["none", "balanced"]
     min_steps: Natural = 0

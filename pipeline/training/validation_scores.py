@@ -7,7 +7,7 @@ from pipeline.inputs.arrays import take_targets
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import TrainData
 from pipeline.metrics import classification, multilabel
-from pipeline.metrics.names import monitors_of
+from pipeline.metrics.monitors import monitors_of
 
 
 def validation_metrics(
@@ -18,7 +18,7 @@ def validation_metrics(
     Args:
         data: Of the candidate.
         answers: What `prediction.answers` gave for `data.val_rows`.
-        monitor: What chooses epochs and trials: one of `names.monitors_of`, or `val_loss`; it is there in any case.
+        monitor: What chooses epochs and trials: one of `monitors.monitors_of`, or `val_loss`; it is there in any case.
 
     Returns:
         Classification: `val_accuracy` and `val_loss` (log loss). Multilabel: `val_mean_average_precision` and
