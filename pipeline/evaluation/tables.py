@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.label_sets import as_cell
+from pipeline.evaluation.exported import write_exported
 from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, write_npz
 from pipeline.evaluation.results import (
     Candidate,
@@ -81,7 +82,7 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
 
     Args:
         folder: Gets model.keras, settings.json, state.json, trained_on.parquet, golden.npz (arrays by the
-            names of the model's inputs, and `predictions`), test_predictions.npy,
+            names of the model's inputs, and `predictions`), model.onnx, test_predictions.npy,
             baseline_<name>_predictions.npy and card.json.
         evaluation: Of the evaluation that chose it.
         test: The test rows.
@@ -89,6 +90,8 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
 
     Raises:
         ValueError: A number in it is not finite.
+        NotPermitted: The model cannot be exported.
+        AnswersDiffer: The exported model answers otherwise.
     """
     finite(dict(card), "card.json")
     chosen = evaluation.chosen
@@ -98,6 +101,7 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
     write_json(folder / "state.json", state)
     write_trained_on(folder / TRAINED_ON, windowed=bool(state.get("windows")))
     _write_golden(folder, chosen.family, test)
+    write_exported(folder)
     _write_array(folder / "test_predictions.npy", evaluation.answers)
     for name in evaluation.baselines:
         _write_array(folder / f"baseline_{name}_predictions.npy", evaluation.predictions[name])
@@ -314,28 +318,37 @@ def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
     """
     blocks = evaluation.measures.blocks
     groups = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
-    return groups | {
-        "baseline_operating_points": {
-            name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
-        },
-        "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
-        "candidate": evaluation.chosen.name,
-        "classes": list(evaluation.classes),
-        "confidence": confidence,
-        "family": evaluation.chosen.family,
-        "operating_point": dict(evaluation.chosen.point),
-        "parameters": evaluation.chosen.parameters,
-        "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
-        "primary": evaluation.primary.as_json(),
-        "reason": evaluation.choice.reason,
-        "refit": evaluation.chosen.refit,
-        "select_by": evaluation.choice.select_by,
-        "task": evaluation.spec.task,
-        "temperature": evaluation.chosen.temperature,
-        "test": _intervals(evaluation.test[evaluation.chosen.name]),
-        "test_rows": len(evaluation.y_true),
-        "val": _rounded(evaluation.chosen.val),
-    }
+    alarms = {}
+    if evaluation.spec.task == "anomaly":
+        measures = measures_of_anomalies(evaluation)
+        steps = {"merge_steps": measures.rules.merge_steps, "smoothing_steps": measures.rules.smoothing_steps}
+        alarms = {"alarms": steps | {"stride": measures.timeline.stride}}
+    return (
+        groups
+        | alarms
+        | {
+            "baseline_operating_points": {
+                name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
+            },
+            "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
+            "candidate": evaluation.chosen.name,
+            "classes": list(evaluation.classes),
+            "confidence": confidence,
+            "family": evaluation.chosen.family,
+            "operating_point": dict(evaluation.chosen.point),
+            "parameters": evaluation.chosen.parameters,
+            "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
+            "primary": evaluation.primary.as_json(),
+            "reason": evaluation.choice.reason,
+            "refit": evaluation.chosen.refit,
+            "select_by": evaluation.choice.select_by,
+            "task": evaluation.spec.task,
+            "temperature": evaluation.chosen.temperature,
+            "test": _intervals(evaluation.test[evaluation.chosen.name]),
+            "test_rows": len(evaluation.y_true),
+            "val": _rounded(evaluation.chosen.val),
+        }
+    )
 
 
 def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 Reads: reports/select/selection.json, models/selected/<candidate>/ and models/folds/<candidate>/ of every candidate in
 params.yaml, data/split/split.parquet, data/features/, data/interim/{payload.npy,samples.parquet}.
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
-state.json, card.json, golden.npz (16 test inputs with what the model answers), trained_on.parquet (the rows
-that it was fitted on or chosen by), predictions of the chosen model and of the baselines on test. A line in
+state.json, card.json, golden.npz (16 test inputs with what the model answers), model.onnx (the same model, with which
+onnxruntime gave these answers in a process of its own), trained_on.parquet (the rows that it was fitted on or chosen
+by), predictions of the chosen model and of the baselines on test. A line in
 .millrace/test_ledger.jsonl, which is no output: it says who was judged on the test set so far.
 Parameters: candidates, data, evaluate, leaks, seed, split, threads.
 """
