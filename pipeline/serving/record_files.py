@@ -5,7 +5,9 @@ By kind of data:
 - images: a folder (or one file) of image files, or a table with a column of paths that start at the table;
 - texts: a table with a column of texts, and the side columns that the model reads;
 - series: a table with a column `series` (a list of steps; in CSV as JSON) and side columns, or a .ts or .arff file;
-- windows: the same with `time`, the known columns and `id`, as far as the model reads them.
+- windows: the same with `time`, the known columns and `id`, as far as the model reads them;
+- both, of models whose data were tables of kind `series_table` or `series_rows`: such a table, read as these were, but
+  for answers. Of windows the end of each series counts: what comes next (anomalies: how it is now).
 
 Tables are CSV, TSV, JSON lines, a JSON array or Parquet, read by the reader of the sources; columns are called as in
 the data of the model, and columns that nobody reads are passed over. A column that is not there is refused, an empty
@@ -14,6 +16,8 @@ cell is missing, as in training.
 
 import io
 import json
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,17 +27,34 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pipeline.fetching.archives import write_tar
 from pipeline.formats.cells import Cell, SideKind, as_name, as_side, as_text
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import TableOptions, Writing, table_with
+from pipeline.formats.time_grid import later
 from pipeline.formats.written_numbers import NumberWriting
 from pipeline.preprocessing.side import window_side_of
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.serving.record import Record
 from pipeline.sources.image_folder import image_files
+from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.series_archive import READERS
 
 FIX = "Call the columns as in the data that the model was made of, or leave cells empty where a value is missing."
+AS_SOURCE = ("series_rows", "series_table")
+OF_RECORDS = (".json", ".jsonl", ".ndjson")
+"""Files that hold records whatever the data of the model was."""
+OF_ANSWERS = (
+    "anomaly_windows",
+    "group",
+    "label",
+    "label_columns",
+    "split",
+    "step_label",
+    "target",
+    "unlabelled",
+)
+"""Options of a source that name what nobody knows of new data, or does not need."""
 ROW = "{:08d}"
 """How the sources call rows, counted from 0."""
 
@@ -81,8 +102,11 @@ def read_records(
             f"{path} is a folder. Expected a table of {payload} records: .csv, .tsv, .jsonl, .json or .parquet"
             f"{', or a .ts or .arff file' if payload == 'series' else ''}. Received: a folder. Name one of its files."
         )
-    if payload == "series" and path.suffix.lower() in (".ts", ".arff"):
+    suffix = path.suffix.lower()
+    if payload == "series" and suffix in (".ts", ".arff"):
         return _archive(path)
+    if source.get("kind") in AS_SOURCE and suffix not in OF_RECORDS:
+        return _as_source(path, state, source)
     return _Rows(state, source, id_column).of(path)
 
 
@@ -113,6 +137,40 @@ def _archive(path: Path) -> Iterator[Given]:
             steps = [[None if np.isnan(value) else float(value) for value in step] for step in row.series]
             yield Given(ROW.format(number), f"{path.name}, line {row.line}", {"series": steps})
     problems.check()
+
+
+def _as_source(path: Path, state: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Given]:
+    """Yield the series of a table as the source that the model was made of reads it."""
+    side, windows = state.get("side") or {}, state.get("windows") or {}
+    if windows and any(windows["side"]["known"][kind] for kind in ("numbers", "categories")):
+        raise DataRefused(
+            f"{path.name} ends where the forecast begins. Expected what is known about the step ahead. Received: a "
+            f"table of kind {source['kind']}. Write records: .jsonl with series, time, id and the known columns."
+        )
+    kind = str(source["kind"])
+    stated = {name: value for name, value in source.get("options", {}).items() if name not in OF_ANSWERS}
+    if kind == "series_table" and not stated.get("wide"):
+        stated["columns"] = list(state["series"]["channels"])
+    options = options_of(kind, stated)
+    beside = [column["name"] for column in (*side.get("numbers", []), *side.get("categories", []))]
+    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
+        tar = Path(folder) / "given.tar"
+        write_tar(tar, dict.fromkeys(source_of(kind).select([path.name], options), path))
+        with tarfile.open(tar, "r:") as archive:
+            for sample in source_of(kind).read(archive, options):
+                values = np.empty((0, 0)) if sample.series is None else sample.series
+                places = [sample.channels.index(name) for name in state["series"]["channels"]]
+                steps = values[:, places]
+                record: dict[str, Any] = {
+                    "series": [
+                        [None if np.isnan(value) else float(value) for value in step] for step in steps
+                    ],
+                    "side": {name: sample.side.get(name) for name in beside},
+                }
+                if windows:
+                    ahead = len(steps) * sample.step_seconds
+                    record |= {"id": sample.sample_id, "time": later(sample.time, ahead)}
+                yield Given(sample.sample_id, f"{path.name}, series {sample.sample_id!r}", record)
 
 
 class _Rows:

@@ -156,7 +156,7 @@ ONE_AXIS = [
     lambda: layers.Softmax(axis=1, name="l"),
     lambda: layers.ReLU(max_value=0.5, name="l"),
     lambda: layers.BatchNormalization(scale=False, center=False, name="l"),
-    lambda: layers.EinsumDense("abc,cd->abd", (7, 3), bias_axes="d", activation="tanh", name="l"),
+    lambda: layers.EinsumDense("btc,cd->btd", (7, 3), bias_axes="d", activation="tanh", name="l"),
     lambda: layers.GRU(3, use_bias=False, return_sequences=True, name="l"),
 ]
 TWO_AXES = [
@@ -205,7 +205,7 @@ def test_the_file_says_what_a_sample_takes_of_memory():
         lambda: layers.Bidirectional(layers.GRU(3), merge_mode="sum", name="l"),
         lambda: layers.GlobalAveragePooling1D(keepdims=True, name="l"),
         lambda: layers.BatchNormalization(axis=1, name="l"),
-        lambda: layers.EinsumDense("abc,cd->abd", (None, 3), name="l"),
+        lambda: layers.EinsumDense("btc,cd->btd", (None, 3), name="l"),
     ],
 )
 def test_what_would_be_wrong_is_refused(layer):

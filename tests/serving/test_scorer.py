@@ -444,3 +444,24 @@ def test_predict_keeps_an_older_file_where_nothing_can_be_read(evaluated, tmp_pa
         predict(paths.BEST_DIR, path, out, source={})
     assert "before" == out.read_text()
     assert ["a.csv", "t.csv"] == sorted(file.name for file in tmp_path.iterdir())
+
+
+def test_a_table_of_measurements_is_read_as_the_data_of_the_model_was(evaluated, tmp_path):
+    """A row per hour and meter, up to a test window: the forecast of what comes next, per meter."""
+    evaluation = evaluated("forecast")
+    timeline, payload = evaluation.rows.timeline, np.load(paths.PAYLOAD_NPY)
+    firsts = [int(np.flatnonzero(timeline.series == series)[0]) for series in (0, 1)]
+    rows = []
+    for series, window in enumerate(firsts):
+        for step in range(int(timeline.starts[window])):
+            load, noise = payload[series * 300 + step].tolist()
+            time = f"2026-01-{5 + step // 24:02}T{step % 24:02}:00:00"
+            rows.append({"when": time, "meter": f"00{series}", "noise": noise, "load": load, "class": "x"})
+    source = {"kind": "series_table", "options": {"time": "when", "id": "meter", "label": "class"}}
+    path = write_table(tmp_path / "t.csv", rows)
+    assert (2, 0) == predict(paths.BEST_DIR, path, tmp_path / "a.csv", source=source)
+    answers = written(tmp_path / "a.csv")
+    stored = np.load(paths.BEST_DIR / "test_predictions.npy")
+    assert ["000", "001"] == [row["id"] for row in answers]
+    found = numbers_of(answers, evaluation.spec)
+    assert np.abs(found - stored[firsts]).max() <= TOLERANCE * np.ptp(stored)
