@@ -31,6 +31,7 @@ from pipeline.serving.scorer import Refused, Scorer
 from pipeline.stages.features import features
 from tests.helpers.featured import SERIES, SIDE, TEXT, run_features, write_samples, write_split, write_texts
 from tests.helpers.judged import judged
+from tests.helpers.synthetic_project import HERE
 from tests.stages.test_evaluate_tasks import BOOTSTRAP, DENSE, write_tuned
 from tests.stages.test_evaluate_tasks import SETS as OF_TASKS
 
@@ -465,3 +466,22 @@ def test_a_table_of_measurements_is_read_as_the_data_of_the_model_was(evaluated,
     assert ["000", "001"] == [row["id"] for row in answers]
     found = numbers_of(answers, evaluation.spec)
     assert np.abs(found - stored[firsts]).max() <= TOLERANCE * np.ptp(stored)
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_records(evaluated, tmp_path):
+    """Ten times as many rows take a few megabytes more at most."""
+    evaluated("towns")
+    best = paths.BEST_DIR.absolute()
+    code = (
+        "import sys; from pathlib import Path; from pipeline.commands.predict import predict;"
+        "from tests.helpers.peak_memory import peak_kib;"
+        "predict(*map(Path, sys.argv[1:]), source={}); print(peak_kib())"
+    )
+    peaks = []
+    for count in (4_000, 40_000):
+        path = write_table(tmp_path / "t.csv", [{"text": "aaa bbb x y", "age": 3, "town": "Ulm"}] * count)
+        command = [sys.executable, "-c", code, str(best), str(path), str(tmp_path / "a.csv")]
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True, timeout=300)
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] < 16 * 1024
