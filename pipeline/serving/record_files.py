@@ -6,8 +6,8 @@ By kind of data:
 - texts: a table with a column of texts, and the side columns that the model reads;
 - series: a table with a column `series` (a list of steps; in CSV as JSON) and side columns, or a .ts or .arff file;
 - windows: the same with `time`, the known columns and `id`, as far as the model reads them;
-- both, of models whose data were tables of kind `series_table` or `series_rows`: such a table, read as these were, but
-  for answers. Of windows the end of each series counts: what comes next (anomalies: how it is now).
+- both, of models whose data were tables of kind `series_table`: such a table, read as these were, but for answers. Of
+  windows the end of each series counts: what comes next (anomalies: how it is now).
 
 Tables are CSV, TSV, JSON lines, a JSON array or Parquet, read by the reader of the sources; columns are called as in
 the data of the model, and columns that nobody reads are passed over. A column that is not there is refused, an empty
@@ -41,7 +41,9 @@ from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.series_archive import READERS
 
 FIX = "Call the columns as in the data that the model was made of, or leave cells empty where a value is missing."
-AS_SOURCE = ("series_rows", "series_table")
+SERIES_TABLE = "series_table"
+"""The kind whose rows are steps. Of `series_rows` nothing says whether the column of answers is still there, which
+would be read as a step."""
 OF_RECORDS = (".json", ".jsonl", ".ndjson")
 """Files that hold records whatever the data of the model was."""
 OF_ANSWERS = (
@@ -105,7 +107,7 @@ def read_records(
     suffix = path.suffix.lower()
     if payload == "series" and suffix in (".ts", ".arff"):
         return _archive(path)
-    if source.get("kind") in AS_SOURCE and suffix not in OF_RECORDS:
+    if source.get("kind") == SERIES_TABLE and suffix not in OF_RECORDS:
         return _as_source(path, state, source)
     return _Rows(state, source, id_column).of(path)
 
@@ -145,19 +147,18 @@ def _as_source(path: Path, state: Mapping[str, Any], source: Mapping[str, Any]) 
     if windows and any(windows["side"]["known"][kind] for kind in ("numbers", "categories")):
         raise DataRefused(
             f"{path.name} ends where the forecast begins. Expected what is known about the step ahead. Received: a "
-            f"table of kind {source['kind']}. Write records: .jsonl with series, time, id and the known columns."
+            "table of steps. Write records: .jsonl with series, time, id and the known columns."
         )
-    kind = str(source["kind"])
     stated = {name: value for name, value in source.get("options", {}).items() if name not in OF_ANSWERS}
-    if kind == "series_table" and not stated.get("wide"):
+    if not stated.get("wide"):
         stated["columns"] = list(state["series"]["channels"])
-    options = options_of(kind, stated)
+    options, kind = options_of(SERIES_TABLE, stated), source_of(SERIES_TABLE)
     beside = [column["name"] for column in (*side.get("numbers", []), *side.get("categories", []))]
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         tar = Path(folder) / "given.tar"
-        write_tar(tar, dict.fromkeys(source_of(kind).select([path.name], options), path))
+        write_tar(tar, dict.fromkeys(kind.select([path.name], options), path))
         with tarfile.open(tar, "r:") as archive:
-            for sample in source_of(kind).read(archive, options):
+            for sample in kind.read(archive, options):
                 values = np.empty((0, 0)) if sample.series is None else sample.series
                 places = [sample.channels.index(name) for name in state["series"]["channels"]]
                 steps = values[:, places]

@@ -127,18 +127,16 @@ def test_nothing_and_folders_of_tables_are_refused(tmp_path):
         records(tmp_path, OF_TEXTS)
 
 
-def test_a_table_of_series_is_read_as_the_data_of_the_model_was(tmp_path):
-    """A series per row, its class passed over; of windows with known columns the step ahead would have to be known."""
-    source = {
-        "kind": "series_rows",
-        "options": {"label": "last", "columns": ["1", "2", "3"], "header": False},
-    }
-    state = OF_SERIES | {"series": {"channels": ["value"]}}
-    path = table(tmp_path, "t.csv", "1,2,3\n4,,6\n")
+def test_a_table_of_steps_is_read_as_the_data_of_the_model_was(tmp_path):
+    """Whole series by their id, columns in the model's order, gaps as missing; of windows with known columns not."""
+    source = {"kind": "series_table", "options": {"time": "t", "id": "run", "label": "class", "step": 60.0}}
+    state = OF_SERIES | {"series": {"channels": ["q", "p"]}}
+    rows = ["2026-01-01T00:00,a,1,2", "2026-01-01T00:02,a,3,4", "2026-01-01T00:00,b,5,6"]
+    path = table(tmp_path, "t.csv", "\n".join(["t,run,p,q", *rows, ""]))
     first, second = records(path, state, source)
-    assert [[1.0], [2.0], [3.0]] == first.record["series"]
-    assert [[4.0], [None], [6.0]] == second.record["series"]
+    assert [[2.0, 1.0], [None, None], [4.0, 3.0]] == first.record["series"]
+    assert ("b", [[6.0, 5.0]]) == (second.sample_id, second.record["series"])
     known = {"numbers": [{"name": "warm"}], "categories": []}
     windows = {"length": 3, "horizon": 1, "side": {"known": known, "calendar": []}}
     with pytest.raises(DataRefused, match=r"known about the step ahead.*\.jsonl"):
-        records(path, state | {"windows": windows}, {"kind": "series_table", "options": {}})
+        records(path, state | {"windows": windows}, source)
