@@ -101,10 +101,10 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
     write_json(folder / "state.json", state)
     write_trained_on(folder / TRAINED_ON, windowed=bool(state.get("windows")))
     _write_golden(folder, chosen.family, test)
-    write_exported(folder)
     _write_array(folder / "test_predictions.npy", evaluation.answers)
     for name in evaluation.baselines:
         _write_array(folder / f"baseline_{name}_predictions.npy", evaluation.predictions[name])
+    write_exported(folder)
     write_json(folder / "card.json", card)
 
 
@@ -318,37 +318,37 @@ def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
     """
     blocks = evaluation.measures.blocks
     groups = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
-    alarms = {}
-    if evaluation.spec.task == "anomaly":
-        measures = measures_of_anomalies(evaluation)
-        steps = {"merge_steps": measures.rules.merge_steps, "smoothing_steps": measures.rules.smoothing_steps}
-        alarms = {"alarms": steps | {"stride": measures.timeline.stride}}
-    return (
-        groups
-        | alarms
-        | {
-            "baseline_operating_points": {
-                name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
-            },
-            "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
-            "candidate": evaluation.chosen.name,
-            "classes": list(evaluation.classes),
-            "confidence": confidence,
-            "family": evaluation.chosen.family,
-            "operating_point": dict(evaluation.chosen.point),
-            "parameters": evaluation.chosen.parameters,
-            "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
-            "primary": evaluation.primary.as_json(),
-            "reason": evaluation.choice.reason,
-            "refit": evaluation.chosen.refit,
-            "select_by": evaluation.choice.select_by,
-            "task": evaluation.spec.task,
-            "temperature": evaluation.chosen.temperature,
-            "test": _intervals(evaluation.test[evaluation.chosen.name]),
-            "test_rows": len(evaluation.y_true),
-            "val": _rounded(evaluation.chosen.val),
-        }
-    )
+    return groups | {
+        "baseline_operating_points": {
+            name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
+        },
+        "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
+        "candidate": evaluation.chosen.name,
+        "classes": list(evaluation.classes),
+        "confidence": confidence,
+        "family": evaluation.chosen.family,
+        "operating_point": dict(evaluation.chosen.point),
+        "parameters": evaluation.chosen.parameters,
+        "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
+        "primary": evaluation.primary.as_json(),
+        "reason": evaluation.choice.reason,
+        "refit": evaluation.chosen.refit,
+        "select_by": evaluation.choice.select_by,
+        "task": evaluation.spec.task,
+        "temperature": evaluation.chosen.temperature,
+        "test": _intervals(evaluation.test[evaluation.chosen.name]),
+        "test_rows": len(evaluation.y_true),
+        "val": _rounded(evaluation.chosen.val),
+    }
+
+
+def alarms(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what a card says of alarms: over how many windows errors are averaged, and how far they lie apart."""
+    if evaluation.spec.task != "anomaly":
+        return {}
+    measures = measures_of_anomalies(evaluation)
+    steps = {"merge_steps": measures.rules.merge_steps, "smoothing_steps": measures.rules.smoothing_steps}
+    return {"alarms": steps | {"stride": measures.timeline.stride}}
 
 
 def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:

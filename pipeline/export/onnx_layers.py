@@ -45,6 +45,12 @@ def _merged(kind: str) -> Write:
     return write
 
 
+def _average(graph: Graph, call: Call) -> str:
+    """Write the sum in the order of the inputs, divided by their number, as Keras rounds it."""
+    total = _merged("Add")(graph, call)
+    return graph.op("Div", total, graph.constant(len(call.inputs)))
+
+
 def _concatenate(graph: Graph, call: Call) -> str:
     return graph.op("Concat", *call.inputs, axis=call.layer.axis)
 
@@ -365,6 +371,7 @@ def _is_plain(layer: Any, first: Any, kind: str) -> bool:
 LAYERS: Mapping[str, Write] = {
     "Activation": _activation,
     "Add": _merged("Add"),
+    "Average": _average,
     "AveragePooling1D": _pooling("AveragePool"),
     "AveragePooling2D": _pooling("AveragePool"),
     "BatchNormalization": _batch_normalization,
@@ -415,5 +422,5 @@ ACTIVATIONS: Mapping[str, str | None] = {
 """Every one of `inference.keras_config.ACTIVATIONS`."""
 MOVE_NUMBERS = ("Embedding", "Flatten", "Permute", "Reshape")
 """Layers that take whole numbers as they are."""
-OF_SEVERAL = ("Add", "Concatenate", "Dot", "Multiply", "Subtract")
+OF_SEVERAL = ("Add", "Average", "Concatenate", "Dot", "Multiply", "Subtract")
 """Layers that read more than one tensor."""

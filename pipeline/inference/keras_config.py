@@ -21,6 +21,7 @@ CLASSES = {
     "keras.layers": {
         "Activation",
         "Add",
+        "Average",
         "AveragePooling1D",
         "AveragePooling2D",
         "BatchNormalization",
@@ -65,7 +66,7 @@ CLASSES = {
     "keras.src.models.functional": {"Functional"},
 }
 """Module to classes: what the families in pipeline/models are built from. A family that uses another layer adds it
-here, after a look at what its `from_config` does with texts, and to `LAYERS` in `pipeline/export/onnx_layers.py`."""
+here, after a look at what its `from_config` does with texts."""
 ACTIVATIONS = {"linear", "relu", "sigmoid", "softmax", "tanh"}
 NODE_KEYS = {
     "module",

@@ -75,7 +75,9 @@ class Scorer:
         self.card, self.state = read_json(folder / "card.json"), read_json(folder / "state.json")
         settings = read_json(folder / "settings.json")
         self._training: Mapping[str, Any] = settings["training"]
-        self._transform = Transform(self.state, settings["family"])
+        # Of several models that answer together all read the same.
+        one = next(iter(settings.get("members", {}).values()), settings)
+        self._transform = Transform(self.state, one["family"])
         self._model = OnnxModel(folder / MODEL_ONNX)
         self._spec = output_spec(self.state)
         self.task = self._spec.task

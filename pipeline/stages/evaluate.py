@@ -138,7 +138,7 @@ def evaluate(
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline.evaluation.codes import compare_codes
     from pipeline.evaluation.pictures import draw_pictures
-    from pipeline.evaluation.tables import card, summary, write_best, write_tables
+    from pipeline.evaluation.tables import alarms, card, summary, write_best, write_tables
 
     for folder in (paths.EVALUATE_TABLES_DIR, paths.EVALUATE_PICTURES_DIR, paths.BEST_DIR):
         shutil.rmtree(folder, ignore_errors=True)
@@ -215,7 +215,8 @@ def evaluate(
     finite(content, "reports/evaluate/metrics.json")
     write_tables(paths.EVALUATE_TABLES_DIR, evaluation, codes)
     draw_pictures(paths.EVALUATE_PICTURES_DIR, evaluation, codes)
-    write_best(paths.BEST_DIR, evaluation, test, card(evaluation, bootstrap.confidence))
+    papers = card(evaluation, bootstrap.confidence) | alarms(evaluation)
+    write_best(paths.BEST_DIR, evaluation, test, papers)
     write_json(paths.EVALUATE_METRICS, content)
     return evaluation
 

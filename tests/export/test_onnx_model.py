@@ -187,6 +187,14 @@ def test_a_layer_used_twice_is_held_once():
     assert len(onnx_bytes(model)) < 1000 * 64 * 4 * 1.1
 
 
+def test_the_mean_of_several_models_is_exported_too():
+    """Three maps of one input, averaged."""
+    inputs = keras.Input((4,), name="inputs")
+    maps = [layers.Dense(3, activation="softmax", name=f"map_{number}")(inputs) for number in range(3)]
+    model = keras.Model(inputs, layers.Average(name="mean")(maps), name="m")
+    assert difference(model, drawn((4,))) < TOLERANCE
+
+
 def test_the_file_says_what_a_sample_takes_of_memory():
     """The numbers that all layers give, so that a batch is no larger than memory."""
     model = of_one_layer((7, 4), layers.Conv1D(3, 3, name="c"), layers.Flatten(name="f"))
