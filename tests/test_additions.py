@@ -149,6 +149,7 @@ def params_with(floors: str) -> str:
         "\ncandidates:": "\ncandidates:\n" + CANDIDATE + "#",
         "select_by: positive_f1": "select_by: zero_one_loss",
         "positive_class: spam": "positive_class: bad",
+        "model_name: sms-spam ": "model_name: days ",
         "floors: null": f"floors: {floors or '{zero_one_loss: 0.2}'}",
     }.items():
         assert text.count(old) == 1, old

@@ -9,6 +9,7 @@ protects nobody. Nothing here imports TensorFlow.
 from collections.abc import Callable, Iterator
 
 from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
+from pipeline.checks.ensemble import ensemble_can_answer
 from pipeline.checks.example_names import other_data_than
 from pipeline.checks.facts import facts_fit
 from pipeline.checks.rules import (
@@ -66,6 +67,7 @@ def contradictions(params: Params, source: Source) -> list[str]:
         _augmentation_fits_the_image,
         _convolutions_fit_the_image,
         _searches_can_run,
+        ensemble_can_answer,
         intervals_can_decide,
         _model_has_a_name_of_its_own,
         mode_has_its_margin,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.fetching.source import KINDS, Source
-from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of
+from pipeline.metrics.names import HIGHER_IS_BETTER, metrics_of, monitors_of
 from pipeline.params.families import (
     FAMILIES,
     Autoencoder,
@@ -233,9 +233,10 @@ def metrics_fit_the_task(params: Params, _source: Source) -> Iterator[str]:
                 f"candidates.{name}: loss is none of task {task}. Expected one of {', '.join(LOSSES[task])}. "
                 f"Received: loss={training.loss}."
             )
-        if task != "classification" and training.monitor != "val_loss":
+        monitors = ("val_loss", *monitors_of(task))
+        if training.monitor not in monitors:
             yield (
-                f"candidates.{name}: monitor must be val_loss for task {task}. "
+                f"candidates.{name}: monitor is none of task {task}. Expected one of {', '.join(monitors)}. "
                 f"Received: monitor={training.monitor}."
             )
         if task != "classification" and (training.class_weights != "none" or training.label_smoothing):

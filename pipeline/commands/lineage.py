@@ -88,7 +88,7 @@ def _sections(content: Mapping[str, Any], tags: Mapping[str, Any]) -> dict[str, 
         verdict.append(("uncommitted", tags["millrace.uncommitted"]))
     rows = ", ".join(f"{split} {count}" for split, count in sorted(content["trained_on"].items()))
     return {
-        "model": [*named("candidate", "model_sha256"), *verdict],
+        "model": [*named("candidate", *(["members"] if "members" in tags else []), "model_sha256"), *verdict],
         "champion": [
             (f"no. {item['number']}", f"{item['reason']} ({item['by']})") for item in content["champion"]
         ],

@@ -188,6 +188,7 @@ class Candidate:
         point: What its answers on validation taught about using it, see `pipeline.evaluation.measures`.
         refit: How it was trained again with the rows of validation; None where it was not.
         temperature: What its logits are divided by, inside the model; None for nothing.
+        members: Of an ensemble the candidates that are averaged; else ().
     """
 
     name: str
@@ -200,6 +201,7 @@ class Candidate:
     point: OperatingPoint
     refit: dict[str, Any] | None = None
     temperature: float | None = None
+    members: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -311,7 +313,13 @@ class Evaluation:
 
 
 def read_candidate(
-    name: str, family: str, folder: Path, measures: Measures, predictions: Predictions
+    name: str,
+    family: str,
+    folder: Path,
+    measures: Measures,
+    predictions: Predictions,
+    *,
+    before_temperature: Predictions,
 ) -> Candidate:
     """Return a candidate with its scores on the rows that chose, computed anew from its stored predictions.
 
@@ -321,6 +329,8 @@ def read_candidate(
         folder: What `refit` left of it.
         measures: Of the rows that chose.
         predictions: What it answered for them before it was fitted on them.
+        before_temperature: What a temperature is laid on, see `pipeline.metrics.calibration.tempered`: the same, but of
+            an ensemble the answers of its members.
 
     Raises:
         FileNotFoundError: A file is missing; says which stage makes it.
@@ -333,17 +343,16 @@ def read_candidate(
         if temperature is not None:
             measures.scored(predictions, {})
             several = isinstance(measures, LabelMeasures)
-            predictions = tempered(predictions, temperature, several=several).astype(np.float32)
+            predictions = tempered(before_temperature, temperature, several=several).astype(np.float32)
         point = measures.operating_point(predictions)
         val = measures.values(predictions, point)
     except ValueError as error:
         raise ValueError(
             f"The answers of {name} that choose: {error} Run `dvc repro --force tune@{name} folds@{name}`."
         ) from error
-    again = settings.get("refit")
-    return Candidate(
-        name, family, folder, **files, val=val, point=point, refit=again, temperature=temperature
-    )
+    told: dict[str, Any] = {name: settings.get(name) for name in ("refit", "temperature")}
+    members = tuple(settings.get("members", ()))
+    return Candidate(name, family, folder, **files, **told, val=val, point=point, members=members)
 
 
 def metrics_with_intervals(

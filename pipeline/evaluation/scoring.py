@@ -232,12 +232,13 @@ def score(name: str, model_path: Path, details_dir: Path, test: EvaluationRows) 
         raise _not_comparable(name, problems)
     spec = output_spec(state)
     ask = partial(prediction.answers, load_model(model_path))
-    if reads_alike(state, today, settings["family"]):
-        predictions = ask(inputs_of(settings["family"], "test"), test.rows, settings["training"], spec)
+    family = family_read(settings)
+    if reads_alike(state, today, family):
+        predictions = ask(inputs_of(family, "test"), test.rows, settings["training"], spec)
     else:
         with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
             try:
-                inputs = rebuilt_inputs(state, settings["family"], test.rows, test.timeline, Path(scratch))
+                inputs = rebuilt_inputs(state, family, test.rows, test.timeline, Path(scratch))
                 predictions = ask(inputs, np.arange(len(test)), settings["training"], spec)
             except (NotReadable, DataRefused) as error:
                 raise _not_comparable(name, [str(error)]) from error
@@ -256,6 +257,16 @@ def _in_order(
 
 def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
     return NotComparable(f"{name} cannot be asked what today's data asks: {'; '.join(problems)}.")
+
+
+def family_read(settings: Mapping[str, Any]) -> str:
+    """Return the family whose inputs a model reads: its own, of an ensemble that of any member, which read the same.
+
+    Args:
+        settings: Content of its settings.json.
+    """
+    own = next(iter(settings.get("members", {}).values()), settings)
+    return str(own["family"])
 
 
 def inputs_of(family: str, split: str) -> Inputs:

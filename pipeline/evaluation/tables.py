@@ -21,7 +21,7 @@ from pipeline.evaluation.results import (
     series_results,
 )
 from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, write_trained_on
-from pipeline.evaluation.scoring import inputs_of
+from pipeline.evaluation.scoring import family_read, inputs_of
 from pipeline.inputs.arrays import named, take
 from pipeline.metrics.intervals import DIGITS, Groups, Interval, rounded
 from pipeline.metrics.values import (
@@ -100,7 +100,7 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
     state = read_json(paths.FEATURES_STATE, "features")
     write_json(folder / "state.json", state)
     write_trained_on(folder / TRAINED_ON, windowed=bool(state.get("windows")))
-    _write_golden(folder, chosen.family, test)
+    _write_golden(folder, test)
     _write_array(folder / "test_predictions.npy", evaluation.answers)
     for name in evaluation.baselines:
         _write_array(folder / f"baseline_{name}_predictions.npy", evaluation.predictions[name])
@@ -108,12 +108,13 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
     write_json(folder / "card.json", card)
 
 
-def _write_golden(folder: Path, family: str, test: EvaluationRows) -> None:
+def _write_golden(folder: Path, test: EvaluationRows) -> None:
     """Write a few test inputs and what the model in `folder` answers.
 
     Predicted as the check will do it, these inputs alone in one batch: the last bits depend on the batch.
     """
     few = np.unique(np.linspace(0, len(test.rows) - 1, NUM_GOLDEN).astype(np.int64))
+    family = family_read(read_json(folder / "settings.json"))
     inputs = named(take(inputs_of(family, "test"), test.rows[few]))
     answers = golden_answers(folder / "model.keras", folder, inputs)
     write_npz(folder / "golden.npz", {**inputs, GOLDEN_ANSWERS: answers})
@@ -318,28 +319,33 @@ def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
     """
     blocks = evaluation.measures.blocks
     groups = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
-    return groups | {
-        "baseline_operating_points": {
-            name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
-        },
-        "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
-        "candidate": evaluation.chosen.name,
-        "classes": list(evaluation.classes),
-        "confidence": confidence,
-        "family": evaluation.chosen.family,
-        "operating_point": dict(evaluation.chosen.point),
-        "parameters": evaluation.chosen.parameters,
-        "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
-        "primary": evaluation.primary.as_json(),
-        "reason": evaluation.choice.reason,
-        "refit": evaluation.chosen.refit,
-        "select_by": evaluation.choice.select_by,
-        "task": evaluation.spec.task,
-        "temperature": evaluation.chosen.temperature,
-        "test": _intervals(evaluation.test[evaluation.chosen.name]),
-        "test_rows": len(evaluation.y_true),
-        "val": _rounded(evaluation.chosen.val),
-    }
+    members = {"members": list(evaluation.chosen.members)} if evaluation.chosen.members else {}
+    return (
+        groups
+        | members
+        | {
+            "baseline_operating_points": {
+                name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
+            },
+            "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
+            "candidate": evaluation.chosen.name,
+            "classes": list(evaluation.classes),
+            "confidence": confidence,
+            "family": evaluation.chosen.family,
+            "operating_point": dict(evaluation.chosen.point),
+            "parameters": evaluation.chosen.parameters,
+            "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
+            "primary": evaluation.primary.as_json(),
+            "reason": evaluation.choice.reason,
+            "refit": evaluation.chosen.refit,
+            "select_by": evaluation.choice.select_by,
+            "task": evaluation.spec.task,
+            "temperature": evaluation.chosen.temperature,
+            "test": _intervals(evaluation.test[evaluation.chosen.name]),
+            "test_rows": len(evaluation.y_true),
+            "val": _rounded(evaluation.chosen.val),
+        }
+    )
 
 
 def alarms(evaluation: Evaluation) -> dict[str, Any]:

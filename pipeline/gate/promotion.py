@@ -406,7 +406,7 @@ def _reigned(
 
 
 def _latency_ms(test: EvaluationRows) -> float:
-    family = read_json(paths.BEST_DIR / "settings.json", "evaluate")["family"]
+    family = scoring.family_read(read_json(paths.BEST_DIR / "settings.json", "evaluate"))
     return single_prediction_ms(paths.BEST_DIR / "model.keras", scoring.inputs_of(family, "test"), test.rows)
 
 

@@ -65,8 +65,8 @@ CLASSES = {
     "keras.regularizers": {"L2"},
     "keras.src.models.functional": {"Functional"},
 }
-"""Module to classes: what the families in pipeline/models are built from. A family that uses another layer adds it
-here, after a look at what its `from_config` does with texts."""
+"""Module to classes: what the families in pipeline/models, and ensembles of them, are built from. A family that uses
+another layer adds it here, after a look at what its `from_config` does with texts."""
 ACTIVATIONS = {"linear", "relu", "sigmoid", "softmax", "tanh"}
 NODE_KEYS = {
     "module",

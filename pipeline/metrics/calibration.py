@@ -16,6 +16,8 @@ from pipeline.metrics.classification import FloatArray
 SMALLEST_PROBABILITY = 1e-7
 """Below it a float32 model says 0, and a logarithm nothing."""
 LOG_TEMPERATURES = (math.log(0.05), math.log(20.0))
+MEMBERS_AXES = 3
+"""Members, rows, classes."""
 FEWEST_UNITS = 10
 """With fewer, half of them say nothing about the other half."""
 
@@ -28,10 +30,15 @@ def tempered(probabilities: npt.NDArray[np.floating], temperature: float, *, sev
     """Return probabilities as the model with its logits divided by the temperature would give them.
 
     Args:
-        probabilities: Shape (num_rows, num_classes).
-        temperature: Above 1 they become less sure.
+        probabilities: Shape (num_rows, num_classes); or of the members of an ensemble, whose mean is returned, shape
+            (num_members, num_rows, num_classes).
+        temperature: Above 1 they become less sure. Of members the logits of each are divided.
         several: Whether each column is a probability of its own, against its absence.
     """
+    if probabilities.ndim == MEMBERS_AXES:
+        return np.asarray(
+            np.mean([tempered(own, temperature, several=several) for own in probabilities], axis=0)
+        )
     clipped = np.clip(np.asarray(probabilities, float), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
     if several:
         return np.asarray(1 / (1 + np.exp(-(np.log(clipped) - np.log1p(-clipped)) / temperature)))
@@ -96,7 +103,7 @@ def helpful_temperature(
 
     Args:
         truth: As for `smoothed`.
-        probabilities: Same shape.
+        probabilities: Same shape; of an ensemble those of its members, as for `tempered`.
         units: What hangs together, per row.
         several: The same.
     """
@@ -105,11 +112,12 @@ def helpful_temperature(
         return None
     first = unit % 2 == 0
     before = after = 0.0
+    answers = probabilities.mean(axis=0, dtype=float) if probabilities.ndim == MEMBERS_AXES else probabilities
     for fitted, asked in ((first, ~first), (~first, first)):
-        temperature = fitted_temperature(truth[fitted], probabilities[fitted], several=several)
-        made = tempered(probabilities[asked], temperature, several=several)
+        temperature = fitted_temperature(truth[fitted], probabilities[..., fitted, :], several=several)
+        made = tempered(probabilities[..., asked, :], temperature, several=several)
         share, wanted = float(asked.mean()), smoothed(truth[asked], several=several)
-        before += share * cross_entropy(wanted, np.asarray(probabilities[asked], float), several=several)
+        before += share * cross_entropy(wanted, np.asarray(answers[asked], float), several=several)
         after += share * cross_entropy(wanted, made, several=several)
     return fitted_temperature(truth, probabilities, several=several) if after < before else None
 

@@ -62,6 +62,23 @@ def metrics_of(task: str) -> list[NamedMetric]:
     return [metric for metric in METRICS if task in metric.tasks]
 
 
+def monitors_of(task: str) -> dict[str, Metric | None]:
+    """Return what the best epoch of a training may be chosen by, besides `val_loss`: name to metric.
+
+    Of classes and labels every metric that needs answers alone, no thresholds and no positive class; of numbers the
+    absolute error. None: `training.validation_scores` has it in any case.
+    """
+    if task in ("regression", "forecasting"):
+        return {"val_mean_absolute_error": None}
+    if task == "anomaly":
+        return {}
+    return {
+        f"val_{metric.name}": None if metric.name == "accuracy" else metric.function
+        for metric in metrics_of(task)
+        if metric.selects and not metric.settings and metric.name != "log_loss"
+    }
+
+
 def bound_metrics(task: str, offered: Mapping[str, Any]) -> dict[str, Metric]:
     """Return the metrics of a task by their names, as functions of truth, predictions and weights.
 

@@ -330,8 +330,8 @@ def measures_of_champion(chosen: str, families: Mapping[str, str]) -> tuple[list
     """
     others = [name for name, family in families.items() if family in BASELINE_FAMILIES and name != chosen]
     blind = [name for name in others if FAMILIES[families[name]].blind]
-    family = FAMILIES[families[chosen]]
-    if not family.baseline:
+    family = FAMILIES.get(families.get(chosen, ""))
+    if family is None or not family.baseline:  # the first: an ensemble
         return others, None
     if family.blind or not blind:
         return others, []

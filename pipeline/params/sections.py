@@ -223,7 +223,8 @@ class Training(Section, frozen=True):
     ema_momentum: Share
     clip_norm: NotNegative
     early_stopping_patience: Natural
-    monitor: Literal["val_loss", "val_accuracy"]
+    monitor: str
+    """`val_loss`, or `val_` and a metric of the task that needs answers alone, see `metrics.names.monitors_of`."""
     loss: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber"]
     class_weights: Literal["none", "balanced"]
     min_steps: Natural = 0
@@ -321,6 +322,8 @@ class Select(Section, frozen=True):
     """Train the chosen candidate and the baselines again, with the rows of validation."""
     temperature: bool
     """Classes and labels: scale the logits of the chosen candidate and the baselines."""
+    ensemble: tuple[Name, ...] | None = None
+    """Candidates whose answers are averaged: one candidate more, by the name `ensemble`."""
 
 
 class Evaluate(Section, frozen=True):

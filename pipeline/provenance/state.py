@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class PipelineState:
         params: The content of params.yaml.
         data: Content of data/source.json.
         data_md5: Path to md5, as dvc.lock has it, of the files that say which samples are in which split.
-        candidates: In the order of params.yaml.
+        candidates: In the order of params.yaml; an ensemble comes last.
         evaluation: Content of reports/evaluate/metrics.json.
         report_paths: Pictures and HTML reports.
     """
@@ -125,7 +125,7 @@ def read_state(candidates: Sequence[str]) -> PipelineState:
         params=params,
         data=read_json(paths.SOURCE_JSON, "init"),
         data_md5={path.as_posix(): output_md5(stages, path) for path in DATA_PATHS},
-        candidates=tuple(_read_candidate(name, stages) for name in candidates),
+        candidates=(*(_read_candidate(name, stages) for name in candidates), *_ensemble(candidates, stages)),
         evaluation=read_json(paths.EVALUATE_METRICS, "evaluate"),
         report_paths=tuple(
             path for path in sorted(Path("reports").rglob("*")) if path.suffix in (".png", ".html")
@@ -153,6 +153,27 @@ def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:
         live=trace,
         test=_test_metrics(name),
         baseline_won=baseline.is_file() and read_json(baseline) == history,
+    )
+
+
+def _ensemble(candidates: Sequence[str], stages: dict[str, Any]) -> Iterator[CandidateState]:
+    """Yield the candidates that `refit` joined, where it did; their answers are the mean of the members'."""
+    folder = paths.selected_dir(paths.ENSEMBLE)
+    if paths.ENSEMBLE in candidates or not (folder / "settings.json").is_file():
+        return
+    settings, metrics, trials = (
+        read_json(folder / f"{name}.json", "refit") for name in ("settings", "metrics", "trials")
+    )
+    yield CandidateState(
+        name=paths.ENSEMBLE,
+        output_md5=output_md5(stages, paths.SELECTED_DIR),
+        settings=settings,
+        metrics=metrics,
+        epochs=(),
+        trials=tuple(trials),
+        live=None,
+        test=_test_metrics(paths.ENSEMBLE),
+        baseline_won=False,
     )
 
 

@@ -32,7 +32,7 @@ def print_report(console: Console | None = None) -> None:
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     primary = selection["primary"]
-    console.print(_candidates_table(rows, selection["select_by"], selection.get("chosen_by", "validation")))
+    console.print(_candidates_table(rows, selection))
     console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
     for line in (selection.get("sentence"), *selection.get("warnings", ())):
         if line:
@@ -42,8 +42,13 @@ def print_report(console: Console | None = None) -> None:
         _print_record(console, read_json(LAST_RUN))
 
 
-def _candidates_table(rows: Sequence[Row], select_by: str, chosen_by: str) -> Table:
-    """Return what the rows that chose say of every candidate, best first, beside validation before tuning."""
+def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any]) -> Table:
+    """Return what the rows that chose say of every candidate, best first, beside validation before tuning.
+
+    The score that chose is the one from before a temperature was set, as the sentence below the table has it.
+    """
+    select_by, chosen_by = selection["select_by"], selection.get("chosen_by", "validation")
+    chose = {entry["candidate"]: entry["score"] for entry in selection.get("ranking", ())}
     words = metric_words(select_by)
     losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
     where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; baselines on validation"
@@ -58,9 +63,9 @@ def _candidates_table(rows: Sequence[Row], select_by: str, chosen_by: str) -> Ta
             _name(row),
             row["family"],
             f"{row['parameters']:,}",
-            _number(row["baseline_val"].get(select_by)),
+            _number(row["baseline_val"].get("loss" if select_by == "log_loss" else select_by)),
             str(row["trials"]),
-            _number(row["val"].get(select_by)),
+            _number(chose.get(row["candidate"], row["val"].get(select_by))),
             *(_number(row["val"][name]) for name in losses),
             style=_style(row),
         )

@@ -102,15 +102,22 @@ def temper(target: Path, temperature: float) -> bool:
     Returns:
         Whether the model has logits; one that looks its probabilities up stays as it is.
     """
-    model = load_model(target / "model.keras")
-    last = model.get_layer("probabilities")
-    if not isinstance(last, keras.layers.Activation):
+    made = tempered_model(load_model(target / "model.keras"), temperature)
+    if made is None:
         return False
-    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(last.input)
-    output = keras.layers.Activation(last.activation, name=last.name)(scaled)
-    made = keras.Model(model.input, output, name=model.name)
-    made.trainable = model.trainable
     save_model(made, target / "model.keras")
     settings = read_json(target / "settings.json")
     write_json(target / "settings.json", settings | {"temperature": temperature})
     return True
+
+
+def tempered_model(model: keras.Model, temperature: float) -> keras.Model | None:
+    """Return a model whose logits are divided by a number, with the layers of another one; None without logits."""
+    last = model.get_layer("probabilities")
+    if not isinstance(last, keras.layers.Activation):
+        return None
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(last.input)
+    output = keras.layers.Activation(last.activation, name=last.name)(scaled)
+    made = keras.Model(model.input, output, name=model.name)
+    made.trainable = model.trainable
+    return made

@@ -146,11 +146,19 @@ def evaluate(
     spec, primary = data.output_spec, primary_called(select_by)
     selection = read_json(paths.SELECTION_JSON, "select")
     choice = results.choice_from(selection)
-    evidence = read_evidence(families, season)
+    members = selection.get("members", ())
+    evidence = read_evidence(families, season, members)
+    if members:
+        families = {**families, paths.ENSEMBLE: paths.ENSEMBLE}
     on_evidence = measures_of(evidence.rows, spec, yardstick)
     candidates = {
         name: read_candidate(
-            name, family, paths.selected_dir(name), on_evidence, evidence.answers(name, paths.SELECTED_DIR)
+            name,
+            family,
+            paths.selected_dir(name),
+            on_evidence,
+            evidence.answers(name, paths.SELECTED_DIR),
+            before_temperature=evidence.probabilities(name, paths.SELECTED_DIR),
         )
         for name, family in families.items()
     }

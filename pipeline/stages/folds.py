@@ -4,7 +4,7 @@ Reads: models/tuned/<candidate>/settings.json, data/features, data/split/split.p
 data/interim (payload and table of samples) and data/validate/duplicates.parquet.
 Writes: models/folds/<candidate>/: folds.json (whether folds are needed and why; how long to train), and where they are
 answers.npy (what models answered for held rows) and positions.npy (for which of the labelled rows, ascending).
-Parameters: candidates.<candidate>.family, select, split, seed, threads.
+Parameters: candidates.<candidate>.family, select.folds, select.min_val_units, select.repeats, split, seed, threads.
 
 A killed stage goes on behind the last fold that was done when the same command runs again.
 """

@@ -3,15 +3,17 @@
 Reads: models/choice.json, models/tuned/<candidate>/ and models/folds/<candidate>/ of every candidate in params.yaml,
 data/features, data/split/split.parquet (rows of train and val only), data/interim (payload and table of samples).
 Writes: models/selected/<candidate>/: the files of models/tuned/<candidate>/; of those that were trained again another
-model.keras (and autoencoder.keras), and in settings.json how long and at which temperature.
+model.keras (and autoencoder.keras), and in settings.json how long and at which temperature. Of an ensemble
+models/selected/ensemble/: the same files, its members side by side in one model.keras.
 Parameters: candidates, seed, threads.
 
-Baselines are trained again because the gate compares like with like; other candidates are copied. A killed training
+Baselines are trained again because the gate compares like with like; other candidates are copied, and an ensemble that
+was not chosen is joined from the tuned models of its members. A killed training
 continues at its last complete epoch when the same command runs again.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.inference import backend
 from pipeline.params.load import load_params
@@ -25,14 +27,21 @@ def main() -> None:
     with running_stage("refit") as stage:
         params = load_params()
         choice = read_json(paths.CHOICE_JSON, made_by="select")
-        again, temperatures = choice["refit"], choice["temperatures"]
-        if again or temperatures:
+        again, temperatures, members = choice["refit"], choice["temperatures"], choice.get("members", [])
+        if again or temperatures or members:
             backend.prepare_tensorflow(params.threads, params.seed)
-        refit(params.candidates, again, temperatures, stage)
+        ensemble_chosen = bool(members) and choice["chosen"] == paths.ENSEMBLE
+        refit(params.candidates, again, temperatures, stage, members=members, ensemble_chosen=ensemble_chosen)
 
 
 def refit(
-    candidates: Iterable[str], again: Iterable[str], temperatures: Mapping[str, float], stage: Stage
+    candidates: Iterable[str],
+    again: Iterable[str],
+    temperatures: Mapping[str, float],
+    stage: Stage,
+    *,
+    members: Sequence[str] = (),
+    ensemble_chosen: bool = False,
 ) -> None:
     """Leave every candidate in models/selected, some of them trained again.
 
@@ -41,6 +50,8 @@ def refit(
         again: Those that are trained again.
         temperatures: Candidate to what its logits are divided by.
         stage: The running stage.
+        members: Those that are joined as the candidate `ensemble`; () for none.
+        ensemble_chosen: Whether it was chosen, so that it is made of what was trained again.
     """
     shutil.rmtree(paths.SELECTED_DIR, ignore_errors=True)
     for name in candidates:
@@ -57,10 +68,20 @@ def refit(
             highlight=False,
             markup=False,
         )
+    if members:
+        from pipeline.selection.ensemble import write_ensemble
+
+        temperature_of_all = temperatures.get(paths.ENSEMBLE) if ensemble_chosen else None
+        folder_of = paths.selected_dir if ensemble_chosen else paths.tuned_dir
+        divided = write_ensemble(members, folder_of, paths.selected_dir(paths.ENSEMBLE), temperature_of_all)
+        said = f", logits divided by {temperature_of_all:.3f}" if divided else ""
+        stage.console.print(
+            f"{paths.ENSEMBLE}: {', '.join(members)} in one file{said}", highlight=False, markup=False
+        )
     for name, temperature in temperatures.items():
         from pipeline.selection.refit import temper
 
-        if temper(paths.selected_dir(name), temperature):
+        if not (members and name == paths.ENSEMBLE) and temper(paths.selected_dir(name), temperature):
             stage.console.print(f"{name}: logits divided by {temperature:.3f}", highlight=False, markup=False)
     # Of older inputs too. A second `dvc repro --force` must train again.
     shutil.rmtree(paths.STATE_DIR / "refit", ignore_errors=True)

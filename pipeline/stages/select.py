@@ -43,6 +43,7 @@ def main() -> None:
             temperature=params.select.temperature,
             baselines_may_win=params.register.baselines_may_win is not False,
             margin=params.register.margin,
+            ensemble=params.select.ensemble or (),
         )
         for warning in selection.warnings:
             stage.console.print(f"Warning: {warning}", highlight=False, markup=False)
@@ -61,6 +62,7 @@ def select(
     temperature: bool,
     baselines_may_win: bool = False,
     margin: float = 0.0,
+    ensemble: Sequence[str] = (),
 ) -> tuple[Evidence, Selection]:
     """Choose a candidate and write down who and why.
 
@@ -74,24 +76,24 @@ def select(
         temperature: Whether their probabilities may be made less or more sure.
         baselines_may_win: Whether a baseline may be chosen.
         margin: `register.margin`, which `evaluate` asks for again where a baseline may win.
+        ensemble: Candidates whose answers are averaged, as one candidate more; () for none.
 
     Raises:
         DataRefused: No candidate but baselines that may not win, or no such metric for this data.
         FileNotFoundError: A file is missing; says which stage makes it.
         ValueError: Answers are not finite, or do not belong to these rows.
     """
-    evidence = read_evidence(families, season)
+    evidence = read_evidence(families, season, ensemble)
     measures = measures_of(evidence.rows, output_spec(read_json(paths.FEATURES_STATE, "features")), yardstick)
     baselines = [name for name, family in families.items() if family in BASELINE_FAMILIES]
     able = [name for name in families if baselines_may_win or name not in baselines]
+    if ensemble:
+        able.append(paths.ENSEMBLE)
     selection = select_candidate(
         evidence,
         measures,
         {name: _answers(evidence, measures, name) for name in able},
-        {
-            name: read_json(paths.tuned_dir(name) / "metrics.json", f"tune@{name}")["parameters"]
-            for name in able
-        },
+        {name: sum(map(_parameters, evidence.members_of(name) or (name,))) for name in able},
         select_by=select_by,
         bootstrap=bootstrap,
     )
@@ -99,19 +101,26 @@ def select(
         said = "It is a baseline: no other candidate is shown to do better."
         choice_of = replace(selection.choice, reason=f"{selection.choice.reason} {said}")
         selection = replace(selection, choice=choice_of)
+    elif members := evidence.members_of(selection.choice.chosen):
+        said = f"It is the mean of {', '.join(members[:-1])} and {members[-1]}."
+        choice_of = replace(selection.choice, reason=f"{selection.choice.reason} {said}")
+        selection = replace(selection, choice=choice_of)
     content = selection.as_json(evidence) | {
         "margin": margin,
         "primary": primary_called(select_by).as_json(),
         "sentence": sentence(evidence, selection),
     }
-    write_json(paths.SELECTION_JSON, content)
+    # Absent where nobody asked for an ensemble: then both files say what they said before there were any.
+    joined = {"members": list(ensemble)} if ensemble else {}
+    write_json(paths.SELECTION_JSON, content | joined)
     judged = sorted({selection.choice.chosen, *baselines})
+    again = sorted({*(evidence.members_of(selection.choice.chosen) or [selection.choice.chosen]), *baselines})
     choice = {
         "chosen": selection.choice.chosen,
-        "refit": judged if refit else [],
+        "refit": again if refit else [],
         "temperatures": _temperatures(evidence, measures, judged) if temperature else {},
     }
-    write_json(paths.CHOICE_JSON, choice)
+    write_json(paths.CHOICE_JSON, choice | joined)
     return evidence, selection
 
 
@@ -125,16 +134,24 @@ def _temperatures(evidence: Evidence, measures: Measures, names: Sequence[str]) 
         return {}
     units = evidence.rows.groups or np.arange(len(truth))
     several = isinstance(measures, LabelMeasures)
-    given = {name: _answers(evidence, measures, name) for name in names}
-    found = {
-        name: helpful_temperature(truth, answers, units, several=several)
-        for name, answers in given.items()
-        if np.ptp(answers, axis=0).any()  # who says the same of every row has nothing to be less sure of
-    }
+    found = {}
+    for name in names:
+        _answers(evidence, measures, name)  # refuses what no temperature could be laid on
+        answers = evidence.probabilities(name)
+        if np.ptp(answers, axis=-2).any():  # who says the same of every row has nothing to be less sure of
+            found[name] = helpful_temperature(truth, answers, units, several=several)
     return {name: temperature for name, temperature in found.items() if temperature is not None}
 
 
+def _parameters(candidate: str) -> int:
+    """Return how many weights its model has."""
+    metrics = read_json(paths.tuned_dir(candidate) / "metrics.json", f"tune@{candidate}")
+    return int(metrics["parameters"])
+
+
 def _answers(evidence: Evidence, measures: Measures, name: str) -> Predictions:
+    for member in evidence.members_of(name):
+        _answers(evidence, measures, member)  # a mean would not say whose answers are wrong
     given = evidence.answers(name)
     try:
         measures.scored(given, measures.operating_point(given))

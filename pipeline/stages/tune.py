@@ -88,7 +88,7 @@ def tune(
     baseline = paths.baseline_dir(candidate)
     epochs = read_json(baseline / "metrics.json", made_by=f"train@{candidate}")["epochs"]
     monitor = settings["training"]["monitor"]
-    known = baseline_metrics(family, baseline / "val_predictions.npy")
+    known = baseline_metrics(family, baseline / "val_predictions.npy", monitor)
     values = {key: value_at(settings, key) for key in sorted(space)}
     first_row = tuning_trials.baseline_row(values, known, epochs, monitor)
     say = functools.partial(stage.console.print, markup=False, highlight=False, soft_wrap=True)

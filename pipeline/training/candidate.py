@@ -191,7 +191,7 @@ def write_candidate(
         "best_epoch": trained.result.best_epoch,
         "epochs": len(trained.result.history),
         "parameters": trained.model.count_params(),
-        **validation_metrics(data, answers),
+        **validation_metrics(data, answers, settings["training"]["monitor"]),
     }
     history: dict[str, Any] = {"epochs": trained.result.history}
     if trained.solved:
@@ -284,6 +284,12 @@ def _fit(
         ema_momentum=settings["ema_momentum"],
         clip_norm=settings["clip_norm"],
     )
+    monitor = settings["monitor"]
+
+    def score() -> float:
+        given = prediction.answers(model, data.inputs, data.val_rows, settings, data.output_spec)
+        return validation_metrics(data, given, monitor)[monitor]
+
     return fit.fit(
         model,
         loss,
@@ -292,7 +298,8 @@ def _fit(
         optimizer=optimizer,
         epochs=epochs,
         checkpoint_path=checkpoint_path,
-        monitor=settings["monitor"],
+        monitor=monitor,
+        score=None if monitor in fit.MEASURED else score,
         early_stopping_patience=settings["early_stopping_patience"],
         on_epoch=on_epoch,
         stop_after=stop_after,

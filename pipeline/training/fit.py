@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,14 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
     """The one callback: its methods in the order in which an epoch meets them; the last is best without a monitor."""
 
     def __init__(
-        self, checkpoint_path: Path, epochs: int, monitor: str, patience: int, on_epoch: OnEpoch | None
+        self,
+        checkpoint_path: Path,
+        epochs: int,
+        monitor: str,
+        patience: int,
+        *,
+        on_epoch: OnEpoch | None,
+        score: Callable[[], float] | None,
     ) -> None:
         super().__init__()
         self.checkpoint_path = checkpoint_path
@@ -159,11 +166,13 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         self.monitor = monitor
         self.patience = patience
         self.on_epoch = on_epoch
+        self.score = score
         self.progress = Progress()
         self.best_weights: list[np.ndarray] = []
         self._epoch = 0
         self._raw_weights: list[np.ndarray] = []
         self._validated_weights: list[np.ndarray] = []
+        self._score: float | None = None
 
     def current_epoch(self) -> int:
         """Return the running epoch, from 0; the data sets ask for it."""
@@ -207,7 +216,9 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def on_test_end(self, _logs: Logs | None = None) -> None:
-        """Keep the weights that were measured, and swap the others back."""
+        """Keep the weights that were measured, with their score by another metric, and swap the others back."""
+        if self.score is not None:
+            self._score = self.score()
         self._validated_weights = values(self.model.weights)
         if self.model.optimizer.use_ema:
             assign(self.model.trainable_variables, self._raw_weights, "weights")
@@ -215,6 +226,8 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Guard, best, early stopping, report, checkpoint."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
+        if self._score is not None:
+            metrics[self.monitor] = self._score
         metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
         variables = values(self.model.variables)
         _require_finite_training(epoch + 1, metrics, [*variables, *self._validated_weights])
@@ -257,7 +270,7 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
 
 
 def _is_better(value: float, best: float, monitor: str) -> bool:
-    return value < best if monitor.endswith("loss") else value > best
+    return value < best if monitor.endswith(("loss", "error")) else value > best
 
 
 def _require_finite_training(epoch: int, metrics: Logs, arrays: list[np.ndarray]) -> None:
@@ -279,6 +292,8 @@ def _require_finite_training(epoch: int, metrics: Logs, arrays: list[np.ndarray]
 
 # --- One training.
 
+MEASURED = ("val_loss", "val_accuracy")
+"""What Keras measures on validation while it trains."""
 STEPS_PER_EXECUTION = 16
 """Steps between two returns to Python: saves up to a third on small networks, nothing on large ones, and
 changes no bit. An epoch whose number of steps is no multiple ends with fewer."""
@@ -333,6 +348,7 @@ def fit(
     epochs: int,
     checkpoint_path: Path,
     monitor: str = "val_loss",
+    score: Callable[[], float] | None = None,
     early_stopping_patience: int = 0,
     on_epoch: OnEpoch | None = None,
     stop_after: int | None = None,
@@ -348,7 +364,8 @@ def fit(
         optimizer: New; its schedule spans all `epochs`.
         epochs: Largest number of passes over `train`.
         checkpoint_path: Written after each epoch. One file per training and its inputs.
-        monitor: val_loss (lower is better) or val_accuracy (higher is better).
+        monitor: Lower is better where its name ends in loss or error.
+        score: What measures the model by `monitor`, where that is none of `MEASURED`.
         early_stopping_patience: Epochs without a better `monitor` before it ends, 0 for never.
         on_epoch: Called before the checkpoint of each epoch, so that it may see one epoch again after a kill.
         stop_after: Return after so many epochs in all, with the checkpoint kept; a later call continues to
@@ -368,7 +385,7 @@ def fit(
         steps_per_execution=STEPS_PER_EXECUTION,
     )
     followed, patience = (monitor, early_stopping_patience) if val else ("", 0)
-    between = BetweenEpochs(checkpoint_path, epochs, followed, patience, on_epoch)
+    between = BetweenEpochs(checkpoint_path, epochs, followed, patience, on_epoch=on_epoch, score=score)
     between.set_model(model)
     last_epoch = min(epochs, stop_after or epochs)
     between.resume(last_epoch)

@@ -7,14 +7,18 @@ from pipeline.inputs.arrays import take_targets
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import TrainData
 from pipeline.metrics import classification, multilabel
+from pipeline.metrics.names import monitors_of
 
 
-def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dict[str, float]:
+def validation_metrics(
+    data: TrainData, answers: npt.NDArray[np.float32], monitor: str = "val_loss"
+) -> dict[str, float]:
     """Return the scores of a model's answers on the rows of val.
 
     Args:
         data: Of the candidate.
         answers: What `prediction.answers` gave for `data.val_rows`.
+        monitor: What chooses epochs and trials: one of `names.monitors_of`, or `val_loss`; it is there in any case.
 
     Returns:
         Classification: `val_accuracy` and `val_loss` (log loss). Multilabel: `val_mean_average_precision` and
@@ -27,13 +31,15 @@ def validation_metrics(data: TrainData, answers: npt.NDArray[np.float32]) -> dic
         normal = answers if data.normal_val is None else answers[data.normal_val]
         return {"val_loss": float(np.mean(normal, dtype=np.float64))}
     targets = take_targets(data.inputs, data.targets, data.val_rows)
+    metric = monitors_of(task).get(monitor)
+    asked = {monitor: float(metric(targets, answers, None))} if metric else {}
     if task == "classification":
-        return {
+        return asked | {
             "val_accuracy": float(classification.accuracy_score(targets, answers)),
             "val_loss": float(classification.log_loss(targets, answers)),
         }
     if task == "multilabel":
-        return {
+        return asked | {
             "val_mean_average_precision": float(multilabel.mean_average_precision_score(targets, answers)),
             "val_loss": float(multilabel.log_loss(targets, answers)),
         }

@@ -296,7 +296,7 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
             family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
         )
         given = answers(trained.model, data.inputs, data.val_rows, training, data.output_spec)
-        measured = validation_metrics(data, given)
+        measured = validation_metrics(data, given, training["monitor"])
         if trained.result.finished:
             settings = {**rung.settings, "family": family, "seed": seed, "threads": threads}
             write_candidate(rung.folder / FILES, trained, data, settings)
@@ -310,11 +310,12 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
     return run_rung
 
 
-def baseline_metrics(family: str, val_predictions: Path) -> dict[str, float]:
+def baseline_metrics(family: str, val_predictions: Path, monitor: str) -> dict[str, float]:
     """Return the same metrics of a trained baseline.
 
     Args:
         family: Name of the file in `pipeline/models`.
         val_predictions: File of what the baseline answers for the rows of val.
+        monitor: `training.monitor`.
     """
-    return validation_metrics(load_train_data(family), np.load(val_predictions))
+    return validation_metrics(load_train_data(family), np.load(val_predictions), monitor)

@@ -76,7 +76,9 @@ def sealed_tags(candidate: str, state: PipelineState) -> dict[str, str]:
     The machine is the one that registers; `machine.trained_here` says whether it also trained.
     """
     settings = read_json(paths.BEST_DIR / "settings.json", "evaluate")
-    trained = next((item.live is not None for item in state.candidates if item.name == candidate), False)
+    members = sorted(settings.get("members", ()))
+    here = {item.name: item.live is not None for item in state.candidates}
+    trained = all(here.get(name, False) for name in members or [candidate])
     origin = {name: value for name, value in state.tags.items() if not name.startswith("mlflow.")}
     files = {f"data.md5.{path}": md5 for path, md5 in state.data_md5.items()}
     splits = {f"data.md5.{split}": md5 for split, md5 in split_digests().items()}
@@ -84,6 +86,7 @@ def sealed_tags(candidate: str, state: PipelineState) -> dict[str, str]:
         **origin,
         **files,
         **splits,
+        **({"members": ", ".join(members)} if members else {}),
         "candidate": candidate,
         "data.source.sha256": str(state.data["sha256"]),
         "environment.sha256": environment_digest(),

@@ -160,14 +160,14 @@ def test_forecasting_needs_windows_over_series_with_time():
         ("etth1", "split", {"method": "stratified"}, "split.method must be time"),
         ("etth1", "evaluate", {"select_by": "accuracy"}, "select_by is no metric of task forecasting"),
         ("etth1", "training", {"loss": "focal"}, "loss is none of task forecasting"),
-        ("etth1", "training", {"monitor": "val_accuracy"}, "monitor must be val_loss"),
+        ("etth1", "training", {"monitor": "val_accuracy"}, "monitor is none of task forecasting"),
         ("sms-spam", "training", {"loss": "mse"}, "loss is none of task classification"),
         ("joined-intents", "training", {"loss": "mse"}, "loss is none of task multilabel"),
         (
             "joined-intents",
             "training",
             {"monitor": "val_accuracy"},
-            "monitor must be val_loss for task multilabel",
+            "monitor is none of task multilabel",
         ),
         (
             "joined-intents",

@@ -29,18 +29,41 @@ def stage_of(name: str) -> SimpleNamespace:
     return SimpleNamespace(name=name, inputs_key="k", console=Console(file=Path("/dev/null").open("w")))
 
 
-def judged(families, *, again=False, baselines_may_win=False, **settings) -> "evaluate.Evaluation":
+def judged(
+    families, *, again=False, baselines_may_win=False, ensemble=(), **settings
+) -> "evaluate.Evaluation":
     """Choose, train the chosen one and the baselines again where `again` is on, and judge.
 
     Args:
         families: Candidate to family.
         again: `select.refit` and `select.temperature`.
         baselines_may_win: `register.baselines_may_win`.
+        ensemble: `select.ensemble`.
         settings: Of `evaluate`.
     """
     no_folds(*families)
     chosen_by = {name: value for name, value in settings.items() if name not in NEVER_CALLED}
-    select.select(families, **chosen_by, refit=again, temperature=again, baselines_may_win=baselines_may_win)
-    choice = read_json(paths.CHOICE_JSON)
-    refit.refit(families, choice["refit"], choice["temperatures"], stage_of("refit"))
+    select.select(
+        families,
+        **chosen_by,
+        refit=again,
+        temperature=again,
+        baselines_may_win=baselines_may_win,
+        ensemble=ensemble,
+    )
+    refitted(families)
     return evaluate.evaluate(families, **settings)
+
+
+def refitted(families) -> None:
+    """Train again and join what models/choice.json says."""
+    choice = read_json(paths.CHOICE_JSON)
+    members = choice.get("members", ())
+    refit.refit(
+        families,
+        choice["refit"],
+        choice["temperatures"],
+        stage_of("refit"),
+        members=members,
+        ensemble_chosen=bool(members) and choice["chosen"] == paths.ENSEMBLE,
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from pipeline.metrics.calibration import (
     cross_entropy,
@@ -10,6 +10,7 @@ from pipeline.metrics.calibration import (
     half_widths,
     helpful_temperature,
     inside,
+    smoothed,
     tempered,
 )
 
@@ -139,3 +140,21 @@ def test_a_new_row_is_inside_as_often_as_was_asked():
 def test_inside_is_a_share_of_a_rows_numbers():
     """Of two targets one is inside."""
     assert inside(np.array([[1.0, 5.0]]), np.zeros((1, 2)), np.array([1.0, 4.0])).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_one_temperature_of_all_members_suits_their_mean(several):
+    """The best of 400 temperatures, tried one by one on the mean of the members; each alone needs a higher one."""
+    answers = expit if several else lambda logits: softmax(logits, axis=-1)
+    generator = np.random.default_rng(5)
+    truth, shared = overconfident(600, 3, 1.0)
+    if several:
+        truth = generator.random((600, 3)) < expit(shared)
+    logits = 1.5 * (shared + generator.normal(size=(2, 600, 3)))
+    wanted = smoothed(truth, several=several)
+    tried = np.geomspace(0.5, 15, 400)
+    losses = [cross_entropy(wanted, answers(logits / one).mean(axis=0), several=several) for one in tried]
+    found = helpful_temperature(truth, answers(logits), np.arange(600), several=several)
+    assert found == pytest.approx(tried[int(np.argmin(losses))], rel=0.02)
+    alone = helpful_temperature(truth, answers(logits[0]), np.arange(600), several=several)
+    assert alone > 1.05 * found

@@ -49,6 +49,16 @@ def test_report_shows_baseline_and_tuned_scores(evaluated) -> None:
     assert all(part in lines[0] for part in ("cnn (chosen)", "12,345", "0.8600", "3", "0.9300", "0.2500"))
 
 
+def test_report_shows_the_scores_that_chose(evaluated) -> None:
+    """By log loss too: that of the baseline's trial is its loss, and the one that chose knew no temperature yet."""
+    path = paths.EVALUATE_TABLES_DIR / "selection.json"
+    ranking = [{"candidate": "cnn", "parameters": 12345, "score": 0.1234}]
+    write_json(path, read_json(path) | {"select_by": "log_loss", "ranking": ranking})
+    cnn, rnn = (next(line for line in printed().splitlines() if name in line) for name in ("cnn", "rnn"))
+    assert all(part in cnn for part in ("0.3000", "0.1234"))
+    assert all(part in rnn for part in ("0.3000", "0.2500"))
+
+
 def test_report_shows_test_scores_beside_the_baselines(evaluated) -> None:
     """The chosen model's test metrics carry their interval and stand beside the others' values."""
     text = printed()

@@ -209,7 +209,7 @@ def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, mo
         patch.setattr(evaluate, "_predictions", died)
         with pytest.raises(KeyboardInterrupt):
             judged(FAMILIES, **SETTINGS)
-    chosen = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")["chosen"]
+    chosen = content(project, paths.SELECTION_JSON)["chosen"]
     digest = file_digest(paths.selected_dir(chosen) / "model.keras", "sha256")
     assert [(digest, "evaluate", 100)] == [
         (use.model_sha256, use.by, use.holdout.num_rows) for use in all_uses()
@@ -501,6 +501,7 @@ def test_command_line_runs_the_stage(project: Path, stage_environment) -> None:
     for name in set(params["candidates"]) - {"dense", "linear", "majority"}:
         del params["candidates"][name]
     params["register"]["baselines_may_win"] = False
+    params["evaluate"]["select_by"] = "accuracy"
     yaml.dump(params, paths.PARAMS_YAML)
     make_honest(project)
     samples = pq.read_table(paths.SAMPLES_PARQUET).drop_columns("group")

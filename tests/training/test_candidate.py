@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.specs import InputSpec, OutputSpec
@@ -185,3 +186,25 @@ def test_a_training_of_given_length_ends_where_its_schedule_does(tiny, schedule,
     )
     assert 4 == len(trained.result.history)
     assert trained.result.history[-1]["learning_rate"] == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("monitor", ["val_macro_f1", "val_roc_auc"])
+def test_the_best_epoch_is_chosen_by_any_metric_of_answers(tiny, monitor):
+    """Of averaged weights, as scikit-learn has it; the curve, the metrics and the saved model say the same number."""
+    more = {"monitor": monitor, "epochs": 6, "ema_momentum": 0.5, "learning_rate": 0.004}
+    trained = train("dense", tiny, **more)
+    curve = [logs[monitor] for logs in trained.result.history]
+    assert int(np.argmax(curve)) + 1 == trained.result.best_epoch
+    assert curve[0] < max(curve), "or the test shows nothing"
+    data = load_train_data("dense")
+    truth, answers = data.targets[data.val_rows], np.load(tiny / "out/val_predictions.npy")
+    expected = {
+        "val_macro_f1": sklearn.metrics.f1_score(truth, answers.argmax(axis=1), average="macro"),
+        "val_roc_auc": sklearn.metrics.roc_auc_score(truth, answers, multi_class="ovr"),
+    }[monitor]
+    assert max(curve) == pytest.approx(expected)
+    assert json.loads((tiny / "out/metrics.json").read_text())[monitor] == pytest.approx(expected)
+    once = file_digest(tiny / "out/model.keras")
+    train("dense", tiny, checkpoint_dir="rungs", stop_after=2, **more)
+    train("dense", tiny, checkpoint_dir="rungs", **more)
+    assert once == file_digest(tiny / "out/model.keras")

@@ -27,6 +27,15 @@ def test_classifiers_are_scored_by_accuracy_and_log_loss():
     assert {"val_accuracy": 0.5, "val_loss": -(np.log(0.75) + np.log(0.5)) / 2} == pytest.approx(found)
 
 
+def test_what_is_monitored_is_there_too():
+    """Both right, so balanced accuracy is 1; by default nothing is added."""
+    spec = OutputSpec(("no", "yes"), (1, 1))
+    answers = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
+    of_classes = data(np.array([0, 0, 1, 0], np.int32), spec)
+    assert validation_metrics(of_classes, answers, "val_balanced_accuracy")["val_balanced_accuracy"] == 1.0
+    assert set(validation_metrics(of_classes, answers)) == {"val_accuracy", "val_loss"}
+
+
 def test_numbers_are_scored_in_units_of_their_deviation():
     """Off by 2 of a target with deviation 2 and by 1 of one with deviation 1 are both off by one deviation."""
     targets = np.array([[0, 0], [0, 0], [0, 0], [0, 0]], np.float32)

@@ -1,0 +1,174 @@
+"""An ensemble on its way through `select`, `refit` and `evaluate`: chosen, trained again, judged as one model."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from pipeline.evaluation.measures import Yardstick
+from pipeline.evaluation.results import Bootstrap
+from pipeline.inference.keras_files import load_model
+from pipeline.inputs.train_data import load_train_data
+from pipeline.metrics.calibration import helpful_temperature, tempered
+from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json
+from pipeline.stages import select
+from pipeline.training import candidate
+from tests.helpers.judged import judged, no_folds, refitted
+from tests.helpers.train_project import TRAINING
+from tests.stages.test_evaluate import write_data
+
+FAMILIES = {"first": "cnn", "second": "cnn", "linear": "linear", "majority": "majority"}
+MEMBERS = ("first", "second")
+SETTINGS = {"select_by": "log_loss", "bootstrap": Bootstrap(200, 0.95, 0), "yardstick": Yardstick(10)}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """Two small networks of other seeds that stopped early, and the baselines; copied by each test."""
+    folder = tmp_path_factory.mktemp("trained")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        write_data()
+        for seed, (name, family) in enumerate(FAMILIES.items()):
+            write_tuned(name, family, seed)
+        no_folds(*FAMILIES)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def write_tuned(name: str, family: str, seed: int) -> None:
+    """Train a candidate and leave it where `tune` would; `linear` knows little, so that it never stands for others."""
+    data = load_train_data(family)
+    epochs = 5 if family == "cnn" else 0
+    training = TRAINING | {"epochs": epochs, "augment": {"flip": False, "shift_px": 0, "cutout_px": 0}}
+    model = {"cnn": {"filters": [8], "units": 16}, "linear": {"l2": 10.0}}.get(family, {})
+    trained = candidate.train_candidate(
+        family, data, model, training, seed=seed, checkpoint_dir=Path("work") / name
+    )
+    settings = {"family": family, "model": model, "training": training, "seed": seed, "threads": 1}
+    metrics = candidate.write_candidate(paths.tuned_dir(name), trained, data, settings)
+    write_json(
+        paths.tuned_dir(name) / "trials.json", [{"number": 0, "metrics": metrics, "state": "complete"}]
+    )
+
+
+@pytest.fixture
+def project(trained: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A copy of the trained project; the working directory is inside it."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows() -> dict[str, dict]:
+    """Return what the report shows of every candidate."""
+    content = json.loads((paths.EVALUATE_TABLES_DIR / "candidates.json").read_text())
+    return {row["candidate"]: row for row in content}
+
+
+def classes_of(first: int, last: int) -> np.ndarray:
+    """Return the number of the digit in some rows, as the sorted names of classes count."""
+    from sklearn.datasets import load_digits
+
+    return load_digits().target[first:last]
+
+
+def test_a_chosen_ensemble_is_trained_again_and_judged_as_one_model(project: Path) -> None:
+    """One file, whose test answers are NumPy's mean of its members'; validation as the members answered before.
+
+    And the same bytes when its members are trained once more.
+    """
+    evaluation = judged(FAMILIES, **SETTINGS, again=True, ensemble=MEMBERS)
+    choice, card = read_json(paths.CHOICE_JSON), read_json(paths.BEST_DIR / "card.json")
+    assert choice["chosen"] == card["candidate"] == card["family"] == "ensemble"
+    assert choice["refit"] == ["first", "linear", "majority", "second"]
+    assert card["members"] == list(MEMBERS)
+    assert card["reason"].endswith("It is the mean of first and second.")
+    assert set(card["refit"]["members"]) == set(MEMBERS)
+    assert card["refit"]["rows"] == 400
+    temperature = choice["temperatures"].get("ensemble")
+    assert card["temperature"] == temperature is not None
+
+    images = np.load(paths.PAYLOAD_NPY)[400:500]
+    members = [load_model(paths.selected_dir(name) / "model.keras") for name in MEMBERS]
+    assert all(
+        (paths.selected_dir(name) / "model.keras").read_bytes()
+        != (paths.tuned_dir(name) / "model.keras").read_bytes()
+        for name in MEMBERS
+    )
+    answers = np.stack([model.predict_on_batch(images) for model in members])
+    expected = np.mean([tempered(own, temperature, several=False) for own in answers], axis=0)
+    best = load_model(paths.BEST_DIR / "model.keras")
+    assert best.predict_on_batch(images) == pytest.approx(expected, abs=1e-5)
+    assert evaluation.answers == pytest.approx(expected, abs=1e-5)
+    assert card["parameters"] == best.count_params() == sum(model.count_params() for model in members)
+
+    before = [np.load(paths.tuned_dir(name) / "val_predictions.npy") for name in MEMBERS]
+    truth = classes_of(300, 400)[:, None] == np.arange(10)
+    assert temperature == helpful_temperature(truth, np.stack(before), np.arange(100), several=False)
+    on_val = np.mean([tempered(own, temperature, several=False) for own in before], axis=0)
+    row = rows()["ensemble"]
+    assert (row["chosen"], row["baseline"], row["refit"], row["trials"]) == (True, False, True, 0)
+    assert row["val"]["log_loss"] == pytest.approx(log_loss(classes_of(300, 400), on_val), abs=2e-6)
+    assert row["baseline_val"]["loss"] == pytest.approx(
+        log_loss(classes_of(300, 400), np.mean(before, axis=0)), abs=2e-6
+    )
+    assert row["test"]["log_loss"]["value"] == pytest.approx(
+        log_loss(classes_of(400, 500), expected), abs=1e-4
+    )
+    assert rows()["first"]["refit"] is True
+
+    first = files(paths.SELECTED_DIR)
+    refitted(FAMILIES)
+    assert files(paths.SELECTED_DIR) == first
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_an_ensemble_that_was_not_chosen_stands_in_the_report(project: Path) -> None:
+    """Of the tuned models, with its scores; judged by a metric by which its best member is as good and smaller."""
+    (paths.tuned_dir("second") / "val_predictions.npy").write_bytes(
+        (paths.tuned_dir("majority") / "val_predictions.npy").read_bytes()
+    )
+    evaluation = judged(FAMILIES, **SETTINGS, ensemble=MEMBERS)
+    assert evaluation.choice.chosen == "first"
+    assert read_json(paths.CHOICE_JSON)["members"] == list(MEMBERS)
+    row = rows()["ensemble"]
+    assert (row["chosen"], row["refit"], row["family"]) == (False, False, "ensemble")
+    members = [load_model(paths.tuned_dir(name) / "model.keras") for name in MEMBERS]
+    images = np.load(paths.PAYLOAD_NPY)[400:500]
+    expected = np.mean([model.predict_on_batch(images) for model in members], axis=0)
+    assert evaluation.predictions["ensemble"] == pytest.approx(expected, abs=1e-6)
+    assert (paths.BEST_DIR / "model.keras").read_bytes() == (
+        paths.tuned_dir("first") / "model.keras"
+    ).read_bytes()
+
+
+def test_without_an_ensemble_nothing_says_that_there_could_be_one(project: Path) -> None:
+    """The files of the choice have the keys they had, so that nobody's results move."""
+    select.select(FAMILIES, **SETTINGS, refit=True, temperature=True)
+    assert set(read_json(paths.CHOICE_JSON)) == {"chosen", "refit", "temperatures"}
+    assert "members" not in read_json(paths.SELECTION_JSON)
+
+
+def test_an_answer_that_is_no_number_is_blamed_on_the_member(project: Path) -> None:
+    """Not on the mean of them all."""
+    path = paths.tuned_dir("second") / "val_predictions.npy"
+    answers = np.load(path)
+    answers[3] = np.nan
+    np.save(path, answers)
+    with pytest.raises(ValueError, match=r"models/tuned/second/val_predictions\.npy"):
+        select.select(
+            {"first": "cnn", "linear": "linear", "majority": "majority", "second": "cnn"},
+            **SETTINGS, refit=True, temperature=True, ensemble=("first", "second"),
+        )  # fmt: skip
