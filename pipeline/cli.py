@@ -24,6 +24,7 @@ COMMANDS = (
     "history",
     "schedule",
     "report",
+    "predict",
     "reproduce",
     "lineage",
     "rollback",

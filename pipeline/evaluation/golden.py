@@ -3,7 +3,10 @@
 `python -m pipeline.evaluation.golden DIR` loads a packed model as a stranger would and compares its answers.
 A process of its own, so that nothing the training process knew (custom objects, cached graphs, a warm backend) can
 make a model work that works nowhere else. It reads `DIR/data/model.keras` and, in `DIR/millrace`, `golden.npz` (arrays
-by the names of the model's inputs, and `predictions`), `settings.json` and `state.json`.
+by the names of the model's inputs, and `predictions`), `settings.json`, `state.json` and the exported `model.onnx`.
+
+`python -m pipeline.evaluation.golden --exported DIR` compares the answers of `DIR/model.onnx` alone, beside which the
+others lie, without TensorFlow.
 """
 
 import io
@@ -17,8 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.export.onnx_session import MODEL_ONNX, OnnxModel
 from pipeline.inference import backend
 from pipeline.inference.file_checks import read_bounded, read_plain_zip, refused
+from pipeline.inference.prediction import Model, answers
+from pipeline.inputs.specs import output_spec
 from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import canonical_zip, read_json
 from pipeline.runtime.processes import die_with_parent
@@ -27,6 +33,8 @@ GOLDEN_ANSWERS = "predictions"
 """Name in golden.npz of what the model answers; all others are names of its inputs."""
 TOLERANCE = 1e-6
 """Largest difference, as a share of the spread of the answers: another batch size may change the last bits."""
+EXPORTED_TOLERANCE = 1e-5
+"""The same for the exported model, which another program runs: sums of every layer in another order."""
 RESOLUTION = 2 * float(np.finfo(np.float32).eps)
 """Of a float32, as a share of its size: answers that lie far from zero (1e6 to 1e6 + 1) cannot be told closer."""
 MAX_MEMORY_BYTES = 16 << 30
@@ -47,15 +55,16 @@ def golden_answers(model_path: Path, details_dir: Path, inputs: Mapping[str, np.
         inputs: Arrays by the names of the model's inputs.
     """
     # Keras: not before the check has limited its process, and not for reading a file.
-    from pipeline.inference import prediction
     from pipeline.inference.keras_files import load_model
-    from pipeline.inputs.specs import output_spec
 
+    return _answers(load_model(model_path), details_dir, inputs)
+
+
+def _answers(model: Model, details_dir: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     settings, state = read_json(details_dir / "settings.json"), read_json(details_dir / "state.json")
     only = next(iter(inputs.values()))
     given = only if len(inputs) == 1 else dict(inputs)
-    rows = np.arange(len(only))
-    return prediction.answers(load_model(model_path), given, rows, settings["training"], output_spec(state))
+    return answers(model, given, np.arange(len(only)), settings["training"], output_spec(state))
 
 
 def golden_check(folder: Path) -> None:
@@ -71,6 +80,29 @@ def golden_check(folder: Path) -> None:
     arrays = read_npz(details / "golden.npz")
     expected = arrays.pop(GOLDEN_ANSWERS)
     received = golden_answers(folder / "data/model.keras", details, arrays)
+    _require_golden(received, expected, details, TOLERANCE)
+    if (details / MODEL_ONNX).is_file():  # versions of earlier releases have none
+        exported_check(details)
+
+
+def exported_check(folder: Path) -> None:
+    """Check that the exported model in a folder gives the golden predictions that lie beside it.
+
+    Raises:
+        StorageFailed: It does not, or a file is damaged.
+    """
+    arrays = read_npz(folder / "golden.npz")
+    expected = arrays.pop(GOLDEN_ANSWERS)
+    received = _answers(OnnxModel(folder / MODEL_ONNX), folder, arrays)
+    _require_golden(received, expected, folder, EXPORTED_TOLERANCE)
+
+
+def _require_golden(received: np.ndarray, expected: np.ndarray, details: Path, tolerance: float) -> None:
+    """Compare answers with the golden ones.
+
+    Raises:
+        StorageFailed: They differ, by more than a share of their spread.
+    """
     if received.shape != expected.shape or not len(expected):
         raise StorageFailed(
             f"Predictions have another shape. Expected {expected.shape}. Received: {received.shape}."
@@ -83,9 +115,9 @@ def golden_check(folder: Path) -> None:
     expected, received = (columns(answers, together=classes) for answers in (expected, received))
     differences = np.abs(received - expected)
     # Written so that NaN fails.
-    if not (differences <= TOLERANCE * spread(expected) + RESOLUTION * np.abs(expected).max(axis=0)).all():
+    if not (differences <= tolerance * spread(expected) + RESOLUTION * np.abs(expected).max(axis=0)).all():
         raise StorageFailed(
-            f"Predictions differ. Expected the golden ones up to {TOLERANCE} of their spread. "
+            f"Predictions differ. Expected the golden ones up to {tolerance} of their spread. "
             f"Received: largest difference {differences.max()}."
         )
 
@@ -169,16 +201,16 @@ def _array(name: str, content: bytes, path: Path) -> np.ndarray:
 
 
 def main() -> None:
-    """Check the folder named on the command line; what is wrong goes to standard error.
+    """Check the folder that the command line names last; what is wrong goes to standard error.
 
     Not by `stage.exit_codes`: the status file belongs to the stage that asks.
     """
     try:
         die_with_parent()
-        folder = Path(sys.argv[1])
-        model_bytes = (folder / "data/model.keras").stat().st_size
+        folder, exported = Path(sys.argv[-1]), "--exported" in sys.argv[1:-1]
+        model_bytes = (folder / (MODEL_ONNX if exported else "data/model.keras")).stat().st_size
         limit_this_process(MAX_MEMORY_BYTES + MODEL_COPIES * model_bytes)
-        golden_check(folder)
+        (exported_check if exported else golden_check)(folder)
     except Exception as error:  # whatever it is, the stage that asks reports it
         raise SystemExit(f"{type(error).__name__}: {error}") from error
 

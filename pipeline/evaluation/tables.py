@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.label_sets import as_cell
+from pipeline.evaluation.exported import write_exported
 from pipeline.evaluation.golden import GOLDEN_ANSWERS, golden_answers, write_npz
 from pipeline.evaluation.results import (
     Candidate,
@@ -81,7 +82,7 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
 
     Args:
         folder: Gets model.keras, settings.json, state.json, trained_on.parquet, golden.npz (arrays by the
-            names of the model's inputs, and `predictions`), test_predictions.npy,
+            names of the model's inputs, and `predictions`), model.onnx, test_predictions.npy,
             baseline_<name>_predictions.npy and card.json.
         evaluation: Of the evaluation that chose it.
         test: The test rows.
@@ -89,6 +90,8 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
 
     Raises:
         ValueError: A number in it is not finite.
+        NotPermitted: The model cannot be exported.
+        AnswersDiffer: The exported model answers otherwise.
     """
     finite(dict(card), "card.json")
     chosen = evaluation.chosen
@@ -101,6 +104,7 @@ def write_best(folder: Path, evaluation: Evaluation, test: EvaluationRows, card:
     _write_array(folder / "test_predictions.npy", evaluation.answers)
     for name in evaluation.baselines:
         _write_array(folder / f"baseline_{name}_predictions.npy", evaluation.predictions[name])
+    write_exported(folder)
     write_json(folder / "card.json", card)
 
 
@@ -342,6 +346,15 @@ def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
             "val": _rounded(evaluation.chosen.val),
         }
     )
+
+
+def alarms(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what a card says of alarms: over how many windows errors are averaged, and how far they lie apart."""
+    if evaluation.spec.task != "anomaly":
+        return {}
+    measures = measures_of_anomalies(evaluation)
+    steps = {"merge_steps": measures.rules.merge_steps, "smoothing_steps": measures.rules.smoothing_steps}
+    return {"alarms": steps | {"stride": measures.timeline.stride}}
 
 
 def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:

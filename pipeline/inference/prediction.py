@@ -1,10 +1,13 @@
-"""What a trained model answers: in batches, in the units of the data, and refused where a number is not finite."""
+"""What a trained model answers: in batches, in the units of the data, and refused where a number is not finite.
+
+The same for a model of Keras and for an exported one, so that what is served cannot drift from what was judged; so
+nothing here imports Keras.
+"""
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-import keras
 import numpy as np
 
 from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, require_finite, take
@@ -15,8 +18,20 @@ MAX_BATCH_NUMBERS = 1 << 29
 """Of all layers for one batch: with one thread for operations TensorFlow may hold what all branches gave at once."""
 
 
+class Model(Protocol):
+    """A model of Keras, or one that answers like it: `export.onnx_session.OnnxModel`."""
+
+    name: str
+
+    def predict_on_batch(self, batch: Any) -> np.ndarray:
+        """Return the predictions for an array, or for several by the names of the inputs."""
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return all weights."""
+
+
 def answers(
-    model: keras.Model,
+    model: Model,
     inputs: Inputs,
     rows: np.ndarray,
     training_settings: Mapping[str, Any],
@@ -51,7 +66,7 @@ def answers(
     return predictions * scale + np.asarray(output_spec.target_mean, np.float32)
 
 
-def reconstruction_errors(model: keras.Model, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+def reconstruction_errors(model: Model, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
     """Return the mean squared error per sample between main input and reconstruction, float32 (len(rows),).
 
     Steps of padding count for nothing.
@@ -67,7 +82,7 @@ def reconstruction_errors(model: keras.Model, inputs: Inputs, rows: np.ndarray) 
 
 
 def predict(
-    model: keras.Model,
+    model: Model,
     inputs: Inputs,
     rows: np.ndarray,
     *,
@@ -105,16 +120,21 @@ def predict(
     return predictions
 
 
-def rows_at_once(model: keras.Model) -> int:
+def rows_at_once(model: Any) -> int:
     """Return how many samples a model may answer together before memory runs short; at least 1."""
-    numbers: int = sum(
+    numbers = getattr(model, "numbers_per_sample", None)  # as an exported model says
+    return max(1, MAX_BATCH_NUMBERS // max(1, _numbers_per_sample(model) if numbers is None else numbers))
+
+
+def _numbers_per_sample(model: Any) -> int:
+    """Return how many numbers the layers of a Keras model give for one sample."""
+    return sum(
         math.prod(tensor.shape[1:])
         for layer in model.layers
         for node in layer._inbound_nodes  # noqa: SLF001  # no other way to what layers give
-        for tensor in keras.tree.flatten(node.output_tensors)
+        for tensor in node.outputs
         if None not in tensor.shape[1:]
     )
-    return max(1, MAX_BATCH_NUMBERS // max(1, numbers))
 
 
 def _mirrored(batch: Arrays) -> np.ndarray:

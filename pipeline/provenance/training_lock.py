@@ -26,6 +26,7 @@ CANNOT_MOVE_BITS = {
     "great-expectations": "judges data before it is split; `validate` runs no training",
     "httpx": "fetches what has a digest already",
     "mlflow": "records what was trained",
+    "onnxruntime": "runs the exported model, whose bytes are written without it",
     "rich": "draws on terminals",
 }
 """Package of pyproject.toml to the reason why training does not depend on it, unless another one needs it."""

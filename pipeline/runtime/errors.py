@@ -63,6 +63,10 @@ class ServiceDown(UserError):
     meaning = "service down"
 
 
+class AnswersDiffer(UserError):
+    """Two programs that must give the same answers do not; the one at fault is ours, or one that we build on."""
+
+
 class StorageFailed(UserError):
     """Reading or writing failed, or stored bytes are damaged."""
 

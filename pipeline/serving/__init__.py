@@ -1,5 +1,5 @@
-"""One record from outside as the inputs of a model, by the state that travels with it.
+"""From raw records to answers in the user's words, by the state that travels with a model, without TensorFlow.
 
-Imports `inputs`, `features`, `preprocessing` and what these stand on, never a room above or beside it. Begin
-with `pipeline/serving/record.py`.
+Imports `evaluation`, `export`, `inputs` and what these stand on, never a room above or beside it. Begin with
+`pipeline/serving/scorer.py`.
 """

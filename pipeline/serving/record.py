@@ -2,7 +2,8 @@
 
 By kind of data a record holds
 
-- `image`: pixels 0 to 255, (height, width, channels), brought to size as `data` of params.yaml says;
+- `image`: the bytes of an image file (or these as base64 text), brought to size as `data` of params.yaml said; or
+  pixels 0 to 255 of the model's own shape (height, width, channels);
 - `text`: a string;
 - `series`: the steps, each a list of its channels, or a plain list of numbers where there is one channel;
   null, NaN or "" is missing. Windows: at least `length` steps right before the step to predict (anomalies:
@@ -17,8 +18,11 @@ By kind of data a record holds
 What is missing is treated as in training; what is malformed is refused, all problems at once.
 """
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -56,20 +60,30 @@ class Transform:
         Raises:
             DataRefused: The record is not as the model's data was; names what and all of it.
         """
-        beside: Named = {}
-        made: Named = {}
-        problems = []
-        try:
-            beside = self._beside(_columns(record, "side"), 1)
-        except DataRefused as error:
-            problems.append(str(error))
-        try:
-            made = self._main(record, beside)
-        except DataRefused as error:
-            problems.insert(0, str(error))
-        if problems:
-            raise DataRefused("\n".join(problems))
+        of_main, of_side = _Problems(), _Problems()
+        beside = of_side.noted(lambda: self._beside(_columns(record, "side"), 1))
+        made = of_main.noted(lambda: self._main(record, beside or {}))
+        if made is None or of_side.found:
+            raise DataRefused("\n".join([*of_main.found, *of_side.found]))
         return made
+
+
+T = TypeVar("T")
+
+
+class _Problems:
+    """Refusals that wait until all of a record was looked at."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def noted(self, read: Callable[[], T]) -> T | None:
+        """Return what was read, or None after it was refused."""
+        try:
+            return read()
+        except DataRefused as error:
+            self.found.append(str(error))
+            return None
 
 
 def _whole(state: Mapping[str, Any], family: str) -> Callable[[Record, Named], Named]:
@@ -84,29 +98,82 @@ def _windows(state: Mapping[str, Any]) -> Callable[[Record, Named], Named]:
     utc, pooled = windows.get("utc", False), state["series"].get("pooled", ())
 
     def make(record: Record, beside: Named) -> Named:
-        seconds, known, steps = 0, {}, None
+        problems = _Problems()
+        seconds: int | None = 0
+        known: dict[str, np.ndarray] = {}
+        values = scale = None
         if side.calendar or side.columns:
             # Known columns are float32 in the payload; so must their values be here.
-            known = {name: _float32(name, value) for name, value in _columns(record, "known").items()}
-            seconds = _seconds(record, utc=utc) if side.calendar else 0
+            given = problems.noted(lambda: _columns(record, "known")) or {}
+            read = {name: problems.noted(partial(_float32, name, value)) for name, value in given.items()}
+            known = {name: value for name, value in read.items() if value is not None}
+            seconds = problems.noted(lambda: _seconds(record, utc=utc)) if side.calendar else 0
         if length:
-            values = _series(record, scaler.channels, length)
-            steps = scaler.transform(values, _scale(record, scaler, pooled))[None, -length:]
-        return window_inputs(side, steps, np.array([seconds]), known, beside)
+            values = problems.noted(lambda: _series(record, scaler.channels, length))
+            scale = problems.noted(lambda: _scale(record, scaler, pooled))
+        if problems.found:
+            raise DataRefused("\n".join(problems.found))
+        steps = None if values is None or scale is None else scaler.transform(values, scale)[None, -length:]
+        return window_inputs(side, steps, np.array([seconds or 0]), known, beside)
 
     return make
 
 
 def _image(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
     shape = tuple(state["image"]["shape"])
+    made_from = state.get("data") or {}
 
     def read(record: Record) -> np.ndarray:
-        pixels = np.asarray(_needed(record, "image"))
+        given = _needed(record, "image")
+        if isinstance(given, bytes | str):
+            return _fitted(_content(given), shape, made_from)
+        pixels = np.asarray(given)
         if pixels.shape != shape or not _are_pixels(pixels):
             raise _refused("image", f"whole numbers 0 to 255, shape {shape}", f"shape {pixels.shape}")
         return pixels.astype(np.uint8)
 
     return read
+
+
+def _content(given: bytes | str) -> bytes:
+    if isinstance(given, bytes):
+        return given
+    try:
+        return base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _refused("image", "an image file as base64 text", repr(given[:40])) from error
+
+
+def _fitted(content: bytes, shape: tuple[int, int, int], made_from: Mapping[str, Any]) -> np.ndarray:
+    """Return the pixels of an image file as the ingest stage made those that the model knows, or refuse it as it did.
+
+    Args:
+        content: Of the file.
+        shape: Of what the model reads.
+        made_from: `data` of the state: how files became samples.
+    """
+    from pipeline.ingest.images import UndecodableImage, decode, oddities, resized  # Pillow, for images alone
+
+    grey_range, policy = made_from.get("grey_range"), made_from.get("policy") or {}
+    try:
+        image = decode(content, tuple(grey_range) if grey_range else None)
+    except UndecodableImage as error:
+        raise _refused("image", "an intact image file", str(error)) from error
+    odd = oddities(image, shape[:2], shape[2])
+    refused = [name for name in odd if policy.get(name) == "reject"]
+    # Where params.yaml named no size or channels all images had the same, and nothing is changed unasked.
+    own = image.pixels.shape
+    if made_from.get("image_size") is None and own[:2] != shape[:2]:
+        refused.append("size")
+    if made_from.get("channels") is None and own[2] != shape[2]:
+        refused.append("channels")
+    if refused:
+        raise _refused(
+            "image",
+            f"{shape[0]} x {shape[1]} pixels, {shape[2]} channels, as the model's data had them",
+            f"{own[0]} x {own[1]} pixels, mode {image.mode} (refused for {', '.join(dict.fromkeys(refused))})",
+        )
+    return resized(image.pixels, shape[:2], shape[2], made_from.get("resize") or "stretch")
 
 
 def _are_pixels(array: np.ndarray) -> bool:

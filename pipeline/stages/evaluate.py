@@ -3,8 +3,9 @@
 Reads: reports/select/selection.json, models/selected/<candidate>/ and models/folds/<candidate>/ of every candidate in
 params.yaml, data/split/split.parquet, data/features/, data/interim/{payload.npy,samples.parquet}.
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
-state.json, card.json, golden.npz (16 test inputs with what the model answers), trained_on.parquet (the rows
-that it was fitted on or chosen by), predictions of the chosen model and of the baselines on test. A line in
+state.json, card.json, golden.npz (16 test inputs with what the model answers), model.onnx (the same model, with which
+onnxruntime gave these answers in a process of its own), trained_on.parquet (the rows that it was fitted on or chosen
+by), predictions of the chosen model and of the baselines on test. A line in
 .millrace/test_ledger.jsonl, which is no output: it says who was judged on the test set so far.
 Parameters: candidates, data, evaluate, leaks, seed, split, threads.
 """
@@ -137,7 +138,7 @@ def evaluate(
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline.evaluation.codes import compare_codes
     from pipeline.evaluation.pictures import draw_pictures
-    from pipeline.evaluation.tables import card, summary, write_best, write_tables
+    from pipeline.evaluation.tables import alarms, card, summary, write_best, write_tables
 
     for folder in (paths.EVALUATE_TABLES_DIR, paths.EVALUATE_PICTURES_DIR, paths.BEST_DIR):
         shutil.rmtree(folder, ignore_errors=True)
@@ -222,7 +223,8 @@ def evaluate(
     finite(content, "reports/evaluate/metrics.json")
     write_tables(paths.EVALUATE_TABLES_DIR, evaluation, codes)
     draw_pictures(paths.EVALUATE_PICTURES_DIR, evaluation, codes)
-    write_best(paths.BEST_DIR, evaluation, test, card(evaluation, bootstrap.confidence))
+    papers = card(evaluation, bootstrap.confidence) | alarms(evaluation)
+    write_best(paths.BEST_DIR, evaluation, test, papers)
     write_json(paths.EVALUATE_METRICS, content)
     return evaluation
 

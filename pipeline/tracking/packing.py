@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.provenance.origin import pinned
-from pipeline.runtime.errors import NotPermitted
+from pipeline.runtime.errors import InputMissing, NotPermitted
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
 
 with warnings.catch_warnings():
@@ -32,22 +32,28 @@ def pack_model(
 
     Args:
         model: The loaded model.
-        best_dir: Where its files lie: `model.keras` and what belongs to it.
+        best_dir: Where its files lie: `model.keras`, `model.onnx` and what belongs to them.
         folder: Where the packed model goes; must not exist.
         requirements: What to install for it. Given, because MLflow otherwise finds out by starting a
             TensorFlow process of its own, which takes a quarter of a minute.
         origins: Files that say what the model came from, kept beside it under their own names.
 
     Raises:
+        InputMissing: The model was not exported, so nobody could serve it.
         NotPermitted: MLflow added a pickle, which would run when the model is loaded.
     """
+    if not (best_dir / "model.onnx").is_file():
+        raise InputMissing(
+            f"{best_dir} holds no exported model. Expected model.onnx, which `evaluate` writes beside model.keras. "
+            "Received: none. Run `dvc repro evaluate`."
+        )
     signature = ModelSignature(Schema(_tensors(model.inputs)), Schema(_tensors(model.outputs)))
     mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=list(requirements))
     # The canonical bytes, not a second save with another date inside: one digest names the model everywhere.
     shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
     (folder / EXTRA_DIR).mkdir()
     for path in sorted(best_dir.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".npz", ".parquet"):
+        if path.is_file() and path.suffix in (".json", ".npz", ".onnx", ".parquet"):
             shutil.copyfile(path, folder / EXTRA_DIR / path.name)
     for path in origins:
         shutil.copyfile(path, folder / EXTRA_DIR / path.name)

@@ -91,6 +91,7 @@ def put_best(root: Path, made) -> str:
     """Make a model the chosen one, and return the sha256 of its file."""
     from pipeline.evaluation.golden import write_npz
     from pipeline.evaluation.rows import TRAINED_ON, write_trained_on
+    from pipeline.export.onnx_model import onnx_bytes
     from pipeline.inference import prediction
     from pipeline.runtime.files import file_digest
 
@@ -113,6 +114,7 @@ def put_best(root: Path, made) -> str:
     images = images_and_labels()[0]
     answers = prediction.predict(made, images[:16], np.arange(16))
     write_npz(best / "golden.npz", {"inputs": images[:16], "predictions": answers})
+    (best / "model.onnx").write_bytes(onnx_bytes(made))
     np.save(best / "test_predictions.npy", prediction.predict(made, images, np.arange(0, NUM_ROWS, 2)))
     digest = file_digest(best / "model.keras", "sha256")
     lock = json.loads((root / "dvc.lock").read_text())

@@ -83,4 +83,32 @@ MUTANTS = (
             "tests/gate/test_decision.py::test_a_metric_that_does_not_exist_refuses",
         ),
     ),
+    Mutant(
+        "gates of an LSTM in the order of ONNX",
+        "pipeline/export/onnx_layers.py",
+        '"LSTM": ("LSTM", (0, 3, 1, 2)),',
+        '"LSTM": ("LSTM", (0, 1, 2, 3)),',
+        ("tests/export/test_onnx_model.py::test_every_family_answers_as_keras_does",),
+    ),
+    Mutant(
+        "the odd place of padding behind",
+        "pipeline/export/onnx_layers.py",
+        "        before.append(missing // 2)\n        behind.append(missing - missing // 2)",
+        "        before.append(missing - missing // 2)\n        behind.append(missing // 2)",
+        ("tests/export/test_onnx_model.py::test_a_convolution_pads_as_tensorflow_does",),
+    ),
+    Mutant(
+        "golden answers of the exported model",
+        "pipeline/evaluation/golden.py",
+        "    _require_golden(received, expected, folder, EXPORTED_TOLERANCE)",
+        "    _ = received, expected",
+        ("tests/evaluation/test_exported.py::test_a_model_that_answers_otherwise_is_not_served",),
+    ),
+    Mutant(
+        "a refused record beside answered ones",
+        "pipeline/serving/scorer.py",
+        "                places.append(place)\n",
+        "                places.append(len(places))\n",
+        ("tests/serving/test_scorer.py::test_malformed_records_are_refused_and_the_others_answered",),
+    ),
 )

@@ -1,5 +1,6 @@
 """The register stage: complete before it exists, decided before it moves, the same when repeated."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,11 +24,18 @@ from pipeline.evaluation.golden import read_npz, write_npz
 from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
-from pipeline.runtime.errors import Busy, NotPermitted, ServiceDown, StorageFailed
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
 from pipeline.tracking import registry, revocations
 from pipeline.tracking import registry as tracking_registry
 from pipeline.tracking.store import open_store
-from tests.helpers.registration import feature_state, make_ready_project, model, put_best
+from tests.helpers.registration import (
+    CLASSES,
+    feature_state,
+    images_and_labels,
+    make_ready_project,
+    model,
+    put_best,
+)
 from tests.helpers.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
@@ -107,11 +115,54 @@ def test_packed_model_holds_no_pickle_and_pins_its_packages(project, quick_check
     store = store_of(project)
     folder = registry.fetch_model(store, registry.champion_version(store, "digits"), project / "back")
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {"MLmodel", "data/model.keras", "millrace/golden.npz", "millrace/state.json"} <= files
+    papers = {"millrace/golden.npz", "millrace/model.onnx", "millrace/state.json"}
+    assert {"MLmodel", "data/model.keras", *papers} <= files
     assert not [name for name in files if "pickle" in name or name.endswith(".pkl")]
     assert (folder / "data/model.keras").read_bytes() == (project / "models/best/model.keras").read_bytes()
     names = [line.partition("==")[0] for line in (folder / "requirements.txt").read_text().split()]
     assert {"keras", "mlflow", "numpy", "tensorflow"} == set(names)
+
+
+def test_a_version_carries_its_exported_model_and_the_digest_of_it(project, quick_check):
+    """What is served is sealed as what is archived; without it nothing is registered."""
+    exported = project / "models/best/model.onnx"
+    content = exported.read_bytes()
+    exported.unlink()
+    with pytest.raises(InputMissing, match=r"holds no exported model.*dvc repro evaluate"):
+        run_register()
+    assert [] == versions(store_of(project))
+    exported.write_bytes(content)
+    run_register()
+    listed = json.loads(registry.champion_version(store_of(project), "digits").tags[registry.FILES])
+    assert hashlib.sha256(content).hexdigest() == listed["millrace/model.onnx"]
+
+
+def test_an_exported_model_that_answers_otherwise_is_not_registered(project):
+    """The fresh process that tries what arrived asks onnxruntime, too."""
+    from pipeline.export.onnx_model import onnx_bytes
+
+    (project / "models/best/model.onnx").write_bytes(onnx_bytes(model(1.0)))
+    with pytest.raises(StorageFailed, match="Predictions differ"):
+        run_register()
+    assert [] == versions(store_of(project))
+
+
+def test_the_champion_answers_image_files_from_the_registry(project, quick_check):
+    """`millrace predict FOLDER --out answers.csv` in the project, as a person types it."""
+    from PIL import Image
+
+    from pipeline import cli
+
+    run_register()
+    shutil.copy(HERE / "params.yaml", project / "params.yaml")
+    images, labels = images_and_labels()
+    (project / "new").mkdir()
+    for number, image in enumerate(images[:6]):
+        Image.fromarray(image[..., 0]).save(project / f"new/{number}.png")
+    cli.main(["predict", str(project / "new"), "--out", str(project / "answers.csv")])
+    answers = pd.read_csv(project / "answers.csv")
+    assert [CLASSES[label] for label in labels[:6]] == answers["class"].tolist()
+    assert [f"{number}.png" for number in range(6)] == answers["id"].tolist()
 
 
 def test_planted_pickle_is_refused(project, quick_check, monkeypatch):

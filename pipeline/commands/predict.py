@@ -1,0 +1,185 @@
+"""`millrace predict`: answers for records of your own, by the champion, a version, or a folder like models/best."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.params.load import load_params
+from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused, say
+from pipeline.runtime.files import read_json, write_text
+
+if TYPE_CHECKING:
+    from pipeline.serving.record_files import Given
+
+HELP = "answers for your own records, by the champion, another version or a folder like models/best"
+RECORDED = False
+CHUNK = 512
+"""Records that are in memory together."""
+MOST_SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    text = (
+        "MODEL, MODEL/VERSION or MODEL@ALIAS, or a folder like models/best (default: this project's champion)"
+    )
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=_model, help=text)
+    text = (
+        "a table (.csv, .tsv, .jsonl, .json, .parquet), a folder of images, one image, or a .ts or .arff file"
+    )
+    parser.add_argument("input", metavar="INPUT", type=_absolute, help=text)
+    text = "file for the answers: .csv, .jsonl or .parquet (default: JSON lines on standard output)"
+    parser.add_argument("--out", type=_absolute, metavar="FILE", help=text)
+    text = "column of a table that names its rows (default: their number, counted from 0)"
+    parser.add_argument("--id", default="", metavar="COLUMN", help=text)
+    text = "records that may be refused before the command ends with 65 (default: 0); the others are answered anyway"
+    parser.add_argument("--max-refused", type=int, default=0, metavar="N", help=text)
+
+
+def _absolute(text: str) -> Path:
+    # Here, where the working directory is still that of the user.
+    return Path(text).absolute()
+
+
+def _model(text: str) -> str | Path:
+    return Path(text).absolute() if text and Path(text).is_dir() else text
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from pipeline.serving.answer_files import require_suffix
+
+    if options.out is not None:
+        require_suffix(options.out)
+    folder = options.model if isinstance(options.model, Path) else _fetched(options.model)
+    predict(
+        folder,
+        options.input,
+        options.out,
+        source=_source(folder),
+        id_column=options.id,
+        max_refused=options.max_refused,
+    )
+
+
+def _fetched(named: str) -> Path:
+    from pipeline.tracking.store import open_existing_store, service_errors
+    from pipeline.versions.fetched import fetched_version
+    from pipeline.versions.lineage import named_version
+
+    store = open_existing_store(Path.cwd())
+    with service_errors(store.uri):
+        name, version = named_version(store, named, load_params().register.model_name)
+        say(f"{name} version {version.number}", file=sys.stderr)
+        return fetched_version(store, version)
+
+
+def _source(folder: Path) -> dict[str, Any]:
+    """Return what is known of the data of a model: a version carries it, models/best is of this project."""
+    best = folder.resolve() == paths.BEST_DIR.resolve()
+    path = paths.SOURCE_JSON if best else folder / "source.json"
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def predict(
+    folder: Path,
+    given: Path,
+    out: Path | None,
+    *,
+    source: Mapping[str, Any],
+    id_column: str = "",
+    max_refused: int = 0,
+) -> tuple[int, int]:
+    """Answer the records of a file or folder, some at a time, and return how many were answered and refused.
+
+    Args:
+        folder: The model, like models/best.
+        given: The records.
+        out: Where answers go, and beside it (`.refused.jsonl`) what was refused; None for standard output.
+        source: Content of the source.json of the model's data; {} where nobody knows.
+        id_column: Column that names rows.
+        max_refused: How many records may be refused.
+
+    Raises:
+        DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
+    """
+    from pipeline.serving.answer_files import answer_file
+    from pipeline.serving.record_files import read_records
+    from pipeline.serving.scorer import Refused, Scorer
+
+    scorer = Scorer(folder)
+    reading = _Reading(read_records(given, scorer.state, source, id_column))
+    answered, refused = 0, list[dict[str, Any]]()
+    with answer_file(out) as writer:
+        for some in reading.chunks():
+            answers = scorer.answers([item.record for item in some if not item.problems])
+            left = iter(answers)
+            rows = []
+            for item in some:
+                answer = Refused(item.problems) if item.problems else next(left)
+                if isinstance(answer, Refused):
+                    said = {"id": item.sample_id, "place": item.place, "problems": list(answer.problems)}
+                    refused.append(said)
+                else:
+                    rows.append({"id": item.sample_id, **answer})
+            if rows:
+                writer.write(rows)
+            answered += len(rows)
+        if reading.failed is not None and not answered:
+            raise reading.failed
+    _tell(out, answered, refused)
+    if reading.failed is not None:
+        raise reading.failed
+    if len(refused) > max_refused:
+        raise DataRefused(
+            f"{len(refused):,} of {answered + len(refused):,} records were refused. Expected at most {max_refused} "
+            f"(--max-refused). Received: {refused[0]['place']}: {' '.join(refused[0]['problems'])} The others are "
+            "answered. Mend the records, or allow so many."
+        )
+    return answered, len(refused)
+
+
+class _Reading:
+    """Records some at a time; that the file cannot be read to its end waits until what was read is answered.
+
+    Attributes:
+        failed: Why not, after the last chunk; else None.
+    """
+
+    def __init__(self, records: Iterator["Given"]) -> None:
+        self._records = records
+        self.failed: DataRefused | None = None
+
+    def chunks(self) -> Iterator[list["Given"]]:
+        """Yield records, `CHUNK` at a time."""
+        held: list[Given] = []
+        try:
+            for record in self._records:
+                held.append(record)
+                if len(held) == CHUNK:
+                    yield held
+                    held = []
+        except DataRefused as error:
+            self.failed = error
+        if held:
+            yield held
+
+
+def _tell(out: Path | None, answered: int, refused: Sequence[Mapping[str, Any]]) -> None:
+    """Say on standard error what became of the records, and write down beside the answers what was refused."""
+    if out is not None:
+        beside = out.with_name(f"{out.name}.refused.jsonl")
+        beside.unlink(missing_ok=True)
+        if refused:
+            lines = [json.dumps(item, ensure_ascii=False) for item in refused]
+            write_text(beside, "\n".join(lines) + "\n")
+    for item in refused[:MOST_SHOWN]:
+        say(f"Refused: {item['place']}: {' '.join(item['problems'])}", file=sys.stderr)
+    if len(refused) > MOST_SHOWN:
+        say(f"... and {len(refused) - MOST_SHOWN:,} more", file=sys.stderr)
+    where = f" to {out}" if out else ""
+    say(f"predict: answered {answered:,} records{where}, refused {len(refused):,}", file=sys.stderr)

@@ -1,0 +1,136 @@
+"""Answers as a file, a few at a time: CSV, JSON lines or Parquet, whole or absent.
+
+Nested answers become flat columns in CSV and Parquet: `probabilities.spam`, `values.load.1` for the first step ahead.
+"""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.label_sets import as_cell
+from pipeline.runtime.errors import WronglyCalled
+from pipeline.runtime.files import fsync_dir
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+class Writer(Protocol):
+    """Takes rows; the file is whole once it is closed."""
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write some answers, all with the same keys."""
+
+    def close(self) -> None:
+        """End the file."""
+
+
+class _Lines:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+class _Csv:
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._writer: csv.DictWriter[str] | None = None
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in map(flat, rows):
+            if self._writer is None:
+                self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
+                self._writer.writeheader()
+            self._writer.writerow(row)
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+class _Parquet:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        table = pa.Table.from_pylist([flat(row) for row in rows])
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table.cast(self._writer.schema))
+
+    def close(self) -> None:
+        if self._writer is None:
+            pq.write_table(pa.table({"id": pa.array([], pa.string())}), self._path)
+        else:
+            self._writer.close()
+
+
+def require_suffix(out: Path) -> None:
+    """Check that the name of a file says its format.
+
+    Raises:
+        WronglyCalled: It says none that is written.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise WronglyCalled(
+            f"The name of the file says its format. Expected one that ends in {', '.join(SUFFIXES)}. Received: "
+            f"--out {out.name}."
+        )
+
+
+@contextmanager
+def answer_file(out: Path | None) -> Iterator[Writer]:
+    """Yield what takes answers; without a path they are lines on standard output.
+
+    The file is written beside and takes its name at the end; after an error there is none, and an older one stays.
+    """
+    if out is None:
+        yield _Lines(sys.stdout)
+        sys.stdout.flush()
+        return
+    draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        if out.suffix.lower() == ".parquet":
+            parquet = _Parquet(draft)
+            yield parquet
+            parquet.close()
+        else:
+            with draft.open("w", encoding="utf-8", newline="") as file:
+                writer = _Csv(file) if out.suffix.lower() == ".csv" else _Lines(file)
+                yield writer
+                writer.close()
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        draft.replace(out)
+        fsync_dir(out.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return an answer without nesting: names joined by dots, steps counted from 1, labels as one cell."""
+    found: dict[str, Any] = {}
+    for key, value in answer.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{name}.")
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            found[name] = as_cell(value)
+        elif isinstance(value, list):
+            found |= flat({str(step): item for step, item in enumerate(value, start=1)}, f"{name}.")
+        else:
+            found[name] = value
+    return found

@@ -1,0 +1,174 @@
+"""From raw records to answers in the user's words, by a folder that holds a model: what evaluation does, for strangers.
+
+A record is what `pipeline.serving.record` says. An answer is plain JSON, by task:
+
+- classification: `class`, its `probability`, `probabilities` by class; of two classes `positive_class` and `threshold`;
+- multilabel: `labels`, `probabilities` and `thresholds` by label;
+- regression: `values` by target, with `low`, `high` and `confidence` where the model knows its intervals;
+- forecasting: the same, a list of the steps ahead for each target;
+- anomaly: `error`, and `score` (above 1 it is an alarm) and `alarm`; errors are averaged over as many windows as on
+  evaluation, as far as the record has steps before the last ones.
+
+Nothing here needs TensorFlow or MLflow: onnxruntime computes, by the same code that evaluation has predicted with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation.golden import exported_check
+from pipeline.evaluation.measures import said_at
+from pipeline.export.onnx_session import MODEL_ONNX, OnnxModel
+from pipeline.inference import prediction
+from pipeline.inputs.arrays import Named
+from pipeline.inputs.specs import output_spec
+from pipeline.metrics.anomalies import ALL_SERIES
+from pipeline.metrics.classification import USUAL_THRESHOLD
+from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.runtime.files import read_json
+from pipeline.serving.record import Record, Transform
+
+PAPERS = ("card.json", "settings.json", "state.json", "golden.npz", MODEL_ONNX)
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that cannot be answered.
+
+    Attributes:
+        problems: All that is wrong with it.
+    """
+
+    problems: tuple[str, ...]
+
+
+class Scorer:
+    """A model with its papers, which answers records.
+
+    Attributes:
+        task: What it was made for.
+        card: Content of its card.json.
+        state: Content of its state.json.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open a model, and let it give its golden answers.
+
+        Args:
+            folder: Like models/best: model.onnx, card.json, settings.json, state.json, golden.npz.
+
+        Raises:
+            InputMissing: A file is not there.
+            StorageFailed: A file is damaged, or the model does not give its golden answers.
+        """
+        missing = [name for name in PAPERS if not (folder / name).is_file()]
+        if missing:
+            raise InputMissing(
+                f"{folder} is no model that can answer. Expected {', '.join(PAPERS)}. Received: no "
+                f"{', no '.join(missing)}. Name a folder like models/best; `dvc repro evaluate` makes it."
+            )
+        exported_check(folder)
+        self.card, self.state = read_json(folder / "card.json"), read_json(folder / "state.json")
+        settings = read_json(folder / "settings.json")
+        self._training: Mapping[str, Any] = settings["training"]
+        # Of several models that answer together all read the same.
+        one = next(iter(settings.get("members", {}).values()), settings)
+        self._transform = Transform(self.state, one["family"])
+        self._model = OnnxModel(folder / MODEL_ONNX)
+        self._spec = output_spec(self.state)
+        self.task = self._spec.task
+        self._point: Mapping[str, Any] = self.card.get("operating_point") or {}
+
+    def answers(self, records: Sequence[Record]) -> list[Answer | Refused]:
+        """Return an answer for each record, in order; those that are malformed are refused, the others answered."""
+        found: list[Answer | Refused | None] = [None] * len(records)
+        if self.task == "anomaly":
+            return [self._alarm(record) for record in records]
+        made: list[Named] = []
+        places = []
+        for place, record in enumerate(records):
+            try:
+                made.append(self._transform(record))
+                places.append(place)
+            except DataRefused as error:
+                found[place] = Refused(tuple(str(error).splitlines()))
+        if made:
+            for place, predicted in zip(places, self._predicted(made), strict=True):
+                found[place] = self._in_words(predicted)
+        return [answer for answer in found if answer is not None]
+
+    def _predicted(self, made: Sequence[Named]) -> np.ndarray:
+        together = {name: np.concatenate([one[name] for one in made]) for name in made[0]}
+        inputs = next(iter(together.values())) if len(together) == 1 else together
+        return prediction.answers(self._model, inputs, np.arange(len(made)), self._training, self._spec)
+
+    def _in_words(self, predicted: np.ndarray) -> Answer:
+        if self.task == "classification":
+            return self._class(predicted)
+        if self.task == "multilabel":
+            return self._labels(predicted)
+        return self._values(predicted)
+
+    def _class(self, probabilities: np.ndarray) -> Answer:
+        classes = self._spec.classes
+        said = said_at(classes, probabilities[None], self._point)
+        chosen = int(probabilities.argmax()) if said is None else int(said[0])
+        threshold = (
+            {} if said is None else {name: self._point[name] for name in ("positive_class", "threshold")}
+        )
+        shares = probabilities.tolist()
+        return {
+            "class": classes[chosen],
+            "probability": shares[chosen],
+            "probabilities": dict(zip(classes, shares, strict=True)),
+            **threshold,
+        }
+
+    def _labels(self, probabilities: np.ndarray) -> Answer:
+        shares = dict(zip(self._spec.classes, probabilities.tolist(), strict=True))
+        chosen = self._point.get("thresholds", {})
+        thresholds = {name: float(chosen.get(name, USUAL_THRESHOLD)) for name in shares}
+        return {
+            "labels": [name for name, share in shares.items() if share >= thresholds[name]],
+            "probabilities": shares,
+            "thresholds": thresholds,
+        }
+
+    def _values(self, predicted: np.ndarray) -> Answer:
+        def by_target(values: np.ndarray) -> dict[str, Any]:
+            return {name: values[..., index].tolist() for index, name in enumerate(self._spec.targets)}
+
+        answer: Answer = {"values": by_target(predicted)}
+        reach = self.card.get("prediction_intervals")
+        if reach is not None:
+            wide = np.asarray(reach["half_widths"], float).reshape(predicted.shape)
+            answer |= {"low": by_target(predicted - wide), "high": by_target(predicted + wide)}
+            answer["confidence"] = reach["confidence"]
+        return answer
+
+    def _alarm(self, record: Record) -> Answer | Refused:
+        """Return the error of the last window, and the mean of it and those before in units of the threshold."""
+        rules = self.card.get("alarms") or {"smoothing_steps": 1, "stride": 1}
+        try:
+            made = [self._transform(record)]
+        except DataRefused as error:
+            return Refused(tuple(str(error).splitlines()))
+        steps, length = record["series"], self.state["windows"]["length"]
+        for before in range(1, rules["smoothing_steps"]):
+            kept = len(steps) - before * rules["stride"]
+            if kept < length:
+                break
+            made.append(self._transform({**record, "series": steps[:kept]}))
+        errors = self._predicted(made)
+        answer: Answer = {"error": float(errors[0])}
+        if "alarms" in self.card:  # versions of earlier releases do not say how errors are averaged
+            thresholds = self._point["thresholds"]
+            score = float(errors.astype(float).mean()) / thresholds.get(
+                record.get("id"), thresholds[ALL_SERIES]
+            )
+            answer |= {"score": score, "alarm": score > 1}
+        return answer

@@ -1,0 +1,78 @@
+"""A registered version as a folder that can answer: fetched once, kept by the digest of its model."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing
+from pipeline.runtime.files import file_digest
+from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
+from pipeline.tracking.store import Store
+
+FETCHED_DIR = paths.STATE_DIR / "fetched"
+MODEL_ONNX = "model.onnx"
+
+
+def fetched_version(store: Store, version: Version) -> Path:
+    """Return a folder like models/best with the papers of a version, and its model for onnxruntime.
+
+    Files that were fetched before are hashed again, and fetched anew where they are not those that were registered.
+    Of a version of an earlier release, which has no model.onnx, one is made from its model.keras, and proven.
+
+    Args:
+        store: An opened store.
+        version: The version.
+
+    Raises:
+        InputMissing: An earlier release registered it without what answers need.
+        StorageFailed: Its files are gone or damaged in the store.
+        NotPermitted, AnswersDiffer: See `pipeline.evaluation.exported`.
+    """
+    folder = FETCHED_DIR / version.model_sha256
+    if _is_whole(folder, version):
+        return folder
+    FETCHED_DIR.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=FETCHED_DIR) as temporary:
+        arrived = fetch_model(store, version, Path(temporary) / "arrived")
+        made = Path(temporary) / "made"
+        shutil.copytree(arrived / EXTRA_DIR, made)
+        if not (made / "golden.npz").is_file() or not (made / "state.json").is_file():
+            raise InputMissing(
+                f"Model version {version.number} has no golden answers or no state, because an earlier release "
+                "registered it. Expected both among its files. Register the model anew: `dvc repro --force register`."
+            )
+        if not (made / MODEL_ONNX).is_file():
+            _export(arrived / MODEL_FILE, made)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.replace(folder)
+    return folder
+
+
+def _is_whole(folder: Path, version: Version) -> bool:
+    """Return whether a folder holds the papers of a version as they were registered."""
+    listed = json.loads(version.tags.get(FILES, "{}"))
+    papers = {
+        name.removeprefix(f"{EXTRA_DIR}/"): digest
+        for name, digest in listed.items()
+        if name.startswith(f"{EXTRA_DIR}/")
+    }
+    held = folder.is_dir() and papers and (folder / MODEL_ONNX).is_file()
+    return bool(held) and all(
+        (folder / name).is_file() and file_digest(folder / name, "sha256") == digest
+        for name, digest in papers.items()
+    )
+
+
+def _export(model: Path, folder: Path) -> None:
+    from pipeline.evaluation.exported import write_exported
+    from pipeline.inference import backend
+    from pipeline.runtime.files import read_json
+
+    settings = read_json(folder / "settings.json")
+    backend.prepare_tensorflow(settings["threads"], settings["seed"])
+    copied = folder / "model.keras"
+    shutil.copyfile(model, copied)
+    write_exported(folder)
+    copied.unlink()

@@ -1,0 +1,64 @@
+"""Answers are written whole or not at all, nested ones flat where a table wants it."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.runtime.errors import WronglyCalled
+from pipeline.serving.answer_files import answer_file, flat, require_suffix
+
+ANSWER = {
+    "id": "x",
+    "labels": ["a b", "c"],
+    "probabilities": {"a b": 0.1, "c": 0.75},
+    "values": {"load": [1.5, 2.5]},
+    "alarm": True,
+}
+FLAT = {
+    "id": "x",
+    "probabilities.a b": 0.1,
+    "probabilities.c": 0.75,
+    "values.load.1": 1.5,
+    "values.load.2": 2.5,
+    "alarm": True,
+}
+
+
+def test_nested_answers_become_columns():
+    """Names joined by dots, steps counted from 1, several labels one cell as the data set writes them."""
+    made = flat(ANSWER)
+    assert json.loads(made.pop("labels")) == ["a b", "c"]
+    assert FLAT == made
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_file_is_whole_or_the_old_one(tmp_path, name):
+    """What fails in the middle leaves what stood there before, and nothing beside it."""
+    out = tmp_path / name
+    with answer_file(out) as writer:
+        writer.write([ANSWER])
+        writer.write([ANSWER, ANSWER])
+    before = out.read_bytes()
+    with pytest.raises(ZeroDivisionError), answer_file(out) as writer:
+        writer.write([ANSWER])
+        raise ZeroDivisionError
+    assert before == out.read_bytes()
+    assert [name] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_formats_say_the_same(tmp_path):
+    """JSON lines nested, Parquet and CSV flat, numbers to the last digit."""
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        with answer_file(tmp_path / name) as writer:
+            writer.write([{"id": "x", "values": {"load": 0.1 + 0.2}}])
+    assert {"id": "x", "values": {"load": 0.1 + 0.2}} == json.loads((tmp_path / "a.jsonl").read_text())
+    assert [{"id": "x", "values.load": 0.1 + 0.2}] == pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert "id,values.load\nx,0.30000000000000004\n" == (tmp_path / "a.csv").read_text()
+
+
+def test_the_name_of_the_file_says_its_format(tmp_path):
+    """Before anything is computed."""
+    require_suffix(tmp_path / "A.CSV")
+    with pytest.raises(WronglyCalled, match=r"\.csv, \.jsonl, \.parquet.*a\.xlsx"):
+        require_suffix(tmp_path / "a.xlsx")

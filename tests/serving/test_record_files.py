@@ -1,0 +1,142 @@
+"""Files as people have them become records, row by row; what cannot be read is named by its place."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.serving.record_files import read_records
+
+OF_TEXTS = {
+    "task": "classification",
+    "payload": "text",
+    "side": {"numbers": [{"name": "age"}], "categories": [{"name": "town"}]},
+}
+OF_SERIES = {"task": "classification", "payload": "series"}
+OF_IMAGES = {"task": "classification", "payload": "image"}
+
+
+def records(path, state, source=None, id_column=""):
+    return list(read_records(path, state, source or {}, id_column))
+
+
+def table(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_a_csv_row_is_a_text_with_its_side_columns(tmp_path):
+    """Commas and line ends in quotes belong to the text, empty cells are missing, other columns are passed over."""
+    path = table(tmp_path, "t.csv", 'no,text,age,town\n7,"a, b\nc",31,Ulm\n8,,,\n')
+    first, second = records(path, OF_TEXTS)
+    assert {"text": "a, b\nc", "side": {"age": 31.0, "town": "Ulm"}} == first.record
+    assert {"text": "", "side": {"age": None, "town": None}} == second.record
+    assert [("00000000", "t.csv, line 2"), ("00000001", "t.csv, line 4")] == [
+        (first.sample_id, first.place),
+        (second.sample_id, second.place),
+    ]
+
+
+def test_columns_and_numbers_are_written_as_in_the_data_of_the_model(tmp_path):
+    """The source says which column holds the texts, what stands between fields, and that a comma begins a fraction."""
+    source = {
+        "kind": "text_table",
+        "options": {"text": "Meldung", "decimal": "comma", "label": "art", "delimiter": "semicolon"},
+    }
+    path = table(tmp_path, "t.csv", "Meldung;age;town\nhallo;1,5;Ulm\n")
+    (given,) = records(path, OF_TEXTS, source)
+    assert {"text": "hallo", "side": {"age": 1.5, "town": "Ulm"}} == given.record
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_json_rows_need_every_column_and_null_is_missing(tmp_path, name):
+    """Lines or an array; numbers are numbers, and a name of its own stands for the row."""
+    rows = [
+        '{"text": "x", "age": 3, "town": null, "key": "007"}',
+        '{"text": "y", "age": null, "town": "Ulm", "key": 8}',
+    ]
+    content = "\n".join(rows) if name.endswith("l") else f"[{', '.join(rows)}]"
+    first, second = records(table(tmp_path, name, content), OF_TEXTS, id_column="key")
+    assert {"text": "x", "side": {"age": 3.0, "town": None}} == first.record
+    assert ("007", "8") == (first.sample_id, second.sample_id)
+
+
+def test_a_cell_that_is_none_is_refused_with_its_place_and_the_others_read(tmp_path):
+    """Row by row; a row is refused for all that is wrong with it."""
+    path = table(tmp_path, "t.csv", "text,age,town\na,old,Ulm\nb,3,Ulm\n")
+    wrong, right = records(path, OF_TEXTS)
+    assert right.record
+    assert not wrong.record
+    assert "line 2, column 'age'" in wrong.problems[0]
+    assert "'old'" in wrong.problems[0]
+
+
+def test_a_column_that_is_not_there_is_refused(tmp_path):
+    """Not read as missing without a word."""
+    with pytest.raises(DataRefused, match=r"no column age.*Call the columns as in the data"):
+        records(table(tmp_path, "t.csv", "text,town\na,Ulm\n"), OF_TEXTS)
+
+
+def test_rows_that_are_no_rows_are_told_after_those_that_are(tmp_path):
+    """Too many fields in one line: the others come, then the refusal."""
+    path = table(tmp_path, "t.csv", "text,age,town\na,1,Ulm\nb,2,Ulm,more\nc,3,Ulm\n")
+    reading, read = read_records(path, OF_TEXTS, {}), []
+    with pytest.raises(DataRefused, match="line 3"):
+        read.extend(iter(reading))
+    assert {"a", "c"} >= {given.record["text"] for given in read}
+
+
+def test_images_are_the_files_of_a_folder_or_of_a_column(tmp_path):
+    """Below it at any depth, named by their path; a file that is not there is refused with its row."""
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "in/b.png").write_bytes(b"1")
+    (tmp_path / "in/deep/a.jpg").write_bytes(b"2")
+    (tmp_path / "in/notes.txt").write_text("none")
+    assert [("b.png", b"1"), ("deep/a.jpg", b"2")] == [
+        (given.sample_id, given.record["image"]) for given in records(tmp_path / "in", OF_IMAGES)
+    ]
+    (alone,) = records(tmp_path / "in/b.png", OF_IMAGES)
+    assert b"1" == alone.record["image"]
+    source = {"kind": "image_table", "options": {"path": "file"}}
+    there, gone = records(table(tmp_path, "t.csv", "file\nin/b.png\nin/c.png\n"), OF_IMAGES, source)
+    assert b"1" == there.record["image"]
+    assert "in/c.png" in gone.problems[0]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataRefused, match="no image file"):
+        records(tmp_path / "empty", OF_IMAGES)
+
+
+def test_series_are_lists_of_steps(tmp_path):
+    """As JSON in a cell of CSV, as lists in Parquet, and as lines of an archive's file."""
+    first, second = records(table(tmp_path, "t.csv", 'series\n"[[1, 2], [3, null]]"\nnonsense\n'), OF_SERIES)
+    assert {"series": [[1, 2], [3, None]]} == first.record
+    assert "a list of steps" in second.problems[0]
+    pq.write_table(pa.table({"series": [[[1.0, 2.0]], [[3.0, None]]]}), tmp_path / "t.parquet")
+    assert [[3.0, None]] == records(tmp_path / "t.parquet", OF_SERIES)[1].record["series"]
+    text = "@problemName x\n@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n1,2:3,?:a\n"
+    (given,) = records(table(tmp_path, "X_TEST.ts", text), OF_SERIES)
+    assert {"series": [[1.0, 3.0], [2.0, None]]} == given.record
+
+
+def test_nothing_and_folders_of_tables_are_refused(tmp_path):
+    """With what was expected."""
+    with pytest.raises(InputMissing, match="There is no"):
+        records(tmp_path / "none.csv", OF_TEXTS)
+    with pytest.raises(DataRefused, match=r"is a folder\. Expected a table of text records"):
+        records(tmp_path, OF_TEXTS)
+
+
+def test_a_table_of_steps_is_read_as_the_data_of_the_model_was(tmp_path):
+    """Whole series by their id, columns in the model's order, gaps as missing; of windows with known columns not."""
+    source = {"kind": "series_table", "options": {"time": "t", "id": "run", "label": "class", "step": 60.0}}
+    state = OF_SERIES | {"series": {"channels": ["q", "p"]}}
+    rows = ["2026-01-01T00:00,a,1,2", "2026-01-01T00:02,a,3,4", "2026-01-01T00:00,b,5,6"]
+    path = table(tmp_path, "t.csv", "\n".join(["t,run,p,q", *rows, ""]))
+    first, second = records(path, state, source)
+    assert [[2.0, 1.0], [None, None], [4.0, 3.0]] == first.record["series"]
+    assert ("b", [[6.0, 5.0]]) == (second.sample_id, second.record["series"])
+    known = {"numbers": [{"name": "warm"}], "categories": []}
+    windows = {"length": 3, "horizon": 1, "side": {"known": known, "calendar": []}}
+    with pytest.raises(DataRefused, match=r"known about the step ahead.*\.jsonl"):
+        records(path, state | {"windows": windows}, source)
