@@ -318,34 +318,31 @@ def card(evaluation: Evaluation, confidence: float) -> dict[str, Any]:
         confidence: Of its intervals.
     """
     blocks = evaluation.measures.blocks
-    groups = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
-    members = {"members": list(evaluation.chosen.members)} if evaluation.chosen.members else {}
-    return (
-        groups
-        | members
-        | {
-            "baseline_operating_points": {
-                name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
-            },
-            "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
-            "candidate": evaluation.chosen.name,
-            "classes": list(evaluation.classes),
-            "confidence": confidence,
-            "family": evaluation.chosen.family,
-            "operating_point": dict(evaluation.chosen.point),
-            "parameters": evaluation.chosen.parameters,
-            "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
-            "primary": evaluation.primary.as_json(),
-            "reason": evaluation.choice.reason,
-            "refit": evaluation.chosen.refit,
-            "select_by": evaluation.choice.select_by,
-            "task": evaluation.spec.task,
-            "temperature": evaluation.chosen.temperature,
-            "test": _intervals(evaluation.test[evaluation.chosen.name]),
-            "test_rows": len(evaluation.y_true),
-            "val": _rounded(evaluation.chosen.val),
-        }
-    )
+    told: dict[str, Any] = {"test_groups": len(blocks)} if isinstance(blocks, Groups) else {}
+    if evaluation.chosen.members:
+        told["members"] = list(evaluation.chosen.members)
+    return told | {
+        "baseline_operating_points": {
+            name: dict(evaluation.candidates[name].point) for name in evaluation.baselines
+        },
+        "baselines": {name: _intervals(evaluation.test[name]) for name in evaluation.baselines},
+        "candidate": evaluation.chosen.name,
+        "classes": list(evaluation.classes),
+        "confidence": confidence,
+        "family": evaluation.chosen.family,
+        "operating_point": dict(evaluation.chosen.point),
+        "parameters": evaluation.chosen.parameters,
+        "prediction_intervals": evaluation.reach.as_json() if evaluation.reach else None,
+        "primary": evaluation.primary.as_json(),
+        "reason": evaluation.choice.reason,
+        "refit": evaluation.chosen.refit,
+        "select_by": evaluation.choice.select_by,
+        "task": evaluation.spec.task,
+        "temperature": evaluation.chosen.temperature,
+        "test": _intervals(evaluation.test[evaluation.chosen.name]),
+        "test_rows": len(evaluation.y_true),
+        "val": _rounded(evaluation.chosen.val),
+    }
 
 
 def alarms(evaluation: Evaluation) -> dict[str, Any]:
