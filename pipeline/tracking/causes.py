@@ -3,8 +3,10 @@
 Knows no MLflow, so that the first stage can ask too.
 """
 
+import os
 import re
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -92,6 +94,12 @@ SQLITE_CAUSES: tuple[Cause, ...] = (
         "back from a copy only.",
     ),
 )
+DISK_FAILED = Cause(
+    r"",
+    StorageFailed,
+    "cannot be written, though this user may",
+    "Its disk failed, or was full. Free space on it, or check it, and run the same command again.",
+)
 DATABASE_CAUSES: tuple[Cause, ...] = (
     Cause(
         r"password authentication failed|no password supplied|Access denied for user|Login failed"
@@ -172,8 +180,10 @@ def cause_of(uri: str, said: str, status: int = 0, *, network: bool = False) -> 
     place, kept = shown(uri), "Nothing is lost: all results are in files."
     for cause in causes:
         if re.search(cause.said, said):
-            return cause.kind(
-                f"The MLflow store at {place} {cause.wrong}. Received: {said}. {kept} {cause.cure}"
+            allowed = cause.kind is NotPermitted and uri.startswith(SQLITE) and _may_be_written(uri)
+            true = DISK_FAILED if allowed else cause
+            return true.kind(
+                f"The MLflow store at {place} {true.wrong}. Received: {said}. {kept} {true.cure}"
             )
     if uri.startswith(SQLITE) and not network:
         return StorageFailed(
@@ -190,6 +200,13 @@ def cause_of(uri: str, said: str, status: int = 0, *, network: bool = False) -> 
         "Start the server (or unset MLFLOW_TRACKING_URI to use mlflow.db in the project) and run `dvc repro` again; it "
         "fills in what is missing."
     )
+
+
+def _may_be_written(uri: str) -> bool:
+    """Return whether this user may write the file of a database; SQLite calls a disk that failed it read-only too."""
+    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    asked = ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK))
+    return all(os.access(place, mode, effective_ids=True) for place, mode in asked)
 
 
 def missing_package(module: str, needed_for: str) -> InputMissing:

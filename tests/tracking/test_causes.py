@@ -155,6 +155,19 @@ def test_what_a_store_said_has_one_kind(uri, said, kind):
     assert kind is type(cause_of(uri, said))
 
 
+@pytest.mark.parametrize("said", ["attempt to write a readonly database", "unable to open database file"])
+def test_a_disk_that_failed_is_not_taken_for_a_lack_of_permission(tmp_path, said):
+    """SQLite says the same of both; who may write the file and its folder is told to look at the disk."""
+    path = tmp_path / "mlflow.db"
+    sqlite3.connect(path).close()
+    path.touch()
+    error = cause_of(f"sqlite:///{path}", f"(sqlite3.OperationalError) {said}")
+    assert isinstance(error, StorageFailed)
+    assert "Its disk failed, or was full." in str(error)
+    path.unlink()
+    assert isinstance(cause_of(f"sqlite:///{path}", said), NotPermitted)
+
+
 def test_errors_of_sqlite_itself_are_told_too(tmp_path):
     """Where MLflow is not asked: half-made stores are looked for with sqlite."""
     with pytest.raises(StorageFailed), service_errors(f"sqlite:///{tmp_path}/mlflow.db"):
