@@ -30,6 +30,7 @@ def project(tmp_path, monkeypatch):
 def put_ensemble(root) -> None:
     """Make an ensemble of two models the chosen one, as `refit` and `evaluate` leave it."""
     from pipeline.evaluation.golden import write_npz
+    from pipeline.export.onnx_model import onnx_bytes
     from pipeline.inference import prediction
     from pipeline.inference.keras_files import load_model, save_model
     from pipeline.selection.ensemble import joined
@@ -52,6 +53,7 @@ def put_ensemble(root) -> None:
     images = images_and_labels()[0][:16]
     answers = prediction.predict(load_model(best / "model.keras"), images, np.arange(16))
     write_npz(best / "golden.npz", {"inputs": images, "predictions": answers})
+    (best / "model.onnx").write_bytes(onnx_bytes(load_model(best / "model.keras")))
     table = root / "reports/evaluate/tables/candidates.json"
     rows = json.loads(table.read_text())
     others = [{**row, "chosen": False} for row in rows]
