@@ -22,7 +22,7 @@ MUTANTS = (
     Mutant(
         "the direction of the monitor",
         FIT,
-        '    return value < best if monitor.endswith("loss") else value > best\n',
+        '    return value < best if monitor.endswith(("loss", "error")) else value > best\n',
         "    return value < best\n",
         OF_FIT,
     ),
