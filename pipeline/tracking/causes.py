@@ -205,8 +205,10 @@ def cause_of(uri: str, said: str, status: int = 0, *, network: bool = False) -> 
 def _may_be_written(uri: str) -> bool:
     """Return whether this user may write the file of a database; SQLite calls a disk that failed it read-only too."""
     path = Path(uri.removeprefix(SQLITE).partition("?")[0])
-    asked = ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK))
-    return all(os.access(place, mode, effective_ids=True) for place, mode in asked)
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        return False
+    # What is not there SQLite makes.
+    return not path.exists() or os.access(path, os.R_OK | os.W_OK, effective_ids=True)
 
 
 def missing_package(module: str, needed_for: str) -> InputMissing:

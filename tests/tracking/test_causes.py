@@ -165,7 +165,8 @@ def test_a_disk_that_failed_is_not_taken_for_a_lack_of_permission(tmp_path, said
     assert isinstance(error, StorageFailed)
     assert "Its disk failed, or was full." in str(error)
     path.unlink()
-    assert isinstance(cause_of(f"sqlite:///{path}", said), NotPermitted)
+    assert isinstance(cause_of(f"sqlite:///{path}", said), StorageFailed), "SQLite would have made it"
+    assert isinstance(cause_of(f"sqlite:///{tmp_path}/gone/mlflow.db", said), NotPermitted)
 
 
 def test_errors_of_sqlite_itself_are_told_too(tmp_path):
