@@ -12,7 +12,7 @@ from pipeline.gate.looks import confidence_words, spending
 from pipeline.gate.question import Check, Look, Question, Rules, ScoredModel, Truth, discordant, gains, met
 from pipeline.metrics.classification import FloatArray, Metric
 from pipeline.metrics.ends import Loss
-from pipeline.metrics.intervals import DrawnTogether, Groups, Interval
+from pipeline.metrics.intervals import DrawnTogether, Groups, Interval, few_groups
 from pipeline.metrics.names import format_value
 from pipeline.metrics.paired import paired_difference, randomization_p_value, unseen_loss
 
@@ -56,14 +56,18 @@ def first_not_beaten(
 ) -> Improvement | None:
     """Return the comparison with the first baseline that a model is not shown to beat; None where it beats them all.
 
-    At the level of a first look at the test set, which is what a registry without a champion asks for.
-
-    Raises:
-        ValueError: The primary metric does not exist for these examples.
+    At the level of a first look at the test set, which is what a registry without a champion asks for. None as well
+    where these examples can judge nobody (too few, or the metric is undefined on them): then they say nothing against
+    the model, and the gate refuses whoever comes, with the reason.
     """
+    if len(y_true) < rules.rows or few_groups(blocks):
+        return None
     look = Look(1, 1, champion_was_chosen=False)
     question = Question(y_true, chosen, None, baselines, look=look, blocks=blocks)
-    found = improvements(question, spending(rules, look))
+    try:
+        found = improvements(question, spending(rules, look))
+    except ValueError:  # the metric does not exist for these examples
+        return None
     return next((item for item in found if not item.beaten), None)
 
 

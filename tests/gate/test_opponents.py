@@ -7,6 +7,8 @@ import pytest
 
 from pipeline.gate.opponents import first_not_beaten
 from pipeline.gate.question import Look, Rules
+from pipeline.metrics.classification import roc_auc_score
+from pipeline.metrics.intervals import groups_of
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import measures_of_champion
 from tests.helpers.gate_pairs import answers, contender, first_champion
@@ -94,3 +96,21 @@ def test_equal_networks_seldom_take_the_place_of_their_baseline():
         network, linear = (contender(name, answers(random, Y_TRUE, 0.85)) for name in ("cnn", "linear"))
         passed += first_not_beaten(Y_TRUE, network, [linear], replace(RULES, resamples=300), None) is None
     assert passed <= 25
+
+
+def test_examples_that_can_judge_nobody_say_nothing_against_a_choice():
+    """Few groups, few rows, or a metric that most resamples leave undefined: no baseline stands in, nothing breaks."""
+    equal = contender("cnn", answers(np.random.default_rng(6), Y_TRUE, 0.86))
+    torn = groups_of([f"person {row % 2}" for row in range(300)])
+    assert first_not_beaten(Y_TRUE, equal, [LINEAR], RULES, None) is not None
+    assert first_not_beaten(Y_TRUE, equal, [LINEAR], RULES, torn) is None
+    assert first_not_beaten(Y_TRUE, equal, [LINEAR], replace(RULES, rows=301), None) is None
+    rare = np.array([1] + [0] * 39)
+    share = np.random.default_rng(0).random(40)
+    shares = np.stack([1 - share, share], axis=1)
+    models = [
+        replace(contender(name, rare, 2), predictions=given, metric=roc_auc_score)
+        for name, given in (("cnn", shares), ("linear", shares[::-1]))
+    ]
+    by_area = replace(RULES, primary=primary_called("roc_auc"))
+    assert first_not_beaten(rare, models[0], models[1:], by_area, None) is None
