@@ -249,7 +249,7 @@ class Evaluation:
     """Everything the reports show, once the test set was opened.
 
     Attributes:
-        choice: Which candidate, by validation alone, or the baseline that stands for it where test does not bear it out.
+        choice: Which candidate, by validation alone; or the baseline that stands for it, see `stages.evaluate`.
         primary: The metric that decides on test.
         candidates: By name, in the order of params.yaml.
         baselines: Names of those that serve as a measure; the chosen one may be among them.

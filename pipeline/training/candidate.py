@@ -5,6 +5,7 @@ Import it after `backend.prepare_tensorflow`.
 
 import importlib
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.arrays import MAIN_INPUT, named, take, take_targets
 from pipeline.inputs.train_data import TrainData
 from pipeline.runtime import paths
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
@@ -287,8 +289,18 @@ def _fit(
     monitor = settings["monitor"]
 
     def score() -> float:
-        given = prediction.answers(model, data.inputs, data.val_rows, settings, data.output_spec)
-        return validation_metrics(data, given, monitor)[monitor]
+        try:
+            given = prediction.answers(model, data.inputs, data.val_rows, settings, data.output_spec)
+        except ValueError:  # weights or answers that are not finite: `fit` says that it diverged
+            return math.nan
+        value = validation_metrics(data, given, monitor)[monitor]
+        if math.isnan(value):
+            raise DataRefused(
+                f"training.monitor={monitor} does not exist for these {len(data.val_rows)} validation rows. Expected "
+                "rows of every class, or another metric. Received: an undefined value. Set monitor: val_loss, or raise "
+                "split.val_share."
+            )
+        return value
 
     return fit.fit(
         model,

@@ -10,9 +10,10 @@ import sklearn.metrics
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.inputs.train_data import TrainData, load_train_data
+from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest
 from pipeline.training import candidate
-from pipeline.training.fit import Length
+from pipeline.training.fit import Length, TrainingDiverged
 from tests.helpers.train_project import MODELS, TRAINING, write_train_project
 
 
@@ -208,3 +209,21 @@ def test_the_best_epoch_is_chosen_by_any_metric_of_answers(tiny, monitor):
     train("dense", tiny, checkpoint_dir="rungs", stop_after=2, **more)
     train("dense", tiny, checkpoint_dir="rungs", **more)
     assert once == file_digest(tiny / "out/model.keras")
+
+
+def test_a_training_that_diverges_is_told_so_whatever_is_monitored(tiny):
+    """Weights that are no numbers give no answers; the user hears of the learning rate, as by val_loss."""
+    for monitor in ("val_loss", "val_macro_f1"):
+        with pytest.raises(TrainingDiverged, match=r"training\.learning_rate"):
+            train("dense", tiny, checkpoint_dir=monitor, monitor=monitor, learning_rate=1e30)
+
+
+def test_a_monitor_that_does_not_exist_for_the_validation_rows_is_refused(tiny):
+    """One class alone has no ROC curve: that is no divergence, and another learning rate would not help."""
+    data = load_train_data("dense")
+    alone = data.on_rows(data.train_rows, data.val_rows[data.targets[data.val_rows] == 0])
+    training = TRAINING | {"monitor": "val_roc_auc"}
+    with pytest.raises(DataRefused, match="monitor=val_roc_auc does not exist for these"):
+        candidate.train_candidate(
+            "dense", alone, MODELS["dense"], training, seed=4, checkpoint_dir=tiny / "memo"
+        )
