@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from pipeline.export.onnx_session import MODEL_ONNX
 from pipeline.runtime.errors import AnswersDiffer, NotPermitted, StorageFailed
 from pipeline.runtime.files import write_bytes
+from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.runtime.processes import naming_us, run
 
 CHECK_TIMEOUT_SECONDS = 300

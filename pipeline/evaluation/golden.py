@@ -16,18 +16,21 @@ import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.export.onnx_session import MODEL_ONNX, OnnxModel
 from pipeline.inference import backend
 from pipeline.inference.file_checks import read_bounded, read_plain_zip, refused
 from pipeline.inference.prediction import Model, answers
 from pipeline.inputs.specs import output_spec
 from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import canonical_zip, read_json
+from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.runtime.processes import die_with_parent
+
+if TYPE_CHECKING:
+    from pipeline.export.onnx_session import OnnxModel
 
 GOLDEN_ANSWERS = "predictions"
 """Name in golden.npz of what the model answers; all others are names of its inputs."""
@@ -85,16 +88,20 @@ def golden_check(folder: Path) -> None:
         exported_check(details)
 
 
-def exported_check(folder: Path) -> None:
-    """Check that the exported model in a folder gives the golden predictions that lie beside it.
+def exported_check(folder: Path) -> "OnnxModel":
+    """Return the exported model of a folder, which gives the golden predictions that lie beside it.
 
     Raises:
         StorageFailed: It does not, or a file is damaged.
     """
+    # onnxruntime: not for reading a file, and not beside Keras.
+    from pipeline.export.onnx_session import OnnxModel
+
     arrays = read_npz(folder / "golden.npz")
     expected = arrays.pop(GOLDEN_ANSWERS)
-    received = _answers(OnnxModel(folder / MODEL_ONNX), folder, arrays)
-    _require_golden(received, expected, folder, EXPORTED_TOLERANCE)
+    model = OnnxModel(folder / MODEL_ONNX)
+    _require_golden(_answers(model, folder, arrays), expected, folder, EXPORTED_TOLERANCE)
+    return model
 
 
 def _require_golden(received: np.ndarray, expected: np.ndarray, details: Path, tolerance: float) -> None:

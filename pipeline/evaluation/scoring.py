@@ -21,7 +21,7 @@ from pipeline.inference import prediction
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs
 from pipeline.inputs.from_state import NotReadable, rebuilt_inputs
-from pipeline.inputs.specs import output_spec
+from pipeline.inputs.specs import family_read, output_spec
 from pipeline.inputs.train_data import load_split_rows
 from pipeline.params.families import input_kind
 from pipeline.runtime import paths
@@ -257,16 +257,6 @@ def _in_order(
 
 def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
     return NotComparable(f"{name} cannot be asked what today's data asks: {'; '.join(problems)}.")
-
-
-def family_read(settings: Mapping[str, Any]) -> str:
-    """Return the family whose inputs a model reads: its own, of an ensemble that of any member, which read the same.
-
-    Args:
-        settings: Content of its settings.json.
-    """
-    own = next(iter(settings.get("members", {}).values()), settings)
-    return str(own["family"])
 
 
 def inputs_of(family: str, split: str) -> Inputs:

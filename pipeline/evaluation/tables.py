@@ -21,8 +21,9 @@ from pipeline.evaluation.results import (
     series_results,
 )
 from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, write_trained_on
-from pipeline.evaluation.scoring import family_read, inputs_of
+from pipeline.evaluation.scoring import inputs_of
 from pipeline.inputs.arrays import named, take
+from pipeline.inputs.specs import family_read
 from pipeline.metrics.intervals import DIGITS, Groups, Interval, rounded
 from pipeline.metrics.values import (
     by_target,

@@ -126,8 +126,8 @@ def _over_places(kind: str) -> Write:
 
     def write(graph: Graph, call: Call) -> str:
         layer = call.layer
-        if call.mask is not None or layer.keepdims or layer.data_format != "channels_last":
-            raise call.refuse(f"{type(layer).__name__}() without a mask")
+        if layer.keepdims or layer.data_format != "channels_last":
+            raise call.refuse("keepdims=False, data_format=channels_last")
         axes = range(1, len(call.shapes[0]))
         return graph.op(kind, call.inputs[0], graph.integers(list(axes)), keepdims=0)
 
@@ -422,5 +422,7 @@ ACTIVATIONS: Mapping[str, str | None] = {
 """Every one of `inference.keras_config.ACTIVATIONS`."""
 MOVE_NUMBERS = ("Embedding", "Flatten", "Permute", "Reshape")
 """Layers that take whole numbers as they are."""
+READ_A_MASK = ("BatchNormalization", "Bidirectional", "GRU", "LSTM", "SimpleRNN")
+"""Layers that are called with a mask: of a normalisation it is for training alone."""
 OF_SEVERAL = ("Add", "Average", "Concatenate", "Dot", "Multiply", "Subtract")
 """Layers that read more than one tensor."""

@@ -11,7 +11,7 @@ import keras
 
 from pipeline.export.onnx_file import Node, Value, model_bytes
 from pipeline.export.onnx_graph import Call, Graph, Shape
-from pipeline.export.onnx_layers import LAYERS, MOVE_NUMBERS, OF_SEVERAL
+from pipeline.export.onnx_layers import LAYERS, MOVE_NUMBERS, OF_SEVERAL, READ_A_MASK
 from pipeline.export.onnx_session import NUMBERS_PER_SAMPLE
 
 
@@ -101,6 +101,8 @@ def _written(graph: Graph, call: Call) -> str:
         )
     if len(call.inputs) > 1 and kind not in OF_SEVERAL:
         raise call.refuse("one input")
+    if call.mask is not None and kind not in READ_A_MASK:
+        raise call.refuse("no mask")
     if kind not in MOVE_NUMBERS:
         call = replace(call, inputs=[graph.as_float(name) for name in call.inputs])
     return LAYERS[kind](graph, call)

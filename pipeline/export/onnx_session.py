@@ -12,8 +12,6 @@ import onnxruntime
 
 from pipeline.runtime.errors import StorageFailed
 
-MODEL_ONNX = "model.onnx"
-"""Name of the file beside `model.keras`."""
 NUMBERS_PER_SAMPLE = "millrace.numbers_per_sample"
 """Key in the file's metadata: what all layers give for one sample, see `OnnxModel.numbers_per_sample`."""
 DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}

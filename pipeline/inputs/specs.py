@@ -202,3 +202,13 @@ def output_spec(state: Mapping[str, Any]) -> OutputSpec:
         target_channels=tuple(target["channels"]),
         horizon=state["windows"]["horizon"] if task == "forecasting" else 1,
     )
+
+
+def family_read(settings: Mapping[str, Any]) -> str:
+    """Return the family whose inputs a model reads: its own, of an ensemble that of any member, which read the same.
+
+    Args:
+        settings: Content of its settings.json.
+    """
+    own = next(iter(settings.get("members", {}).values()), settings)
+    return str(own["family"])

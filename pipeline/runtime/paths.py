@@ -59,6 +59,8 @@ FOLDS_DIR = Path("models/folds")
 CHOICE_JSON = Path("models/choice.json")
 """Who was chosen, and nothing else: `refit` trains again only where that changes."""
 SELECTED_DIR = Path("models/selected")
+MODEL_ONNX = "model.onnx"
+"""Name of the exported model beside `model.keras`, in models/best and in versions."""
 ENSEMBLE = "ensemble"
 """Name that the members of `select.ensemble` have together, among the candidates."""
 SELECTION_JSON = Path("reports/select/selection.json")

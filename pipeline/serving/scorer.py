@@ -21,14 +21,14 @@ import numpy as np
 
 from pipeline.evaluation.golden import exported_check
 from pipeline.evaluation.measures import said_at
-from pipeline.export.onnx_session import MODEL_ONNX, OnnxModel
 from pipeline.inference import prediction
 from pipeline.inputs.arrays import Named
-from pipeline.inputs.specs import output_spec
+from pipeline.inputs.specs import family_read, output_spec
 from pipeline.metrics.anomalies import ALL_SERIES
 from pipeline.metrics.classification import USUAL_THRESHOLD
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import read_json
+from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.serving.record import Record, Transform
 
 PAPERS = ("card.json", "settings.json", "state.json", "golden.npz", MODEL_ONNX)
@@ -71,14 +71,11 @@ class Scorer:
                 f"{folder} is no model that can answer. Expected {', '.join(PAPERS)}. Received: no "
                 f"{', no '.join(missing)}. Name a folder like models/best; `dvc repro evaluate` makes it."
             )
-        exported_check(folder)
+        self._model = exported_check(folder)
         self.card, self.state = read_json(folder / "card.json"), read_json(folder / "state.json")
         settings = read_json(folder / "settings.json")
         self._training: Mapping[str, Any] = settings["training"]
-        # Of several models that answer together all read the same.
-        one = next(iter(settings.get("members", {}).values()), settings)
-        self._transform = Transform(self.state, one["family"])
-        self._model = OnnxModel(folder / MODEL_ONNX)
+        self._transform = Transform(self.state, family_read(settings))
         self._spec = output_spec(self.state)
         self.task = self._spec.task
         self._point: Mapping[str, Any] = self.card.get("operating_point") or {}

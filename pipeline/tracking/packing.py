@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.provenance.origin import pinned
 from pipeline.runtime.errors import InputMissing, NotPermitted
+from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE
 
 with warnings.catch_warnings():
@@ -42,7 +43,7 @@ def pack_model(
         InputMissing: The model was not exported, so nobody could serve it.
         NotPermitted: MLflow added a pickle, which would run when the model is loaded.
     """
-    if not (best_dir / "model.onnx").is_file():
+    if not (best_dir / MODEL_ONNX).is_file():
         raise InputMissing(
             f"{best_dir} holds no exported model. Expected model.onnx, which `evaluate` writes beside model.keras. "
             "Received: none. Run `dvc repro evaluate`."

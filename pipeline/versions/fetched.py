@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import file_digest
+from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store
 
 FETCHED_DIR = paths.STATE_DIR / "fetched"
-MODEL_ONNX = "model.onnx"
 
 
 def fetched_version(store: Store, version: Version) -> Path:

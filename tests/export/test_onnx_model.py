@@ -222,6 +222,14 @@ def test_what_would_be_wrong_is_refused(layer):
         onnx_bytes(of_one_layer((7, 4), layer()))
 
 
+def test_a_mask_that_nobody_reads_is_refused():
+    """Without it a softmax would share itself out over padding too."""
+    inputs, mask = keras.Input((7,), name="inputs"), keras.Input((7,), name="mask", dtype="bool")
+    model = keras.Model([inputs, mask], layers.Softmax(name="l")(inputs, mask=mask), name="m")
+    with pytest.raises(NotImplementedError, match=r"'l' cannot be exported\. Expected no mask"):
+        onnx_bytes(model)
+
+
 def test_a_weight_that_is_no_number_is_not_exported():
     """NaN behind a ReLU would answer like any other."""
     model = of_one_layer((4,), layers.Dense(2, name="broken"))
