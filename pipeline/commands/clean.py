@@ -1,7 +1,7 @@
 """`millrace clean`: remove what neither a kept version nor a former champion needs."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,8 @@ def clean(store: "Store", name: str, *, keep: int, dry_run: bool) -> None:
     present = {file_digest(path, "sha256") for path in best if path.is_file()}
     excess = removal.find_excess(store, name, keep, present, leftovers.live_ids())
     named = leftovers.named_by_trees(REPRODUCE_DIR) | named_by_versions(store, name, excess.kept)
-    parts = [*_record_parts(store, name, excess), *_disk_parts(named)]
+    stay = {version.model_sha256 for version in excess.kept}
+    parts = [*_record_parts(store, name, excess), *_disk_parts(named, stay)]
     for part in parts:
         size = f"{part.num_bytes / 1e6:,.1f} MB" if part.num_bytes else ""
         console.print(f"{len(part.actions):7,}  {part.what}  {size}".rstrip(), highlight=False)
@@ -156,13 +157,14 @@ def _record_parts(store: "Store", name: str, excess: "Excess") -> list[Part]:
     ]
 
 
-def _disk_parts(named: "Named") -> list[Part]:
+def _disk_parts(named: "Named", stay: Collection[str]) -> list[Part]:
     from pipeline.fetching.snapshot import INCOMING_DIR
     from pipeline.fetching.source import stored_tar
     from pipeline.runtime import leftovers
     from pipeline.runtime.files import folder_bytes
     from pipeline.runtime.repository import DVC_CONFIG, dvc_cache
     from pipeline.runtime.strict_yaml import read_yaml
+    from pipeline.versions.fetched import held_but_for
     from pipeline.versions.reproduce import REPRODUCE_DIR
 
     def part(
@@ -191,6 +193,7 @@ def _disk_parts(named: "Named") -> list[Part]:
             [*leftovers.unnamed_sources(stored_tar("").parent, named.sources), *left],
         ),
         part("checkpoints that nothing goes on from", leftovers.stale_checkpoints(candidates)),
+        part("fetched copies of models", held_but_for(stay)),
         part("worktrees of rebuilds", sorted(REPRODUCE_DIR.glob("*")), leftovers.remove_worktree),
         part("live logs of former candidates", leftovers.stale_logs(candidates)),
         Part("logs that are cut to their end", cut, [partial(leftovers.cut_log, path) for path in logs]),

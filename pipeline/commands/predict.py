@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 HELP = "answers for your own records, by the champion, another version or a folder like models/best"
 RECORDED = False
 CHUNK = 512
-"""Records that are in memory together."""
+"""Records that are in memory together, at most."""
+CHUNK_BYTES = 1 << 26
+"""And of images so many packed bytes, but for the last of them."""
 MOST_SHOWN = 20
 
 
@@ -51,10 +53,10 @@ def _model(text: str) -> str | Path:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.serving.answer_files import require_suffix
+    from pipeline.serving.answer_files import require_place
 
     if options.out is not None:
-        require_suffix(options.out)
+        require_place(options.out)
     folder = options.model if isinstance(options.model, Path) else _fetched(options.model)
     predict(
         folder,
@@ -155,14 +157,16 @@ class _Reading:
         self.failed: DataRefused | None = None
 
     def chunks(self) -> Iterator[list["Given"]]:
-        """Yield records, `CHUNK` at a time."""
+        """Yield records, at most `CHUNK` at a time and about `CHUNK_BYTES`."""
         held: list[Given] = []
+        held_bytes = 0
         try:
             for record in self._records:
                 held.append(record)
-                if len(held) == CHUNK:
+                held_bytes += len(record.record.get("image", b""))
+                if len(held) == CHUNK or held_bytes >= CHUNK_BYTES:
                     yield held
-                    held = []
+                    held, held_bytes = [], 0
         except DataRefused as error:
             self.failed = error
         if held:

@@ -78,16 +78,22 @@ class _Parquet:
             self._writer.close()
 
 
-def require_suffix(out: Path) -> None:
-    """Check that the name of a file says its format.
+def require_place(out: Path) -> None:
+    """Check, before the work, that a file of answers can be made.
 
     Raises:
-        WronglyCalled: It says none that is written.
+        WronglyCalled: Its name says no format that is written, its folder is not there, or it is a folder itself.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise WronglyCalled(
             f"The name of the file says its format. Expected one that ends in {', '.join(SUFFIXES)}. Received: "
             f"--out {out.name}."
+        )
+    if not out.parent.is_dir() or out.is_dir():
+        received = f"{out}, a folder" if out.is_dir() else f"{out}, whose folder is not there"
+        raise WronglyCalled(
+            f"The answers have no place. Expected --out FILE in a folder that is there. Received: --out {received}. "
+            f"{'Name a file in it.' if out.is_dir() else f'Make the folder: mkdir -p {out.parent}'}"
         )
 
 

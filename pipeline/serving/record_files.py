@@ -57,6 +57,8 @@ OF_ANSWERS = (
     "unlabelled",
 )
 """Options of a source that name what nobody knows of new data, or does not need."""
+MOST_IMAGE_BYTES = 1 << 28
+"""Of one image file, packed."""
 ROW = "{:08d}"
 """How the sources call rows, counted from 0."""
 
@@ -114,7 +116,7 @@ def read_records(
 
 def _images(path: Path) -> Iterator[Given]:
     if path.is_file():
-        yield Given(path.name, path.name, {"image": path.read_bytes()})
+        yield _image(path.parent, path.name)
         return
     names = image_files(
         sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
@@ -124,7 +126,13 @@ def _images(path: Path) -> Iterator[Given]:
             f"{path} holds no image file. Expected files with the suffix of an image. Received: none. Check the path."
         )
     for name in names:
-        yield Given(name, name, {"image": (path / name).read_bytes()})
+        yield _image(path, name)
+
+
+def _image(folder: Path, name: str) -> Given:
+    problems = Problems(limit=None)
+    content = _file(folder, Cell("file", name), problems)
+    return Given(name, name, {} if content is None else {"image": content}, _told(problems))
 
 
 def _archive(path: Path) -> Iterator[Given]:
@@ -219,7 +227,7 @@ class _Rows:
         problems = Problems(limit=None)
 
         def cell(column: str) -> Cell:
-            return Cell(f"{place}, column {column!r}", values[column])
+            return Cell(f"column {column!r}", values[column])  # the record says its place
 
         if self._id:
             sample_id = as_name(cell(self._id), problems) or sample_id
@@ -247,17 +255,25 @@ class _Rows:
 
 
 def _file(folder: Path, cell: Cell, problems: Problems) -> bytes | None:
-    """Return the content of the file that a cell names."""
+    """Return the content of the file that a cell names, below the folder of its table and nowhere else."""
     name = as_name(cell, problems)
     if name is None:
         return None
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        problems.add(
-            cell.place, f"a file below {folder}", f"{name!r}: {error.strerror}", "Correct the paths."
-        )
-        return None
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        received = f"{name!r}, which lies elsewhere"
+    elif not path.is_file():
+        received = f"{name!r}, which is no file"
+    elif (size := path.stat().st_size) > MOST_IMAGE_BYTES:
+        received = f"{name!r} of {size:,} bytes"
+    else:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            received = f"{name!r}: {error.strerror}"
+    expected = f"a file below {folder.name}/ of at most {MOST_IMAGE_BYTES:,} bytes, which may be read"
+    problems.add(cell.place, expected, received, "Correct the path, or mend the file.")
+    return None
 
 
 def _steps(cell: Cell, problems: Problems) -> list[Any] | None:

@@ -3,16 +3,20 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import MODEL_ONNX
+from pipeline.runtime.processes import acquire_lock
 from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store
 
 FETCHED_DIR = paths.STATE_DIR / "fetched"
+WAIT_SECONDS = 600.0
+"""For another that fetches: a version of an earlier release is exported meanwhile."""
 
 
 def fetched_version(store: Store, version: Version) -> Path:
@@ -29,11 +33,25 @@ def fetched_version(store: Store, version: Version) -> Path:
         InputMissing: An earlier release registered it without what answers need.
         StorageFailed: Its files are gone or damaged in the store.
         NotPermitted, AnswersDiffer: See `pipeline.evaluation.exported`.
+        Busy: Another process fetches for longer than `WAIT_SECONDS`.
     """
     folder = FETCHED_DIR / version.model_sha256
     if _is_whole(folder, version):
         return folder
     FETCHED_DIR.mkdir(parents=True, exist_ok=True)
+    # Two that fetch at once: the second waits, and finds what the first has left.
+    with acquire_lock("fetched", wait_seconds=WAIT_SECONDS):
+        if not _is_whole(folder, version):
+            _fetch(store, version, folder)
+    return folder
+
+
+def held_but_for(digests: Collection[str]) -> list[Path]:
+    """Return what lies here of other models than these, and what a killed process has left."""
+    return [path for path in sorted(FETCHED_DIR.glob("*")) if path.name not in digests]
+
+
+def _fetch(store: Store, version: Version, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=FETCHED_DIR) as temporary:
         arrived = fetch_model(store, version, Path(temporary) / "arrived")
         made = Path(temporary) / "made"
@@ -47,7 +65,6 @@ def fetched_version(store: Store, version: Version) -> Path:
             _export(arrived / MODEL_FILE, made)
         shutil.rmtree(folder, ignore_errors=True)
         made.replace(folder)
-    return folder
 
 
 def _is_whole(folder: Path, version: Version) -> bool:

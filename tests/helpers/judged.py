@@ -1,7 +1,11 @@
 """The three stages that choose, train again and judge, one after the other, as `dvc repro evaluate` runs them."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +26,28 @@ def no_folds(*candidates: str) -> None:
         ids = pq.read_table(paths.SAMPLES_PARQUET)["sample_id"]
         paths.DUPLICATES_PARQUET.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table({"sample_id": ids, "cluster": ids}), paths.DUPLICATES_PARQUET)
+
+
+@contextmanager
+def made_once(
+    new_folder: Callable[[str], Path], make: Callable[[str], Any]
+) -> Iterator[Callable[[str], Any]]:
+    """Give a function that makes what a name says in a folder of its own, once, and returns it from then on.
+
+    After each call the working directory is that folder, afterwards what it was.
+    """
+    done: dict[str, tuple[Path, Any]] = {}
+
+    def of(name: str) -> Any:
+        if name not in done:
+            folder = new_folder(name)
+            os.chdir(folder)
+            done[name] = folder, make(name)
+        os.chdir(done[name][0])
+        return done[name][1]
+
+    with chdir(Path.cwd()):
+        yield of
 
 
 def stage_of(name: str) -> SimpleNamespace:

@@ -143,6 +143,7 @@ def leave_behind(root: Path) -> dict[str, Path]:
         "history": root / ".millrace/retrain/history.jsonl",
         "ledger": root / ".millrace/test_ledger.jsonl",
         "audit": root / ".millrace/audit.jsonl",
+        "fetched copy of a model that went": root / ".millrace/fetched/c0ffee/state.json",
     }
     for when, path in enumerate(left.values()):
         path.parent.mkdir(parents=True, exist_ok=True)

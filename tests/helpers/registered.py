@@ -1,13 +1,15 @@
 """Registered versions made of a few bytes, without Keras: the registry does not look into a model."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pipeline.tracking import registry
-from pipeline.tracking.store import open_store
+from pipeline.tracking.store import create_sqlite, open_store
 from tests.helpers.synthetic_project import write_json
 
 PAYLOAD_MD5 = "a" * 32
@@ -41,6 +43,17 @@ def packed(folder: Path, content: bytes, rows: dict[str, list[str]]) -> Path:
 def store_in(root: Path):
     """Return a new store in a folder."""
     return open_store(root, "digits")
+
+
+@contextmanager
+def new_store(root: Path):
+    """Give a new store, whose project is the working directory; its models are bytes, which nothing loads."""
+    create_sqlite(root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+        yield store_in(root)
 
 
 def register(store, root: Path, content: bytes, rows=None, tags=None):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.serving.answer_files import answer_file, flat, require_suffix
+from pipeline.serving.answer_files import answer_file, flat, require_place
 
 ANSWER = {
     "id": "x",
@@ -59,6 +59,15 @@ def test_formats_say_the_same(tmp_path):
 
 def test_the_name_of_the_file_says_its_format(tmp_path):
     """Before anything is computed."""
-    require_suffix(tmp_path / "A.CSV")
+    require_place(tmp_path / "A.CSV")
     with pytest.raises(WronglyCalled, match=r"\.csv, \.jsonl, \.parquet.*a\.xlsx"):
-        require_suffix(tmp_path / "a.xlsx")
+        require_place(tmp_path / "a.xlsx")
+
+
+def test_answers_without_a_place_are_refused_before_the_work(tmp_path):
+    """The folder is not there, or the name is one of a folder: the command that mends it is said."""
+    with pytest.raises(WronglyCalled, match=r"folder is not there\. Make the folder: mkdir -p .*/none"):
+        require_place(tmp_path / "none/a.csv")
+    (tmp_path / "b.csv").mkdir()
+    with pytest.raises(WronglyCalled, match=r"a folder\. Name a file in it"):
+        require_place(tmp_path / "b.csv")

@@ -1,10 +1,14 @@
 """Files as people have them become records, row by row; what cannot be read is named by its place."""
 
+import errno
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.serving import record_files
 from pipeline.serving.record_files import read_records
 
 OF_TEXTS = {
@@ -68,7 +72,8 @@ def test_a_cell_that_is_none_is_refused_with_its_place_and_the_others_read(tmp_p
     wrong, right = records(path, OF_TEXTS)
     assert right.record
     assert not wrong.record
-    assert "line 2, column 'age'" in wrong.problems[0]
+    assert "t.csv, line 2" == wrong.place
+    assert wrong.problems[0].startswith("column 'age'")
     assert "'old'" in wrong.problems[0]
 
 
@@ -105,6 +110,38 @@ def test_images_are_the_files_of_a_folder_or_of_a_column(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataRefused, match="no image file"):
         records(tmp_path / "empty", OF_IMAGES)
+
+
+def test_a_table_names_files_below_its_folder_and_no_others(tmp_path):
+    """Neither by a path of the machine nor by steps upwards: such a row is refused and nothing of the file is read."""
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(b"1")
+    names = ["a.png", "../secret.png", str(tmp_path / "secret.png"), "../in/a.png", ".", "/dev/zero"]
+    given = records(table(tmp_path / "in", "t.csv", "\n".join(["path", *names, ""])), OF_IMAGES)
+    assert [b"1", None, None, None, None, None] == [row.record.get("image") for row in given]
+    assert "lies elsewhere" in given[1].problems[0]
+    assert "which is no file" in given[4].problems[0]
+
+
+def test_an_image_that_cannot_be_read_is_refused_and_the_others_come(tmp_path, monkeypatch):
+    """Too large, or a disk that fails: its name and why."""
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(b"12")
+    (tmp_path / "b.png").write_bytes(b"123")
+    monkeypatch.setattr(record_files, "MOST_IMAGE_BYTES", 2)
+    read = Path.read_bytes
+
+    def failing(path):
+        if path.name == "c.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    whole, large, broken = records(tmp_path, OF_IMAGES)
+    assert {"image": b"12"} == whole.record
+    assert "'b.png' of 3 bytes" in large.problems[0]
+    assert "Input/output error" in broken.problems[0]
 
 
 def test_series_are_lists_of_steps(tmp_path):

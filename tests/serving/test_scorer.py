@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -30,9 +29,9 @@ from pipeline.serving.answer_files import flat
 from pipeline.serving.scorer import Refused, Scorer
 from pipeline.stages.features import features
 from tests.helpers.featured import SERIES, SIDE, TEXT, run_features, write_samples, write_split, write_texts
-from tests.helpers.judged import judged
+from tests.helpers.judged import made_once
 from tests.helpers.synthetic_project import HERE
-from tests.stages.test_evaluate_tasks import BOOTSTRAP, DENSE, write_tuned
+from tests.stages.test_evaluate_tasks import DENSE, judged_set
 from tests.stages.test_evaluate_tasks import SETS as OF_TASKS
 
 TOLERANCE = 1e-6
@@ -104,24 +103,8 @@ SETS = OF_TASKS | {
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """Return a function that gives the evaluation of a data set, made once; the working directory is its folder."""
-    done = {}
-    before = Path.cwd()
-
-    def of(name):
-        if name not in done:
-            folder = tmp_path_factory.mktemp(name)
-            os.chdir(folder)
-            write, candidates, settings = SETS[name]
-            write()
-            for label, (family, model, epochs) in candidates.items():
-                write_tuned(label, family, model, epochs)
-            families = {label: family for label, (family, _, _) in candidates.items()}
-            done[name] = folder, judged(families, bootstrap=BOOTSTRAP, **settings)
-        os.chdir(done[name][0])
-        return done[name][1]
-
-    yield of
-    os.chdir(before)
+    with made_once(tmp_path_factory.mktemp, lambda name: judged_set(SETS[name])) as of:
+        yield of
 
 
 def encoded(pixels):
@@ -431,9 +414,28 @@ def test_predict_goes_chunk_by_chunk_to_the_same_bytes(evaluated, tmp_path, monk
     evaluation = evaluated("waves")
     path = write_table(tmp_path / "t.jsonl", as_rows(records_of(evaluation.rows)))
     predict(paths.BEST_DIR, path, tmp_path / "one.jsonl", source={})
+    asked = []
+    answers = Scorer.answers
+    monkeypatch.setattr(Scorer, "answers", lambda self, some: asked.append(len(some)) or answers(self, some))
     monkeypatch.setattr(predict_command, "CHUNK", 7)
     predict(paths.BEST_DIR, path, tmp_path / "many.jsonl", source={})
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "many.jsonl").read_bytes()
+    assert [7, 7, 7, 7, 2] == asked
+
+
+def test_large_images_go_fewer_at_a_time(evaluated, tmp_path, monkeypatch):
+    """What is in memory together is bounded by bytes too; a refused one counts nothing and ends nothing."""
+    evaluation = evaluated("images")
+    for number, record in enumerate(records_of(evaluation.rows)[:5]):
+        (tmp_path / f"{number}.png").write_bytes(record["image"])
+    (tmp_path / "9.png").mkdir()
+    asked = []
+    answers = Scorer.answers
+    monkeypatch.setattr(Scorer, "answers", lambda self, some: asked.append(len(some)) or answers(self, some))
+    size = (tmp_path / "0.png").stat().st_size
+    monkeypatch.setattr(predict_command, "CHUNK_BYTES", int(1.5 * size))
+    assert (5, 0) == predict(paths.BEST_DIR, tmp_path, tmp_path / "a.jsonl", source={})
+    assert [2, 2, 1] == asked
 
 
 def test_predict_keeps_an_older_file_where_nothing_can_be_read(evaluated, tmp_path):

@@ -15,7 +15,7 @@ import sklearn.metrics as reference
 from pipeline.data.label_sets import as_cell, label_matrix
 from pipeline.evaluation.golden import golden_answers, read_npz, write_npz
 from pipeline.evaluation.measures import Yardstick
-from pipeline.evaluation.results import Bootstrap, Evaluation
+from pipeline.evaluation.results import Bootstrap
 from pipeline.inputs.train_data import load_split_rows, load_train_data
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.classification import best_threshold
@@ -32,7 +32,7 @@ from tests.helpers.featured import (
     write_split,
     write_texts,
 )
-from tests.helpers.judged import judged
+from tests.helpers.judged import judged, made_once
 from tests.helpers.synthetic_project import HERE
 from tests.helpers.train_project import TRAINING
 
@@ -167,27 +167,21 @@ SETS = {
 }  # fmt: skip
 
 
+def judged_set(made):
+    """Write a data set and its candidates into the working directory, choose and judge."""
+    write, candidates, settings = made
+    write()
+    for label, (family, model, epochs) in candidates.items():
+        write_tuned(label, family, model, epochs)
+    families = {label: family for label, (family, _, _) in candidates.items()}
+    return judged(families, bootstrap=BOOTSTRAP, **settings)
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """Return a function that gives the folder and the judgement of a data set, evaluated once; read only."""
-    done: dict[str, tuple[Path, Evaluation]] = {}
-    before = Path.cwd()
-
-    def of(name: str) -> tuple[Path, Evaluation]:
-        if name not in done:
-            folder = tmp_path_factory.mktemp(name)
-            os.chdir(folder)
-            write, candidates, settings = SETS[name]
-            write()
-            for label, (family, model, epochs) in candidates.items():
-                write_tuned(label, family, model, epochs)
-            families = {label: family for label, (family, _, _) in candidates.items()}
-            done[name] = folder, judged(families, bootstrap=BOOTSTRAP, **settings)
-        os.chdir(done[name][0])
-        return done[name]
-
-    yield of
-    os.chdir(before)
+    with made_once(tmp_path_factory.mktemp, lambda name: (Path.cwd(), judged_set(SETS[name]))) as of:
+        yield of
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:

@@ -1,5 +1,7 @@
 """A registered version becomes a folder that can answer, fetched once and hashed each time."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,10 @@ from pipeline.inference.backend import prepare_tensorflow
 from pipeline.runtime.errors import InputMissing
 from pipeline.serving.scorer import Scorer
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite
 from pipeline.versions import fetched
 from pipeline.versions.fetched import fetched_version
 from tests.helpers import registration
-from tests.helpers.registered import packed, store_in
+from tests.helpers.registered import new_store, packed
 
 pytestmark = pytest.mark.timeout(240)
 PAPERS = {"card.json": "{}", "settings.json": "{}", "state.json": "{}", "golden.npz": "g", "model.onnx": "o"}
@@ -22,13 +23,8 @@ PAPERS = {"card.json": "{}", "settings.json": "{}", "state.json": "{}", "golden.
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """An empty store; the working directory is its project."""
-    root = tmp_path_factory.mktemp("store")
-    create_sqlite(root / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-        yield store_in(root)
+    with new_store(tmp_path_factory.mktemp("store")) as store:
+        yield store
 
 
 def registered(store, content, papers):
@@ -57,6 +53,37 @@ def test_a_version_is_fetched_once_and_again_where_a_file_differs(store, monkeyp
     assert [1] == asked
     assert "{}" == (folder / "state.json").read_text()
     assert [folder.name] == [path.name for path in fetched.FETCHED_DIR.iterdir()]
+
+
+def test_of_two_that_fetch_at_once_the_second_takes_what_the_first_has_left(store, monkeypatch):
+    """It waits for the lock, looks again, and asks the store for nothing."""
+    version = registered(store, b"at once", PAPERS)
+    asked = []
+    fetch = fetched._fetch
+    entered = threading.Event()
+
+    def slow(*given):
+        asked.append(1)
+        entered.set()
+        time.sleep(0.5)
+        fetch(*given)
+
+    monkeypatch.setattr(fetched, "_fetch", slow)
+    first = threading.Thread(target=fetched_version, args=(store, version))
+    first.start()
+    entered.wait()
+    assert fetched.FETCHED_DIR / version.model_sha256 == fetched_version(store, version)
+    first.join()
+    assert [1] == asked
+
+
+def test_what_no_version_that_stays_needs_may_go(store):
+    """Other models, and what a killed process has left."""
+    folder = fetched_version(store, registered(store, b"stays", PAPERS))
+    (fetched.FETCHED_DIR / "fetching-x").mkdir()
+    others = set(fetched.held_but_for([folder.name]))
+    assert fetched.FETCHED_DIR / "fetching-x" in others
+    assert folder not in others
 
 
 def test_a_version_without_papers_cannot_answer(store):

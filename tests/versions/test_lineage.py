@@ -11,16 +11,15 @@ import requests
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, WronglyCalled
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite
 from pipeline.versions import lineage
 from tests.helpers.registered import (
     PAYLOAD_MD5,
     SOURCE_SHA256,
     SPLIT_MD5,
     make_champion,
+    new_store,
     register,
     row_digest,
-    store_in,
 )
 
 pytestmark = pytest.mark.timeout(240)
@@ -30,12 +29,7 @@ pytestmark = pytest.mark.timeout(240)
 def two_versions(tmp_path_factory):
     """Make a store with two versions, the first champion; the second saw a sample more."""
     root = tmp_path_factory.mktemp("store")
-    create_sqlite(root / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-        store = store_in(root)
+    with new_store(root) as store:
         facts = {
             "machine.facts": json.dumps({"cpu": "a"}),
             "git.commit": "c" * 40,

@@ -7,10 +7,9 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.runtime.errors import InputMissing, NotPermitted, StorageFailed, WronglyCalled
 from pipeline.tracking import champions, registry, revocations
-from pipeline.tracking.store import create_sqlite
 from pipeline.versions import rollback
 from pipeline.versions import rollback as versions_rollback
-from tests.helpers.registered import decision, make_champion, register, sha, store_in
+from tests.helpers.registered import decision, make_champion, new_store, register, sha, store_in
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -19,13 +18,8 @@ pytestmark = pytest.mark.timeout(240)
 def ready(tmp_path_factory):
     """Make a store with three versions that were champion one after the other."""
     root = tmp_path_factory.mktemp("store")
-    create_sqlite(root / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    with new_store(root) as store, pytest.MonkeyPatch.context() as patch:
         patch.setattr(champions, "host_name", lambda: "host")
-        store = store_in(root)
         before = None
         for content in (b"first", b"second", b"third"):
             version = register(store, root, content)
