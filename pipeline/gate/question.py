@@ -87,7 +87,7 @@ class Rules:
         min_support: Fewest examples, or groups of them, by which a class or slice is judged.
         calibration_budget: By how much the expected calibration error may rise.
         max_size_mib: Largest model file.
-        max_latency_ms: Longest single prediction, median.
+        max_latency_ms: Longest single prediction of the exported model, median.
     """
 
     primary: Primary

@@ -13,10 +13,12 @@ from pipeline.evaluation import scoring
 from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.rows import TRAINED_ON, write_trained_on
 from pipeline.evaluation.scoring import NotComparable
+from pipeline.gate import promotion
 from pipeline.gate.promotion import LATENCY_MS
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
 from pipeline.reports.run import decision_page
+from pipeline.runtime import paths
 from pipeline.tracking import champions, registry
 from pipeline.tracking.store import open_store
 from tests.helpers.registration import NUM_ROWS, images_and_labels, make_ready_project, model, put_best
@@ -264,6 +266,24 @@ def test_two_clones_write_equal_decisions_though_their_clocks_differ(clone):
     assert written[0] == written[1]
     assert all(0 < time < 1000 for time in times)
     assert "promoted" == json.loads(written[0])["decision"]
+
+
+def test_latency_is_that_of_the_exported_model(project, monkeypatch):
+    """What is deployed is asked, one test row at a time, and warmed before the clock counts."""
+    asked = []
+
+    class Watched(promotion.OnnxModel):
+        def __init__(self, path):
+            asked.append(path)
+            super().__init__(path)
+
+        def predict_on_batch(self, batch):
+            asked.append(len(batch))
+            return super().predict_on_batch(batch)
+
+    monkeypatch.setattr(promotion, "OnnxModel", Watched)
+    run_register(max_latency_ms=1000.0)
+    assert [paths.BEST_DIR / "model.onnx"] + [1] * (promotion.WARM_UP + promotion.REPETITIONS) == asked
 
 
 def test_a_model_that_is_too_slow_or_too_large_is_refused(project):
