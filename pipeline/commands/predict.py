@@ -3,7 +3,9 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ CHUNK = 512
 CHUNK_BYTES = 1 << 26
 """And of images so many packed bytes, but for the last of them."""
 MOST_SHOWN = 20
+SECONDS_BETWEEN_LINES = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +104,8 @@ def predict(
     Args:
         folder: The model, like models/best.
         given: The records.
-        out: Where answers go, and beside it (`.refused.jsonl`) what was refused; None for standard output.
+        out: Where answers go, and beside it (`.refused.jsonl`) what was refused; None for standard output. A call
+            that was killed is gone on with, to the same bytes.
         source: Content of the source.json of the model's data; {} where nobody knows.
         id_column: Column that names rows.
         max_refused: How many records may be refused.
@@ -110,29 +114,43 @@ def predict(
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
     from pipeline.serving.answer_files import answer_file
-    from pipeline.serving.record_files import read_records
+    from pipeline.serving.parts import Parts
+    from pipeline.serving.record_files import Given, read_records
     from pipeline.serving.scorer import Refused, Scorer
 
     scorer = Scorer(folder)
+    parts = Parts(out, folder) if out is not None else None
+
+    def answer(some: Sequence[Given]) -> list[dict[str, Any]]:
+        left = iter(scorer.answers([item.record for item in some if not item.problems]))
+        found = (Refused(item.problems) if item.problems else next(left) for item in some)
+        return [
+            {"id": item.sample_id, "place": item.place, "problems": list(said.problems)}
+            if isinstance(said, Refused)
+            else {"id": item.sample_id, **said}
+            for item, said in zip(some, found, strict=True)
+        ]
+
     reading = _Reading(read_records(given, scorer.state, source, id_column))
     answered, refused = 0, list[dict[str, Any]]()
-    with answer_file(out) as writer:
+    with answer_file(out) as writer, _bar() as bar:
         for some in reading.chunks():
-            answers = scorer.answers([item.record for item in some if not item.problems])
-            left = iter(answers)
-            rows = []
-            for item in some:
-                answer = Refused(item.problems) if item.problems else next(left)
-                if isinstance(answer, Refused):
-                    said = {"id": item.sample_id, "place": item.place, "problems": list(answer.problems)}
-                    refused.append(said)
-                else:
-                    rows.append({"id": item.sample_id, **answer})
+            lines = parts.of(some, answer) if parts else answer(some)
+            rows = [line for line in lines if "problems" not in line]
+            refused += [line for line in lines if "problems" in line]
             if rows:
                 writer.write(rows)
             answered += len(rows)
+            bar(answered + len(refused))
         if reading.failed is not None and not answered:
             raise reading.failed
+    if parts:
+        if parts.found:
+            say(
+                f"predict: {parts.found:,} records were answered by an earlier call that did not end",
+                file=sys.stderr,
+            )
+        parts.remove()
     _tell(out, answered, refused)
     if reading.failed is not None:
         raise reading.failed
@@ -143,6 +161,29 @@ def predict(
             "answered. Mend the records, or allow so many."
         )
     return answered, len(refused)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how many records are done: on a terminal as they go, else now and then a line."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from pipeline.runtime.processes import terminal
+
+    console = terminal(errors=True)
+    told = time.monotonic()
+    columns = (SpinnerColumn(), TextColumn("predict: {task.completed:,.0f} records"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("", total=None)
+
+        def done(records: int) -> None:
+            nonlocal told
+            bars.update(task, completed=records)
+            if not console.is_terminal and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                say(f"predict: {records:,} records", file=sys.stderr)
+
+        yield done
 
 
 class _Reading:

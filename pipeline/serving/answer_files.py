@@ -5,7 +5,6 @@ Nested answers become flat columns in CSV and Parquet: `probabilities.spam`, `va
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data.label_sets import as_cell
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.runtime.files import fsync_dir
+from pipeline.runtime.files import atomic_path
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -107,23 +106,16 @@ def answer_file(out: Path | None) -> Iterator[Writer]:
         yield _Lines(sys.stdout)
         sys.stdout.flush()
         return
-    draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
+    with atomic_path(out) as draft:
         if out.suffix.lower() == ".parquet":
             parquet = _Parquet(draft)
             yield parquet
             parquet.close()
-        else:
-            with draft.open("w", encoding="utf-8", newline="") as file:
-                writer = _Csv(file) if out.suffix.lower() == ".csv" else _Lines(file)
-                yield writer
-                writer.close()
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.replace(out)
-        fsync_dir(out.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+            return
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            writer = _Csv(file) if out.suffix.lower() == ".csv" else _Lines(file)
+            yield writer
+            writer.close()
 
 
 def flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -40,6 +40,7 @@ def test_a_file_is_whole_or_the_old_one(tmp_path, name):
         writer.write([ANSWER])
         writer.write([ANSWER, ANSWER])
     before = out.read_bytes()
+    (tmp_path / f".{name}.999999999.left{out.suffix}").write_text("by a process that was killed")
     with pytest.raises(ZeroDivisionError), answer_file(out) as writer:
         writer.write([ANSWER])
         raise ZeroDivisionError

@@ -438,6 +438,41 @@ def test_large_images_go_fewer_at_a_time(evaluated, tmp_path, monkeypatch):
     assert [2, 2, 1] == asked
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_predict_that_was_killed_goes_on_to_the_same_bytes(evaluated, tmp_path, monkeypatch, name):
+    """What was answered is not asked again; a record that changed meanwhile is, and nothing is left beside the file."""
+    rows = as_rows(records_of(evaluated("waves").rows))
+    path = write_table(tmp_path / "t.jsonl", rows)
+    monkeypatch.setattr(predict_command, "CHUNK", 7)
+    predict(paths.BEST_DIR, path, tmp_path / f"whole-{name}", source={})
+    asked = []
+    answers = Scorer.answers
+
+    def dying(self, some):
+        asked.append(len(some))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return answers(self, some)
+
+    monkeypatch.setattr(Scorer, "answers", dying)
+    with pytest.raises(KeyboardInterrupt):
+        predict(paths.BEST_DIR, path, tmp_path / name, source={})
+    assert not (tmp_path / name).exists()
+    asked.extend([0, 0])
+    predict(paths.BEST_DIR, path, tmp_path / name, source={})
+    assert [7, 7, 2] == asked[5:]
+    assert (tmp_path / f"whole-{name}").read_bytes() == (tmp_path / name).read_bytes()
+    assert {"t.jsonl", name, f"whole-{name}"} == {found.name for found in tmp_path.iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        asked.clear()
+        predict(paths.BEST_DIR, path, tmp_path / name, source={})
+    write_table(path, [rows[1], *rows[1:]])
+    predict(paths.BEST_DIR, path, tmp_path / name, source={})
+    assert [7, 7, 7, 7, 7, 7, 2] == asked, "the first part is another, the second is not"
+    first, second = written(tmp_path / name)[:2]
+    assert {**first, "id": second["id"]} == second
+
+
 def test_predict_keeps_an_older_file_where_nothing_can_be_read(evaluated, tmp_path):
     """A column is missing: no answer, and what stood there before still stands."""
     evaluated("towns")
