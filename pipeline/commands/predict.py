@@ -1,7 +1,6 @@
 """`millrace predict`: answers for records of your own, by the champion, a version, or a folder like models/best."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataRefused, say
-from pipeline.runtime.files import read_json, write_text
+from pipeline.runtime.errors import DataRefused, WronglyCalled, say
+from pipeline.runtime.files import read_json
 
 if TYPE_CHECKING:
+    from pipeline.serving.answer_files import Refusals
     from pipeline.serving.record_files import Given
 
 HELP = "answers for your own records, by the champion, another version or a folder like models/best"
@@ -23,7 +23,6 @@ CHUNK = 512
 """Records that are in memory together, at most."""
 CHUNK_BYTES = 1 << 26
 """And of images so many packed bytes, but for the last of them."""
-MOST_SHOWN = 20
 SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -42,12 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "column of a table that names its rows (default: their number, counted from 0)"
     parser.add_argument("--id", default="", metavar="COLUMN", help=text)
     text = "records that may be refused before the command ends with 65 (default: 0); the others are answered anyway"
-    parser.add_argument("--max-refused", type=int, default=0, metavar="N", help=text)
+    parser.add_argument("--max-refused", type=_count, default=0, metavar="N", help=text)
 
 
 def _absolute(text: str) -> Path:
     # Here, where the working directory is still that of the user.
     return Path(text).absolute()
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more; received {text!r}")
+    return int(text)
 
 
 def _model(text: str) -> str | Path:
@@ -59,8 +64,13 @@ def run(options: argparse.Namespace) -> None:
     from pipeline.serving.answer_files import require_place
 
     if options.out is not None:
-        require_place(options.out)
+        require_place(options.out, options.input)
     folder = options.model if isinstance(options.model, Path) else _fetched(options.model)
+    if options.out is not None and options.out.parent.resolve() == folder.resolve():
+        raise WronglyCalled(
+            f"The answers would lie among the files of the model. Expected another folder than {folder}. Received: "
+            f"--out {options.out}. Name a file elsewhere."
+        )
     predict(
         folder,
         options.input,
@@ -113,7 +123,7 @@ def predict(
     Raises:
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
-    from pipeline.serving.answer_files import answer_file
+    from pipeline.serving.answer_files import answer_file, refusal_file
     from pipeline.serving.parts import Parts
     from pipeline.serving.record_files import Given, read_records
     from pipeline.serving.scorer import Refused, Scorer
@@ -132,17 +142,18 @@ def predict(
         ]
 
     reading = _Reading(read_records(given, scorer.state, source, id_column))
-    answered, refused = 0, list[dict[str, Any]]()
-    with answer_file(out) as writer, _bar() as bar:
+    answered = 0
+    with answer_file(out) as writer, refusal_file(out) as refused, _bar() as bar:
         for some in reading.chunks():
             lines = parts.of(some, answer) if parts else answer(some)
             rows = [line for line in lines if "problems" not in line]
-            refused += [line for line in lines if "problems" in line]
+            refused.write([line for line in lines if "problems" in line])
             if rows:
                 writer.write(rows)
             answered += len(rows)
-            bar(answered + len(refused))
+            bar(answered + refused.count)
         if reading.failed is not None and not answered:
+            _tell(refused)
             raise reading.failed
     if parts:
         if parts.found:
@@ -151,16 +162,18 @@ def predict(
                 file=sys.stderr,
             )
         parts.remove()
-    _tell(out, answered, refused)
+    _tell(refused)
+    where = f" to {out}" if out else ""
+    say(f"predict: answered {answered:,} records{where}, refused {refused.count:,}", file=sys.stderr)
     if reading.failed is not None:
         raise reading.failed
-    if len(refused) > max_refused:
+    if refused.count > max_refused:
         raise DataRefused(
-            f"{len(refused):,} of {answered + len(refused):,} records were refused. Expected at most {max_refused} "
-            f"(--max-refused). Received: {refused[0]['place']}: {' '.join(refused[0]['problems'])} The others are "
-            "answered. Mend the records, or allow so many."
+            f"{refused.count:,} of {answered + refused.count:,} records were refused. Expected at most {max_refused} "
+            f"(--max-refused). Received: {refused.first[0]['place']}: {' '.join(refused.first[0]['problems'])} The "
+            "others are answered. Mend the records, or allow so many."
         )
-    return answered, len(refused)
+    return answered, refused.count
 
 
 @contextmanager
@@ -214,17 +227,9 @@ class _Reading:
             yield held
 
 
-def _tell(out: Path | None, answered: int, refused: Sequence[Mapping[str, Any]]) -> None:
-    """Say on standard error what became of the records, and write down beside the answers what was refused."""
-    if out is not None:
-        beside = out.with_name(f"{out.name}.refused.jsonl")
-        beside.unlink(missing_ok=True)
-        if refused:
-            lines = [json.dumps(item, ensure_ascii=False) for item in refused]
-            write_text(beside, "\n".join(lines) + "\n")
-    for item in refused[:MOST_SHOWN]:
+def _tell(refused: "Refusals") -> None:
+    """Say on standard error which records were refused, the first of them."""
+    for item in refused.first:
         say(f"Refused: {item['place']}: {' '.join(item['problems'])}", file=sys.stderr)
-    if len(refused) > MOST_SHOWN:
-        say(f"... and {len(refused) - MOST_SHOWN:,} more", file=sys.stderr)
-    where = f" to {out}" if out else ""
-    say(f"predict: answered {answered:,} records{where}, refused {len(refused):,}", file=sys.stderr)
+    if refused.count > len(refused.first):
+        say(f"... and {refused.count - len(refused.first):,} more", file=sys.stderr)

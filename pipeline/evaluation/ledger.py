@@ -6,8 +6,9 @@ registry knows are put together by the register stage (`pipeline.versions.seal`)
 fresh clone and another machine.
 
 One model counts once, and so does one decision: the other candidates and the baselines are judged in the same
-look, and none of their scores chooses anything. A test set that grew a little is not a new one: looks at all
-that share at least half of their rows (of the smaller one) count together.
+look, and none of their scores chooses anything. Where a baseline stands for a choice that test did not bear out
+(docs/decisions/0025), two questions were asked of these rows, and both models count. A test set that grew a little is
+not a new one: looks at all that share at least half of their rows (of the smaller one) count together.
 """
 
 import hashlib

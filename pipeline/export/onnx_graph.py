@@ -67,6 +67,12 @@ class Graph:
         """Return the name of int64 numbers: axes, sizes, places."""
         return self.constant(values, np.int64)
 
+    def moved(self, name: str, source: str) -> str:
+        """Return a tensor that holds the numbers of another: whole ones, if those are."""
+        if source not in self._float:
+            self._float.discard(name)
+        return name
+
     def as_float(self, name: str) -> str:
         """Return a tensor as float32, as Keras casts what enters a layer."""
         return name if name in self._float else self.op("Cast", name, to=FLOAT)

@@ -37,6 +37,10 @@ def _activation(graph: Graph, call: Call) -> str:
 
 def _merged(kind: str) -> Write:
     def write(graph: Graph, call: Call) -> str:
+        if (
+            len({len(shape) for shape in call.shapes}) > 1
+        ):  # Keras fits axes together from the left, ONNX from the right
+            raise call.refuse("inputs of equally many dimensions")
         result = call.inputs[0]
         for other in call.inputs[1:]:
             result = graph.op(kind, result, other)
@@ -118,6 +122,8 @@ def _relu(graph: Graph, call: Call) -> str:
 
 
 def _softmax(graph: Graph, call: Call) -> str:
+    if not isinstance(call.layer.axis, int):
+        raise call.refuse("one axis")
     return graph.op("Softmax", call.inputs[0], axis=call.layer.axis)
 
 

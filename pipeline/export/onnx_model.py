@@ -105,4 +105,5 @@ def _written(graph: Graph, call: Call) -> str:
         raise call.refuse("no mask")
     if kind not in MOVE_NUMBERS:
         call = replace(call, inputs=[graph.as_float(name) for name in call.inputs])
-    return LAYERS[kind](graph, call)
+    name = LAYERS[kind](graph, call)
+    return graph.moved(name, call.inputs[0]) if kind in MOVE_NUMBERS and kind != "Embedding" else name

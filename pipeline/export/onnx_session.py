@@ -4,6 +4,7 @@ onnxruntime's own threads wait by spinning, which costs a single record four tim
 On one thread the bits do not depend on the size of the batch but for few layers.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from pipeline.runtime.errors import StorageFailed
 NUMBERS_PER_SAMPLE = "millrace.numbers_per_sample"
 """Key in the file's metadata: what all layers give for one sample, see `OnnxModel.numbers_per_sample`."""
 DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}
+EXTERNAL = "session.model_external_initializers_file_folder_path"
+"""Where a model may say that its weights lie in other files. Ours never do; of any other folder it would read them."""
 ERRORS_ONLY = 3
 """Level of onnxruntime's own log."""
 
@@ -45,6 +48,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(EXTERNAL, os.devnull)
         options.log_severity_level = ERRORS_ONLY
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -68,6 +72,11 @@ class OnnxModel:
             StorageFailed: The model cannot compute them.
         """
         given = batch if isinstance(batch, dict) else dict.fromkeys(self.inputs, batch)
+        if missing := self.inputs.keys() - given.keys():
+            raise StorageFailed(
+                f"{self.name} cannot answer. Expected the inputs {', '.join(sorted(self.inputs))}. Received: no "
+                f"{', no '.join(sorted(missing))}: it is the model of other data. Fetch or make it again."
+            )
         fed = {
             name: np.ascontiguousarray(given[name]).astype(dtype, copy=False)
             for name, dtype in self.inputs.items()

@@ -50,6 +50,8 @@ DelimiterOption = Literal["auto", "comma", "tab", "semicolon", "pipe", "blank"]
 QuotingOption = Literal["auto", "minimal", "none"]
 SkipOption = Annotated[int, Meta(ge=0)]
 DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
+END = object()
+"""After the last row."""
 BLANK = " "
 """As a delimiter: any number of blanks and tabs."""
 BLANKS = re.compile(rb"[ \t]+")
@@ -384,8 +386,8 @@ def in_batches(
     """
     ready: list[Record] = []
     size = 0
-    for row in chain(rows, [None]):
-        if row is None or held.count or size > BLOCK_BYTES:
+    for row in chain(rows, [END]):
+        if not isinstance(row, Record) or held.count or size > BLOCK_BYTES:
             if ready:
                 numbers = [record.line for record in ready]
                 if numbers[-1] - numbers[0] < len(numbers):
@@ -394,7 +396,8 @@ def in_batches(
                 yield Batch(name, unit, numbers, dict(zip(columns, map(made, cells), strict=True)))
             ready, size = [], 0
             held.pass_on(problems)
-        if row is not None:
+            problems.unread += row is None
+        if isinstance(row, Record):
             ready.append(row)
             size += row.size
 

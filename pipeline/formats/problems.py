@@ -62,10 +62,11 @@ class Problems:
 
     Attributes:
         count: How many problems there are so far.
+        unread: Rows that were passed over so far, because they cannot be read.
     """
 
     def __init__(self, limit: int | None = LIMIT) -> None:
-        self.count = 0
+        self.count = self.unread = 0
         self._limit = limit
         self._causes: dict[tuple[str, ...], _Cause] = {}
 

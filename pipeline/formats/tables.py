@@ -400,8 +400,7 @@ def _array_rows(
             yield None if cells is None else Record(number, cells, size)
     except (ValueError, RecursionError) as error:
         reason = "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
-        problems.add(f"{name}, row {number + 1}", "an object of a JSON array", reason, JSON_FIX)
-        yield None
+        problems.add(f"{name}, after row {number}", "an object of a JSON array", reason, JSON_FIX)
 
 
 def _json_cells(row: Any, place: str, columns: Sequence[str], problems: Problems) -> list[Any] | None:

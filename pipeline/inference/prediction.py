@@ -30,6 +30,10 @@ class Model(Protocol):
         """Return all weights."""
 
 
+class NotFinite(ValueError):
+    """A model holds or gives numbers that are not finite."""
+
+
 def answers(
     model: Model,
     inputs: Inputs,
@@ -99,7 +103,8 @@ def predict(
         test_time_flip: Average with the prediction for the mirrored image (NHWC only).
 
     Raises:
-        ValueError: An input or an output is not a finite number.
+        ValueError: An input is not a finite number.
+        NotFinite: An output is none.
     """
     require_finite(inputs, rows)
     batch_size = min(batch_size, rows_at_once(model))
@@ -113,7 +118,7 @@ def predict(
     predictions = np.concatenate(chunks)
     # The weights too: NaN that meets a ReLU comes out as healthy-looking probabilities.
     if not all(np.isfinite(array).all() for array in [predictions, *model.get_weights()]):
-        raise ValueError(
+        raise NotFinite(
             f"Model {model.name!r} holds or gives numbers that are not finite. Expected finite weights and "
             "predictions. Train it again: `dvc repro --force train`."
         )

@@ -200,8 +200,10 @@ def numbers_of(name: str, values: Values) -> np.ndarray:
     for row, value in enumerate(values):
         try:
             missing = value is None or (isinstance(value, str) and value.strip(" \t") in MISSING)
-            numbers[row] = np.nan if missing else float(value)  # type: ignore[arg-type]  # not None here
-        except (TypeError, ValueError):
+            # Python takes true for 1, and 1_000 for 1000.
+            odd = isinstance(value, bool) or (isinstance(value, str) and "_" in value)
+            numbers[row] = np.nan if missing else np.inf if odd else float(value)  # type: ignore[arg-type]  # not None
+        except (TypeError, ValueError, OverflowError):
             numbers[row] = np.inf
         if np.isinf(numbers[row]):
             raise DataRefused(

@@ -120,12 +120,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_no_formula(name) for name in columns])
-    writer.writerows([_no_formula(cell) for cell in row] for row in rows)
+    writer.writerow([no_formula(name) for name in columns])
+    writer.writerows([no_formula(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 
-def _no_formula(cell: Any) -> Any:
+def no_formula(cell: Any) -> Any:
+    """Return a cell that no spreadsheet calculates, see `csv_text`."""
     if not isinstance(cell, str):
         return cell
     # Python before 3.13 does not quote a CR, which ends a line for others.

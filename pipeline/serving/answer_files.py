@@ -1,6 +1,8 @@
 """Answers as a file, a few at a time: CSV, JSON lines or Parquet, whole or absent.
 
 Nested answers become flat columns in CSV and Parquet: `probabilities.spam`, `values.load.1` for the first step ahead.
+CSV is what people open in spreadsheets: no id and no name of a class becomes a formula there (`files.csv_text`). The
+other two hold every id as it is.
 """
 
 import csv
@@ -16,9 +18,10 @@ import pyarrow.parquet as pq
 
 from pipeline.data.label_sets import as_cell
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.runtime.files import atomic_path
+from pipeline.runtime.files import atomic_path, no_formula
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+MOST_SHOWN = 20
 
 
 class Writer(Protocol):
@@ -50,12 +53,15 @@ class _Csv:
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         for row in map(flat, rows):
+            told = {no_formula(name): no_formula(cell) for name, cell in row.items()}
             if self._writer is None:
-                self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
+                self._writer = csv.DictWriter(self._file, list(told), lineterminator="\n")
                 self._writer.writeheader()
-            self._writer.writerow(row)
+            self._writer.writerow(told)
 
     def close(self) -> None:
+        if self._writer is None:
+            self._file.write("id\n")
         self._file.flush()
 
 
@@ -77,12 +83,23 @@ class _Parquet:
             self._writer.close()
 
 
-def require_place(out: Path) -> None:
+def require_place(out: Path, given: Path) -> None:
     """Check, before the work, that a file of answers can be made.
 
+    Args:
+        out: The file.
+        given: What is to be answered.
+
     Raises:
-        WronglyCalled: Its name says no format that is written, its folder is not there, or it is a folder itself.
+        WronglyCalled: Its name says no format that is written, its folder is not there, it is a folder itself, or it
+            or what is written beside it would replace the records.
     """
+    for path in (out, beside(out)):
+        if path.exists() and given.exists() and path.samefile(given):
+            raise WronglyCalled(
+                f"The answers would replace the records. Expected another file than {given}. Received: --out {out}, "
+                f"beside which {beside(out).name} is written. Name another."
+            )
     if out.suffix.lower() not in SUFFIXES:
         raise WronglyCalled(
             f"The name of the file says its format. Expected one that ends in {', '.join(SUFFIXES)}. Received: "
@@ -94,6 +111,45 @@ def require_place(out: Path) -> None:
             f"The answers have no place. Expected --out FILE in a folder that is there. Received: --out {received}. "
             f"{'Name a file in it.' if out.is_dir() else f'Make the folder: mkdir -p {out.parent}'}"
         )
+
+
+def beside(out: Path) -> Path:
+    """Return where it stands which records have no answer."""
+    return out.with_name(f"{out.name}.refused.jsonl")
+
+
+class Refusals:
+    """Records that were refused, written down one after the other.
+
+    Attributes:
+        count: How many.
+        first: The first `MOST_SHOWN`: `id`, `place` and `problems`.
+    """
+
+    def __init__(self, file: IO[str] | None) -> None:
+        self._file = file
+        self.count = 0
+        self.first: list[Mapping[str, Any]] = []
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write some down."""
+        self.count += len(rows)
+        self.first += rows[: MOST_SHOWN - len(self.first)]
+        if self._file is not None:
+            self._file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+@contextmanager
+def refusal_file(out: Path | None) -> Iterator[Refusals]:
+    """Yield what takes refusals; their file lies beside the answers, whole or, where there are none, not at all."""
+    if out is None:
+        yield Refusals(None)
+        return
+    with atomic_path(beside(out)) as draft, draft.open("w", encoding="utf-8") as file:
+        refused = Refusals(file)
+        yield refused
+    if not refused.count:
+        beside(out).unlink()
 
 
 @contextmanager

@@ -199,8 +199,9 @@ def _whole_series(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
 def _series(record: Record, channels: tuple[str, ...], fewest: int) -> np.ndarray:
     rows = _needed(record, "series")
     try:
-        values = np.array([_step_values(step) for step in rows], np.float64).astype(np.float32)
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):  # seen below
+            values = np.array([_step_values(step) for step in rows], np.float64).astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
         values = np.empty((0, 0), np.float32)
     if values.ndim != 2 or values.shape[1] != len(channels) or len(values) < fewest:
         raise _refused(
@@ -215,13 +216,20 @@ def _series(record: Record, channels: tuple[str, ...], fewest: int) -> np.ndarra
 
 def _step_values(step: Any) -> list[float]:
     values = step if isinstance(step, list | tuple | np.ndarray) else [step]
-    return [np.nan if value is None or value == "" else float(value) for value in values]
+    return [np.nan if value is None or value == "" else _number(value) for value in values]
+
+
+def _number(value: Any) -> float:
+    """Return what a number or its text is; Python would also take true for 1, and 1_000 for 1000."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, str) and "_" in value):
+        raise TypeError
+    return float(value)
 
 
 def _float32(name: str, value: Any) -> np.ndarray:
     try:
-        number = np.float32(np.nan if value is None or value == "" else value)
-    except (TypeError, ValueError):
+        number = np.float32(np.nan if value is None or value == "" else _number(value))
+    except (TypeError, ValueError, OverflowError):
         number = np.float32(np.inf)
     if np.isinf(number):
         raise _refused(f"known.{name}", "a finite number, or null where it is missing", repr(value))
@@ -230,7 +238,7 @@ def _float32(name: str, value: Any) -> np.ndarray:
 
 def _scale(record: Record, scaler: SeriesScaler, pooled: Sequence[str]) -> Scale:
     """Return the scale of the record's series; that of all only where it is known to have none of its own."""
-    name, known = record.get("id"), sorted([*scaler.of_series, *pooled])
+    name, known = series_name(record), sorted([*scaler.of_series, *pooled])
     if known and name not in known and record.get("pooled_scale") is not True:
         raise _refused(
             "id",
@@ -239,6 +247,18 @@ def _scale(record: Record, scaler: SeriesScaler, pooled: Sequence[str]) -> Scale
             f"id={name!r}",
         )
     return scaler.scale(str(name))
+
+
+def series_name(record: Record) -> str | None:
+    """Return which series a record is of; None where it does not say.
+
+    Raises:
+        DataRefused: By something that is no name.
+    """
+    name = record.get("id")
+    if name is not None and (isinstance(name, bool) or not isinstance(name, str | int)):
+        raise _refused("id", "the name of a series", f"id={name!r}"[:100])
+    return None if name is None else str(name)
 
 
 def _seconds(record: Record, *, utc: bool) -> int:

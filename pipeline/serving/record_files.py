@@ -16,6 +16,7 @@ cell is missing, as in training.
 
 import io
 import json
+import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +35,7 @@ from pipeline.formats.tables import TableOptions, Writing, table_with
 from pipeline.formats.time_grid import later
 from pipeline.formats.written_numbers import NumberWriting
 from pipeline.preprocessing.side import window_side_of
-from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing, WronglyCalled
 from pipeline.serving.record import Record
 from pipeline.sources.image_folder import image_files
 from pipeline.sources.kinds import options_of, source_of
@@ -48,6 +49,7 @@ OF_RECORDS = (".json", ".jsonl", ".ndjson")
 """Files that hold records whatever the data of the model was."""
 OF_ANSWERS = (
     "anomaly_windows",
+    "files",
     "group",
     "label",
     "label_columns",
@@ -56,7 +58,7 @@ OF_ANSWERS = (
     "target",
     "unlabelled",
 )
-"""Options of a source that name what nobody knows of new data, or does not need."""
+"""Options of a source that name what nobody knows of new data, or does not need: which of several files to take."""
 MOST_IMAGE_BYTES = 1 << 28
 """Of one image file, packed."""
 ROW = "{:08d}"
@@ -99,19 +101,41 @@ def read_records(
     if not path.exists():
         raise InputMissing(f"There is no {path}. Expected a file or folder of records. Check the path.")
     payload = state.get("payload", "image")
+    suffix = path.suffix.lower()
     if payload == "image" and (path.is_dir() or image_files([path.name])):
+        _require_alone(path, state, "path", id_column)
         return _images(path)
     if path.is_dir():
         raise DataRefused(
             f"{path} is a folder. Expected a table of {payload} records: .csv, .tsv, .jsonl, .json or .parquet"
             f"{', or a .ts or .arff file' if payload == 'series' else ''}. Received: a folder. Name one of its files."
         )
-    suffix = path.suffix.lower()
     if payload == "series" and suffix in (".ts", ".arff"):
+        _require_alone(path, state, "series", id_column)
         return _archive(path)
     if source.get("kind") == SERIES_TABLE and suffix not in OF_RECORDS:
+        if id_column:
+            raise WronglyCalled(
+                f"A table of steps names its series itself. Expected no --id. Received: --id {id_column}. Leave it out."
+            )
         return _as_source(path, state, source)
     return _Rows(state, source, id_column).of(path)
+
+
+def _require_alone(path: Path, state: Mapping[str, Any], main: str, id_column: str) -> None:
+    """Refuse files that hold one kind of data where the model reads more: it would be missing without a word."""
+    side = state.get("side") or {}
+    beside = [column["name"] for column in (*side.get("numbers", []), *side.get("categories", []))]
+    if beside:
+        raise DataRefused(
+            f"{path.name} holds nothing beside. Expected also what the model reads of each record: "
+            f"{', '.join(beside)}. Received: none of it. Write a table (.csv, .jsonl, .parquet) with the columns "
+            f"{', '.join([main, *beside])}; a cell may be empty where a value is not known."
+        )
+    if id_column:
+        raise WronglyCalled(
+            f"{path.name} has no columns. Expected no --id. Received: --id {id_column}. Leave it out."
+        )
 
 
 def _images(path: Path) -> Iterator[Given]:
@@ -144,6 +168,7 @@ def _archive(path: Path) -> Iterator[Given]:
     ):
         lines = (line.rstrip("\r\n") for line in text)
         for number, row in enumerate(read(lines, path.name, problems)):
+            problems.check()  # after a row that cannot be read nobody knows the number of the next
             steps = [[None if np.isnan(value) else float(value) for value in step] for step in row.series]
             yield Given(ROW.format(number), f"{path.name}, line {row.line}", {"series": steps})
     problems.check()
@@ -161,12 +186,21 @@ def _as_source(path: Path, state: Mapping[str, Any], source: Mapping[str, Any]) 
     if not stated.get("wide"):
         stated["columns"] = list(state["series"]["channels"])
     options, kind = options_of(SERIES_TABLE, stated), source_of(SERIES_TABLE)
+    trained = float(source.get("facts", {}).get("step_seconds", 0))
     beside = [column["name"] for column in (*side.get("numbers", []), *side.get("categories", []))]
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         tar = Path(folder) / "given.tar"
         write_tar(tar, dict.fromkeys(kind.select([path.name], options), path))
         with tarfile.open(tar, "r:") as archive:
             for sample in kind.read(archive, options):
+                place = f"{path.name}, series {sample.sample_id!r}"
+                if trained and sample.step_seconds and sample.step_seconds != trained:
+                    wrong = (
+                        f"expected a step every {trained:g} s, as in the data of the model; received one every "
+                        f"{sample.step_seconds:g} s. Bring it to that step, or write records (.jsonl)."
+                    )
+                    yield Given(sample.sample_id, place, {}, (wrong,))
+                    continue
                 values = np.empty((0, 0)) if sample.series is None else sample.series
                 places = [sample.channels.index(name) for name in state["series"]["channels"]]
                 steps = values[:, places]
@@ -179,7 +213,54 @@ def _as_source(path: Path, state: Mapping[str, Any], source: Mapping[str, Any]) 
                 if windows:
                     ahead = len(steps) * sample.step_seconds
                     record |= {"id": sample.sample_id, "time": later(sample.time, ahead)}
-                yield Given(sample.sample_id, f"{path.name}, series {sample.sample_id!r}", record)
+                yield Given(sample.sample_id, place, record)
+
+
+class _Unread:
+    """Rows of a file that its reader passes over, as records that are refused.
+
+    Attributes:
+        problems: For the reader.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.problems = Problems(limit=None)
+        self._place = re.compile(f"({re.escape(name)}, (?:line|row) ([0-9]+))[, ]*")
+        self._told = 0
+        self._of_file = Problems(limit=None)
+
+    def since(self) -> dict[int, tuple[str, tuple[str, ...]]]:
+        """Return what became known since the last call: place and what is wrong, by the line (or row)."""
+        if not self.problems.count:
+            return {}
+        new = Problems(limit=None)
+        self.problems.pass_on(new)
+        found: dict[int, tuple[str, tuple[str, ...]]] = {}
+        for line in _told(new):
+            at = self._place.match(line)
+            if at is None:
+                self._of_file = new
+            else:
+                _, before = found.get(int(at[2]), ("", ()))
+                found[int(at[2])] = at[1], (*before, line[at.end() :].lstrip(": "))
+        return found
+
+    def rows(self, number: int, told: Mapping[int, tuple[str, tuple[str, ...]]]) -> Iterator[Given]:
+        """Yield the rows that were passed over since the last call.
+
+        Args:
+            number: Of the first, counted from 0.
+            told: Of `since`; of many alike only the first are there.
+        """
+        rows, self._told = self.problems.unread - self._told, self.problems.unread
+        left = list(told.values())
+        for row in range(rows):
+            place, wrong = left[row] if row < len(left) else (f"after {left[-1][0]}", left[-1][1])
+            yield Given(ROW.format(number + row), place, {}, wrong)
+
+    def check(self) -> None:
+        """Refuse the file if there is something wrong with it that is no row's."""
+        self._of_file.check()
 
 
 class _Rows:
@@ -211,17 +292,27 @@ class _Rows:
         self._wanted = list(dict.fromkeys(wanted))
 
     def of(self, path: Path) -> Iterator[Given]:
-        """Yield the rows of a file."""
-        problems = Problems()
+        """Yield the rows of a file, those that cannot be read among them, each under its number in the file."""
+        unread = _Unread(path.name)
         number = 0
         with path.open("rb") as file:
-            table = table_with(file, path.name, self._wanted, self._writing, problems, fix=FIX)
+            table = table_with(file, path.name, self._wanted, self._writing, unread.problems, fix=FIX)
             for batch in table.batches(self._wanted):
+                told = unread.since()
+                odd = {line: told.pop(line) for line in batch.numbers if line in told} if told else {}
+                for given in unread.rows(number, told):
+                    yield given
+                    number += 1
                 for row, cells in enumerate(batch.rows(self._wanted)):
                     values = dict(zip(self._wanted, cells, strict=True))
-                    yield self._given(ROW.format(number), batch.place(row), values, path.parent)
+                    place, name = batch.place(row), ROW.format(number)
+                    if batch.numbers[row] in odd:
+                        yield Given(name, place, {}, odd[batch.numbers[row]][1])
+                    else:
+                        yield self._given(name, place, values, path.parent)
                     number += 1
-        problems.check()
+        yield from unread.rows(number, unread.since())
+        unread.check()
 
     def _given(self, sample_id: str, place: str, values: Mapping[str, Any], folder: Path) -> Given:
         problems = Problems(limit=None)
@@ -260,17 +351,17 @@ def _file(folder: Path, cell: Cell, problems: Problems) -> bytes | None:
     if name is None:
         return None
     path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        received = f"{name!r}, which lies elsewhere"
-    elif not path.is_file():
-        received = f"{name!r}, which is no file"
-    elif (size := path.stat().st_size) > MOST_IMAGE_BYTES:
-        received = f"{name!r} of {size:,} bytes"
-    else:
-        try:
+    try:
+        if Path(name).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+            received = f"{name!r}, which leads elsewhere"
+        elif not path.is_file():
+            received = f"{name!r}, which is no file"
+        elif (size := path.stat().st_size) > MOST_IMAGE_BYTES:
+            received = f"{name!r} of {size:,} bytes"
+        else:
             return path.read_bytes()
-        except OSError as error:
-            received = f"{name!r}: {error.strerror}"
+    except OSError as error:
+        received = f"{name!r}: {error.strerror}"
     expected = f"a file below {folder.name}/ of at most {MOST_IMAGE_BYTES:,} bytes, which may be read"
     problems.add(cell.place, expected, received, "Correct the path, or mend the file.")
     return None
@@ -282,7 +373,7 @@ def _steps(cell: Cell, problems: Problems) -> list[Any] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
     if isinstance(value, list):
         return value

@@ -29,7 +29,7 @@ from pipeline.metrics.classification import USUAL_THRESHOLD
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import MODEL_ONNX
-from pipeline.serving.record import Record, Transform
+from pipeline.serving.record import Record, Transform, series_name
 
 PAPERS = ("card.json", "settings.json", "state.json", "golden.npz", MODEL_ONNX)
 Answer = dict[str, Any]
@@ -44,6 +44,13 @@ class Refused:
     """
 
     problems: tuple[str, ...]
+
+
+SAID = (
+    "The model's answer is no finite number. Expected values like those of training. Received: some far beyond. Mend "
+    "the record."
+)
+BEYOND = Refused((SAID,))
 
 
 class Scorer:
@@ -89,19 +96,46 @@ class Scorer:
         places = []
         for place, record in enumerate(records):
             try:
-                made.append(self._transform(record))
+                made.append(self._made(record))
                 places.append(place)
             except DataRefused as error:
                 found[place] = Refused(tuple(str(error).splitlines()))
         if made:
             for place, predicted in zip(places, self._predicted(made), strict=True):
-                found[place] = self._in_words(predicted)
+                found[place] = BEYOND if predicted is None else self._in_words(predicted)
         return [answer for answer in found if answer is not None]
 
-    def _predicted(self, made: Sequence[Named]) -> np.ndarray:
+    def _made(self, record: Record) -> Named:
+        """Return the inputs of a record.
+
+        Raises:
+            DataRefused: It is malformed, or holds a number that scaling drives out of float32: a network would answer
+                infinity like any other.
+        """
+        with np.errstate(over="ignore"):
+            made = self._transform(record)
+        odd = [
+            name for name, array in made.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
+        ]
+        if odd:
+            raise DataRefused(
+                f"The record holds a number that float32 cannot hold once it is scaled. Expected values like those of "
+                f"training. Received: one in {', '.join(odd)}. Mend the record."
+            )
+        return made
+
+    def _predicted(self, made: Sequence[Named]) -> list[np.ndarray | None]:
+        """Return what the model says of each record; None where that is no finite number."""
         together = {name: np.concatenate([one[name] for one in made]) for name in made[0]}
         inputs = next(iter(together.values())) if len(together) == 1 else together
-        return prediction.answers(self._model, inputs, np.arange(len(made)), self._training, self._spec)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                said = prediction.answers(
+                    self._model, inputs, np.arange(len(made)), self._training, self._spec
+                )
+        except prediction.NotFinite:  # whose it is shows when each is asked alone
+            return [None] if len(made) == 1 else [self._predicted([one])[0] for one in made]
+        return [one if np.isfinite(one).all() else None for one in said]
 
     def _in_words(self, predicted: np.ndarray) -> Answer:
         if self.task == "classification":
@@ -151,7 +185,7 @@ class Scorer:
         """Return the error of the last window, and the mean of it and those before in units of the threshold."""
         rules = self.card.get("alarms") or {"smoothing_steps": 1, "stride": 1}
         try:
-            made = [self._transform(record)]
+            made, name = [self._made(record)], series_name(record)
         except DataRefused as error:
             return Refused(tuple(str(error).splitlines()))
         steps, length = record["series"], self.state["windows"]["length"]
@@ -159,13 +193,16 @@ class Scorer:
             kept = len(steps) - before * rules["stride"]
             if kept < length:
                 break
-            made.append(self._transform({**record, "series": steps[:kept]}))
-        errors = self._predicted(made)
+            try:
+                made.append(self._made({**record, "series": steps[:kept]}))
+            except DataRefused as error:
+                return Refused(tuple(str(error).splitlines()))
+        errors = [error for error in self._predicted(made) if error is not None]
+        if len(errors) < len(made):
+            return BEYOND
         answer: Answer = {"error": float(errors[0])}
         if "alarms" in self.card:  # versions of earlier releases do not say how errors are averaged
             thresholds = self._point["thresholds"]
-            score = float(errors.astype(float).mean()) / thresholds.get(
-                record.get("id"), thresholds[ALL_SERIES]
-            )
+            score = float(np.mean(errors, dtype=float)) / thresholds.get(name, thresholds[ALL_SERIES])
             answer |= {"score": score, "alarm": score > 1}
         return answer

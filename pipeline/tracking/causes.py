@@ -207,8 +207,9 @@ def _may_be_written(uri: str) -> bool:
     path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
         return False
-    # What is not there SQLite makes.
-    return not path.exists() or os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+    # What is not there SQLite makes. Beside the database lie its log and that log's index, perhaps of another user.
+    parts = [path, *(path.with_name(f"{path.name}{end}") for end in ("-journal", "-shm", "-wal"))]
+    return all(os.access(part, os.R_OK | os.W_OK, effective_ids=True) for part in parts if part.exists())
 
 
 def missing_package(module: str, needed_for: str) -> InputMissing:

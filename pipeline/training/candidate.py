@@ -21,7 +21,6 @@ from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.arrays import MAIN_INPUT, named, take, take_targets
 from pipeline.inputs.train_data import TrainData
 from pipeline.runtime import paths
-from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
@@ -293,14 +292,7 @@ def _fit(
             given = prediction.answers(model, data.inputs, data.val_rows, settings, data.output_spec)
         except ValueError:  # weights or answers that are not finite: `fit` says that it diverged
             return math.nan
-        value = validation_metrics(data, given, monitor)[monitor]
-        if math.isnan(value):
-            raise DataRefused(
-                f"training.monitor={monitor} does not exist for these {len(data.val_rows)} validation rows. Expected "
-                "rows of every class, or another metric. Received: an undefined value. Set monitor: val_loss, or raise "
-                "split.val_share."
-            )
-        return value
+        return validation_metrics(data, given, monitor)[monitor]
 
     return fit.fit(
         model,

@@ -1,5 +1,7 @@
 """What a candidate's answers for validation are worth, without Keras: `tune` asks where nothing is trained."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,7 @@ from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import TrainData
 from pipeline.metrics import classification, multilabel
 from pipeline.metrics.monitors import monitors_of
+from pipeline.runtime.errors import DataRefused
 
 
 def validation_metrics(
@@ -25,6 +28,9 @@ def validation_metrics(
         `val_loss` (mean over labels of the binary cross-entropy). Regression and forecasting: `val_loss` (mean
         squared error) and `val_mean_absolute_error`, in units of the targets' deviation on train. Anomaly:
         `val_loss`, the mean squared error of reconstruction of the normal windows.
+
+    Raises:
+        DataRefused: The monitor does not exist for these rows.
     """
     task = data.output_spec.task
     if task == "anomaly":
@@ -33,6 +39,12 @@ def validation_metrics(
     targets = take_targets(data.inputs, data.targets, data.val_rows)
     metric = monitors_of(task).get(monitor)
     asked = {monitor: float(metric(targets, answers, None))} if metric else {}
+    if metric and math.isnan(asked[monitor]):
+        raise DataRefused(
+            f"training.monitor={monitor} does not exist for the {len(data.val_rows)} rows that choose (of `folds`: "
+            "those of a fold). Expected some of every class, or another metric. Received: an undefined value. Set "
+            "monitor: val_loss, or raise split.val_share."
+        )
     if task == "classification":
         return asked | {
             "val_accuracy": float(classification.accuracy_score(targets, answers)),

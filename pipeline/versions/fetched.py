@@ -8,13 +8,15 @@ from pathlib import Path
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing
-from pipeline.runtime.files import file_digest
+from pipeline.runtime.files import file_digest, write_text
 from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.runtime.processes import acquire_lock
 from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store
 
 FETCHED_DIR = paths.STATE_DIR / "fetched"
+EXPORTED_HERE = "model.onnx.sha256"
+"""Digest of an exported model that no version knows, because it was made here."""
 WAIT_SECONDS = 600.0
 """For another that fetches: a version of an earlier release is exported meanwhile."""
 
@@ -63,6 +65,7 @@ def _fetch(store: Store, version: Version, folder: Path) -> None:
             )
         if not (made / MODEL_ONNX).is_file():
             _export(arrived / MODEL_FILE, made)
+            write_text(made / EXPORTED_HERE, file_digest(made / MODEL_ONNX, "sha256"))
         shutil.rmtree(folder, ignore_errors=True)
         made.replace(folder)
 
@@ -75,8 +78,12 @@ def _is_whole(folder: Path, version: Version) -> bool:
         for name, digest in listed.items()
         if name.startswith(f"{EXTRA_DIR}/")
     }
-    held = folder.is_dir() and papers and (folder / MODEL_ONNX).is_file()
-    return bool(held) and all(
+    if not papers or not (folder / MODEL_ONNX).is_file():
+        return False
+    if MODEL_ONNX not in papers:
+        note = folder / EXPORTED_HERE
+        papers[MODEL_ONNX] = note.read_text(encoding="utf-8") if note.is_file() else ""
+    return all(
         (folder / name).is_file() and file_digest(folder / name, "sha256") == digest
         for name, digest in papers.items()
     )

@@ -222,6 +222,27 @@ def test_what_would_be_wrong_is_refused(layer):
         onnx_bytes(of_one_layer((7, 4), layer()))
 
 
+def test_what_keras_fits_together_otherwise_is_refused():
+    """Axes of other ranks from the left, which ONNX takes from the right; a softmax over several axes."""
+    first, second = keras.Input((7, 4), name="first"), keras.Input((4,), name="second")
+    model = keras.Model([first, second], layers.Add(name="l")([first, second]), name="m")
+    with pytest.raises(
+        NotImplementedError, match=r"'l' cannot be exported\. Expected inputs of equally many"
+    ):
+        onnx_bytes(model)
+    with pytest.raises(NotImplementedError, match=r"'l' cannot be exported\. Expected one axis"):
+        onnx_bytes(of_one_layer((7, 4), layers.Softmax(axis=(1, 2), name="l")))
+
+
+def test_whole_numbers_that_are_moved_about_stay_whole_numbers():
+    """Pixels that change places before they are scaled."""
+    inputs = keras.Input((4, 3), dtype="uint8", name="inputs")
+    moved = layers.Reshape((12,), name="r")(layers.Permute((2, 1), name="p")(inputs))
+    model = keras.Model(inputs, layers.Rescaling(1 / 255, name="s")(moved), name="m")
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    assert difference(model, {"inputs": pixels}) < TOLERANCE
+
+
 def test_a_mask_that_nobody_reads_is_refused():
     """Without it a softmax would share itself out over padding too."""
     inputs, mask = keras.Input((7,), name="inputs"), keras.Input((7,), name="mask", dtype="bool")

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.serving.answer_files import answer_file, flat, require_place
+from pipeline.serving.answer_files import answer_file, flat, refusal_file, require_place
 
 ANSWER = {
     "id": "x",
@@ -60,15 +60,56 @@ def test_formats_say_the_same(tmp_path):
 
 def test_the_name_of_the_file_says_its_format(tmp_path):
     """Before anything is computed."""
-    require_place(tmp_path / "A.CSV")
+    require_place(tmp_path / "A.CSV", tmp_path)
     with pytest.raises(WronglyCalled, match=r"\.csv, \.jsonl, \.parquet.*a\.xlsx"):
-        require_place(tmp_path / "a.xlsx")
+        require_place(tmp_path / "a.xlsx", tmp_path)
 
 
 def test_answers_without_a_place_are_refused_before_the_work(tmp_path):
     """The folder is not there, or the name is one of a folder: the command that mends it is said."""
     with pytest.raises(WronglyCalled, match=r"folder is not there\. Make the folder: mkdir -p .*/none"):
-        require_place(tmp_path / "none/a.csv")
+        require_place(tmp_path / "none/a.csv", tmp_path)
     (tmp_path / "b.csv").mkdir()
     with pytest.raises(WronglyCalled, match=r"a folder\. Name a file in it"):
-        require_place(tmp_path / "b.csv")
+        require_place(tmp_path / "b.csv", tmp_path)
+
+
+@pytest.mark.parametrize(("given", "out"), [("f.csv", "f.csv"), ("k.csv.refused.jsonl", "k.csv")])
+def test_answers_never_replace_the_records(tmp_path, given, out):
+    """Neither their own file nor the one beside it may be what is answered."""
+    (tmp_path / given).write_text("mine")
+    with pytest.raises(WronglyCalled, match="would replace the records"):
+        require_place(tmp_path / out, tmp_path / given)
+    assert "mine" == (tmp_path / given).read_text()
+
+
+def test_no_id_becomes_a_formula_in_a_spreadsheet(tmp_path):
+    """In CSV, which spreadsheets open; the other two hold it as it is, and a number is one."""
+    answer = {"id": "=HYPERLINK(1)", "class": "-1", "probabilities": {"@a": 0.5}}
+    for name in ("a.csv", "a.jsonl"):
+        with answer_file(tmp_path / name) as writer:
+            writer.write([answer])
+    assert "id,class,probabilities.@a\n'=HYPERLINK(1),-1,0.5\n" == (tmp_path / "a.csv").read_text()
+    assert answer == json.loads((tmp_path / "a.jsonl").read_text())
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", "id\n"), ("a.jsonl", "")])
+def test_no_answers_are_a_table_without_rows(tmp_path, name, content):
+    """Whoever reads it finds its first column."""
+    with answer_file(tmp_path / name):
+        pass
+    assert content == (tmp_path / name).read_text()
+
+
+def test_refusals_stand_beside_and_go_with_the_last_of_them(tmp_path):
+    """The first twenty are at hand, all are counted and written; without any an older file goes."""
+    rows = [{"id": str(number), "place": "p", "problems": ["x"]} for number in range(30)]
+    with refusal_file(tmp_path / "a.csv") as refused:
+        refused.write(rows[:25])
+        refused.write(rows[25:])
+    assert (30, rows[:20]) == (refused.count, refused.first)
+    lines = (tmp_path / "a.csv.refused.jsonl").read_text().splitlines()
+    assert rows == [json.loads(line) for line in lines]
+    with refusal_file(tmp_path / "a.csv"):
+        pass
+    assert [] == list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing, WronglyCalled
 from pipeline.serving import record_files
 from pipeline.serving.record_files import read_records
 
@@ -83,13 +83,84 @@ def test_a_column_that_is_not_there_is_refused(tmp_path):
         records(table(tmp_path, "t.csv", "text,town\na,Ulm\n"), OF_TEXTS)
 
 
-def test_rows_that_are_no_rows_are_told_after_those_that_are(tmp_path):
-    """Too many fields in one line: the others come, then the refusal."""
-    path = table(tmp_path, "t.csv", "text,age,town\na,1,Ulm\nb,2,Ulm,more\nc,3,Ulm\n")
-    reading, read = read_records(path, OF_TEXTS, {}), []
-    with pytest.raises(DataRefused, match="line 3"):
+ROWS = ['{"text": "a", "age": 1, "town": null}', '{"text": "c", "age": 3, "town": null}']
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("t.csv", "text,age,town\na,1,\nb,2,Ulm,more\nc,3,\n", "t.csv, line 3"),
+        ("t.jsonl", f"{ROWS[0]}\n{{bad}}\n{ROWS[1]}\n", "t.jsonl, line 2"),
+        ("t.jsonl", f'{ROWS[0]}\n{{"text": "b"}}\n{ROWS[1]}\n', "t.jsonl, line 2"),
+        ("t.json", f"[{ROWS[0]}, 7, {ROWS[1]}]", "t.json, row 2"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_under_its_own_number(tmp_path, name, content, place):
+    """It counts like any other, so that no answer stands under the number of another row."""
+    first, wrong, last = records(table(tmp_path, name, content), OF_TEXTS)
+    assert ("00000000", "a") == (first.sample_id, first.record["text"])
+    assert ("00000001", place, {}) == (wrong.sample_id, wrong.place, wrong.record)
+    assert wrong.problems[0].startswith(("expected", "column"))
+    assert ("00000002", "c") == (last.sample_id, last.record["text"])
+
+
+def test_many_rows_that_cannot_be_read_keep_their_numbers(tmp_path):
+    """In the middle, at the end, more than a message names, and one whose bytes are no text."""
+    rows = ["a,1,", *["b,2,x,y"] * 9, "c,3,", "d\udcff,4,", *["e,x"] * 5]
+    path = tmp_path / "t.csv"
+    path.write_bytes("\n".join(["text,age,town", *rows, ""]).encode("utf-8", "surrogateescape"))
+    source = {"kind": "text_table", "options": {"encoding": "utf-8"}}
+    found = records(path, OF_TEXTS, source)
+    assert [f"{number:08d}" for number in range(17)] == [given.sample_id for given in found]
+    assert {0: "a", 10: "c"} == {
+        int(given.sample_id): given.record["text"] for given in found if given.record
+    }
+    assert all(given.problems for given in found if not given.record)
+
+
+def test_what_is_wrong_with_the_whole_file_is_no_record(tmp_path):
+    """An array that breaks off: what was read is answered, then the file is refused whatever is allowed."""
+    reading, read = read_records(table(tmp_path, "t.json", f"[{ROWS[0]}, {{"), OF_TEXTS, {}), []
+    with pytest.raises(DataRefused, match="after row 1"):
         read.extend(iter(reading))
-    assert {"a", "c"} >= {given.record["text"] for given in read}
+    assert ["a"] == [given.record["text"] for given in read]
+
+
+def test_an_archive_ends_at_a_row_that_cannot_be_read(tmp_path):
+    """Nobody knows the number of those behind it."""
+    text = "@problemName x\n@univariate true\n@classLabel true a b\n@data\n1,2:a\n1,x:a\n3,4:b\n"
+    reading, read = read_records(table(tmp_path, "X_TEST.ts", text), OF_SERIES, {}), []
+    with pytest.raises(DataRefused, match="line 6"):
+        read.extend(iter(reading))
+    assert ["00000000"] == [given.sample_id for given in read]
+
+
+def test_files_without_side_columns_are_refused_where_the_model_reads_some(tmp_path):
+    """A folder, one image and an archive hold none: they would be missing without a word."""
+    side = {"side": {"numbers": [{"name": "age"}], "categories": []}}
+    (tmp_path / "a.png").write_bytes(b"1")
+    for path in (tmp_path, tmp_path / "a.png"):
+        with pytest.raises(DataRefused, match=r"the model reads of each record: age.*columns path, age"):
+            records(path, OF_IMAGES | side)
+    with pytest.raises(DataRefused, match="columns series, age"):
+        records(table(tmp_path, "X_TEST.ts", "@data\n"), OF_SERIES | side)
+
+
+def test_a_column_of_ids_is_refused_where_there_are_no_columns(tmp_path):
+    """Not passed over without a word."""
+    (tmp_path / "a.png").write_bytes(b"1")
+    with pytest.raises(WronglyCalled, match=r"Expected no --id\. Received: --id key"):
+        records(tmp_path, OF_IMAGES, id_column="key")
+    source = {"kind": "series_table", "options": {"time": "t"}}
+    path = table(tmp_path, "t.csv", "t,p\n2026-01-01T00:00,1\n")
+    with pytest.raises(WronglyCalled, match=r"Expected no --id\. Received: --id key"):
+        records(path, OF_SERIES | {"series": {"channels": ["p"]}}, source, id_column="key")
+
+
+def test_brackets_without_end_are_no_steps(tmp_path):
+    """Python gives up on them in another way than on other nonsense."""
+    (given,) = records(table(tmp_path, "t.csv", f'series\n"{"[" * 50_000}"\n'), OF_SERIES)
+    assert "a list of steps" in given.problems[0]
 
 
 def test_images_are_the_files_of_a_folder_or_of_a_column(tmp_path):
@@ -117,11 +188,14 @@ def test_a_table_names_files_below_its_folder_and_no_others(tmp_path):
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.png").write_bytes(b"1")
-    names = ["a.png", "../secret.png", str(tmp_path / "secret.png"), "../in/a.png", ".", "/dev/zero"]
+    (tmp_path / "in/link.png").symlink_to("../secret.png")
+    names = ["a.png", "../secret.png", str(tmp_path / "secret.png"), "link.png", ".", "/dev/zero", "n" * 300]
     given = records(table(tmp_path / "in", "t.csv", "\n".join(["path", *names, ""])), OF_IMAGES)
-    assert [b"1", None, None, None, None, None] == [row.record.get("image") for row in given]
-    assert "lies elsewhere" in given[1].problems[0]
+    assert [b"1", *[None] * 6] == [row.record.get("image") for row in given]
+    assert all("leads elsewhere" in given[place].problems[0] for place in (1, 2, 3, 5))
     assert "which is no file" in given[4].problems[0]
+    assert "File name too long" in given[6].problems[0]
+    assert [b"1", None] == [row.record.get("image") for row in records(tmp_path / "in", OF_IMAGES)]
 
 
 def test_an_image_that_cannot_be_read_is_refused_and_the_others_come(tmp_path, monkeypatch):
@@ -173,6 +247,12 @@ def test_a_table_of_steps_is_read_as_the_data_of_the_model_was(tmp_path):
     first, second = records(path, state, source)
     assert [[2.0, 1.0], [None, None], [4.0, 3.0]] == first.record["series"]
     assert ("b", [[6.0, 5.0]]) == (second.sample_id, second.record["series"])
+    told = source | {
+        "facts": {"step_seconds": 3600.0},
+        "options": source["options"] | {"files": "train*.csv"},
+    }
+    wrong, _ = records(path, state, told)
+    assert "a step every 3600 s" in wrong.problems[0]
     known = {"numbers": [{"name": "warm"}], "categories": []}
     windows = {"length": 3, "horizon": 1, "side": {"known": known, "calendar": []}}
     with pytest.raises(DataRefused, match=r"known about the step ahead.*\.jsonl"):

@@ -268,6 +268,36 @@ def test_an_image_file_is_refused_as_the_ingest_stage_refused_it(evaluated, cont
     assert re.search(message, " ".join(refused.problems))
 
 
+@pytest.mark.parametrize("name", ["towns", "forecast", "anomaly"])
+@pytest.mark.parametrize(
+    "value", [3e38, 9.97e36, 1e40, pytest.param(10**400, id="400 digits"), float("inf"), True, "1_0"]
+)
+def test_a_number_far_beyond_is_refused_and_the_others_are_answered(evaluated, name, value):
+    """What float32 cannot hold, what scaling or squaring drives out of it, and what is no number; no answer is none."""
+    records = records_of(evaluated(name).rows)[:3]
+    odd = json.loads(json.dumps(records[1]))
+    if name == "towns":
+        odd["side"]["age"] = value
+    else:
+        odd["series"][-1][0] = value
+    before, (first, refused, last) = (
+        Scorer(paths.BEST_DIR).answers(records),
+        Scorer(paths.BEST_DIR).answers([records[0], odd, records[2]]),
+    )
+    assert (before[0], before[2]) == (first, last)
+    if not isinstance(refused, Refused):  # large, but the model can say something of it
+        assert value in (3e38, 9.97e36)
+        assert all(np.isfinite(number) for number in flat(refused).values() if isinstance(number, float))
+
+
+def test_a_series_is_called_by_a_name(evaluated):
+    """Of anomalies each has its threshold; a list is no name, and no end of the others either."""
+    records = records_of(evaluated("anomaly").rows)[:2]
+    first, refused = Scorer(paths.BEST_DIR).answers([records[0], {**records[1], "id": ["a"]}])
+    assert "alarm" in first
+    assert "the name of a series" in refused.problems[0]
+
+
 def test_an_image_of_another_size_is_brought_to_size_as_the_data_was(evaluated):
     """Padded to a square, as params.yaml said of the training images."""
     evaluated("images")
@@ -300,7 +330,7 @@ def test_a_folder_that_cannot_answer_is_refused(evaluated, tmp_path):
     folder = shutil.copytree(paths.BEST_DIR, tmp_path / "best")
     evaluated("waves")
     shutil.copyfile(paths.BEST_DIR / "model.onnx", folder / "model.onnx")
-    with pytest.raises((StorageFailed, KeyError)):
+    with pytest.raises(StorageFailed, match="Expected inputs of the shapes it was made for"):
         Scorer(folder)
     (folder / "model.onnx").write_bytes(b"nonsense")
     with pytest.raises(StorageFailed, match="damaged or no model"):

@@ -121,6 +121,22 @@ def test_a_database_that_may_not_be_written_is_no_server_to_be_started(monkeypat
     assert "Start the server" not in str(refused.value)
 
 
+def test_a_log_of_another_user_beside_the_database_is_a_matter_of_permissions():
+    """One call as root leaves one: the file and its folder may be written, what lies beside it may not."""
+    with folder_of_others(0o777) as (folder, unprivileged):
+        create_sqlite(folder / "mlflow.db")
+        (folder / "mlflow.db").chmod(0o666)
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        said = "(sqlite3.OperationalError) attempt to write a readonly database"
+        for path in folder.glob("mlflow.db-*"):
+            path.unlink()
+        with unprivileged():
+            assert isinstance(cause_of(uri, said), StorageFailed)
+        (folder / "mlflow.db-shm").touch(0o644)
+        with unprivileged():
+            assert isinstance(cause_of(uri, said), NotPermitted)
+
+
 def test_a_damaged_database_is_told(tmp_path, monkeypatch):
     """And no traceback of sqlite."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -223,7 +223,7 @@ def test_a_monitor_that_does_not_exist_for_the_validation_rows_is_refused(tiny):
     data = load_train_data("dense")
     alone = data.on_rows(data.train_rows, data.val_rows[data.targets[data.val_rows] == 0])
     training = TRAINING | {"monitor": "val_roc_auc"}
-    with pytest.raises(DataRefused, match="monitor=val_roc_auc does not exist for these"):
+    with pytest.raises(DataRefused, match="monitor=val_roc_auc does not exist for the"):
         candidate.train_candidate(
             "dense", alone, MODELS["dense"], training, seed=4, checkpoint_dir=tiny / "memo"
         )

@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.inputs.specs import InputSpec, OutputSpec
 from pipeline.inputs.train_data import TrainData
+from pipeline.runtime.errors import DataRefused
 from pipeline.training.validation_scores import scaled, validation_metrics
 
 INPUT = InputSpec("vector", (1,), (0.0,), (1.0,))
@@ -34,6 +35,14 @@ def test_what_is_monitored_is_there_too():
     of_classes = data(np.array([0, 0, 1, 0], np.int32), spec)
     assert validation_metrics(of_classes, answers, "val_balanced_accuracy")["val_balanced_accuracy"] == 1.0
     assert set(validation_metrics(of_classes, answers)) == {"val_accuracy", "val_loss"}
+
+
+def test_a_monitor_that_these_rows_do_not_have_is_refused():
+    """Also of families that are solved, and of the rows of a fold: no class beside another, no ROC."""
+    spec = OutputSpec(("no", "yes"), (1, 1))
+    answers = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
+    with pytest.raises(DataRefused, match=r"val_roc_auc does not exist for the 2 rows.*those of a fold"):
+        validation_metrics(data(np.array([0, 0, 1, 1], np.int32), spec), answers, "val_roc_auc")
 
 
 def test_numbers_are_scored_in_units_of_their_deviation():

@@ -1,0 +1,50 @@
+"""The door to onnxruntime opens files of this project, and lets none of them open another."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pipeline.export.onnx_session import NUMBERS_PER_SAMPLE, OnnxModel
+from pipeline.runtime.errors import StorageFailed
+
+
+def with_weights_elsewhere(location):
+    """Return a model that answers with the 16 bytes of another file."""
+    weights = TensorProto(
+        name="w", data_type=TensorProto.UINT8, dims=[16], data_location=TensorProto.EXTERNAL
+    )
+    for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+        entry = weights.external_data.add()
+        entry.key, entry.value = key, value
+    given = helper.make_tensor_value_info("inputs", TensorProto.FLOAT, ["b", 1])
+    said = helper.make_tensor_value_info("said", TensorProto.FLOAT, [16])
+    node = helper.make_node("Cast", ["w"], ["said"], to=TensorProto.FLOAT)
+    graph = helper.make_graph([node], "g", [given], [said], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {NUMBERS_PER_SAMPLE: "1"})
+    return model
+
+
+def test_no_weights_are_read_from_other_files(tmp_path, monkeypatch):
+    """Of the working directory, which is the project: onnxruntime alone would read them and answer with them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(b"TOP-SECRET-12345")
+    for location in ("secret.bin", str(tmp_path / "secret.bin"), f"../{tmp_path.name}/secret.bin"):
+        model = with_weights_elsewhere(location)
+        with pytest.raises(StorageFailed, match="damaged or no model"):
+            OnnxModel(tmp_path / "model.onnx", model.SerializeToString())
+
+
+def test_a_model_of_other_inputs_is_told(tmp_path):
+    """By the names that are missing."""
+    given = helper.make_tensor_value_info("age", TensorProto.FLOAT, ["b", 1])
+    said = helper.make_tensor_value_info("said", TensorProto.FLOAT, ["b", 1])
+    node = helper.make_node("Identity", ["age"], ["said"])
+    graph = helper.make_graph([node], "g", [given], [said])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {NUMBERS_PER_SAMPLE: "1"})
+    onnx.checker.check_model(model)
+    opened = OnnxModel(tmp_path / "model.onnx", model.SerializeToString())
+    with pytest.raises(StorageFailed, match=r"Expected the inputs age\. Received: no age"):
+        opened.predict_on_batch({"inputs": np.zeros((1, 1), np.float32)})
