@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="variables of the environment, as a schedule keeps them",
     )
+    text = "only say what it would follow, and where it would push (publish in retrain.yaml)"
+    parser.add_argument("--dry-run", action="store_true", help=text)
     add_size_limit(parser)
 
 
@@ -52,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: Anything else that a person must know.
     """
     from pipeline.retraining.children import Children
-    from pipeline.retraining.retrain import Wishes, retrain
+    from pipeline.retraining.retrain import Wishes, plan, retrain
     from pipeline.retraining.schedules import take_environment
     from pipeline.retraining.triggers import load_settings
     from pipeline.runtime.paths import TREE
@@ -64,9 +66,15 @@ def run(options: argparse.Namespace) -> None:
         options.force, options.ignore_edits, options.accept_drift.strip(), options.max_gib, options.restart
     )
     settings = load_settings()
+    if options.dry_run:
+        for line in plan(Children(Path.cwd(), Path.cwd() / TREE, None), settings):
+            say(line)
+        return
     # Held until this process ends, however it ends.
     _lock = acquire_lock(LOCK, wait_seconds=options.wait)
     entry = retrain(Children(Path.cwd(), Path.cwd() / TREE, deadline), settings, wishes)
+    if entry.get("pushed"):
+        say(f"Results: {entry['commit'][:10]}; git: {entry['pushed']}; data: {entry['data_pushed']}.")
     said = " ".join(entry["reasons"])
     if entry["outcome"] in ("refused", "held"):
         raise GateRefused(f"{entry['model']} version {entry['version']} is not the champion. {said}")

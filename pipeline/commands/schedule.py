@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from pipeline.runtime.errors import WronglyCalled, say
+from pipeline.runtime.errors import UserError, WronglyCalled, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import NIGHT_ENVIRONMENT
 
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit", type=int, default=360, metavar="MINUTES", help="of one retrain (default: 360)"
     )
 
+    text = "install: whether nights push their results (default: as retrain.yaml says; on a terminal it is asked)"
+    parser.add_argument("--publish", choices=("none", "push"), help=text)
+
 
 def run(options: argparse.Namespace) -> None:
     """Run the command.
@@ -36,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
         WronglyCalled: The kind cannot be installed from here, or the time is none.
     """
     from pipeline.retraining import schedules
+    from pipeline.retraining.triggers import PUSH, load_settings
 
     root, at = Path.cwd(), _time_of(options.at)
     if options.time_limit < 1:
@@ -45,6 +49,12 @@ def run(options: argparse.Namespace) -> None:
     if options.action == "show":
         for name, content in schedules.rendered(options.kind, root, at, options.time_limit).items():
             print(f"# {name}\n{content}" if options.kind == "systemd" else content, end="")
+        if options.kind not in schedules.INSTALLABLE and load_settings().publish != PUSH:
+            print(
+                "What runs there starts empty and keeps nothing: set `publish: push` in retrain.yaml and commit it, or "
+                "results end with the night.",
+                file=sys.stderr,
+            )
         left = (
             [name for name in NEEDED if os.environ.get(name)] if options.kind in schedules.INSTALLABLE else []
         )
@@ -61,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
             f"Received: --kind={options.kind}. `millrace schedule show --kind {options.kind}` prints the file."
         )
     if options.action == "install":
+        _settle_publishing(root, options.publish)
         _install(options.kind, root, at, options.time_limit)
     else:
         _uninstall(options.kind, root)
@@ -83,6 +94,30 @@ def _install(kind: str, root: Path, at: tuple[int, int], minutes: int) -> None:
             "Runs and champions are those of mlflow.db in this project: MLFLOW_TRACKING_URI is not set here."
         )
     print("`millrace history` shows what came of it.")
+
+
+def _settle_publishing(root: Path, wanted: str | None) -> None:
+    """Ask, where nobody said it, whether nights may push, and say what they will do."""
+    from pipeline.retraining.children import Children
+    from pipeline.retraining.retrain import plan
+    from pipeline.retraining.triggers import PUSH, load_settings, write_publish
+    from pipeline.runtime.paths import RETRAIN_YAML, TREE
+    from pipeline.runtime.repository import has_remote
+
+    settings, children = load_settings(), Children(root, root / TREE, None)
+    there = has_remote(root) or bool(children.git("remote", folder=root, check=False).out.strip())
+    if wanted is None and settings.publish != PUSH and there and sys.stdin.isatty():
+        print(
+            "Nights commit their results to a branch of their own. May they push it, and data, to your remotes?"
+        )
+        wanted = "push" if input("[y/N] ").strip().lower() in ("y", "yes") else "none"
+    if wanted is not None and wanted != settings.publish:
+        write_publish(wanted)
+        print(f"{RETRAIN_YAML} says publish: {wanted} now. Commit it: a retrain works on what is committed.")
+    try:
+        print("\n".join(plan(children, load_settings())))
+    except UserError as error:  # the night would say it too, to nobody
+        print(error)
 
 
 def _uninstall(kind: str, root: Path) -> None:

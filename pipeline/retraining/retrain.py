@@ -20,14 +20,44 @@ from pipeline.retraining.accepted import (
 )
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
-from pipeline.retraining.triggers import DriftBounds, Retrain
+from pipeline.retraining.triggers import PUSH, DriftBounds, Retrain
 from pipeline.runtime import paths, processes
-from pipeline.runtime.addresses import without_secrets
+from pipeline.runtime.addresses import shown, without_secrets
 from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import JOURNAL
 from pipeline.runtime.repository import has_remote
 from pipeline.runtime.stage import code_of
+
+
+def plan(children: Children, settings: Retrain) -> list[str]:
+    """Return in words what a retrain would follow, and where its results would go.
+
+    Raises:
+        UserError: There is nothing to follow.
+    """
+    branches = worktree.followed(children, settings.branch, publish=settings.publish == PUSH)
+    lines = [
+        f"It would follow {branches.branch}, as far as it is committed, and commit to {branches.results}."
+    ]
+    if settings.publish != PUSH:
+        return [*lines, "It would fetch and push nothing (publish: none in retrain.yaml)."]
+    if branches.remote:
+        address = children.git(
+            "remote", "get-url", "--push", branches.remote, folder=children.project
+        ).out.strip()
+        lines.append(
+            f"It would fetch from the git remote {branches.remote}, and push {branches.results} to "
+            f"{shown(address)} (publish: push in retrain.yaml)."
+        )
+    else:
+        lines.append("It would push nothing to git: there is no git remote.")
+    there = has_remote(children.project)
+    return [
+        *lines,
+        f"It would push {'its data to the DVC remote' if there else 'no data: there is no DVC remote'}.",
+    ]
+
 
 # --- The steps of a retrain, each of which may be interrupted anywhere and done again.
 #
@@ -215,12 +245,14 @@ def bring_up_to_date(children: Children, looked: Facts) -> Facts:
     return {"rows": read_json(children.tree / paths.SOURCE_JSON)["count"]}
 
 
-def push_data(children: Children) -> Facts:
-    """Bring the objects of DVC's cache to its remote, before anybody can see a commit that names them.
+def push_data(children: Children, settings: Retrain) -> Facts:
+    """Bring the objects of DVC's cache to its remote, if that is wanted, before a commit that names them is seen.
 
     Raises:
         ServiceDown: The remote does not take them.
     """
+    if settings.publish != PUSH:
+        return {"dvc_push": "not published"}
     if not has_remote(children.tree):
         return {"dvc_push": "no DVC remote"}
     if children.dvc("push").code:
@@ -249,13 +281,15 @@ def commit_results(children: Children, run: Run) -> Facts:
     return {"commit": worktree.commit_tree(children, f"retrain: {why}; {rows}\n\n{details}")}
 
 
-def push_results(children: Children, branches: worktree.Followed) -> Facts:
-    """Push the branch of results, if there is a remote.
+def push_results(children: Children, branches: worktree.Followed, settings: Retrain) -> Facts:
+    """Push the branch of results, if that is wanted and there is a remote.
 
     Raises:
         Moved: Somebody else pushed first.
         UserError: The remote does not take it.
     """
+    if settings.publish != PUSH:
+        return {"git_push": "not published"}
     if not branches.remote:
         return {"git_push": "no git remote"}
     worktree.push_branch(children, branches)
@@ -383,7 +417,7 @@ def steps(children: Children, settings: Retrain, wishes: Wishes, run: Run) -> Fa
     Raises:
         UserError: A step cannot be done.
     """
-    branches = worktree.followed(children, settings.branch)
+    branches = worktree.followed(children, settings.branch, publish=settings.publish == PUSH)
     worktree.adopt_tree(children)
     worktree.forget_locks(children, branches)
     _start_over_if_moved(children, branches, run)
@@ -430,9 +464,9 @@ def _one_round(
         reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
     run.once("train", lambda: bring_up_to_date(children, looked))
-    run.once("dvc push", lambda: push_data(children))
+    run.once("dvc push", lambda: push_data(children, settings))
     run.once("commit", lambda: commit_results(children, run))
-    run.once("git push", lambda: push_results(children, branches))
+    run.once("git push", lambda: push_results(children, branches, settings))
     again = "judging" in run.facts
     run.once("judging", dict)
     registered = run.once("register", lambda: register_model(children, again=again))
@@ -513,5 +547,6 @@ def _entry(run: Run, outcome: Facts) -> dict[str, Any]:
         "seconds": dict(run.seconds),
         "commit": run.facts.get("commit", {}).get("commit", ""),
         "pushed": run.facts.get("git push", {}).get("git_push", ""),
+        "data_pushed": run.facts.get("dvc push", {}).get("dvc_push", ""),
         **outcome,
     }

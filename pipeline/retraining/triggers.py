@@ -1,11 +1,12 @@
 """Why to retrain: what moved since the results that are committed, each with its figures."""
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -14,7 +15,7 @@ from pipeline.provenance.origin import JUDGED, judged_digest
 from pipeline.retraining.children import Children
 from pipeline.runtime import paths
 from pipeline.runtime.errors import ParamsError, ServiceDown
-from pipeline.runtime.files import path_digest
+from pipeline.runtime.files import path_digest, write_text
 from pipeline.runtime.repository import relevant_stages
 from pipeline.runtime.strict_yaml import convert, read_yaml, value_at, yaml_content
 
@@ -86,6 +87,10 @@ def _in_database(path: Path, wanted: tuple[str, str, str]) -> bool:
 Effect = Annotated[float, Meta(gt=0, le=1)]
 
 
+PUSH = "push"
+"""Of `publish`."""
+
+
 class DriftBounds(Section, frozen=True):
     """From when on new rows count as different from the known ones."""
 
@@ -117,6 +122,8 @@ class Retrain(Section, frozen=True):
     push_attempts: Count
     drift: DriftBounds
     notify: Notify
+    publish: Literal["none", "push"] = "none"
+    """Whether the remotes of git and DVC get the results; nobody's repository is written to unasked."""
 
 
 def load_settings(path: Path = paths.RETRAIN_YAML) -> Retrain:
@@ -138,6 +145,13 @@ def load_settings(path: Path = paths.RETRAIN_YAML) -> Retrain:
         )
         raise ParamsError([problem])
     return settings
+
+
+def write_publish(value: str, path: Path = paths.RETRAIN_YAML) -> None:
+    """Set `publish` in retrain.yaml; everything else in it stays as it is, comments too."""
+    text = path.read_text(encoding="utf-8")
+    changed, count = re.subn(r"(?m)^(publish:[ \t]*)[^\s#]+", rf"\g<1>{value}", text)
+    write_text(path, changed if count else f"{text.rstrip()}\npublish: {value}\n")
 
 
 # --- Why to retrain.

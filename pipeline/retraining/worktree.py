@@ -29,7 +29,7 @@ class Followed:
 
     Attributes:
         branch: The branch of people.
-        remote: Name of the git remote, "" if there is none.
+        remote: Name of the git remote, "" if there is none, or none that gets the results.
     """
 
     branch: str
@@ -41,12 +41,13 @@ class Followed:
         return f"retrain/{self.branch}"
 
 
-def followed(children: Children, wanted: str | None) -> Followed:
+def followed(children: Children, wanted: str | None, *, publish: bool) -> Followed:
     """Return what to follow.
 
     Args:
         children: Runs git.
         wanted: A branch, or None for the one checked out in the project.
+        publish: Whether results go to a git remote; without, none is asked for anything.
 
     Raises:
         InputMissing: The project is not in git, or has no commit.
@@ -75,6 +76,8 @@ def followed(children: Children, wanted: str | None) -> Followed:
             "No branch is checked out here. Expected a branch to follow. Received: a detached HEAD. "
             "Run `git switch BRANCH`, or set `branch` in retrain.yaml."
         )
+    if not publish:
+        return Followed(branch, "")
     remotes = children.git("remote", folder=project).out.split()
     own = children.git("config", f"branch.{branch}.remote", check=False, folder=project).out.strip()
     remote = own if own in remotes else "origin" if "origin" in remotes else remotes[0] if remotes else ""

@@ -33,7 +33,8 @@ class Machines:
         params = first / "params.yaml"
         params.write_text(easily_promoted(params.read_text()))
         settings = first / "retrain.yaml"
-        settings.write_text(settings.read_text().replace("push_attempts: 3 ", f"push_attempts: {count + 1} "))
+        text = settings.read_text().replace("push_attempts: 3 ", f"push_attempts: {count + 1} ")
+        settings.write_text(text.replace("publish: none", "publish: push"))
         dvc(first, "remote", "add", "--default", "team", str(base / "objects"))
         git(first, "commit", "-qam", "what a team shares")
         subprocess.run(["git", "init", "-q", "--bare", str(self.remote)], check=True)

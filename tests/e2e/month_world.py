@@ -92,7 +92,8 @@ class World:
         self.source.close()
 
     def _settings(self) -> None:
-        """Ten new rows at least, so that the age of the last retrain has something to decide."""
+        """Ten new rows at least, so that the age of the last retrain has something to decide; and results are pushed."""
         path = self.project / "retrain.yaml"
-        path.write_text(path.read_text().replace("min_new_rows: 1 ", "min_new_rows: 10 "))
+        text = path.read_text().replace("min_new_rows: 1 ", "min_new_rows: 10 ")
+        path.write_text(text.replace("publish: none", "publish: push"))
         git(self.project, "commit", "-qam", "ten rows")

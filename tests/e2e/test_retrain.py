@@ -33,6 +33,9 @@ def project(tmp_path_factory, source):
     base = tmp_path_factory.mktemp("nights")
     folder = following(base / "project", source)
     subprocess.run(["git", "init", "-q", "--bare", str(base / "remote")], check=True)
+    settings = folder / "retrain.yaml"
+    settings.write_text(settings.read_text().replace("publish: none", "publish: push"))
+    git(folder, "commit", "-qam", "publish")
     git(folder, "remote", "add", "origin", str(base / "remote"))
     git(folder, "push", "-q", "origin", "HEAD")
     done = millrace(folder, "retrain")

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.retraining import journal
 from pipeline.retraining import retrain as retraining_retrain
-from pipeline.retraining.retrain import Wishes
+from pipeline.retraining.retrain import Wishes, plan
 from pipeline.runtime.errors import Busy, DataRefused, ServiceDown, Terminated, UserError
 from pipeline.runtime.files import read_lines
 from pipeline.runtime.paths import HISTORY, JOURNAL, OUTBOX_DIR, TREE
@@ -46,10 +46,12 @@ def children(project):
     return FakeChildren(project)
 
 
-def retrain(children, notify=None, **wishes):
+def retrain(children, notify=None, publish="push", **wishes):
     """Run one call of `millrace retrain` behind its lock; a command may be notified."""
     known = settings()
-    told = msgspec.structs.replace(known, notify=msgspec.structs.replace(known.notify, command=notify))
+    told = msgspec.structs.replace(
+        known, notify=msgspec.structs.replace(known.notify, command=notify), publish=publish
+    )
     return retraining_retrain.retrain(children, told, Wishes(**wishes))
 
 
@@ -333,6 +335,28 @@ def test_results_are_pushed(project, children, tmp_path):
     entry = retrain(children)
     assert entry["pushed"] == f"origin/{RESULTS}"
     assert git(remote, "rev-parse", RESULTS) == entry["commit"]
+
+
+def test_without_a_wish_no_remote_is_read_or_written(project, children, tmp_path):
+    """`publish: none`, as retrain.yaml comes: the refs of the remote and ours of it are those of before."""
+    remote = with_remote(project, tmp_path)
+    git(project, "push", "-q", "origin", "HEAD:refs/heads/elsewhere")
+    before = git(remote, "for-each-ref"), git(project, "for-each-ref", "refs/remotes")
+    entry = retrain(children, publish="none")
+    assert (git(remote, "for-each-ref"), git(project, "for-each-ref", "refs/remotes")) == before
+    assert ("not published", "not published") == (entry["pushed"], entry["data_pushed"])
+    assert entry["commit"] == git(project, "rev-parse", RESULTS)
+
+
+def test_the_plan_says_where_results_would_go(project, children, tmp_path):
+    """Without an address's password; and that nothing would be pushed where nobody wants it."""
+    said = " ".join(plan(children, msgspec.structs.replace(settings(), publish="none")))
+    assert f"commit to {RESULTS}. It would fetch and push nothing (publish: none" in said
+    with_remote(project, tmp_path)
+    git(project, "remote", "set-url", "--push", "origin", "https://me:S3CRET@host/team.git")
+    said = " ".join(plan(children, settings()))
+    assert f"push {RESULTS} to https://host/team.git (publish: push" in said
+    assert "no data: there is no DVC remote" in said
 
 
 @pytest.mark.long

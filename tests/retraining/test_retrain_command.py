@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import cli
 from pipeline.retraining import journal
+from pipeline.retraining.triggers import write_publish
 from pipeline.runtime.processes import acquire_lock
 from tests.helpers import load
 from tests.helpers.fake_project import HERE, make_project
@@ -59,6 +60,27 @@ def test_a_refusal_of_the_gate_is_exit_code_3(project, monkeypatch, capsys):
     monkeypatch.setattr("pipeline.retraining.retrain.retrain", lambda *_: ENTRY | {"outcome": "refused"})
     assert millrace("retrain") == 3
     assert "pictures version 4 is not the champion" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_where_it_would_push_and_does_nothing(project, monkeypatch, capsys):
+    """`publish: none` in the retrain.yaml that comes with the project; no tree is made, no retrain begins."""
+    monkeypatch.setattr("pipeline.retraining.retrain.retrain", lambda *_: pytest.fail("it began"))
+    write_publish("none")
+    assert millrace("retrain", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "It would follow main" in said
+    assert "fetch and push nothing (publish: none in retrain.yaml)" in said
+    assert not (project / ".millrace/retrain/tree").exists()
+
+
+def test_the_last_lines_say_what_was_published(project, monkeypatch, capsys):
+    """Also that nothing was."""
+    told = {"pushed": "origin/retrain/main", "data_pushed": "no DVC remote", "commit": "c" * 40}
+    monkeypatch.setattr(
+        "pipeline.retraining.retrain.retrain", lambda *_: ENTRY | told | {"outcome": "promoted"}
+    )
+    assert millrace("retrain") == 0
+    assert f"Results: {'c' * 10}; git: origin/retrain/main; data: no DVC remote." in capsys.readouterr().out
 
 
 def test_settings_that_cannot_be_used_are_exit_code_78(project):

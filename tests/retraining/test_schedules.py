@@ -7,6 +7,7 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ruamel.yaml import YAML
@@ -357,6 +358,29 @@ def test_install_says_what_it_takes_along_and_show_what_would_be_missing(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     cli.main(["schedule", "install", "--kind", "cron"])
     assert "mlflow.db in this project" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("answer", "publish"), [("y", "push"), ("", "none")])
+def test_install_asks_once_whether_nights_may_push(project, crontab, monkeypatch, capsys, answer, publish):
+    """On a terminal, where there is a remote; only that word of retrain.yaml changes, and what will happen is said."""
+    before = Path("retrain.yaml").read_text()
+    for arguments in (
+        ["init", "-q", "-b", "main"],
+        ["add", "retrain.yaml"],
+        ["remote", "add", "origin", "/team"],
+    ):
+        subprocess.run(["git", *arguments], check=True)
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@e", "commit", "-qm", "x"], check=True)
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or answer)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    cli.main(["schedule", "install", "--kind", "cron"])
+    assert ["[y/N] "] == asked
+    assert before.replace("publish: none", f"publish: {publish}") == Path("retrain.yaml").read_text()
+    said = capsys.readouterr().out
+    assert ("push retrain/main to /team" if publish == "push" else "fetch and push nothing") in said
+    cli.main(["schedule", "install", "--kind", "cron", "--publish", "none"])
+    assert before == Path("retrain.yaml").read_text()
 
 
 def test_a_night_whose_environment_is_gone_does_not_begin(project, capsys):
