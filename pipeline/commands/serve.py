@@ -3,7 +3,9 @@
 import argparse
 import ipaddress
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
             f"{error.name}. `make setup` installs them, or `pip install 'millrace[serve]'`."
         ) from error
     from pipeline.serving.app import Endpoints, Followed
-    from pipeline.serving.follower import Announcements, Follower, source_of
+    from pipeline.serving.follower import Announcements, Follower, asking, source_of
     from pipeline.serving.guard import Limits, Tokens
     from pipeline.serving.served import Named, Served
 
@@ -89,47 +91,37 @@ def run(options: argparse.Namespace) -> None:
         options.max_bytes, options.max_records, options.max_waiting, options.seconds, options.read_seconds
     )
     bound = listening(options.host, options.port)
-    announcements, followed = None, Followed()
-    if isinstance(options.model, Path):
-        folder = options.model
-        own = folder.resolve() == paths.BEST_DIR.resolve() and paths.SOURCE_JSON.is_file()
-        named, source = (
-            Named(folder.name, "", folder),
-            read_json(paths.SOURCE_JSON) if own else source_of(folder),
-        )
-    else:
-        fixed = "/" in options.model
-        model_name = load_params().register.model_name
-        announcements = Announcements(options.model, model_name, 0 if fixed else options.poll_seconds)
-        named = announcements.first()
-        source = source_of(named.folder)
-        if not fixed:
-            alias = options.model.partition("@")[2] or "champion"
-            followed = Followed(f"{named.name}@{alias}", heard=_now())
-    endpoints = Endpoints(Served(named, source), limits, followed)
-    if announcements and followed.alias:
-        Follower(endpoints).start(announcements)
-    address = f"{'https' if options.certfile else 'http'}://{_shown(options.host)}:{bound.getsockname()[1]}"
     if tokens is None and not _is_loopback(options.host):
-        say(
-            "serve: anybody who reaches this address may ask; --tokens FILE lets only those who know one",
-            file=sys.stderr,
+        said = "serve: anybody who reaches this address may ask; --tokens FILE lets only those who know one"
+        say(said, file=sys.stderr)
+    address = f"{'https' if options.certfile else 'http'}://{_shown(options.host)}:{bound.getsockname()[1]}"
+    with ExitStack() as stack:
+        announcements, followed = None, Followed()
+        if isinstance(options.model, Path):
+            named = Named(options.model.name, "", options.model)
+        else:
+            fixed = "/" in options.model
+            seconds = 0 if fixed else options.poll_seconds
+            announcements = Announcements(asking(options.model, load_params().register.model_name, seconds))
+            stack.callback(announcements.close)
+            named = announcements.first()
+            if not fixed:
+                alias = options.model.partition("@")[2] or "champion"
+                followed = Followed(f"{named.name}@{alias}", heard=time.time())
+        own = named.folder.resolve() == paths.BEST_DIR.resolve() and paths.SOURCE_JSON.is_file()
+        source = read_json(paths.SOURCE_JSON) if own else source_of(named.folder)
+        endpoints = Endpoints(Served(named, source), limits, followed)
+        if announcements and followed.alias:
+            Follower(endpoints).start(announcements)
+        serve(
+            endpoints,
+            bound,
+            tokens=tokens,
+            certfile=options.certfile,
+            keyfile=options.keyfile,
+            drain_seconds=options.drain_seconds,
+            begun=lambda: _tell(address, named, followed.alias),
         )
-    serve(
-        endpoints,
-        bound,
-        tokens=tokens,
-        certfile=options.certfile,
-        keyfile=options.keyfile,
-        drain_seconds=options.drain_seconds,
-        begun=lambda: _tell(address, named, followed.alias),
-    )
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
 
 
 def _shown(host: str) -> str:

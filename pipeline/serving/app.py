@@ -114,9 +114,7 @@ class Endpoints:
             ]
         told: Any = {HTTPException: self._told}
         # Not `Starlette`: it would answer a bug with a plain text before the guard can.
-        self._guard = Guard(
-            ExceptionMiddleware(Router(routes), told), self.limits, self.measured, tokens
-        )
+        self._guard = Guard(ExceptionMiddleware(Router(routes), told), self.limits, self.measured, tokens)
         return self._guard
 
     async def _told(self, request: Request, error: HTTPException) -> Response:

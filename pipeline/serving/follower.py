@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,27 @@ RESTART_SECONDS = 5.0
 """Before the process that asks is started once more, should it end."""
 
 
-class Announcements:
-    """What the registry says, by a child process.
+def asking(named: str, default_name: str, seconds: float) -> list[str]:
+    """Return the command that asks the registry of this project.
 
     Args:
         named: As a person names a version, see `millrace predict`.
         default_name: The model of this project.
         seconds: Between two questions; 0 to ask once.
     """
+    return [sys.executable, "-m", "pipeline.versions.announced", named, default_name, str(seconds)]
 
-    def __init__(self, named: str, default_name: str, seconds: float) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "pipeline.versions.announced",
-            named,
-            default_name,
-            str(seconds),
-        ]
+
+class Announcements:
+    """What the registry says, by a child process.
+
+    Args:
+        command: Of the child, see `asking`.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._closed = False
         self._child = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -67,15 +70,18 @@ class Announcements:
 
     def listen(self, hear: Callable[[Mapping[str, Any]], None]) -> None:
         """Pass on every line, for ever; a child that ends is started again."""
-        while True:
+        while not self._closed:
             while (line := self._next()) is not None:
                 hear(line)
+            if self._closed:
+                return
             hear({"problem": f"The process that asks the registry ended with {self._child.wait()}."})
             time.sleep(RESTART_SECONDS)
             self._child = self._started()
 
     def close(self) -> None:
         """End the child."""
+        self._closed = True
         self._child.kill()
         self._child.wait()
 

@@ -32,6 +32,7 @@ from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.serving.record import Record, Transform
 
 PAPERS = ("card.json", "settings.json", "state.json", "golden.npz", MODEL_ONNX)
+NOT_FINITE = "The record has no finite answer. Expected numbers in the range of the model's data."
 Answer = dict[str, Any]
 
 
@@ -94,9 +95,18 @@ class Scorer:
             except DataRefused as error:
                 found[place] = Refused(tuple(str(error).splitlines()))
         if made:
-            for place, predicted in zip(places, self._predicted(made), strict=True):
-                found[place] = self._in_words(predicted)
+            for place, predicted in zip(places, self._predicted_each(made), strict=True):
+                found[place] = predicted if isinstance(predicted, Refused) else self._in_words(predicted)
         return [answer for answer in found if answer is not None]
+
+    def _predicted_each(self, made: Sequence[Named]) -> Sequence[np.ndarray | Refused]:
+        """Return what is predicted for each, where numbers stay finite; 1e38 overflows once it is to scale."""
+        try:
+            return list(self._predicted(made))
+        except ValueError as error:
+            if len(made) > 1:
+                return [answer for one in made for answer in self._predicted_each([one])]
+            return [Refused((f"{NOT_FINITE} Received: {str(error).partition('. ')[0]}.",))]
 
     def _predicted(self, made: Sequence[Named]) -> np.ndarray:
         together = {name: np.concatenate([one[name] for one in made]) for name in made[0]}
@@ -160,7 +170,10 @@ class Scorer:
             if kept < length:
                 break
             made.append(self._transform({**record, "series": steps[:kept]}))
-        errors = self._predicted(made)
+        try:
+            errors = self._predicted(made)
+        except ValueError as error:
+            return Refused((f"{NOT_FINITE} Received: {str(error).partition('. ')[0]}.",))
         answer: Answer = {"error": float(errors[0])}
         if "alarms" in self.card:  # versions of earlier releases do not say how errors are averaged
             thresholds = self._point["thresholds"]

@@ -27,6 +27,8 @@ HEAD_BYTES = 64 << 10
 KEEP_ALIVE_SECONDS = 75
 END_SECONDS = 30
 """How long requests may last after the drain."""
+GRACE_SECONDS = 0.5
+"""Before a connection is closed on which nothing is asked."""
 BACKLOG = 2048
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -43,6 +45,7 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
         _timer: asyncio.TimerHandle | None = None
         _head_bytes = 0
         _in_head = True
+        _refused = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -62,11 +65,15 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
                 self._timer = None
 
         def data_received(self, data: bytes) -> None:
+            if self._refused:
+                return
             self._head_bytes += len(data)
             super().data_received(data)
             if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                # Not closed at once: what is still being sent would wipe the reply out.
+                self._refused = True
                 self.transport.write(HEAD_TOO_LARGE)
-                self.transport.close()
+                self.loop.call_later(GRACE_SECONDS, self.transport.close)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -86,6 +93,13 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
         def resume_writing(self) -> None:
             super().resume_writing()
             self._stop()
+
+        def shutdown(self) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                # A request may be on its way: uvicorn would close before it arrives.
+                self.loop.call_later(GRACE_SECONDS, super().shutdown)
+            else:
+                super().shutdown()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -14,9 +15,8 @@ from pipeline.serving.app import Endpoints, Followed
 from pipeline.serving.guard import Limits, Tokens
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.served import Named, Served
-from tests.helpers.featured import SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
+from tests.helpers.featured import SERIES, SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
 from tests.helpers.served_models import DIGITS, Client, state_of, write_model
-from tests.stages.test_evaluate_tasks import SETS
 
 LIMITS = Limits(body_bytes=100_000, records=20)
 
@@ -38,13 +38,34 @@ def write_hours():
     payload[:, 2] = 1
     segments = [("train", 0, 0, 30), ("val", 0, 30, 40), ("train", 1, 0, 30), ("test", 1, 30, 40)]
     write_windowed(Path(), payload, segments, lengths=[40, 40])
-    run_features(task="forecasting", windows=WINDOWS, series={"scaling": "series", "max_length": None})
+    run_features(task="forecasting", windows=WINDOWS, series=SERIES | {"scaling": "series"}, side=SIDE)
+
+
+def write_labels(task, labels):
+    """Write texts with these answers."""
+    texts = ["win a prize", "see you", "free home", "you win"] * 5
+    write_texts(Path(), texts, ["train"] * 16 + ["val"] * 2 + ["test"] * 2, labels)
+    run_features(task=task, text=TEXT)
+
+
+def write_steps(task):
+    """Write windows of one series, without anything beside them."""
+    payload = np.random.default_rng(0).normal(10, 3, (60, 3)).astype(np.float32)
+    write_windowed(Path(), payload, [("train", 0, 0, 40), ("val", 0, 40, 50), ("test", 0, 50, 60)])
+    alone = {"known": [], "known_categorical": [], "calendar": []}
+    horizon, targets = (0, []) if task == "anomaly" else (1, ["load"])
+    windows = WINDOWS | alone | {"horizon": horizon, "targets": targets}
+    run_features(task=task, windows=windows, series=SERIES)
 
 
 WRITTEN = {
-    "towns": write_towns, "hours": write_hours, "spam": SETS["spam"][0], "tickets": SETS["tickets"][0],
-    "anomaly": SETS["anomaly"][0], "regression": SETS["regression"][0],
-}  # fmt: skip
+    "towns": write_towns,
+    "hours": write_hours,
+    "spam": partial(write_labels, "classification", ["spam", "ham"] * 10),
+    "tickets": partial(write_labels, "multilabel", ['["a", "b"]', '["b"]', '["a"]', "[]"] * 5),
+    "regression": partial(write_steps, "regression"),
+    "anomaly": partial(write_steps, "anomaly"),
+}
 
 
 @pytest.fixture(scope="module")
