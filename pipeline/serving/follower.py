@@ -117,7 +117,8 @@ class Follower:
             return
         named, before = _named(line), self._endpoints.served.named
         if (named.version, named.sha256) == (before.version, before.sha256):
-            return  # the child was started anew, or the alias came back to the one that stayed
+            followed.refused = {}  # the alias came back to the one that stayed, or the child was started anew
+            return
         try:
             served = Served(named, source_of(named.folder))
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the one before it stays

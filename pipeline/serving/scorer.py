@@ -100,7 +100,7 @@ class Scorer:
         return [answer for answer in found if answer is not None]
 
     def _predicted_each(self, made: Sequence[Named]) -> Sequence[np.ndarray | Refused]:
-        """Return what is predicted for each, where numbers stay finite; 1e38 overflows once it is to scale."""
+        """Return what is predicted for each, where that is finite: one that is not would refuse its whole batch."""
         try:
             return list(self._predicted(made))
         except ValueError as error:
@@ -171,9 +171,12 @@ class Scorer:
                 break
             made.append(self._transform({**record, "series": steps[:kept]}))
         try:
-            errors = self._predicted(made)
+            with np.errstate(over="ignore"):
+                errors = self._predicted(made)
         except ValueError as error:
             return Refused((f"{NOT_FINITE} Received: {str(error).partition('. ')[0]}.",))
+        if not np.isfinite(errors).all():
+            return Refused((f"{NOT_FINITE} Received: a reconstruction that is infinitely far away.",))
         answer: Answer = {"error": float(errors[0])}
         if "alarms" in self.card:  # versions of earlier releases do not say how errors are averaged
             thresholds = self._point["thresholds"]

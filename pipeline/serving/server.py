@@ -43,7 +43,7 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
 
     class Protocol(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
-        _head_bytes = 0
+        _head_bytes = _chunk_bytes = 0
         _in_head = True
         _refused = False
 
@@ -67,6 +67,7 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
         def data_received(self, data: bytes) -> None:
             if self._refused:
                 return
+            self._chunk_bytes = len(data)
             self._head_bytes += len(data)
             super().data_received(data)
             if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
@@ -77,7 +78,7 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._head_bytes, self._in_head = 0, True
+            self._head_bytes, self._in_head = self._chunk_bytes, True
             self._wait()
 
         def on_headers_complete(self) -> None:
