@@ -80,10 +80,10 @@ def run(options: argparse.Namespace) -> None:
             f"What `millrace serve` stands on is not installed. Expected the packages of the extra serve. Received: no "
             f"{error.name}. `make setup` installs them, or `pip install 'millrace[serve]'`."
         ) from error
-    from pipeline.serving.app import Endpoints, Followed
+    from pipeline.serving.app import Endpoints
     from pipeline.serving.follower import Announcements, Follower, asking, source_of
     from pipeline.serving.guard import Limits, Tokens
-    from pipeline.serving.served import Named, Served
+    from pipeline.serving.served import Followed, Named, Served
 
     require_certificate(options.certfile, options.keyfile)
     tokens = None if options.tokens is None else Tokens(options.tokens)
@@ -111,12 +111,12 @@ def run(options: argparse.Namespace) -> None:
         own = named.folder.resolve() == paths.BEST_DIR.resolve() and paths.SOURCE_JSON.is_file()
         source = read_json(paths.SOURCE_JSON) if own else source_of(named.folder)
         endpoints = Endpoints(Served(named, source), limits, followed)
+        stack.callback(endpoints.close)
         if announcements and followed.alias:
             Follower(endpoints).start(announcements)
         serve(
-            endpoints,
+            endpoints.application(tokens),
             bound,
-            tokens=tokens,
             certfile=options.certfile,
             keyfile=options.keyfile,
             drain_seconds=options.drain_seconds,

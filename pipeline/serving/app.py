@@ -6,7 +6,6 @@ A request keeps the model that it began with to its end: a swap is one assignmen
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from pipeline.serving.described import main_field
 from pipeline.serving.guard import Guard, Limits, Tokens, read_body
 from pipeline.serving.measured import Measured, peak_memory_bytes
 from pipeline.serving.scorer import Refused
-from pipeline.serving.served import Served
+from pipeline.serving.served import Followed, Served
+from pipeline.serving.tables import TABLES, table_in
 
 PAGES = Path(__file__).parent / "pages"
 HEAVY_BYTES = 128 << 10
@@ -37,23 +37,6 @@ SECURE = {
     "referrer-policy": "no-referrer",
 }
 Read = Callable[[bytes, Request, Served], Awaitable[list[Item]]]
-
-
-@dataclass
-class Followed:
-    """What is known of the registry.
-
-    Attributes:
-        alias: What is followed, `digits@champion`; "" for nothing.
-        heard: When the registry answered last, by `time.time`; 0 for never.
-        problem: Why it does not, in words for anybody.
-        refused: The last version that did not check, and why; {} for none.
-    """
-
-    alias: str = ""
-    heard: float = 0.0
-    problem: str = ""
-    refused: dict[str, str] = field(default_factory=dict)
 
 
 class Json(Response):
@@ -71,13 +54,12 @@ class Endpoints:
 
     Attributes:
         served: The model; another one may take its place at any moment.
-        ready: Whether new requests are welcome.
         followed: What is known of the registry.
         measured: Counts and times.
     """
 
     def __init__(self, served: Served, limits: Limits, followed: Followed | None = None) -> None:
-        self.served, self.limits, self.ready = served, limits, True
+        self.served, self.limits = served, limits
         self.followed = followed or Followed()
         self.measured = Measured()
         self._batches = Batches(lambda count: self.measured.observe("millrace_batch_records", count))
@@ -226,8 +208,8 @@ class Endpoints:
             return await bodies.form_in(_replayed(request, body), state, most, self.limits.body_bytes)
         if field == "text" and kind == "text/plain":
             return bodies.text_in(body)
-        if field != "image" and kind in bodies.TABLES:
-            return await asyncio.to_thread(bodies.table_in, body, bodies.TABLES[kind], served, most)
+        if field != "image" and kind in TABLES:
+            return await asyncio.to_thread(table_in, body, kind, state, served.source, most)
         of_field = {
             "image": "image/* (one image), multipart/form-data (images as files)",
             "text": "text/plain (one text), text/csv",
@@ -240,7 +222,7 @@ class Endpoints:
         kind, state, most = _media_type(request), served.scorer.state, self.limits.records
         if kind in (bodies.JSON, ""):
             return bodies.invocation_in(bodies.json_content(body), state, most)
-        if main_field(state) != "image" and kind in bodies.TABLES:
+        if main_field(state) != "image" and kind in TABLES:
             return await self._records(body, request, served)
         raise refuse(415, f"Expected content-type {bodies.JSON} or text/csv. Received: {kind[:100]}.")
 
@@ -272,12 +254,17 @@ class Endpoints:
 
     async def v2_model(self, request: Request) -> Response:
         """Tell what the model reads and answers, as tensors."""
-        return Json(open_inference.metadata(self._named(request)))
+        served = self._named(request)
+        named, state = served.named, served.scorer.state
+        told = open_inference.metadata(
+            named.name, named.version, state, served.example, served.example_answer
+        )
+        return Json(told)
 
     async def v2_ready(self, request: Request) -> Response:
         """Tell whether the model answers."""
-        named = self._named(request).named
-        return Json({"name": named.name, "ready": self.ready}, 200 if self.ready else 503)
+        named, ready = self._named(request).named, not self._guard.draining
+        return Json({"name": named.name, "ready": ready}, 200 if ready else 503)
 
     def _named(self, request: Request) -> Served:
         """Return the model that a path names.
@@ -308,7 +295,8 @@ class Endpoints:
 
     async def is_ready(self, _request: Request) -> Response:
         """Tell whether new requests are welcome."""
-        return Json({"ready": self.ready}, 200 if self.ready else 503)
+        ready = not self._guard.draining
+        return Json({"ready": ready}, 200 if ready else 503)
 
     async def metrics(self, _request: Request) -> Response:
         """Tell counts and times."""
@@ -337,10 +325,6 @@ class Endpoints:
     async def docs(self, _request: Request) -> Response:
         """Show how programs ask."""
         return _page("docs.html")
-
-    def drain(self) -> None:
-        """Say that the server will end: it is not ready, and closes connections after their reply."""
-        self.ready, self._guard.draining = False, True
 
     def close(self) -> None:
         """Let the worker thread end."""

@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.serving.record import Record
-from pipeline.serving.scorer import Answer, Refused
-from pipeline.serving.served import Served
+from pipeline.serving.scorer import Answer, Refused, Scorer
 
 LOOP_SECONDS = 0.002
 """Longest time of one record that is answered on the loop."""
@@ -23,6 +22,13 @@ TURN_SECONDS = 0.020
 WORKER_RECORDS = 512
 """The worker takes requests until they hold so many."""
 Answers = list[Answer | Refused]
+
+
+class Served(Protocol):
+    """A model that answers, see `pipeline.serving.served`."""
+
+    scorer: Scorer
+    seconds_per_record: float
 
 
 class _Asked(NamedTuple):

@@ -4,9 +4,7 @@ A record that cannot be read stands there with its place and its problems; only 
 whole.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,13 +12,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pipeline.runtime.errors import DataRefused
 from pipeline.serving.described import columns_beside, main_field
 from pipeline.serving.record import Record
-from pipeline.serving.served import Served
 
 JSON = "application/json"
-TABLES = {"text/csv": ".csv", "text/tab-separated-values": ".tsv"}
 FIELDS = ("image", "text", "series", "time", "known", "id", "pooled_scale", "side")
 """What a record holds, see `pipeline.serving.record`."""
 
@@ -135,29 +130,6 @@ async def form_in(request: Request, state: Mapping[str, Any], most: int, body_by
             _item(f"file {number} ({name!r})"[:80], as_record({"image": await file.read()} | fields, state))
             for number, (name, file) in enumerate(files)
         ]
-
-
-def table_in(body: bytes, suffix: str, served: Served, most: int) -> list[Item]:
-    """Return the rows of a table, read as `millrace predict` reads the same file.
-
-    Raises:
-        HTTPException: 400, it cannot be read; 413, it holds too many.
-    """
-    from pipeline.serving.record_files import read_records  # pyarrow and the sources, for tables alone
-
-    items: list[Item] = []
-    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-        path = Path(folder) / f"records{suffix}"
-        path.write_bytes(body)
-        try:
-            for given in read_records(path, served.scorer.state, served.source):
-                items.append(Item(given.place, given.record, given.problems))
-                require_few(len(items), most)
-        except DataRefused as error:
-            raise refuse(400, str(error).replace(f"{folder}/", "")) from error
-    if not items:
-        raise refuse(400, "The table has no row. Expected at least one below its header. Received: none.")
-    return items
 
 
 def as_record(row: Mapping[str, Any], state: Mapping[str, Any]) -> Record:

@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.runtime.errors import UserError, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import naming_us
-from pipeline.serving.app import Endpoints, Followed
-from pipeline.serving.served import Named, Served
+from pipeline.serving.measured import Measured
+from pipeline.serving.served import Followed, Named, Served
 
 RESTART_SECONDS = 5.0
 """Before the process that asks is started once more, should it end."""
@@ -44,7 +44,7 @@ class Announcements:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
-        self._closed = False
+        self._ended = threading.Event()
         self._child = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -70,18 +70,18 @@ class Announcements:
 
     def listen(self, hear: Callable[[Mapping[str, Any]], None]) -> None:
         """Pass on every line, for ever; a child that ends is started again."""
-        while not self._closed:
+        while not self._ended.is_set():
             while (line := self._next()) is not None:
                 hear(line)
-            if self._closed:
+            if self._ended.is_set():
                 return
             hear({"problem": f"The process that asks the registry ended with {self._child.wait()}."})
-            time.sleep(RESTART_SECONDS)
-            self._child = self._started()
+            if not self._ended.wait(RESTART_SECONDS):
+                self._child = self._started()
 
     def close(self) -> None:
         """End the child."""
-        self._closed = True
+        self._ended.set()
         self._child.kill()
         self._child.wait()
 
@@ -94,6 +94,17 @@ def source_of(folder: Path) -> dict[str, Any]:
     """Return what a version carries of the source of its data; {} where it carries nothing."""
     path = folder / "source.json"
     return dict(read_json(path)) if path.is_file() else {}
+
+
+class Endpoints(Protocol):
+    """What answers, see `pipeline.serving.app`."""
+
+    served: Served
+    followed: Followed
+    measured: Measured
+
+    def swap(self, served: Served) -> None:
+        """Let another model answer from now on."""
 
 
 class Follower:

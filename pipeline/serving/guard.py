@@ -102,7 +102,7 @@ class Guard:
     """The application that a server runs.
 
     Attributes:
-        draining: Connections are closed after each reply, since the server will end.
+        draining: The server will end: it is not ready, and closes connections after each reply.
         in_flight: Requests that are worked on.
     """
 

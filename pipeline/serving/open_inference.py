@@ -12,38 +12,47 @@ import numpy as np
 
 from pipeline.serving.bodies import Item, as_record, listed, refuse
 from pipeline.serving.described import columns_beside, main_field
+from pipeline.serving.record import Record
 from pipeline.serving.scorer import Answer
-from pipeline.serving.served import Served
 
 Tensor = dict[str, Any]
 DATATYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
              "BYTES")  # fmt: skip
 
 
-def metadata(served: Served) -> dict[str, Any]:
-    """Return what a model reads and answers, as the protocol tells it."""
-    state, example = served.scorer.state, served.example
+def metadata(
+    name: str, version: str, state: Mapping[str, Any], example: Record, answer: Answer
+) -> dict[str, Any]:
+    """Return what a model reads and answers, as the protocol tells it.
+
+    Args:
+        name: Of the model.
+        version: Its version; "" for none.
+        state: Content of its state.json.
+        example: A record.
+        answer: To the example.
+    """
     inputs = [
-        {"name": name, "datatype": "FP64" if name == "series" else "BYTES", "shape": [-1, *_shape(value)]}
-        for name, value in example.items()
+        {"name": field, "datatype": "FP64" if field == "series" else "BYTES", "shape": [-1, *_shape(value)]}
+        for field, value in example.items()
         if not isinstance(value, Mapping)
     ]
     for key, columns in columns_beside(state).items():
         inputs += [
             {
-                "name": f"{key}.{name}",
+                "name": f"{key}.{column}",
                 "datatype": "FP64" if kind == "number" or key == "known" else "BYTES",
                 "shape": [-1],
             }
-            for name, kind in columns.items()
+            for column, kind in columns.items()
         ]
     outputs = [
         {"name": one["name"], "datatype": one["datatype"], "shape": [-1, *one["shape"][1:]]}
-        for one in tensors_of([served.example_answer])
+        for one in tensors_of([answer])
     ]
     return {
-        "name": served.named.name,
-        "versions": [served.named.version] if served.named.version else [],
+        "name": name,
+        "versions": [version] if version else [],
         "platform": "millrace_onnxruntime",
         "inputs": inputs,
         "outputs": outputs,

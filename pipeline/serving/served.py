@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,23 @@ class Named:
     version: str
     folder: Path
     sha256: str = ""
+
+
+@dataclass
+class Followed:
+    """What is known of the registry.
+
+    Attributes:
+        alias: What is followed, `digits@champion`; "" for nothing.
+        heard: When the registry answered last, by `time.time`; 0 for never.
+        problem: Why it does not, in words for anybody.
+        refused: The last version that did not check, and why; {} for none.
+    """
+
+    alias: str = ""
+    heard: float = 0.0
+    problem: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class Served:

@@ -19,8 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pipeline.runtime.errors import Busy, InputMissing, WronglyCalled, say
-from pipeline.serving.app import Endpoints
-from pipeline.serving.guard import Limits, Tokens
+from pipeline.serving.guard import Guard, Limits
 
 HEAD_BYTES = 64 << 10
 """Of the first line of a request and its headers; httptools has no limit of its own."""
@@ -113,10 +112,10 @@ class _Server(uvicorn.Server):
     """Ends in two steps: see the head of this file."""
 
     def __init__(
-        self, config: uvicorn.Config, endpoints: Endpoints, drain_seconds: float, begun: Callable[[], None]
+        self, config: uvicorn.Config, guard: Guard, drain_seconds: float, begun: Callable[[], None]
     ) -> None:
         super().__init__(config)
-        self._endpoints, self._drain_seconds, self._begun = endpoints, drain_seconds, begun
+        self._guard, self._drain_seconds, self._begun = guard, drain_seconds, begun
         self._asked_to_end = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -128,7 +127,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
 
         def leave(seconds: float) -> None:
-            self._endpoints.drain()
+            self._guard.draining = True
             self._asked_to_end += 1
             if self._asked_to_end > 1:  # once more: now; and again: without waiting for anybody
                 self.force_exit, self.should_exit = self.should_exit, True
@@ -197,10 +196,9 @@ def require_certificate(certfile: Path | None, keyfile: Path | None) -> None:
 
 
 def serve(
-    endpoints: Endpoints,
+    guard: Guard,
     bound: socket.socket,
     *,
-    tokens: Tokens | None = None,
     certfile: Path | None = None,
     keyfile: Path | None = None,
     drain_seconds: float = 5.0,
@@ -209,9 +207,8 @@ def serve(
     """Answer requests until a signal says that it is enough.
 
     Args:
-        endpoints: What is answered.
+        guard: The application.
         bound: Socket of the address.
-        tokens: Who may ask; None for everybody.
         certfile: For TLS, with `keyfile`.
         keyfile: Of the certificate.
         drain_seconds: How long requests are still taken after SIGTERM.
@@ -219,8 +216,8 @@ def serve(
     """
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     config = uvicorn.Config(
-        endpoints.application(tokens),
-        http=protocol_of(endpoints.limits),
+        guard,
+        http=protocol_of(guard.limits),
         loop="uvloop",
         interface="asgi3",
         lifespan="off",
@@ -235,7 +232,4 @@ def serve(
         ssl_certfile=certfile,
         ssl_keyfile=keyfile,
     )
-    try:
-        _Server(config, endpoints, drain_seconds, begun).run([bound])
-    finally:
-        endpoints.close()
+    _Server(config, guard, drain_seconds, begun).run([bound])

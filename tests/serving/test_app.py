@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.serving.app import Endpoints, Followed
+from pipeline.serving.app import Endpoints
 from pipeline.serving.guard import Limits, Tokens
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.served import Named, Served
+from pipeline.serving.served import Followed, Named, Served
 from tests.helpers.featured import SERIES, SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
 from tests.helpers.served_models import DIGITS, Client, state_of, write_model
 

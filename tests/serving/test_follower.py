@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.serving.app import Endpoints, Followed
+from pipeline.serving.app import Endpoints
 from pipeline.serving.follower import Announcements, Follower
 from pipeline.serving.guard import Limits
-from pipeline.serving.served import Named, Served
+from pipeline.serving.served import Followed, Named, Served
 from tests.helpers.served_models import DIGITS, write_model
 
 

@@ -32,17 +32,18 @@ WITHOUT = (
 SWAPPED = """
 import sys
 from pathlib import Path
-from pipeline.serving.app import Endpoints, Followed
+from pipeline.serving.app import Endpoints
 from pipeline.serving.follower import Announcements, Follower
 from pipeline.serving.guard import Limits
-from pipeline.serving.served import Served
+from pipeline.serving.served import Followed, Served
 from pipeline.serving.server import listening, serve
 announcements = Announcements([sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
 endpoints = Endpoints(Served(announcements.first(), {}), Limits(), Followed("digits@champion"))
 Follower(endpoints).start(announcements)
 bound = listening("127.0.0.1", 0)
-serve(endpoints, bound, begun=lambda: print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True))
+serve(endpoints.application(None), bound, begun=lambda: print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True))
 announcements.close()
+endpoints.close()
 """
 ANNOUNCER = """
 import json, sys, time
