@@ -25,6 +25,7 @@ COMMANDS = (
     "schedule",
     "report",
     "predict",
+    "serve",
     "reproduce",
     "lineage",
     "rollback",

@@ -35,6 +35,8 @@ from pipeline.runtime.errors import DataRefused
 Record = Mapping[str, Any]
 NAMED = 10
 """Series that a message names."""
+SHOWN = 60
+"""Characters of a value that a message shows."""
 
 
 def model_inputs_of(record: Record, state: Mapping[str, Any], family: str) -> Named:
@@ -61,10 +63,18 @@ class Transform:
             DataRefused: The record is not as the model's data was; names what and all of it.
         """
         of_main, of_side = _Problems(), _Problems()
-        beside = of_side.noted(lambda: self._beside(_columns(record, "side"), 1))
-        made = of_main.noted(lambda: self._main(record, beside or {}))
+        with np.errstate(over="ignore"):
+            beside = of_side.noted(lambda: self._beside(_columns(record, "side"), 1))
+            made = of_main.noted(lambda: self._main(record, beside or {}))
         if made is None or of_side.found:
             raise DataRefused("\n".join([*of_main.found, *of_side.found]))
+        large = sorted(
+            name for name, array in made.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
+        )
+        if large:  # of a number that was finite, once it is to scale: behind a ReLU nobody would notice
+            raise _refused(
+                "numbers", "those of the range of the model's data", f"infinite ones in {', '.join(large)}"
+            )
         return made
 
 
@@ -127,7 +137,10 @@ def _image(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
         given = _needed(record, "image")
         if isinstance(given, bytes | str):
             return _fitted(_content(given), shape, made_from)
-        pixels = np.asarray(given)
+        try:
+            pixels = np.asarray(given)
+        except ValueError:  # ragged
+            pixels = np.empty(0)
         if pixels.shape != shape or not _are_pixels(pixels):
             raise _refused("image", f"whole numbers 0 to 255, shape {shape}", f"shape {pixels.shape}")
         return pixels.astype(np.uint8)
@@ -228,7 +241,8 @@ def _number(value: Any) -> float:
 
 def _float32(name: str, value: Any) -> np.ndarray:
     try:
-        number = np.float32(np.nan if value is None or value == "" else _number(value))
+        with np.errstate(over="ignore"):
+            number = np.float32(np.nan if value is None or value == "" else _number(value))
     except (TypeError, ValueError, OverflowError):
         number = np.float32(np.inf)
     if np.isinf(number):
@@ -277,6 +291,12 @@ def _columns(record: Record, key: str) -> dict[str, Any]:
     columns = record.get(key) or {}
     if not isinstance(columns, Mapping):
         raise _refused(key, "an object of columns and their values", type(columns).__name__)
+    nested = [
+        name for name, value in columns.items() if isinstance(value, list | tuple | Mapping | np.ndarray)
+    ]
+    if nested:
+        told = [_refused(f"{key}.{name}", "one value", repr(columns[name])[:SHOWN]) for name in nested]
+        raise DataRefused("\n".join(map(str, told)))
     return {name: [value] for name, value in columns.items()} if key == "side" else dict(columns)
 
 

@@ -96,7 +96,7 @@ class Scorer:
         places = []
         for place, record in enumerate(records):
             try:
-                made.append(self._made(record))
+                made.append(self._transform(record))
                 places.append(place)
             except DataRefused as error:
                 found[place] = Refused(tuple(str(error).splitlines()))
@@ -104,25 +104,6 @@ class Scorer:
             for place, predicted in zip(places, self._predicted(made), strict=True):
                 found[place] = BEYOND if predicted is None else self._in_words(predicted)
         return [answer for answer in found if answer is not None]
-
-    def _made(self, record: Record) -> Named:
-        """Return the inputs of a record.
-
-        Raises:
-            DataRefused: It is malformed, or holds a number that scaling drives out of float32: a network would answer
-                infinity like any other.
-        """
-        with np.errstate(over="ignore"):
-            made = self._transform(record)
-        odd = [
-            name for name, array in made.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
-        ]
-        if odd:
-            raise DataRefused(
-                f"The record holds a number that float32 cannot hold once it is scaled. Expected values like those of "
-                f"training. Received: one in {', '.join(odd)}. Mend the record."
-            )
-        return made
 
     def _predicted(self, made: Sequence[Named]) -> list[np.ndarray | None]:
         """Return what the model says of each record; None where that is no finite number."""
@@ -185,7 +166,7 @@ class Scorer:
         """Return the error of the last window, and the mean of it and those before in units of the threshold."""
         rules = self.card.get("alarms") or {"smoothing_steps": 1, "stride": 1}
         try:
-            made, name = [self._made(record)], series_name(record)
+            made, name = [self._transform(record)], series_name(record)
         except DataRefused as error:
             return Refused(tuple(str(error).splitlines()))
         steps, length = record["series"], self.state["windows"]["length"]
@@ -194,7 +175,7 @@ class Scorer:
             if kept < length:
                 break
             try:
-                made.append(self._made({**record, "series": steps[:kept]}))
+                made.append(self._transform({**record, "series": steps[:kept]}))
             except DataRefused as error:
                 return Refused(tuple(str(error).splitlines()))
         errors = [error for error in self._predicted(made) if error is not None]

@@ -1,0 +1,143 @@
+"""`millrace serve`: answers over HTTP, by the champion, a version, or a folder like models/best."""
+
+import argparse
+import ipaddress
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.params.load import load_params
+from pipeline.runtime import paths
+from pipeline.runtime.errors import InputMissing, say
+from pipeline.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from pipeline.serving.served import Named
+
+HELP = "answers over HTTP, by the champion (also after it changes), a version or a folder like models/best"
+RECORDED = False
+LIMITS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
+    "max-bytes": (int, 8 << 20, "largest body of a request"),
+    "max-records": (int, 1024, "most records in a request"),
+    "max-waiting": (int, 256, "requests that are worked on at once; more get 503"),
+    "seconds": (float, 10.0, "longest time for an answer; then 504"),
+    "read-seconds": (float, 20.0, "longest time for a request to arrive, and for its reply to be taken"),
+    "drain-seconds": (float, 5.0, "how long requests are still taken after SIGTERM"),
+    "poll-seconds": (float, 3.0, "how often the registry is asked who is champion"),
+}
+"""Option to its type, default and help."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    text = (
+        "MODEL or MODEL@ALIAS, which are followed, MODEL/VERSION, or a folder like models/best (default: this "
+        "project's champion)"
+    )
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=_model, help=text)
+    text = "address to listen on (default: 127.0.0.1, this machine alone)"
+    parser.add_argument("--host", default="127.0.0.1", help=text)
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes any that is free")
+    text = "file of tokens, one a line, of which a request must bring one; read again when it changes"
+    parser.add_argument("--tokens", type=_absolute, metavar="FILE", help=text)
+    parser.add_argument("--certfile", type=_absolute, metavar="FILE", help="certificate (PEM), for TLS")
+    parser.add_argument("--keyfile", type=_absolute, metavar="FILE", help="its key (PEM)")
+    for name, (kind, default, told) in LIMITS.items():
+        parser.add_argument(
+            f"--{name}", type=_positive(kind), default=default, metavar="N", help=f"{told} ({default:,})"
+        )
+
+
+def _absolute(text: str) -> Path:
+    # Here, where the working directory is still that of the user.
+    return Path(text).absolute()
+
+
+def _model(text: str) -> str | Path:
+    return Path(text).absolute() if text and Path(text).is_dir() else text
+
+
+def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"expected a number above 0, received {text}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse names it
+    return read
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    try:
+        from pipeline.serving.server import listening, require_certificate, serve
+    except ModuleNotFoundError as error:
+        raise InputMissing(
+            f"What `millrace serve` stands on is not installed. Expected the packages of the extra serve. Received: no "
+            f"{error.name}. `make setup` installs them, or `pip install 'millrace[serve]'`."
+        ) from error
+    from pipeline.serving.app import Endpoints
+    from pipeline.serving.follower import Announcements, Follower, asking, source_of
+    from pipeline.serving.guard import Limits, Tokens
+    from pipeline.serving.served import Followed, Named, Served
+
+    require_certificate(options.certfile, options.keyfile)
+    tokens = None if options.tokens is None else Tokens(options.tokens)
+    limits = Limits(
+        options.max_bytes, options.max_records, options.max_waiting, options.seconds, options.read_seconds
+    )
+    bound = listening(options.host, options.port)
+    if tokens is None and not _is_loopback(options.host):
+        said = "serve: anybody who reaches this address may ask; --tokens FILE lets only those who know one"
+        say(said, file=sys.stderr)
+    address = f"{'https' if options.certfile else 'http'}://{_shown(options.host)}:{bound.getsockname()[1]}"
+    with ExitStack() as stack:
+        announcements, followed = None, Followed()
+        if isinstance(options.model, Path):
+            named = Named(options.model.name, "", options.model)
+        else:
+            fixed = "/" in options.model
+            seconds = 0 if fixed else options.poll_seconds
+            announcements = Announcements(asking(options.model, load_params().register.model_name, seconds))
+            stack.callback(announcements.close)
+            named = announcements.first()
+            if not fixed:
+                alias = options.model.partition("@")[2] or "champion"
+                followed = Followed(f"{named.name}@{alias}", heard=time.time())
+        own = named.folder.resolve() == paths.BEST_DIR.resolve() and paths.SOURCE_JSON.is_file()
+        source = read_json(paths.SOURCE_JSON) if own else source_of(named.folder)
+        endpoints = Endpoints(Served(named, source), limits, followed)
+        stack.callback(endpoints.close)
+        if announcements and followed.alias:
+            Follower(endpoints).start(announcements)
+        serve(
+            endpoints.application(tokens),
+            bound,
+            certfile=options.certfile,
+            keyfile=options.keyfile,
+            drain_seconds=options.drain_seconds,
+            begun=lambda: _tell(address, named, followed.alias),
+        )
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tell(address: str, named: "Named", alias: str) -> None:
+    version = f" version {named.version}" if named.version else ""
+    follows = f", follows {alias}" if alias else ""
+    say(
+        f"{named.name}{version} answers on {address}{follows}\n  try it: {address}/   for programs: {address}/docs"
+    )

@@ -1,0 +1,349 @@
+"""The endpoints of `millrace serve`: records in, answers out, by the model that is served at this moment.
+
+A request keeps the model that it began with to its end: a swap is one assignment, and no reply mixes two.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+
+from pipeline.serving import bodies, open_inference
+from pipeline.serving.batches import Answers, Batches
+from pipeline.serving.bodies import Item, refuse
+from pipeline.serving.described import main_field
+from pipeline.serving.guard import Guard, Limits, Tokens, read_body
+from pipeline.serving.measured import Measured, peak_memory_bytes
+from pipeline.serving.scorer import Refused
+from pipeline.serving.served import Followed, Served
+from pipeline.serving.tables import TABLES, table_in
+
+PAGES = Path(__file__).parent / "pages"
+HEAVY_BYTES = 128 << 10
+"""A body larger than this is answered in the worker thread: pictures of cameras take tens of milliseconds to decode."""
+MOST_CLASSES = 100
+"""Answers are counted by class up to so many classes."""
+SECURE = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+Read = Callable[[bytes, Request, Served], Awaitable[list[Item]]]
+
+
+class Json(Response):
+    """A reply of JSON."""
+
+    media_type = bodies.JSON
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of some JSON content."""
+        return msgspec.json.encode(content)
+
+
+class Endpoints:
+    """Everything that is answered, and the model that answers.
+
+    Attributes:
+        served: The model; another one may take its place at any moment.
+        followed: What is known of the registry.
+        measured: Counts and times.
+    """
+
+    def __init__(self, served: Served, limits: Limits, followed: Followed | None = None) -> None:
+        self.served, self.limits = served, limits
+        self.followed = followed or Followed()
+        self.measured = Measured()
+        self._batches = Batches(lambda count: self.measured.observe("millrace_batch_records", count))
+        self._since = time.time()
+
+    def application(self, tokens: Tokens | None) -> Guard:
+        """Return the application, guarded."""
+
+        def route(
+            path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str = "GET"
+        ) -> Route:
+            return Route(path, endpoint, methods=[method])
+
+        name = "/v2/models/{model}"
+        routes = [
+            route("/", self.page),
+            route("/docs", self.docs),
+            route("/openapi.json", self.openapi),
+            route("/model", self.model),
+            route("/metrics", self.metrics),
+            route("/health/live", self.live),
+            route("/health/ready", self.is_ready),
+            route("/predict", self.predict, "POST"),
+            route("/invocations", self.invocations, "POST"),
+            route("/v2", self.v2_server),
+            route("/v2/health/live", self.live),
+            route("/v2/health/ready", self.is_ready),
+        ]
+        for at in (name, name + "/versions/{version}"):
+            routes += [
+                route(at, self.v2_model),
+                route(f"{at}/ready", self.v2_ready),
+                route(f"{at}/infer", self.infer, "POST"),
+            ]
+        told: Any = {HTTPException: self._told}
+        # Not `Starlette`: it would answer a bug with a plain text before the guard can.
+        self._guard = Guard(ExceptionMiddleware(Router(routes), told), self.limits, self.measured, tokens)
+        return self._guard
+
+    async def _told(self, request: Request, error: HTTPException) -> Response:
+        if request.url.path == "/invocations":
+            code = "INVALID_PARAMETER_VALUE" if error.status_code < 500 else "TEMPORARILY_UNAVAILABLE"
+            content = {"error_code": code, "message": error.detail}
+        else:
+            content = {"error": error.detail}
+        return Json(content, error.status_code, error.headers)
+
+    # --- Records in, answers out.
+
+    async def predict(self, request: Request) -> Response:
+        """Answer records of our own form."""
+        served = self.served
+        items, answers = await self._asked(request, served, self._records)
+        left = iter(answers)
+        told = [Refused(item.problems) if item.problems else next(left) for item in items]
+        refused = [
+            {"index": index, "place": items[index].place, "problems": one.problems}
+            for index, one in enumerate(told)
+            if isinstance(one, Refused)
+        ]
+        content = {"answers": [None if isinstance(one, Refused) else one for one in told], "refused": refused}
+        return Json(content, 422 if len(refused) == len(told) else 200, served.headers)
+
+    async def invocations(self, request: Request) -> Response:
+        """Answer rows as MLflow's server does: all of them or none."""
+        served = self.served
+        answers = await self._all(request, served, self._invocation)
+        return Json({"predictions": answers}, headers=served.headers)
+
+    async def infer(self, request: Request) -> Response:
+        """Answer tensors of the Open Inference Protocol: all of them or none."""
+        served = self._named(request)
+
+        async def read(body: bytes, _request: Request, served: Served) -> list[Item]:
+            content.update(bodies.json_content(body))
+            return open_inference.records_of(content, served.scorer.state, self.limits.records)
+
+        content: dict[str, Any] = {}
+        outputs = open_inference.tensors_of(await self._all(request, served, read))
+        asked = content.get("outputs") or []
+        if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
+            raise refuse(400, "Expected outputs: a list of objects with a name.")
+        wanted = {one.get("name") if isinstance(one.get("name"), str) else "" for one in asked}
+        if unknown := wanted - {one["name"] for one in outputs}:
+            raise refuse(
+                400,
+                f"There is no output {', '.join(sorted(unknown))[:200]!r}; metadata name those there are.",
+            )
+        shown = [one for one in outputs if not wanted or one["name"] in wanted]
+        named = served.named
+        identity = {"id": content["id"]} if isinstance(content.get("id"), str) else {}
+        reply = {"model_name": named.name, "model_version": named.version, "outputs": shown}
+        return Json(reply | identity, headers=served.headers)
+
+    async def _all(self, request: Request, served: Served, read: Read) -> list[dict[str, Any]]:
+        """Return an answer for each record of a request.
+
+        Raises:
+            HTTPException: 400, one cannot be answered; all that cannot are named.
+        """
+        items, answers = await self._asked(request, served, read)
+        left: Iterator[Any] = iter(answers)
+        told = [Refused(item.problems) if item.problems else next(left) for item in items]
+        wrong = [
+            f"{item.place}: {' '.join(one.problems)}"
+            for item, one in zip(items, told, strict=True)
+            if isinstance(one, Refused)
+        ]
+        if wrong:
+            raise refuse(400, f"{len(wrong)} of {len(items)} records cannot be answered. {' '.join(wrong)}")
+        return [one for one in told if not isinstance(one, Refused)]
+
+    async def _asked(self, request: Request, served: Served, read: Read) -> tuple[list[Item], Answers]:
+        """Return the records of a request, and answers for those that can be read."""
+        body = await read_body(request, self.limits)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                items = await read(body, request, served)
+                records = [item.record for item in items if not item.problems]
+                heavy = len(body) > HEAVY_BYTES
+                answers = await self._batches.answers(served, records, heavy=heavy) if records else []
+        except TimeoutError:
+            raise refuse(504, f"No answer within {self.limits.seconds:g} s. Send fewer records.") from None
+        self._count(served, items, answers)
+        return items, answers
+
+    def _count(self, served: Served, items: Sequence[Item], answers: Answers) -> None:
+        refused = len(items) - len(answers) + sum(isinstance(one, Refused) for one in answers)
+        self.measured.count("millrace_records_total", len(items) - refused, outcome="answered")
+        self.measured.count("millrace_records_total", refused, outcome="refused")
+        many = len(served.scorer.state.get("classes") or ()) > MOST_CLASSES
+        for one in answers:
+            if isinstance(one, dict) and not many and ("class" in one or "alarm" in one):
+                said = one["class"] if "class" in one else f"alarm={one['alarm']}"
+                self.measured.count("millrace_answers_total", answer=str(said))
+
+    async def _records(self, body: bytes, request: Request, served: Served) -> list[Item]:
+        """Return the records of a body, by its content type."""
+        state, most = served.scorer.state, self.limits.records
+        field, kind = main_field(state), _media_type(request)
+        if kind in (bodies.JSON, ""):
+            return bodies.records_in(bodies.json_content(body), most)
+        if field == "image" and (kind.startswith("image/") or kind == "application/octet-stream"):
+            return bodies.image_in(body)
+        if field == "image" and kind == "multipart/form-data":
+            return await bodies.form_in(_replayed(request, body), state, most, self.limits.body_bytes)
+        if field == "text" and kind == "text/plain":
+            return bodies.text_in(body)
+        if field != "image" and kind in TABLES:
+            return await asyncio.to_thread(table_in, body, kind, state, served.source, most)
+        of_field = {
+            "image": "image/* (one image), multipart/form-data (images as files)",
+            "text": "text/plain (one text), text/csv",
+            "series": "text/csv",
+        }
+        received = kind[:100]
+        raise refuse(415, f"Expected content-type {bodies.JSON}, {of_field[field]}. Received: {received}.")
+
+    async def _invocation(self, body: bytes, request: Request, served: Served) -> list[Item]:
+        kind, state, most = _media_type(request), served.scorer.state, self.limits.records
+        if kind in (bodies.JSON, ""):
+            return bodies.invocation_in(bodies.json_content(body), state, most)
+        if main_field(state) != "image" and kind in TABLES:
+            return await self._records(body, request, served)
+        raise refuse(415, f"Expected content-type {bodies.JSON} or text/csv. Received: {kind[:100]}.")
+
+    # --- Which model answers.
+
+    async def model(self, _request: Request) -> Response:
+        """Tell which model answers, and what it reads."""
+        return Json(self.served.told | {"following": self._following()}, headers=self.served.headers)
+
+    def _following(self) -> dict[str, Any] | None:
+        followed = self.followed
+        if not followed.alias:
+            return None
+        seconds = round(time.time() - followed.heard, 1)
+        return {
+            "alias": followed.alias,
+            "seconds_since_heard": seconds,
+            "problem": followed.problem or None,
+            "refused": followed.refused or None,
+        }
+
+    async def openapi(self, _request: Request) -> Response:
+        """Tell all of it in OpenAPI."""
+        return Json(self.served.openapi(self.limits.records))
+
+    async def v2_server(self, _request: Request) -> Response:
+        """Tell what speaks the Open Inference Protocol here."""
+        return Json({"name": "millrace", "version": "0.1.0", "extensions": []})
+
+    async def v2_model(self, request: Request) -> Response:
+        """Tell what the model reads and answers, as tensors."""
+        served = self._named(request)
+        named, state = served.named, served.scorer.state
+        told = open_inference.metadata(
+            named.name, named.version, state, served.example, served.example_answer
+        )
+        return Json(told)
+
+    async def v2_ready(self, request: Request) -> Response:
+        """Tell whether the model answers."""
+        named, ready = self._named(request).named, not self._guard.draining
+        return Json({"name": named.name, "ready": ready}, 200 if ready else 503)
+
+    def _named(self, request: Request) -> Served:
+        """Return the model that a path names.
+
+        Raises:
+            HTTPException: 404, another one is served.
+        """
+        served, given = self.served, request.path_params
+        if (
+            given["model"] != served.named.name
+            or given.get("version", served.named.version) != served.named.version
+        ):
+            raise refuse(
+                404, f"This server answers by {served.named.name}, version {served.named.version or 'none'}."
+            )
+        return served
+
+    def swap(self, served: Served) -> None:
+        """Let another model answer from now on."""
+        self.served, self._since = served, time.time()
+        self.measured.count("millrace_swaps_total")
+
+    # --- How the server is.
+
+    async def live(self, _request: Request) -> Response:
+        """Tell that the process runs."""
+        return Json({"live": True})
+
+    async def is_ready(self, _request: Request) -> Response:
+        """Tell whether new requests are welcome."""
+        ready = not self._guard.draining
+        return Json({"ready": ready}, 200 if ready else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        """Tell counts and times."""
+        named, followed = self.served.named, self.followed
+        gauges: dict[str, tuple[float, dict[str, str]]] = {
+            "millrace_in_flight": (self._guard.in_flight, {}),
+            "millrace_model_info": (
+                1,
+                {"model": named.name, "version": named.version, "digest": self.served.digest},
+            ),
+            "millrace_model_loaded_timestamp_seconds": (self._since, {}),
+            "millrace_peak_memory_bytes": (peak_memory_bytes(), {}),
+        }
+        if followed.alias:
+            gauges["millrace_registry_heard_timestamp_seconds"] = (followed.heard, {})
+        return PlainTextResponse(
+            self.measured.text(gauges), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    # --- Pages for people.
+
+    async def page(self, _request: Request) -> Response:
+        """Show the page where a person tries the model."""
+        return _page("try.html")
+
+    async def docs(self, _request: Request) -> Response:
+        """Show how programs ask."""
+        return _page("docs.html")
+
+    def close(self) -> None:
+        """Let the worker thread end."""
+        self._batches.close()
+
+
+def _page(name: str) -> Response:
+    return HTMLResponse((PAGES / name).read_text(encoding="utf-8"), headers=SECURE)
+
+
+def _media_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return bodies.JSON if kind.endswith("+json") else kind
+
+
+def _replayed(request: Request, body: bytes) -> Request:
+    """Return the request with its body to be read once more."""
+
+    async def receive() -> Mapping[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request(request.scope, receive)  # type: ignore[arg-type]  # a mapping is what is asked for

@@ -1,0 +1,130 @@
+"""One batch per turn of the event loop, and a worker thread for what would hold the loop up.
+
+Below about two milliseconds a record HTTP costs more than the model, and a thread would only add a switch: what came
+in during one turn of the loop is answered together at its end, without waiting for more. What takes longer (large
+models, hand-made image features, many records, large files) goes to one worker thread, which takes all that waits.
+docs/decisions/0030 has the figures.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+from pipeline.serving.record import Record
+from pipeline.serving.scorer import Answer, Refused, Scorer
+
+LOOP_SECONDS = 0.002
+"""Longest time of one record that is answered on the loop."""
+TURN_SECONDS = 0.020
+"""Longest time of one request that is."""
+WORKER_RECORDS = 512
+"""The worker takes requests until they hold so many."""
+Answers = list[Answer | Refused]
+
+
+class Served(Protocol):
+    """A model that answers, see `pipeline.serving.served`."""
+
+    scorer: Scorer
+    seconds_per_record: float
+
+
+class _Asked(NamedTuple):
+    served: Served
+    records: Sequence[Record]
+    future: "asyncio.Future[Answers]"
+
+
+class Batches:
+    """Answers for requests that wait, several together.
+
+    Args:
+        noted: Is told the number of records of each batch.
+    """
+
+    def __init__(self, noted: Callable[[int], None]) -> None:
+        self._noted = noted
+        self._turn: list[_Asked] = []
+        self._queue: list[_Asked] = []
+        self._worker = ThreadPoolExecutor(1, "answers")
+        self._working: asyncio.Task[None] | None = None
+
+    async def answers(self, served: Served, records: Sequence[Record], *, heavy: bool = False) -> Answers:
+        """Return an answer for each record, in order, all by one model.
+
+        Args:
+            served: The model.
+            records: Of one request.
+            heavy: They are larger than usual, whatever their number.
+        """
+        loop = asyncio.get_running_loop()
+        asked = _Asked(served, records, loop.create_future())
+        seconds = served.seconds_per_record
+        if heavy or seconds > LOOP_SECONDS or seconds * len(records) > TURN_SECONDS:
+            self._queue.append(asked)
+            if self._working is None:
+                self._working = loop.create_task(self._work())
+        else:
+            if not self._turn:
+                loop.call_soon(self._end_turn)
+            self._turn.append(asked)
+        return await asked.future
+
+    def _end_turn(self) -> None:
+        waiting, self._turn = self._turn, []
+        # A turn is no longer than one large request.
+        for batch in _batches(waiting, lambda served: max(1, int(TURN_SECONDS / served.seconds_per_record))):
+            self._noted(sum(len(asked.records) for asked in batch))
+            _tell(batch, _answered(batch))
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._queue:
+                batch = next(_batches(self._queue, lambda _served: WORKER_RECORDS))
+                del self._queue[: len(batch)]
+                # Whoever was told that it takes too long is gone.
+                batch = [asked for asked in batch if not asked.future.done()]
+                if batch:
+                    self._noted(sum(len(asked.records) for asked in batch))
+                    _tell(batch, await loop.run_in_executor(self._worker, _answered, batch))
+        finally:
+            self._working = None
+
+    def close(self) -> None:
+        """Let the worker end."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _batches(waiting: Sequence[_Asked], most: Callable[[Served], int]) -> Iterator[list[_Asked]]:
+    """Yield requests in order, neighbours of one model together: a swap may lie between two."""
+    batch: list[_Asked] = []
+    for asked in waiting:
+        held = sum(len(one.records) for one in batch)
+        if batch and (batch[0].served is not asked.served or held + len(asked.records) > most(asked.served)):
+            yield batch
+            batch = []
+        batch.append(asked)
+    if batch:
+        yield batch
+
+
+def _answered(batch: Sequence[_Asked]) -> list[Answers | Exception]:
+    """Return the answers for each request; one that brings the model down does so for itself alone."""
+    try:
+        found = iter(batch[0].served.scorer.answers([record for asked in batch for record in asked.records]))
+        return [list(islice(found, len(asked.records))) for asked in batch]
+    except Exception as error:  # noqa: BLE001  # whatever it is, the request that brought it is answered by it
+        return [error] if len(batch) == 1 else [_answered([asked])[0] for asked in batch]
+
+
+def _tell(batch: Sequence[_Asked], answers: Sequence[Answers | Exception]) -> None:
+    for asked, answer in zip(batch, answers, strict=True):
+        if asked.future.done():
+            continue
+        if isinstance(answer, Exception):
+            asked.future.set_exception(answer)
+        else:
+            asked.future.set_result(answer)

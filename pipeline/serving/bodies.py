@@ -1,0 +1,193 @@
+"""Bodies of requests as records: JSON, forms and files of images, texts, tables, and the forms that MLflow takes.
+
+A record that cannot be read stands there with its place and its problems; only a body that is none at all is refused
+whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from pipeline.serving.described import columns_beside, main_field
+from pipeline.serving.record import Record
+
+JSON = "application/json"
+FIELDS = ("image", "text", "series", "time", "known", "id", "pooled_scale", "side")
+"""What a record holds, see `pipeline.serving.record`."""
+
+
+class Item(NamedTuple):
+    """One record of a request.
+
+    Attributes:
+        place: Where it stands, for messages.
+        record: See `pipeline.serving.record`.
+        problems: Why it cannot be read.
+    """
+
+    place: str
+    record: Record
+    problems: tuple[str, ...] = ()
+
+
+def refuse(status: int, message: str) -> HTTPException:
+    """Return an exception that becomes the reply."""
+    return HTTPException(status, message)
+
+
+def json_content(body: bytes) -> dict[str, Any]:
+    """Return the object that a body holds.
+
+    Raises:
+        HTTPException: 400; it holds none.
+    """
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refuse(400, f"The body is no JSON. Expected an object. Received: {error}.") from error
+    if not isinstance(content, dict):
+        raise refuse(400, f"The body is no JSON object. Expected one. Received: {_kind(content)}.")
+    return content
+
+
+def records_in(content: Mapping[str, Any], most: int) -> list[Item]:
+    """Return the records of our own form, {"records": [...]}.
+
+    Raises:
+        HTTPException: 400 for another form, 413 for too many.
+    """
+    records = content.get("records")
+    if not isinstance(records, list) or len(content) > 1:
+        received = ", ".join(sorted(map(str, content)))[:200] or "an empty object"
+        raise refuse(400, f'Expected {{"records": [...]}} with a list of records. Received: {received}.')
+    return listed(records, most)
+
+
+def listed(records: Sequence[Any], most: int) -> list[Item]:
+    """Return records with their places.
+
+    Raises:
+        HTTPException: 400 for none, 413 for too many.
+    """
+    if not records:
+        raise refuse(400, "There is no record. Expected at least one. Received: an empty list.")
+    require_few(len(records), most)
+    return [_item(f"records[{index}]", record) for index, record in enumerate(records)]
+
+
+def require_few(count: int, most: int) -> None:
+    """Refuse a request that holds too many records.
+
+    Raises:
+        HTTPException: 413.
+    """
+    if count > most:
+        raise refuse(413, f"Too many records. Expected at most {most:,} in a request. Received: {count:,}.")
+
+
+def _item(place: str, record: Any) -> Item:
+    if isinstance(record, Mapping):
+        return Item(place, record)
+    return Item(
+        place, {}, (f"A record is an object. Expected one. Received: {_kind(record)}. Mend the record.",)
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def image_in(body: bytes) -> list[Item]:
+    """Return the one image that is the body."""
+    return [Item("the body", {"image": body})]
+
+
+def text_in(body: bytes) -> list[Item]:
+    """Return the one text that is the body."""
+    try:
+        return [Item("the body", {"text": body.decode("utf-8")})]
+    except UnicodeDecodeError as error:
+        return [Item("the body", {}, (f"The text is no UTF-8. Expected UTF-8. Received: {error.reason}.",))]
+
+
+async def form_in(request: Request, state: Mapping[str, Any], most: int, body_bytes: int) -> list[Item]:
+    """Return the images of a form, one for each file; its other fields are columns beside all of them.
+
+    Raises:
+        HTTPException: 400 for a broken form or one without files.
+    """
+    async with request.form(max_files=most, max_fields=100, max_part_size=body_bytes) as form:
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+        if not files:
+            raise refuse(400, "The form holds no file. Expected images as files. Received: none.")
+        return [
+            _item(f"file {number} ({name!r})"[:80], as_record({"image": await file.read()} | fields, state))
+            for number, (name, file) in enumerate(files)
+        ]
+
+
+def as_record(row: Mapping[str, Any], state: Mapping[str, Any]) -> Record:
+    """Return a flat row as a record: columns that the model reads beside it, `age` or `side.age`, go to their place."""
+    record: dict[str, Any] = {}
+    for key, columns in columns_beside(state).items():
+        for name in columns:
+            flat = name if name in row and name not in FIELDS else f"{key}.{name}"
+            if flat in row:
+                record.setdefault(key, {})[name] = row[flat]
+    return record | {name: row[name] for name in FIELDS if name in row}
+
+
+MLFLOW_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+def invocation_in(content: Mapping[str, Any], state: Mapping[str, Any], most: int) -> list[Item]:
+    """Return the records of one of MLflow's forms.
+
+    Raises:
+        HTTPException: 400 for another form, 413 for too many.
+    """
+    named = [form for form in MLFLOW_FORMS if form in content]
+    if len(named) != 1:
+        received = ", ".join(named) or "none of them"
+        raise refuse(400, f"Expected exactly one of {', '.join(MLFLOW_FORMS)}. Received: {received}.")
+    rows = _rows(named[0], content[named[0]], main_field(state))
+    return [
+        item._replace(record=as_record(item.record, state)) if item.record else item
+        for item in listed(rows, most)
+    ]
+
+
+def _rows(form: str, given: Any, field: str) -> list[Any]:
+    if form == "dataframe_split" and isinstance(given, dict):
+        columns, data = given.get("columns"), given.get("data")
+        if (
+            isinstance(columns, list)
+            and isinstance(data, list)
+            and all(isinstance(name, str) for name in columns)
+        ):
+            return [
+                dict(zip(columns, row, strict=True))
+                if isinstance(row, list) and len(row) == len(columns)
+                else row
+                for row in data
+            ]
+    if form == "inputs" and isinstance(given, dict):
+        lengths = {len(values) if isinstance(values, list) else -1 for values in given.values()}
+        if len(lengths) == 1 and lengths != {-1}:
+            return [dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True)]
+    if form != "dataframe_split" and isinstance(given, list):
+        # A bare value is what a record is about.
+        return [
+            row if isinstance(row, dict) or form == "dataframe_records" else {field: row} for row in given
+        ]
+    expected = {
+        "dataframe_split": "columns (names) and data (a list of rows)", "dataframe_records": "a list of objects",
+        "instances": "a list", "inputs": "a list, or an object of lists of one length",
+    }  # fmt: skip
+    raise refuse(400, f"{form} holds something else. Expected {expected[form]}. Received: {_kind(given)}.")

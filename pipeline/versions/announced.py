@@ -1,0 +1,83 @@
+"""Which version a name or an alias stands for, told to a server that itself knows no MLflow; fetched and verified.
+
+`python -m pipeline.versions.announced NAMED DEFAULT_NAME SECONDS` prints a line of JSON at a time:
+
+- `{"name", "version", "folder", "sha256"}`: this version answers from now on; its files lie in the folder;
+- `{"heard": true}`: the registry was asked, and nothing is new;
+- `{"problem": ...}`: it could not be asked, or the version cannot be fetched, and `version` which one, if it is known.
+
+It asks every SECONDS, or once if these are 0. That nobody can be asked at the start ends it, with the exit code of the
+cause. It dies with the process that started it.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.errors import StorageFailed, UserError
+from pipeline.runtime.processes import die_with_parent
+from pipeline.runtime.stage import exit_codes
+from pipeline.tracking.store import open_existing_store, service_errors
+from pipeline.versions.fetched import fetched_version
+from pipeline.versions.lineage import named_version
+
+LONGEST_WAIT_SECONDS = 60.0
+"""Before a version whose files are damaged in the store is fetched once more."""
+
+
+def announced(named: str, default_name: str, seconds: float, root: Path) -> Iterator[dict[str, Any]]:
+    """Yield what is to be told, see the head of this file.
+
+    Args:
+        named: `MODEL`, `MODEL/VERSION`, `MODEL@ALIAS`, or "" for the champion of this project.
+        default_name: The model of this project.
+        seconds: Between two questions; 0 to ask once.
+        root: The project's folder.
+
+    Raises:
+        UserError: The first question could not be answered.
+    """
+    store = open_existing_store(root)
+    told, wait = "", seconds
+    while True:
+        number: int | None = None
+        try:
+            with service_errors(store.uri):
+                name, version = named_version(store, named, default_name)
+                number = version.number
+                if (found := f"{name}/{number}/{version.model_sha256}") == told:
+                    yield {"heard": True}
+                else:
+                    folder = fetched_version(store, version).absolute()
+                    told, wait = found, seconds
+                    sha256 = version.model_sha256
+                    yield {"name": name, "version": str(number), "folder": str(folder), "sha256": sha256}
+        except Exception as error:  # whatever it is: the server goes on with what it has, and tells it
+            if not told:
+                raise
+            if isinstance(error, StorageFailed):
+                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+            of = {} if number is None else {"version": str(number)}
+            yield {"problem": str(error) if isinstance(error, UserError) else repr(error)} | of
+        if not seconds:
+            return
+        time.sleep(wait)
+
+
+def main() -> None:
+    """Tell it to whoever started this process."""
+    with exit_codes("serve", recorded=False):
+        die_with_parent()
+        named, default_name, seconds = sys.argv[1:]
+        for line in announced(named, default_name, float(seconds), Path.cwd()):
+            try:
+                print(json.dumps(line), flush=True)
+            except BrokenPipeError:
+                return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What the registry says reaches a server that knows no MLflow: which version, where its files lie, what went wrong."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipeline.runtime.errors import InputMissing
+from pipeline.serving.scorer import Scorer
+from pipeline.tracking import registry
+from pipeline.tracking.store import create_sqlite
+from pipeline.versions.announced import announced
+from tests.helpers.registered import packed, store_in
+from tests.helpers.served_models import DIGITS, write_model
+from tests.helpers.synthetic_project import HERE
+from tests.serving.test_server import COMMAND, Running, png
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    """A project with a store of three versions that can answer, none of them champion; the working directory is there."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(HERE / name, root / name)
+    create_sqlite(root / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+        store = store_in(root)
+        for seed in (1, 2, 3):
+            folder = packed(root / f"packed-{seed}", bytes([seed]), {"train": ["one"], "val": ["two"]})
+            write_model(folder / "millrace", DIGITS, seed=seed)
+            run = store.client.create_run(store.experiment_id)
+            registry.create_version(store, "digits", folder, run_id=run.info.run_id, tags={}, description="")
+        yield store, root
+
+
+@pytest.fixture
+def store(ready):
+    """Return the store; version 1 is champion, and nothing was fetched."""
+    opened, root = ready
+    opened.client.set_registered_model_alias("digits", "champion", "1")
+    shutil.rmtree(root / ".millrace", ignore_errors=True)
+    return opened
+
+
+def test_a_moved_alias_is_announced_with_its_files(store):
+    """Once; until it moves again the registry is only heard."""
+    lines = announced("", "digits", 0.01, Path.cwd())
+    first = next(lines)
+    assert ("digits", "1") == (first["name"], first["version"])
+    assert Scorer(Path(first["folder"])).answers([png(1)]) == Scorer(Path("packed-1/millrace")).answers(
+        [png(1)]
+    )
+    assert [{"heard": True}] * 2 == [next(lines), next(lines)]
+    store.client.set_registered_model_alias("digits", "champion", "2")
+    assert ("2", {"heard": True}) == (next(lines)["version"], next(lines))
+
+
+def test_damaged_files_and_a_lost_alias_are_told_and_asked_for_again(store):
+    """The version is named where it is known; with the files back it is announced."""
+    lines = announced("digits@champion", "other", 0.01, Path.cwd())
+    next(lines)
+    (kept,) = [
+        path for path in Path("mlartifacts").rglob("golden.npz") if same(path, "packed-2/millrace/golden.npz")
+    ]
+    kept.write_bytes(b"damaged")
+    store.client.set_registered_model_alias("digits", "champion", "2")
+    problem = next(lines)
+    assert "2" == problem["version"]
+    assert "golden.npz differ" in problem["problem"]
+    shutil.copyfile("packed-2/millrace/golden.npz", kept)
+    assert "2" == next(lines)["version"]
+    store.client.delete_registered_model_alias("digits", "champion")
+    assert "no alias champion" in next(lines)["problem"]
+
+
+def same(path, other):
+    """Say whether two files hold the same bytes."""
+    return path.read_bytes() == Path(other).read_bytes()
+
+
+def test_what_is_not_there_at_the_start_is_an_error(store, tmp_path):
+    """No such version, no store: with the exit code of the cause."""
+    with pytest.raises(InputMissing, match="no such model version"):
+        next(announced("digits/9", "digits", 0, Path.cwd()))
+    with pytest.raises(InputMissing, match="no model registry"):
+        next(announced("", "digits", 0, tmp_path))
+    assert 1 == len(list(announced("digits/2", "digits", 0, Path.cwd())))
+
+
+@pytest.mark.long
+def test_a_server_follows_the_champion(store, monkeypatch):
+    """Started from the registry: another champion answers within seconds, a broken one never, the way back works."""
+    project, scorers = Path.cwd(), {n: Scorer(Path(f"packed-{n}/millrace")) for n in "123"}
+    monkeypatch.setattr("tests.serving.test_server.HERE", project)
+    server = Running([*COMMAND, "--port", "0", "--poll-seconds", "0.5"])
+    try:
+
+        def asked():
+            reply = httpx.post(f"{server.uri}/predict", json={"records": [png(70)]})
+            assert 200 == reply.status_code
+            version = reply.headers["x-model-version"]
+            assert json.loads(json.dumps(scorers[version].answers([png(70)]))) == reply.json()["answers"]
+            return version
+
+        def becomes(wanted):
+            deadline = time.monotonic() + 30
+            while (version := asked()) != wanted:
+                assert time.monotonic() < deadline, version
+                time.sleep(0.05)
+
+        assert "1" == asked()
+        store.client.set_registered_model_alias("digits", "champion", "2")
+        becomes("2")
+        (kept,) = [
+            p for p in Path("mlartifacts").rglob("golden.npz") if same(p, "packed-3/millrace/golden.npz")
+        ]
+        kept.write_bytes(b"damaged")
+        store.client.set_registered_model_alias("digits", "champion", "3")
+        deadline = time.monotonic() + 30
+        while httpx.get(f"{server.uri}/model").json()["following"]["refused"] is None:
+            assert time.monotonic() < deadline
+            assert "2" == asked()
+        told = httpx.get(f"{server.uri}/model")
+        assert "3" == told.json()["following"]["refused"]["version"]
+        assert str(project) not in told.text
+        store.client.set_registered_model_alias("digits", "champion", "1")
+        becomes("1")
+        assert 0 == server.end()
+    finally:
+        server.process.kill()
+        server.process.communicate(timeout=30)
