@@ -6,9 +6,12 @@ A command's file has `HELP`, `add_arguments(parser)` and `run(options)`; what is
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,24 +19,38 @@ from pipeline.runtime import paths
 from pipeline.runtime.paths import stored_path
 from pipeline.runtime.stage import exit_codes
 
-COMMANDS = (
-    "init",
-    "refresh",
-    "weights",
-    "retrain",
-    "history",
-    "schedule",
-    "report",
-    "predict",
-    "serve",
-    "reproduce",
-    "lineage",
-    "rollback",
-    "verify",
-    "clean",
-)
-"""In the order of `millrace --help`."""
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Your data": {
+        "init": "init --kind image_folder --path photos/",
+        "refresh": "refresh",
+        "weights": "weights list",
+    },
+    "Answers": {
+        "predict": "predict mails.csv --out answers.csv",
+        "serve": "serve --port 8000",
+    },
+    "Every night": {
+        "retrain": "retrain --dry-run",
+        "schedule": "schedule install --kind cron --at 02:30",
+        "history": "history",
+    },
+    "How it is, and how it came about": {
+        "report": "report",
+        "lineage": "lineage digits@champion",
+        "reproduce": "reproduce digits/1 --quick",
+        "verify": "verify",
+    },
+    "Back, and room": {
+        "rollback": 'rollback --reason "drifts on Mondays"',
+        "clean": "clean --keep 10 --dry-run",
+    },
+}
+"""Every command with an example, in the order of `millrace --help`."""
+COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 USAGE_EXIT_CODE = 64
+WRONG_WORD = re.compile(
+    r"COMMAND: invalid choice: '(?P<choice>[^']+)'|unrecognized arguments: (?P<option>--[^\s=]+)"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,7 +58,25 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
+        found = WRONG_WORD.search(message)
+        known = COMMANDS if found and found["choice"] else self._option_string_actions
+        near = get_close_matches(found["choice"] or found["option"], known, 1) if found else []
+        meant = f" Did you mean {near[0]}?" if near else ""
+        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {message}.{meant} See `{self.prog} --help`.\n")
+
+
+class _Overview(_Parser):
+    """The commands in groups, each with an example."""
+
+    def format_help(self) -> str:
+        lines = [self.format_usage(), f"{self.description}\n"]
+        for group, commands in GROUPS.items():
+            lines.append(f"{group}:")
+            for name, example in commands.items():
+                lines += [f"  {name:<10} {_module(name).HELP}", f"  {'':<10}   millrace {example}"]
+            lines.append("")
+        told = "`dvc repro`, or `make run`, trains, judges and registers; `millrace COMMAND --help` tells the options."
+        return "\n".join([*lines, f"{told}\n"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With an exit code of `docs/guides/exit-codes.md` when anything goes wrong.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser, of_commands = _parser()
+    options, left = parser.parse_known_args(given or ["--help"])
+    if left:
+        of_commands[options.command].error(f"unrecognized arguments: {' '.join(left)}")
     command = _module(options.command)
     if options.debug:
         os.environ["MILLRACE_DEBUG"] = "1"
@@ -66,14 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="millrace", description=__doc__.splitlines()[0], allow_abbrev=False)
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Overview(prog="millrace", description="What you type beside `dvc repro`.", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        command = _module(name)
-        command.add_arguments(commands.add_parser(name, help=command.HELP, allow_abbrev=False))
-    return parser
+    parser.add_argument("--version", action="version", version=f"millrace {version('millrace')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    made = {name: commands.add_parser(name, help=_module(name).HELP, allow_abbrev=False) for name in COMMANDS}
+    for name, command in made.items():
+        _module(name).add_arguments(command)
+    return parser, made
 
 
 def _module(name: str) -> Any:

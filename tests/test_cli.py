@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
 from contextlib import contextmanager
 from functools import partial
@@ -66,6 +67,41 @@ def test_init_of_a_folder_says_what_was_read(project, tmp_path, capsys):
     output = capsys.readouterr().out
     for part in ("image_folder: 6 samples", "cat", "dog", "Left out: 1 x cat/*.txt", "Next:"):
         assert part in output
+
+
+def test_millrace_alone_tells_every_command_with_an_example(capsys):
+    """In groups, 0; each example is one that the command's own parser takes."""
+    assert millrace() == 0
+    said = capsys.readouterr().out
+    parser, _ = cli._parser()
+    files = {path.stem for path in Path(cli.__file__).parent.glob("commands/[a-z]*.py")}
+    assert files == set(cli.COMMANDS)
+    for group, commands in cli.GROUPS.items():
+        assert f"\n{group}:\n" in said
+        for name, example in commands.items():
+            assert f"millrace {example}\n" in said
+            assert name == parser.parse_args(shlex.split(example)).command
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["retrian"], "retrain"),
+        (["retrain", "--forse"], "--force"),
+        (["predict", "--otu=a.csv", "x"], "--out"),
+    ],
+)
+def test_a_slip_is_met_with_what_was_probably_meant(capsys, typed, meant):
+    """Commands and options; 64 as for every wrong call."""
+    assert millrace(*typed) == 64
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    """As pyproject.toml says."""
+    assert millrace("--version") == 0
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"millrace {project['version']}\n" == capsys.readouterr().out
 
 
 def test_init_works_from_below_the_project(project, tmp_path, monkeypatch):
@@ -136,7 +172,7 @@ def test_a_refused_init_changes_nothing(project, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["unknown"], ["init"], ["init", "--kind", "cinema"], ["init", "--kin", "digits"],
+    [["unknown"], ["init"], ["init", "--kind", "cinema"], ["init", "--kin", "digits"],
      ["init", "--kind", "idx", "--path", "a", "--url", "b"]],
 )  # fmt: skip
 def test_usage_mistakes_exit_with_64(project, arguments, capsys):
