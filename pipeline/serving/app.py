@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from pipeline.inputs.record_columns import main_field
 from pipeline.serving import bodies, open_inference
 from pipeline.serving.batches import Answers, Batches
 from pipeline.serving.bodies import Item, refuse
-from pipeline.serving.described import main_field
 from pipeline.serving.guard import Guard, Limits, Tokens, read_body
 from pipeline.serving.measured import Measured, peak_memory_bytes
 from pipeline.serving.scorer import Refused

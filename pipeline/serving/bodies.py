@@ -12,12 +12,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pipeline.serving.described import columns_beside, main_field
+from pipeline.inputs.record_columns import as_record, main_field
 from pipeline.serving.record import Record
 
 JSON = "application/json"
-FIELDS = ("image", "text", "series", "time", "known", "id", "pooled_scale", "side")
-"""What a record holds, see `pipeline.serving.record`."""
 
 
 class Item(NamedTuple):
@@ -130,17 +128,6 @@ async def form_in(request: Request, state: Mapping[str, Any], most: int, body_by
             _item(f"file {number} ({name!r})"[:80], as_record({"image": await file.read()} | fields, state))
             for number, (name, file) in enumerate(files)
         ]
-
-
-def as_record(row: Mapping[str, Any], state: Mapping[str, Any]) -> Record:
-    """Return a flat row as a record: columns that the model reads beside it, `age` or `side.age`, go to their place."""
-    record: dict[str, Any] = {}
-    for key, columns in columns_beside(state).items():
-        for name in columns:
-            flat = name if name in row and name not in FIELDS else f"{key}.{name}"
-            if flat in row:
-                record.setdefault(key, {})[name] = row[flat]
-    return record | {name: row[name] for name in FIELDS if name in row}
 
 
 MLFLOW_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")

@@ -11,46 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.preprocessing.side import window_side_of
+from pipeline.inputs.record_columns import (
+    State,
+    columns_beside,
+    main_field,
+    reads_steps,
+    reads_time,
+    series_ids,
+)
 from pipeline.serving.record import Record
 
-State = Mapping[str, Any]
 JsonSchema = dict[str, Any]
 EXAMPLE_TIME = "2026-01-05T14:00:00"
 NUMBER, TEXT = {"type": ["number", "null"]}, {"type": ["string", "null"]}
 WORDS = 5
 SHOWN_STEPS = 48
 """Series whose steps are fewer are shown whole in a document."""
-
-
-def main_field(state: State) -> str:
-    """Return the field that a record is about: image, text or series."""
-    return str(state.get("payload", "image"))
-
-
-def columns_beside(state: State) -> dict[str, dict[str, str]]:
-    """Return the columns that a model reads beside it: `side` and `known`, each by name, `number` or `category`."""
-    side, windows = state.get("side") or {}, state.get("windows") or {}
-    known = windows["side"]["known"] if windows else {}
-    return {
-        key: {
-            column["name"]: kind
-            for kind, listed in (("number", "numbers"), ("category", "categories"))
-            for column in of.get(listed, [])
-        }
-        for key, of in (("side", side), ("known", known))
-    }
-
-
-def reads_steps(state: State) -> bool:
-    """Return whether the main field is read at all; windows without a history have none."""
-    return not state.get("windows") or bool(state["windows"]["length"])
-
-
-def series_ids(state: State) -> list[str]:
-    """Return the series that have scales of their own."""
-    series = state.get("series") or {}
-    return sorted([*(series.get("of_series") or {}), *(series.get("pooled") or ())])
 
 
 def example_record(state: State) -> Record:
@@ -61,7 +37,7 @@ def example_record(state: State) -> Record:
         record[main_field(state)] = made(state)
     windows = state.get("windows")
     if windows:
-        if window_side_of(windows["side"]).calendar:
+        if reads_time(state):
             record["time"] = EXAMPLE_TIME + ("+00:00" if windows.get("utc") else "")
         if ids := series_ids(state):
             record["id"] = ids[0]
@@ -108,7 +84,7 @@ def record_schema(state: State) -> JsonSchema:
             state
         )
     if state.get("windows"):
-        if window_side_of(state["windows"]["side"]).calendar:
+        if reads_time(state):
             required.append("time")
             offset = "with" if state["windows"].get("utc") else "without"
             told = f"ISO 8601, {offset} an offset: when the first step to predict is"

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.bodies import Item, as_record, listed, refuse
-from pipeline.serving.described import columns_beside, main_field
+from pipeline.inputs.record_columns import as_record, columns_beside, main_field
+from pipeline.serving.bodies import Item, listed, refuse
 from pipeline.serving.record import Record
 from pipeline.serving.scorer import Answer
 

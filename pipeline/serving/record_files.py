@@ -29,12 +29,12 @@ import msgspec
 import numpy as np
 
 from pipeline.fetching.archives import write_tar
-from pipeline.formats.cells import Cell, SideKind, as_name, as_side, as_text
+from pipeline.formats.cells import Cell, as_name, as_side, as_text
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import TableOptions, Writing, table_with
 from pipeline.formats.time_grid import later
 from pipeline.formats.written_numbers import NumberWriting
-from pipeline.preprocessing.side import window_side_of
+from pipeline.inputs.record_columns import columns_beside, main_field, reads_steps, reads_time, series_ids
 from pipeline.runtime.errors import DataRefused, InputMissing, WronglyCalled
 from pipeline.serving.record import Record
 from pipeline.sources.image_folder import image_files
@@ -124,8 +124,7 @@ def read_records(
 
 def _require_alone(path: Path, state: Mapping[str, Any], main: str, id_column: str) -> None:
     """Refuse files that hold one kind of data where the model reads more: it would be missing without a word."""
-    side = state.get("side") or {}
-    beside = [column["name"] for column in (*side.get("numbers", []), *side.get("categories", []))]
+    beside = columns_beside(state)["side"]
     if beside:
         raise DataRefused(
             f"{path.name} holds nothing beside. Expected also what the model reads of each record: "
@@ -176,8 +175,8 @@ def _archive(path: Path) -> Iterator[Given]:
 
 def _as_source(path: Path, state: Mapping[str, Any], source: Mapping[str, Any]) -> Iterator[Given]:
     """Yield the series of a table as the source that the model was made of reads it."""
-    side, windows = state.get("side") or {}, state.get("windows") or {}
-    if windows and any(windows["side"]["known"][kind] for kind in ("numbers", "categories")):
+    windows, columns = state.get("windows"), columns_beside(state)
+    if columns["known"]:
         raise DataRefused(
             f"{path.name} ends where the forecast begins. Expected what is known about the step ahead. Received: a "
             "table of steps. Write records: .jsonl with series, time, id and the known columns."
@@ -187,7 +186,7 @@ def _as_source(path: Path, state: Mapping[str, Any], source: Mapping[str, Any]) 
         stated["columns"] = list(state["series"]["channels"])
     options, kind = options_of(SERIES_TABLE, stated), source_of(SERIES_TABLE)
     trained = float(source.get("facts", {}).get("step_seconds", 0))
-    beside = [column["name"] for column in (*side.get("numbers", []), *side.get("categories", []))]
+    beside = columns["side"]
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         tar = Path(folder) / "given.tar"
         write_tar(tar, dict.fromkeys(kind.select([path.name], options), path))
@@ -272,22 +271,16 @@ class _Rows:
         stated = {name: value for name, value in options.items() if name in known}
         written = msgspec.convert(stated, TableOptions, strict=False)
         self._writing, self._numbers = Writing.of(written), NumberWriting.of(written)
-        self._payload, self._id = state.get("payload", "image"), id_column
+        self._payload, self._id = main_field(state), id_column
         main = {"image": ("path", "path"), "text": ("text", "text"), "series": ("series", "series")}
         option, usual = main[self._payload]
         self._main = str(options.get(option, usual)) if source.get("kind", "").endswith("_table") else usual
-        side, windows = state.get("side") or {}, state.get("windows") or {}
-        self._side: dict[str, SideKind] = {column["name"]: "number" for column in side.get("numbers", [])}
-        self._side |= {column["name"]: "category" for column in side.get("categories", [])}
-        self._read: list[str] = [] if windows and not windows["length"] else [self._main]
-        self._known: list[str] = []
-        if windows:
-            told = window_side_of(windows["side"])
-            known = windows["side"]["known"]
-            self._known = [column["name"] for column in (*known["numbers"], *known["categories"])]
-            self._read += ["time"] if told.calendar else []
-            own = state["series"].get("of_series") or state["series"].get("pooled")
-            self._read += ["id"] if own or state["task"] == "anomaly" else []
+        beside = columns_beside(state)
+        self._side, self._known = beside["side"], list(beside["known"])
+        self._read: list[str] = [self._main] if reads_steps(state) else []
+        self._read += ["time"] if reads_time(state) else []
+        windows = bool(state.get("windows"))
+        self._read += ["id"] if windows and (series_ids(state) or state["task"] == "anomaly") else []
         wanted = [*self._read, *self._known, *self._side, *filter(None, [id_column])]
         self._wanted = list(dict.fromkeys(wanted))
 

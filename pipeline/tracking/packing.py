@@ -1,11 +1,12 @@
-"""A model as MLflow's keras flavour keeps it, with our own files beside it and nothing that runs on load.
+"""A model as MLflow keeps it, with our own files beside it and nothing that runs on load.
 
+Two flavours: keras gives the Keras model, `python_function` answers raw records (`pipeline.serving.mlflow_flavour`).
 Apart from the registry, because it imports Keras, which nobody needs who only asks for versions.
 """
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,30 @@ with warnings.catch_warnings():
     import mlflow.keras
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-PINNED = ("keras", "numpy", "tensorflow")
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import Array
+LOADER = "pipeline.serving.mlflow_flavour"
+"""By name: what answers stands above this room."""
+KINDS = {
+    "image": DataType.binary,
+    "text": DataType.string,
+    "series": Array(Array(DataType.double)),
+    "name": DataType.string,
+    "category": DataType.string,
+    "number": DataType.double,
+}
+PINNED = ("h5py", "keras", "msgspec", "numpy", "onnxruntime", "pillow", "pyarrow", "tensorflow")
+"""What either flavour needs; Millrace itself, which no package index has, is where it is asked."""
 
 
 def pack_model(
-    model: Any, best_dir: Path, folder: Path, requirements: Sequence[str], origins: Sequence[Path] = ()
+    model: Any,
+    best_dir: Path,
+    folder: Path,
+    requirements: Sequence[str],
+    origins: Sequence[Path] = (),
+    *,
+    columns: Mapping[str, tuple[str, bool]],
 ) -> None:
     """Write a model as a folder that MLflow can serve.
 
@@ -38,6 +57,7 @@ def pack_model(
         requirements: What to install for it. Given, because MLflow otherwise finds out by starting a
             TensorFlow process of its own, which takes a quarter of a minute.
         origins: Files that say what the model came from, kept beside it under their own names.
+        columns: Of a table of records: name to kind, and whether it is needed, see `record_columns.flat_columns`.
 
     Raises:
         InputMissing: The model was not exported, so nobody could serve it.
@@ -48,8 +68,10 @@ def pack_model(
             f"{best_dir} holds no exported model. Expected model.onnx, which `evaluate` writes beside model.keras. "
             "Received: none. Run `dvc repro evaluate`."
         )
+    # The keras flavour takes tensors alone.
     signature = ModelSignature(Schema(_tensors(model.inputs)), Schema(_tensors(model.outputs)))
     mlflow.keras.save_model(model, str(folder), signature=signature, pip_requirements=list(requirements))
+    _answer_records(folder / "MLmodel", columns)
     # The canonical bytes, not a second save with another date inside: one digest names the model everywhere.
     shutil.copyfile(best_dir / "model.keras", folder / MODEL_FILE)
     (folder / EXTRA_DIR).mkdir()
@@ -73,6 +95,19 @@ def _tensors(tensors: Sequence[Any]) -> list[TensorSpec]:
         TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape[1:]), tensor.name if named else None)
         for tensor in tensors
     ]
+
+
+def _answer_records(path: Path, columns: Mapping[str, tuple[str, bool]]) -> None:
+    """Let the `python_function` flavour of a saved model answer raw records, and its signature tell their columns."""
+    packed = mlflow.models.Model.load(path)
+    env = packed.flavors.pop("python_function")["env"]
+    mlflow.pyfunc.add_to_model(
+        packed, loader_module=LOADER, data=EXTRA_DIR, conda_env=env["conda"], python_env=env["virtualenv"]
+    )
+    packed.signature = ModelSignature(
+        Schema([ColSpec(KINDS[kind], name, required=needed) for name, (kind, needed) in columns.items()])
+    )
+    packed.save(path)
 
 
 def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str]:

@@ -43,6 +43,11 @@ from pipeline.tracking.store import Store, is_outage, process_set_to
 CHECK_TIMEOUT_SECONDS = 300
 
 
+def invalid_parameter(message: str) -> MlflowException:
+    """Return MLflow's own error for a mistake of the caller, which its server answers with 400."""
+    return MlflowException.invalid_parameter_value(message)
+
+
 def require_same_files(sent: Path, arrived: Path) -> None:
     """Compare the sha256 of every file of two folders.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.inputs.record_columns import flat_columns
 from pipeline.provenance.origin import REQUIREMENTS_LOCK, digest_or_nothing, environment_digest, machine_facts
 from pipeline.provenance.state import PipelineState, split_digests
 from pipeline.reports import run
@@ -59,7 +60,8 @@ def ensure_version(
         folder = Path(temporary) / "model"
         requirements = pinned_requirements(REQUIREMENTS_LOCK, sys.version_info[:2])
         origins = [path for path in ORIGINS if path.is_file()]
-        pack_model(load_model(model_path), paths.BEST_DIR, folder, requirements, origins)
+        columns = flat_columns(read_json(paths.BEST_DIR / "state.json", "evaluate"))
+        pack_model(load_model(model_path), paths.BEST_DIR, folder, requirements, origins, columns=columns)
         return create_version(
             store,
             model_name,

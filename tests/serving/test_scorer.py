@@ -4,16 +4,22 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from PIL import Image
 from rich.progress import Progress
 
@@ -21,6 +27,7 @@ from pipeline.commands import predict as predict_command
 from pipeline.commands.predict import predict
 from pipeline.data.samples import read_sample_rows, texts
 from pipeline.evaluation.measures import Yardstick
+from pipeline.inputs.record_columns import flat_columns
 from pipeline.metrics.anomalies import alarm_scores
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
@@ -552,3 +559,90 @@ def test_memory_does_not_grow_with_the_records(evaluated, tmp_path):
         done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True, timeout=300)
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 16 * 1024
+
+
+# --- The same through MLflow: what a registered version is, packed and loaded as MLflow's own tools do.
+
+
+@pytest.fixture(scope="module")
+def loaded(evaluated, tmp_path_factory):
+    """Return a function that gives what MLflow loads of a packed model."""
+    import mlflow
+
+    from pipeline.inference.keras_files import load_model
+    from pipeline.tracking.packing import pack_model
+
+    def of(name):
+        evaluated(name)
+        folder = tmp_path_factory.mktemp("packed") / name
+        columns = flat_columns(read_json(paths.BEST_DIR / "state.json"))
+        model = load_model(paths.BEST_DIR / "model.keras")
+        pack_model(model, paths.BEST_DIR, folder, ["onnxruntime"], columns=columns)
+        return mlflow.pyfunc.load_model(str(folder)), folder
+
+    return of
+
+
+@pytest.mark.parametrize("name", ["images", "towns", "waves", "forecast", "anomaly"])
+def test_mlflow_answers_raw_records_as_the_scorer_does(evaluated, loaded, name):
+    """A frame with the columns of the signature; the keras flavour is still there, and no pickle is."""
+    records = records_of(evaluated(name).rows)[:4]
+    model, folder = loaded(name)
+    frame = pd.DataFrame(as_rows(records))
+    if name == "images":
+        frame = pd.DataFrame({"image": [record["image"] for record in records]})
+    frame = frame[[name for name in model.metadata.get_input_schema().input_names() if name in frame]]
+    assert Scorer(paths.BEST_DIR).answers(records) == model.predict(frame)
+    assert {"keras", "python_function"} == set(model.metadata.flavors)
+    assert [] == [path for path in folder.rglob("*") if path.suffix in (".pkl", ".py")]
+
+
+def test_mlflow_names_the_rows_that_cannot_be_answered(loaded):
+    """As a mistake of the caller, which its server answers with 400; all of them at once."""
+    from mlflow.exceptions import MlflowException
+
+    model, _ = loaded("images")
+    frame = pd.DataFrame({"image": [b"no image", encoded(np.zeros((8, 8, 1), np.uint8)), b"none either"]})
+    with pytest.raises(
+        MlflowException, match=r"2 of 3 records cannot be answered\.\nrow 0: .*\nrow 2: "
+    ) as refused:
+        model.predict(frame)
+    assert "INVALID_PARAMETER_VALUE" == refused.value.error_code
+
+
+@pytest.mark.long
+def test_mlflow_serves_a_version_over_http(evaluated, loaded, tmp_path):
+    """`mlflow models serve`, in a process of its own: the same answers, for pictures as base64."""
+    records = records_of(evaluated("images").rows)[:4]
+    _, folder = loaded("images")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["models", "serve", "-m", str(folder), "--env-manager", "local", "-p", str(port), "-w", "1"]
+    environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PYTHONPATH": str(HERE)}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        data = [[base64.b64encode(record["image"]).decode()] for record in records]
+        body = {"dataframe_split": {"columns": ["image"], "data": data}}
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                reply = requests.post(f"http://127.0.0.1:{port}/invocations", json=body, timeout=60)
+                break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+        assert Scorer(paths.BEST_DIR).answers(records) == reply.json()["predictions"]
+        body["dataframe_split"]["data"][1] = [base64.b64encode(b"no image").decode()]
+        wrong = requests.post(f"http://127.0.0.1:{port}/invocations", json=body, timeout=60)
+        assert (400, True) == (wrong.status_code, "row 1: " in wrong.text)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
