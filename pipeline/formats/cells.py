@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -96,7 +97,6 @@ def label_text(cell: str) -> str:
 SideKind = Literal["number", "category"]
 PADDED = re.compile(r"[+-]?0[0-9]+")
 """An id: no number is written with leading zeros."""
-MISSING_CELLS = pa.array(sorted(MISSING))
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
@@ -323,7 +323,7 @@ def number_cells(
 
 def _written_numbers(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return text without blanks around it as numbers, NaN where there is none, and which cells are wrong."""
-    missing = pc.is_in(cells, value_set=MISSING_CELLS)
+    missing = pc.is_in(cells, value_set=_missing_cells())
     try:
         found = pc.cast(pc.if_else(missing, None, cells), pa.float64()).to_numpy(zero_copy_only=False)
         # Arrow also takes `nan` in any case for a number, `inf`, and what float32 cannot hold.
@@ -391,6 +391,12 @@ def _stripped(cells: pa.Array) -> pa.Array:
 
 def _is_numeric(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind))
+
+
+@cache
+def _missing_cells() -> pa.Array:
+    # Not with the module: pyarrow imports pandas for its first array, and a quiet night reads no cell.
+    return pa.array(sorted(MISSING))
 
 
 def _storable(cell: Cell, problems: Problems) -> bool:

@@ -103,6 +103,13 @@ def test_the_history_as_a_table_and_as_lines(project, capsys):
     assert millrace("history", "--limit", "-1") == 64
 
 
+def test_a_refresh_that_finds_nothing_new_needs_no_pandas():
+    """What counts rows is imported for every kind of source; pyarrow would bring pandas for its first array."""
+    code = "import sys; import pipeline.commands.refresh, pipeline.fetching.facts; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "False" == done.stdout.strip()
+
+
 def test_a_quiet_night_needs_none_of_the_heavy_libraries():
     """Importing all of a retrain but the comparison of rows, which other data alone asks for."""
     code = "import sys, pipeline.commands.retrain, pipeline.retraining.retrain; print(*sys.modules)"
