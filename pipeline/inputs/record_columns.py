@@ -1,12 +1,13 @@
 """Which columns a raw record of a model has (`pipeline.serving.record`), by the `state.json` that travels with it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.formats.cells import SideKind
 from pipeline.preprocessing.side import window_side_of
 
 State = Mapping[str, Any]
+SideKind = Literal["number", "category"]
+"""As in `formats.cells`, which reads tables: no stage that registers needs it."""
 
 
 def main_field(state: State) -> str:

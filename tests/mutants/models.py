@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "golden answers of the exported model",
         "pipeline/evaluation/golden.py",
-        "    _require_golden(received, expected, folder, EXPORTED_TOLERANCE)",
-        "    _ = received, expected",
+        "    _require_golden(_answers(model, folder, arrays), expected, folder, EXPORTED_TOLERANCE)\n",
+        "",
         ("tests/evaluation/test_exported.py::test_a_model_that_answers_otherwise_is_not_served",),
     ),
     Mutant(
