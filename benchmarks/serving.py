@@ -1,4 +1,4 @@
-"""A server beside `mlflow models serve` on the same model: requests per second, times and memory at 1, 8 and 32 clients.
+"""A server beside `mlflow models serve` on one model: requests per second, times, memory at 1, 8 and 32 clients.
 
 `python benchmarks/serving.py models/best [--mlflow] [--seconds 4]`. Clients are threads of this process with a plain
 socket each and one request in flight, so that they cost little; they and the server share the cores, so only ratios
