@@ -149,6 +149,8 @@ def ours(folder: Path, seconds: float) -> None:
         print(f"CPU seconds to start: {cpu(process.pid):.1f}")
         request = request_of("/predict", {"records": [served.example]})
         measured("millrace serve", process, port, request, seconds)
+        empty = b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n"
+        measured("the same, an empty reply", process, port, empty, seconds)
     finally:
         process.kill()
         process.wait()

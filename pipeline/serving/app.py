@@ -75,6 +75,7 @@ class Endpoints:
 
         name = "/v2/models/{model}"
         routes = [
+            route("/predict", self.predict, "POST"),  # first: routes are tried in order
             route("/", self.page),
             route("/docs", self.docs),
             route("/openapi.json", self.openapi),
@@ -82,7 +83,6 @@ class Endpoints:
             route("/metrics", self.metrics),
             route("/health/live", self.live),
             route("/health/ready", self.is_ready),
-            route("/predict", self.predict, "POST"),
             route("/invocations", self.invocations, "POST"),
             route("/v2", self.v2_server),
             route("/v2/health/live", self.live),

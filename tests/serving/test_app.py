@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from functools import partial
 from pathlib import Path
 
@@ -322,6 +323,18 @@ def test_a_bug_tells_a_client_nothing(ask, served, monkeypatch, capsys):
     assert (500, "r-1") == (reply.status_code, reply.headers["x-request-id"])
     assert {"error": "Internal error; the server's log tells more under r-1."} == reply.json()
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_an_answer_that_takes_too_long_is_given_up(tmp_path):
+    """504 after the limit; the next request is answered."""
+    slow = Served(Named("digits", "3", write_model(tmp_path, DIGITS)), {})
+    answers, slow.seconds_per_record = slow.scorer.answers, 1.0
+    slow.scorer.answers = lambda records: time.sleep(0.4) or answers(records)
+    client = Client(Endpoints(slow, Limits(seconds=0.1)).application(None))
+    assert 504 == client.post("/predict", json={"records": [slow.example]}).status_code
+    slow.scorer.answers = answers
+    time.sleep(0.5)
+    assert 200 == client.post("/predict", json={"records": [slow.example]}).status_code
 
 
 def test_the_metrics_count_requests_records_and_answers(ask):
