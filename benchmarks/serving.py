@@ -196,6 +196,8 @@ def theirs(folder: Path, seconds: float) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # MLflow starts uvicorn by its name.
+            env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         )
         try:
             wait_for(port, "/ping")

@@ -85,6 +85,18 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
             self._in_head = False
             super().on_headers_complete()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if (
+                self.cycle.more_body
+            ):  # answered before it was sent: what still comes is dropped, but not for ever
+                self._wait()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            if self.cycle.response_complete:
+                self._stop()
+
         def pause_writing(self) -> None:
             # A client that does not take its reply is cut as one that does not send its request.
             super().pause_writing()

@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -150,6 +151,42 @@ def test_who_sends_too_much_can_read_why(start, models):
     reply = httpx.post(f"{server.uri}/predict", content=b"x" * 3_000_000, timeout=20)
     assert 413 == reply.status_code
     assert "at most 1,000,000 bytes" in reply.json()["error"]
+
+
+def test_mutated_bytes_of_http_bring_nobody_down(start, models):
+    """Heads and bodies with bytes changed, cut or doubled: refused or answered; the server goes on, and logs no bug."""
+    server, draw = start(*COMMAND, models[0], "--port", "0", "--read-seconds", "1"), random.Random(3)
+    body = json.dumps({"records": [png(9)]}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nContent-Length: {len(body)}\r\n"
+    valid = head.encode() + b"Content-Type: application/json\r\nConnection: close\r\n\r\n" + body
+    statuses = set()
+    for _ in range(200):
+        sent = bytearray(valid)
+        for _ in range(draw.randint(1, 3)):
+            at = draw.randrange(len(sent))
+            odd = draw.choice(
+                [b"", b"\x00", b"\r\n", b"\xff" * 9, b": ", b"9" * 30, b"chunked", b"GET / HTTP/1.1\r\n\r\n"]
+            )
+            sent[at : at + draw.randrange(3)] = odd
+        with server.connect() as one, suppress(OSError):
+            one.settimeout(0.1)  # many wait for more, which never comes
+            one.sendall(sent)
+            statuses.add(one.recv(100)[:12].decode())
+    assert {"HTTP/1.1 200", "HTTP/1.1 400"} <= statuses
+    assert not {status for status in statuses if status.startswith("HTTP/1.1 5")}
+    assert 200 == httpx.post(f"{server.uri}/predict", json={"records": [png(9)]}).status_code
+    assert 0 == server.end()
+    assert "Traceback" not in server.process.stderr.read()
+
+
+def test_what_follows_a_refusal_is_not_read_for_ever(start, models):
+    """A body without an end on a request that is answered without it: the connection is cut."""
+    server = start(*COMMAND, models[0], "--port", "0", "--read-seconds", "1")
+    with server.connect() as one, pytest.raises(OSError):
+        one.sendall(b"GET /health/live HTTP/1.1\r\nHost: here\r\nContent-Length: 999999999\r\n\r\n")
+        for _ in range(400):
+            one.sendall(b"x" * 1000)
+            time.sleep(0.01)
 
 
 def test_tls_and_tokens(start, models, tmp_path):
