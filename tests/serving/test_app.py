@@ -191,6 +191,21 @@ def test_images_come_as_files_as_a_form_and_as_text(served, ask):
     assert "file 0 ('a')" == broken.json()["refused"][0]["place"]
 
 
+def test_pixels_are_counted_before_they_are_decoded(served, ask):
+    """Ten million in a few kilobytes: the image is refused and the other answered; too many together are no request."""
+    client = ask("digits", limits=Limits(body_bytes=1_000_000, pixels=250_000))
+    large, jpeg = png(size=(2000, 2000)), io.BytesIO()
+    Image.new("L", (600, 600)).save(jpeg, "jpeg")
+    asked = [{"image": base64.b64encode(one).decode()} for one in (large, png(), jpeg.getvalue())]
+    reply = client.post("/predict", json={"records": asked}).json()
+    assert [True, False, True] == [answer is None for answer in reply["answers"]]
+    assert "4,000,000" in reply["refused"][0]["problems"][0]
+    assert "360,000" in reply["refused"][1]["problems"][0]
+    fits = base64.b64encode(png(size=(500, 500))).decode()
+    assert 413 == client.post("/predict", json={"records": [{"image": fits}] * 9}).status_code
+    assert 200 == client.post("/predict", json={"records": [{"image": fits}] * 8}).status_code
+
+
 def test_texts_and_tables_are_records(served, ask):
     """A plain text, and rows of a CSV file, read as `millrace predict` reads them."""
     scorer = Scorer(served("towns").named.folder)
