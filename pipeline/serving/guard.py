@@ -7,11 +7,11 @@ traceback; the log gets the rest.
 import asyncio
 import hashlib
 import hmac
+import random
 import re
 import sys
 import time
 import traceback
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +120,7 @@ class Guard:
         begun = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         status = 0
 
         async def noted(message: Message) -> None:
