@@ -6,6 +6,7 @@ SIGTERM first says so (`/health/ready` 503, `connection: close` after each reply
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -173,7 +174,7 @@ def listening(host: str, port: int) -> socket.socket:
         made.bind((host, port))
     except (OSError, OverflowError) as error:
         made.close()
-        if isinstance(error, OSError) and error.errno == 98:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise Busy(
                 f"Somebody else listens on {host}:{port}. Expected a free port. Name another one by --port (0: any)."
             ) from error
