@@ -22,6 +22,7 @@ RECORDED = False
 LIMITS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "max-bytes": (int, 8 << 20, "largest body of a request"),
     "max-records": (int, 1024, "most records in a request"),
+    "max-pixels": (int, 16_000_000, "most pixels of an image; a request may hold eight times as many"),
     "max-waiting": (int, 256, "requests that are worked on at once; more get 503"),
     "seconds": (float, 10.0, "longest time for an answer; then 504"),
     "read-seconds": (float, 20.0, "longest time for a request to arrive, and for its reply to be taken"),
@@ -88,7 +89,12 @@ def run(options: argparse.Namespace) -> None:
     require_certificate(options.certfile, options.keyfile)
     tokens = None if options.tokens is None else Tokens(options.tokens)
     limits = Limits(
-        options.max_bytes, options.max_records, options.max_waiting, options.seconds, options.read_seconds
+        body_bytes=options.max_bytes,
+        records=options.max_records,
+        waiting=options.max_waiting,
+        seconds=options.seconds,
+        read_seconds=options.read_seconds,
+        pixels=options.max_pixels,
     )
     bound = listening(options.host, options.port)
     if tokens is None and not _is_loopback(options.host):

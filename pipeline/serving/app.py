@@ -22,13 +22,16 @@ from pipeline.serving.batches import Answers, Batches
 from pipeline.serving.bodies import Item, refuse
 from pipeline.serving.guard import Guard, Limits, Tokens, read_body
 from pipeline.serving.measured import Measured, peak_memory_bytes
+from pipeline.serving.pictures import weighed
 from pipeline.serving.scorer import Refused
 from pipeline.serving.served import Followed, Served
 from pipeline.serving.tables import TABLES, table_in
 
 PAGES = Path(__file__).parent / "pages"
 HEAVY_BYTES = 128 << 10
-"""A body larger than this is answered in the worker thread: pictures of cameras take tens of milliseconds to decode."""
+"""A body larger than this is answered in the worker thread."""
+HEAVY_PIXELS = 1_000_000
+"""So are more pixels: pictures of cameras take tens of milliseconds to decode."""
 MOST_CLASSES = 100
 """Answers are counted by class up to so many classes."""
 SECURE = {
@@ -75,6 +78,7 @@ class Endpoints:
 
         name = "/v2/models/{model}"
         routes = [
+            route("/predict", self.predict, "POST"),  # first: routes are tried in order
             route("/", self.page),
             route("/docs", self.docs),
             route("/openapi.json", self.openapi),
@@ -82,7 +86,6 @@ class Endpoints:
             route("/metrics", self.metrics),
             route("/health/live", self.live),
             route("/health/ready", self.is_ready),
-            route("/predict", self.predict, "POST"),
             route("/invocations", self.invocations, "POST"),
             route("/v2", self.v2_server),
             route("/v2/health/live", self.live),
@@ -178,8 +181,11 @@ class Endpoints:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 items = await read(body, request, served)
+                pixels = 0
+                if main_field(served.scorer.state) == "image":
+                    items, pixels = weighed(items, self.limits.pixels)
                 records = [item.record for item in items if not item.problems]
-                heavy = len(body) > HEAVY_BYTES
+                heavy = len(body) > HEAVY_BYTES or pixels > HEAVY_PIXELS
                 answers = await self._batches.answers(served, records, heavy=heavy) if records else []
         except TimeoutError:
             raise refuse(504, f"No answer within {self.limits.seconds:g} s. Send fewer records.") from None

@@ -48,8 +48,13 @@ class Announcements:
         self._child = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C is for the server, which ends the child.
         return subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=naming_us()
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=naming_us(),
+            start_new_session=True,
         )
 
     def first(self) -> Named:

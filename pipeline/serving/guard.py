@@ -7,11 +7,11 @@ traceback; the log gets the rest.
 import asyncio
 import hashlib
 import hmac
+import random
 import re
 import sys
 import time
 import traceback
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Limits:
         waiting: Requests that are worked on at once; connections may be four times as many.
         seconds: For an answer, once the request is there.
         read_seconds: For the head of a request, for its body, and for taking the reply.
+        pixels: Of an image; a request may hold eight times as many.
     """
 
     body_bytes: int = 8 << 20
@@ -50,6 +51,7 @@ class Limits:
     waiting: int = 256
     seconds: float = 10.0
     read_seconds: float = 20.0
+    pixels: int = 16_000_000
 
 
 class Tokens:
@@ -118,7 +120,7 @@ class Guard:
         begun = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         status = 0
 
         async def noted(message: Message) -> None:

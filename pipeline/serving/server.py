@@ -6,6 +6,7 @@ SIGTERM first says so (`/health/ready` 503, `connection: close` after each reply
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -85,6 +86,18 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
             self._in_head = False
             super().on_headers_complete()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if (
+                self.cycle.more_body
+            ):  # answered before it was sent: what still comes is dropped, but not for ever
+                self._wait()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            if self.cycle.response_complete:
+                self._stop()
+
         def pause_writing(self) -> None:
             # A client that does not take its reply is cut as one that does not send its request.
             super().pause_writing()
@@ -161,7 +174,7 @@ def listening(host: str, port: int) -> socket.socket:
         made.bind((host, port))
     except (OSError, OverflowError) as error:
         made.close()
-        if isinstance(error, OSError) and error.errno == 98:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise Busy(
                 f"Somebody else listens on {host}:{port}. Expected a free port. Name another one by --port (0: any)."
             ) from error

@@ -11,6 +11,7 @@ cause. It dies with the process that started it.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -72,11 +73,14 @@ def main() -> None:
     with exit_codes("serve", recorded=False):
         die_with_parent()
         named, default_name, seconds = sys.argv[1:]
-        for line in announced(named, default_name, float(seconds), Path.cwd()):
-            try:
-                print(json.dumps(line), flush=True)
-            except BrokenPipeError:
-                return
+        # Whatever else is printed, by TensorFlow say, is no line of ours.
+        with os.fdopen(os.dup(sys.stdout.fileno()), "w") as told:
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+            for line in announced(named, default_name, float(seconds), Path.cwd()):
+                try:
+                    print(json.dumps(line), file=told, flush=True)
+                except BrokenPipeError:
+                    return
 
 
 if __name__ == "__main__":

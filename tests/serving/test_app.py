@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from functools import partial
 from pathlib import Path
 
@@ -190,6 +191,21 @@ def test_images_come_as_files_as_a_form_and_as_text(served, ask):
     assert "file 0 ('a')" == broken.json()["refused"][0]["place"]
 
 
+def test_pixels_are_counted_before_they_are_decoded(served, ask):
+    """Ten million in a few kilobytes: the image is refused and the other answered; too many together are no request."""
+    client = ask("digits", limits=Limits(body_bytes=1_000_000, pixels=250_000))
+    large, jpeg = png(size=(2000, 2000)), io.BytesIO()
+    Image.new("L", (600, 600)).save(jpeg, "jpeg")
+    asked = [{"image": base64.b64encode(one).decode()} for one in (large, png(), jpeg.getvalue())]
+    reply = client.post("/predict", json={"records": asked}).json()
+    assert [True, False, True] == [answer is None for answer in reply["answers"]]
+    assert "4,000,000" in reply["refused"][0]["problems"][0]
+    assert "360,000" in reply["refused"][1]["problems"][0]
+    fits = base64.b64encode(png(size=(500, 500))).decode()
+    assert 413 == client.post("/predict", json={"records": [{"image": fits}] * 9}).status_code
+    assert 200 == client.post("/predict", json={"records": [{"image": fits}] * 8}).status_code
+
+
 def test_texts_and_tables_are_records(served, ask):
     """A plain text, and rows of a CSV file, read as `millrace predict` reads them."""
     scorer = Scorer(served("towns").named.folder)
@@ -322,6 +338,18 @@ def test_a_bug_tells_a_client_nothing(ask, served, monkeypatch, capsys):
     assert (500, "r-1") == (reply.status_code, reply.headers["x-request-id"])
     assert {"error": "Internal error; the server's log tells more under r-1."} == reply.json()
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_an_answer_that_takes_too_long_is_given_up(tmp_path):
+    """504 after the limit; the next request is answered."""
+    slow = Served(Named("digits", "3", write_model(tmp_path, DIGITS)), {})
+    answers, slow.seconds_per_record = slow.scorer.answers, 1.0
+    slow.scorer.answers = lambda records: time.sleep(0.4) or answers(records)
+    client = Client(Endpoints(slow, Limits(seconds=0.1)).application(None))
+    assert 504 == client.post("/predict", json={"records": [slow.example]}).status_code
+    slow.scorer.answers = answers
+    time.sleep(0.5)
+    assert 200 == client.post("/predict", json={"records": [slow.example]}).status_code
 
 
 def test_the_metrics_count_requests_records_and_answers(ask):
