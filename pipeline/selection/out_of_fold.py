@@ -5,6 +5,7 @@ it and ends in the same bytes.
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from pipeline.selection.folds import Fold
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.candidate import TrainedCandidate, answers_of, train_candidate
 from pipeline.training.fit import Length
+from pipeline.training.short_epochs import Traced
 
+CHECKPOINT_SECONDS = 10.0
+"""What a kill may cost of a fold's training; most of them end sooner, and finished ones are remembered."""
 Say = Callable[[str], None]
 
 
@@ -50,6 +54,7 @@ class FoldTrainings:
         self.settings = settings
         self.folder = folder
         self.say = say
+        self._traced: dict[tuple[Any, ...], Traced] = {}
 
     @property
     def solved(self) -> bool:
@@ -100,16 +105,34 @@ class FoldTrainings:
         return found
 
     def _train(self, fold: Fold, name: str, length: Length | None) -> TrainedCandidate:
-        keras.backend.clear_session()
+        data = self.data.on_rows(np.sort(self.rows[fold.train]), np.sort(self.rows[fold.held]))
+        traced = self.traced_for(data, length)
+        if traced is None or traced.model is None:
+            keras.backend.clear_session()
         return train_candidate(
             self.family,
-            self.data.on_rows(np.sort(self.rows[fold.train]), np.sort(self.rows[fold.held])),
+            data,
             self.settings["model"],
             self.settings["training"],
             seed=self.settings["seed"],
             checkpoint_dir=self.folder / name,
             length=length,
+            checkpoint_seconds=CHECKPOINT_SECONDS,
+            traced=traced,
         )
+
+    def traced_for(self, data: TrainData, length: Length | None) -> Traced | None:
+        """Return what an earlier fold with the same graph left: the schedule and weights of classes are part of it.
+
+        An autoencoder is none: the encoder that it learned before is part of its model.
+        """
+        training = self.settings["training"]
+        if self.solved or self.family == "autoencoder":
+            return None
+        balanced = training["class_weights"] == "balanced"
+        batches = math.ceil(len(data.train_rows) / training["batch_size"])
+        key = (length, batches, data.output_spec.class_counts if balanced else None)
+        return self._traced.setdefault(key, Traced())
 
 
 LENGTH = ("steps", "steps_per_epoch", "pretrain_steps")

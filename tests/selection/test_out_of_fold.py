@@ -139,6 +139,33 @@ def test_answers_are_those_of_models_that_never_saw_the_row(project):
     assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
 
 
+def test_all_folds_are_traced_once(project, monkeypatch):
+    """Nine trainings of two lengths: their step is traced twice."""
+    import keras
+
+    traces, real = [], keras.Model.train_step
+
+    def counted(self, data):
+        traces.append(self)
+        return real(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    cross_validate()
+    assert len(traces) == 2
+
+
+def test_balanced_classes_are_traced_by_their_counts(project):
+    """Weights of classes are numbers in the graph: folds share it where they count the same."""
+    from pipeline.inputs.train_data import load_train_data
+
+    data, settings = load_train_data("cnn"), read_json(paths.tuned_dir("cnn") / "settings.json")
+    parts = [data.on_rows(np.arange(rows), np.arange(0)) for rows in (48, 48, 47)]
+    for weights, expected in (("none", 1), ("balanced", 2)):
+        own = settings | {"training": settings["training"] | {"class_weights": weights}}
+        trainings = FoldTrainings("cnn", data, np.arange(75), own, Path("memo"), say=print)
+        assert expected == len({id(trainings.traced_for(part, None)) for part in parts})
+
+
 def test_solved_families_have_shares_without_the_held_rows(project):
     """What majority answers for a row are the class shares of the rows it was fitted on."""
     cross_validate("majority")
