@@ -115,31 +115,43 @@ def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(
     assert not (paths.STATE_DIR / "folds/cnn").exists()
 
 
-def test_answers_are_those_of_models_that_never_saw_the_row(project):
-    """Each held row is answered by hand: trained on the others for the median length, asked for it alone."""
+@pytest.mark.parametrize(("number_of_folds", "batch_size"), [(3, 16), (4, 28)])
+def test_answers_are_those_of_models_that_never_saw_the_row(project, number_of_folds, batch_size):
+    """Each held row is answered by hand: trained on the others for the median length, asked for it alone.
+
+    With four folds 56 and 57 rows train, which are two and three batches of 28: two models take turns.
+    """
     from pipeline.inference.prediction import answers
     from pipeline.inputs.train_data import load_train_data
 
-    cross_validate()
+    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
+    settings["training"]["batch_size"] = batch_size
+    write_json(paths.tuned_dir("cnn") / "settings.json", settings)
+    cross_validate(folds=number_of_folds)
     told = read_json(paths.folds_dir("cnn") / "folds.json")
     evidence = read_evidence(["cnn"])
     assert (evidence.num_rows, evidence.num_units, len(evidence.rows)) == (75, 75, 150)
     data, rows = load_train_data("cnn"), labelled_rows()
-    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
     plan = planned_folds(
-        rows, data.output_spec, folds=3, repeats=2, seed=4, split_method="stratified", embargo=0
+        rows,
+        data.output_spec,
+        folds=number_of_folds,
+        repeats=2,
+        seed=4,
+        split_method="stratified",
+        embargo=0,
     )
-    fold = plan[4]
-    trained = train_candidate(
-        "cnn", data.on_rows(rows.rows[fold.train], rows.rows[fold.held]), settings["model"], settings["training"],
-        seed=4, checkpoint_dir=Path("by-hand"), length=Length(**told["length"]),
-    )  # fmt: skip
-    by_hand = answers(
-        trained.model, data.inputs, rows.rows[fold.held], settings["training"], data.output_spec
-    )
-    names = [rows.sample_ids[position] for position in fold.held]
-    found = {name: evidence.answers("cnn")[evidence.rows.sample_ids.index(name) + 1] for name in names}
-    assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
+    for fold in (plan[number_of_folds], plan[-1]):
+        trained = train_candidate(
+            "cnn", data.on_rows(rows.rows[fold.train], rows.rows[fold.held]), settings["model"],
+            settings["training"], seed=4, checkpoint_dir=Path(f"by-hand-{fold.number}"), length=Length(**told["length"]),
+        )  # fmt: skip
+        by_hand = answers(
+            trained.model, data.inputs, rows.rows[fold.held], settings["training"], data.output_spec
+        )
+        names = [rows.sample_ids[position] for position in fold.held]
+        found = {name: evidence.answers("cnn")[evidence.rows.sample_ids.index(name) + 1] for name in names}
+        assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
 
 
 def test_all_folds_are_traced_once(project, monkeypatch):
