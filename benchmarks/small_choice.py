@@ -2,7 +2,7 @@
 
 Half of each set's train rows, drawn anew each time class by class, are all that is labelled; the other half is what is
 judged on (its own test file is never opened). Chosen are cheap candidates of scikit-learn by two rules, with the code
-of the product: a sixth of the rows as validation (what was done before), and repeated folds. A choice is right if no
+of the product: a sixth of the rows as validation (what was done before), and five folds. A choice is right if no
 candidate, fitted on all labelled rows, does better on the other half; what a wrong one costs is told in accuracy.
 
 Run: .venv/bin/python benchmarks/small_choice.py [--data ../shared/data] [--resamples 200] [--sets ECG200 GunPoint ...]
@@ -86,7 +86,7 @@ def chosen(rows, given, labels, sizes):
     ).choice.chosen
 
 
-def one_resample(series, labels, seed):
+def one_resample(series, labels, seed, repeats):
     """Return per rule whether the best candidate was chosen, and the accuracy that was lost."""
     num_classes = labels.max() + 1
     kind = labels[:, None] == np.arange(num_classes)
@@ -110,7 +110,7 @@ def one_resample(series, labels, seed):
         return held, given
 
     validation = by(stratified_folds(units, kind[own], folds=6, repeats=1, seed=seed)[:1])
-    folded = by(stratified_folds(units, kind[own], folds=5, repeats=2, seed=seed))
+    folded = by(stratified_folds(units, kind[own], folds=5, repeats=repeats, seed=seed))
     picked = {
         RULES[0]: chosen(*validation, labels, sizes),
         RULES[1]: chosen(*folded, labels, sizes),
@@ -130,6 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=1, help="how often five folds are cut")
     parser.add_argument("--sets", nargs="+", default=SETS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -139,7 +140,7 @@ def main():
         counts = np.bincount(labels)
         kept = np.isin(labels, np.flatnonzero(counts >= 6))
         series, labels = series[kept], np.unique(labels[kept], return_inverse=True)[1]
-        found = [one_resample(series, labels, seed) for seed in range(arguments.resamples)]
+        found = [one_resample(series, labels, seed, arguments.repeats) for seed in range(arguments.resamples)]
         for rule in RULES:
             right, lost = np.array([resample[rule] for resample in found], float).T
             error = lost.std() / np.sqrt(len(lost))

@@ -26,6 +26,7 @@ from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
 from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
 from pipeline.training.fit import FitResult, Length
+from pipeline.training.short_epochs import Traced
 from pipeline.training.validation_scores import validation_metrics
 
 
@@ -63,6 +64,8 @@ def train_candidate(
     on_epoch: OnEpoch | None = None,
     stop_after: int | None = None,
     length: Length | None = None,
+    checkpoint_seconds: float = 0.0,
+    traced: Traced | None = None,
 ) -> TrainedCandidate:
     """Build a model and train it, or continue where the checkpoints in `checkpoint_dir` end.
 
@@ -79,6 +82,9 @@ def train_candidate(
         on_epoch: Called at the end of each epoch; metrics of the reconstruction begin with `pretrain_`.
         stop_after: Return after so many epochs in all, those of a reconstruction before it not counted.
         length: Train so many steps and keep the last weights; nothing is validated. None: the best epoch by val.
+        checkpoint_seconds: At least so long between two checkpoints.
+        traced: Of an earlier training that differs in its rows alone, not in its number of batches or its weights of
+            classes; its model, set back, is this one's. A new one is filled.
     """
     if data.frozen is not None:
         trained = train_candidate(
@@ -91,6 +97,8 @@ def train_candidate(
             on_epoch=on_epoch,
             stop_after=stop_after,
             length=length,
+            checkpoint_seconds=checkpoint_seconds,
+            traced=traced,
         )
         return _behind_its_trunk(family, trained, data, model_settings)
     keras.utils.set_random_seed(seed)
@@ -119,10 +127,14 @@ def train_candidate(
             checkpoint_path=checkpoint_dir / "reconstruction.checkpoint",
             on_epoch=_prefixed(on_epoch),
             length=replace(length, steps=length.pretrain_steps) if length else None,
+            checkpoint_seconds=checkpoint_seconds,
         )
         build_settings["trained_encoder"] = autoencoder.get_layer("encoder")
     if reconstructs:
         model = module.build_autoencoder(data.input_spec, **build_settings)
+    elif traced is not None and traced.model is not None:
+        model = traced.model
+        traced.set_back()
     else:
         model = module.build(data.input_spec, spec, **build_settings)
     if training_settings["epochs"] == 0 or hasattr(module, "solve"):
@@ -148,6 +160,8 @@ def train_candidate(
         on_epoch=on_epoch,
         stop_after=stop_after,
         length=length,
+        checkpoint_seconds=checkpoint_seconds,
+        traced=traced,
     )
     return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining, passes)
 
@@ -240,6 +254,8 @@ def _fit(
     on_epoch: OnEpoch | None,
     stop_after: int | None = None,
     length: Length | None = None,
+    checkpoint_seconds: float,
+    traced: Traced | None = None,
 ) -> FitResult:
     images = data.input_spec.kind == "image"
     train = BatchedData(
@@ -268,23 +284,10 @@ def _fit(
         )
     epochs = length.epochs(train.num_batches) if length else settings["epochs"]
     decays = length is not None and settings["schedule"] in optimizers.DECAYS
-    learning_rate = optimizers.create_schedule(
-        settings["schedule"],
-        learning_rate=settings["learning_rate"],
-        epochs=epochs,
-        steps_per_epoch=length.steps_per_epoch if length and decays else train.num_batches,
-        warmup_share=settings["warmup_share"],
-        decay_rate=settings["decay_rate"],
-        decay_epochs=settings["decay_epochs"],
-    )
-    optimizer = optimizers.create_optimizer(
-        settings["optimizer"],
-        learning_rate,
-        momentum=settings["momentum"],
-        weight_decay=settings["weight_decay"],
-        ema_momentum=settings["ema_momentum"],
-        clip_norm=settings["clip_norm"],
-    )
+    optimizer = traced.optimizer if traced is not None else None
+    if optimizer is None:
+        steps = length.steps_per_epoch if length and decays else train.num_batches
+        optimizer = _optimizer(settings, epochs=epochs, steps_per_epoch=steps)
     monitor = settings["monitor"]
 
     def score() -> float:
@@ -307,6 +310,30 @@ def _fit(
         early_stopping_patience=settings["early_stopping_patience"],
         on_epoch=on_epoch,
         stop_after=stop_after,
+        checkpoint_seconds=checkpoint_seconds,
+        traced=traced,
+    )
+
+
+def _optimizer(
+    settings: Mapping[str, Any], *, epochs: int, steps_per_epoch: int
+) -> keras.optimizers.Optimizer:
+    learning_rate = optimizers.create_schedule(
+        settings["schedule"],
+        learning_rate=settings["learning_rate"],
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_share=settings["warmup_share"],
+        decay_rate=settings["decay_rate"],
+        decay_epochs=settings["decay_epochs"],
+    )
+    return optimizers.create_optimizer(
+        settings["optimizer"],
+        learning_rate,
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+        ema_momentum=settings["ema_momentum"],
+        clip_norm=settings["clip_norm"],
     )
 
 

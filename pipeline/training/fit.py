@@ -1,6 +1,7 @@
 """One training: fits a model, can be killed at any instruction, and ends in the same bytes.
 
-`fit` lets Keras run the epochs; everything that happens between two of them is in `pipeline.training.fit`.
+`fit` lets Keras run the epochs, or `pipeline.training.short_epochs` where they are short, to the same bits; everything
+that happens between two of them is here.
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import io
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from pipeline.runtime.files import atomic_path
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 from pipeline.training.losses import Loss
+from pipeline.training.short_epochs import Traced, are_short, fit_short_epochs
 
 # --- The state of a training as one file that is whole, verified and old, or whole, verified and new.
 #
@@ -90,7 +93,8 @@ def load(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
 
 def values(variables: Sequence[Any]) -> list[np.ndarray]:
     """Return copies of the values of Keras variables."""
-    return [np.array(variable) for variable in variables]
+    # Through TensorFlow's own variable: Keras' way to an array takes ten times as long.
+    return [variable.value.numpy() for variable in variables]
 
 
 def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray], what: str) -> None:
@@ -159,6 +163,8 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         *,
         on_epoch: OnEpoch | None,
         score: Callable[[], float] | None,
+        checkpoint_seconds: float = 0.0,
+        last_epoch: int = 0,
     ) -> None:
         super().__init__()
         self.checkpoint_path = checkpoint_path
@@ -167,12 +173,15 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         self.patience = patience
         self.on_epoch = on_epoch
         self.score = score
+        self.checkpoint_seconds = checkpoint_seconds
+        self.last_epoch = last_epoch
         self.progress = Progress()
         self.best_weights: list[np.ndarray] = []
         self._epoch = 0
         self._raw_weights: list[np.ndarray] = []
         self._validated_weights: list[np.ndarray] = []
         self._score: float | None = None
+        self._saved_at = time.monotonic()
 
     def current_epoch(self) -> int:
         """Return the running epoch, from 0; the data sets ask for it."""
@@ -229,14 +238,17 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         if self._score is not None:
             metrics[self.monitor] = self._score
         metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
-        variables = values(self.model.variables)
+        due = epoch + 1 in (self.epochs, self.last_epoch) or self._is_due()
+        # Where no epoch is chosen, weights are looked at with a checkpoint: what is not finite stays so.
+        variables = values(self.model.variables) if due or self.monitor else []
         _require_finite_training(epoch + 1, metrics, [*variables, *self._validated_weights])
 
         progress = self.progress
         progress.epoch = epoch + 1
         progress.history.append({"epoch": epoch + 1, **metrics})
         if not self.monitor:
-            progress.best_epoch, self.best_weights = epoch + 1, self._averaged()
+            progress.best_epoch = epoch + 1
+            self.best_weights = self._averaged() if due else []
         elif progress.best_value is None or _is_better(
             metrics[self.monitor], progress.best_value, self.monitor
         ):
@@ -250,12 +262,20 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         # way round would lose it.
         if self.on_epoch is not None:
             self.on_epoch(epoch + 1, metrics)
+        if due or progress.finished:
+            self._save(variables)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self.checkpoint_seconds
+
+    def _save(self, variables: list[np.ndarray]) -> None:
         groups = {
             "model": variables,
             "optimizer": values(self.model.optimizer.variables),
             "best": self.best_weights,
         }
-        save_checkpoint(self.checkpoint_path, groups, asdict(progress))
+        save_checkpoint(self.checkpoint_path, groups, asdict(self.progress))
+        self._saved_at = time.monotonic()
 
     def _averaged(self) -> list[np.ndarray]:
         """Return the present weights, averaged ones where the optimizer has them."""
@@ -352,6 +372,8 @@ def fit(
     early_stopping_patience: int = 0,
     on_epoch: OnEpoch | None = None,
     stop_after: int | None = None,
+    checkpoint_seconds: float = 0.0,
+    traced: Traced | None = None,
 ) -> FitResult:
     """Train a model, or continue where the checkpoint ends, and leave it with the weights of its best epoch.
 
@@ -370,27 +392,48 @@ def fit(
         on_epoch: Called before the checkpoint of each epoch, so that it may see one epoch again after a kill.
         stop_after: Return after so many epochs in all, with the checkpoint kept; a later call continues to
             the bytes of an uninterrupted training.
+        checkpoint_seconds: At least so long between two checkpoints, but for the last one; 0 for one after each epoch.
+        traced: What an earlier training with the same model, loss, optimizer and number of batches left: `model` and
+            `optimizer` are its own, as they began; filled where it is new.
 
     Raises:
         TrainingDiverged: A loss, metric or weight is not finite.
         OSError: The checkpoint could not be written.
     """
-    optimizer.build(model.trainable_variables)
-    model.compile(
-        optimizer=optimizer,
-        loss=loss,
-        metrics=_metrics(model, train),
-        # Off by name: op determinism drops XLA without a word, and "auto" may change with the version.
-        jit_compile=False,
-        steps_per_execution=STEPS_PER_EXECUTION,
-    )
+    if traced is not None and traced.optimizer is not None:
+        model.optimizer, model.compiled = optimizer, True
+    else:
+        _compile(model, loss, train, optimizer)
+        if traced is not None:
+            traced.model, traced.optimizer = model, optimizer
+            traced.start = values([*model.variables, *optimizer.variables])
     followed, patience = (monitor, early_stopping_patience) if val else ("", 0)
-    between = BetweenEpochs(checkpoint_path, epochs, followed, patience, on_epoch=on_epoch, score=score)
-    between.set_model(model)
     last_epoch = min(epochs, stop_after or epochs)
+    between = BetweenEpochs(
+        checkpoint_path,
+        epochs,
+        followed,
+        patience,
+        on_epoch=on_epoch,
+        score=score,
+        checkpoint_seconds=checkpoint_seconds,
+        last_epoch=last_epoch,
+    )
+    between.set_model(model)
     between.resume(last_epoch)
     progress = between.progress
-    if not progress.finished and progress.epoch < last_epoch:
+    open_ended = not progress.finished and progress.epoch < last_epoch
+    if open_ended and are_short(train, val):
+        fit_short_epochs(
+            model,
+            train,
+            val,
+            callback=between,
+            initial_epoch=progress.epoch,
+            epochs=last_epoch,
+            loops=traced.loops if traced is not None else {},
+        )
+    elif open_ended:
         model.fit(
             tensorflow_dataset(train, between.current_epoch),
             validation_data=tensorflow_dataset(val, lambda: 0) if val else None,
@@ -405,6 +448,20 @@ def fit(
     model.optimizer, model.compiled = None, False
     best_logs = progress.history[progress.best_epoch - 1]
     return FitResult(progress.history, progress.best_epoch, best_logs, progress.finished)
+
+
+def _compile(
+    model: keras.Model, loss: Loss, train: BatchedData, optimizer: keras.optimizers.Optimizer
+) -> None:
+    optimizer.build(model.trainable_variables)
+    model.compile(
+        optimizer=optimizer,
+        loss=loss,
+        metrics=_metrics(model, train),
+        # Off by name: op determinism drops XLA without a word, and "auto" may change with the version.
+        jit_compile=False,
+        steps_per_execution=STEPS_PER_EXECUTION,
+    )
 
 
 def _metrics(model: keras.Model, train: BatchedData) -> list[keras.metrics.Metric]:

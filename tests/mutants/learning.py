@@ -55,6 +55,13 @@ MUTANTS = (
         OF_FIT,
     ),
     Mutant(
+        "a model set back before the next fold",
+        "pipeline/training/short_epochs.py",
+        "            variable.assign(value)\n",
+        "            pass\n",
+        ("tests/training/test_short_epochs.py",),
+    ),
+    Mutant(
         "another order each epoch",
         BATCHES,
         "            generator = np.random.default_rng([self.seed, number])\n",

@@ -93,50 +93,92 @@ def test_folds_that_are_not_needed_cost_no_training(project, monkeypatch):
 
 def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(project, monkeypatch):
     """Stopped before its 2nd, 4th and 7th training, the same command trains the rest alone; the bytes are the same."""
-    expected = cross_validate()
-    calls, real = [], train_candidate
+    calls, kills, real = [], set(), train_candidate
 
     def counted(*arguments, **settings):
-        calls.append(settings["checkpoint_dir"].name)
-        if len(calls) in (2, 5, 9):
+        calls.append((settings["checkpoint_dir"].name, settings["stop_after"]))
+        if len(calls) in kills:
             raise KeyboardInterrupt
         return real(*arguments, **settings)
 
     monkeypatch.setattr("pipeline.selection.out_of_fold.train_candidate", counted)
+    expected, whole = cross_validate(), len(calls)
+    assert len(set(calls)) == whole
+    calls.clear()
+    kills |= {2, 5, whole + 1}
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             cross_validate()
     assert expected == cross_validate()
-    # 3 lengths and 2 x 3 answers, and each of three that were interrupted once more.
-    assert (12, 9) == (len(calls), len(set(calls)))
+    # Each of three that were interrupted once more.
+    assert (whole + 3, whole) == (len(calls), len(set(calls)))
     assert not (paths.STATE_DIR / "folds/cnn").exists()
 
 
-def test_answers_are_those_of_models_that_never_saw_the_row(project):
-    """Each held row is answered by hand: trained on the others for the median length, asked for it alone."""
+@pytest.mark.parametrize(("number_of_folds", "batch_size"), [(3, 16), (4, 28)])
+def test_answers_are_those_of_models_that_never_saw_the_row(project, number_of_folds, batch_size):
+    """Each held row is answered by hand: trained on the others for the median length, asked for it alone.
+
+    With four folds 56 and 57 rows train, which are two and three batches of 28: two models take turns.
+    """
     from pipeline.inference.prediction import answers
     from pipeline.inputs.train_data import load_train_data
 
-    cross_validate()
+    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
+    settings["training"]["batch_size"] = batch_size
+    write_json(paths.tuned_dir("cnn") / "settings.json", settings)
+    cross_validate(folds=number_of_folds)
     told = read_json(paths.folds_dir("cnn") / "folds.json")
     evidence = read_evidence(["cnn"])
     assert (evidence.num_rows, evidence.num_units, len(evidence.rows)) == (75, 75, 150)
     data, rows = load_train_data("cnn"), labelled_rows()
-    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
     plan = planned_folds(
-        rows, data.output_spec, folds=3, repeats=2, seed=4, split_method="stratified", embargo=0
+        rows,
+        data.output_spec,
+        folds=number_of_folds,
+        repeats=2,
+        seed=4,
+        split_method="stratified",
+        embargo=0,
     )
-    fold = plan[4]
-    trained = train_candidate(
-        "cnn", data.on_rows(rows.rows[fold.train], rows.rows[fold.held]), settings["model"], settings["training"],
-        seed=4, checkpoint_dir=Path("by-hand"), length=Length(**told["length"]),
-    )  # fmt: skip
-    by_hand = answers(
-        trained.model, data.inputs, rows.rows[fold.held], settings["training"], data.output_spec
-    )
-    names = [rows.sample_ids[position] for position in fold.held]
-    found = {name: evidence.answers("cnn")[evidence.rows.sample_ids.index(name) + 1] for name in names}
-    assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
+    for fold in (plan[number_of_folds], plan[-1]):
+        trained = train_candidate(
+            "cnn", data.on_rows(rows.rows[fold.train], rows.rows[fold.held]), settings["model"],
+            settings["training"], seed=4, checkpoint_dir=Path(f"by-hand-{fold.number}"), length=Length(**told["length"]),
+        )  # fmt: skip
+        by_hand = answers(
+            trained.model, data.inputs, rows.rows[fold.held], settings["training"], data.output_spec
+        )
+        names = [rows.sample_ids[position] for position in fold.held]
+        found = {name: evidence.answers("cnn")[evidence.rows.sample_ids.index(name) + 1] for name in names}
+        assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
+
+
+def test_all_folds_are_traced_once(project, monkeypatch):
+    """Nine trainings of two lengths: their step is traced twice."""
+    import keras
+
+    traces, real = [], keras.Model.train_step
+
+    def counted(self, data):
+        traces.append(self)
+        return real(self, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    cross_validate()
+    assert len(traces) == 2
+
+
+def test_balanced_classes_are_traced_by_their_counts(project):
+    """Weights of classes are numbers in the graph: folds share it where they count the same."""
+    from pipeline.inputs.train_data import load_train_data
+
+    data, settings = load_train_data("cnn"), read_json(paths.tuned_dir("cnn") / "settings.json")
+    parts = [data.on_rows(np.arange(rows), np.arange(0)) for rows in (48, 48, 47)]
+    for weights, expected in (("none", 1), ("balanced", 2)):
+        own = settings | {"training": settings["training"] | {"class_weights": weights}}
+        trainings = FoldTrainings("cnn", data, np.arange(75), own, Path("memo"), say=print)
+        assert expected == len({id(trainings.traced_for(part, None)) for part in parts})
 
 
 def test_solved_families_have_shares_without_the_held_rows(project):
@@ -147,16 +189,43 @@ def test_solved_families_have_shares_without_the_held_rows(project):
     assert not np.allclose(given, given[0])
 
 
-def test_the_length_is_the_median_of_the_best(project, monkeypatch):
-    """Best after 4, 10 and 6 steps of 2 an epoch: 6 steps."""
+@pytest.mark.parametrize(
+    ("monitor", "curves", "expected"),
+    [
+        # Means of 1, 2 and 1 rows: 2.5, 2, 2.25, 3. The median of the three best epochs would be 1.
+        ("val_loss", ([1, 4, 4, 4], [3, 1, 1.5, 3], [3, 2, 2, 2]), 2),
+        ("val_accuracy", ([0, 0, 0, 1], [0, 0.5, 0, 0], [0, 0, 0, 1]), 4),
+    ],
+)
+def test_the_length_is_the_best_of_all_held_rows_together(project, monkeypatch, monitor, curves, expected):
+    """Best after that epoch, of 2, 2 and 3 steps: the median of the steps."""
     settings = read_json(paths.tuned_dir("cnn") / "settings.json")
-    trainings = FoldTrainings("cnn", None, np.arange(3), settings, Path("memo"), say=print)
-    for number, steps in enumerate((4, 10, 6)):
-        write_json(
-            Path(f"memo/length-0-{number}.json"), {"steps": steps, "steps_per_epoch": 2, "pretrain_steps": 0}
-        )
-    plan = [Fold(0, number, None, None) for number in range(3)]
-    assert Length(6, 2, 0) == trainings.length(plan)
+    settings["training"] |= {"monitor": monitor, "early_stopping_patience": 4}
+    trainings = FoldTrainings("cnn", None, np.arange(4), settings, Path("memo"), say=print)
+
+    def measured(fold, until):
+        steps = {"steps_per_epoch": (2, 2, 3)[fold.number], "pretrain_steps": 0}
+        return {"curve": curves[fold.number][:until], **steps}
+
+    monkeypatch.setattr(trainings, "_measured", measured)
+    plan = [Fold(0, number, None, np.arange(rows)) for number, rows in enumerate((1, 2, 1))]
+    assert Length(2 * expected, 2, 0) == trainings.length(plan)
+
+
+@pytest.mark.parametrize(("patience", "trained"), [(1, 3), (2, 4), (0, 4)])
+def test_folds_end_together(project, monkeypatch, patience, trained):
+    """Best after the first of 4 epochs: they end once that is longer ago than the patience, else a third of 4."""
+    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
+    settings["training"]["early_stopping_patience"] = patience
+    trainings, seen = FoldTrainings("cnn", None, np.arange(4), settings, Path("memo"), say=print), []
+
+    def measured(_fold, until):
+        seen.append(until)
+        return {"curve": [1, 2, 3, 4][:until], "steps_per_epoch": 2, "pretrain_steps": 0}
+
+    monkeypatch.setattr(trainings, "_measured", measured)
+    assert Length(2, 2, 0) == trainings.length([Fold(0, 0, None, np.arange(2))])
+    assert trained == seen[-1]
 
 
 @pytest.mark.parametrize("name", ["cnn", "autoencoder"])
