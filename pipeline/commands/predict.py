@@ -153,6 +153,8 @@ def predict(
             answered += len(rows)
             bar(answered + refused.count)
         if reading.failed is not None and not answered:
+            if parts:
+                parts.remove()
             _tell(refused)
             raise reading.failed
     if parts:

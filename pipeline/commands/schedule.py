@@ -110,7 +110,10 @@ def _settle_publishing(root: Path, wanted: str | None) -> None:
         print(
             "Nights commit their results to a branch of their own. May they push it, and data, to your remotes?"
         )
-        wanted = "push" if input("[y/N] ").strip().lower() in ("y", "yes") else "none"
+        try:
+            wanted = "push" if input("[y/N] ").strip().lower() in ("y", "yes") else "none"
+        except EOFError:
+            wanted = "none"
     if wanted is not None and wanted != settings.publish:
         write_publish(wanted)
         print(f"{RETRAIN_YAML} says publish: {wanted} now. Commit it: a retrain works on what is committed.")

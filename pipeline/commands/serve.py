@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "poll-seconds": (float, 3.0, "how often the registry is asked who is champion"),
 }
 """Option to its type, default and help."""
+LOOPBACK = frozenset(["localhost", "127.0.0.1", "::1"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,8 +121,11 @@ def run(options: argparse.Namespace) -> None:
         stack.callback(endpoints.close)
         if announcements and followed.alias:
             Follower(endpoints).start(announcements)
+        guard = endpoints.application(tokens)
+        if tokens is None and _is_loopback(options.host):
+            guard.hosts = LOOPBACK | {options.host}
         serve(
-            endpoints.application(tokens),
+            guard,
             bound,
             certfile=options.certfile,
             keyfile=options.keyfile,

@@ -343,6 +343,7 @@ def records(
             problems.add(
                 f"{name}, line {number}", "a row", "an empty line", "Remove empty lines between rows."
             )
+            yield None
         empty.clear()
         fields = _fields(row, numbered, name, dialect, problems)
         expected = expected or len(fields or ())

@@ -428,6 +428,7 @@ def _json_rows(
             continue
         for number in empty:
             problems.add(f"{name}, line {number}", "a JSON object", "an empty line", JSON_FIX)
+            yield None
         empty.clear()
         place = f"{name}, line {line.number}"
         row = _json_object(line.text, place, problems)

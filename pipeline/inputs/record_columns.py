@@ -47,7 +47,7 @@ def flat_columns(state: State) -> dict[str, tuple[str, bool]]:
     """Return the columns of a table of records: name to kind, and whether every record needs it.
 
     Returns:
-        Kinds are `image`, `text`, `series`, `name` (of a series, or a time), `number` and `category`.
+        Kinds are `image`, `text`, `series`, `name` (of a series, or a time), `flag`, `number` and `category`.
     """
     columns: dict[str, tuple[str, bool]] = {}
     if reads_steps(state):
@@ -56,6 +56,8 @@ def flat_columns(state: State) -> dict[str, tuple[str, bool]]:
         columns["time"] = "name", True
     if state.get("windows") and (series_ids(state) or state.get("task") == "anomaly"):
         columns["id"] = "name", bool(series_ids(state))
+    if series_ids(state):
+        columns["pooled_scale"] = "flag", False
     for key, beside in columns_beside(state).items():
         for name, kind in beside.items():
             flat = name if name not in FIELDS else f"{key}.{name}"

@@ -143,7 +143,10 @@ def prepare(children: Children, branches: Followed) -> dict[str, str]:
     git("reset", "--quiet", "--hard")
     git("clean", "--quiet", "-fd")  # what is ignored stays: outs, checkpoints, the configuration of dvc
     if superseded(children, branches):
-        # Ours only ever hold results: what they were made of is kept in DVC's cache, and theirs were first.
+        # Ours only ever hold results: what they were made of is kept in DVC's cache, and theirs were first. Where they
+        # were not pushed, versions may name them all the same: they stay in this repository.
+        ours = git("rev-parse", "HEAD").out.strip()
+        git("update-ref", f"refs/millrace/results/{ours[:16]}", ours)
         git("reset", "--quiet", "--hard", f"{remote}/{branches.results}")
     before = git("rev-parse", "HEAD").out.strip()
     _merge(children, branches, source)

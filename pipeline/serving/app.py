@@ -236,7 +236,8 @@ class Endpoints:
 
     async def model(self, _request: Request) -> Response:
         """Tell which model answers, and what it reads."""
-        return Json(self.served.told | {"following": self._following()}, headers=self.served.headers)
+        served = self.served
+        return Json(served.told | {"following": self._following()}, headers=served.headers)
 
     def _following(self) -> dict[str, Any] | None:
         followed = self.followed
@@ -306,12 +307,13 @@ class Endpoints:
 
     async def metrics(self, _request: Request) -> Response:
         """Tell counts and times."""
-        named, followed = self.served.named, self.followed
+        served, followed = self.served, self.followed
+        named = served.named
         gauges: dict[str, tuple[float, dict[str, str]]] = {
             "millrace_in_flight": (self._guard.in_flight, {}),
             "millrace_model_info": (
                 1,
-                {"model": named.name, "version": named.version, "digest": self.served.digest},
+                {"model": named.name, "version": named.version, "digest": served.digest},
             ),
             "millrace_model_loaded_timestamp_seconds": (self._since, {}),
             "millrace_peak_memory_bytes": (peak_memory_bytes(), {}),

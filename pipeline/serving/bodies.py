@@ -125,7 +125,7 @@ async def form_in(request: Request, state: Mapping[str, Any], most: int, body_by
         if not files:
             raise refuse(400, "The form holds no file. Expected images as files. Received: none.")
         return [
-            _item(f"file {number} ({name!r})"[:80], as_record({"image": await file.read()} | fields, state))
+            _item(f"file {number} ({name!r})"[:80], as_record(fields | {"image": await file.read()}, state))
             for number, (name, file) in enumerate(files)
         ]
 
@@ -143,14 +143,17 @@ def invocation_in(content: Mapping[str, Any], state: Mapping[str, Any], most: in
     if len(named) != 1:
         received = ", ".join(named) or "none of them"
         raise refuse(400, f"Expected exactly one of {', '.join(MLFLOW_FORMS)}. Received: {received}.")
-    rows = _rows(named[0], content[named[0]], main_field(state))
+    rows = _rows(named[0], content[named[0]], main_field(state), most)
     return [
         item._replace(record=as_record(item.record, state)) if item.record else item
         for item in listed(rows, most)
     ]
 
 
-def _rows(form: str, given: Any, field: str) -> list[Any]:
+def _rows(form: str, given: Any, field: str, most: int) -> list[Any]:
+    # Counted before an object is made of each.
+    lists = given.values() if isinstance(given, dict) else [given]
+    require_few(max((len(one) for one in lists if isinstance(one, list)), default=0), most)
     if form == "dataframe_split" and isinstance(given, dict):
         columns, data = given.get("columns"), given.get("data")
         if (

@@ -81,8 +81,16 @@ class Announcements:
             if self._ended.is_set():
                 return
             hear({"problem": f"The process that asks the registry ended with {self._child.wait()}."})
-            if not self._ended.wait(RESTART_SECONDS):
-                self._child = self._started()
+            while not self._ended.wait(RESTART_SECONDS):
+                try:
+                    self._child = self._started()
+                    break
+                except OSError as error:  # no memory, no process: the next try may have them
+                    hear(
+                        {
+                            "problem": f"The process that asks the registry cannot be started: {error.strerror}."
+                        }
+                    )
 
     def close(self) -> None:
         """End the child."""

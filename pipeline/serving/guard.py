@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.runtime.errors import InputMissing, WronglyCalled, say
 from pipeline.serving.measured import Measured
 
-OPEN = ("/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+OPEN = ("/", "/docs", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 """Asked without a token, and answered however many others wait: probes, and the page, which holds nothing."""
 SHORTEST_TOKEN = 16
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
@@ -63,7 +63,7 @@ class Tokens:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._told = path, ""
         if not path.is_file():
             raise InputMissing(f"There is no {path}. Expected a file with a token a line. Check --tokens.")
         self._stamp = self._now()
@@ -89,11 +89,14 @@ class Tokens:
         """Return whether a header names one of them, in a time that does not tell which or how much of it."""
         try:
             if (stamp := self._now()) != self._stamp:
-                self._digests, self._stamp = self._read(), stamp
+                self._stamp = stamp
+                self._digests = self._read() or self._digests
                 say(f"serve: {len(self._digests)} tokens from {self._path}", file=sys.stderr)
         except (OSError, ValueError, WronglyCalled) as error:
-            # Half written, or replaced at this moment: those before hold until there are others.
-            say(f"serve: tokens were not read again: {error}", file=sys.stderr)
+            # Half written, empty, or replaced at this moment: those before hold until there are others.
+            if str(error) != self._told:
+                say(f"serve: tokens were not read again: {error}", file=sys.stderr)
+            self._told = str(error)
         scheme, _, token = authorization.partition(" ")
         given = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         found = [hmac.compare_digest(given, digest) for digest in self._digests]
@@ -106,12 +109,15 @@ class Guard:
     Attributes:
         draining: The server will end: it is not ready, and closes connections after each reply.
         in_flight: Requests that are worked on.
+        hosts: Names that clients may call the server by; None for any. Without tokens, on the loopback, they keep a
+            page of somebody else out, whose own name is made to lead here (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, measured: Measured, tokens: Tokens | None) -> None:
         self._app, self.limits, self._measured, self._tokens = app, limits, measured, tokens
         self.draining = False
         self.in_flight = 0
+        self.hosts: frozenset[str] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -145,6 +151,11 @@ class Guard:
                     b"www-authenticate",
                     b"Bearer",
                 )
+            elif self.hosts is not None and _name_in(headers.get("host", "")) not in self.hosts:
+                told = (
+                    f"This server answers by {', '.join(sorted(self.hosts))}. Ask it by one of these names."
+                )
+                await _reply(noted, 421, told)
             elif guarded and self.in_flight > self.limits.waiting:
                 told = f"Busy: {self.limits.waiting} requests wait. Ask again in a moment."
                 await _reply(noted, 503, told, b"retry-after", str(RETRY_SECONDS).encode())
@@ -164,6 +175,13 @@ class Guard:
             endpoint = getattr(scope.get("endpoint"), "__name__", "none")
             self._measured.count("millrace_requests_total", endpoint=endpoint, status=str(status))
             self._measured.observe("millrace_request_seconds", time.perf_counter() - begun)
+
+
+def _name_in(host: str) -> str:
+    """Return the name of a host header, without the port."""
+    return (
+        host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0].lower()
+    )
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

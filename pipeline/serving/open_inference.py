@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.inputs.record_columns import as_record, columns_beside, main_field
-from pipeline.serving.bodies import Item, listed, refuse
+from pipeline.inputs.record_columns import FIELDS, as_record, columns_beside, main_field
+from pipeline.serving.bodies import Item, listed, refuse, require_few
 from pipeline.serving.record import Record
 from pipeline.serving.scorer import Answer
 
 Tensor = dict[str, Any]
 DATATYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
              "BYTES")  # fmt: skip
+MOST_DIMENSIONS = 8
 
 
 def metadata(
@@ -75,21 +76,23 @@ def records_of(content: Mapping[str, Any], state: Mapping[str, Any], most: int) 
         raise refuse(400, "Expected inputs: a list of tensors (name, datatype, shape, data).")
     columns: dict[str, list[Any]] = {}
     for tensor in tensors:
-        name, values = _values(tensor)
+        name, values = _values(tensor, most)
         columns[name] = values
     if len({len(values) for values in columns.values()}) != 1:
         shown = ", ".join(f"{name}: {len(values)}" for name, values in columns.items())
         raise refuse(400, f"Tensors of one request hold as many records. Received: {shown[:500]}.")
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    beside = [(key, name) for key, names in columns_beside(state).items() for name in names]
+    plain = [name for _, name in beside if name not in FIELDS]
     read = {
         main_field(state),
         "time",
         "id",
         "pooled_scale",
-        *columns_beside(state)["side"],
-        *columns_beside(state)["known"],
+        *plain,
+        *(f"{key}.{name}" for key, name in beside),
     }
-    unknown = sorted(name for name in columns if name not in read and name.partition(".")[2] not in read)
+    unknown = sorted(columns.keys() - read)
     if unknown:
         raise refuse(
             400, f"Unknown inputs {', '.join(unknown)[:200]}. Expected some of {', '.join(sorted(read))}."
@@ -97,12 +100,13 @@ def records_of(content: Mapping[str, Any], state: Mapping[str, Any], most: int) 
     return [item._replace(record=as_record(item.record, state)) for item in listed(rows, most)]
 
 
-def _values(tensor: Mapping[str, Any]) -> tuple[str, list[Any]]:
+def _values(tensor: Mapping[str, Any], most: int) -> tuple[str, list[Any]]:
     """Return name and values of a tensor, a list for each record; data may be flat or nested."""
     name, shape, data, datatype = (tensor.get(key) for key in ("name", "shape", "data", "datatype"))
     if (
         not isinstance(name, str)
-        or not (isinstance(shape, list) and shape and all(type(size) is int and size >= 0 for size in shape))
+        or not (isinstance(shape, list) and 0 < len(shape) <= MOST_DIMENSIONS)
+        or not all(type(size) is int and size >= 0 for size in shape)
         or not isinstance(data, list)
         or datatype not in DATATYPES
     ):
@@ -111,6 +115,8 @@ def _values(tensor: Mapping[str, Any]) -> tuple[str, list[Any]]:
             f"Expected a tensor: name, shape (whole numbers), datatype ({', '.join(DATATYPES)}), data (a list). "
             f"Received: {', '.join(sorted(map(str, tensor)))[:200] or 'nothing'} of other kinds.",
         )
+    # Before anything is made of a number that a client wrote.
+    require_few(shape[0], most)
     flat = _flat(data)
     if len(flat) != math.prod(shape):
         raise refuse(

@@ -16,6 +16,7 @@ cell is missing, as in training.
 
 import io
 import json
+import os
 import re
 import tarfile
 import tempfile
@@ -154,8 +155,9 @@ def _images(path: Path) -> Iterator[Given]:
 
 def _image(folder: Path, name: str) -> Given:
     problems = Problems(limit=None)
+    told = os.fsencode(name).decode("utf-8", "backslashreplace")  # of a name that is no UTF-8
     content = _file(folder, Cell("file", name), problems)
-    return Given(name, name, {} if content is None else {"image": content}, _told(problems))
+    return Given(told, told, {} if content is None else {"image": content}, _told(problems))
 
 
 def _archive(path: Path) -> Iterator[Given]:
@@ -252,7 +254,7 @@ class _Unread:
             told: Of `since`; of many alike only the first are there.
         """
         rows, self._told = self.problems.unread - self._told, self.problems.unread
-        left = list(told.values())
+        left = list(told.values()) or [(f"row {number}", ("It cannot be read.",))]
         for row in range(rows):
             place, wrong = left[row] if row < len(left) else (f"after {left[-1][0]}", left[-1][1])
             yield Given(ROW.format(number + row), place, {}, wrong)

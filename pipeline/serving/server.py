@@ -81,6 +81,14 @@ def protocol_of(limits: Limits) -> type[HttpToolsProtocol]:
             self._head_bytes, self._in_head = self._chunk_bytes, True
             self._wait()
 
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if (
+                not self._in_head
+            ):  # behind a body in pieces, where nobody needs one and uvicorn keeps them all
+                self.transport.abort()
+                return
+            super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
             self._stop()
             self._in_head = False
@@ -172,6 +180,7 @@ def listening(host: str, port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
+        made.listen(BACKLOG)  # two that begin at once: the second learns it here
     except (OSError, OverflowError) as error:
         made.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:

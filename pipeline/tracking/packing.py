@@ -24,16 +24,18 @@ with warnings.catch_warnings():
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType
 LOADER = "pipeline.serving.mlflow_flavour"
 """By name: what answers stands above this room."""
 KINDS = {
     "image": DataType.binary,
     "text": DataType.string,
-    "series": Array(Array(DataType.double)),
-    "name": DataType.string,
-    "category": DataType.string,
-    "number": DataType.double,
+    "flag": DataType.boolean,
+    # Whatever kind pandas or JSON made of them (34 is no double to MLflow): the scorer says what is wrong.
+    "series": AnyType(),
+    "name": AnyType(),
+    "category": AnyType(),
+    "number": AnyType(),
 }
 PINNED = ("h5py", "keras", "msgspec", "numpy", "onnxruntime", "pillow", "pyarrow", "tensorflow")
 """What either flavour needs; Millrace itself, which no package index has, is where it is asked."""

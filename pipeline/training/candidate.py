@@ -306,7 +306,7 @@ def _fit(
         epochs=epochs,
         checkpoint_path=checkpoint_path,
         monitor=monitor,
-        score=None if monitor in fit.MEASURED else score,
+        score=None if val is None or monitor in fit.MEASURED else score,
         early_stopping_patience=settings["early_stopping_patience"],
         on_epoch=on_epoch,
         stop_after=stop_after,

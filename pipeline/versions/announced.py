@@ -50,6 +50,7 @@ def announced(named: str, default_name: str, seconds: float, root: Path) -> Iter
                 name, version = named_version(store, named, default_name)
                 number = version.number
                 if (found := f"{name}/{number}/{version.model_sha256}") == told:
+                    wait = seconds
                     yield {"heard": True}
                 else:
                     folder = fetched_version(store, version).absolute()
@@ -60,7 +61,7 @@ def announced(named: str, default_name: str, seconds: float, root: Path) -> Iter
             if not told:
                 raise
             if isinstance(error, StorageFailed):
-                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+                wait = max(seconds, min(2 * wait, LONGEST_WAIT_SECONDS))
             of = {} if number is None else {"version": str(number)}
             yield {"problem": str(error) if isinstance(error, UserError) else repr(error)} | of
         if not seconds:

@@ -348,6 +348,25 @@ def test_without_a_wish_no_remote_is_read_or_written(project, children, tmp_path
     assert entry["commit"] == git(project, "rev-parse", RESULTS)
 
 
+def test_results_that_were_not_pushed_stay_when_others_take_the_branch(project, children, tmp_path):
+    """Versions name their commits: after `publish: push` and a branch of somebody else they can still be built again."""
+    entry = retrain(children, publish="none")
+    remote = with_remote(project, tmp_path)
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(remote), str(other), "-b", "main")
+    (other / "reports").mkdir(exist_ok=True)
+    (other / "reports/theirs.txt").write_text("x")
+    git(other, "add", "-A")
+    git(other, "commit", "-qm", "theirs")
+    git(other, "push", "-q", "origin", f"HEAD:refs/heads/{RESULTS}")
+    children.rows = 160
+    retrain(children)
+    git(project, "reflog", "expire", "--expire=now", "--all")
+    git(project, "gc", "-q", "--prune=now")
+    assert "commit" == git(project, "cat-file", "-t", entry["commit"])
+    assert entry["commit"] not in git(project, "rev-list", RESULTS).split()
+
+
 def test_the_plan_says_where_results_would_go(project, children, tmp_path):
     """Without an address's password; and that nothing would be pushed where nobody wants it."""
     said = " ".join(plan(children, msgspec.structs.replace(settings(), publish="none")))

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from pipeline.serving.app import Endpoints
+from pipeline.serving.bodies import Item
 from pipeline.serving.guard import Limits, Tokens
+from pipeline.serving.pictures import NO_IMAGE, pixels_of, weighed
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.served import Followed, Named, Served
 from tests.helpers.featured import SERIES, SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
@@ -327,8 +329,59 @@ def test_only_who_knows_a_token_may_ask(ask, tmp_path):
     assert 200 == status("a" * 32)
     path.write_text("b" * 32 + "\n")
     assert [401, 200] == [status(token) for token in ("a" * 32, "b" * 32)]
+    path.write_text("")
+    assert 200 == status("b" * 32), "truncated, to be written anew"
     path.unlink()
     assert 200 == status("b" * 32)
+    assert 200 == status("", "/docs"), "a browser brings no token, and the page holds nothing"
+
+
+@pytest.mark.parametrize(
+    ("shape", "status"),
+    [([9] * 2_000, 400), ([20_000_000, 0], 413), ([10**12], 413), ([0], 400), ([2, 0], 400)],
+)
+def test_a_shape_is_a_number_that_a_client_wrote(ask, shape, status):
+    """Nothing is made of it before it is looked at: a hundred bytes would ask for gigabytes, or for an hour."""
+    tensor = {"name": "text", "datatype": "BYTES", "shape": shape, "data": []}
+    begun = time.monotonic()
+    reply = ask("spam").post("/v2/models/spam/infer", json={"inputs": [tensor]})
+    assert status == reply.status_code
+    assert time.monotonic() - begun < 2
+
+
+def test_an_input_of_another_place_is_unknown(ask):
+    """Only under the name of its place: a column that nobody reads would be missing without a word."""
+    tensors = [
+        {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]},
+        {"name": "known.text", "datatype": "BYTES", "shape": [1], "data": ["b"]},
+    ]
+    reply = ask("spam").post("/v2/models/spam/infer", json={"inputs": tensors})
+    assert (400, True) == (reply.status_code, "Unknown inputs known.text" in reply.text)
+
+
+def test_a_page_of_somebody_else_is_kept_out(served):
+    """Whose name was made to lead to this machine: it asks by its own name."""
+    guard = Endpoints(served("spam"), LIMITS).application(None)
+    guard.hosts = frozenset(["localhost", "127.0.0.1", "::1"])
+    client = Client(guard)
+    for host, status in (
+        ("localhost:8000", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+    ):
+        assert status == client.get("/model", headers={"host": host}).status_code
+
+
+@pytest.mark.parametrize("content", [
+    b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x08prVt" + b"\0\0\0\x08" * 2 + b"\0" * 4, b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"%%Title: x\n" * 9,
+])  # fmt: skip
+def test_a_picture_is_weighed_by_what_decodes_it_and_no_interpreter_sees_it(content):
+    """A head that lies says nothing of pixels; PostScript is no picture that a source reads."""
+    assert pixels_of(content) in (0, NO_IMAGE)
+    if content.startswith(b"%"):
+        kept, _ = weighed([Item("the body", {"image": content})], 1 << 20)
+        assert "no known image format" in kept[0].problems[0]
 
 
 def test_a_bug_tells_a_client_nothing(ask, served, monkeypatch, capsys):

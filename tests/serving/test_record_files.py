@@ -1,6 +1,7 @@
 """Files as people have them become records, row by row; what cannot be read is named by its place."""
 
 import errno
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -102,6 +103,26 @@ def test_a_row_that_cannot_be_read_is_refused_under_its_own_number(tmp_path, nam
     assert ("00000001", place, {}) == (wrong.sample_id, wrong.place, wrong.record)
     assert wrong.problems[0].startswith(("expected", "column"))
     assert ("00000002", "c") == (last.sample_id, last.record["text"])
+
+
+def test_empty_lines_are_rows_that_cannot_be_read(tmp_path):
+    """Each is told, and so is what is wrong with the row behind it, in its own words."""
+    path = table(tmp_path, "t.csv", "text,age,town\na,1,\n\nb\nc,3,\n")
+    found = records(path, OF_TEXTS)
+    assert ["", "an empty line", "1 in 'b'", ""] == [
+        given.problems[0].partition("received ")[2] if given.problems else "" for given in found
+    ]
+    assert ("00000003", "c") == (found[3].sample_id, found[3].record["text"])
+
+
+def test_a_file_name_that_is_no_utf_8_is_told_in_letters(tmp_path):
+    """Its record is answered, and what is said of it can be written down."""
+    (tmp_path / "in").mkdir()
+    with open(os.fsencode(tmp_path / "in") + b"/caf\xe9.png", "wb") as file:
+        file.write(b"1")
+    (given,) = records(tmp_path / "in", OF_IMAGES)
+    assert "caf\\xe9.png" == given.sample_id
+    given.place.encode()
 
 
 def test_many_rows_that_cannot_be_read_keep_their_numbers(tmp_path):

@@ -597,6 +597,15 @@ def test_mlflow_answers_raw_records_as_the_scorer_does(evaluated, loaded, name):
     assert [] == [path for path in folder.rglob("*") if path.suffix in (".pkl", ".py")]
 
 
+def test_mlflow_takes_whole_numbers_for_numbers(evaluated, loaded):
+    """As pandas and JSON make them where every value happens to be one."""
+    records = records_of(evaluated("towns").rows)[:3]
+    for age, record in zip((34, 51, 0), records, strict=True):
+        record["side"]["age"] = age
+    model, _ = loaded("towns")
+    assert Scorer(paths.BEST_DIR).answers(records) == model.predict(pd.DataFrame(as_rows(records)))
+
+
 def test_mlflow_names_the_rows_that_cannot_be_answered(loaded):
     """As a mistake of the caller, which its server answers with 400; all of them at once."""
     from mlflow.exceptions import MlflowException

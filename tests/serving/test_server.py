@@ -130,7 +130,13 @@ def test_slow_clients_are_cut_and_busy_ones_told_to_come_again(start, models):
     for _ in range(30):
         endless.sendall(b"x-more: " + b"m" * 4000 + b"\r\n")
     assert endless.recv(100).startswith(b"HTTP/1.1 431 ")
-    head = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{"
+    trailing = server.connect()
+    trailing.sendall(b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+    deadline = time.monotonic() + 1  # sooner than by --read-seconds
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        while time.monotonic() < deadline:
+            trailing.sendall(b"x-more: " + b"m" * 4000 + b"\r\n")
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
     waiting = [server.connect() for _ in range(2)]
     for one in waiting:
         one.sendall(head)
@@ -158,7 +164,7 @@ def test_mutated_bytes_of_http_bring_nobody_down(start, models):
     """Heads and bodies with bytes changed, cut or doubled: refused or answered; the server goes on, and logs no bug."""
     server, draw = start(*COMMAND, models[0], "--port", "0", "--read-seconds", "1"), random.Random(3)
     body = json.dumps({"records": [png(9)]}).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nContent-Length: {len(body)}\r\n"
     valid = head.encode() + b"Content-Type: application/json\r\nConnection: close\r\n\r\n" + body
     statuses = set()
     for _ in range(200):
@@ -184,7 +190,7 @@ def test_what_follows_a_refusal_is_not_read_for_ever(start, models):
     """A body without an end on a request that is answered without it: the connection is cut."""
     server = start(*COMMAND, models[0], "--port", "0", "--read-seconds", "1")
     with server.connect() as one, pytest.raises(OSError):
-        one.sendall(b"GET /health/live HTTP/1.1\r\nHost: here\r\nContent-Length: 999999999\r\n\r\n")
+        one.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n")
         for _ in range(400):
             one.sendall(b"x" * 1000)
             time.sleep(0.01)

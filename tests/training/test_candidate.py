@@ -189,6 +189,27 @@ def test_a_training_of_given_length_ends_where_its_schedule_does(tiny, schedule,
     assert trained.result.history[-1]["learning_rate"] == pytest.approx(expected, abs=1e-7)
 
 
+def test_a_length_is_trained_whatever_is_monitored_where_nothing_is_validated(tiny):
+    """As the refit does, which has no rows of validation: a metric of answers is not asked of none."""
+    data = load_train_data("dense")
+    both = data.on_rows(np.sort(np.concatenate([data.train_rows, data.val_rows])), data.val_rows[:0])
+    made = []
+    for monitor in ("val_loss", "val_macro_f1"):
+        training = TRAINING | {"monitor": monitor, "ema_momentum": 0.5}
+        trained = candidate.train_candidate(
+            "dense",
+            both,
+            MODELS["dense"],
+            training,
+            seed=4,
+            checkpoint_dir=tiny / monitor,
+            length=Length(12, 4),
+        )
+        made.append(trained.model.get_weights())
+        assert all("" not in logs and monitor not in logs for logs in trained.result.history)
+    assert all(np.array_equal(*pair) for pair in zip(*made, strict=True))
+
+
 @pytest.mark.parametrize("monitor", ["val_macro_f1", "val_roc_auc"])
 def test_the_best_epoch_is_chosen_by_any_metric_of_answers(tiny, monitor):
     """Of averaged weights, as scikit-learn has it; the curve, the metrics and the saved model say the same number."""
