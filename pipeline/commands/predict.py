@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, WronglyCalled, say
-from pipeline.runtime.files import read_json
+from pipeline.serving.model_folder import absolute_path, named_model, source_of
 
 if TYPE_CHECKING:
     from pipeline.serving.answer_files import Refusals
@@ -31,32 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = (
         "MODEL, MODEL/VERSION or MODEL@ALIAS, or a folder like models/best (default: this project's champion)"
     )
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=_model, help=text)
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=named_model, help=text)
     text = (
         "a table (.csv, .tsv, .jsonl, .json, .parquet), a folder of images, one image, or a .ts or .arff file"
     )
-    parser.add_argument("input", metavar="INPUT", type=_absolute, help=text)
+    parser.add_argument("input", metavar="INPUT", type=absolute_path, help=text)
     text = "file for the answers: .csv, .jsonl or .parquet (default: JSON lines on standard output)"
-    parser.add_argument("--out", type=_absolute, metavar="FILE", help=text)
+    parser.add_argument("--out", type=absolute_path, metavar="FILE", help=text)
     text = "column of a table that names its rows (default: their number, counted from 0)"
     parser.add_argument("--id", default="", metavar="COLUMN", help=text)
     text = "records that may be refused before the command ends with 65 (default: 0); the others are answered anyway"
     parser.add_argument("--max-refused", type=_count, default=0, metavar="N", help=text)
 
 
-def _absolute(text: str) -> Path:
-    # Here, where the working directory is still that of the user.
-    return Path(text).absolute()
-
-
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more; received {text!r}")
     return int(text)
-
-
-def _model(text: str) -> str | Path:
-    return Path(text).absolute() if text and Path(text).is_dir() else text
 
 
 def run(options: argparse.Namespace) -> None:
@@ -75,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         folder,
         options.input,
         options.out,
-        source=_source(folder),
+        source=source_of(folder),
         id_column=options.id,
         max_refused=options.max_refused,
     )
@@ -91,13 +81,6 @@ def _fetched(named: str) -> Path:
         name, version = named_version(store, named, load_params().register.model_name)
         say(f"{name} version {version.number}", file=sys.stderr)
         return fetched_version(store, version)
-
-
-def _source(folder: Path) -> dict[str, Any]:
-    """Return what is known of the data of a model: a version carries it, models/best is of this project."""
-    best = folder.resolve() == paths.BEST_DIR.resolve()
-    path = paths.SOURCE_JSON if best else folder / "source.json"
-    return dict(read_json(path)) if path.is_file() else {}
 
 
 def predict(

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, say
-from pipeline.runtime.files import read_json
+from pipeline.serving.model_folder import absolute_path, named_model, source_of
 
 if TYPE_CHECKING:
     from pipeline.serving.served import Named
@@ -39,27 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "MODEL or MODEL@ALIAS, which are followed, MODEL/VERSION, or a folder like models/best (default: this "
         "project's champion)"
     )
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=_model, help=text)
+    parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=named_model, help=text)
     text = "address to listen on (default: 127.0.0.1, this machine alone)"
     parser.add_argument("--host", default="127.0.0.1", help=text)
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes any that is free")
     text = "file of tokens, one a line, of which a request must bring one; read again when it changes"
-    parser.add_argument("--tokens", type=_absolute, metavar="FILE", help=text)
-    parser.add_argument("--certfile", type=_absolute, metavar="FILE", help="certificate (PEM), for TLS")
-    parser.add_argument("--keyfile", type=_absolute, metavar="FILE", help="its key (PEM)")
+    parser.add_argument("--tokens", type=absolute_path, metavar="FILE", help=text)
+    parser.add_argument("--certfile", type=absolute_path, metavar="FILE", help="certificate (PEM), for TLS")
+    parser.add_argument("--keyfile", type=absolute_path, metavar="FILE", help="its key (PEM)")
     for name, (kind, default, told) in LIMITS.items():
         parser.add_argument(
             f"--{name}", type=_positive(kind), default=default, metavar="N", help=f"{told} ({default:,})"
         )
-
-
-def _absolute(text: str) -> Path:
-    # Here, where the working directory is still that of the user.
-    return Path(text).absolute()
-
-
-def _model(text: str) -> str | Path:
-    return Path(text).absolute() if text and Path(text).is_dir() else text
 
 
 def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -83,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
             f"{error.name}. `make setup` installs them, or `pip install 'millrace[serve]'`."
         ) from error
     from pipeline.serving.app import Endpoints
-    from pipeline.serving.follower import Announcements, Follower, asking, source_of
+    from pipeline.serving.follower import Announcements, Follower, asking
     from pipeline.serving.guard import Limits, Tokens
     from pipeline.serving.served import Followed, Named, Served
 
@@ -115,9 +105,7 @@ def run(options: argparse.Namespace) -> None:
             if not fixed:
                 alias = options.model.partition("@")[2] or "champion"
                 followed = Followed(f"{named.name}@{alias}", heard=time.time())
-        own = named.folder.resolve() == paths.BEST_DIR.resolve() and paths.SOURCE_JSON.is_file()
-        source = read_json(paths.SOURCE_JSON) if own else source_of(named.folder)
-        endpoints = Endpoints(Served(named, source), limits, followed)
+        endpoints = Endpoints(Served(named, source_of(named.folder)), limits, followed)
         stack.callback(endpoints.close)
         if announcements and followed.alias:
             Follower(endpoints).start(announcements)

@@ -5,7 +5,8 @@ A request keeps the model that it began with to its end: a swap is one assignmen
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,7 @@ class Endpoints:
     async def predict(self, request: Request) -> Response:
         """Answer records of our own form."""
         served = self.served
-        items, answers = await self._asked(request, served, self._records)
-        left = iter(answers)
-        told = [Refused(item.problems) if item.problems else next(left) for item in items]
+        items, told = await self._asked(request, served, self._records)
         refused = [
             {"index": index, "place": items[index].place, "problems": one.problems}
             for index, one in enumerate(told)
@@ -163,9 +162,7 @@ class Endpoints:
         Raises:
             HTTPException: 400, one cannot be answered; all that cannot are named.
         """
-        items, answers = await self._asked(request, served, read)
-        left: Iterator[Any] = iter(answers)
-        told = [Refused(item.problems) if item.problems else next(left) for item in items]
+        items, told = await self._asked(request, served, read)
         wrong = [
             f"{item.place}: {' '.join(one.problems)}"
             for item, one in zip(items, told, strict=True)
@@ -176,7 +173,7 @@ class Endpoints:
         return [one for one in told if not isinstance(one, Refused)]
 
     async def _asked(self, request: Request, served: Served, read: Read) -> tuple[list[Item], Answers]:
-        """Return the records of a request, and answers for those that can be read."""
+        """Return the records of a request, and what is said to each."""
         body = await read_body(request, self.limits)
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -189,12 +186,14 @@ class Endpoints:
                 answers = await self._batches.answers(served, records, heavy=heavy) if records else []
         except TimeoutError:
             raise refuse(504, f"No answer within {self.limits.seconds:g} s. Send fewer records.") from None
-        self._count(served, items, answers)
-        return items, answers
+        left = iter(answers)
+        told = [Refused(item.problems) if item.problems else next(left) for item in items]
+        self._count(served, told)
+        return items, told
 
-    def _count(self, served: Served, items: Sequence[Item], answers: Answers) -> None:
-        refused = len(items) - len(answers) + sum(isinstance(one, Refused) for one in answers)
-        self.measured.count("millrace_records_total", len(items) - refused, outcome="answered")
+    def _count(self, served: Served, answers: Answers) -> None:
+        refused = sum(isinstance(one, Refused) for one in answers)
+        self.measured.count("millrace_records_total", len(answers) - refused, outcome="answered")
         self.measured.count("millrace_records_total", refused, outcome="refused")
         many = len(served.scorer.state.get("classes") or ()) > MOST_CLASSES
         for one in answers:
@@ -257,7 +256,7 @@ class Endpoints:
 
     async def v2_server(self, _request: Request) -> Response:
         """Tell what speaks the Open Inference Protocol here."""
-        return Json({"name": "millrace", "version": "0.1.0", "extensions": []})
+        return Json({"name": "millrace", "version": version("millrace"), "extensions": []})
 
     async def v2_model(self, request: Request) -> Response:
         """Tell what the model reads and answers, as tensors."""

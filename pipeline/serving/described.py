@@ -25,8 +25,6 @@ JsonSchema = dict[str, Any]
 EXAMPLE_TIME = "2026-01-05T14:00:00"
 NUMBER, TEXT = {"type": ["number", "null"]}, {"type": ["string", "null"]}
 WORDS = 5
-SHOWN_STEPS = 48
-"""Series whose steps are fewer are shown whole in a document."""
 
 
 def example_record(state: State) -> Record:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.runtime.errors import UserError, say
-from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import naming_us
 from pipeline.serving.measured import Measured
+from pipeline.serving.model_folder import source_of
 from pipeline.serving.served import Followed, Named, Served
 
 RESTART_SECONDS = 5.0
@@ -101,12 +101,6 @@ class Announcements:
 
 def _named(line: Mapping[str, Any]) -> Named:
     return Named(line["name"], line["version"], Path(line["folder"]), line["sha256"])
-
-
-def source_of(folder: Path) -> dict[str, Any]:
-    """Return what a version carries of the source of its data; {} where it carries nothing."""
-    path = folder / "source.json"
-    return dict(read_json(path)) if path.is_file() else {}
 
 
 class Endpoints(Protocol):

@@ -13,13 +13,12 @@ from typing import Any
 
 import msgspec
 
-from pipeline.runtime.files import file_digest, write_text
+from pipeline.runtime.files import write_text
 from pipeline.serving.record_files import Given
+from pipeline.serving.scorer import papers_digest
 
 Lines = list[dict[str, Any]]
 """Of each record its answer with `id`, or, of a refused one, `id`, `place` and `problems`."""
-PAPERS = ("card.json", "model.onnx", "settings.json", "state.json")
-"""What answers depend on."""
 
 
 class Parts:
@@ -32,7 +31,7 @@ class Parts:
 
     def __init__(self, out: Path, model: Path) -> None:
         self._folder = out.with_name(f".{out.name}.parts")
-        self._model = [file_digest(model / name, "sha256") for name in PAPERS]
+        self._model = papers_digest(model)
         self.found = 0
         """Records whose answers were there."""
 

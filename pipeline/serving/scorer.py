@@ -27,12 +27,17 @@ from pipeline.inputs.specs import family_read, output_spec
 from pipeline.metrics.anomalies import ALL_SERIES
 from pipeline.metrics.classification import USUAL_THRESHOLD
 from pipeline.runtime.errors import DataRefused, InputMissing
-from pipeline.runtime.files import read_json
+from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.serving.record import Record, Transform, series_name
 
 PAPERS = ("card.json", "settings.json", "state.json", "golden.npz", MODEL_ONNX)
 Answer = dict[str, Any]
+
+
+def papers_digest(folder: Path) -> str:
+    """Return a sha256 over names and digests of a model's papers: two models with one digest answer alike."""
+    return content_key({name: file_digest(folder / name, "sha256") for name in PAPERS})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """A model that a server answers with: its scorer, which version it is, and how long it takes for a record."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import file_digest
 from pipeline.serving.described import answer_schema, example_record, openapi, record_schema
 from pipeline.serving.record import Record
-from pipeline.serving.scorer import PAPERS, Refused, Scorer
+from pipeline.serving.scorer import Refused, Scorer, papers_digest
 
 LINEAGE = ("dvc.lock", "params.yaml", "source.json", "trained_on.parquet")
 """Papers of a version that say what it came from; a folder like models/best has the last one alone."""
@@ -61,7 +59,7 @@ class Served:
         named: Which one it is.
         scorer: Answers.
         source: Content of the source.json of its data, {} where nobody knows.
-        digest: sha256 over names and digests of all its papers: two models with one digest answer alike.
+        digest: See `papers_digest`.
         seconds_per_record: Measured on the example, the quickest of some.
     """
 
@@ -73,8 +71,7 @@ class Served:
         """
         self.named, self.source = named, source
         self.scorer = Scorer(named.folder)
-        digests = {name: file_digest(named.folder / name, "sha256") for name in sorted(PAPERS)}
-        self.digest = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+        self.digest = papers_digest(named.folder)
         self.lineage = {
             name: file_digest(named.folder / name, "sha256")
             for name in LINEAGE

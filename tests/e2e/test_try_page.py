@@ -66,6 +66,7 @@ def test_an_image_is_dropped_and_its_class_seen(opened, browser):  # noqa: F811
 
     folder = opened("digits")
     wait(browser, "drop", lambda text: "Drop an image" in text)
+    assert not browser.find_element("id", "token").is_displayed(), "nobody asks for one"
     file = io.BytesIO()
     Image.new("L", (30, 20), 210).save(file, "png")
     (expected,) = Scorer(folder).answers([{"image": file.getvalue()}])

@@ -164,7 +164,9 @@ def test_mutated_bytes_of_http_bring_nobody_down(start, models):
     """Heads and bodies with bytes changed, cut or doubled: refused or answered; the server goes on, and logs no bug."""
     server, draw = start(*COMMAND, models[0], "--port", "0", "--read-seconds", "1"), random.Random(3)
     body = json.dumps({"records": [png(9)]}).encode()
-    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nContent-Length: {len(body)}\r\n"
+    head = (
+        f"POST /predict HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nContent-Length: {len(body)}\r\n"
+    )
     valid = head.encode() + b"Content-Type: application/json\r\nConnection: close\r\n\r\n" + body
     statuses = set()
     for _ in range(200):
