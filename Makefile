@@ -13,7 +13,7 @@ TESTS ?= tests
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
 UPGRADE ?=
 
-.PHONY: help run test test-long test-slow mutants check format ui lock setup clean
+.PHONY: help run test test-long test-slow mutants check docs format ui lock setup clean
 
 run: setup  ## the whole pipeline; a second time only what changed
 	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
@@ -46,6 +46,9 @@ ui: setup  ## the MLflow dashboard on http://127.0.0.1:5000
 	env -u MLFLOW_TRACKING_URI .venv/bin/python -m pipeline.tracking.store
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/python -m mlflow server --host 127.0.0.1 --port 5000 \
 	    --workers 1 --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts
+
+docs: setup  ## the documents as a site in site/, offline; fails where a link is dead
+	.venv/bin/python -m docs.build
 
 lock: setup  ## resolve pyproject.toml anew into requirements.lock
 	.venv/bin/uv --no-config pip compile pyproject.toml --all-extras --generate-hashes --universal \
