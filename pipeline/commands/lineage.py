@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     settings = load_params().register
     from pipeline.tracking.store import open_existing_store, service_errors
     from pipeline.versions.lineage import named_version, way_back, way_forward
+    from pipeline.versions.seal import complete_origin
 
     store = open_existing_store(Path.cwd())
     with service_errors(store.uri):
@@ -38,10 +39,9 @@ def run(options: argparse.Namespace) -> None:
             name = options.model.partition("/")[0].partition("@")[0] or settings.model_name
             content, show = way_forward(store, name, options.data), _show_forward
         else:
-            content, show = (
-                way_back(store, *named_version(store, options.model, settings.model_name)),
-                _show_back,
-            )
+            name, version = named_version(store, options.model, settings.model_name)
+            version = complete_origin(store, name, version)
+            content, show = way_back(store, name, version), _show_back
     if options.json:
         # Escapes are those of JSON; C1 and DEL, which JSON lets through, are ours.
         say(json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False))

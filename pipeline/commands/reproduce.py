@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
     from pipeline.tracking.store import open_existing_store, service_errors
     from pipeline.versions.comparison import read_origin
     from pipeline.versions.lineage import named_version
+    from pipeline.versions.seal import complete_origin
 
     # Progress goes to standard error, so that `--json` can be piped.
     console = terminal(errors=True)
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         with service_errors(store.uri):
             name, version = named_version(store, options.model, load_params().register.model_name)
+            version = complete_origin(store, name, version)
             origin = read_origin(store, name, version, Path(temporary))
         console.print(f"{name} version {version.number}, made at commit {origin.commit[:12]}")
         for told in other_processor(version.tags.get("machine.facts", "")):

@@ -227,13 +227,19 @@ def _contradicts_itself(recorded: Mapping[str, Any]) -> bool:
     return recorded["decision"] == "promoted" and (not verdicts or "failed" in verdicts)
 
 
-# --- A promotion that waits until one can go back to what it rests on, or that a person lets pass in words.
+# --- A promotion that waits until one can go back to what it rests on, or that is let pass.
 
 HELD, PROMOTED = "held", "promoted"
+AGAIN = "then run `dvc repro` again: it will be judged anew in seconds"
 
 
 def held_unless_committed(
-    decision: Mapping[str, Any], committed: Committed, uncommitted: str | None, *, reigns: bool
+    decision: Mapping[str, Any],
+    committed: Committed,
+    uncommitted: str | None,
+    *,
+    reigns: bool,
+    first: bool = False,
 ) -> dict[str, Any]:
     """Return the decision, turned from `promoted` into `held` where its origin is not committed.
 
@@ -242,13 +248,28 @@ def held_unless_committed(
         committed: Whether git holds what made the model.
         uncommitted: `register.uncommitted`: why it may be promoted all the same; it is recorded.
         reigns: Whether the model is champion already: it was let pass then, and nothing is left to hold.
+        first: Whether nothing ever was champion: nothing good is replaced, so it need not wait, and the commit that
+            follows completes its record (`pipeline.versions.seal.complete_origin`). The decision does not tell:
+            a clone of that commit must write the same.
     """
     if decision["decision"] != PROMOTED or reigns or not committed.problems:
         return dict(decision)
     if uncommitted is not None:
         return {**decision, "uncommitted": uncommitted}
-    reasons = [*decision["reasons"], *(f"Not promoted yet. {problem}" for problem in committed.problems)]
+    if first:
+        return dict(decision)
+    reasons = [*decision["reasons"], *(f"Not promoted yet. {item}, {AGAIN}." for item in committed.problems)]
     return {**decision, "decision": HELD, "reasons": reasons}
+
+
+def not_committed_yet(decision: Mapping[str, Any], committed: Committed) -> list[str]:
+    """Return what to say of a champion whose origin is not committed, and what to do; nothing where there is none."""
+    if decision["decision"] not in (PROMOTED, "unchanged"):
+        return []
+    return [
+        f"Its origin is not committed yet. {problem}; `millrace lineage` then finds the commit."
+        for problem in committed.problems
+    ]
 
 
 # --- The out of `register` that says whether its question is settled: `reports/register/settled`.

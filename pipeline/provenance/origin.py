@@ -14,7 +14,7 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -199,7 +199,8 @@ RESULTS = (":!dvc.lock", ":!reports")
 CODE = "pipeline"
 """The folder that stages import from."""
 SHOWN_CHANGES = 5
-AGAIN = "then run `dvc repro` again: it will be judged anew in seconds"
+MOST_COMMITS = 200
+"""Commits that changed dvc.lock, newest first, among which the one is looked for that a model came from."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Committed:
         commit: Of git, or "none".
         dirty: "true", "false", or "none" where there is no git.
         lock: Whether the commit's dvc.lock holds the present stages; "none" where there is no git.
-        problems: In words, each with what to do; empty if all is committed.
+        problems: In words, each with what to do, without a full stop; empty if all is committed.
     """
 
     commit: str
@@ -241,14 +242,14 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
         fix = (
             "There is no git commit, so there is nothing to go back to: run `git init` and commit everything"
         )
-        return Committed(NOTHING, NOTHING, NOTHING, (f"{refusal or fix}, {AGAIN}.",))
+        return Committed(NOTHING, NOTHING, NOTHING, (refusal or fix,))
     changes = _changes()
     problems = []
     if changes is None:
-        problems.append("git does not say what has changed. Run `git status` and mend what it reports.")
+        problems.append("git does not say what has changed. Run `git status` and mend what it reports")
     elif changes:
         problems.append(
-            f"The working tree has changes that no commit holds ({_listed(changes)}): commit them, {AGAIN}."
+            f"The working tree has changes that no commit holds ({_listed(changes)}): commit them"
         )
     # No result rests on `reduce`, which may be of an earlier run.
     made = {name: content for name, content in stages.items() if name != "reduce"}
@@ -257,8 +258,8 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
         []
         if changes
         else [
-            *(path for path, md5 in read_files(made).items() if digest_at("HEAD", path) != md5),
-            *(f"{paths.PARAMS_YAML}: {key}" for key in _other_params(made)),
+            *_other_files(made, "HEAD"),
+            *(f"{paths.PARAMS_YAML}: {key}" for key in _other_params(made, "HEAD")),
         ]
     )
     hidden = [] if changes else _hidden_changes()
@@ -267,13 +268,34 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
             f"The commit does not hold what was run ({_listed(sorted({*strange, *hidden}))}), and `git status` does "
             "not say so: look for `git update-index --skip-worktree` or `--assume-unchanged` (`git ls-files -v`) and "
             "for what .git/info/exclude, a .gitignore inside or your own gitignore hides (`git status --ignored`). "
-            f"Commit these files (`git add --force`), {AGAIN}."
+            "Commit these files (`git add --force`)"
         )
-    lock = _lock_is_committed(stages, candidates)
-    if not lock:
-        problems.append(f"dvc.lock is not committed as it is now: commit it, {AGAIN}.")
+    lock = _committed_stages("HEAD", candidates)
+    if lock != stages:
+        problems.append(f"dvc.lock is not committed as it is now{_other_bits(lock, stages)}: commit it")
     dirty = NOTHING if changes is None else str(bool(changes or strange or hidden)).lower()
-    return Committed(commit.decode().rstrip(), dirty, str(lock).lower(), tuple(problems))
+    return Committed(commit.decode().rstrip(), dirty, str(lock == stages).lower(), tuple(problems))
+
+
+def commit_that_holds(stages_sha256: str) -> str:
+    """Return the commit (hex) whose dvc.lock, code and parameters are those of a result; "" where there is none.
+
+    Looked for are HEAD and the commits before it that changed dvc.lock, newest first.
+
+    Args:
+        stages_sha256: `dvc.stages.sha256` of `origin_tags`.
+    """
+    listed = git("rev-list", f"--max-count={MOST_COMMITS}", "HEAD", "--", f"./{paths.DVC_LOCK}") or b""
+    head = git("rev-parse", "--verify", "HEAD") or b""
+    for commit in dict.fromkeys([*head.decode().split(), *listed.decode().split()]):
+        candidates = _committed_params(commit).get("candidates")
+        stages = _committed_stages(commit, candidates) if isinstance(candidates, Mapping) else None
+        if not stages or content_key(stages) != stages_sha256:
+            continue
+        made = {name: content for name, content in stages.items() if name != "reduce"}
+        if not _other_files(made, commit) and not _other_params(made, commit):
+            return commit
+    return ""
 
 
 def read_files(stages: Mapping[str, Any]) -> dict[str, str]:
@@ -305,11 +327,20 @@ def read_params(stages: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _other_params(stages: Mapping[str, Any]) -> list[str]:
+def _other_files(stages: Mapping[str, Any], commit: str) -> list[str]:
+    """Return the files that stages read and the commit has otherwise, or not at all."""
+    return [path for path, md5 in read_files(stages).items() if digest_at(commit, path) != md5]
+
+
+def _other_params(stages: Mapping[str, Any], commit: str) -> list[str]:
     """Return the keys of parameters that stages read and the commit has another value of."""
-    content = file_at("HEAD", paths.PARAMS_YAML)
-    known = yaml_content(content.decode(), "the committed params.yaml") if content else {}
+    known = _committed_params(commit)
     return [key for key, value in sorted(read_params(stages).items()) if value_at(known, key, None) != value]
+
+
+def _committed_params(commit: str) -> dict[str, Any]:
+    content = file_at(commit, paths.PARAMS_YAML)
+    return yaml_content(content.decode(), f"{paths.PARAMS_YAML} of {commit}") if content else {}
 
 
 def _changes() -> list[str] | None:
@@ -382,8 +413,19 @@ def digest_or_nothing(path: Path) -> str:
     return file_digest(path, "sha256") if path.is_file() else NOTHING
 
 
-def _lock_is_committed(stages: Mapping[str, Any], candidates: list[str]) -> bool:
-    content = file_at("HEAD", paths.DVC_LOCK)
+def _committed_stages(commit: str, candidates: Container[str]) -> dict[str, Any] | None:
+    """Return what the dvc.lock of a commit says of the present stages; None where the commit has none."""
+    content = file_at(commit, paths.DVC_LOCK)
     if content is None:
-        return False
-    return relevant_stages(yaml_content(content.decode(), "the committed dvc.lock"), candidates) == stages
+        return None
+    return relevant_stages(yaml_content(content.decode(), f"{paths.DVC_LOCK} of {commit}"), candidates)
+
+
+def _other_bits(before: Mapping[str, Any] | None, stages: Mapping[str, Any]) -> str:
+    """Return the words for the same commands on the same inputs with other results, "" where there is more to it."""
+    if not before or read_files(before) != read_files(stages) or read_params(before) != read_params(stages):
+        return ""
+    return (
+        " (the committed one has other results of the same data, code and parameters; another kind of processor gives "
+        "other last bits)"
+    )

@@ -19,11 +19,12 @@ COLOURS = {"promoted": "green", "refused": "yellow", "unchanged": "default", "he
 Row = Mapping[str, Any]
 
 
-def print_report(console: Console | None = None) -> None:
-    """Print the tables and links at the end of a pipeline.
+def print_report(console: Console | None = None, *, links: bool = True) -> None:
+    """Print the tables at the end of a pipeline, and as last lines the verdict, what to open and the next command.
 
     Args:
         console: Where; standard output if None.
+        links: Whether every address in the dashboard is printed, not only that of the run.
 
     Raises:
         FileNotFoundError: There is no evaluation yet; says which stage makes it.
@@ -39,7 +40,7 @@ def print_report(console: Console | None = None) -> None:
             console.print(f"  {escape(line)}", highlight=False)
     console.print(_test_table(rows, primary["name"]))
     if LAST_RUN.is_file():
-        _print_record(console, read_json(LAST_RUN))
+        _print_record(console, read_json(LAST_RUN), links=links)
 
 
 def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any]) -> Table:
@@ -88,21 +89,46 @@ def _test_table(rows: Sequence[Row], primary: str) -> Table:
     return table
 
 
-def _print_record(console: Console, last_run: Row) -> None:
+def _print_record(console: Console, last_run: Row, *, links: bool) -> None:
     model = last_run["model"]
     # One that reigned before has the decision by which it once became champion.
     decision = "unchanged" if last_run.get("reigned") else last_run["decision"]
     colour, verdict = COLOURS[decision], VERDICTS[decision]
-    label = escape(f"{model['name']} version {model['version']}")
-    console.print(f"[bold]Registered[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
-    for reason in last_run["reasons"]:
-        console.print(f"  {escape(reason)}", highlight=False)
     if last_run.get("looks"):
         console.print(f"[bold]Test set[/bold]: {escape(last_run['looks'])}", highlight=False)
-    console.print("[bold]Open[/bold] (`make ui` first):", highlight=False)
-    for name, link in last_run["links"].items():
-        # Not wrapped, so that a terminal recognises the address.
-        console.print(f"  {escape(name)}: {escape(link)}", soft_wrap=True, highlight=False)
+    if links:
+        console.print("[bold]Open[/bold] (`make ui` first):", highlight=False)
+        for name, link in last_run["links"].items():
+            # Not wrapped, so that a terminal recognises the address.
+            console.print(f"  {escape(name)}: {escape(link)}", soft_wrap=True, highlight=False)
+    console.print("[bold]Why[/bold]:", highlight=False)
+    for reason in last_run["reasons"]:
+        console.print(f"  {escape(reason)}", highlight=False)
+    label = escape(f"{model['name']} version {model['version']}")
+    console.print(f"\n[bold]Verdict[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
+    ends = {
+        "Page": paths.RUN_REPORT.as_posix(),
+        "Dashboard": f"`make ui`, then {last_run['links']['this run']}",
+        "Next": _next(decision),
+    }
+    for name, text in ends.items():
+        console.print(f"[bold]{name}[/bold]: {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _next(decision: str) -> str:
+    """Return the one command that most people want now."""
+    if decision == "held":
+        return "git add -A && git commit -m 'a model', then dvc repro"
+    if decision == "refused":
+        return f"open {paths.DECISION_PAGE.as_posix()}: every check, what was expected, what was received"
+    return f"millrace predict {_input()} --out answers.csv   (or millrace serve)"
+
+
+def _input() -> str:
+    """Return an example of what `predict` reads, for the kind of data."""
+    state = paths.BEST_DIR / "state.json"
+    kind = read_json(state).get("payload", "") if state.is_file() else ""
+    return {"image": "photos/", "text": "texts.csv", "series": "series.csv"}.get(kind, "INPUT")
 
 
 def _name(row: Row) -> str:

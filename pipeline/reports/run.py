@@ -21,7 +21,7 @@ VERDICTS = {
     "promoted": "became champion",
     "refused": "was not promoted",
     "unchanged": "is the champion already",
-    "held": "would become champion, and is held",
+    "held": "would become champion, and waits for your commit",
 }
 """Decision to words, which follow the name of a model."""
 

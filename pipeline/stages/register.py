@@ -7,7 +7,7 @@ champions and aliases in MLflow; .millrace/last_run.json and test_ledger.jsonl.
 Parameters: register, candidates, evaluate, seed, threads.
 
 Every step finds what an earlier attempt left, so running it again changes nothing. A model whose origin is not
-committed is registered and judged, but held; the next `dvc repro` judges it anew.
+committed is registered and judged, but held, unless it is the first; the next `dvc repro` judges it anew.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.evaluation.ledger import sentence
 from pipeline.evaluation.measures import Yardstick
-from pipeline.gate.decision import HELD, held_unless_committed, write_settled
+from pipeline.gate.decision import HELD, held_unless_committed, not_committed_yet, write_settled
 from pipeline.gate.question import Rules
 from pipeline.inference import backend
 from pipeline.metrics.names import primary_called
@@ -34,7 +34,7 @@ from pipeline.runtime.addresses import shown
 from pipeline.runtime.files import read_json, write_json, write_text
 from pipeline.runtime.repository import locked_stages
 from pipeline.runtime.stage import running_stage
-from pipeline.versions.seal import ensure_version
+from pipeline.versions.seal import complete_origin, ensure_version, leads_back
 
 if TYPE_CHECKING:
     from pipeline.tracking.registry import Version
@@ -120,6 +120,7 @@ def register(
     from pipeline.evaluation.scoring import holdout_of, load_test_rows
     from pipeline.gate.promotion import decide_version
     from pipeline.gate.uses import share_uses
+    from pipeline.tracking.champions import champions
     from pipeline.tracking.record import attach, record_pipeline, set_description
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.revocations import keep_revocations
@@ -146,8 +147,11 @@ def register(
             yardstick=yardstick,
         )
         champion = champion_version(store, model_name)
+        if champion is not None:
+            complete_origin(store, model_name, champion)
         reigns = champion is not None and champion.model_sha256 == version.model_sha256
-        decision = held_unless_committed(decision, state.committed, uncommitted, reigns=reigns)
+        first = champion is None and not champions(store, model_name)
+        decision = held_unless_committed(decision, state.committed, uncommitted, reigns=reigns, first=first)
         record_decision(store, model_name, version, decision)
         apply_decision(store, model_name, version, decision)
         set_tags(store, model_name, version, {JUDGED: judged_digest(locked_stages(candidates))})
@@ -155,8 +159,16 @@ def register(
         share_uses(store, model_name, version, holdout)
         looks = sentence(holdout, version.model_sha256)
         model = f"{model_name} version {version.number}"
+        told = [*decision["reasons"]]
+        if not leads_back(version.tags):
+            told += not_committed_yet(decision, state.committed)
         page = run.pipeline_page(
-            decision, model, run.test_score(card), state.data, state.tags["git.commit"], looks=looks
+            {**decision, "reasons": told},
+            model,
+            run.test_score(card),
+            state.data,
+            state.tags["git.commit"],
+            looks=looks,
         )
         set_description(store, recorded.parent_run_id, page)
         write_text(paths.RUN_REPORT, run_report(decision, looks))
@@ -166,10 +178,13 @@ def register(
     base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
     links = run.links(base, store.experiment_id, run_ids, model_name, version.number)
-    write_last_run(links, model_name, version, decision, recorded.parent_run_id, looks=looks, reigned=reigns)
+    shown_decision = {**decision, "reasons": told}
+    write_last_run(
+        links, model_name, version, shown_decision, recorded.parent_run_id, looks=looks, reigned=reigns
+    )
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)
-    console.print_report()
+    console.print_report(links=False)
     return decision
 
 

@@ -8,7 +8,7 @@ is filled in here. A run of a training that was followed live is taken over with
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.provenance.state import CandidateState, PipelineState
 from pipeline.runtime.progress import Epoch
 from pipeline.tracking import runs
+from pipeline.tracking.registry import Version, set_tags
 from pipeline.tracking.runs import CANDIDATE, KIND, LIVE_ID, live_run
 from pipeline.tracking.store import Store, is_outage
 
@@ -319,3 +320,24 @@ def _numbers(content: Mapping[str, Any] | None) -> dict[str, float]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def record_origin(store: Store, name: str, version: Version, tags: Mapping[str, str]) -> Version:
+    """Return a version with other tags of its origin, written onto it, its run and that run's parent.
+
+    Who may only read gets them as well: they are written where the store allows it.
+
+    Raises:
+        MlflowException: The store failed.
+    """
+    told = replace(version, tags={**version.tags, **tags})
+    number = str(version.number)
+    try:
+        run = store.client.get_run(store.client.get_model_version(name, number).run_id)
+        for run_id in {run.info.run_id, run.data.tags.get(runs.PARENT, run.info.run_id)}:
+            runs.send_tags(store, run_id, {**tags, "mlflow.source.git.commit": tags["git.commit"]})
+        return set_tags(store, name, version, tags)
+    except MlflowException as error:
+        if is_outage(error):
+            raise
+        return told

@@ -67,8 +67,8 @@ def read_origin(store: Store, name: str, version: Version, folder: Path) -> Orig
     if commit == "none" or dirty != "false":
         raise InputMissing(
             f"{name} version {version.number} was made from files that no commit holds, so nobody can rebuild it "
-            f"exactly. Expected git.dirty=false. Received: git.commit={commit}, git.dirty={dirty}. Choose another "
-            "version; commit before `dvc repro`, and the next one can be rebuilt."
+            f"exactly. Expected git.dirty=false. Received: git.commit={commit}, git.dirty={dirty}, and no commit up to "
+            "HEAD holds its dvc.lock, code and parameters. Commit them while they are here, or choose another version."
         )
     if not commit_exists(commit):
         raise InputMissing(

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.inputs.record_columns import flat_columns
-from pipeline.provenance.origin import REQUIREMENTS_LOCK, digest_or_nothing, environment_digest, machine_facts
+from pipeline.provenance.origin import (
+    REQUIREMENTS_LOCK,
+    commit_that_holds,
+    digest_or_nothing,
+    environment_digest,
+    machine_facts,
+)
 from pipeline.provenance.state import PipelineState, split_digests
 from pipeline.reports import run
 from pipeline.runtime import paths
@@ -53,7 +59,7 @@ def ensure_version(
         # Made long ago perhaps: nothing becomes champion whose files are not all there and whole.
         with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
             fetch_model(store, found, Path(temporary))
-        if _leads_back(tags) and not _leads_back(found.tags):
+        if leads_back(tags) and not leads_back(found.tags):
             return set_tags(store, model_name, found, {name: tags[name] for name in COMMIT_TAGS})
         return found
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
@@ -101,5 +107,23 @@ def sealed_tags(candidate: str, state: PipelineState) -> dict[str, str]:
     }
 
 
-def _leads_back(tags: Mapping[str, str]) -> bool:
+def complete_origin(store: "Store", model_name: str, version: "Version") -> "Version":
+    """Return a version with the commit that holds what made it, where it was registered before there was one.
+
+    The commit is looked for in the repository of the working directory. It is written onto the version and its runs
+    where the store lets us write.
+    """
+    from pipeline.tracking.record import record_origin
+
+    if leads_back(version.tags):
+        return version
+    commit = commit_that_holds(version.tags.get("dvc.stages.sha256", ""))
+    if not commit:
+        return version
+    found = {"git.commit": commit, "git.dirty": "false", "dvc.lock.committed": "true"}
+    return record_origin(store, model_name, version, found)
+
+
+def leads_back(tags: Mapping[str, str]) -> bool:
+    """Return whether the tags of a version name a commit that holds what made it."""
     return tags.get("git.dirty") == "false" and tags.get("dvc.lock.committed") == "true"

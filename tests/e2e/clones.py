@@ -31,7 +31,7 @@ def environment(**extra):
 def clone(target, example=None, *, held=False):
     """Copy what git would clone into `target`, take an example's parameters, and commit it there.
 
-    Without a dvc.lock in the commit the first model would be held; unless that is wanted, params.yaml lets it pass.
+    Without a dvc.lock in the commit a second model would be held; unless that is wanted, params.yaml lets it pass.
     """
     from tests.conftest import copy_project
 

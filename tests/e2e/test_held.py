@@ -1,4 +1,4 @@
-"""From data of one's own to a champion: held until it is committed, judged anew, then left in peace."""
+"""From data of one's own to a champion on the first run, which the commit that follows completes."""
 
 import json
 import os
@@ -32,19 +32,23 @@ def ran(tmp_path_factory):
     return folder, dvc(folder, "repro")
 
 
-def test_the_way_from_held_to_champion(ran):
-    """Held with exit code 0; again held, by the register stage alone; promoted after the commit; then nothing."""
+def test_the_way_to_the_first_champion(ran):
+    """Promoted at once, though nothing is committed; then nothing runs, before the commit and after it."""
     folder, first = ran
-    assert decision(folder)["decision"] == "held"
-    assert "judged anew in seconds" in " ".join(first.stdout.split())
-    assert executed(dvc(folder, "repro")) == ["register"]
-    commit(folder, "what came out")
-    assert executed(dvc(folder, "repro")) == ["register"]
     assert decision(folder)["decision"] == "promoted"
+    assert "Its origin is not committed yet." in first.stdout
+    lines = first.stdout.splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("Verdict: "))
+    assert "became champion" in lines[at]
+    assert [line.partition(":")[0] for line in lines[at + 1 : at + 4]] == ["Page", "Dashboard", "Next"]
+    assert executed(dvc(folder, "repro")) == []
+    commit(folder, "what came out")
     assert executed(dvc(folder, "repro")) == []
     assert "up to date" in dvc(folder, "status").stdout
-    commit(folder, "promoted")
-    assert executed(dvc(folder, "repro")) == []
+    changed = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert changed.stdout == ""
 
 
 def test_the_commit_leads_a_new_clone_to_the_same_champion(ran, tmp_path):
@@ -55,7 +59,7 @@ def test_the_commit_leads_a_new_clone_to_the_same_champion(ran, tmp_path):
     dvc(again, "cache", "dir", "--local", os.fspath(folder / ".dvc/cache"))
     dvc(again, "repro")
     assert decision(again) == decision(folder)
-    changed = subprocess.run(["git", "diff", "--stat"], cwd=again, capture_output=True, text=True, check=True)
+    changed = subprocess.run(["git", "diff"], cwd=again, capture_output=True, text=True, check=True)
     assert changed.stdout == ""
 
 

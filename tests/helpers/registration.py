@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.runtime.strict_yaml import read_yaml
 from tests.helpers.featured import write_samples
 from tests.helpers.synthetic_project import make_project, write_json
 
@@ -117,7 +118,7 @@ def put_best(root: Path, made) -> str:
     (best / "model.onnx").write_bytes(onnx_bytes(made))
     np.save(best / "test_predictions.npy", prediction.predict(made, images, np.arange(0, NUM_ROWS, 2)))
     digest = file_digest(best / "model.keras", "sha256")
-    lock = json.loads((root / "dvc.lock").read_text())
+    lock = read_yaml(root / "dvc.lock")  # DVC writes YAML, of which JSON is a part
     lock["stages"]["tune@cnn"]["outs"][0]["md5"] = digest[:32]
     (root / "dvc.lock").write_text(json.dumps(lock))
     return digest

@@ -68,4 +68,20 @@ MUTANTS = (
         '    return {**decision, "reasons": reasons}\n',
         (f"{REGISTER}::test_model_that_no_commit_leads_back_to_is_held_until_there_is_one",),
     ),
+    Mutant(
+        "the wait after a rollback to nothing",
+        "pipeline/stages/register.py",
+        "first = champion is None and not champions(store, model_name)",
+        "first = champion is None",
+        (f"{REGISTER}::test_who_was_champion_before_makes_the_next_one_wait",),
+    ),
+    Mutant(
+        "the code of the commit that is said to hold a result",
+        "pipeline/provenance/origin.py",
+        "if not _other_files(made, commit) and not _other_params(made, commit):",
+        "if not _other_params(made, commit):",
+        (
+            "tests/provenance/test_origin.py::test_a_commit_of_other_code_or_parameters_does_not_hold_a_result",
+        ),
+    ),
 )

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pipeline.provenance.origin import committed_state, origin_tags
+from pipeline.provenance.origin import commit_that_holds, committed_state, origin_tags
 from pipeline.runtime.repository import digest_at, locked_stages
 from pipeline.runtime.strict_yaml import yaml_content
 from tests.helpers.synthetic_project import make_project, write_lock
@@ -82,7 +82,7 @@ def test_changed_and_new_files_make_the_tree_dirty(project, path, content):
     assert "true" == found.dirty
     (problem,) = found.problems
     assert path in problem
-    assert "commit them, then run `dvc repro` again: it will be judged anew in seconds" in problem
+    assert problem.endswith("commit them")
 
 
 def test_lock_that_is_not_committed_is_told(project):
@@ -90,7 +90,9 @@ def test_lock_that_is_not_committed_is_told(project):
     write_lock(project, ("cnn", "linear"), "x")
     found = state()
     assert "false" == found.lock
-    assert ["dvc.lock is not committed as it is now"] == [text.partition(":")[0] for text in found.problems]
+    (problem,) = found.problems
+    assert problem.startswith("dvc.lock is not committed as it is now (")
+    assert "another kind of processor" in problem
 
 
 def test_lock_that_git_does_not_know_is_not_committed(project):
@@ -117,15 +119,54 @@ def trained(project):
     return project
 
 
-def reads(project):
-    """Write into dvc.lock what a stage reads now, as `dvc repro` does, and commit that."""
+def head():
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def reads(project, seed=7):
+    """Write into dvc.lock what a stage reads now, as `dvc repro` does."""
     lock = json.loads((project / "dvc.lock").read_text())
     lock["stages"]["tune@cnn"]["deps"] = [
         {"path": LOSSES, "hash": "md5", "md5": md5(project / LOSSES)},
         {"path": "models/baseline/cnn", "hash": "md5", "md5": "1" * 32 + ".dir"},
     ]
+    lock["stages"]["tune@cnn"]["params"] = {"params.yaml": {"seed": seed}}
     lock["stages"]["train@cnn"] = {"outs": [{"path": "models/baseline/cnn", "md5": "1" * 32 + ".dir"}]}
     (project / "dvc.lock").write_text(json.dumps(lock))
+
+
+def test_another_lock_of_other_inputs_is_not_put_down_to_the_processor(trained):
+    """The code that was run is another one: no word of last bits."""
+    (trained / LOSSES).write_text("LOSS = 'mae'\n")
+    reads(trained)
+    git("commit", "-qm", "another loss", LOSSES)
+    (problem,) = state().problems
+    assert problem == "dvc.lock is not committed as it is now: commit it"
+
+
+def test_the_commit_that_holds_a_result_is_found_whatever_came_after_it(trained):
+    """By dvc.lock, code and parameters together; later commits of other results do not hide it."""
+    digest = origin_tags(locked_stages(NAMES), state())["dvc.stages.sha256"]
+    held = head()
+    assert held == commit_that_holds(digest)
+    write_lock(trained, NAMES, "of another night")
+    git("commit", "-qam", "another night")
+    assert held == commit_that_holds(digest)
+    assert "" == commit_that_holds("0" * 64)
+
+
+def test_a_commit_of_other_code_or_parameters_does_not_hold_a_result(trained):
+    """Its dvc.lock alone is not enough; the commit that brings the rest is."""
+    (trained / LOSSES).write_text("LOSS = 'huber'\n")
+    (trained / "params.yaml").write_text((trained / "params.yaml").read_text().replace("seed: 7", "seed: 8"))
+    reads(trained, seed=8)
+    digest = origin_tags(locked_stages(NAMES), state())["dvc.stages.sha256"]
+    for path in ("dvc.lock", "params.yaml", LOSSES):
+        assert "" == commit_that_holds(digest)
+        git("commit", "-qm", path, path)
+    assert head() == commit_that_holds(digest)
 
 
 @pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])

@@ -75,7 +75,7 @@ def test_report_says_why(evaluated) -> None:
 
 def test_report_without_a_record_ends_with_the_test_scores(evaluated) -> None:
     """Before the register stage has run there is no word of a registered model."""
-    assert "Registered" not in printed()
+    assert "Verdict" not in printed()
 
 
 def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> None:
@@ -96,6 +96,35 @@ def test_report_shows_what_was_registered_and_links_in_one_piece(evaluated) -> N
     last_run = read_json(console.LAST_RUN)
     write_json(console.LAST_RUN, {**last_run, "reigned": True})
     assert "digits version 4 is the champion already" in printed()
+
+
+@pytest.mark.parametrize(
+    ("decision", "payload", "verdict", "command"),
+    [
+        ("promoted", "image", "became champion", "millrace predict photos/ --out answers.csv"),
+        ("promoted", "text", "became champion", "millrace predict texts.csv --out answers.csv"),
+        ("held", "series", "waits for your commit", "git add -A && git commit"),
+        ("refused", "series", "was not promoted", "reports/register/decision.html"),
+    ],
+)
+def test_report_ends_with_the_verdict_what_to_open_and_the_next_command(
+    evaluated, decision, payload, verdict, command
+):
+    """Four lines, whatever was decided, and at the end of the pipeline no other address."""
+    links = {"this run": "http://127.0.0.1:5000/#/runs/f", "model": "http://127.0.0.1:5000/#/models/digits"}
+    model = {"name": "digits", "version": 4, "sha256": "0"}
+    write_json(console.LAST_RUN, {"decision": decision, "links": links, "reasons": ["Why."], "model": model})
+    write_json(paths.BEST_DIR / "state.json", {"payload": payload})
+    text = io.StringIO()
+    console.print_report(Console(file=text, width=160), links=False)
+    assert links["model"] not in text.getvalue()
+    first, page, dashboard, after = text.getvalue().splitlines()[-4:]
+    assert first.startswith("Verdict: digits version 4 ")
+    assert verdict in first
+    assert page == "Page: reports/register/report.html"
+    assert dashboard == f"Dashboard: `make ui`, then {links['this run']}"
+    assert after.startswith("Next: ")
+    assert command in after
 
 
 def test_report_without_an_evaluation_says_what_to_run(tmp_path, monkeypatch) -> None:

@@ -24,10 +24,13 @@ from pipeline.evaluation.golden import read_npz, write_npz
 from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
+from pipeline.reports.console import LAST_RUN
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
+from pipeline.runtime.files import read_json
 from pipeline.tracking import registry, revocations
 from pipeline.tracking import registry as tracking_registry
 from pipeline.tracking.store import open_store
+from pipeline.versions.seal import complete_origin
 from tests.helpers.registration import (
     CLASSES,
     feature_state,
@@ -563,33 +566,82 @@ def commit_all():
         subprocess.run(["git", *who, *command], check=True, capture_output=True)
 
 
-def test_model_that_no_commit_leads_back_to_is_held_until_there_is_one(project, quick_check):
+def test_first_champion_need_not_wait_for_a_commit_which_completes_its_record(project, quick_check):
+    """It replaces none: promoted at once, and told; once its origin is committed, version and runs lead back to it."""
+    promoted = run_register(uncommitted=None)
+    store = store_of(project)
+    version = registry.champion_version(store, "digits")
+    assert "promoted" == promoted["decision"]
+    said = read_json(LAST_RUN)["reasons"][-1]
+    assert said.startswith("Its origin is not committed yet. There is no git commit")
+    assert said.endswith("run `git init` and commit everything; `millrace lineage` then finds the commit.")
+    assert not (project / "reports/register/settled").is_symlink()
+    assert version == complete_origin(store, "digits", version)
+    commit_all()
+    completed = complete_origin(store, "digits", version)
+    run = store.client.get_run(store.client.get_model_version("digits", "1").run_id)
+    parent = store.client.get_run(run.data.tags["mlflow.parentRunId"])
+    command = ["git", "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    now = registry.champion_version(store, "digits")
+    for tags in (completed.tags, now.tags, run.data.tags, parent.data.tags):
+        assert (commit, "false", "true") == (
+            tags["git.commit"],
+            tags["git.dirty"],
+            tags["dvc.lock.committed"],
+        )
+    assert promoted == run_register(uncommitted=None)
+    assert promoted["reasons"] == read_json(LAST_RUN)["reasons"]
+    assert [1] == versions(store)
+
+
+def test_who_was_champion_before_makes_the_next_one_wait(project, quick_check):
+    """The first one was rolled back to nothing: there was a champion, so the next is no first one."""
+    put_best(project, model(9.0, confused=12.0))
+    run_register()
+    store = store_of(project)
+    store.client.delete_registered_model_alias("digits", "champion")
+    put_best(project, model(9.0))
+    assert "held" == run_register(uncommitted=None)["decision"]
+    assert {} == registry.aliases(store, "digits")
+
+
+@pytest.fixture
+def reigning(project, quick_check):
+    """Make a weaker model champion; what is in models/best would replace it."""
+    put_best(project, model(9.0, confused=12.0))
+    run_register()
+    put_best(project, model(9.0))
+    return project
+
+
+def test_model_that_no_commit_leads_back_to_is_held_until_there_is_one(reigning):
     """Held, not promoted, with what to do; after the commit the same command promotes the same version."""
     held = run_register(uncommitted=None)
-    store = store_of(project)
-    assert ("held", {}) == (held["decision"], registry.aliases(store, "digits"))
-    assert "then run `dvc repro` again: it will be judged anew in seconds" in held["reasons"][-1]
-    assert (project / "reports/register/settled").is_symlink()
+    store = store_of(reigning)
+    assert ("held", {"champion": 1}) == (held["decision"], registry.aliases(store, "digits"))
+    assert "then run `dvc repro` again: it will be judged anew in seconds." in held["reasons"][-1]
+    assert (reigning / "reports/register/settled").is_symlink()
     assert held == run_register(uncommitted=None)
     commit_all()
     promoted = run_register(uncommitted=None)
     version = registry.champion_version(store, "digits")
-    assert ("promoted", [1]) == (promoted["decision"], versions(store))
+    assert ("promoted", [1, 2]) == (promoted["decision"], versions(store))
     assert "uncommitted" not in promoted
     assert ("false", "true") == (version.tags["git.dirty"], version.tags["dvc.lock.committed"])
     assert 40 == len(version.tags["git.commit"])
-    assert not (project / "reports/register/settled").is_symlink()
+    assert not (reigning / "reports/register/settled").is_symlink()
 
 
-def test_dirty_tree_is_held_or_let_pass_in_words_that_are_recorded(project, quick_check):
+def test_dirty_tree_is_held_or_let_pass_in_words_that_are_recorded(reigning):
     """A change outside of the commit holds the model back; the reason in params.yaml stands in decision and tags."""
     commit_all()
-    (project / "notes.txt").write_text("not committed")
+    (reigning / "notes.txt").write_text("not committed")
     held = run_register(uncommitted=None)
     assert "held" == held["decision"]
     assert "notes.txt" in held["reasons"][-1]
     passed = run_register(uncommitted="a demonstration")
-    version = registry.champion_version(store_of(project), "digits")
+    version = registry.champion_version(store_of(reigning), "digits")
     assert ("promoted", "a demonstration") == (passed["decision"], passed["uncommitted"])
     assert "a demonstration" == version.tags["millrace.uncommitted"]
 
@@ -662,11 +714,12 @@ def test_revoked_model_never_becomes_champion_again(project, quick_check):
     assert {} == registry.aliases(store, "digits")
 
 
-def test_version_whose_files_were_damaged_since_is_never_promoted(project, quick_check):
+def test_version_whose_files_were_damaged_since_is_never_promoted(reigning):
     """Between being held and being promoted a file of the version changed in the store: the stage stops."""
+    before = set((reigning / "mlartifacts").rglob("golden.npz"))
     run_register(uncommitted=None)
-    (stored,) = (project / "mlartifacts").rglob("golden.npz")
+    (stored,) = set((reigning / "mlartifacts").rglob("golden.npz")) - before
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     with pytest.raises(StorageFailed, match=r"millrace/golden.npz differ or are gone"):
         run_register()
-    assert {} == registry.aliases(store_of(project), "digits")
+    assert {"champion": 1} == registry.aliases(store_of(reigning), "digits")

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking.store import create_sqlite
-from tests.helpers.registration import make_registration_project
+from tests.helpers.registration import make_registration_project, model, put_best
 from tests.helpers.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(600)
@@ -89,8 +89,11 @@ def repro():
 
 
 @pytest.mark.long
-def test_held_until_the_commit_and_settled_after_it(project):
+def test_a_challenger_is_held_until_the_commit_and_settled_after_it(project):
     """A change nobody committed: held, exit code 0, again held; after the commit promoted; then nothing runs."""
+    put_best(project, model(9.0, confused=12.0))
+    assert (["register"], "promoted") == repro()[:2]
+    put_best(project, model(9.0))
     (project / "notes.txt").write_text("not committed")
     assert (["register"], "held") == repro()[:2]
     assert "reports/register/settled" in dvc("status")
@@ -102,6 +105,33 @@ def test_held_until_the_commit_and_settled_after_it(project):
     assert "up to date" in dvc("status")
     commit()
     assert ([], "promoted") == repro()[:2]
+
+
+@pytest.mark.long
+def test_the_first_champion_is_settled_before_and_after_the_commit(project):
+    """A second `dvc repro` runs nothing, dvc.lock has nothing to add after the commit, and lineage finds it then."""
+    (project / "notes.txt").write_text("not committed")
+    put_best(project, model(8.0))  # and dvc.lock is another than the committed one
+    assert (["register"], "promoted") == repro()[:2]
+    assert ([], "promoted") == repro()[:2]
+    assert "true" == lineage()["git.dirty"]
+    commit()
+    assert git("rev-parse", "HEAD").strip() == lineage()["git.commit"]
+    assert "false" == lineage()["git.dirty"]
+    assert ([], "promoted") == repro()[:2]
+    assert git("status", "--porcelain") == ""
+
+
+def lineage():
+    """Return the tags of the champion, as the command tells them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "lineage", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["tags"]
 
 
 @pytest.mark.long
