@@ -23,7 +23,11 @@ BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def lines_of(path, program):
     """Return what is typed after a program's name in the blocks of a document, without comments."""
     text = "\n".join(BLOCK.findall(path.read_text())).replace("\\\n", " ")
-    typed = [part.strip() for line in text.splitlines() for part in re.split(r"  +|\s#|&&", line)]
+    typed = [
+        part.strip().removeprefix(".venv/bin/")
+        for line in text.splitlines()
+        for part in re.split(r"  +|\s#|&&", line)
+    ]
     return [part.removeprefix(f"{program} ") for part in typed if part.startswith(f"{program} ")]
 
 

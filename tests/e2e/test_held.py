@@ -2,12 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from tests.e2e.clones import clone, commit, dvc, environment, executed
+from tests.e2e.clones import ROOT, clone, commit, dvc, environment, executed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -49,6 +50,17 @@ def test_the_way_to_the_first_champion(ran):
         ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True
     )
     assert changed.stdout == ""
+
+
+def test_from_the_champion_to_an_answer_as_the_readme_types_it(ran):
+    """`millrace predict examples/digits`: a line for each image, in the user's words."""
+    folder, _ = ran
+    shutil.copytree(ROOT / "examples/digits", folder / "examples/digits", dirs_exist_ok=True)
+    answers = [
+        json.loads(line) for line in millrace(folder, "predict", "examples/digits").stdout.splitlines()
+    ]
+    assert [answer["id"] for answer in answers] == ["eight.png", "five.png", "three.png"]
+    assert all(answer["class"] in set("0123456789") for answer in answers)
 
 
 def test_the_commit_leads_a_new_clone_to_the_same_champion(ran, tmp_path):
