@@ -11,11 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.runtime import paths
+from pipeline.runtime.errors import say
 from pipeline.runtime.paths import stored_path
 from pipeline.runtime.stage import exit_codes
 
@@ -79,6 +80,18 @@ class _Overview(_Parser):
         return "\n".join([*lines, f"{told}\n"])
 
 
+class _Version(argparse.Action):
+    """Prints the version; where only the code was copied, that it is not installed."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: Any) -> None:
+        try:
+            found = version("millrace")
+        except PackageNotFoundError:
+            found = "(not installed: the code alone)"
+        say(f"millrace {found}")
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a `millrace` command.
 
@@ -108,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Overview(prog="millrace", description="What you type beside `dvc repro`.", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--version", action="version", version=f"millrace {version('millrace')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version of Millrace and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     made = {name: commands.add_parser(name, help=_module(name).HELP, allow_abbrev=False) for name in COMMANDS}
     for name, command in made.items():

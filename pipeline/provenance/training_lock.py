@@ -1,8 +1,9 @@
-"""The part of requirements.lock that can move the bits of a trained model: `requirements-training.lock`.
+"""Two parts of requirements.lock: what can move the bits of a trained model, and what answers need.
 
-`train`, `tune`, `reduce` and `evaluate` depend on that file, so that another linter or storage driver costs nobody a
-night of training (docs/decisions/0008). `make lock` writes it: every package that pyproject.toml names, save for those
-below, and all that these need in turn. `python -m pipeline.provenance.training_lock`.
+`requirements-serve.lock` is all that `millrace predict` and `millrace serve` need of a folder like models/best: neither
+TensorFlow nor MLflow. On `requirements-training.lock` depend `train`, `tune`, `reduce` and `evaluate`, so that another
+linter or storage driver costs nobody a night of training (docs/decisions/0008). `make lock` writes both, each with all
+that its packages need in turn: `python -m pipeline.provenance.training_lock`.
 """
 
 import sys
@@ -30,6 +31,15 @@ CANNOT_MOVE_BITS = {
     "rich": "draws on terminals",
 }
 """Package of pyproject.toml to the reason why training does not depend on it, unless another one needs it."""
+SERVE_LOCK = Path("requirements-serve.lock")
+SERVES = (
+    "charset-normalizer", "configobj", "filelock", "h5py", "jinja2", "msgspec", "numpy", "onnxruntime", "pillow",
+    "pyarrow", "rich", "ruamel-yaml", "ruamel-yaml-clib", "scikit-image", "tzdata",
+)  # fmt: skip
+"""Packages of pyproject.toml that answers need, beside the extra `serve`; scikit-image for hand-made features."""
+SERVE_HEADER = (
+    "# Written by `make lock`: the packages of requirements.lock that predict and serve a folder.\n"
+)
 HEADER = (
     "# Written by `make lock`: the packages of requirements.lock that can move the bits of a model. The rest of the\n"
     "# lock may change without anything being trained anew. No hashes: those stand there.\n"
@@ -42,6 +52,13 @@ def training_roots(pyproject: str) -> list[str]:
     return [line for line in given if canonicalize_name(Requirement(line).name) not in CANNOT_MOVE_BITS]
 
 
+def serve_roots(pyproject: str) -> list[str]:
+    """Return the requirements of a pyproject.toml from which everything that answers need follows."""
+    project = tomllib.loads(pyproject)["project"]
+    direct = [line for line in project["dependencies"] if canonicalize_name(Requirement(line).name) in SERVES]
+    return [*direct, *project["optional-dependencies"]["serve"]]
+
+
 def training_lock(lock: str, names: Iterable[str]) -> str:
     """Return the lines of a lock for these packages, versions and conditions alone.
 
@@ -49,20 +66,34 @@ def training_lock(lock: str, names: Iterable[str]) -> str:
         lock: Content of requirements.lock.
         names: Of packages; of each, every line is taken, for all Pythons and systems.
     """
-    wanted = {canonicalize_name(name) for name in names}
-    lines = [
-        line.removesuffix("\\").strip()
-        for line in lock.splitlines()
-        if line
-        and line[0] not in " #-"
-        and canonicalize_name(Requirement(line.removesuffix("\\")).name) in wanted
-    ]
+    lines = [block.splitlines()[0].removesuffix("\\").strip() for block in _blocks(lock, names)]
     return HEADER + "".join(f"{line}\n" for line in lines)
 
 
-def main() -> None:
-    """Write the file anew, from pyproject.toml and requirements.lock in the working directory."""
-    roots = "\n".join(training_roots(Path("pyproject.toml").read_text(encoding="utf-8")))
+def serve_lock(lock: str, names: Iterable[str]) -> str:
+    """Return the part of a lock for these packages, with its hashes: pip installs it as it stands."""
+    return SERVE_HEADER + "".join(_blocks(lock, names))
+
+
+def _blocks(lock: str, names: Iterable[str]) -> list[str]:
+    """Return what a lock says of each of these packages: the line that pins it, and its hashes."""
+    wanted = {canonicalize_name(name) for name in names}
+    blocks: list[str] = []
+    for line in lock.splitlines(keepends=True):
+        if line[0] not in " #-\n":
+            name = canonicalize_name(Requirement(line.strip().removesuffix("\\")).name)
+            blocks.append(line if name in wanted else "")
+        elif line[0] == " " and blocks and blocks[-1]:
+            blocks[-1] += line
+    return [block for block in blocks if block]
+
+
+def needed_names(roots: Iterable[str]) -> list[str]:
+    """Return the packages that these requirements need in turn, within requirements.lock.
+
+    Raises:
+        StorageFailed: uv does not say.
+    """
     command = [str(Path(sys.executable).with_name("uv")), "--no-config", "pip", "compile", "-", "--universal"]
     command += [
         "--python-version",
@@ -72,13 +103,19 @@ def main() -> None:
         "--no-header",
         "--no-annotate",
     ]
-    answer = run(command, given=roots)
+    answer = run(command, given="\n".join(roots))
     if answer.code:
-        raise StorageFailed(f"uv could not say what training needs. Received: {answer.err.strip()[-500:]}")
-    lock = REQUIREMENTS_LOCK.read_text(encoding="utf-8")
+        raise StorageFailed(f"uv could not say what is needed. Received: {answer.err.strip()[-500:]}")
     # Conditions are those of the whole lock, which holds for fewer Pythons than uv takes here.
-    names = [Requirement(line).name for line in answer.out.splitlines() if line and line[0] not in " #-"]
-    write_text(TRAINING_LOCK, training_lock(lock, names))
+    return [Requirement(line).name for line in answer.out.splitlines() if line and line[0] not in " #-"]
+
+
+def main() -> None:
+    """Write both files anew, from pyproject.toml and requirements.lock in the working directory."""
+    pyproject = Path("pyproject.toml").read_text(encoding="utf-8")
+    lock = REQUIREMENTS_LOCK.read_text(encoding="utf-8")
+    write_text(TRAINING_LOCK, training_lock(lock, needed_names(training_roots(pyproject))))
+    write_text(SERVE_LOCK, serve_lock(lock, needed_names(serve_roots(pyproject))))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Training depends on every package that can move its bits, and on no other."""
 
+import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -7,13 +8,26 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline.provenance.training_lock import CANNOT_MOVE_BITS, TRAINING_LOCK, training_lock, training_roots
+from pipeline.provenance.training_lock import (
+    CANNOT_MOVE_BITS,
+    SERVE_LOCK,
+    SERVES,
+    TRAINING_LOCK,
+    serve_lock,
+    serve_roots,
+    training_lock,
+    training_roots,
+)
 from pipeline.runtime.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 TRAINING = (ROOT / TRAINING_LOCK).read_text()
+SERVE = (ROOT / SERVE_LOCK).read_text()
+
+
+PYPROJECT_DEPENDENCIES = "\n".join(tomllib.loads(PYPROJECT)["project"]["dependencies"])
 
 
 def names_in(lock):
@@ -94,3 +108,30 @@ def test_another_version_of_a_package_that_can_move_bits_is_another_file():
 def test_drivers_of_stores_are_in_the_lock(drivers):
     """Adding one by hand moved another package, so that `verify` ended with 74."""
     assert set(drivers) <= names_in(LOCK)
+
+
+def test_what_answers_need_is_the_lock_for_these_packages_with_its_hashes():
+    """pip installs it as it stands; TensorFlow, MLflow, DVC and pandas are no part of it."""
+    assert SERVE == serve_lock(LOCK, names_in(SERVE))
+    lines = SERVE.splitlines()[1:]
+    assert all(line in LOCK.splitlines() for line in lines)
+    pinned = [place for place, line in enumerate(lines) if line[0] != " "]
+    assert all(lines[place + 1].startswith("    --hash=sha256:") for place in pinned)
+    assert set() == names_in(SERVE) & {
+        "tensorflow",
+        "keras",
+        "mlflow",
+        "dvc",
+        "pandas",
+        "scikit-learn",
+        "optuna",
+    }
+
+
+def test_what_answers_need_is_all_there():
+    """By what the installed packages themselves say; and every package named for it is one of the project's."""
+    seen = set()
+    for root in serve_roots(PYPROJECT):
+        needed(root, seen)
+    assert set() == {name for name, _ in seen} - names_in(SERVE)
+    assert set(SERVES) <= names_in(PYPROJECT_DEPENDENCIES)
