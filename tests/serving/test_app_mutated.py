@@ -134,7 +134,16 @@ def finite(content):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("seed", [0, pytest.param(range(1, 12), marks=pytest.mark.long, id="many")])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        0,
+        pytest.param(range(1, 12), marks=pytest.mark.long, id="many"),
+        pytest.param(
+            range(12, 180), marks=[pytest.mark.slow, pytest.mark.timeout(3600)], id="134,400 per endpoint"
+        ),
+    ],
+)
 def test_mutated_requests_are_answered_or_refused(name, seed, clients, capsys):
     """JSON with odd values in odd places, and bodies with damaged bytes, at each endpoint that takes records."""
     served, client = clients[name]

@@ -67,9 +67,9 @@ def models(tmp_path_factory):
 class Running:
     """A server that runs, and where."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, cwd=HERE):
         self.process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)], cwd=HERE, env=environment(), stdout=subprocess.PIPE,
+            [sys.executable, *map(str, arguments)], cwd=cwd, env=environment(), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         line = self.process.stdout.readline()
