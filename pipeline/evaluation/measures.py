@@ -34,6 +34,7 @@ from pipeline.metrics.classification import (
     best_threshold,
     checked,
 )
+from pipeline.metrics.decisions import Threshold, decided
 from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, groups_of
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
@@ -107,6 +108,11 @@ class AnomalyMeasures:
 
 # --- What classifiers are measured by; with two classes also with a decision threshold chosen on validation.
 
+COUNT_EVERY_CLASS = frozenset(
+    metric.name for metric in metrics_of("classification") if "at" in metric.settings
+)
+"""Metrics that count right answers of every class, not of the positive one."""
+
 
 @dataclass(frozen=True)
 class ClassMeasures:
@@ -118,6 +124,7 @@ class ClassMeasures:
         positive: Of two classes the index of the one that is looked for; else None.
         num_bins: Of the calibration error.
         blocks: Groups of rows that are drawn together; None: rows are drawn one by one.
+        select_by: Name of the metric that chooses; "" where nobody said.
     """
 
     y_true: IntArray
@@ -125,11 +132,10 @@ class ClassMeasures:
     positive: int | None
     num_bins: int
     blocks: Groups | None = None
+    select_by: str = ""
 
     @classmethod
-    def of(
-        cls, rows: EvaluationRows, spec: OutputSpec, num_bins: int, positive_class: str | None
-    ) -> "ClassMeasures":
+    def of(cls, rows: EvaluationRows, spec: OutputSpec, yardstick: "Yardstick") -> "ClassMeasures":
         """Return the measures of labelled rows.
 
         Raises:
@@ -137,7 +143,8 @@ class ClassMeasures:
         """
         y_true = rows.class_indices(spec.classes)
         blocks = groups_of(rows.groups)
-        return cls(y_true, spec.classes, positive_index(spec, positive_class), num_bins, blocks)
+        positive = positive_index(spec, yardstick.positive_class)
+        return cls(y_true, spec.classes, positive, yardstick.num_bins, blocks, yardstick.select_by)
 
     @property
     def trials(self) -> dict[str, int]:
@@ -160,11 +167,19 @@ class ClassMeasures:
         return int(self.blocks.effective_number(inside))
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
-        """Return the positive class and the threshold chosen for its F1; nothing where there are more classes."""
+        """Return the positive class and the threshold chosen for its F1; nothing where there are more classes.
+
+        Who says the same of every row has no threshold to learn. F1 would let it say the positive class of all; where
+        right answers of both classes choose, it says the more frequent one, so that it stays a measure of them.
+        """
         if self.positive is None:
             return {}
         y_true, probabilities, _ = checked(self.y_true, predictions)
-        threshold = best_threshold(y_true == self.positive, probabilities[:, self.positive])
+        is_positive, probability = y_true == self.positive, probabilities[:, self.positive]
+        threshold = best_threshold(is_positive, probability)
+        blind = np.ptp(probability) == 0
+        if blind and self.select_by in COUNT_EVERY_CLASS and is_positive.mean() < 1 / 2:
+            threshold = (float(probability[0]) + 1) / 2
         return {"positive_class": self.classes[self.positive], "threshold": threshold}
 
     def scored(
@@ -175,13 +190,14 @@ class ClassMeasures:
         return predictions
 
     def metrics(self, point: Mapping[str, Any]) -> dict[str, Metric]:
-        """Return every metric; those of the positive class at the threshold of `point`."""
+        """Return every metric; those that count answers at the threshold of `point`."""
+        at = threshold_of(self.classes, point)
         offered = {
             "num_bins": self.num_bins,
             "positive": self.positive,
-            "threshold": point.get("threshold", USUAL_THRESHOLD),
+            "threshold": at.value if at else USUAL_THRESHOLD,
         }
-        return bound_metrics("classification", offered)
+        return bound_metrics("classification", offered | ({"at": at} if at else {}))
 
     def values(self, predictions: npt.NDArray[np.floating], point: Mapping[str, Any]) -> dict[str, float]:
         """Return every metric of these predictions; NaN where it does not exist for these rows."""
@@ -213,10 +229,22 @@ def positive_index(spec: OutputSpec, positive_class: str | None) -> int | None:
     return spec.classes.index(positive_class)
 
 
+def threshold_of(classes: Sequence[str], point: Mapping[str, Any]) -> Threshold | None:
+    """Return the threshold of an operating point; None where it has none for these classes.
+
+    Args:
+        classes: Names, in the order of the columns of probabilities.
+        point: See `ClassMeasures.operating_point`.
+    """
+    if len(classes) != 2 or point.get("positive_class") not in classes:
+        return None
+    return Threshold(list(classes).index(point["positive_class"]), float(point["threshold"]))
+
+
 def said_at(
     classes: Sequence[str], probabilities: npt.NDArray[np.floating], point: Mapping[str, Any]
-) -> npt.NDArray[np.intp] | None:
-    """Return which class a model says at its operating point; None where that has no threshold.
+) -> IntArray:
+    """Return which class a model says at its operating point: the most probable one where that has no threshold.
 
     Args:
         classes: Names, in the order of the columns.
@@ -226,12 +254,24 @@ def said_at(
     Returns:
         Class index per row, shape (num_rows,).
     """
-    if len(classes) != 2 or point.get("positive_class") not in classes:
-        return None
-    positive = list(classes).index(point["positive_class"])
-    # In doubles, as `positive_f1_score` compares: single precision may fall on the other side of the threshold.
-    reached = np.asarray(probabilities, float)[:, positive] >= point["threshold"]
-    return np.where(reached, positive, 1 - positive)
+    return decided(probabilities, threshold_of(classes, point))
+
+
+def point_of(
+    measures: "Measures", predictions: npt.NDArray[np.floating], *, blind: bool = False
+) -> dict[str, Any]:
+    """Return what a model's answers for some rows teach about using it.
+
+    Args:
+        measures: Of these rows.
+        predictions: What it answered.
+        blind: Whether it answers without looking at what it is asked about. What differs between its answers then is
+            who asked (each fold has a model of its own), and their mean is what it says.
+    """
+    if blind:
+        mean = np.asarray(predictions, float).mean(axis=0)
+        predictions = np.broadcast_to(mean, np.shape(predictions))
+    return measures.operating_point(predictions)
 
 
 # --- What regressions and forecasts are measured by.
@@ -345,18 +385,21 @@ class Yardstick:
         num_bins: Of the calibration error.
         positive_class: Of two classes the one that is looked for; None: the rarer one.
         alarms: From errors to alarms; None where the task is another.
+        select_by: Name of the metric that chooses; "" where nobody said.
     """
 
     num_bins: int = 15
     positive_class: str | None = None
     alarms: AlarmRules | None = None
+    select_by: str = ""
 
     @classmethod
-    def of(cls, num_bins: int, positive_class: str | None, anomaly: msgspec.Struct | None) -> "Yardstick":
-        """Return what `evaluate.calibration_bins`, `data.positive_class` and `evaluate.anomaly` say."""
-        return cls(
-            num_bins, positive_class, AlarmRules(**msgspec.structs.asdict(anomaly)) if anomaly else None
-        )
+    def of(
+        cls, num_bins: int, positive_class: str | None, anomaly: msgspec.Struct | None, select_by: str
+    ) -> "Yardstick":
+        """Return what `evaluate.calibration_bins`, `data.positive_class`, `evaluate.anomaly` and `.select_by` say."""
+        alarms = AlarmRules(**msgspec.structs.asdict(anomaly)) if anomaly else None
+        return cls(num_bins, positive_class, alarms, select_by)
 
 
 def measures_of(rows: EvaluationRows, spec: OutputSpec, yardstick: Yardstick) -> Measures:
@@ -371,7 +414,7 @@ def measures_of(rows: EvaluationRows, spec: OutputSpec, yardstick: Yardstick) ->
         ValueError: The rows lack what the task needs.
     """
     if spec.task == "classification":
-        return ClassMeasures.of(rows, spec, yardstick.num_bins, yardstick.positive_class)
+        return ClassMeasures.of(rows, spec, yardstick)
     if spec.task == "multilabel":
         return LabelMeasures.of(rows.labels, rows.groups, spec.classes, yardstick.num_bins)
     if spec.task == "anomaly":

@@ -11,6 +11,8 @@ from pipeline.data.windows import Timeline
 from pipeline.evaluation.measures import ClassMeasures
 from pipeline.evaluation.results import Evaluation, measures_of_anomalies, measures_of_labels, series_results
 from pipeline.metrics.classification import FloatArray, confidence_bins
+from pipeline.metrics.decisions import decided
+from pipeline.metrics.names import metrics_of, said_from
 from pipeline.metrics.values import by_target, errors_by_step
 from pipeline.reports import charts, samples
 from pipeline.reports.samples import Sample, Story, anomaly_timelines
@@ -99,13 +101,15 @@ NUM_MISTAKES = 18
 def draw_classes(folder: Path, evaluation: Evaluation) -> None:
     """Draw confusion.png, per_class.png, reliability.png and mistakes.png of the chosen candidate."""
     chosen, num_classes = evaluation.choice.chosen, len(evaluation.classes)
-    predicted = evaluation.answers.argmax(axis=1)
+    threshold = said_from(evaluation.chosen.point)
+    predicted = evaluation.said()
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(counts, (evaluation.y_true, predicted), 1)
-    save_figure(charts.confusion_matrix(counts, evaluation.classes), folder / "confusion.png")
+    save_figure(charts.confusion_matrix(counts, evaluation.classes, threshold), folder / "confusion.png")
 
     f1 = dict(zip(evaluation.classes, evaluation.per_class["f1"], strict=True))
-    figure = charts.class_bars(f1, f"{chosen} on test, class by class", "F1, with interval")
+    title = f"{chosen} on test, class by class" + (f"\n{threshold}" if threshold else "")
+    figure = charts.class_bars(f1, title, "F1, with interval")
     save_figure(figure, folder / "per_class.png")
     _draw_calibration(folder, evaluation)
 
@@ -114,7 +118,8 @@ def draw_classes(folder: Path, evaluation: Evaluation) -> None:
         shown_samples(evaluation.rows.rows[shown]),
         said=[evaluation.classes[predicted[row]] for row in shown],
         actual=[evaluation.classes[evaluation.y_true[row]] for row in shown],
-        sure=[float(evaluation.answers[row].max()) for row in shown],
+        sure=[float(evaluation.answers[row, predicted[row]]) for row in shown],
+        said_from=threshold,
     )
     save_figure(figure, folder / "mistakes.png")
 
@@ -122,7 +127,8 @@ def draw_classes(folder: Path, evaluation: Evaluation) -> None:
 def draw_labels(folder: Path, evaluation: Evaluation) -> None:
     """Draw per_label.png and reliability.png of the chosen candidate, the latter over all labels together."""
     f1 = dict(zip(evaluation.classes, evaluation.per_class["f1"], strict=True))
-    figure = charts.class_bars(f1, f"{evaluation.choice.chosen} on test, label by label", "F1, with interval")
+    title = f"{evaluation.choice.chosen} on test, label by label\n{said_from(evaluation.chosen.point)}"
+    figure = charts.class_bars(f1, title, "F1, with interval")
     save_figure(figure, folder / "per_label.png")
     num_bins = measures_of_labels(evaluation).num_bins
     probabilities, truth = (
@@ -153,11 +159,11 @@ def _draw_calibration(folder: Path, evaluation: Evaluation) -> None:
     num_bins = evaluation.measures.num_bins if isinstance(evaluation.measures, ClassMeasures) else 1
     confidence = evaluation.answers.max(axis=1).astype(np.float64)
     error = evaluation.test[evaluation.choice.chosen]["expected_calibration_error"].value
-    correct = evaluation.answers.argmax(axis=1) == evaluation.y_true
+    correct = decided(evaluation.answers) == evaluation.y_true
     bins = confidence_bins(confidence, num_bins)
-    save_figure(
-        charts.reliability_diagram(confidence, correct, bins, num_bins, error), folder / "reliability.png"
-    )
+    argmax = evaluation.threshold(evaluation.choice.chosen) is not None
+    figure = charts.reliability_diagram(confidence, correct, bins, num_bins, error, argmax=argmax)
+    save_figure(figure, folder / "reliability.png")
 
 
 # --- Pictures of a regression or a forecast.
@@ -246,11 +252,21 @@ def draw_pictures(folder: Path, evaluation: Evaluation, codes: "CodesComparison 
     """
     histories = {name: item.history["epochs"] for name, item in evaluation.candidates.items()}
     trained = {name: epochs for name, epochs in histories.items() if epochs}
-    save_figure(charts.learning_curves(trained, evaluation.choice.chosen), folder / "learning_curves.png")
+    chosen = evaluation.choice.chosen
+    argmax = evaluation.threshold(chosen) is not None
+    save_figure(charts.learning_curves(trained, chosen, argmax=argmax), folder / "learning_curves.png")
     _draw_candidates(folder, evaluation)
     TASK_PICTURES[evaluation.spec.task](folder, evaluation)
     if codes is not None:
         draw_codes(folder, evaluation, codes)
+
+
+def _thresholds(evaluation: Evaluation) -> dict[str, str] | None:
+    """Return the threshold of every candidate in words, where the primary metric depends on it."""
+    settings = {item.name: item.settings for item in metrics_of(evaluation.spec.task)}
+    if not {"at", "threshold"} & set(settings.get(evaluation.primary.name, ())):
+        return None
+    return {name: said_from(item.point) for name, item in evaluation.candidates.items()}
 
 
 def _draw_candidates(folder: Path, evaluation: Evaluation) -> None:
@@ -262,5 +278,6 @@ def _draw_candidates(folder: Path, evaluation: Evaluation) -> None:
         evaluation.baselines,
         evaluation.primary.words,
         higher_is_better=evaluation.primary.higher_is_better,
+        said_from=_thresholds(evaluation),
     )
     save_figure(figure, folder / "candidates.png")

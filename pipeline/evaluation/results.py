@@ -1,7 +1,11 @@
-"""Candidates judged on validation and on test: predictions in, numbers with intervals out."""
+"""Candidates judged on validation and on test: predictions in, numbers with intervals out.
+
+The file is long because the choice, the candidates and the evaluation that reports show are one subject.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.label_measures import LabelMeasures
-from pipeline.evaluation.measures import AnomalyMeasures, Measures, OperatingPoint, Predictions
+from pipeline.evaluation.measures import (
+    AnomalyMeasures,
+    Measures,
+    OperatingPoint,
+    Predictions,
+    point_of,
+    said_at,
+    threshold_of,
+)
 from pipeline.evaluation.reach import Reach
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.inputs.specs import OutputSpec
@@ -21,6 +33,7 @@ from pipeline.metrics.classification import (
     precision_per_class,
     recall_per_class,
 )
+from pipeline.metrics.decisions import Threshold, decided, labels_decided
 from pipeline.metrics.intervals import (
     LARGEST_UNDEFINED_SHARE_OF_GROUPS,
     DrawnTogether,
@@ -302,13 +315,21 @@ class Evaluation:
 
     def labels_said(self) -> npt.NDArray[np.bool_]:
         """Return which labels the chosen candidate says of each test row; multilabel."""
-        thresholds = np.array(measures_of_labels(self).thresholds(self.chosen.point))
-        return np.asarray(self.answers.astype(float) >= thresholds)
+        return labels_decided(self.answers, measures_of_labels(self).thresholds(self.chosen.point))
+
+    def threshold(self, name: str) -> Threshold | None:
+        """Return from where on a candidate says the positive one of two classes; None for other tasks and classes."""
+        return threshold_of(self.classes, self.candidates[name].point)
+
+    def said(self) -> IntArray:
+        """Return the index of the class that the chosen candidate says of each test row; classification."""
+        return said_at(self.classes, self.answers, self.chosen.point)
 
     def mistakes(self) -> npt.NDArray[np.intp]:
-        """Return the positions of wrongly classified test rows, the most confident first."""
-        wrong = np.flatnonzero(self.answers.argmax(axis=1) != self.y_true)
-        sure = self.answers.max(axis=1)[wrong]
+        """Return the positions of wrongly classified test rows, those first whose said class was most probable."""
+        said = self.said()
+        wrong = np.flatnonzero(said != self.y_true)
+        sure = self.answers[wrong, said[wrong]]
         return wrong[np.argsort(-sure, kind="stable")]
 
 
@@ -320,6 +341,7 @@ def read_candidate(
     predictions: Predictions,
     *,
     before_temperature: Predictions,
+    blind: bool = False,
 ) -> Candidate:
     """Return a candidate with its scores on the rows that chose, computed anew from its stored predictions.
 
@@ -331,6 +353,7 @@ def read_candidate(
         predictions: What it answered for them before it was fitted on them.
         before_temperature: What a temperature is laid on, see `pipeline.metrics.calibration.tempered`: the same, but of
             an ensemble the answers of its members.
+        blind: Whether it answers without looking at what it is asked about.
 
     Raises:
         FileNotFoundError: A file is missing; says which stage makes it.
@@ -344,7 +367,7 @@ def read_candidate(
             measures.scored(predictions, {})
             several = isinstance(measures, LabelMeasures)
             predictions = tempered(before_temperature, temperature, several=several).astype(np.float32)
-        point = measures.operating_point(predictions)
+        point = point_of(measures, predictions, blind=blind)
         val = measures.values(predictions, point)
     except ValueError as error:
         raise ValueError(
@@ -392,12 +415,16 @@ def metrics_with_intervals(
 
 
 def class_metrics_with_intervals(
-    y_true: IntArray, probabilities: Predictions, bootstrap: Bootstrap, blocks: DrawnTogether | None = None
+    y_true: IntArray,
+    probabilities: Predictions,
+    bootstrap: Bootstrap,
+    blocks: DrawnTogether | None = None,
+    at: Threshold | None = None,
 ) -> dict[str, list[Interval | None]]:
-    """Return precision, recall and F1 of one candidate, each a list with an interval per class."""
+    """Return precision, recall and F1 of one candidate at its threshold, each a list with an interval per class."""
     num_classes = probabilities.shape[1]
     true = np.bincount(y_true, minlength=num_classes)
-    said = np.bincount(probabilities.argmax(axis=1), minlength=num_classes)
+    said = np.bincount(decided(probabilities, at), minlength=num_classes)
     metrics = {
         "precision": (precision_per_class, said),
         "recall": (recall_per_class, true),
@@ -405,7 +432,12 @@ def class_metrics_with_intervals(
     }
     return {
         name: class_intervals(
-            metric, y_true, probabilities, counts, exact=name != "f1", **bootstrap.over(blocks)
+            partial(metric, at=at),
+            y_true,
+            probabilities,
+            counts,
+            exact=name != "f1",
+            **bootstrap.over(blocks),
         )
         for name, (metric, counts) in metrics.items()
     }
@@ -416,7 +448,7 @@ def label_metrics_with_intervals(
 ) -> dict[str, list[Interval | None]]:
     """Return precision, recall, F1 and average precision of one candidate, each a list with an interval per label."""
     true = measures.y_true.sum(axis=0, dtype=np.int64)
-    said = (np.asarray(probabilities, float) >= np.array(measures.thresholds(point))).sum(axis=0)
+    said = labels_decided(probabilities, measures.thresholds(point)).sum(axis=0)
     return {
         name: class_intervals(
             metric,

@@ -25,6 +25,7 @@ from pipeline.evaluation.scoring import inputs_of
 from pipeline.inputs.arrays import named, take
 from pipeline.inputs.specs import family_read
 from pipeline.metrics.intervals import DIGITS, Groups, Interval, rounded
+from pipeline.metrics.names import argmax_name
 from pipeline.metrics.values import (
     by_target,
     errors_by_step,
@@ -155,14 +156,14 @@ def _per_class(evaluation: Evaluation) -> tuple[list[str], list[list[Any]]]:
 
 
 def _confusion(evaluation: Evaluation) -> Iterable[list[str]]:
-    for actual, predicted in zip(evaluation.y_true, evaluation.answers.argmax(axis=1), strict=True):
+    for actual, predicted in zip(evaluation.y_true, evaluation.said(), strict=True):
         yield [evaluation.classes[actual], evaluation.classes[predicted]]
 
 
 def _mistakes(evaluation: Evaluation) -> Iterable[list[Any]]:
+    said = evaluation.said()
     for row in evaluation.mistakes():
-        answers, actual = evaluation.answers[row], evaluation.y_true[row]
-        predicted = answers.argmax()
+        answers, actual, predicted = evaluation.answers[row], evaluation.y_true[row], said[row]
         yield [
             evaluation.rows.sample_ids[row],
             evaluation.classes[actual],
@@ -288,12 +289,17 @@ def summary(evaluation: Evaluation, codes: "CodesComparison | None") -> dict[str
     """
     primary = evaluation.primary.name
     score = evaluation.test[evaluation.choice.chosen][primary].rounded()
+    thresholds = {
+        name: {"threshold": rounded(at.value)} if (at := evaluation.threshold(name)) else {}
+        for name in evaluation.candidates
+    }
     content: dict[str, Any] = {
+        **thresholds[evaluation.choice.chosen],
         "val": _rounded(evaluation.chosen.val),
         "test": _values(evaluation.test[evaluation.choice.chosen])
         | {f"{primary}_low": score["low"], f"{primary}_high": score["high"]},
         "baselines": {
-            name: {f"test_{primary}": rounded(evaluation.test[name][primary].value)}
+            name: {f"test_{primary}": rounded(evaluation.test[name][primary].value), **thresholds[name]}
             for name in evaluation.baselines
         },
     }
@@ -357,9 +363,10 @@ def alarms(evaluation: Evaluation) -> dict[str, Any]:
 
 def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:
     candidate = evaluation.candidates[name]
-    return {
+    point = _shown_point(evaluation, candidate)
+    return ({"operating_point": point} if point else {}) | {
         "baseline": name in evaluation.baselines,
-        "baseline_val": _baseline_val(candidate),
+        "baseline_val": _baseline_val(candidate, argmax=evaluation.threshold(name) is not None),
         "candidate": name,
         "chosen": name == evaluation.choice.chosen,
         "family": candidate.family,
@@ -371,13 +378,29 @@ def _candidate_row(evaluation: Evaluation, name: str) -> dict[str, Any]:
     }
 
 
-def _baseline_val(candidate: Candidate) -> dict[str, float]:
-    """Return the validation metrics before tuning, those that trials have: trial 0."""
-    return {
+def _shown_point(evaluation: Evaluation, candidate: Candidate) -> dict[str, Any]:
+    """Return the operating point of classes and labels, rounded; {} where it has no threshold, or is of series."""
+    point = candidate.point
+    if evaluation.spec.task == "multilabel":
+        return {"thresholds": {name: rounded(value) for name, value in point["thresholds"].items()}}
+    at = evaluation.threshold(candidate.name)
+    return {"positive_class": point["positive_class"], "threshold": rounded(at.value)} if at else {}
+
+
+def _baseline_val(candidate: Candidate, *, argmax: bool) -> dict[str, float]:
+    """Return the validation metrics before tuning, those that trials have: trial 0.
+
+    Args:
+        candidate: Whose.
+        argmax: Whether other scores of it are taken at a threshold: what counts answers of a trial, which is of the
+            most probable class, is called by that name then.
+    """
+    found = {
         name.removeprefix("val_"): rounded(float(value))
         for name, value in candidate.trials[0]["metrics"].items()
         if name.startswith("val_") and name != "val_reconstruction_error"
     }
+    return {argmax_name(name) if argmax else name: value for name, value in found.items()}
 
 
 def _curves(evaluation: Evaluation, columns: list[str]) -> Iterable[list[Any]]:

@@ -19,6 +19,7 @@ from pipeline.gate.looks import sentence, spending, told
 from pipeline.gate.opponents import improvements, mcnemar
 from pipeline.gate.question import Check, Question, Rules
 from pipeline.metrics.intervals import SMALLEST_NUMBER_OF_GROUPS, Interval
+from pipeline.metrics.names import said_from
 from pipeline.provenance.origin import Committed
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, fsync_dir, remove_leftovers, write_text
@@ -73,6 +74,8 @@ def decide(question: Question, rules: Rules) -> Decision:
     if question.look:
         checks.append(told(question.look, rules))
         reasons += [text for text in [sentence(question.look, rules)] if text]
+    if thresholds := _thresholds(question):
+        checks.append(thresholds)
     if question.few_days:
         checks.append(_of_few_days(question.few_days))
         reasons.append(f"Warning: {checks[-1].sentence}")
@@ -105,6 +108,16 @@ def _of_a_baseline(question: Question) -> str:
         f"{question.challenger.name} is a baseline itself (register.baselines_may_win) and not compared with itself: "
         f"{rule}."
     )
+
+
+def _thresholds(question: Question) -> Check | None:
+    """Return at which threshold each model was judged; None where the most probable class is what they say."""
+    models = (question.challenger, *question.opponents)
+    points = {model.name: said_from(model.point) for model in models}
+    told = "; ".join(f"{name} says {words}" for name, words in points.items() if words)
+    if not told:
+        return None
+    return Check("decision thresholds", "told", "each model at its own, set by validation", told)
 
 
 def _of_few_days(days: int) -> Check:

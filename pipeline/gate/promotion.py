@@ -17,7 +17,7 @@ from pipeline.evaluation.ledger import (
     note_use,
     uses,
 )
-from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, said_at
+from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, threshold_of
 from pipeline.evaluation.rows import EvaluationRows, days_of, load_rows
 from pipeline.evaluation.scoring import Answers, NotComparable, holdout_of, load_test_rows, score
 from pipeline.export.onnx_session import OnnxModel
@@ -128,7 +128,9 @@ def decide_version(
     }
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     points = {name: card.get(name) for name in ("operating_point", "baseline_operating_points")}
-    measured_by = {"yardstick": asdict(yardstick), "slices": _slices_digest(rules, test), **points}
+    # The metric that chooses is that of the rules, which are in the key themselves.
+    bins = {name: value for name, value in asdict(yardstick).items() if name != "select_by"}
+    measured_by = {"yardstick": bins, "slices": _slices_digest(rules, test), **points}
     if peers is not None:
         measured_by["peers"] = list(peers)
     if test.groups:
@@ -362,10 +364,8 @@ def _models(
 
 def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, rules: Rules) -> ScoredModel:
     """Return a model as the gate compares it: its answers as the primary metric takes them."""
-    classes_said = None
     try:
         predictions = measures.scored(answers.predictions, point)
-        classes_said = said_at(answers.classes, predictions, point)
     except ValueError:
         predictions = answers.predictions  # the gate says what is wrong with them
     metrics = measures.metrics(point)
@@ -378,7 +378,7 @@ def _scored_model(answers: Answers, measures: Measures, point: OperatingPoint, r
         predictions,
         metrics[rules.primary.name],
         metrics,
-        classes_said,
+        threshold_of(answers.classes, point),
         thresholds,
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.metrics.classification import BoolArray, IntArray, Metric
+from pipeline.metrics.decisions import Threshold, decided, labels_decided
 from pipeline.metrics.intervals import DrawnTogether, Interval
 from pipeline.metrics.names import Primary
 
@@ -34,8 +35,7 @@ class ScoredModel:
             scores in the shape of what is true.
         metric: The primary metric, with the model's own threshold where it has one.
         metrics: Every metric that exists for these examples by its name, for floors and calibration.
-        classes_said: Index of the class it says per example at its own operating point, shape (num_examples,);
-            None: the most probable one.
+        threshold: From where on it says the positive one of two classes; None: the most probable one is said.
         thresholds: Of several labels: where the model says each; else None.
     """
 
@@ -46,20 +46,28 @@ class ScoredModel:
     predictions: npt.NDArray[np.floating]
     metric: Metric
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    classes_said: npt.NDArray[np.intp] | None = None
+    threshold: Threshold | None = None
     thresholds: tuple[float, ...] | None = None
 
     @property
-    def said(self) -> npt.NDArray[np.intp]:
+    def said(self) -> IntArray:
         """Return the index of the class it says per example, as it would be used; classification only."""
-        if self.classes_said is not None:
-            return self.classes_said
-        return np.asarray(self.predictions.argmax(axis=1))
+        return decided(self.predictions, self.threshold)
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """Return where it says one of two classes, or each label, as an operating point; {} where argmax decides."""
+        if self.thresholds is not None:
+            return {"thresholds": dict(zip(self.classes, self.thresholds, strict=True))}
+        if self.threshold is None:
+            return {}
+        at = self.threshold
+        return {"positive_class": self.classes[at.positive], "threshold": at.value}
 
     @property
     def labels_said(self) -> npt.NDArray[np.bool_]:
         """Return which labels it says of each example, shape (num_examples, num_classes); several labels only."""
-        return np.asarray(self.predictions >= np.asarray(self.thresholds))
+        return labels_decided(self.predictions, self.thresholds or ())
 
 
 @dataclass(frozen=True)

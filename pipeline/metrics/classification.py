@@ -3,10 +3,11 @@
 `y_true` holds class indices, shape (num_examples,); `y_pred` probabilities, (num_examples, num_classes).
 The name tells the direction: `*_score` higher is better, `*_loss` and `*_error` lower is better.
 `sample_weight` may have a second axis, shape (num_examples, num_resamples): the metric then comes back
-once per column, which is what makes bootstrap intervals cheap. The predicted class is the most probable
-one; ties go to the lower class index. A value that does not exist (ROC AUC of one class only) is NaN,
-never a guess. A model full of NaN can look healthy (argmax of NaN is class 0), so nothing here accepts a number
-unchecked. The file is long because metrics of one task stand in one place, each with its formula.
+once per column, which is what makes bootstrap intervals cheap. What counts answers takes `at`: the threshold
+from which on one of two classes is said; without it the most probable class is (`decisions.decided`). A value
+that does not exist (ROC AUC of one class only) is NaN, never a guess. A model full of NaN can look healthy (argmax
+of NaN is class 0), so nothing here accepts a number unchecked. The file is long because metrics of one task stand
+in one place, each with its formula.
 """
 
 import inspect
@@ -16,6 +17,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.metrics.decisions import Threshold, decided
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -119,15 +122,19 @@ def higher_is_better(metric: Callable[..., FloatArray]) -> bool:
 
 @metric_of("classification", one_without_error=True, scale="share")
 def accuracy_score(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    at: Threshold | None = None,
 ) -> FloatArray:
-    """Return the share of examples whose most probable class is the true one.
+    """Return the share of examples of which the true class is said.
 
     Args:
         y_true: Class index per example, shape (num_examples,).
         y_pred: Probabilities, shape (num_examples, num_classes).
         sample_weight: Weights >= 0, shape (num_examples,) or (num_examples, num_resamples); None
             counts each once.
+        at: From where on one of two classes is said; None: the most probable class is.
 
     Returns:
         Share in [0, 1], shape () or (num_resamples,).
@@ -136,30 +143,36 @@ def accuracy_score(
         ValueError: Shapes disagree, a number is not finite, or rows of `y_pred` do not add up to 1.
     """
     truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
-    correct = probabilities.argmax(axis=1) == truth
+    correct = decided(probabilities, at) == truth
     return np.asarray(weight[correct].sum(axis=0) / weight.sum(axis=0))
 
 
 @metric_of("classification", one_without_error=True)
 def balanced_accuracy_score(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    at: Threshold | None = None,
 ) -> FloatArray:
     """Return the mean over classes of the share recognised; classes without a (weighted) example are out.
 
     Arguments, shapes and errors as in `accuracy_score`.
     """
-    return np.asarray(mean_of_defined(recall_per_class(y_true, y_pred, sample_weight)))
+    return np.asarray(mean_of_defined(recall_per_class(y_true, y_pred, sample_weight, at)))
 
 
 @metric_of("classification", one_without_error=True)
 def macro_f1_score(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    at: Threshold | None = None,
 ) -> FloatArray:
     """Return the mean over classes of F1; classes that neither occur nor are predicted are left out.
 
     Arguments, shapes and errors as in `accuracy_score`.
     """
-    return np.asarray(mean_of_defined(f1_per_class(y_true, y_pred, sample_weight)))
+    return np.asarray(mean_of_defined(f1_per_class(y_true, y_pred, sample_weight, at)))
 
 
 @metric_of("classification")
@@ -203,8 +216,9 @@ def expected_calibration_error(
 ) -> FloatArray:
     """Return the mean distance between confidence and accuracy over bins of equal width.
 
-    Confidence is the probability of the predicted class; bins are open below and closed above, weighted by
-    their share of examples (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    Confidence is the probability of the most probable class, whatever threshold the model is used at; bins are open
+    below and closed above, weighted by their share of examples (Guo et al. 2017, "On Calibration of Modern Neural
+    Networks").
     Arguments, shapes and errors as in `accuracy_score`.
 
     Args:
@@ -218,43 +232,52 @@ def expected_calibration_error(
     """
     truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
     confidence = probabilities.max(axis=1)
-    excess = confidence - (probabilities.argmax(axis=1) == truth)
+    excess = confidence - (decided(probabilities) == truth)
     bins = confidence_bins(confidence, num_bins)
     distances = np.abs(_sum_per_group(bins, num_bins, times(excess, weight)))
     return np.asarray(distances.sum(axis=0) / weight.sum(axis=0))
 
 
 def recall_per_class(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    at: Threshold | None = None,
 ) -> FloatArray:
     """Return the share of each class that was recognised.
 
     Shape (num_classes,) or (num_classes, num_resamples). NaN for a class without a
     (weighted) example. Arguments and errors as in `accuracy_score`.
     """
-    hits, true, _ = _class_weights(y_true, y_pred, sample_weight)
+    hits, true, _ = _class_weights(y_true, y_pred, sample_weight, at)
     return ratio(hits, true)
 
 
 def precision_per_class(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    at: Threshold | None = None,
 ) -> FloatArray:
     """Return the share of each class's predictions that were right; NaN for a class that was never predicted.
 
     Arguments, shapes and errors as in `recall_per_class`.
     """
-    hits, _, predicted = _class_weights(y_true, y_pred, sample_weight)
+    hits, _, predicted = _class_weights(y_true, y_pred, sample_weight, at)
     return ratio(hits, predicted)
 
 
 def f1_per_class(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    at: Threshold | None = None,
 ) -> FloatArray:
     """Return F1 of each class; NaN for a class that neither occurs nor is predicted.
 
     Arguments, shapes and errors as in `recall_per_class`.
     """
-    hits, true, predicted = _class_weights(y_true, y_pred, sample_weight)
+    hits, true, predicted = _class_weights(y_true, y_pred, sample_weight, at)
     return ratio(2 * hits, true + predicted)
 
 
@@ -264,12 +287,15 @@ def confidence_bins(confidence: FloatArray, num_bins: int) -> IntArray:
 
 
 def _class_weights(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+    at: Threshold | None,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return per class the weight of hits, of true examples and of predictions."""
     truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
     num_classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
+    predicted = decided(probabilities, at)
     hit = predicted == truth
     return (
         _sum_per_group(truth[hit], num_classes, weight[hit]),
@@ -413,7 +439,8 @@ def positive_f1_score(
         In [0, 1]; NaN where the class neither occurs nor is said.
     """
     truth, probabilities, weight = checked(y_true, y_pred, sample_weight)
-    actual, said = truth == positive, probabilities[:, positive] >= threshold
+    actual = truth == positive
+    said = decided(probabilities, Threshold(positive, threshold)) == positive
     hits = weight[actual & said].sum(axis=0)
     return ratio(np.asarray(2 * hits), np.asarray(weight[actual].sum(axis=0) + weight[said].sum(axis=0)))
 

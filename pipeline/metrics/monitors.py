@@ -10,8 +10,9 @@ DECLARED_IN = (classification, multilabel)
 def monitors_of(task: str) -> dict[str, Metric | None]:
     """Return what the best epoch of a training may be chosen by, besides `val_loss`: name to metric.
 
-    Of classes and labels every metric that needs answers alone, no thresholds and no positive class; of numbers the
-    absolute error. None: `training.validation_scores` has it in any case.
+    Of classes and labels every metric that needs answers alone, no thresholds and no positive class (the most probable
+    class is what is said: the threshold is chosen once a model is trained); of numbers the absolute error.
+    None: `training.validation_scores` has it in any case.
     """
     if task in ("regression", "forecasting"):
         return {"val_mean_absolute_error": None}
@@ -20,5 +21,8 @@ def monitors_of(task: str) -> dict[str, Metric | None]:
     return {
         f"val_{metric.name}": None if metric.name == "accuracy" else metric.function
         for metric in METRICS
-        if task in metric.tasks and metric.selects and not metric.settings and metric.name != "log_loss"
+        if task in metric.tasks
+        and metric.selects
+        and metric.name != "log_loss"
+        and set(metric.settings) <= {"at"}
     }

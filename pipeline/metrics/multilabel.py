@@ -25,6 +25,7 @@ from pipeline.metrics.classification import (
     ratio,
     times,
 )
+from pipeline.metrics.decisions import labels_decided
 
 Thresholds = float | Sequence[float]
 """One for all labels, or one for each."""
@@ -83,7 +84,7 @@ def subset_accuracy_score(
 ) -> FloatArray:
     """Return the share of examples of which every label is right. Arguments as `micro_f1_score`."""
     truth, probabilities, weight = checked_labels(y_true, y_pred, sample_weight)
-    right = (truth == _said(probabilities, thresholds)).all(axis=1)
+    right = (truth == labels_decided(probabilities, thresholds)).all(axis=1)
     return np.asarray(weight[right].sum(axis=0) / weight.sum(axis=0))
 
 
@@ -96,7 +97,7 @@ def hamming_loss(
 ) -> FloatArray:
     """Return the share of wrong answers among all pairs of an example and a label. Arguments as `micro_f1_score`."""
     truth, probabilities, weight = checked_labels(y_true, y_pred, sample_weight)
-    wrong = (truth != _said(probabilities, thresholds)).mean(axis=1)
+    wrong = (truth != labels_decided(probabilities, thresholds)).mean(axis=1)
     return np.asarray(times(wrong, weight).sum(axis=0) / weight.sum(axis=0))
 
 
@@ -232,10 +233,6 @@ def check_label_probabilities(probabilities: npt.NDArray[np.floating], name: str
         )
 
 
-def _said(probabilities: FloatArray, thresholds: Thresholds) -> BoolArray:
-    return np.asarray(probabilities >= np.asarray(thresholds, dtype=float))
-
-
 def _label_weights(
     y_true: npt.ArrayLike,
     y_pred: npt.ArrayLike,
@@ -244,7 +241,7 @@ def _label_weights(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return per label the weight of hits, of examples that have it and of those it is said of."""
     truth, probabilities, weight = checked_labels(y_true, y_pred, sample_weight)
-    said = _said(probabilities, thresholds)
+    said = labels_decided(probabilities, thresholds)
     hits, true, predicted = (
         np.stack([weight[chosen].sum(axis=0) for chosen in table.T]) for table in (truth & said, truth, said)
     )

@@ -67,7 +67,8 @@ def bound_metrics(task: str, offered: Mapping[str, Any]) -> dict[str, Metric]:
 
     Args:
         task: As in data.task.
-        offered: What their further arguments are; a metric is left out where one of them is None.
+        offered: What their further arguments are; a metric is left out where one of them is None, and one that is not
+            offered keeps its default.
     """
     bound: dict[str, Metric] = {}
     for metric in metrics_of(task):
@@ -80,6 +81,32 @@ def bound_metrics(task: str, offered: Mapping[str, Any]) -> dict[str, Metric]:
 def metric_words(name: str) -> str:
     """Return the name of a metric as people read it: `log_loss` is "log loss", `roc_auc` is "ROC AUC"."""
     return " ".join(ABBREVIATIONS.get(part, part) for part in name.split("_"))
+
+
+ARGMAX = "argmax_"
+
+
+def argmax_name(name: str) -> str:
+    """Return what a score of classes is called that was not taken at a threshold, beside others that were.
+
+    `argmax_accuracy` for `accuracy`, which counts answers; what counts none has its one name.
+    """
+    counts = {metric.name for metric in metrics_of("classification") if "at" in metric.settings}
+    return ARGMAX + name if name in counts else name
+
+
+def said_from(point: Mapping[str, Any]) -> str:
+    """Return from where on a model says what it says, for people: "spam from 0.4850 on"; "" without a threshold.
+
+    Args:
+        point: An operating point of classes or of labels, see `pipeline.evaluation.measures`.
+    """
+    if "threshold" in point:
+        return f"{point['positive_class']} from {format_value(point['threshold'])} on"
+    if thresholds := point.get("thresholds"):
+        ends = " to ".join(format_value(end(thresholds.values())) for end in (min, max))
+        return f"each label from its own threshold on ({ends})"
+    return ""
 
 
 def format_value(value: float, digits: int = 4, sign: str = "") -> str:

@@ -48,6 +48,8 @@ def _digest(rows: pa.Table, names: list[str]) -> str:
 
 # --- The state of a pipeline as its files tell it.
 
+ARGMAX = "argmax_"
+"""Begins the name of a score that counts the most probable classes, beside others that are taken at a threshold."""
 DATA_PATHS = (paths.SPLIT_PARQUET, paths.SAMPLES_PARQUET, paths.PAYLOAD_NPY)
 
 
@@ -65,6 +67,10 @@ class CandidateState:
         live: The live log of its baseline, if this machine trained it.
         test: Its metrics on the test rows.
         baseline_won: Whether the baseline is what came out of tuning.
+        point: The positive one of two classes and the threshold its test metrics are measured at; {} where there is
+            none.
+        argmax: Names of metrics of its trials that count the most probable classes, where others are measured at a
+            threshold.
     """
 
     name: str
@@ -76,6 +82,13 @@ class CandidateState:
     live: LiveTrace | None
     test: dict[str, float]
     baseline_won: bool
+    point: dict[str, Any] = field(default_factory=dict)
+    argmax: tuple[str, ...] = ()
+
+    @property
+    def point_tags(self) -> dict[str, str]:
+        """Return the positive class and its threshold as tags of a run or a version; {} where there is none."""
+        return {f"operating_point.{name}": str(value) for name, value in self.point.items()}
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,8 @@ def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:
         live=trace,
         test=_test_metrics(name),
         baseline_won=baseline.is_file() and read_json(baseline) == history,
+        point=_point(name),
+        argmax=_argmax(name),
     )
 
 
@@ -174,10 +189,25 @@ def _ensemble(candidates: Sequence[str], stages: dict[str, Any]) -> Iterator[Can
         live=None,
         test=_test_metrics(paths.ENSEMBLE),
         baseline_won=False,
+        point=_point(paths.ENSEMBLE),
+        argmax=_argmax(paths.ENSEMBLE),
     )
 
 
 def _test_metrics(candidate: str) -> dict[str, float]:
-    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
-    found = next(row["test"] for row in rows if row["candidate"] == candidate)
-    return {name: interval["value"] for name, interval in found.items()}
+    return {name: interval["value"] for name, interval in _evaluated(candidate)["test"].items()}
+
+
+def _point(candidate: str) -> dict[str, Any]:
+    point: dict[str, Any] = _evaluated(candidate).get("operating_point", {})
+    return point if "threshold" in point else {}
+
+
+def _argmax(candidate: str) -> tuple[str, ...]:
+    names = _evaluated(candidate)["baseline_val"]
+    return tuple(name.removeprefix(ARGMAX) for name in names if name.startswith(ARGMAX))
+
+
+def _evaluated(candidate: str) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    return next(row for row in rows if row["candidate"] == candidate)

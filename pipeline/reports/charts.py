@@ -22,19 +22,20 @@ SHOWN_MULTIPLE = 4
 
 
 @styled
-def confusion_matrix(counts: npt.NDArray[np.integer], classes: Sequence[str]) -> Figure:
+def confusion_matrix(counts: npt.NDArray[np.integer], classes: Sequence[str], said_from: str = "") -> Figure:
     """Return how often each class was taken for which.
 
     Args:
         counts: Examples, shape (actual class, predicted class).
         classes: Names.
+        said_from: The threshold of two classes in words; "" where the most probable class is said.
     """
     size = float(np.clip(2.8 + 0.62 * len(classes), 6.0, 14.0))
     figure, axes = canvas(size, size)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_title(f"Right in {np.trace(counts):,} of {counts.sum():,} test examples")
-    axes.set_xlabel("predicted")
+    axes.set_xlabel(f"predicted: {said_from}" if said_from else "predicted")
     axes.set_ylabel("actual")
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
@@ -49,20 +50,24 @@ def confusion_matrix(counts: npt.NDArray[np.integer], classes: Sequence[str]) ->
 
 
 @styled
-def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], chosen: str) -> Figure:
+def learning_curves(
+    histories: Mapping[str, Sequence[Mapping[str, float]]], chosen: str, *, argmax: bool = False
+) -> Figure:
     """Return loss and accuracy by epoch of every candidate that was trained; the chosen one is drawn boldest.
 
     Args:
         histories: Candidate to its epochs, each with loss and val_loss; of classifiers also accuracy and
             val_accuracy.
         chosen: Name of the chosen candidate.
+        argmax: Whether other scores of these models are taken at a threshold, and accuracy here, where none is known
+            yet, is to be called that of the most probable class.
     """
     has_accuracy = not histories or any("accuracy" in epochs[0] for epochs in histories.values())
     metrics = ("accuracy", "loss") if has_accuracy else ("loss",)
     figure = Figure(figsize=(5.5 * len(metrics), 5.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        axes.set_title(metric.capitalize())
+        axes.set_title("Accuracy of the argmax" if argmax and metric == "accuracy" else metric.capitalize())
         axes.set_xlabel("epoch")
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -91,6 +96,8 @@ def reliability_diagram(
     bins: npt.NDArray[np.integer],
     num_bins: int,
     error: float,
+    *,
+    argmax: bool = False,
 ) -> Figure:
     """Return how often the model is right when it is so sure.
 
@@ -100,6 +107,8 @@ def reliability_diagram(
         bins: Bin of each confidence, from `classification.confidence_bins`.
         num_bins: How many bins of equal width.
         error: The expected calibration error, for the title.
+        argmax: Whether other scores of the model are taken at a threshold, and the axis is to say that here the most
+            probable class is judged.
     """
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
@@ -111,7 +120,7 @@ def reliability_diagram(
     upper.bar(filled * width, accuracy, width, align="edge", color=BLUE, edgecolor="white", label="right")
     upper.plot(mean_confidence, mean_confidence, "o", color=ORANGE, markersize=7, label="mean confidence")
     upper.plot((0, 1), (0, 1), color=GREY, linestyle="--", linewidth=1.5)
-    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right")
+    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right, argmax" if argmax else "share right")
     upper.set_title(f"Calibration error {error:.3f}")
     upper.legend(loc="upper left")
     lower.bar(filled * width, counts[filled], width, align="edge", color=GREY, edgecolor="white")
@@ -151,6 +160,7 @@ def candidates(
     metric: str,
     *,
     higher_is_better: bool = True,
+    said_from: Mapping[str, str] | None = None,
 ) -> Figure:
     """Return every candidate's test score with its interval, beside the validation score it was judged by.
 
@@ -161,6 +171,7 @@ def candidates(
         baselines: Those that serve as a measure.
         metric: Name of the score, for the axis.
         higher_is_better: Its direction; the best stands on top.
+        said_from: Candidate to its threshold in words; None where scores have none.
     """
     names = sorted(test, key=lambda name: test[name].value, reverse=not higher_is_better)
     figure, axes = canvas(8.4, float(np.clip(2.6 + 0.6 * len(names), 4, 14)))
@@ -185,7 +196,9 @@ def candidates(
             format_value(test[name].value, 3), place, (0, 9), textcoords="offset points", ha="center"
         )
     roles = {chosen: " (chosen)"} | dict.fromkeys(baselines, " (baseline)")
-    axes.set_yticks(range(len(names)), [name + roles.get(name, "") for name in names])
+    thresholds = {name: f"\n{words}" for name, words in (said_from or {}).items() if words}
+    labels = [name + roles.get(name, "") + thresholds.get(name, "") for name in names]
+    axes.set_yticks(range(len(names)), labels)
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.set_xlabel(metric)
     axes.grid(axis="x")

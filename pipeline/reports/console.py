@@ -8,7 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.metrics.names import format_value, metric_words
-from pipeline.reports.run import VERDICTS, best_first
+from pipeline.reports.run import (
+    VERDICTS,
+    before_tuning,
+    best_first,
+    score_that_chose,
+    threshold_cell,
+    thresholds_heading,
+)
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import terminal
@@ -49,24 +56,27 @@ def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any]) -> Tabl
     The score that chose is the one from before a temperature was set, as the sentence below the table has it.
     """
     select_by, chosen_by = selection["select_by"], selection.get("chosen_by", "validation")
-    chose = {entry["candidate"]: entry["score"] for entry in selection.get("ranking", ())}
-    words = metric_words(select_by)
+    words, before = metric_words(select_by), before_tuning(rows, select_by)
+    heading = thresholds_heading(rows)
     losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
     where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; baselines on validation"
     table = Table(title=f"Candidates on {where}", title_justify="left")
     for column in ("candidate", "family"):
         table.add_column(column)
     tuned = [f"tuned {metric_words(name).removeprefix('log ')}" for name in losses]
-    for column in ("parameters", f"baseline {words}", "trials", f"tuned {words}", *tuned):
+    first = ["parameters", *([heading] if heading else [])]
+    for column in (*first, f"baseline {metric_words(before)}", "trials", f"tuned {words}", *tuned):
         table.add_column(column, justify="right")
     for row in best_first(rows, select_by):
+        score, threshold = score_that_chose(selection, row)
         table.add_row(
             _name(row),
             row["family"],
             f"{row['parameters']:,}",
-            _number(row["baseline_val"].get("loss" if select_by == "log_loss" else select_by)),
+            *([_number(threshold) or threshold_cell(row)] if heading else []),
+            _number(row["baseline_val"].get("loss" if select_by == "log_loss" else before)),
             str(row["trials"]),
-            _number(chose.get(row["candidate"], row["val"].get(select_by))),
+            _number(score),
             *(_number(row["val"][name]) for name in losses),
             style=_style(row),
         )
@@ -80,6 +90,8 @@ def _test_table(rows: Sequence[Row], primary: str) -> Table:
     table.add_column("metric", no_wrap=True)
     for row in shown:
         table.add_column(_name(row), justify="right", style=_style(row), no_wrap=bool(row["chosen"]))
+    if heading := thresholds_heading(rows):
+        table.add_row(escape(heading), *(threshold_cell(row) for row in shown))
     for metric in shown[0]["test"]:
         cells = [
             _interval(row["test"][metric]) if row["chosen"] else _number(_value(row["test"], metric))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pipeline.metrics.names import format_value, metric_words, primary_called
+from pipeline.metrics.names import argmax_name, format_value, metric_words, primary_called, said_from
 from pipeline.reports.html import Tiles, pictures, render
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
@@ -60,11 +60,12 @@ def version_page(candidate: str, test_score: str, fingerprint: str) -> str:
 
 
 def test_score(card: Mapping[str, Any]) -> str:
-    """Return the primary metric on test of a model's card in words."""
+    """Return the primary metric on test of a model's card in words, with the threshold it is used at."""
     name = card["primary"]["name"]
     interval = card["test"][name]
     value, low, high = (format_value(interval[part]) for part in ("value", "low", "high"))
-    return f"test {metric_words(name)} {value} ({low} to {high})"
+    threshold = said_from(card.get("operating_point", {})) if card.get("task") != "anomaly" else ""
+    return f"test {metric_words(name)} {value} ({low} to {high})" + (f", {threshold}" if threshold else "")
 
 
 def best_first(rows: Sequence[Mapping[str, Any]], metric: str, part: str = "val") -> list[Mapping[str, Any]]:
@@ -83,6 +84,48 @@ def best_first(rows: Sequence[Mapping[str, Any]], metric: str, part: str = "val"
         return (value is None, 0.0 if value is None else -sign * float(value))
 
     return sorted(rows, key=key)
+
+
+def score_that_chose(
+    selection: Mapping[str, Any], row: Mapping[str, Any]
+) -> tuple[float | None, float | None]:
+    """Return the score by which a candidate was chosen or not, and the threshold it was measured at; None for none.
+
+    Of a candidate that could be chosen it is the one from before a temperature was set, as the sentence of the choice
+    has it; of others that on validation.
+
+    Args:
+        selection: Content of selection.json.
+        row: Of candidates.json.
+    """
+    for entry in selection.get("ranking", ()):
+        if entry["candidate"] == row["candidate"]:
+            return entry["score"], entry.get("threshold")
+    return row["val"].get(selection["select_by"]), row.get("operating_point", {}).get("threshold")
+
+
+def before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Return under which name `baseline_val` of candidates.json has a metric.
+
+    Where other scores are taken at a threshold, what counts answers of a trial is called `argmax_...`.
+    """
+    name = argmax_name(metric)
+    return name if any(name in row["baseline_val"] for row in rows) else metric
+
+
+def thresholds_heading(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what heads the column of thresholds in a table of candidates; "" where they have none."""
+    points = [row["operating_point"] for row in rows if "operating_point" in row]
+    if not points:
+        return ""
+    return f"{points[0]['positive_class']} from" if "threshold" in points[0] else "labels from"
+
+
+def threshold_cell(row: Mapping[str, Any]) -> str:
+    """Return the threshold of a row of candidates.json, of labels the lowest and the highest; "" without one."""
+    point = row.get("operating_point", {})
+    values = [point["threshold"]] if "threshold" in point else list(point.get("thresholds", {}).values())
+    return " to ".join(dict.fromkeys(format_value(end(values)) for end in (min, max))) if values else ""
 
 
 def links(
@@ -140,6 +183,10 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
         selection=selection,
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],
+        before_tuning=before_tuning(rows, selection["select_by"]),
+        score_that_chose=score_that_chose,
+        thresholds=thresholds_heading(rows),
+        threshold_of=threshold_cell,
         metrics=_metrics(rows, selection["primary"]["name"]),
         words=metric_words,
         shown=format_value,
@@ -217,9 +264,19 @@ def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary:
             f"test {words} ({format_value(score['low'], 3)} to {format_value(score['high'], 3)})",
         ),
         *baseline[:1],
+        *_threshold_tile(chosen),
         (f"{chosen['parameters']:,}", "parameters of the chosen model"),
         (f"{split['samples']['train']:,}", "samples to train on"),
         (f"{split['samples']['test']:,}", "samples to judge on"),
+    ]
+
+
+def _threshold_tile(row: Mapping[str, Any]) -> Tiles:
+    point = row.get("operating_point", {})
+    if "threshold" not in point:
+        return []
+    return [
+        (format_value(point["threshold"]), f"probability from which on it says {point['positive_class']}")
     ]
 
 

@@ -40,7 +40,11 @@ CLASSES_WITH_NAMES = 25
 
 @styled
 def mistakes(
-    samples: Sequence[Sample], said: Sequence[str], actual: Sequence[str], sure: Sequence[float]
+    samples: Sequence[Sample],
+    said: Sequence[str],
+    actual: Sequence[str],
+    sure: Sequence[float],
+    said_from: str = "",
 ) -> Figure:
     """Return wrongly classified examples, each with what was said, how surely, and what it is.
 
@@ -49,11 +53,13 @@ def mistakes(
         said: Predicted class of each.
         actual: True class of each.
         sure: Probability of the predicted class.
+        said_from: The threshold of two classes in words; "" where the most probable class is said.
     """
     columns = COLUMNS if all(isinstance(sample, np.ndarray) for sample in samples) else COLUMNS // 2
     rows = max(1, -(-len(samples) // columns))
     figure = Figure(figsize=(1.9 * COLUMNS, 0.7 + 2.35 * rows), layout="constrained")
-    figure.suptitle("Most confident mistakes on test", x=0.01, ha="left", fontweight="bold", fontsize=16)
+    title = "Most confident mistakes on test" + (f", {said_from}" if said_from else "")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=16)
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in cells:
         axes.set_axis_off()

@@ -5,13 +5,13 @@ their difference on the same rows, units drawn together (the one-standard-error 
 scores).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.measures import Measures, Predictions
+from pipeline.evaluation.measures import Measures, OperatingPoint, Predictions, point_of
 from pipeline.evaluation.results import RECONSTRUCTION, Bootstrap, Choice, choose_by_validation
 from pipeline.metrics.classification import FloatArray
 from pipeline.metrics.intervals import (
@@ -35,6 +35,7 @@ class Selection:
     Attributes:
         choice: Who and why.
         scores: Candidate to its metrics on the rows that chose.
+        points: Candidate to the operating point it was measured at, which those rows taught.
         behind: Candidate to how far its score lies behind the best one, and the standard error of that.
         lead: By how much the best one leads the next, with an interval; None where nobody can say.
         warnings: In words: what the choice should not be trusted for.
@@ -42,6 +43,7 @@ class Selection:
 
     choice: Choice
     scores: Mapping[str, Mapping[str, float]]
+    points: Mapping[str, OperatingPoint]
     behind: Mapping[str, tuple[float, float]]
     lead: Interval | None
     warnings: tuple[str, ...]
@@ -49,7 +51,8 @@ class Selection:
     def as_json(self, evidence: Evidence) -> dict[str, Any]:
         """Return it as reports/select/selection.json holds it."""
         ranking = [
-            entry | self._distance(str(entry["candidate"])) for entry in self.choice.as_json()["ranking"]
+            entry | self._distance(str(entry["candidate"])) | self._threshold(str(entry["candidate"]))
+            for entry in self.choice.as_json()["ranking"]
         ]
         return self.choice.as_json() | {
             "chosen_by": evidence.words,
@@ -66,6 +69,10 @@ class Selection:
         difference, error = self.behind[name]
         return {"behind": rounded(difference), "standard_error": rounded(error)}
 
+    def _threshold(self, name: str) -> dict[str, float]:
+        point = self.points[name]
+        return {"threshold": rounded(point["threshold"])} if "threshold" in point else {}
+
 
 def select_candidate(
     evidence: Evidence,
@@ -75,8 +82,9 @@ def select_candidate(
     *,
     select_by: str,
     bootstrap: Bootstrap,
+    blind: Collection[str] = (),
 ) -> Selection:
-    """Return who is chosen.
+    """Return who is chosen; each is measured at the operating point that the same rows taught.
 
     Args:
         evidence: The rows that choose.
@@ -85,11 +93,12 @@ def select_candidate(
         parameters: Candidate to the weights of its model.
         select_by: The metric asked for.
         bootstrap: How intervals are made.
+        blind: Those that answer without looking, see `measures.point_of`.
 
     Raises:
         DataRefused: The metric does not exist for this data, or there is nobody to choose from.
     """
-    points = {name: measures.operating_point(given) for name, given in answers.items()}
+    points = {name: point_of(measures, given, blind=name in blind) for name, given in answers.items()}
     scores = {name: measures.values(given, points[name]) for name, given in answers.items()}
     choice = choose_by_validation(
         scores, parameters, select_by, measures.trials.get("event_f1"), rows_called=evidence.words
@@ -115,7 +124,7 @@ def select_candidate(
             behind = _behind(choice, resampled, sign)
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
-    return Selection(_smallest_of_the_tied(choice, behind), scores, behind, lead, tuple(doubts))
+    return Selection(_smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts))
 
 
 def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> dict[str, tuple[float, float]]:

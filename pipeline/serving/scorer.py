@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation.golden import exported_check
-from pipeline.evaluation.measures import said_at
+from pipeline.evaluation.measures import threshold_of
 from pipeline.inference import prediction
 from pipeline.inputs.arrays import Named
 from pipeline.inputs.specs import family_read, output_spec
 from pipeline.metrics.anomalies import ALL_SERIES
 from pipeline.metrics.classification import USUAL_THRESHOLD
+from pipeline.metrics.decisions import decided, labels_decided
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.runtime.paths import MODEL_ONNX
@@ -132,11 +133,9 @@ class Scorer:
 
     def _class(self, probabilities: np.ndarray) -> Answer:
         classes = self._spec.classes
-        said = said_at(classes, probabilities[None], self._point)
-        chosen = int(probabilities.argmax()) if said is None else int(said[0])
-        threshold = (
-            {} if said is None else {name: self._point[name] for name in ("positive_class", "threshold")}
-        )
+        at = threshold_of(classes, self._point)
+        (chosen,) = decided(probabilities[None], at)
+        threshold = {name: self._point[name] for name in ("positive_class", "threshold")} if at else {}
         shares = probabilities.tolist()
         return {
             "class": classes[chosen],
@@ -149,8 +148,9 @@ class Scorer:
         shares = dict(zip(self._spec.classes, probabilities.tolist(), strict=True))
         chosen = self._point.get("thresholds", {})
         thresholds = {name: float(chosen.get(name, USUAL_THRESHOLD)) for name in shares}
+        said = labels_decided(probabilities[None], list(thresholds.values()))
         return {
-            "labels": [name for name, share in shares.items() if share >= thresholds[name]],
+            "labels": [name for name, reached in zip(shares, said[0], strict=True) if reached],
             "probabilities": shares,
             "thresholds": thresholds,
         }

@@ -20,7 +20,7 @@ import msgspec
 from pipeline.evaluation import results
 from pipeline.evaluation.label_measures import LabelMeasures
 from pipeline.evaluation.ledger import note_use
-from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.measures import Measures, Predictions, Yardstick, measures_of, threshold_of
 from pipeline.evaluation.reach import reach_of
 from pipeline.evaluation.results import (
     Bootstrap,
@@ -75,7 +75,9 @@ def main() -> None:
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
-            yardstick=Yardstick.of(settings.calibration_bins, params.data.positive_class, settings.anomaly),
+            yardstick=Yardstick.of(
+                settings.calibration_bins, params.data.positive_class, settings.anomaly, settings.select_by
+            ),
             season=settings.season,
             split_method=params.split.method,
         )
@@ -159,6 +161,7 @@ def evaluate(
             on_evidence,
             evidence.answers(name, paths.SELECTED_DIR),
             before_temperature=evidence.probabilities(name, paths.SELECTED_DIR),
+            blind=family in FAMILIES and FAMILIES[family].blind,
         )
         for name, family in families.items()
     }
@@ -184,7 +187,11 @@ def evaluate(
     per_class = {}
     if classes:
         per_class = class_metrics_with_intervals(
-            on_test.y_true, predictions[choice.chosen], bootstrap, on_test.blocks
+            on_test.y_true,
+            predictions[choice.chosen],
+            bootstrap,
+            on_test.blocks,
+            threshold_of(spec.classes, points[choice.chosen]),
         )
     elif isinstance(on_test, LabelMeasures):
         chosen = choice.chosen

@@ -61,7 +61,9 @@ def main() -> None:
             experiment=params.register.experiment,
             uncommitted=params.register.uncommitted,
             rules=_rules(params),
-            yardstick=Yardstick.of(evaluate.calibration_bins, params.data.positive_class, evaluate.anomaly),
+            yardstick=Yardstick.of(
+                evaluate.calibration_bins, params.data.positive_class, evaluate.anomaly, evaluate.select_by
+            ),
         )
 
 

@@ -19,7 +19,7 @@ from pipeline.evaluation.results import Bootstrap
 from pipeline.inputs.specs import output_spec
 from pipeline.metrics.calibration import helpful_temperature
 from pipeline.metrics.names import primary_called
-from pipeline.params.families import BASELINE_FAMILIES
+from pipeline.params.families import BASELINE_FAMILIES, FAMILIES
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
@@ -37,7 +37,9 @@ def main() -> None:
             {name: msgspec.to_builtins(block)["family"] for name, block in params.candidates.items()},
             select_by=settings.select_by,
             bootstrap=Bootstrap(settings.bootstrap_resamples, settings.confidence, params.seed),
-            yardstick=Yardstick.of(settings.calibration_bins, params.data.positive_class, settings.anomaly),
+            yardstick=Yardstick.of(
+                settings.calibration_bins, params.data.positive_class, settings.anomaly, settings.select_by
+            ),
             season=settings.season,
             refit=params.select.refit,
             temperature=params.select.temperature,
@@ -96,6 +98,7 @@ def select(
         {name: sum(map(_parameters, evidence.members_of(name) or (name,))) for name in able},
         select_by=select_by,
         bootstrap=bootstrap,
+        blind=[name for name, family in families.items() if FAMILIES[family].blind],
     )
     if selection.choice.chosen in baselines:
         said = "It is a baseline: no other candidate is shown to do better."

@@ -7,7 +7,7 @@ is filled in here. A run of a training that was followed live is taken over with
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,13 +168,20 @@ def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
-def best_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return validation metrics of a best epoch: `val_loss` becomes `val/best_loss`."""
-    return {
-        f"val/best_{name.removeprefix('val_')}": value
+def best_metrics(metrics: Mapping[str, Any], argmax: Collection[str] = ()) -> dict[str, float]:
+    """Return validation metrics of a best epoch: `val_loss` becomes `val/best_loss`.
+
+    Args:
+        metrics: As the training left them.
+        argmax: Those that count the most probable classes of a model that is used at a threshold, which no epoch knew:
+            `accuracy` makes it `val/best_argmax_accuracy`.
+    """
+    numbers = {
+        name.removeprefix("val_"): value
         for name, value in _numbers(metrics).items()
         if name.startswith("val_")
     }
+    return {f"val/best_{'argmax_' if name in argmax else ''}{name}": value for name, value in numbers.items()}
 
 
 def _parent_run(store: Store, state: PipelineState) -> Run:
@@ -284,9 +291,10 @@ def _fill_candidate(store: Store, state: PipelineState, run: Run, candidate: Can
     if not own:
         runs.send_epochs(store, run, candidate.epochs)
     # Step 0 makes a bar per run where runs are compared, instead of a curve of one point.
-    best = best_metrics(candidate.metrics)
-    runs.send_epochs(store, run, [Epoch(0, best | evaluation_metrics({"test": candidate.test}))])
-    runs.send_tags(store, run.info.run_id, state.tags)
+    best = best_metrics(candidate.metrics, candidate.argmax)
+    threshold = {name: value for name, value in candidate.point.items() if name == "threshold"}
+    runs.send_epochs(store, run, [Epoch(0, best | evaluation_metrics({"test": candidate.test | threshold}))])
+    runs.send_tags(store, run.info.run_id, state.tags | candidate.point_tags)
     _send_data_sets(store, run, state)
     if len(candidate.trials) > 1:
         for trial in candidate.trials:
@@ -301,8 +309,9 @@ def _trial_run(store: Store, parent: Run, candidate: CandidateState, trial: Mapp
     run = runs.find_or_create_run(store, identity, f"{candidate.name}-trial-{number}", tags)
     if runs.is_complete(run):
         return
+    best = best_metrics(trial.get("metrics") or {}, candidate.argmax)
     runs.send_params(store, run, {**(trial.get("settings") or {}), "outcome.epochs": trial.get("epochs")})
-    runs.send_epochs(store, run, [Epoch(0, best_metrics(trial.get("metrics") or {}))])
+    runs.send_epochs(store, run, [Epoch(0, best)])
     if trial.get("error"):
         runs.send_tags(store, run.info.run_id, {DESCRIPTION: f"**Failed.** {trial['error']}"})
     runs.complete(store, run)

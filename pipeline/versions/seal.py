@@ -88,12 +88,14 @@ def sealed_tags(candidate: str, state: PipelineState) -> dict[str, str]:
     here = {item.name: item.live is not None for item in state.candidates}
     trained = all(here.get(name, False) for name in members or [candidate])
     origin = {name: value for name, value in state.tags.items() if not name.startswith("mlflow.")}
+    points = {item.name: item.point_tags for item in state.candidates}
     files = {f"data.md5.{path}": md5 for path, md5 in state.data_md5.items()}
     splits = {f"data.md5.{split}": md5 for split, md5 in split_digests().items()}
     return {
         **origin,
         **files,
         **splits,
+        **points.get(candidate, {}),
         **({"members": ", ".join(members)} if members else {}),
         "candidate": candidate,
         "data.source.sha256": str(state.data["sha256"]),

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.stats import binomtest
 
 from pipeline.data.windows import Timeline
-from pipeline.evaluation.measures import Yardstick, measures_of, positive_index, said_at
+from pipeline.evaluation.measures import Yardstick, measures_of, point_of, positive_index, said_at
 from pipeline.evaluation.results import Bootstrap, metrics_with_intervals
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.evaluation.scoring import Answers
@@ -171,10 +171,38 @@ def test_class_said_is_that_of_the_threshold(positive: str, said: list[int]) -> 
     assert said == _scored_model(answers, measures, point, rules).said.tolist()
 
 
+def test_what_counts_answers_counts_them_at_the_threshold() -> None:
+    """Three of four are spam, said from 0.3 on: by hand 3 of 4 right, where the most probable classes make it 1."""
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.65, 0.35], [0.8, 0.2]], np.float32)
+    measures = measures_of(labelled(["ham", "spam", "spam", "spam"]), TWO, Yardstick())
+    at_point = measures.values(probabilities, {"positive_class": "spam", "threshold": 0.3})
+    assert 0.75 == at_point["accuracy"]
+    assert pytest.approx((2 / 3 + 4 / 5) / 2) == at_point["macro_f1"]
+    assert 0.25 == measures.values(probabilities, {})["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("select_by", "accuracy", "f1"),
+    [("positive_f1", 0.25, 0.4), ("log_loss", 0.25, 0.4), ("accuracy", 0.75, 0.0), ("macro_f1", 0.75, 0.0)],
+)
+def test_who_says_the_same_of_all_measures_what_chooses(select_by, accuracy, f1) -> None:
+    """One of four is spam. F1 wants it said of all; a majority that is wrong on three of four would measure nothing."""
+    measures = measures_of(labelled(["ham", "ham", "ham", "spam"]), TWO, Yardstick(select_by=select_by))
+    by_fold = np.array([[0.8, 0.2], [0.8, 0.2], [0.79, 0.21], [0.79, 0.21]], np.float32)
+    for answers in (np.full((4, 2), [0.8, 0.2], np.float32), by_fold):
+        point = point_of(measures, answers, blind=True)
+        found = measures.values(answers, point)
+        assert (accuracy, pytest.approx(f1)) == (found["accuracy"], found["positive_f1"])
+
+
 def test_without_a_threshold_the_most_probable_class_is_said() -> None:
-    """More than two classes, or an operating point of nothing: None, and the gate takes the largest."""
-    assert said_at(("a", "b", "c"), np.eye(3), {}) is None
-    assert said_at(("ham", "spam"), np.eye(2), {}) is None
+    """More than two classes, another positive class, or an operating point of nothing: the largest is taken."""
+    point = {"positive_class": "spam", "threshold": 0.3}
+    assert [0, 1, 2] == said_at(("a", "b", "c"), np.eye(3), point).tolist()
+    shares = np.array([[0.6, 0.4], [0.2, 0.8]])
+    assert [0, 1] == said_at(("ham", "spam"), shares, {}).tolist()
+    assert [0, 1] == said_at(("ham", "eggs"), shares, point).tolist()
+    assert [1, 1] == said_at(("ham", "spam"), shares, point).tolist()
 
 
 def of_persons(labels: list[str], groups: list[str]) -> EvaluationRows:

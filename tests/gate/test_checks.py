@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import recall_score
 
-from pipeline.evaluation.measures import said_at
 from pipeline.gate.checks import MIB, MOST_SHOWN
 from pipeline.gate.decision import decide
 from pipeline.gate.opponents import mcnemar_p_value
 from pipeline.gate.question import Question, Rules
 from pipeline.metrics.classification import positive_f1_score
+from pipeline.metrics.decisions import Threshold
 from pipeline.metrics.intervals import Blocks, Groups, bootstrap_weights
 from pipeline.metrics.names import primary_called
 from tests.helpers.gate_pairs import answers, contender, first_champion, forecaster, ignorant, next_champion
@@ -178,9 +178,7 @@ def test_a_class_that_falls_by_another_threshold_refuses():
             contender(name, truth, num_classes=2),
             predictions=probabilities,
             metric=partial(positive_f1_score, threshold=threshold),
-            classes_said=said_at(
-                ["no", "yes"], probabilities, {"positive_class": "yes", "threshold": threshold}
-            ),
+            threshold=Threshold(1, threshold),
             classes=["no", "yes"],
         )
         for name, threshold in (("champion", 0.5), ("challenger", 0.25))

@@ -10,6 +10,7 @@ from scipy import stats
 from pipeline.gate.decision import decision_key
 from pipeline.gate.question import Rules, ScoredModel
 from pipeline.metrics.classification import positive_f1_score, roc_auc_score
+from pipeline.metrics.decisions import Threshold
 from pipeline.metrics.intervals import Blocks, Groups
 from pipeline.metrics.names import primary_called
 from tests.helpers.gate_pairs import answers, contender, first_champion, forecaster, next_champion
@@ -178,6 +179,22 @@ def test_blocks_make_the_gate_stricter() -> None:
     assert next_champion(y_true, challenger, other, ERRORS).verdict == "promoted"
     blocks = Blocks(100, (400,))
     assert next_champion(y_true, challenger, other, ERRORS, blocks=blocks).verdict == "refused"
+
+
+def test_a_decision_tells_every_threshold() -> None:
+    """Of two classes a row with all of them, which decides nothing; of more classes there is none."""
+    y_true = np.arange(300) % 2
+    first, second = (contender(name, y_true, num_classes=2) for name in ("tuned", "usual"))
+    tuned = replace(first, classes=["ham", "spam"], threshold=Threshold(1, 0.25))
+    usual = replace(
+        second, classes=["ham", "spam"], threshold=Threshold(1, 0.5), predictions=first.predictions + 0
+    )
+    usual = replace(usual, predictions=np.where(np.arange(300)[:, None] < 9, 0.5, usual.predictions))
+    (told,) = [item for item in next_champion(y_true, tuned, usual, RULES).checks if "threshold" in item.name]
+    assert "tuned says spam from 0.2500 on; usual says spam from 0.5000 on" == told.received
+    assert "told" == told.verdict
+    plain = next_champion(y_true, first, second, RULES)
+    assert not [item for item in plain.checks if "threshold" in item.name]
 
 
 def test_each_model_is_judged_at_its_own_threshold() -> None:

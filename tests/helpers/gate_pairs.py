@@ -44,7 +44,7 @@ def ignorant(like: ScoredModel, y_true: np.ndarray) -> ScoredModel:
         predictions[np.arange(len(y_true)), (np.asarray(y_true) + 1) % len(like.classes)] = 1
     else:
         predictions = y_true + 1e6
-    return replace(like, name="ignorant", model_sha256="ignorant", predictions=predictions, classes_said=None)
+    return replace(like, name="ignorant", model_sha256="ignorant", predictions=predictions, threshold=None)
 
 
 def next_champion(y_true, challenger: ScoredModel, champion: ScoredModel, rules: Rules, **more) -> Decision:

@@ -20,6 +20,7 @@ from pipeline.metrics.classification import (
     positive_f1_score,
     roc_auc_score,
 )
+from pipeline.metrics.decisions import Threshold
 from pipeline.metrics.intervals import Groups
 from pipeline.metrics.names import primary_called
 from pipeline.metrics.paired import paired_difference, unseen_loss
@@ -135,7 +136,7 @@ def test_a_threshold_that_is_not_accuracys_tells_no_rows_apart():
         name="challenger",
         model_sha256="other",
         predictions=shifted,
-        classes_said=(shifted[:, 1] > 0.2).astype(int),
+        threshold=Threshold(1, 0.2),
     )
     rules = replace(RULES, primary=primary_called("accuracy"))
     (check,) = [

@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(
         "the commit's own bytes of what stages read",
         "pipeline/provenance/origin.py",
-        'digest_at("HEAD", path) != md5',
+        "digest_at(commit, path) != md5",
         "not path",
         ("tests/provenance/test_origin.py::test_code_that_another_commit_held_is_not_committed",),
     ),

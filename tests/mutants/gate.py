@@ -27,6 +27,30 @@ MUTANTS = (
         ("tests/gate/test_decision.py::test_first_model_that_beats_only_one_baseline_is_refused",),
     ),
     Mutant(
+        "the threshold in what is counted",
+        "pipeline/evaluation/measures.py",
+        'offered | ({"at": at} if at else {})',
+        "offered",
+        (
+            "tests/evaluation/test_measures.py::test_what_counts_answers_counts_them_at_the_threshold",
+            "tests/e2e/test_one_operating_point.py",
+        ),
+    ),
+    Mutant(
+        "the threshold in the table of confusions",
+        "pipeline/evaluation/results.py",
+        "        return said_at(self.classes, self.answers, self.chosen.point)\n",
+        "        return said_at(self.classes, self.answers, {})\n",
+        ("tests/e2e/test_one_operating_point.py",),
+    ),
+    Mutant(
+        "a majority that measures right answers",
+        "pipeline/evaluation/measures.py",
+        "if blind and self.select_by in COUNT_EVERY_CLASS",
+        "if False and self.select_by in COUNT_EVERY_CLASS",
+        ("tests/evaluation/test_measures.py::test_who_says_the_same_of_all_measures_what_chooses",),
+    ),
+    Mutant(
         "the fewest rows of a comparison",
         "pipeline/gate/checks.py",
         "    if len(y_true) < rules.rows:",

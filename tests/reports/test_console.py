@@ -68,6 +68,25 @@ def test_report_shows_test_scores_beside_the_baselines(evaluated) -> None:
     assert "linear (baseline)" in text
 
 
+def test_report_shows_the_threshold_beside_the_scores(evaluated) -> None:
+    """Where the rows that chose set it, above the test scores where test has it, and argmax by its name."""
+    assert "spam from" not in printed()
+    rows_path, path = (paths.EVALUATE_TABLES_DIR / f"{name}.json" for name in ("candidates", "selection"))
+    rows = read_json(rows_path)
+    for row, threshold in zip(rows, (0.4851, 0.3, 0.1234), strict=True):
+        row["operating_point"] = {"positive_class": "spam", "threshold": threshold}
+        row["baseline_val"] = {"argmax_accuracy": 0.7777}
+    write_json(rows_path, rows)
+    ranking = [{"candidate": "cnn", "parameters": 12345, "score": 0.93, "threshold": 0.4321}]
+    write_json(path, read_json(path) | {"ranking": ranking})
+    first, second = printed().split("Test set, opened once")
+    (cnn,) = [line for line in first.splitlines() if "cnn (chosen)" in line]
+    assert all(part in cnn for part in ("0.4321", "0.7777", "0.9300"))
+    assert "argmax" in first
+    (line,) = [line for line in second.splitlines() if "spam from" in line]
+    assert all(part in line for part in ("0.4851", "0.3000", "0.1234"))
+
+
 def test_report_says_why(evaluated) -> None:
     """The reason of the choice is printed as it was written down."""
     assert "cnn has the best validation accuracy: 0.9300" in printed()

@@ -5,7 +5,9 @@ import re
 import pytest
 
 from pipeline.reports.run import run_report
+from pipeline.reports.run import test_score as score_in_words
 from pipeline.runtime import paths
+from pipeline.runtime.files import read_json, write_json
 from tests.helpers.synthetic_project import make_project
 
 DECISION = {"candidate": "cnn", "decision": "promoted", "reasons": ["cnn beats <linear>."]}
@@ -46,6 +48,53 @@ def test_several_labels_have_a_table():
     assert page.index("log&lt;in&gt;") < page.index("billing")
     for part in ("Label by label", "1,200", "0.43", "0.912", "0.456"):
         assert part in page
+
+
+def with_thresholds(select_by="accuracy"):
+    """Give both candidates a threshold, as two classes have, and one of them the place of who could be chosen."""
+    path = paths.EVALUATE_TABLES_DIR / "candidates.json"
+    rows = read_json(path)
+    for row, threshold in zip(rows, (0.4851, 0.2), strict=True):
+        row["operating_point"] = {"positive_class": "spam", "threshold": threshold}
+        row["baseline_val"] = {"argmax_accuracy": 0.7777, "loss": 0.5}
+    write_json(path, rows)
+    path = paths.EVALUATE_TABLES_DIR / "selection.json"
+    ranking = [{"candidate": "cnn", "parameters": 1, "score": 0.6543, "threshold": 0.4321}]
+    write_json(path, read_json(path) | {"ranking": ranking, "select_by": select_by})
+
+
+def test_the_threshold_stands_beside_the_scores():
+    """On top, in a column for test, and below the score that chose; a score of the argmax is called so."""
+    assert "from 0." not in run_report(DECISION)
+    assert "argmax" not in run_report(DECISION)
+    with_thresholds()
+    page = run_report(DECISION)
+    for part in (
+        "<b>0.4851</b><span>probability from which on it says spam",
+        '<th class="number">test: spam from</th>',
+        '<td class="number">0.4851</td>',
+        '<td class="number">0.2000</td>',
+        "0.6543<small>from 0.4321</small>",
+        '<th class="number">baseline, val argmax accuracy</th>',
+        '<td class="number">0.7777</td>',
+    ):
+        assert part in page, part
+
+
+def test_the_score_of_a_card_names_its_threshold():
+    """Of two classes and of labels; alarms have thresholds of their own, and ten classes none."""
+    card = {
+        "primary": {"name": "positive_f1"},
+        "test": {"positive_f1": {"value": 0.8, "low": 0.7, "high": 0.9}},
+    }
+    score = "test positive F1 0.8000 (0.7000 to 0.9000)"
+    point = {"positive_class": "spam", "threshold": 0.4851}
+    assert f"{score}, spam from 0.4851 on" == score_in_words(card | {"operating_point": point})
+    labels = {"operating_point": {"thresholds": {"a": 0.25, "b": 0.5}}}
+    assert f"{score}, each label from its own threshold on (0.2500 to 0.5000)" == score_in_words(
+        card | labels
+    )
+    assert score == score_in_words(card | labels | {"task": "anomaly"}) == score_in_words(card)
 
 
 def test_the_page_needs_no_network():

@@ -16,13 +16,11 @@ from pipeline.data.label_sets import as_cell, label_matrix
 from pipeline.evaluation.golden import golden_answers, read_npz, write_npz
 from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap
-from pipeline.inputs.train_data import load_split_rows, load_train_data
+from pipeline.inputs.train_data import load_split_rows
 from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.classification import best_threshold
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
-from pipeline.runtime.files import write_json
-from pipeline.training import candidate
 from tests.helpers.featured import (
     SERIES,
     TEXT,
@@ -34,25 +32,12 @@ from tests.helpers.featured import (
 )
 from tests.helpers.judged import judged, made_once
 from tests.helpers.synthetic_project import HERE
-from tests.helpers.train_project import TRAINING
+from tests.helpers.tuned import write_tuned
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 ALARMS = AlarmRules(quantile=0.99, factor=1.5, smoothing_steps=2, merge_steps=8)
 DENSE = {"units": [8], "activation": "relu", "batch_normalization": False, "dropout": 0.0, "l2": 0.0}
 AUTOENCODER = {"kind": "dense", "codes": 2, "units": [8], "filters": [], "activation": "tanh", "l2": 0.0}
-
-
-def write_tuned(name: str, family: str, model: dict, epochs: int) -> None:
-    """Train a candidate for a few epochs and leave it where `tune` would."""
-    data = load_train_data(family)
-    training = TRAINING | {"loss": "auto", "class_weights": "none", "epochs": epochs}
-    folder = paths.tuned_dir(name)
-    trained = candidate.train_candidate(
-        family, data, model, training, seed=4, checkpoint_dir=Path("work") / name
-    )
-    settings = {"family": family, "model": model, "training": training, "seed": 4, "threads": 1}
-    metrics = candidate.write_candidate(folder, trained, data, settings)
-    write_json(folder / "trials.json", [{"number": 0, "metrics": metrics, "state": "complete"}])
 
 
 def write_spam() -> None:

@@ -301,6 +301,15 @@ def test_names_of_metrics_make_sections():
     ] == list(map(metric_name, names))
 
 
+def test_what_counted_the_argmax_is_called_so():
+    """Of a model that is used at a threshold; a loss counts no answers."""
+    metrics = {"val_accuracy": 0.9, "val_loss": 0.3, "parameters": 5}
+    assert {"val/best_accuracy": 0.9, "val/best_loss": 0.3} == record.best_metrics(metrics)
+    assert {"val/best_argmax_accuracy": 0.9, "val/best_loss": 0.3} == record.best_metrics(
+        metrics, ("accuracy",)
+    )
+
+
 def test_histories_are_the_same_only_if_steps_and_values_are():
     """A live log is a witness of a model only if all its epochs have the model's values."""
     epochs = list(history_epochs({"epochs": HISTORY}))
