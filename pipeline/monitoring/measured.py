@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+OTHER = "(other)"
+"""Stands for a category that training did not see, which may be anything that somebody typed."""
 MOST_CHANNELS = 16
 """Channels of a series that have statistics of their own."""
 CHUNK_VALUES = 1 << 20

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.monitoring.measured import rounded_for_bins
-from pipeline.monitoring.rows import OTHER
+from pipeline.monitoring.measured import OTHER, rounded_for_bins
 
 FORMAT = 1
 BINS = 64
@@ -64,8 +63,7 @@ class Block:
         for name, values in numbers.items():
             known = rounded_for_bins(values[np.isfinite(values)])
             if len(known):
-                quantiles = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:], method="higher")
-                made.edges[name] = np.unique(quantiles[quantiles > known.min()])
+                made.edges[name] = _edges(known)
         for kind, given in names.items():
             found: dict[str, int] = {}
             for one in given:
@@ -121,6 +119,15 @@ class Block:
             },
             "names": self.names,
         }
+
+
+def _edges(known: np.ndarray) -> np.ndarray:
+    """Return where bins meet: halfway between a quantile and the next smaller value, so that no value is an edge."""
+    different = np.unique(known)
+    quantiles = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:], method="higher")
+    places = np.unique(np.searchsorted(different, quantiles))
+    places = places[places > 0]
+    return rounded_for_bins(different[places - 1] / 2 + different[places] / 2)
 
 
 def block_from(content: Mapping[str, Any]) -> Block:

@@ -34,11 +34,9 @@ import pyarrow.json
 from pipeline.data.label_sets import as_cell
 from pipeline.inputs.record_columns import columns_beside, main_field
 from pipeline.inputs.specs import output_spec
-from pipeline.monitoring.measured import statistic_names, statistics_of
+from pipeline.monitoring.measured import OTHER, statistic_names, statistics_of
 from pipeline.preprocessing.side import category_of
 
-OTHER = "(other)"
-"""Stands for a category that training did not see, which may be anything that somebody typed."""
 ANSWERED, REFUSED, WITHHELD = "answered", "refused", "withheld"
 LONGEST_ID = 200
 """Characters of an id that are kept."""

@@ -42,7 +42,10 @@ def filled(known, random, rows, **more):
     return other
 
 
-@pytest.mark.parametrize("rows", [30, 200, 3000])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("rows", [pytest.param(30, marks=LONG), 200, pytest.param(3000, marks=LONG)])
 def test_a_thousand_logs_of_equal_rows_raise_as_few_alarms_as_is_said(rows):
     """Whatever the size of the effect counts (0): at 5 % there are at most 5 % false alarms, up to the error of 1,000.
 
