@@ -4,6 +4,8 @@
 socket each and one request in flight, so that they cost little; they and the server share the cores, so only ratios
 between lines of one run count. CPU is that of the server's process.
 
+`--log` instead compares a server that writes a prediction log with one that does not, turn by turn.
+
 `--mlflow` makes a version of `model.keras` in a folder of its own and starts MLflow's server on it, which wants arrays.
 """
 
@@ -97,7 +99,7 @@ def cpu(pid: int) -> float:
 def request_of(path: str, content: object) -> bytes:
     """Return the bytes of a request."""
     body = json.dumps(content).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -149,11 +151,55 @@ def ours(folder: Path, seconds: float) -> None:
         print(f"CPU seconds to start: {cpu(process.pid):.1f}")
         request = request_of("/predict", {"records": [served.example]})
         measured("millrace serve", process, port, request, seconds)
-        empty = b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n"
+        empty = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
         measured("the same, an empty reply", process, port, empty, seconds)
     finally:
         process.kill()
         process.wait()
+
+
+def logged(folder: Path, seconds: float, rounds: int = 7) -> None:
+    """Measure what the log costs: two servers, asked in turns; the median of the ratios of neighbouring turns."""
+    from statistics import median
+
+    from pipeline.serving.served import Named, Served
+
+    request = request_of("/predict", {"records": [Served(Named(folder.name, "", folder), {}).example]})
+    with tempfile.TemporaryDirectory() as place:
+        servers = {}
+        for name, more in (("without", []), ("with", ["--log", place, "--log-seconds", "2"])):
+            port = free_port()
+            command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder), "--port", str(port), *more]
+            servers[name] = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL), port
+        try:
+            for _process, port in servers.values():
+                wait_for(port, "/health/ready")
+                load(port, request, 8, 3)
+            for clients in CLIENTS:
+                found: dict[str, list[list[float]]] = {name: [] for name in servers}
+                for number in range(rounds):
+                    for name in sorted(servers, reverse=bool(number % 2)):
+                        process, port = servers[name]
+                        before = cpu(process.pid)
+                        taken = load(port, request, clients, seconds)
+                        p50, p99 = (1000 * taken[int(share * (len(taken) - 1))] for share in (0.5, 0.99))
+                        spent = 1000 * (cpu(process.pid) - before) / len(taken)
+                        found[name].append([len(taken) / seconds, p50, p99, spent])
+                lines = {
+                    name: [median(column) for column in zip(*rows, strict=True)]
+                    for name, rows in found.items()
+                }
+                pairs = zip(found["with"], found["without"], strict=True)
+                ratios = [[one / other for one, other in zip(*pair, strict=True)] for pair in pairs]
+                lines["ratio"] = [median(column) for column in zip(*ratios, strict=True)]
+                for name, values in lines.items():
+                    memory = f"{memory_mb(servers[name][0].pid):.0f}" if name in servers else ""
+                    numbers = " | ".join(f"{value:.2f}" for value in values)
+                    print(f"| {name} | {clients} | {numbers} | {memory} |", flush=True)
+        finally:
+            for process, _port in servers.values():
+                process.kill()
+                process.wait()
 
 
 def theirs(folder: Path, seconds: float) -> None:
@@ -217,12 +263,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mlflow", action="store_true")
+    parser.add_argument("--log", action="store_true")
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     folder = options.folder.absolute()
     print(
         "| server | clients | requests/s | p50 ms | p99 ms | CPU ms/request | MB |\n|---|---|---|---|---|---|---|"
     )
+    if options.log:
+        logged(folder, options.seconds)
+        return
     ours(folder, options.seconds)
     if options.mlflow:
         theirs(folder, options.seconds)

@@ -34,7 +34,10 @@ NAV = {
         "docs/reading.md", "docs/guides/stages.md", "docs/combinations.md", "docs/guides/gate.md",
         "docs/guides/lineage.md", "docs/guides/reproduce.md", "docs/guides/duplicates.md", "docs/guides/pretrained.md",
     ),
-    "Use": ("docs/guides/models-out.md", "docs/guides/serving.md", "docs/guides/retraining.md", "docs/teams.md"),
+    "Use": (
+        "docs/guides/models-out.md", "docs/guides/serving.md", "docs/guides/watching.md", "docs/guides/retraining.md",
+        "docs/teams.md",
+    ),
     "When something is wrong": (
         "docs/guides/exit-codes.md", "docs/upgrading.md", "docs/guides/security.md", "docs/guides/hostile-models.md",
         "docs/guides/wrong-passes.md",

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Answers": {
         "predict": "predict mails.csv --out answers.csv",
         "serve": "serve --port 8000",
+        "watch": "watch log/ --labels truth.csv",
     },
     "Every night": {
         "retrain": "retrain --dry-run",

@@ -27,6 +27,7 @@ LIMITS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "read-seconds": (float, 20.0, "longest time for a request to arrive, and for its reply to be taken"),
     "drain-seconds": (float, 5.0, "how long requests are still taken after SIGTERM"),
     "poll-seconds": (float, 3.0, "how often the registry is asked who is champion"),
+    "log-seconds": (float, 60.0, "how long a row of the log waits at most before it is written"),
 }
 """Option to its type, default and help."""
 LOOPBACK = frozenset(["localhost", "127.0.0.1", "::1"])
@@ -44,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes any that is free")
     text = "file of tokens, one a line, of which a request must bring one; read again when it changes"
     parser.add_argument("--tokens", type=absolute_path, metavar="FILE", help=text)
+    text = "folder to write answers down in, for `millrace watch`; several servers may share one"
+    parser.add_argument("--log", type=absolute_path, metavar="FOLDER", help=text)
+    text = "share of the requests that are written down, by a hash of their id (default: 1)"
+    parser.add_argument(
+        "--log-sample", type=_positive(float, most=1), default=1.0, metavar="SHARE", help=text
+    )
+    text = "also write down texts and columns beside as they came (images and series never are)"
+    parser.add_argument("--log-records", action="store_true", help=text)
     parser.add_argument("--certfile", type=absolute_path, metavar="FILE", help="certificate (PEM), for TLS")
     parser.add_argument("--keyfile", type=absolute_path, metavar="FILE", help="its key (PEM)")
     for name, (kind, default, told) in LIMITS.items():
@@ -52,11 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+def _positive(kind: Callable[[str], Any], most: float = sys.float_info.max) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"expected a number above 0, received {text}")
+        if not 0 < value <= most:
+            up_to = f", at most {most:g}" if most < sys.float_info.max else ""
+            raise argparse.ArgumentTypeError(f"expected a number above 0{up_to}, received {text}")
         return value
 
     read.__name__ = kind.__name__  # argparse names it
@@ -72,6 +82,7 @@ def run(options: argparse.Namespace) -> None:
             f"What `millrace serve` stands on is not installed. Expected the packages of the extra serve. Received: no "
             f"{error.name}. `make setup` installs them, or `pip install 'millrace[serve]'`."
         ) from error
+    from pipeline.monitoring.log import PredictionLog
     from pipeline.serving.app import Endpoints
     from pipeline.serving.follower import Announcements, Follower, asking
     from pipeline.serving.guard import Limits, Tokens
@@ -107,6 +118,17 @@ def run(options: argparse.Namespace) -> None:
                 followed = Followed(f"{named.name}@{alias}", heard=time.time())
         endpoints = Endpoints(Served(named, source_of(named.folder)), limits, followed)
         stack.callback(endpoints.close)
+        if options.log is not None:
+            endpoints.log = PredictionLog(
+                options.log,
+                lambda outcome, rows: endpoints.measured.count(
+                    "millrace_log_rows_total", rows, outcome=outcome
+                ),
+                share=options.log_sample,
+                keep_records=options.log_records,
+                seconds=options.log_seconds,
+            )
+            stack.callback(endpoints.log.close)
         if announcements and followed.alias:
             Follower(endpoints).start(announcements)
         guard = endpoints.application(tokens)

@@ -96,6 +96,11 @@ class Children:
         if answer.code:
             raise self.failure(f"millrace {' '.join(arguments)}")
 
+    def watch(self, *arguments: str) -> Answer:
+        """Run `millrace watch --json` with the code of this process, which need not be that of the tree."""
+        command = [sys.executable, "-m", "pipeline.cli", "watch", *arguments, "--json"]
+        return self._run(command, Path(paths.__file__).parents[2], capture=True)
+
     def failure(self, what: str) -> ChildFailed:
         """Return the error that a failed stage or command left in the status file of the tree."""
         status_path = self.tree / paths.STATE_DIR / "status.json"

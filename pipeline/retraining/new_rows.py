@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.data.samples import SIDE_PREFIX
 from pipeline.metrics.two_samples import chi_square_test, ks_test
+from pipeline.monitoring.drift import holm
 from pipeline.retraining.accepted import (
     DESCRIBED,
     LAST_RESULTS,
@@ -84,20 +85,6 @@ def population_stability_index(reference: np.ndarray, new: np.ndarray) -> float:
     ]
     before, after = (np.maximum(share, PSI_FLOOR) for share in shares)
     return float(((after - before) * np.log(after / before)).sum())
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number: any below `a` is a false one with probability at most `a`.
-
-    Holm's method needs no independence, which columns of one data set do not have.
-    """
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return [float(value) for value in adjusted]
 
 
 def compare_numbers(what: str, reference: np.ndarray, new: np.ndarray) -> list[DriftFinding]:

@@ -20,6 +20,7 @@ from pipeline.retraining.accepted import (
 )
 from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.journal import Facts, Run
+from pipeline.retraining.live import live_triggers
 from pipeline.retraining.triggers import PUSH, DriftBounds, Retrain
 from pipeline.runtime import paths, processes
 from pipeline.runtime.addresses import shown, without_secrets
@@ -158,6 +159,8 @@ def find_triggers(children: Children, settings: Retrain, wishes: Wishes, prepare
         force=wishes.force,
         not_judged=triggers.awaits_decision(children),
     )
+    if settings.triggers:
+        fired += live_triggers(children, settings.triggers, settings.drift, new_data=moved.data)
     return {"triggers": triggers.as_facts(fired), "drift": found}
 
 
@@ -461,7 +464,8 @@ def _one_round(
     _show(looked)
     run.once("drift", lambda: refuse_drifted_data(looked, settings.drift, wishes))
     if not any(item["fired"] for item in looked["triggers"]):
-        reasons = [item["figures"] for item in looked["triggers"] if item["name"] in ("new_rows", "age")]
+        told = ("new_rows", "age", "live_drift", "live_metric")
+        reasons = [item["figures"] for item in looked["triggers"] if item["name"] in told]
         return {"outcome": "nothing_to_do", "reasons": ["; ".join(reasons) + "."], "exit_code": 0}
     run.once("train", lambda: bring_up_to_date(children, looked))
     run.once("dvc push", lambda: push_data(children, settings))

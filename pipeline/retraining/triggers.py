@@ -105,6 +105,32 @@ class DriftBounds(Section, frozen=True):
     """Whether the source keeps only its last days or weeks: rows that left since the accepted data are no loss."""
 
 
+class LiveDrift(Section, frozen=True):
+    """A log of `millrace serve --log`, whose drift is looked at."""
+
+    log: Name
+    days: Positive
+    """Records of so many days back."""
+
+
+class LiveMetric(Section, frozen=True):
+    """A log of `millrace serve --log`, and labels that came later."""
+
+    log: Name
+    labels: Name
+    id: Name
+    label: Name
+    days: Positive
+    """Records of so many days back."""
+
+
+class LiveTriggers(Section, frozen=True):
+    """What servers saw as a reason to retrain; null is none."""
+
+    live_drift: LiveDrift | None
+    live_metric: LiveMetric | None
+
+
 class Notify(Section, frozen=True):
     """Who is told how a retrain ended."""
 
@@ -122,6 +148,7 @@ class Retrain(Section, frozen=True):
     push_attempts: Count
     drift: DriftBounds
     notify: Notify
+    triggers: LiveTriggers | None = None
     publish: Literal["none", "push"] = "none"
     """Whether the remotes of git and DVC get the results; nobody's repository is written to unasked."""
 
@@ -168,7 +195,8 @@ class Trigger:
     """One reason that was looked at.
 
     Attributes:
-        name: `never_trained`, `not_judged`, `new_rows`, `age`, `drift`, `code`, `params` or `force`.
+        name: `never_trained`, `not_judged`, `new_rows`, `age`, `drift`, `code`, `params` or `force`; `live_drift` and
+            `live_metric` of `pipeline.retraining.live`.
         fired: Whether it is reason enough.
         figures: What was found, and the bound.
     """

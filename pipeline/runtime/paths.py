@@ -61,6 +61,8 @@ CHOICE_JSON = Path("models/choice.json")
 SELECTED_DIR = Path("models/selected")
 MODEL_ONNX = "model.onnx"
 """Name of the exported model beside `model.keras`, in models/best and in versions."""
+REFERENCE = "reference.json"
+"""Beside it: how its answers and its training rows were distributed, see `pipeline.monitoring.reference`."""
 ENSEMBLE = "ensemble"
 """Name that the members of `select.ensemble` have together, among the candidates."""
 SELECTION_JSON = Path("reports/select/selection.json")

@@ -18,6 +18,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
 from pipeline.inputs.record_columns import main_field
+from pipeline.monitoring.log import PredictionLog
+from pipeline.monitoring.measured import Kept
+from pipeline.monitoring.rows import Request as Logged
 from pipeline.serving import bodies, open_inference
 from pipeline.serving.batches import Answers, Batches
 from pipeline.serving.bodies import Item, refuse
@@ -60,12 +63,14 @@ class Endpoints:
         served: The model; another one may take its place at any moment.
         followed: What is known of the registry.
         measured: Counts and times.
+        log: Where answers are written down; None for nowhere.
     """
 
     def __init__(self, served: Served, limits: Limits, followed: Followed | None = None) -> None:
         self.served, self.limits = served, limits
         self.followed = followed or Followed()
         self.measured = Measured()
+        self.log: PredictionLog | None = None
         self._batches = Batches(lambda count: self.measured.observe("millrace_batch_records", count))
         self._since = time.time()
 
@@ -162,7 +167,7 @@ class Endpoints:
         Raises:
             HTTPException: 400, one cannot be answered; all that cannot are named.
         """
-        items, told = await self._asked(request, served, read)
+        items, told = await self._asked(request, served, read, whole=True)
         wrong = [
             f"{item.place}: {' '.join(one.problems)}"
             for item, one in zip(items, told, strict=True)
@@ -172,8 +177,11 @@ class Endpoints:
             raise refuse(400, f"{len(wrong)} of {len(items)} records cannot be answered. {' '.join(wrong)}")
         return [one for one in told if not isinstance(one, Refused)]
 
-    async def _asked(self, request: Request, served: Served, read: Read) -> tuple[list[Item], Answers]:
-        """Return the records of a request, and what is said to each."""
+    async def _asked(
+        self, request: Request, served: Served, read: Read, *, whole: bool = False
+    ) -> tuple[list[Item], Answers]:
+        """Return the records of a request, and what is said to each; `whole`: all are told or none."""
+        log = self.log if self.log and self.log.wants(request.scope["request_id"]) else None
         body = await read_body(request, self.limits)
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -181,6 +189,8 @@ class Endpoints:
                 pixels = 0
                 if main_field(served.scorer.state) == "image":
                     items, pixels = weighed(items, self.limits.pixels)
+                if log:
+                    items = [item._replace(record=Kept(item.record)) for item in items]
                 records = [item.record for item in items if not item.problems]
                 heavy = len(body) > HEAVY_BYTES or pixels > HEAVY_PIXELS
                 answers = await self._batches.answers(served, records, heavy=heavy) if records else []
@@ -189,6 +199,8 @@ class Endpoints:
         left = iter(answers)
         told = [Refused(item.problems) if item.problems else next(left) for item in items]
         self._count(served, told)
+        if log:
+            log.take(_logged(request, served, items, told, len(body), whole=whole))
         return items, told
 
     def _count(self, served: Served, answers: Answers) -> None:
@@ -336,6 +348,25 @@ class Endpoints:
     def close(self) -> None:
         """Let the worker thread end."""
         self._batches.close()
+
+
+def _logged(
+    request: Request, served: Served, items: list[Item], told: Answers, body_bytes: int, *, whole: bool
+) -> Logged:
+    model, scope = served.logged, request.scope
+    problems = [one.problems if isinstance(one, Refused) else () for one in told]
+    return Logged(
+        model,
+        time.time(),
+        scope["request_id"],
+        1000 * (time.perf_counter() - scope["begun"]),
+        [item.record for item in items],
+        [None if isinstance(one, Refused) else one for one in told],
+        problems,
+        withheld=whole and any(problems),
+        # Lists of numbers take about four times as much as their JSON.
+        held_bytes=4 * body_bytes + len(items) * model.sample_bytes,
+    )
 
 
 def _page(name: str) -> Response:

@@ -140,6 +140,7 @@ class Guard:
             await send(message)
 
         guarded = scope["path"] not in OPEN
+        scope["request_id"], scope["begun"] = request_id, begun
         scope["app"] = self  # so that starlette raises what we reply to, where it would reply itself
         self.in_flight += guarded
         try:

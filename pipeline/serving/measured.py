@@ -13,6 +13,7 @@ COUNTERS = {
     "millrace_answers_total": "Answers by class, or by alarm.",
     "millrace_swaps_total": "Versions that took the place of another.",
     "millrace_refused_versions_total": "Versions that did not check.",
+    "millrace_log_rows_total": "Rows of the prediction log by what became of them.",
 }
 HISTOGRAMS = {
     "millrace_request_seconds": ("Time from the head of a request to the end of its reply.", SECONDS),

@@ -28,6 +28,7 @@ import numpy as np
 
 from pipeline.inputs.arrays import Named, window_inputs
 from pipeline.inputs.from_state import from_samples, from_side
+from pipeline.monitoring.measured import Kept
 from pipeline.preprocessing.series import Scale, SeriesScaler, scaler_of
 from pipeline.preprocessing.side import has_offset, seconds_of, window_side_of
 from pipeline.runtime.errors import DataRefused
@@ -99,7 +100,14 @@ class _Problems:
 def _whole(state: Mapping[str, Any], family: str) -> Callable[[Record, Named], Named]:
     read = {"image": _image, "text": _text, "series": _whole_series}[state.get("payload", "image")](state)
     make = from_samples(state, family)
-    return lambda record, beside: make([read(record)]) | beside
+
+    def made(record: Record, beside: Named) -> Named:
+        sample = read(record)
+        if isinstance(record, Kept):
+            record.sample = sample
+        return make([sample]) | beside
+
+    return made
 
 
 def _windows(state: Mapping[str, Any]) -> Callable[[Record, Named], Named]:
@@ -121,6 +129,8 @@ def _windows(state: Mapping[str, Any]) -> Callable[[Record, Named], Named]:
         if length:
             values = problems.noted(lambda: _series(record, scaler.channels, length))
             scale = problems.noted(lambda: _scale(record, scaler, pooled))
+            if isinstance(record, Kept) and values is not None:
+                record.sample = values[-length:]
         if problems.found:
             raise DataRefused("\n".join(problems.found))
         steps = None if values is None or scale is None else scaler.transform(values, scale)[None, -length:]
@@ -136,7 +146,10 @@ def _image(state: Mapping[str, Any]) -> Callable[[Record], np.ndarray]:
     def read(record: Record) -> np.ndarray:
         given = _needed(record, "image")
         if isinstance(given, bytes | str):
-            return _fitted(_content(given), shape, made_from)
+            pixels, size = _fitted(_content(given), shape, made_from)
+            if isinstance(record, Kept):
+                record.size = size
+            return pixels
         try:
             pixels = np.asarray(given)
         except ValueError:  # ragged
@@ -157,8 +170,12 @@ def _content(given: bytes | str) -> bytes:
         raise _refused("image", "an image file as base64 text", repr(given[:40])) from error
 
 
-def _fitted(content: bytes, shape: tuple[int, int, int], made_from: Mapping[str, Any]) -> np.ndarray:
+def _fitted(
+    content: bytes, shape: tuple[int, int, int], made_from: Mapping[str, Any]
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the pixels of an image file as the ingest stage made those that the model knows, or refuse it as it did.
+
+    Beside them its own height and width.
 
     Args:
         content: Of the file.
@@ -186,7 +203,8 @@ def _fitted(content: bytes, shape: tuple[int, int, int], made_from: Mapping[str,
             f"{shape[0]} x {shape[1]} pixels, {shape[2]} channels, as the model's data had them",
             f"{own[0]} x {own[1]} pixels, mode {image.mode} (refused for {', '.join(dict.fromkeys(refused))})",
         )
-    return resized(image.pixels, shape[:2], shape[2], made_from.get("resize") or "stretch")
+    pixels = resized(image.pixels, shape[:2], shape[2], made_from.get("resize") or "stretch")
+    return pixels, (own[0], own[1])
 
 
 def _are_pixels(array: np.ndarray) -> bool:

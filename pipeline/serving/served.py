@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.monitoring.rows import Answering
 from pipeline.runtime.errors import StorageFailed
-from pipeline.runtime.files import file_digest
+from pipeline.runtime.files import file_digest, read_json
+from pipeline.runtime.paths import REFERENCE
 from pipeline.serving.described import answer_schema, example_record, openapi, record_schema
 from pipeline.serving.record import Record
 from pipeline.serving.scorer import Refused, Scorer, papers_digest
@@ -99,6 +101,14 @@ class Served:
     def headers(self) -> dict[str, str]:
         """Return what every reply says of the model."""
         return {"x-model-version": self.named.version or "folder", "x-model-digest": self.digest}
+
+    @cached_property
+    def logged(self) -> Answering:
+        """Return the model as the log knows it."""
+        path, scorer = self.named.folder / REFERENCE, self.scorer
+        reference = read_json(path) if path.is_file() else None
+        named = self.named
+        return Answering(named.name, named.version, self.digest, scorer.state, scorer.card, reference)
 
     @cached_property
     def told(self) -> dict[str, Any]:

@@ -5,7 +5,8 @@ params.yaml, data/split/split.parquet, data/features/, data/interim/{payload.npy
 Writes: reports/evaluate/{metrics.json,tables/,pictures/} and models/best/: model.keras, settings.json,
 state.json, card.json, golden.npz (16 test inputs with what the model answers), model.onnx (the same model, with which
 onnxruntime gave these answers in a process of its own), trained_on.parquet (the rows that it was fitted on or chosen
-by), predictions of the chosen model and of the baselines on test. A line in
+by), reference.json (how its answers on test and its train rows are distributed), predictions of the chosen model and of
+the baselines on test. A line in
 .millrace/test_ledger.jsonl, which is no output: it says who was judged on the test set so far.
 Parameters: candidates, data, evaluate, leaks, seed, split, threads.
 """
@@ -41,6 +42,7 @@ from pipeline.leaks.findings import SignOff, WindowColumns
 from pipeline.leaks.fitted import refuse_unless_fitted_on_train
 from pipeline.metrics.intervals import few_groups
 from pipeline.metrics.names import Primary, format_value, metric_words, primary_called
+from pipeline.monitoring.made import reference_of
 from pipeline.params.families import BASELINE_FAMILIES, FAMILIES
 from pipeline.params.load import load_params
 from pipeline.params.values import window_columns
@@ -231,6 +233,7 @@ def evaluate(
     write_tables(paths.EVALUATE_TABLES_DIR, evaluation, codes)
     draw_pictures(paths.EVALUATE_PICTURES_DIR, evaluation, codes)
     papers = card(evaluation, bootstrap.confidence) | alarms(evaluation)
+    write_json(paths.BEST_DIR / paths.REFERENCE, reference_of(evaluation, yardstick, bootstrap))
     write_best(paths.BEST_DIR, evaluation, test, papers)
     write_json(paths.EVALUATE_METRICS, content)
     return evaluation

@@ -186,7 +186,8 @@ def test_all_files_are_there(evaluated: Path) -> None:
     }  # fmt: skip
     assert best == {
         "baseline_linear_predictions.npy", "baseline_majority_predictions.npy", "card.json", "golden.npz",
-        "model.keras", "model.onnx", "settings.json", "state.json", "test_predictions.npy", "trained_on.parquet",
+        "model.keras", "model.onnx", "reference.json", "settings.json", "state.json", "test_predictions.npy",
+        "trained_on.parquet",
     }  # fmt: skip
 
 

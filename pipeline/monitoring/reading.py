@@ -1,0 +1,347 @@
+"""A log of predictions, read part by part: counts of one model's rows, however long the log is.
+
+Rows are counted into the bins of the model's reference, and by hour: how many, how many refused, how sure, how many
+alarms, and milliseconds in bins an eighth of an octave wide (about 9 %). What labels are joined to is kept row by row.
+"""
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.inputs.specs import OutputSpec, output_spec
+from pipeline.monitoring.labels import Labels
+from pipeline.monitoring.reference import Block, block_from
+from pipeline.monitoring.rows import ANSWERED, FORMAT, REFUSED
+from pipeline.runtime.errors import InputMissing
+from pipeline.runtime.files import read_json
+
+PART = "[0-9]*/part-*.parquet"
+BATCH_ROWS = 8192
+LATENCY_BINS, LATENCY_FIRST_MS, LATENCY_STEPS = 256, 0.01, 8
+HOUR_US = 3_600_000_000
+LOWEST_US, HIGHEST_US = -(2**62), 2**62
+FIXED = ("time", "request", "index", "id", "outcome", "milliseconds")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What is known of a model whose answers are in a log.
+
+    Attributes:
+        name: Of the registered model, or of the folder.
+        version: Its number; "" for a folder.
+        digest: Of its papers.
+        spec: What it answers.
+        card: Content of its card.json.
+        windows: That part of its state.json; {} for none.
+        reference: Content of its reference.json; {} where it has none.
+    """
+
+    name: str
+    version: str
+    digest: str
+    spec: OutputSpec
+    card: Mapping[str, Any]
+    windows: Mapping[str, Any]
+    reference: Mapping[str, Any]
+
+    @property
+    def called(self) -> str:
+        """Return what people call it."""
+        return f"{self.name}/{self.version}" if self.version else self.name
+
+    @property
+    def overlap(self) -> int:
+        """Return how many windows of a series that is asked for step by step share a step; else 1."""
+        return max(1, int(self.windows.get("length", 1)))
+
+
+def paper_of(content: Mapping[str, Any]) -> Paper:
+    """Return a paper as the log holds it."""
+    state = content["state"]
+    return Paper(
+        content["name"],
+        content["version"],
+        content["digest"],
+        output_spec(state),
+        content["card"],
+        state.get("windows") or {},
+        content.get("reference") or {},
+    )
+
+
+def papers_in(folder: Path) -> dict[str, Paper]:
+    """Return the models whose answers a log holds, by their digests.
+
+    Raises:
+        InputMissing: It is no log.
+    """
+    if not (folder / "models").is_dir():
+        raise InputMissing(
+            f"{folder} is no prediction log. Expected a folder that `millrace serve --log` has written to. Received: "
+            f"{'no models/ in it' if folder.is_dir() else 'nothing there'}. Check the path."
+        )
+    papers = [paper_of(read_json(path)) for path in sorted((folder / "models").glob("*.json"))]
+    return {paper.digest: paper for paper in papers}
+
+
+@dataclass
+class Hour:
+    """What happened in one hour.
+
+    Attributes:
+        rows: Records.
+        refused: Of them.
+        sure: Sum of the confidences, and of how many.
+        alarms: How many, and of how many.
+        latency: Requests by bin of their milliseconds.
+    """
+
+    rows: int = 0
+    refused: int = 0
+    sure: list[float] = field(default_factory=lambda: [0.0, 0])
+    alarms: list[int] = field(default_factory=lambda: [0, 0])
+    latency: np.ndarray = field(default_factory=lambda: np.zeros(LATENCY_BINS, np.int64))
+
+    def join(self, other: "Hour") -> None:
+        """Take in another one."""
+        self.rows += other.rows
+        self.refused += other.refused
+        self.sure = [one + more for one, more in zip(self.sure, other.sure, strict=True)]
+        self.alarms = [one + more for one, more in zip(self.alarms, other.alarms, strict=True)]
+        self.latency = self.latency + other.latency
+
+
+@dataclass
+class Seen:
+    """What a log says of one model.
+
+    Attributes:
+        paper: The model.
+        train: Its records in the bins of its train rows; None without a reference.
+        test: Its answers in the bins of those for test rows.
+        hours: Hours since 1970 to what happened.
+        outcomes: Records by what became of them.
+        requests: How many.
+        others: Records of other models, by what they are called.
+        unread: Part files that could not be read.
+        first, last: Times of the first and the last record, microseconds since 1970; None for no record.
+    """
+
+    paper: Paper
+    train: Block | None = None
+    test: Block | None = None
+    hours: dict[int, Hour] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+    unread: list[str] = field(default_factory=list)
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return how many records there are."""
+        return sum(self.outcomes.values())
+
+
+def newest_in(folder: Path, papers: Mapping[str, Paper]) -> Paper:
+    """Return the model that answered last.
+
+    Raises:
+        InputMissing: There is no row yet.
+    """
+    for path in sorted(folder.glob(PART), key=lambda path: path.name, reverse=True):
+        digest = _facts(path).get("digest", "")
+        if digest in papers:
+            return papers[digest]
+    raise InputMissing(
+        f"{folder} holds no answers yet. Expected part files that `millrace serve --log` writes. Received: none. Ask "
+        "the server, and wait for --log-seconds."
+    )
+
+
+def read_log(
+    folder: Path,
+    paper: Paper,
+    papers: Mapping[str, Paper],
+    *,
+    since: int = LOWEST_US,
+    until: int = HIGHEST_US,
+    labels: Labels | None = None,
+) -> Seen:
+    """Return what a log says of one model.
+
+    Args:
+        folder: The log.
+        paper: The model.
+        papers: All of the log, for the names of the others.
+        since: From when on, microseconds since 1970.
+        until: Before when.
+        labels: Are joined to its answers.
+    """
+    seen = Seen(paper)
+    if paper.reference:
+        seen.train, seen.test = (block_from(paper.reference[name]).emptied() for name in ("train", "test"))
+    for path in sorted(folder.glob(PART), key=lambda path: path.name):
+        facts = _facts(path)
+        if facts.get("format") != FORMAT:
+            seen.unread.append(path.name)
+        elif facts["digest"] == paper.digest:
+            for batch in _batches(path, seen, labels, since, until):
+                _count(seen, batch, labels)
+        else:
+            times = pq.read_table(path, columns=["time"])["time"].cast(pa.int64()).to_numpy()
+            other = papers.get(facts["digest"])
+            called = other.called if other else "a model that nobody knows"
+            seen.others[called] += int(((times >= since) & (times < until)).sum())
+    seen.others = +seen.others
+    return seen
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what a part says of itself; {} where it cannot be read."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        facts = json.loads(metadata.get(b"millrace", b"{}"))
+    except (OSError, pa.ArrowException, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _batches(
+    path: Path, seen: Seen, labels: Labels | None, since: int, until: int
+) -> Iterator[dict[str, pa.Array]]:
+    """Yield some rows at a time, the columns that are needed, of the time that is wanted."""
+    with pq.ParquetFile(path) as file:
+        there = set(file.schema_arrow.names)
+        wanted = [*FIXED, "confidence", "error", "alarm", "answer", "values"]
+        for block in (seen.train, seen.test):
+            wanted += [*block.edges, *block.names] if block else []
+        wanted += ["probabilities"] if labels else []
+        for batch in file.iter_batches(
+            BATCH_ROWS, columns=[name for name in dict.fromkeys(wanted) if name in there]
+        ):
+            times = batch["time"].cast(pa.int64()).to_numpy()
+            kept = pa.array((times >= since) & (times < until))
+            chosen = batch.filter(kept)
+            if len(chosen):
+                yield {name: chosen[name] for name in chosen.schema.names}
+
+
+def _count(seen: Seen, batch: Mapping[str, pa.Array], labels: Labels | None) -> None:
+    times = batch["time"].cast(pa.int64()).to_numpy()
+    seen.first = min(int(times.min()), times.max() if seen.first is None else seen.first)
+    seen.last = max(int(times.max()), times.min() if seen.last is None else seen.last)
+    outcomes = np.array(batch["outcome"].to_pylist(), dtype=object)
+    seen.outcomes.update(outcomes.tolist())
+    begins = _floats(batch["index"]) == 0
+    seen.requests += int(begins.sum())
+    answered = outcomes == ANSWERED
+    _count_hours(seen, batch, times, outcomes == REFUSED, begins)
+    _count_block(seen.train, batch, outcomes != REFUSED, seen.paper.spec)
+    _count_block(seen.test, batch, answered, seen.paper.spec)
+    if labels is not None:
+        labels.join(batch, answered)
+
+
+def _count_hours(
+    seen: Seen, batch: Mapping[str, pa.Array], times: np.ndarray, refused: np.ndarray, begins: np.ndarray
+) -> None:
+    hours = times // HOUR_US
+    sure = _floats(batch["confidence"]) if "confidence" in batch else np.full(len(times), np.nan)
+    alarms = _floats(batch["alarm"].cast(pa.int8())) if "alarm" in batch else np.full(len(times), np.nan)
+    milliseconds = np.maximum(_floats(batch["milliseconds"]), LATENCY_FIRST_MS)
+    bins = np.floor(LATENCY_STEPS * np.log2(milliseconds / LATENCY_FIRST_MS)).astype(np.int64)
+    bins = np.clip(bins, 0, LATENCY_BINS - 1)
+    for hour in np.unique(hours).tolist():
+        inside = hours == hour
+        own = [one[inside & np.isfinite(one)] for one in (sure, alarms)]
+        made = Hour(
+            int(inside.sum()),
+            int((inside & refused).sum()),
+            [float(own[0].sum()), len(own[0])],
+            [int(own[1].sum()), len(own[1])],
+            np.bincount(bins[inside & begins], minlength=LATENCY_BINS),
+        )
+        seen.hours.setdefault(hour, Hour()).join(made)
+
+
+def _count_block(
+    block: Block | None, batch: Mapping[str, pa.Array], kept: np.ndarray, spec: OutputSpec
+) -> None:
+    if block is None or not kept.any():
+        return
+    numbers = {name: _floats(batch[name])[kept] for name in block.edges if name in batch}
+    if "values" in batch:
+        given = batch["values"].filter(pa.array(kept)).to_pylist()
+        means = np.array([np.reshape(one, (-1, spec.num_targets)).mean(axis=0) for one in given])
+        numbers |= {f"value.{name}": means[:, place] for place, name in enumerate(spec.targets)}
+    names: dict[str, Sequence[str | None]] = {}
+    for kind in block.names.keys() & batch.keys():
+        values = batch[kind].filter(pa.array(kept))
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.string())
+        names[kind] = values.to_pylist()
+    block.add(numbers, names, int(kept.sum()))
+
+
+def _floats(values: pa.Array) -> np.ndarray:
+    found: np.ndarray = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    return found
+
+
+# --- Over time.
+
+
+def milliseconds_at(latency: np.ndarray, share: float) -> float | None:
+    """Return below which milliseconds such a share of requests lies, to about 9 %; None without any."""
+    total = int(latency.sum())
+    if not total:
+        return None
+    place = int(np.searchsorted(np.cumsum(latency), share * total))
+    return float(LATENCY_FIRST_MS * 2.0 ** ((place + 0.5) / LATENCY_STEPS))
+
+
+def over_time(seen: Seen, most: int = 48) -> list[dict[str, Any]]:
+    """Return what happened in stretches of equal length, whole hours, at most so many."""
+    if not seen.hours:
+        return []
+    first, last = min(seen.hours), max(seen.hours)
+    width = -(-(last - first + 1) // most)
+    stretches: dict[int, Hour] = {}
+    for hour, content in seen.hours.items():
+        stretches.setdefault((hour - first) // width, Hour()).join(content)
+    return [
+        {"from": as_time((first + place * width) * HOUR_US), "hours": width, **told(stretches[place])}
+        for place in sorted(stretches)
+    ]
+
+
+def told(hour: Hour) -> dict[str, Any]:
+    """Return a stretch of time as JSON content; None for what there is nothing of."""
+    return {
+        "rows": hour.rows,
+        "refused": hour.refused,
+        "confidence": _few(hour.sure[0] / hour.sure[1]) if hour.sure[1] else None,
+        "alarm_share": _few(hour.alarms[0] / hour.alarms[1]) if hour.alarms[1] else None,
+        "p50_milliseconds": _few(milliseconds_at(hour.latency, 0.5)),
+        "p99_milliseconds": _few(milliseconds_at(hour.latency, 0.99)),
+    }
+
+
+def _few(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def as_time(microseconds: int) -> str:
+    """Return a time as people and programs read it, UTC."""
+    return f"{dt.datetime.fromtimestamp(microseconds // 1_000_000, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"

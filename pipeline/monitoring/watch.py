@@ -1,0 +1,260 @@
+"""What a log says of a model: drift against its reference, how it did over time, what labels say; and a verdict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation.measures import Yardstick
+from pipeline.metrics.names import format_value, metric_words, primary_called
+from pipeline.monitoring.drift import EFFECT, MIN_ROWS, SIGNIFICANCE, Finding, compared
+from pipeline.monitoring.labels import Labels, read_labels, require_joined
+from pipeline.monitoring.reading import (
+    HIGHEST_US,
+    LOWEST_US,
+    Hour,
+    Paper,
+    Seen,
+    as_time,
+    newest_in,
+    over_time,
+    papers_in,
+    read_log,
+    told,
+)
+from pipeline.monitoring.reference import block_from
+from pipeline.monitoring.worth import Drawn, live_metrics
+from pipeline.runtime.errors import InputMissing
+
+NO_REFERENCE = (
+    "The model has no reference.json, so that drift cannot be told: confidence, alarms, refusals, latency and labels "
+    "alone. `dvc repro evaluate` writes one."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is looked at.
+
+    Attributes:
+        log: Folder that a server wrote to.
+        model: NAME or NAME/VERSION of a model in it, or the digest of its papers; "" for the one that answered last.
+        since: From when on, microseconds since 1970; None for ever.
+        until: Before when; None for ever.
+        labels: Table of labels; None for none.
+        id_column: Of the labels.
+        label_columns: The same; () for the usual names.
+        significance: Chance of a false alarm of drift; None for the usual one.
+        effect: Smallest drift that counts; None for the usual one.
+    """
+
+    log: Path
+    model: str = ""
+    since: int | None = None
+    until: int | None = None
+    labels: Path | None = None
+    id_column: str = "id"
+    label_columns: Sequence[str] = ()
+    significance: float | None = None
+    effect: float | None = None
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was found.
+
+    Attributes:
+        seen: Counts.
+        content: All of it as JSON content.
+        drifted: What drifted.
+        fallen: Whether the primary metric fell.
+    """
+
+    seen: Seen
+    content: dict[str, Any]
+    drifted: tuple[Finding, ...]
+    fallen: bool
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether there is nothing to look at."""
+        return not self.drifted and not self.fallen
+
+
+def watch(asked: Asked) -> Watched:
+    """Return what a log says of one model.
+
+    Raises:
+        InputMissing: There is no such log or model, or there are no labels.
+        DataRefused: The labels cannot be read, or none belongs to an answer.
+        WronglyCalled: They have other columns than the model answers.
+    """
+    papers = papers_in(asked.log)
+    paper = _wanted(asked, papers)
+    labels = None
+    if asked.labels is not None:
+        labels = read_labels(asked.labels, asked.id_column, asked.label_columns, paper.spec)
+    since = LOWEST_US if asked.since is None else asked.since
+    until = HIGHEST_US if asked.until is None else asked.until
+    seen = read_log(asked.log, paper, papers, since=since, until=until, labels=labels)
+    findings = _findings(seen, asked)
+    drifted = tuple(one for one in findings if one.drifted)
+    all_hours = Hour()
+    for hour in seen.hours.values():
+        all_hours.join(hour)
+    content: dict[str, Any] = {
+        "model": {"name": paper.name, "version": paper.version or None, "digest": paper.digest},
+        "from": None if seen.first is None else as_time(seen.first),
+        "to": None if seen.last is None else as_time(seen.last),
+        "requests": seen.requests,
+        "outcomes": dict(sorted(seen.outcomes.items())),
+        "other_models": dict(sorted(seen.others.items())),
+        "unread_parts": seen.unread,
+        "total": told(all_hours),
+        "over_time": over_time(seen),
+        "has_reference": bool(paper.reference),
+        "drift": [one.as_json() for one in findings],
+        "drifted": [one.what for one in drifted],
+        **_level(asked),
+    }
+    fallen = False
+    if labels is not None:
+        judged, fallen = _judged(labels, paper)
+        content |= judged
+    content["notes"] = _notes(seen, labels, fallen=fallen)
+    return Watched(seen, content, drifted, fallen)
+
+
+def _wanted(asked: Asked, papers: dict[str, Paper]) -> Paper:
+    if not asked.model:
+        return newest_in(asked.log, papers)
+    found = [paper for paper in papers.values() if asked.model in (paper.name, paper.called, paper.digest)]
+    if found:
+        return newest_in(asked.log, {paper.digest: paper for paper in found})
+    known = ", ".join(sorted(paper.called for paper in papers.values())) or "none"
+    raise InputMissing(
+        f"{asked.log} holds no answers of that model. Expected one of {known}, or its folder. Received: {asked.model}. "
+        "Name one of them, or none for the one that answered last."
+    )
+
+
+def _findings(seen: Seen, asked: Asked) -> list[Finding]:
+    if seen.train is None or seen.test is None:
+        return []
+    known = [block_from(seen.paper.reference[name]) for name in ("train", "test")]
+    return compared(
+        known,
+        [seen.train, seen.test],
+        overlap=seen.paper.overlap,
+        **_level(asked),
+    )
+
+
+def _level(asked: Asked) -> dict[str, float]:
+    return {
+        "significance": SIGNIFICANCE if asked.significance is None else asked.significance,
+        "effect": EFFECT if asked.effect is None else asked.effect,
+    }
+
+
+def _judged(labels: Labels, paper: Paper) -> tuple[dict[str, Any], bool]:
+    """Return what labels say, and whether the primary metric fell: its whole interval lies beyond that on test."""
+    require_joined(labels)
+    judged = paper.reference.get("judged") or {}
+    yardstick = Yardstick(judged.get("num_bins", 15), judged.get("positive_class"))
+    drawn = Drawn(*(judged[name] for name in Drawn._fields)) if judged else Drawn()
+    point = {} if paper.spec.task == "anomaly" else paper.card.get("operating_point") or {}
+    live = live_metrics(labels, point, yardstick, drawn)
+    on_test = paper.card.get("test") or {}
+    metrics: dict[str, dict[str, Any]] = {
+        name: {"live": interval.rounded(), "test": on_test.get(name)} for name, interval in live.items()
+    }
+    primary = (paper.card.get("primary") or {}).get("name", "")
+    fallen = False
+    if primary in metrics and metrics[primary]["test"]:
+        now, before = metrics[primary]["live"], metrics[primary]["test"]
+        higher = primary_called(primary).higher_is_better
+        fallen = now["high"] < before["low"] if higher else now["low"] > before["high"]
+    return {
+        "labels": labels.counts(),
+        "primary": primary or None,
+        "metrics": metrics,
+        "fallen": fallen,
+        "confidence_of_intervals": drawn.confidence,
+    }, fallen
+
+
+def _notes(seen: Seen, labels: Labels | None, *, fallen: bool) -> list[str]:
+    notes = []
+    if not seen.paper.reference:
+        notes.append(NO_REFERENCE)
+    elif seen.rows < MIN_ROWS:
+        notes.append(f"{seen.rows} records; {MIN_ROWS} are needed to compare distributions.")
+    if seen.others:
+        counts = ", ".join(f"{rows:,} of {name}" for name, rows in sorted(seen.others.items()))
+        notes.append(f"Answers of other models are left out: {counts}.")
+    if seen.unread:
+        notes.append(
+            f"{len(seen.unread)} part files cannot be read and are left out, first {seen.unread[0]}."
+        )
+    if labels is not None:
+        primary = (seen.paper.card.get("primary") or {}).get("name", "")
+        if seen.paper.spec.task == "anomaly":
+            notes.append(
+                "Labels judge single alarms here; the test set judged events of a series, which a log does not know."
+            )
+        if labels.contradicted:
+            notes.append(f"{len(labels.contradicted)} ids have two different labels and do not count.")
+        if labels.unknown:
+            notes.append(
+                f"{labels.unknown} labels are of classes that the model does not know: it was wrong there."
+            )
+        if fallen:
+            notes.append(
+                f"{metric_words(primary)} fell: its whole interval is worse than that on the test set."
+            )
+    return notes
+
+
+def lines_of(watched: Watched, most: int = 12) -> list[str]:
+    """Return what was found, for a terminal."""
+    content, paper = watched.content, watched.seen.paper
+    total, outcomes = content["total"], content["outcomes"]
+    counted = ", ".join(f"{rows:,} {name}" for name, rows in outcomes.items()) or "no record"
+    span = f", {content['from']} to {content['to']}" if content["from"] else ""
+    lines = [f"{paper.called}: {counted} in {content['requests']:,} requests{span}"]
+    said = []
+    if total["p50_milliseconds"] is not None:
+        said.append(f"p50 {total['p50_milliseconds']:.3g} ms, p99 {total['p99_milliseconds']:.3g} ms")
+    if total["confidence"] is not None:
+        said.append(f"mean confidence {total['confidence']:.3f}")
+    if total["alarm_share"] is not None:
+        said.append(f"alarms {total['alarm_share']:.2%}")
+    lines += ["  " + ", ".join(said)] if said else []
+    if content["drift"]:
+        count = len(content["drifted"])
+        level = (
+            f"at most {content['significance']:g} false alarms a look, effects from {content['effect']:g} on"
+        )
+        lines.append(f"drift: {count} of {len(content['drift'])} comparisons ({level})")
+        for one in content["drift"][:most]:
+            mark = "*" if one["drifted"] else " "
+            lines.append(
+                f"  {mark} {one['what']}: {one['effect']:.3f} (noise up to {one['noise']:.3f}, p {one['p_value']:.2g})"
+            )
+        if len(content["drift"]) > most:
+            lines.append(f"    and {len(content['drift']) - most} smaller ones")
+    if "labels" in content:
+        counts = content["labels"]
+        told_of = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in counts.items() if rows)
+        lines.append(f"labels: {told_of}")
+        for name, one in content["metrics"].items():
+            test = one["test"]
+            beside = f"; test {_interval(test)}" if test else ""
+            mark = "*" if content["fallen"] and name == content["primary"] else " "
+            lines.append(f"  {mark} {metric_words(name)} {_interval(one['live'])}{beside}")
+    return [*lines, *content["notes"]]
+
+
+def _interval(one: dict[str, float]) -> str:
+    return f"{format_value(one['value'])} ({format_value(one['low'])} to {format_value(one['high'])})"
