@@ -132,6 +132,14 @@ class PredictionLog:
         self._full = True
         self._noted(DROPPED_QUEUE, rows)
 
+    def lose(self, rows: int, error: Exception) -> None:
+        """Count rows that cannot be written down, and say why, once."""
+        self._noted(DROPPED_ERROR, rows)
+        if not self._failing:
+            said = f"serve: the log cannot be written, rows are dropped (millrace_log_rows_total): {error}"
+            say(said, file=sys.stderr)
+        self._failing = True
+
     def close(self) -> None:
         """Write what waits, and end the thread."""
         self._ended.set()
@@ -171,7 +179,7 @@ class PredictionLog:
                 rows = rows_of(requests, keep_records=self._keep_records)
                 lines = msgspec.json.Encoder().encode_lines(rows)
             except Exception as error:  # noqa: BLE001  # a bug of ours must not end the log, let alone the server
-                self._drop(sum(len(request.records) for request in requests), error)
+                self.lose(sum(len(request.records) for request in requests), error)
                 continue
             if not self._rows:
                 self._first = time.monotonic()
@@ -192,19 +200,12 @@ class PredictionLog:
                 with atomic_path(self._next_part(), mode=PRIVATE) as draft:
                     pq.write_table(table, draft, compression="zstd")
             except Exception as error:  # noqa: BLE001  # a full disk has many names
-                self._drop(rows, error)
+                self.lose(rows, error)
             else:
                 self._noted(WRITTEN, rows)
                 if self._failing:
                     say("serve: the log is written again", file=sys.stderr)
                 self._failing = False
-
-    def _drop(self, rows: int, error: Exception) -> None:
-        self._noted(DROPPED_ERROR, rows)
-        if not self._failing:
-            said = f"serve: the log cannot be written, rows are dropped (millrace_log_rows_total): {error}"
-            say(said, file=sys.stderr)
-        self._failing = True
 
     def _write_model(self, model: Answering) -> None:
         """Write down who answered, once: what `millrace watch` needs of it."""

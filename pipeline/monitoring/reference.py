@@ -9,11 +9,14 @@ takes no memory.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.monitoring.measured import OTHER, rounded_for_bins
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.files import read_json
 
 FORMAT = 1
 BINS = 64
@@ -119,6 +122,17 @@ class Block:
             },
             "names": self.names,
         }
+
+
+def reference_in(path: Path) -> dict[str, Any] | None:
+    """Return the content of a reference.json; None where there is none that can be used: a model answers without."""
+    try:
+        content = read_json(path)
+        for name in ("train", "test"):
+            block_from(content[name]).emptied()
+        return dict(content) if content["format"] == FORMAT else None
+    except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _edges(known: np.ndarray) -> np.ndarray:

@@ -51,6 +51,8 @@ def time_chart(stretches: Sequence[Mapping[str, Any]]) -> Figure:
         axes.grid(axis="y")
         if logarithmic:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
         else:
             axes.set_ylim(bottom=0)
         if len(names) > 1:
@@ -71,7 +73,7 @@ def numbers_chart(what: str, edges: np.ndarray, known: np.ndarray, served: np.nd
         known: Rows of the reference by bin, shape (num_bins,).
         served: Rows of the log by bin, same shape.
     """
-    figure, axes = canvas(5.6, 3.4)
+    figure, axes = canvas(4.9, 3.2)
     for counts, colour, label in ((known, GREY, "reference"), (served, BLUE, "log")):
         shares = np.cumsum(counts) / max(1, counts.sum())
         axes.step(edges, shares[:-1], where="post", color=colour, label=label)
@@ -88,7 +90,7 @@ def names_chart(what: str, known: Mapping[str, int], served: Mapping[str, int]) 
     totals = [max(1, sum(side.values())) for side in (known, served)]
     shares = {name: (known.get(name, 0) / totals[0], count / totals[1]) for name, count in served.items()}
     names = sorted(shares, key=lambda name: max(shares[name]))[-MOST_NAMES:]
-    figure, axes = canvas(5.6, float(np.clip(1.5 + 0.4 * len(names), 2.6, 7)))
+    figure, axes = canvas(4.9, float(np.clip(1.5 + 0.4 * len(names), 2.6, 7)))
     for place, name in enumerate(names):
         axes.barh(
             place + 0.2, shares[name][0], color=GREY, height=0.36, label="reference" if not place else None

@@ -200,7 +200,10 @@ class Endpoints:
         told = [Refused(item.problems) if item.problems else next(left) for item in items]
         self._count(served, told)
         if log:
-            log.take(_logged(request, served, items, told, len(body), whole=whole))
+            try:
+                log.take(_logged(request, served, items, told, len(body), whole=whole))
+            except Exception as error:  # noqa: BLE001  # whatever the log cannot take, the client has its answer
+                log.lose(len(items), error)
         return items, told
 
     def _count(self, served: Served, answers: Answers) -> None:

@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.monitoring.reference import reference_in
 from pipeline.monitoring.rows import Answering
 from pipeline.runtime.errors import StorageFailed
-from pipeline.runtime.files import file_digest, read_json
+from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import REFERENCE
 from pipeline.serving.described import answer_schema, example_record, openapi, record_schema
 from pipeline.serving.record import Record
@@ -105,9 +106,8 @@ class Served:
     @cached_property
     def logged(self) -> Answering:
         """Return the model as the log knows it."""
-        path, scorer = self.named.folder / REFERENCE, self.scorer
-        reference = read_json(path) if path.is_file() else None
-        named = self.named
+        named, scorer = self.named, self.scorer
+        reference = reference_in(named.folder / REFERENCE)
         return Answering(named.name, named.version, self.digest, scorer.state, scorer.card, reference)
 
     @cached_property

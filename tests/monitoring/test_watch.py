@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sklearn.metrics
@@ -225,14 +226,17 @@ def test_a_model_that_is_as_good_as_on_the_test_set_hardly_ever_falls():
 def test_an_id_that_was_answered_twice_counts_once(tmp_path):
     """The first answer is what the label is about; a client that asked again is counted."""
     log = Written(tmp_path / "log")
-    ids, _ = log.write(50)
-    log.parts = 0
+    ids, shares = log.write(50)
     part = next((tmp_path / "log").glob("2026*/*.parquet"))
-    again = pq.read_table(part)
+    table = pq.read_table(part)
+    others = pa.array([row[::-1] for row in table["probabilities"].to_pylist()], pa.list_(pa.float32()))
+    again = table.set_column(table.schema.get_field_index("probabilities"), "probabilities", others)
     pq.write_table(again, part.with_name("part-2026-11-29T999999.000Z-1.parquet"))
     labels = write_labels(tmp_path / "labels.csv", [(name, "dark") for name in ids[:40]])
-    counts = watch(Asked(tmp_path / "log", labels=labels)).content["labels"]
-    assert (40, 40) == (counts["joined"], counts["answered_again"])
+    content = watch(Asked(tmp_path / "log", labels=labels)).content
+    assert (40, 40) == (content["labels"]["joined"], content["labels"]["answered_again"])
+    right = (shares[:40].argmax(axis=1) == CLASSES.index("dark")).mean()
+    assert pytest.approx(right) == content["metrics"]["accuracy"]["live"]["value"]
 
 
 def test_the_model_that_is_watched_can_be_named(tmp_path):

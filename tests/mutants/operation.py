@@ -13,8 +13,40 @@ CHECKED = "tests/checks/test_store.py"
 TERMINAL = "tests/runtime/test_terminal.py"
 FILES = "tests/runtime/test_files.py"
 STAGE = "tests/runtime/test_stage.py"
+LOG = "tests/monitoring/test_log.py"
+WATCH = "tests/monitoring/test_watch.py"
 
 MUTANTS = (
+    Mutant(
+        "parts of a log that are whole or absent",
+        "pipeline/monitoring/log.py",
+        "with atomic_path(self._next_part(), mode=PRIVATE) as draft:",
+        "if draft := self._next_part():",
+        (f"{LOG}::test_a_full_disk_costs_rows_and_no_request",),
+    ),
+    Mutant(
+        "a category that nobody knows, which may be anything that somebody typed",
+        "pipeline/monitoring/rows.py",
+        "known = None if keep_records else model.categories[full]",
+        "known = None",
+        (f"{LOG}::test_texts_and_columns_are_kept_only_where_somebody_asked_for_it",),
+    ),
+    Mutant(
+        "a drift that is told apart from chance over all comparisons",
+        "pipeline/monitoring/drift.py",
+        "p_values = holm([one.p_value for one in raw])",
+        "p_values = [one.p_value for one in raw]",
+        (
+            "tests/monitoring/test_drift.py::test_a_thousand_logs_of_equal_rows_raise_as_few_alarms_as_is_said",
+        ),
+    ),
+    Mutant(
+        "a metric that fell only if chance does not do that",
+        "pipeline/monitoring/watch.py",
+        'fallen = now["high"] < before["low"] if higher',
+        'fallen = now["value"] < before["low"] if higher',
+        (f"{WATCH}::test_a_metric_that_fell_is_told_and_one_that_may_be_chance_is_not",),
+    ),
     Mutant(
         "a retrain that is ended before anybody is told",
         "pipeline/retraining/retrain.py",
