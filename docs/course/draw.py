@@ -221,7 +221,7 @@ def convolution() -> Figure:
     built.fit(images[:TRAIN], classes[:TRAIN], epochs=15, verbose=0)
     layer = next(item for item in built.layers if isinstance(item, keras.layers.Conv2D))
     activation = next(item for item in built.layers if isinstance(item, keras.layers.Activation))
-    maps = np.asarray(keras.Model(built.inputs, activation.output)(images[3:4]))
+    maps = np.asarray(keras.Model(built.inputs, activation.output)([images[3:4]]))
     kernels = np.asarray(layer.get_weights()[0])[:, :, 0]
     figure, axes = panels(4, 7, 14, 8)
     rows = (
