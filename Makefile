@@ -24,7 +24,7 @@ test: setup  ## the default tests
 test-long: setup  ## what `make test` leaves out and CI runs as well: kills, every family, every step of a retrain
 	.venv/bin/python -m pytest -m "long and not slow" $(TESTS)
 
-test-slow: setup  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: more than an hour
+test-slow: setup  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: many hours
 	.venv/bin/python -m pytest -m slow -n 0 --timeout 3600 $(TESTS)
 
 mutants: setup  ## removes an fsync, a digest check, a lock ... one at a time: some test must notice each

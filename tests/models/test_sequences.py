@@ -50,7 +50,7 @@ PADDED = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "settings"), PADDED.values(), ids=PADDED)
 @pytest.mark.parametrize("kind", ["series", "tokens"])
 def test_padding_changes_nothing(build, settings, kind, tmp_path):
@@ -363,7 +363,7 @@ def test_word_vectors_are_where_the_model_starts(tmp_path):
     assert np.array_equal(vectors, built.get_layer("encoder").get_layer("token_vectors").get_weights()[0])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(16, 1), (9, 3), (7, 2)])
 @pytest.mark.parametrize("kind", ["dense", "conv", "sequence"])
 def test_a_series_comes_back_in_its_shape_and_can_be_learnt(kind, shape):

@@ -61,7 +61,7 @@ def push_something(folder, name):
     git(folder, "push", "-q", "origin", f"other:{RESULTS}")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_who_lost_every_race_of_a_night_begins_anew_the_next_night(machine, retrain, attempts):
     """Exit code 75, and the next call stands on what the others pushed instead of pushing the same again."""
@@ -75,7 +75,7 @@ def test_who_lost_every_race_of_a_night_begins_anew_the_next_night(machine, retr
     assert "evaluate" in loser.calls
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_results_that_others_went_past_are_not_judged_any_more(machine, retrain):
     """`register` waits for the registry of one machine while another one pushes newer results and judges them."""
     slow, fast = machine("slow"), machine("fast")
@@ -98,7 +98,7 @@ def test_results_that_another_machine_judged_are_not_judged_again(machine, retra
     assert second.calls == ["refresh"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--depth", "1"), ("--single-branch",)])
 def test_a_clone_of_one_branch_learns_what_others_pushed(machine, retrain, options):
     """git fetches only what such a clone was made for, unless it is told what else is wanted."""
@@ -117,7 +117,7 @@ def lock_of(children, name):
     return git(children.project, "rev-parse", "--path-format=absolute", "--git-path", f"{name}.lock")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_lock_that_a_killed_fetch_left_is_removed_and_a_fresh_one_respected(machine, retrain, tmp_path):
     """A minute is far longer than git holds one; a younger lock is somebody else's."""
     first, other = machine("first"), machine("other")

@@ -69,7 +69,7 @@ def test_the_results_are_judged_and_not_a_few_rows_that_came_later(children, mon
     assert git(children.project, "rev-parse", "retrain/main") == results
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_fresh_clone_makes_its_champion_of_the_committed_results(children, tmp_path, monkeypatch):
     """It has results and no registry: they are registered once, and then there is nothing to do."""
     retrain(children)
@@ -83,7 +83,7 @@ def test_a_fresh_clone_makes_its_champion_of_the_committed_results(children, tmp
     assert retrain(fresh)["outcome"] == "nothing_to_do"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["deleted", "emptied", "another"])
 def test_a_lost_registry_gets_its_champion_back(children, monkeypatch, lost):
     """Whoever deletes or empties it, or names another one, finds the committed results in it the next morning."""

@@ -542,7 +542,7 @@ def test_a_table_of_measurements_is_read_as_the_data_of_the_model_was(evaluated,
     assert np.abs(found - stored[firsts]).max() <= TOLERANCE * np.ptp(stored)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_records(evaluated, tmp_path):
     """Ten times as many rows take a few megabytes more at most."""
     evaluated("towns")
