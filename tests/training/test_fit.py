@@ -203,12 +203,12 @@ def test_predictions_of_a_broken_model_are_refused():
 
 
 def test_healthy_looking_predictions_of_broken_weights_are_refused():
-    """A ReLU turns what NaN weights give into 0, so that only a look at the weights themselves shows it."""
-    inputs = keras.Input((2,))
-    hidden = keras.layers.Dense(4, activation="relu", name="hidden")(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
-    model.get_layer("hidden").set_weights([np.full((2, 4), np.nan), np.zeros(4)])
-    rows = np.ones((2, 2), np.float32)
+    """Of a table of vectors the NaN that nobody asked for does not show in the answers, only in the weights."""
+    inputs = keras.Input((2,), dtype="int32")
+    vectors = keras.layers.Flatten()(keras.layers.Embedding(4, 3, name="vectors")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(vectors))
+    model.get_layer("vectors").set_weights([np.array([[0.1] * 3, [0.2] * 3, [0.3] * 3, [np.nan] * 3])])
+    rows = np.array([[0, 1], [2, 0]], np.int32)
     assert np.isfinite(model.predict_on_batch(rows)).all()
     with pytest.raises(ValueError, match="not finite"):
         prediction.predict(model, rows, np.arange(2))

@@ -58,7 +58,7 @@ def test_stages_of_a_candidate_that_was_removed_are_none_of_its_origin(commit, t
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ({"git.dirty": "true"}, r"no commit holds.*git.dirty=true.*commit before `dvc repro`"),
+        ({"git.dirty": "true"}, r"no commit holds.*git.dirty=true.*Commit them while they are here"),
         ({"git.commit": "none"}, r"no commit holds.*git.commit=none"),
         ({"git.commit": "1" * 40}, r"not in this repository. Expected 1111.*Clone the repository"),
     ],
