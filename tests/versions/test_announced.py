@@ -96,11 +96,10 @@ def test_what_is_not_there_at_the_start_is_an_error(store, tmp_path):
 
 
 @pytest.mark.long
-def test_a_server_follows_the_champion(store, monkeypatch):
+def test_a_server_follows_the_champion(store):
     """Started from the registry: another champion answers within seconds, a broken one never, the way back works."""
     project, scorers = Path.cwd(), {n: Scorer(Path(f"packed-{n}/millrace")) for n in "123"}
-    monkeypatch.setattr("tests.serving.test_server.HERE", project)
-    server = Running([*COMMAND, "--port", "0", "--poll-seconds", "0.5"])
+    server = Running([*COMMAND, "--port", "0", "--poll-seconds", "0.5"], cwd=project)
     try:
 
         def asked():
