@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.metrics.two_samples import MIN_EXPECTED
+from pipeline.metrics.two_samples import chi_square_test, holm
 from pipeline.monitoring.reference import Block
 
 SIGNIFICANCE, EFFECT = 0.01, 0.15
@@ -52,20 +52,6 @@ class Finding:
             name: float(f"{value:.4g}") if isinstance(value, float) else value
             for name, value in asdict(self).items()
         }
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number: any below `a` is a false one with probability at most `a`.
-
-    Holm's method needs no independence, which columns of one data set do not have.
-    """
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return [float(value) for value in adjusted]
 
 
 def binned_ks_test(first: np.ndarray, second: np.ndarray, draws: tuple[float, float]) -> tuple[float, float]:
@@ -153,45 +139,15 @@ def _ks_noise(draws: tuple[float, float], share: float) -> float:
 def _of_names(
     what: str, before: Mapping[str, int], after: Mapping[str, int], draws: tuple[float, float]
 ) -> _Raw:
-    kinds = sorted(name for name in {*before, *after} if before.get(name, 0) + after.get(name, 0))
-    counts = np.array([[side.get(name, 0) for name in kinds] for side in (before, after)], float)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
-    pooled = _without_rare(shares * np.array(draws)[:, np.newaxis])
+    distance, p_value = chi_square_test(before, after, draws=draws)
+    kinds = sum(1 for name in {*before, *after} if before.get(name, 0) + after.get(name, 0))
 
     def noise(share: float) -> float:
         # By Cauchy and Schwarz, no smaller chi-square comes with a larger distance.
         from scipy import stats
 
-        return float(
-            np.sqrt(stats.chi2.isf(share, max(1, len(kinds) - 1)) * (1 / draws[0] + 1 / draws[1])) / 2
-        )
+        return float(np.sqrt(stats.chi2.isf(share, max(1, kinds - 1)) * (1 / draws[0] + 1 / draws[1])) / 2)
 
     rates = [side.get("true", 0) / max(1, sum(side.values())) for side in (before, after)]
     factor = max(rates) / max(min(rates), 1e-9) if max(rates) else 1.0
-    return _Raw(what, distance, _same_shares(pooled), noise, int(counts[1].sum()), factor)
-
-
-def _without_rare(counts: np.ndarray) -> np.ndarray:
-    """Count the rarest kinds together until each is expected often enough in the smaller sample, or two are left."""
-    smaller = counts.sum(axis=1).min() / counts.sum()
-    while counts.shape[1] > 2:
-        order = np.argsort(counts.sum(axis=0), kind="stable")
-        if counts[:, order[0]].sum() * smaller >= MIN_EXPECTED:
-            break
-        counts = np.column_stack([counts[:, order[2:]], counts[:, order[:2]].sum(axis=1)])
-    return counts
-
-
-def _same_shares(counts: np.ndarray) -> float:
-    """Return how often chance makes two rows of counts differ so much: chi-square, of two rare kinds exactly."""
-    from scipy import stats
-
-    if counts.shape[1] < 2:
-        return 1.0
-    if (
-        counts.shape[1] == 2
-        and (counts.sum(axis=0).min() * counts.sum(axis=1).min() / counts.sum()) < MIN_EXPECTED
-    ):
-        return float(stats.fisher_exact(np.rint(counts).astype(np.int64)).pvalue)
-    return float(stats.chi2_contingency(counts, correction=False).pvalue)
+    return _Raw(what, distance, p_value, noise, sum(after.values()), factor)

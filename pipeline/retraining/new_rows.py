@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.samples import SIDE_PREFIX
-from pipeline.metrics.two_samples import chi_square_test, ks_test
-from pipeline.monitoring.drift import holm
+from pipeline.metrics.two_samples import chi_square_test, holm, ks_test
 from pipeline.retraining.accepted import (
     DESCRIBED,
     LAST_RESULTS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from pipeline.metrics.two_samples import chi_square_test, ks_test
+from pipeline.metrics.two_samples import chi_square_test, holm, ks_test
 
 
 def test_the_distance_of_two_small_samples_by_hand():
@@ -52,6 +52,23 @@ def test_rare_classes_raise_no_alarm():
     assert chi_square_test(reference, new)[1] > 0.5
 
 
+@pytest.mark.parametrize(("share", "rows"), [(0.02, 30), (0.001, 100), (0.01, 200), (0.2, 200)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_rare_class_raises_no_more_alarms_than_is_said(share, rows, classes):
+    """4,000 pairs of equal samples at 1 %: at most so many p-values below it, up to the error of 4,000."""
+    rng = np.random.default_rng(7)
+    shares = [share, *[(1 - share) / (classes - 1)] * (classes - 1)]
+    drawn = [[dict(enumerate(rng.multinomial(size, shares))) for size in (1000, rows)] for _ in range(4000)]
+    alarms = sum(chi_square_test(*pair)[1] < 0.01 for pair in drawn)
+    assert alarms <= stats.binom.isf(0.001, 4000, 0.01)
+
+
+def test_two_rare_classes_are_compared_as_fisher_does():
+    """Three of ten against none of a thousand: the exact chance, not that of chi-square."""
+    exact = stats.fisher_exact([[0, 1000], [3, 7]]).pvalue
+    assert chi_square_test({"there": 1000}, {"missing": 3, "there": 7})[1] == pytest.approx(exact, rel=1e-9)
+
+
 def test_chance_beyond_doubt_is_the_bound_of_dvoretzky_kiefer_and_wolfowitz():
     """Where a leak is refused (below 1e-6) the two say the same to nine digits."""
     rng = np.random.default_rng(0)
@@ -83,3 +100,8 @@ def test_members_of_few_groups_are_few_draws():
     assert chi_square_test(first, second, draws=(1, 1), pool_rare=False)[1] > 0.1
     assert ks_test(np.zeros(100), np.ones(100))[1] < 1e-6
     assert ks_test(np.zeros(100), np.ones(100), draws=(1, 1))[1] > 0.1
+
+
+def test_holm_is_that_of_the_textbook():
+    """Holm (1979), a worked case."""
+    assert pytest.approx([0.03, 0.06, 0.06, 0.02]) == holm([0.01, 0.04, 0.03, 0.005])

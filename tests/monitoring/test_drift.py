@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pipeline.metrics.two_samples import ks_test
-from pipeline.monitoring.drift import binned_ks_test, compared, holm
+from pipeline.monitoring.drift import binned_ks_test, compared
 from pipeline.monitoring.measured import rounded_for_bins
 from pipeline.monitoring.reference import Block, block_from
 
@@ -112,11 +112,6 @@ def test_a_distance_in_bins_is_that_of_the_values_at_the_edges():
     exact = ks_test(*smooth)
     assert exact[0] - 0.02 < distance <= exact[0]
     assert p_value >= exact[1]
-
-
-def test_holm_is_that_of_the_textbook():
-    """Holm (1979), a worked case."""
-    assert pytest.approx([0.03, 0.06, 0.06, 0.02]) == holm([0.01, 0.04, 0.03, 0.005])
 
 
 def test_a_block_travels_as_json_and_counts_what_comes_in_pieces_as_whole():

@@ -102,8 +102,15 @@ MUTANTS = (
     Mutant(
         "rare classes counted together",
         "pipeline/metrics/two_samples.py",
-        "    if rare.sum() < 2:\n",
-        "    if rare.sum() < 10**6:\n",
+        "    while counts.shape[1] > 2 and",
+        "    while counts.shape[1] > 10**6 and",
+        OF_SAMPLES,
+    ),
+    Mutant(
+        "two rare classes compared exactly",
+        "pipeline/metrics/two_samples.py",
+        "        if counts.shape[1] == 2 and",
+        "        if counts.shape[1] == 1 and",
         OF_SAMPLES,
     ),
     Mutant(
