@@ -122,16 +122,11 @@ class Project:
             name: `NAME@ALIAS`, `NAME/VERSION`, with or without `models:/` before it; "" for the champion.
         """
         from pipeline.params.load import load_params
-        from pipeline.tracking.store import open_existing_store, service_errors
-        from pipeline.versions.fetched import fetched_version
-        from pipeline.versions.lineage import named_version
+        from pipeline.versions.fetched import fetched_model
 
         with chdir(self.root):
-            store = open_existing_store(self.root)
-            with service_errors(store.uri):
-                known = load_params().register.model_name
-                _, version = named_version(store, name.removeprefix("models:/"), known)
-                return Model(fetched_version(store, version).absolute())
+            _called, folder = fetched_model(self.root, name, load_params().register.model_name)
+            return Model(folder.absolute())
 
 
 def load_model(name: str | os.PathLike[str] = "") -> Model:
@@ -156,13 +151,13 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _use_own_pipeline() -> None:
     own = str(Path(__file__).resolve().parent)
-    if own not in sys.path:
+    if sys.path[:1] != [own]:
         sys.path.insert(0, own)
 
 
 def main() -> None:
     """Run the command line of this project."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    _use_own_pipeline()
     # With it, what we start by `-m` would look there before it looks here.
     os.environ.pop("PYTHONSAFEPATH", None)
     from pipeline.cli import main as run

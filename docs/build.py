@@ -5,7 +5,6 @@ parsers, the parameters of params.yaml, the families of their table. Formulas be
 themselves; no page asks a network for anything.
 """
 
-import html
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.anchors import anchors_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from pipeline.cli import COMMANDS, GROUPS, _parser
+from pipeline.cli import COMMANDS, GROUPS, parsers
 from pipeline.params.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,10 +130,10 @@ def _pages() -> Iterator[Page]:
 
 
 def _commands() -> str:
-    _whole, parsers = _parser()
+    _whole, of_commands = parsers()
     examples = {name: example for group in GROUPS.values() for name, example in group.items()}
     parts = [
-        f"## {name}\n\n```\nmillrace {examples[name]}\n```\n\n```text\n{parsers[name].format_help()}\n```\n"
+        f"## {name}\n\n```\nmillrace {examples[name]}\n```\n\n```text\n{of_commands[name].format_help()}\n```\n"
         for name in COMMANDS
     ]
     return "# Commands\n\nAs `millrace COMMAND --help` prints them.\n\n" + "\n".join(parts)
@@ -252,7 +251,7 @@ def _dead(page: Page, link: str, pages: dict[str, Page]) -> str:
 def main() -> None:
     """Build the site; exit code 1 where something is wrong with it."""
     problems = build()
-    print("\n".join(problems) or f"{html.escape(str(SITE / 'index.html'))}")
+    print("\n".join(problems) or str(SITE / "index.html"))
     sys.exit(1 if problems else 0)
 
 

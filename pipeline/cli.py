@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With an exit code of `docs/guides/exit-codes.md` when anything goes wrong.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    parser, of_commands = _parser()
+    parser, of_commands = parsers()
     options, left = parser.parse_known_args(given or ["--help"])
     if left:
         of_commands[options.command].error(f"unrecognized arguments: {' '.join(left)}")
@@ -119,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.run(options)
 
 
-def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+def parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    """Return what reads the command line, and what reads that of each command."""
     parser = _Overview(prog="millrace", description="What you type beside `dvc repro`.", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version of Millrace and exit")

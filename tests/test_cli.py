@@ -73,7 +73,7 @@ def test_millrace_alone_tells_every_command_with_an_example(capsys):
     """In groups, 0; each example is one that the command's own parser takes."""
     assert millrace() == 0
     said = capsys.readouterr().out
-    parser, _ = cli._parser()
+    parser, _ = cli.parsers()
     files = {path.stem for path in Path(cli.__file__).parent.glob("commands/[a-z]*.py")}
     assert files == set(cli.COMMANDS)
     for group, commands in cli.GROUPS.items():
@@ -434,7 +434,7 @@ def test_outside_a_project_the_command_says_so(tmp_path, monkeypatch, capsys):
 def test_the_command_line_starts_light():
     """None of the heavy libraries is imported before a command needs it; all commands are known by then."""
     heavy = "tensorflow keras mlflow great_expectations sklearn pandas matplotlib numpy httpx"
-    code = "import sys; from pipeline import cli; cli._parser(); "
+    code = "import sys; from pipeline import cli; cli.parsers(); "
     code += f"print([name for name in {heavy.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -117,7 +117,7 @@ def test_a_page_of_the_course_has_all_its_parts(path):
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_in_a_document_is_understood(path, capsys):
     """`millrace ...` in a block: the command and each of its options exist."""
-    parser, _ = site._parser()
+    parser, _ = site.parsers()
     for line in lines_of(path, "millrace"):
         if not line or re.search(r"[\[\]|<>]|\.\.\.", line):
             continue  # a form to fill in, or a shell's business

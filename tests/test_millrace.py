@@ -2,17 +2,15 @@
 
 import subprocess
 import sys
+from contextlib import chdir
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import millrace
-from pipeline.evaluation.measures import Yardstick
-from pipeline.gate.question import Rules
-from pipeline.metrics.names import primary_called
 from pipeline.runtime.errors import InputMissing
-from tests.helpers.registration import CLASSES, images_and_labels, make_ready_project
+from tests.helpers.registration import CLASSES, images_and_labels, make_ready_project, run_register
 from tests.helpers.synthetic_project import HERE
 
 NAMES = ["cnn", "linear", "majority"]
@@ -21,25 +19,10 @@ NAMES = ["cnn", "linear", "majority"]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A project whose model became champion."""
-    from pipeline.stages import register
-
     root = make_ready_project(tmp_path_factory.mktemp("door") / "project")
     (root / "params.yaml").write_text((HERE / "params.yaml").read_text())
-    rules = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(root)
-        patched.setattr(
-            "pipeline.tracking.registry.require_same_answers", lambda *_a, **_k: None, raising=False
-        )
-        patched.setattr(register.console, "print_report", lambda *_a, **_k: None)
-        decision = register.register(
-            candidates=NAMES,
-            baselines=NAMES[1:],
-            model_name="digits",
-            experiment="digits",
-            rules=rules,
-            yardstick=Yardstick(),
-        )
+    with chdir(root):
+        decision = run_register(uncommitted="")
     assert "promoted" == decision["decision"]
     return root
 

@@ -72,15 +72,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _fetched(named: str) -> Path:
-    from pipeline.tracking.store import open_existing_store, service_errors
-    from pipeline.versions.fetched import fetched_version
-    from pipeline.versions.lineage import named_version
+    from pipeline.versions.fetched import fetched_model
 
-    store = open_existing_store(Path.cwd())
-    with service_errors(store.uri):
-        name, version = named_version(store, named, load_params().register.model_name)
-        say(f"{name} version {version.number}", file=sys.stderr)
-        return fetched_version(store, version)
+    called, folder = fetched_model(Path.cwd(), named, load_params().register.model_name)
+    say(called, file=sys.stderr)
+    return folder
 
 
 def predict(

@@ -101,6 +101,8 @@ def run(options: argparse.Namespace) -> None:
             say(f"page: {options.page}")
     if not watched.quiet:
         raise SystemExit(FOUND)
+    if watched.untold:
+        raise watched.untold
 
 
 def _model(given: str | Path) -> str:

@@ -144,6 +144,11 @@ class PredictionLog:
         """Write what waits, and end the thread."""
         self._ended.set()
         self._thread.join(END_SECONDS)
+        if self._thread.is_alive():
+            say(
+                f"serve: the log was not written to its end in {END_SECONDS} s; rows are lost",
+                file=sys.stderr,
+            )
 
     # --- In the thread.
 

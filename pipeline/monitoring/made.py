@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data.label_sets import as_cell
 from pipeline.data.samples import mapped, read_groups, read_sample_rows, read_split, series_at, text_at
-from pipeline.evaluation.measures import Yardstick, said_at
+from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap, Evaluation
 from pipeline.inputs.record_columns import columns_beside
 from pipeline.inputs.train_data import windowed_inputs
@@ -134,12 +134,11 @@ def answers_block(evaluation: Evaluation) -> Block:
 
 def answers_as_columns(evaluation: Evaluation) -> tuple[Numbers, Names]:
     """Return the answers for the test rows under the names of the log: numbers, and names."""
-    answers, spec, point = evaluation.answers, evaluation.spec, evaluation.chosen.point
+    answers, spec = evaluation.answers, evaluation.spec
     if spec.task == "classification":
-        said = said_at(spec.classes, answers, point)
-        chosen = answers.argmax(axis=1) if said is None else said
-        confidence = answers[np.arange(len(answers)), chosen].astype(float)
-        return {"confidence": confidence}, {"answer": [spec.classes[index] for index in chosen]}
+        said = evaluation.said()
+        confidence = answers[np.arange(len(answers)), said].astype(float)
+        return {"confidence": confidence}, {"answer": [spec.classes[index] for index in said]}
     if spec.task == "multilabel":
         classes = np.array(spec.classes, dtype=object)
         return {}, {"answer": [as_cell(classes[row].tolist()) for row in evaluation.labels_said()]}

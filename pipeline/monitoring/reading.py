@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.inputs.specs import OutputSpec, output_spec
+from pipeline.inputs.specs import OutputSpec
 from pipeline.monitoring.labels import Labels
 from pipeline.monitoring.reference import Block, block_from
-from pipeline.monitoring.rows import ANSWERED, FORMAT, REFUSED
+from pipeline.monitoring.rows import ANSWERED, FORMAT, REFUSED, Answering
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import read_json
 
@@ -31,54 +31,19 @@ LOWEST_US, HIGHEST_US = -(2**62), 2**62
 FIXED = ("time", "request", "index", "id", "outcome", "milliseconds")
 
 
-@dataclass(frozen=True)
-class Paper:
-    """What is known of a model whose answers are in a log.
-
-    Attributes:
-        name: Of the registered model, or of the folder.
-        version: Its number; "" for a folder.
-        digest: Of its papers.
-        spec: What it answers.
-        card: Content of its card.json.
-        windows: That part of its state.json; {} for none.
-        reference: Content of its reference.json; {} where it has none.
-    """
-
-    name: str
-    version: str
-    digest: str
-    spec: OutputSpec
-    card: Mapping[str, Any]
-    windows: Mapping[str, Any]
-    reference: Mapping[str, Any]
-
-    @property
-    def called(self) -> str:
-        """Return what people call it."""
-        return f"{self.name}/{self.version}" if self.version else self.name
-
-    @property
-    def overlap(self) -> int:
-        """Return how many windows of a series that is asked for step by step share a step; else 1."""
-        return max(1, int(self.windows.get("length", 1)))
-
-
-def paper_of(content: Mapping[str, Any]) -> Paper:
-    """Return a paper as the log holds it."""
-    state = content["state"]
-    return Paper(
+def paper_of(content: Mapping[str, Any]) -> Answering:
+    """Return a model as the log holds it."""
+    return Answering(
         content["name"],
         content["version"],
         content["digest"],
-        output_spec(state),
+        content["state"],
         content["card"],
-        state.get("windows") or {},
         content.get("reference") or {},
     )
 
 
-def papers_in(folder: Path) -> dict[str, Paper]:
+def papers_in(folder: Path) -> dict[str, Answering]:
     """Return the models whose answers a log holds, by their digests.
 
     Raises:
@@ -136,7 +101,7 @@ class Seen:
         first, last: Times of the first and the last record, microseconds since 1970; None for no record.
     """
 
-    paper: Paper
+    paper: Answering
     train: Block | None = None
     test: Block | None = None
     hours: dict[int, Hour] = field(default_factory=dict)
@@ -153,7 +118,7 @@ class Seen:
         return sum(self.outcomes.values())
 
 
-def newest_in(folder: Path, papers: Mapping[str, Paper]) -> Paper:
+def newest_in(folder: Path, papers: Mapping[str, Answering]) -> Answering:
     """Return the model that answered last.
 
     Raises:
@@ -171,8 +136,8 @@ def newest_in(folder: Path, papers: Mapping[str, Paper]) -> Paper:
 
 def read_log(
     folder: Path,
-    paper: Paper,
-    papers: Mapping[str, Paper],
+    paper: Answering,
+    papers: Mapping[str, Answering],
     *,
     since: int = LOWEST_US,
     until: int = HIGHEST_US,
@@ -239,8 +204,9 @@ def _batches(
 
 def _count(seen: Seen, batch: Mapping[str, pa.Array], labels: Labels | None) -> None:
     times = batch["time"].cast(pa.int64()).to_numpy()
-    seen.first = min(int(times.min()), times.max() if seen.first is None else seen.first)
-    seen.last = max(int(times.max()), times.min() if seen.last is None else seen.last)
+    first, last = int(times.min()), int(times.max())
+    seen.first = first if seen.first is None else min(seen.first, first)
+    seen.last = last if seen.last is None else max(seen.last, last)
     outcomes = np.array(batch["outcome"].to_pylist(), dtype=object)
     seen.outcomes.update(outcomes.tolist())
     begins = _floats(batch["index"]) == 0

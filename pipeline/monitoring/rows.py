@@ -33,7 +33,7 @@ import pyarrow.json
 
 from pipeline.data.label_sets import as_cell
 from pipeline.inputs.record_columns import columns_beside, main_field
-from pipeline.inputs.specs import output_spec
+from pipeline.inputs.specs import OutputSpec, output_spec
 from pipeline.monitoring.measured import OTHER, statistic_names, statistics_of
 from pipeline.preprocessing.side import category_of
 
@@ -56,7 +56,7 @@ class Answering:
         digest: Of its papers.
         state: Content of its state.json.
         card: Content of its card.json.
-        reference: Content of its reference.json; None where it has none.
+        reference: Content of its reference.json; {} where it has none.
     """
 
     name: str
@@ -64,7 +64,22 @@ class Answering:
     digest: str
     state: Mapping[str, Any]
     card: Mapping[str, Any] = field(default_factory=dict)
-    reference: Mapping[str, Any] | None = None
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """Return what people call it."""
+        return f"{self.name}/{self.version}" if self.version else self.name
+
+    @cached_property
+    def spec(self) -> OutputSpec:
+        """Return what it answers."""
+        return output_spec(self.state)
+
+    @property
+    def overlap(self) -> int:
+        """Return how many windows of a series that is asked for step by step share a step; else 1."""
+        return max(1, int((self.state.get("windows") or {}).get("length", 1)))
 
     @cached_property
     def sample_bytes(self) -> int:
@@ -85,7 +100,7 @@ class Answering:
             "model": name, "version": name, "digest": name, "sha256": pa.string(), "outcome": name,
             "milliseconds": pa.float32(),
         }  # fmt: skip
-        task = output_spec(self.state).task
+        task = self.spec.task
         if task in ("classification", "multilabel"):
             columns |= {"answer": name, "probabilities": pa.list_(pa.float32())}
             columns |= {"confidence": pa.float32()} if task == "classification" else {}

@@ -13,7 +13,6 @@ from pipeline.monitoring.reading import (
     HIGHEST_US,
     LOWEST_US,
     Hour,
-    Paper,
     Seen,
     as_time,
     newest_in,
@@ -23,8 +22,9 @@ from pipeline.monitoring.reading import (
     told,
 )
 from pipeline.monitoring.reference import block_from
+from pipeline.monitoring.rows import Answering
 from pipeline.monitoring.worth import Drawn, live_metrics
-from pipeline.runtime.errors import InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed, UserError
 
 NO_REFERENCE = (
     "The model has no reference.json, so that drift cannot be told: confidence, alarms, refusals, latency and labels "
@@ -68,16 +68,18 @@ class Watched:
         content: All of it as JSON content.
         drifted: What drifted.
         fallen: Whether the primary metric fell.
+        untold: Why a log in which nothing was found may still hold something; None if all was looked at.
     """
 
     seen: Seen
     content: dict[str, Any]
     drifted: tuple[Finding, ...]
     fallen: bool
+    untold: UserError | None = None
 
     @property
     def quiet(self) -> bool:
-        """Return whether there is nothing to look at."""
+        """Return whether nothing was found."""
         return not self.drifted and not self.fallen
 
 
@@ -85,7 +87,7 @@ def watch(asked: Asked) -> Watched:
     """Return what a log says of one model.
 
     Raises:
-        InputMissing: There is no such log or model, or there are no labels.
+        InputMissing: There is no such log or model, it has no records of that time, or there are no labels.
         DataRefused: The labels cannot be read, or none belongs to an answer.
         WronglyCalled: They have other columns than the model answers.
     """
@@ -97,6 +99,7 @@ def watch(asked: Asked) -> Watched:
     since = LOWEST_US if asked.since is None else asked.since
     until = HIGHEST_US if asked.until is None else asked.until
     seen = read_log(asked.log, paper, papers, since=since, until=until, labels=labels)
+    _require_records(seen, asked)
     findings = _findings(seen, asked)
     drifted = tuple(one for one in findings if one.drifted)
     all_hours = Hour()
@@ -122,10 +125,49 @@ def watch(asked: Asked) -> Watched:
         judged, fallen = _judged(labels, paper)
         content |= judged
     content["notes"] = _notes(seen, labels, fallen=fallen)
-    return Watched(seen, content, drifted, fallen)
+    return Watched(seen, content, drifted, fallen, _untold(asked, content, paper))
 
 
-def _wanted(asked: Asked, papers: dict[str, Paper]) -> Paper:
+def _require_records(seen: Seen, asked: Asked) -> None:
+    if seen.rows or seen.unread:
+        return
+    span = " ".join(
+        f"{name} {as_time(when)}"
+        for name, when in (("since", asked.since), ("until", asked.until))
+        if when is not None
+    )
+    others = ", ".join(f"{rows:,} of {name}" for name, rows in sorted(seen.others.items()))
+    raise InputMissing(
+        f"{asked.log} holds no records of {seen.paper.called} of that time. Expected at least one. Received: none "
+        f"{span}{f', and {others}' if others else ''}. Ask for a longer time or another model, and check that the "
+        "server runs and writes there."
+    )
+
+
+def _untold(asked: Asked, content: dict[str, Any], paper: Answering) -> UserError | None:
+    if unread := content["unread_parts"]:
+        return StorageFailed(
+            f"{len(unread)} part files of {asked.log} cannot be read and were left out, so that this look is not "
+            f"whole. Expected Parquet as `millrace serve --log` writes it. Received: {', '.join(unread[:3])}. Restore "
+            "them, or remove them, and look again."
+        )
+    if "metrics" not in content or paper.spec.task == "anomaly":
+        return None
+    found = content["metrics"].get(content["primary"])
+    if found and found["test"]:
+        return None
+    named = metric_words(content["primary"]) if content["primary"] else "A primary metric"
+    lacking = (
+        "these labels do not give it" if content["primary"] and not found else "card.json does not hold it"
+    )
+    return DataRefused(
+        f"{named} cannot be compared with that on the test set, so that nobody knows whether it fell. Expected labels "
+        f"of every class it needs, and a model with its metrics in card.json. Received: {content['labels']['judged']} "
+        f"judged labels; {lacking}. Wait for more labels, or look without --labels."
+    )
+
+
+def _wanted(asked: Asked, papers: dict[str, Answering]) -> Answering:
     if not asked.model:
         return newest_in(asked.log, papers)
     found = [paper for paper in papers.values() if asked.model in (paper.name, paper.called, paper.digest)]
@@ -157,7 +199,7 @@ def _level(asked: Asked) -> dict[str, float]:
     }
 
 
-def _judged(labels: Labels, paper: Paper) -> tuple[dict[str, Any], bool]:
+def _judged(labels: Labels, paper: Answering) -> tuple[dict[str, Any], bool]:
     """Return what labels say, and whether the primary metric fell: its whole interval lies beyond that on test."""
     require_joined(labels)
     judged = paper.reference.get("judged") or {}

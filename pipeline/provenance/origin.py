@@ -277,15 +277,20 @@ def committed_state(stages: Mapping[str, Any], candidates: list[str]) -> Committ
     return Committed(commit.decode().rstrip(), dirty, str(lock == stages).lower(), tuple(problems))
 
 
-def commit_that_holds(stages_sha256: str) -> str:
+def commit_that_holds(tags: Mapping[str, str]) -> str:
     """Return the commit (hex) whose dvc.lock, code and parameters are those of a result; "" where there is none.
 
-    Looked for are HEAD and the commits before it that changed dvc.lock, newest first.
+    Looked for are HEAD, and the commits that changed dvc.lock since the result was registered, newest first.
 
     Args:
-        stages_sha256: `dvc.stages.sha256` of `origin_tags`.
+        tags: Of the result, see `origin_tags`: the digest of its stages, and the commit it was registered at, "none"
+            where there was none yet.
     """
-    listed = git("rev-list", f"--max-count={MOST_COMMITS}", "HEAD", "--", f"./{paths.DVC_LOCK}") or b""
+    stages_sha256, since = tags.get("dvc.stages.sha256", ""), tags.get("git.commit", NOTHING)
+    earlier = [] if since == NOTHING else [f"^{since}^@"]
+    listed = (
+        git("rev-list", f"--max-count={MOST_COMMITS}", "HEAD", *earlier, "--", f"./{paths.DVC_LOCK}") or b""
+    )
     head = git("rev-parse", "--verify", "HEAD") or b""
     for commit in dict.fromkeys([*head.decode().split(), *listed.decode().split()]):
         candidates = _committed_params(commit).get("candidates")

@@ -164,10 +164,8 @@ def _read_candidate(name: str, stages: dict[str, Any]) -> CandidateState:
         epochs=tuple(history_epochs(history)),
         trials=tuple(read_json(folder / "trials.json", f"tune@{name}")),
         live=trace,
-        test=_test_metrics(name),
         baseline_won=baseline.is_file() and read_json(baseline) == history,
-        point=_point(name),
-        argmax=_argmax(name),
+        **_judged(name),
     )
 
 
@@ -187,27 +185,18 @@ def _ensemble(candidates: Sequence[str], stages: dict[str, Any]) -> Iterator[Can
         epochs=(),
         trials=tuple(trials),
         live=None,
-        test=_test_metrics(paths.ENSEMBLE),
         baseline_won=False,
-        point=_point(paths.ENSEMBLE),
-        argmax=_argmax(paths.ENSEMBLE),
+        **_judged(paths.ENSEMBLE),
     )
 
 
-def _test_metrics(candidate: str) -> dict[str, float]:
-    return {name: interval["value"] for name, interval in _evaluated(candidate)["test"].items()}
-
-
-def _point(candidate: str) -> dict[str, Any]:
-    point: dict[str, Any] = _evaluated(candidate).get("operating_point", {})
-    return point if "threshold" in point else {}
-
-
-def _argmax(candidate: str) -> tuple[str, ...]:
-    names = _evaluated(candidate)["baseline_val"]
-    return tuple(name.removeprefix(ARGMAX) for name in names if name.startswith(ARGMAX))
-
-
-def _evaluated(candidate: str) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
-    return next(row for row in rows if row["candidate"] == candidate)
+def _judged(candidate: str) -> dict[str, Any]:
+    """Return what the evaluation says of a candidate: `test`, `point` and `argmax` of its state."""
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
+    row = next(row for row in rows if row["candidate"] == candidate)
+    point = row.get("operating_point", {})
+    return {
+        "test": {name: interval["value"] for name, interval in row["test"].items()},
+        "point": point if "threshold" in point else {},
+        "argmax": tuple(name.removeprefix(ARGMAX) for name in row["baseline_val"] if name.startswith(ARGMAX)),
+    }

@@ -22,7 +22,7 @@ from pipeline.runtime.processes import terminal
 
 LAST_RUN = paths.STATE_DIR / "last_run.json"
 """Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
-COLOURS = {"promoted": "green", "refused": "yellow", "unchanged": "default", "held": "yellow"}
+COLOURS = {"promoted": "green", "refused": "red", "unchanged": "default", "held": "yellow"}
 Row = Mapping[str, Any]
 
 

@@ -107,7 +107,7 @@ class Served:
     def logged(self) -> Answering:
         """Return the model as the log knows it."""
         named, scorer = self.named, self.scorer
-        reference = reference_in(named.folder / REFERENCE)
+        reference = reference_in(named.folder / REFERENCE) or {}
         return Answering(named.name, named.version, self.digest, scorer.state, scorer.card, reference)
 
     @cached_property

@@ -17,7 +17,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 from mlflow.exceptions import MlflowException
 
-from pipeline.provenance.state import CandidateState, PipelineState
+from pipeline.provenance.state import ARGMAX, CandidateState, PipelineState
 from pipeline.runtime.progress import Epoch
 from pipeline.tracking import runs
 from pipeline.tracking.registry import Version, set_tags
@@ -181,7 +181,7 @@ def best_metrics(metrics: Mapping[str, Any], argmax: Collection[str] = ()) -> di
         for name, value in _numbers(metrics).items()
         if name.startswith("val_")
     }
-    return {f"val/best_{'argmax_' if name in argmax else ''}{name}": value for name, value in numbers.items()}
+    return {f"val/best_{ARGMAX if name in argmax else ''}{name}": value for name, value in numbers.items()}
 
 
 def _parent_run(store: Store, state: PipelineState) -> Run:

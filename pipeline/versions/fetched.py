@@ -12,7 +12,8 @@ from pipeline.runtime.files import file_digest, write_text
 from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.runtime.processes import acquire_lock
 from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, open_existing_store, service_errors
+from pipeline.versions.lineage import named_version
 
 FETCHED_DIR = paths.STATE_DIR / "fetched"
 EXPORTED_HERE = "model.onnx.sha256"
@@ -46,6 +47,23 @@ def fetched_version(store: Store, version: Version) -> Path:
         if not _is_whole(folder, version):
             _fetch(store, version, folder)
     return folder
+
+
+def fetched_model(root: Path, named: str, default_name: str) -> tuple[str, Path]:
+    """Return what a registered model is called, `digits version 3`, and its folder, see `fetched_version`.
+
+    Args:
+        root: The project, which is the working directory.
+        named: As for `pipeline.versions.lineage.named_version`.
+        default_name: The model of this project.
+
+    Raises:
+        ServiceDown: The store does not answer.
+    """
+    store = open_existing_store(root)
+    with service_errors(store.uri):
+        name, version = named_version(store, named, default_name)
+        return f"{name} version {version.number}", fetched_version(store, version)
 
 
 def held_but_for(digests: Collection[str]) -> list[Path]:

@@ -38,13 +38,15 @@ def named_version(store: Store, text: str, default_name: str) -> tuple[str, Vers
 
     Args:
         store: An opened store.
-        text: `MODEL`, `MODEL/VERSION`, `MODEL@ALIAS`, or "" for the champion of this project.
+        text: `MODEL`, `MODEL/VERSION`, `MODEL@ALIAS`, each also as MLflow writes it (`models:/MODEL@ALIAS`), or "" for
+            the champion of this project.
         default_name: The model of this project.
 
     Raises:
         WronglyCalled: The text has another form.
         InputMissing: There is no such model, version or alias.
     """
+    text = text.removeprefix("models:/")
     name, slash, number = text.partition("/")
     name, at, alias = (name, "", "") if slash else text.partition("@")
     name = name or default_name

@@ -119,7 +119,7 @@ def complete_origin(store: "Store", model_name: str, version: "Version") -> "Ver
 
     if leads_back(version.tags):
         return version
-    commit = commit_that_holds(version.tags.get("dvc.stages.sha256", ""))
+    commit = commit_that_holds(version.tags)
     if not commit:
         return version
     found = {"git.commit": commit, "git.dirty": "false", "dvc.lock.committed": "true"}

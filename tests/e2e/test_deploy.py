@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from pipeline.cli import _parser
+from pipeline.cli import parsers
 from pipeline.serving.scorer import Scorer
 from tests.e2e.clones import ROOT
 from tests.helpers.served_models import DIGITS, write_model
@@ -71,7 +71,7 @@ def test_the_command_of_every_container_is_understood(arguments):
     """The entry point of the image, with the options of each manifest."""
     entry = listed("ENTRYPOINT")
     assert entry[:3] == ["python", "-m", "pipeline.cli"]
-    options = _parser()[0].parse_args([*entry[3:], *arguments])
+    options = parsers()[0].parse_args([*entry[3:], *arguments])
     assert options.host == "0.0.0.0"
     assert options.tokens is not None  # reached from outside, so it asks for them
     assert options.port == 8000
@@ -82,7 +82,7 @@ def test_the_unit_runs_a_command_that_is_understood():
     unit = (DEPLOY / "millrace-serve.service").read_text()
     program, *words = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
     assert program.endswith("/.venv/bin/millrace")
-    assert _parser()[0].parse_args(words).command == "serve"
+    assert parsers()[0].parse_args(words).command == "serve"
 
 
 def test_compose_opens_no_port_to_others_and_writes_no_secret():

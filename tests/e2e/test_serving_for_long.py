@@ -21,7 +21,7 @@ import pytest
 
 from pipeline.serving.scorer import Scorer
 from tests.e2e.services import MlflowServer
-from tests.helpers.registration import make_ready_project, model, put_best
+from tests.helpers.registration import make_ready_project, model, put_best, run_register, store_of
 from tests.helpers.synthetic_project import HERE
 from tests.serving.test_server import Running
 
@@ -50,7 +50,6 @@ def project(tmp_path, monkeypatch):
 def register_all(root):
     """Register the models, one after the other, and return version to what it answers each record."""
     from pipeline.stages import register
-    from tests.stages.test_register import run_register, store_of
 
     images = [record(value) for value in range(0, 250, 10)]
     told = {}

@@ -11,8 +11,8 @@ from PIL import Image
 
 from pipeline.serving.scorer import Scorer
 from tests.e2e.test_mlflow_pages import browser  # noqa: F401  # a fixture
+from tests.helpers.served_data import WRITTEN
 from tests.helpers.served_models import DIGITS, state_of, write_model
-from tests.serving.test_app import WRITTEN
 from tests.serving.test_server import COMMAND, Running
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(300)]

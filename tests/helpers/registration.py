@@ -4,18 +4,24 @@ import json
 import shutil
 from contextlib import chdir, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.evaluation.measures import Yardstick
+from pipeline.gate.question import Rules
+from pipeline.metrics.names import primary_called
 from pipeline.runtime.strict_yaml import read_yaml
+from pipeline.tracking.store import open_store
 from tests.helpers.featured import write_samples
 from tests.helpers.synthetic_project import make_project, write_json
 
 CLASSES = ["a", "b", "c"]
 NUM_ROWS = 180
 SIDE = 4
+RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
 
 
 def images_and_labels() -> tuple[np.ndarray, np.ndarray]:
@@ -132,3 +138,25 @@ def save(folder: Path, made, family: str) -> None:
     save_model(made, folder / "model.keras")
     settings = {"family": family, "model": {}, "training": {"test_time_flip": False}, "seed": 7, "threads": 2}
     write_json(folder / "settings.json", settings)
+
+
+def run_register(rules=RULES, uncommitted="these tests have no git"):
+    """Register what models/best of the working directory holds, and return the decision."""
+    from pipeline.stages import register
+
+    names = ["cnn", "linear", "majority"]
+    with patch.object(register.console, "print_report"):
+        return register.register(
+            candidates=names,
+            baselines=names[1:],
+            model_name="digits",
+            experiment="digits",
+            rules=rules,
+            yardstick=Yardstick(),
+            uncommitted=uncommitted,
+        )
+
+
+def store_of(project):
+    """Return the store of a project."""
+    return open_store(project, "digits")

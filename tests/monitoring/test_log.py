@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -25,9 +26,8 @@ from pipeline.runtime.errors import NotPermitted
 from pipeline.serving.app import Endpoints
 from pipeline.serving.guard import Limits
 from pipeline.serving.served import Named, Served
-from tests.helpers.served_models import DIGITS, Client, state_of, write_model
-from tests.serving.test_app import WRITTEN as DATA
-from tests.serving.test_app import png
+from tests.helpers.served_data import png, served_model
+from tests.helpers.served_models import Client
 from tests.serving.test_server import COMMAND, Running
 
 WITHOUT = """
@@ -46,16 +46,7 @@ main(["serve", *sys.argv[1:]])
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Return a function that gives a model by the name of its data."""
-    made = {}
-
-    def of(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            state = DIGITS if name == "digits" else state_of(DATA[name], folder / "data")
-            made[name] = Served(Named(name, "3", write_model(folder / name, state)), {})
-        return made[name]
-
-    return of
+    return cache(lambda name: served_model(name, tmp_path_factory.mktemp(name)))
 
 
 class Logged:
@@ -230,7 +221,7 @@ def test_a_reference_that_cannot_be_used_is_none_and_costs_no_request(served, tm
     assert 200 == logged.client.post("/predict", json={"records": [image(9)]}).status_code
     assert 1 == len(logged.rows())
     (paper,) = (tmp_path / "log/models").iterdir()
-    assert json.loads(paper.read_text())["reference"] is None
+    assert json.loads(paper.read_text())["reference"] == {}
 
 
 def test_what_the_log_cannot_take_costs_no_request(served, tmp_path, monkeypatch, capsys):
@@ -347,7 +338,7 @@ def test_the_drain_writes_what_waits_and_pandas_is_not_needed(served, tmp_path):
     )
     assert 3 == len(rows_in(folder))
     paper = json.loads((folder / "models" / f"{model.digest}.json").read_text())
-    assert ("digits", ["dark", "grey", "light"], None) == (
+    assert ("digits", ["dark", "grey", "light"], {}) == (
         paper["name"], paper["state"]["classes"], paper["reference"],
     )  # fmt: skip
 

@@ -252,7 +252,10 @@ def test_the_model_that_is_watched_can_be_named(tmp_path):
     assert [] == last["drift"]
     assert "1" == watch(Asked(tmp_path, "digits/1")).content["model"]["version"]
     assert "1" == watch(Asked(tmp_path, "digest1")).content["model"]["version"]
-    assert {} == watch(Asked(tmp_path, "digits/1", since=NOON + 90 * HOUR)).content["outcomes"]
+    with pytest.raises(
+        InputMissing, match=r"no records of digits/1 of that time.*Received: none since 2026-"
+    ):
+        watch(Asked(tmp_path, "digits/1", since=NOON + 90 * HOUR))
     with pytest.raises(InputMissing, match=r"digits/1, digits/2.*Received: digits/3"):
         watch(Asked(tmp_path, "digits/3"))
 
@@ -283,6 +286,58 @@ def test_what_cannot_be_watched_is_told(tmp_path):
     with pytest.raises(SystemExit) as ended:
         cli.main(["watch", str(tmp_path / "log"), "--label", "x"])
     assert 64 == ended.value.code
+
+
+def exit_code_of(*called):
+    try:
+        cli.main(["watch", *map(str, called)])
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+def test_what_could_not_be_looked_at_is_not_quiet(tmp_path, capsys):
+    """All that was found is printed first; what was found goes before what was not, in the exit code too."""
+    log = Written(tmp_path / "log")
+    log.write(400)
+    asked = [tmp_path / "log", "--page", tmp_path / "page.html"]
+    assert 0 == exit_code_of(*asked)
+    assert 66 == exit_code_of(*asked, "--until", "2026-01-01")
+    assert "holds no records of digits/1 of that time" in capsys.readouterr().err
+    part = next((tmp_path / "log").glob("2026*/*.parquet"))
+    damaged = part.with_name("part-0.parquet")
+    damaged.write_bytes(part.read_bytes()[:-100])
+    (tmp_path / "page.html").unlink()
+    assert 74 == exit_code_of(*asked)
+    told = capsys.readouterr()
+    assert "400 answered" in told.out.replace("digits/1: ", "")
+    assert "1 part files of" in told.err
+    assert "part-0.parquet" in told.err
+    assert (tmp_path / "page.html").is_file()
+    log.write(4000, shift=0.1)
+    assert 3 == exit_code_of(*asked)
+    damaged.unlink()
+
+
+def test_labels_that_do_not_give_the_primary_metric_are_not_quiet(tmp_path, capsys):
+    """The area under the curve needs two classes; a card without metrics of the test set gives nothing to compare."""
+    auc = {
+        "primary": {"name": "roc_auc", "higher_is_better": True},
+        "test": {"roc_auc": CARD["test"]["accuracy"]},
+    }
+    log = Written(tmp_path / "log", card=CARD | auc)
+    ids, _ = log.write(400)
+    labels = write_labels(tmp_path / "labels.csv", [(name, "dark") for name in ids[:100]])
+    assert 65 == exit_code_of(tmp_path / "log", "--labels", labels)
+    told = capsys.readouterr()
+    assert "accuracy" in told.out
+    assert "Received: 100 judged labels; these labels do not give it" in told.err
+    assert 0 == exit_code_of(tmp_path / "log")
+    log = Written(tmp_path / "other", card={"primary": CARD["primary"]})
+    ids, _ = log.write(400)
+    labels = write_labels(tmp_path / "labels.csv", [(name, "dark") for name in ids[:100]])
+    assert 65 == exit_code_of(tmp_path / "other", "--labels", labels)
+    assert "card.json does not hold it" in capsys.readouterr().err
 
 
 def test_numbers_and_alarms_have_labels_too(tmp_path):

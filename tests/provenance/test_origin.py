@@ -148,13 +148,15 @@ def test_another_lock_of_other_inputs_is_not_put_down_to_the_processor(trained):
 
 def test_the_commit_that_holds_a_result_is_found_whatever_came_after_it(trained):
     """By dvc.lock, code and parameters together; later commits of other results do not hide it."""
-    digest = origin_tags(locked_stages(NAMES), state())["dvc.stages.sha256"]
+    tags = origin_tags(locked_stages(NAMES), state())
     held = head()
-    assert held == commit_that_holds(digest)
+    assert held == tags["git.commit"] == commit_that_holds(tags)
     write_lock(trained, NAMES, "of another night")
     git("commit", "-qam", "another night")
-    assert held == commit_that_holds(digest)
-    assert "" == commit_that_holds("0" * 64)
+    assert held == commit_that_holds(tags) == commit_that_holds(tags | {"git.commit": "none"})
+    # What was registered later cannot have been held before.
+    assert "" == commit_that_holds(tags | {"git.commit": head()})
+    assert "" == commit_that_holds(tags | {"dvc.stages.sha256": "0" * 64})
 
 
 def test_a_commit_of_other_code_or_parameters_does_not_hold_a_result(trained):
@@ -162,11 +164,11 @@ def test_a_commit_of_other_code_or_parameters_does_not_hold_a_result(trained):
     (trained / LOSSES).write_text("LOSS = 'huber'\n")
     (trained / "params.yaml").write_text((trained / "params.yaml").read_text().replace("seed: 7", "seed: 8"))
     reads(trained, seed=8)
-    digest = origin_tags(locked_stages(NAMES), state())["dvc.stages.sha256"]
+    tags = origin_tags(locked_stages(NAMES), state())
     for path in ("dvc.lock", "params.yaml", LOSSES):
-        assert "" == commit_that_holds(digest)
+        assert "" == commit_that_holds(tags)
         git("commit", "-qm", path, path)
-    assert head() == commit_that_holds(digest)
+    assert head() == commit_that_holds(tags)
 
 
 @pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])

@@ -11,8 +11,8 @@ import pytest
 from pipeline.serving.app import Endpoints
 from pipeline.serving.guard import Limits
 from pipeline.serving.served import Named, Served
+from tests.helpers.served_data import WRITTEN, png
 from tests.helpers.served_models import DIGITS, Client, state_of, write_model
-from tests.serving.test_app import WRITTEN, png
 
 MODELS = ["digits", "towns", "hours", "tickets", "anomaly"]
 EACH = 120

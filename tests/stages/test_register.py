@@ -21,28 +21,26 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pipeline.evaluation.golden import read_npz, write_npz
-from pipeline.evaluation.measures import Yardstick
-from pipeline.gate.question import Rules
-from pipeline.metrics.names import primary_called
 from pipeline.reports.console import LAST_RUN
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
 from pipeline.runtime.files import read_json
 from pipeline.tracking import registry, revocations
 from pipeline.tracking import registry as tracking_registry
-from pipeline.tracking.store import open_store
 from pipeline.versions.seal import complete_origin
 from tests.helpers.registration import (
     CLASSES,
+    RULES,
     feature_state,
     images_and_labels,
     make_ready_project,
     model,
     put_best,
+    run_register,
+    store_of,
 )
 from tests.helpers.synthetic_project import HERE
 
 pytestmark = pytest.mark.timeout(180)
-RULES = Rules(primary=primary_called("accuracy"), margin=0.0, confidence=0.95, resamples=200, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -65,29 +63,6 @@ def project(ready, tmp_path, monkeypatch):
 def quick_check(monkeypatch):
     """Skip the fresh process, which has tests of its own."""
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
-
-
-def run_register(rules=RULES, uncommitted="these tests have no git"):
-    from pipeline.stages import register
-
-    names = ["cnn", "linear", "majority"]
-    original, register.console.print_report = register.console.print_report, lambda *_a, **_k: None
-    try:
-        return register.register(
-            candidates=names,
-            baselines=names[1:],
-            model_name="digits",
-            experiment="digits",
-            rules=rules,
-            yardstick=Yardstick(),
-            uncommitted=uncommitted,
-        )
-    finally:
-        register.console.print_report = original
-
-
-def store_of(project):
-    return open_store(project, "digits")
 
 
 def versions(store):

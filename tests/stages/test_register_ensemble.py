@@ -9,9 +9,8 @@ import pytest
 
 from pipeline.tracking import registry
 from pipeline.versions.lineage import way_back
-from tests.helpers.registration import make_ready_project, model
+from tests.helpers.registration import RULES, make_ready_project, model, run_register, store_of
 from tests.helpers.synthetic_project import write_json
-from tests.stages.test_register import RULES, run_register, store_of
 
 pytestmark = pytest.mark.timeout(180)
 

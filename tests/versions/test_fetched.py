@@ -124,7 +124,7 @@ def test_the_command_line_takes_one_place_or_a_model_and_a_place(tmp_path, monke
     """A folder is a model of its own, anything else names a version; places are those of the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "best").mkdir()
-    parse = cli._parser()[0].parse_args
+    parse = cli.parsers()[0].parse_args
     given = parse(["predict", "x.csv", "--out", "a.csv"])
     assert ("", tmp_path / "x.csv", tmp_path / "a.csv") == (given.model, given.input, given.out)
     assert "digits/3" == parse(["predict", "digits/3", "x.csv"]).model
