@@ -30,16 +30,18 @@ class Model:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Open a folder like models/best.
+        """Open a folder like models/best, or a bundle of `millrace export`.
 
         Raises:
             pipeline.runtime.errors.InputMissing: A file is not there.
-            pipeline.runtime.errors.StorageFailed: It does not give its golden answers.
+            pipeline.runtime.errors.StorageFailed: It is damaged, or does not give its golden answers.
         """
         _use_own_pipeline()
+        from pipeline.serving.model_folder import opened
         from pipeline.serving.scorer import Scorer
 
-        self._scorer = Scorer(Path(folder))
+        with opened(Path(folder)) as model:
+            self._scorer = Scorer(model.folder)
         self.card: Mapping[str, Any] = self._scorer.card
         self.state: Mapping[str, Any] = self._scorer.state
 
@@ -133,9 +135,9 @@ def load_model(name: str | os.PathLike[str] = "") -> Model:
     """Return a model by its folder, or by its name in the registry of the project around the working directory.
 
     Args:
-        name: A folder like models/best; `models:/digits@champion`, `digits/3`; "" for the champion.
+        name: A folder like models/best, or a bundle; `models:/digits@champion`, `digits/3`; "" for the champion.
     """
-    if name and Path(name).is_dir():
+    if name and (Path(name).is_dir() or Path(name).suffix == ".zip"):
         return Model(name)
     return Project().model(os.fspath(name))
 

@@ -30,7 +30,7 @@ SITE = ROOT / "site"
 NAV = {
     "Begin": ("README.md", "docs/concepts.md", "docs/guides/own-data.md", "docs/guides/examples.md"),
     "Understand": (
-        "docs/reading.md", "docs/guides/stages.md", "docs/combinations.md", "docs/guides/gate.md",
+        "docs/reading.md", "docs/guides/stages.md", "docs/combinations.md", "docs/formats.md", "docs/guides/gate.md",
         "docs/guides/lineage.md", "docs/guides/reproduce.md", "docs/guides/duplicates.md", "docs/guides/pretrained.md",
     ),
     "Use": (

@@ -30,6 +30,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "predict": "predict mails.csv --out answers.csv",
         "serve": "serve --port 8000",
         "watch": "watch log/ --labels truth.csv",
+        "export": "export digits@champion --format saved_model",
     },
     "Every night": {
         "retrain": "retrain --dry-run",
@@ -111,7 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.debug:
         os.environ["MILLRACE_DEBUG"] = "1"
     with exit_codes(options.command, recorded=getattr(command, "RECORDED", True)):
-        root = paths.project_root()
+        needed = getattr(command, "needs_project", None)
+        try:
+            root = paths.project_root()
+        except FileNotFoundError:
+            if needed is None or needed(options):
+                raise
+            command.run(options)
+            return
         given_path = getattr(options, "path", None)
         if given_path is not None:
             options.path = stored_path(Path(given_path), root)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
 from pipeline.runtime.errors import DataRefused, WronglyCalled, say
-from pipeline.serving.model_folder import absolute_path, named_model, source_of
+from pipeline.serving.model_folder import absolute_path, named_model, opened, source_of
 
 if TYPE_CHECKING:
     from pipeline.serving.answer_files import Refusals
@@ -28,7 +28,8 @@ SECONDS_BETWEEN_LINES = 60.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     text = (
-        "MODEL, MODEL/VERSION or MODEL@ALIAS, or a folder like models/best (default: this project's champion)"
+        "MODEL, MODEL/VERSION or MODEL@ALIAS, a folder like models/best or a bundle "
+        "(default: this project's champion)"
     )
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=named_model, help=text)
     text = (
@@ -49,13 +50,22 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def needs_project(options: argparse.Namespace) -> bool:
+    """Return whether the command has to stand in a project: where the model is a name, which its registry knows."""
+    return not isinstance(options.model, Path)
+
+
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from pipeline.serving.answer_files import require_place
 
     if options.out is not None:
         require_place(options.out, options.input)
-    folder = options.model if isinstance(options.model, Path) else _fetched(options.model)
+    with opened(options.model if isinstance(options.model, Path) else _fetched(options.model)) as model:
+        _answer(model.folder, options)
+
+
+def _answer(folder: Path, options: argparse.Namespace) -> None:
     if options.out is not None and options.out.parent.resolve() == folder.resolve():
         raise WronglyCalled(
             f"The answers would lie among the files of the model. Expected another folder than {folder}. Received: "

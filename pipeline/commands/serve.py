@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
 from pipeline.runtime.errors import InputMissing, say
-from pipeline.serving.model_folder import absolute_path, named_model, source_of
+from pipeline.serving.model_folder import absolute_path, named_model, opened, source_of
 
 if TYPE_CHECKING:
     from pipeline.serving.served import Named
@@ -36,7 +36,7 @@ LOOPBACK = frozenset(["localhost", "127.0.0.1", "::1"])
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     text = (
-        "MODEL or MODEL@ALIAS, which are followed, MODEL/VERSION, or a folder like models/best (default: this "
+        "MODEL or MODEL@ALIAS, which are followed, MODEL/VERSION, a folder like models/best or a bundle (default: this "
         "project's champion)"
     )
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=named_model, help=text)
@@ -73,6 +73,11 @@ def _positive(kind: Callable[[str], Any], most: float = sys.float_info.max) -> C
     return read
 
 
+def needs_project(options: argparse.Namespace) -> bool:
+    """Return whether the command has to stand in a project: where the model is a name, which its registry knows."""
+    return not isinstance(options.model, Path)
+
+
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     try:
@@ -106,7 +111,8 @@ def run(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         announcements, followed = None, Followed()
         if isinstance(options.model, Path):
-            named = Named(options.model.name, "", options.model)
+            given = stack.enter_context(opened(options.model))
+            named = Named(given.name, given.version, given.folder, given.sha256)
         else:
             fixed = "/" in options.model
             seconds = 0 if fixed else options.poll_seconds

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipeline.runtime.errors import WronglyCalled, say
-from pipeline.serving.model_folder import absolute_path, named_model
+from pipeline.serving.model_folder import absolute_path, named_model, opened
 
 HELP = "what a log of `millrace serve --log` says: drift, confidence, alarms, latency, and live metrics by labels"
 RECORDED = False
@@ -67,6 +67,11 @@ def _time(text: str) -> int:
     return int(when.timestamp() * 1e6)
 
 
+def needs_project(_options: argparse.Namespace) -> bool:
+    """Return False: the log holds all it takes."""
+    return False
+
+
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from pipeline.monitoring.watch import Asked, lines_of, watch
@@ -111,4 +116,5 @@ def _model(given: str | Path) -> str:
         return given
     from pipeline.serving.scorer import papers_digest
 
-    return papers_digest(given)
+    with opened(given) as model:
+        return papers_digest(model.folder)

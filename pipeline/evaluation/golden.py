@@ -16,7 +16,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,10 +60,11 @@ def golden_answers(model_path: Path, details_dir: Path, inputs: Mapping[str, np.
     # Keras: not before the check has limited its process, and not for reading a file.
     from pipeline.inference.keras_files import load_model
 
-    return _answers(load_model(model_path), details_dir, inputs)
+    return answers_of(load_model(model_path), details_dir, inputs)
 
 
-def _answers(model: Model, details_dir: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def answers_of(model: Model, details_dir: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return what an opened model answers to some inputs, in the units of the data; see `golden_answers`."""
     settings, state = read_json(details_dir / "settings.json"), read_json(details_dir / "state.json")
     only = next(iter(inputs.values()))
     given = only if len(inputs) == 1 else dict(inputs)
@@ -100,8 +101,43 @@ def exported_check(folder: Path) -> "OnnxModel":
     arrays = read_npz(folder / "golden.npz")
     expected = arrays.pop(GOLDEN_ANSWERS)
     model = OnnxModel(folder / MODEL_ONNX)
-    _require_golden(_answers(model, folder, arrays), expected, folder, EXPORTED_TOLERANCE)
+    _require_golden(answers_of(model, folder, arrays), expected, folder, EXPORTED_TOLERANCE)
     return model
+
+
+class Difference(NamedTuple):
+    """How far two arrays of answers lie apart.
+
+    Attributes:
+        largest: In the unit of the answers.
+        share: Of their spread, the largest over classes or targets; of their size where all are equal.
+        within: Whether it is at most the tolerance, or what float32 cannot tell.
+    """
+
+    largest: float
+    share: float
+    within: bool
+
+
+def difference(
+    received: np.ndarray, expected: np.ndarray, state: Mapping[str, Any], tolerance: float
+) -> Difference:
+    """Return how far answers lie apart, measured by their spread.
+
+    Args:
+        received: As `inference.prediction.answers` gives them.
+        expected: The same, of the same shape.
+        state: Content of the model's state.json. Probabilities of all classes have one unit; each target has its own,
+            and none is 1.
+        tolerance: Share of the spread that counts as equal.
+    """
+    classes = state.get("task", "classification") in ("classification", "multilabel")
+    wanted, said = (columns(answers, together=classes) for answers in (expected, received))
+    apart, wide = np.abs(said - wanted), spread(wanted)
+    # Written so that NaN fails.
+    within = (apart <= tolerance * wide + RESOLUTION * np.abs(wanted).max(axis=0)).all()
+    unit = np.where(wide > 0, wide, np.maximum(np.abs(wanted).max(axis=0), np.finfo(np.float32).tiny))
+    return Difference(float(apart.max()), float((apart.max(axis=0) / unit).max()), bool(within))
 
 
 def _require_golden(received: np.ndarray, expected: np.ndarray, details: Path, tolerance: float) -> None:
@@ -114,18 +150,11 @@ def _require_golden(received: np.ndarray, expected: np.ndarray, details: Path, t
         raise StorageFailed(
             f"Predictions have another shape. Expected {expected.shape}. Received: {received.shape}."
         )
-    # Probabilities of all classes have one unit; each target has its own, and none is 1.
-    classes = read_json(details / "state.json").get("task", "classification") in (
-        "classification",
-        "multilabel",
-    )
-    expected, received = (columns(answers, together=classes) for answers in (expected, received))
-    differences = np.abs(received - expected)
-    # Written so that NaN fails.
-    if not (differences <= tolerance * spread(expected) + RESOLUTION * np.abs(expected).max(axis=0)).all():
+    found = difference(received, expected, read_json(details / "state.json"), tolerance)
+    if not found.within:
         raise StorageFailed(
             f"Predictions differ. Expected the golden ones up to {tolerance} of their spread. "
-            f"Received: largest difference {differences.max()}."
+            f"Received: largest difference {found.largest}."
         )
 
 

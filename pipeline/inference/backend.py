@@ -31,7 +31,7 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
     hidden = [name for name in ("pandas", "sklearn", "matplotlib", "scipy") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not importable"
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             import keras
             import tensorflow as tf
     finally:
@@ -51,7 +51,7 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Send file descriptor 2 to nowhere: TensorFlow's C++ greets before its log level is read."""
     sys.stderr.flush()
     saved = os.dup(2)

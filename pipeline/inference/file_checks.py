@@ -32,6 +32,8 @@ FIRST, ZIP64_END, END = b"PK\x03\x04", b"PK\x06\x07", b"PK\x05\x06"
 LOCAL_BYTES, LISTED_BYTES, ZIP64_END_BYTES, END_BYTES = 30, 46, 20, 22
 """What zip spends per member beside its name and content, twice, and at the end (APPNOTE 4.3)."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+SAFE_PATH = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)*")
+"""The same below folders: no part begins with a dot, so none leads upwards."""
 
 
 def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -50,13 +52,19 @@ def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     return content
 
 
-def read_plain_zip(content: bytes, path: Path, expected: Collection[str] | None = None) -> dict[str, bytes]:
+def read_plain_zip(
+    content: bytes,
+    path: Path,
+    expected: Collection[str] | None = None,
+    names: re.Pattern[str] = SAFE_NAME,
+) -> dict[str, bytes]:
     """Return the members of a zip by name, after checking that it holds nothing else.
 
     Args:
         content: The whole file.
         path: For messages.
-        expected: Names that must be there, each once and none beside; None takes any that are plain file names.
+        expected: Names that must be there, each once and none beside; None takes any that `names` allows.
+        names: What a name may be: plain file names, or paths below the zip's own place.
 
     Raises:
         StorageFailed: The file is damaged: cut off, or with content that does not fit its checksum.
@@ -66,7 +74,7 @@ def read_plain_zip(content: bytes, path: Path, expected: Collection[str] | None 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             listed = archive.infolist()
-            _check_names([info.filename for info in listed], path, expected)
+            _check_names([info.filename for info in listed], path, expected, names)
             _check_listed(listed, content, path)
             damaged = archive.testzip()
             if damaged is None:
@@ -117,13 +125,15 @@ def _check_ends(content: bytes, path: Path) -> None:
         )
 
 
-def _check_names(names: list[str], path: Path, expected: Collection[str] | None) -> None:
+def _check_names(
+    names: list[str], path: Path, expected: Collection[str] | None, allowed: re.Pattern[str]
+) -> None:
     if expected is not None and sorted(names) != sorted(expected):
         raise NotPermitted(
             f"{path} is not a model that Millrace wrote. Expected exactly the members "
             f"{', '.join(sorted(expected))}. Received: {', '.join(sorted(names))[:500]}. Do not load it."
         )
-    wrong = [name for name in names if not SAFE_NAME.fullmatch(name) or names.count(name) > 1]
+    wrong = [name for name in names if not allowed.fullmatch(name) or names.count(name) > 1]
     if wrong:
         raise refused(path, "has members with unsafe names", "plain file names, each once", repr(wrong[0]))
 
@@ -156,7 +166,7 @@ def _check_listed(listed: list[zipfile.ZipInfo], content: bytes, path: Path) -> 
 
 def _damaged(path: Path, received: str) -> StorageFailed:
     return StorageFailed(
-        f"{path} is damaged or not a Keras model. Expected a zip as Millrace writes it. Received: {received}. "
+        f"{path} is damaged, or no file that Millrace wrote. Expected a zip as it writes them. Received: {received}. "
         "Remove the file and fetch or make it again."
     )
 

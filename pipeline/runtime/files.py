@@ -98,9 +98,12 @@ def write_json(path: Path, content: object) -> None:
     Raises:
         ValueError: A number is NaN or infinite; nothing broken is ever written as a result.
     """
-    write_text(
-        path, json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    )
+    write_text(path, json_text(content))
+
+
+def json_text(content: object) -> str:
+    """Return what `write_json` writes."""
+    return json.dumps(content, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -214,15 +217,26 @@ def canonical_zip(source: Path | IO[bytes], path: Path, replace: dict[str, bytes
         replace: New content for single members.
     """
     replace = replace or {}
+    with zipfile.ZipFile(source) as archive:
+        write_zip(path, archive.namelist(), lambda name: replace.get(name, archive.read(name)))
+
+
+def write_zip(path: Path, names: Iterable[str], read: Callable[[str], bytes]) -> None:
+    """Write a zip whose bytes follow from its content: sorted members, fixed dates, stored plain; all or nothing.
+
+    Args:
+        path: The file.
+        names: Of its members.
+        read: Gives the content of one.
+    """
     with (
-        zipfile.ZipFile(source) as archive,
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as canonical,
     ):
-        for name in sorted(archive.namelist()):
+        for name in sorted(names):
             info = zipfile.ZipInfo(name, ZIP_EPOCH)
             info.external_attr = 0o644 << 16
-            canonical.writestr(info, replace.get(name, archive.read(name)))
+            canonical.writestr(info, read(name))
 
 
 def finite(value: object, where: str) -> None:

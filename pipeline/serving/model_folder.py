@@ -1,10 +1,28 @@
-"""What `predict` and `serve` are given: a model by name or folder, and what is known of its data."""
+"""What `predict` and `serve` are given: a model by name, a folder like models/best, or a bundle of such a folder.
 
+A bundle is a zip that `millrace export` writes: the papers of a model as they lie in its folder, other formats of the
+model beside them, and `manifest.json` with the sha256 of every file. Unpacked by anybody it is a folder that answers.
+"""
+
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.runtime import paths
-from pipeline.runtime.files import read_json
+from pipeline.runtime.errors import InputMissing, StorageFailed, WronglyCalled
+from pipeline.runtime.files import json_text, read_json, write_zip
+
+SUFFIX = ".zip"
+MANIFEST = "manifest.json"
+FORMAT = 1
+NOT_ASKED = ("model.keras", "model.tflite", "saved_model/")
+"""Formats of a bundle that nobody needs here for an answer."""
 
 
 def absolute_path(text: str) -> Path:
@@ -13,8 +31,9 @@ def absolute_path(text: str) -> Path:
 
 
 def named_model(text: str) -> str | Path:
-    """Return the folder of a model, absolute, or the name of a registered one; "" for the champion."""
-    return absolute_path(text) if text and Path(text).is_dir() else text
+    """Return the folder or bundle of a model, absolute, or the name of a registered one; "" for the champion."""
+    is_path = text and (Path(text).is_dir() or text.endswith(SUFFIX))
+    return absolute_path(text) if is_path else text
 
 
 def source_of(folder: Path) -> dict[str, Any]:
@@ -22,3 +41,125 @@ def source_of(folder: Path) -> dict[str, Any]:
     best = folder.resolve() == paths.BEST_DIR.resolve()
     path = paths.SOURCE_JSON if best else folder / "source.json"
     return dict(read_json(path)) if path.is_file() else {}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that lies in a folder.
+
+    Attributes:
+        name: Of the registered model, or of the folder.
+        version: Its number; "" where nobody registered it.
+        folder: Like models/best.
+        sha256: Of its `.keras` file; "" where nobody knows.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    sha256: str = ""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Opened]:
+    """Yield a model that was named by its folder or bundle; what a bundle holds lies in a temporary folder meanwhile.
+
+    Raises:
+        InputMissing: There is no such bundle.
+        StorageFailed, NotPermitted: See `read_bundle`.
+    """
+    if path.is_dir():
+        yield Opened(path.name, "", path)
+        return
+    manifest, files = read_bundle(path)
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        for name, content in files.items():
+            if not name.startswith(NOT_ASKED):
+                place = Path(temporary, name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+        model = manifest["model"]
+        yield Opened(model["name"], model["version"] or "", Path(temporary), model["keras_sha256"])
+
+
+def write_bundle(path: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> str:
+    """Write a bundle, and return its sha256 (hex).
+
+    Args:
+        path: The zip, all or nothing; the same content gives the same bytes.
+        manifest: Its content but for `format` and `files`, which are added.
+        files: Name in the bundle to a file or its content.
+
+    Raises:
+        WronglyCalled: Something else has that name.
+    """
+    if path.exists() and not _is_bundle(path):
+        raise WronglyCalled(
+            f"{path} is there and is no bundle. Expected a new name, or a bundle, which is written anew. Received: "
+            "something else, which is kept. Give another name by --out."
+        )
+    digests = {name: hashlib.sha256(_content(files[name])).hexdigest() for name in sorted(files)}
+    listed = {**manifest, "format": FORMAT, "files": digests}
+    members = {**files, MANIFEST: json_text(listed).encode()}
+    write_zip(path, members, lambda name: _content(members[name]))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_bundle(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _content(file: Path | bytes) -> bytes:
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the manifest of a bundle and its files by name, all as they were written.
+
+    Raises:
+        InputMissing: There is no such file.
+        StorageFailed: It is damaged: a file is not the one of the manifest.
+        NotPermitted: It is no file that Millrace wrote, or one of a later release.
+    """
+    # NumPy and h5py: not for reading the command line.
+    from pipeline.inference.file_checks import SAFE_PATH, read_bounded, read_plain_zip
+
+    if not path.is_file():
+        raise InputMissing(
+            f"There is no {path}. Expected a bundle. Received: nothing there. `millrace export` writes one."
+        )
+    files = read_plain_zip(read_bounded(path), path, names=SAFE_PATH)
+    manifest = _manifest(files.pop(MANIFEST, b""), path)
+    received = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    if received != manifest["files"]:
+        names = sorted(received.keys() | manifest["files"].keys())
+        different = [name for name in names if received.get(name) != manifest["files"].get(name)]
+        raise StorageFailed(
+            f"{path} is damaged. Expected every file of its manifest with its sha256, and no other. Received: "
+            f"{', '.join(different[:5])} differ. Export the model again."
+        )
+    return manifest, files
+
+
+def _manifest(content: bytes, path: Path) -> dict[str, Any]:
+    from pipeline.inference.file_checks import refused
+
+    try:
+        manifest = json.loads(content)
+        known = manifest["format"] == FORMAT
+        model = manifest["model"]
+        well = all(
+            isinstance(text, str) for text in (model["name"], model["version"] or "", model["keras_sha256"])
+        )
+        well = well and isinstance(manifest["files"], dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise refused(path, "is no bundle", f"{MANIFEST} as `millrace export` writes it", "none") from error
+    if not known or not well:
+        raise refused(
+            path, "is no bundle of this release", f"{MANIFEST} of format {FORMAT}", manifest["format"]
+        )
+    return dict(manifest)

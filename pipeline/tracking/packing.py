@@ -106,10 +106,15 @@ def _answer_records(path: Path, columns: Mapping[str, tuple[str, bool]]) -> None
     mlflow.pyfunc.add_to_model(
         packed, loader_module=LOADER, data=EXTRA_DIR, conda_env=env["conda"], python_env=env["virtualenv"]
     )
-    packed.signature = ModelSignature(
+    packed.signature = record_signature(columns)
+    packed.save(path)
+
+
+def record_signature(columns: Mapping[str, tuple[str, bool]]) -> ModelSignature:
+    """Return MLflow's signature of a table of records, see `pack_model`."""
+    return ModelSignature(
         Schema([ColSpec(KINDS[kind], name, required=needed) for name, (kind, needed) in columns.items()])
     )
-    packed.save(path)
 
 
 def pinned_requirements(lock: Path, python_version: tuple[int, int]) -> list[str]:

@@ -3,7 +3,9 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.runtime import paths
@@ -64,6 +66,62 @@ def fetched_model(root: Path, named: str, default_name: str) -> tuple[str, Path]
     with service_errors(store.uri):
         name, version = named_version(store, named, default_name)
         return f"{name} version {version.number}", fetched_version(store, version)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model with all that it consists of.
+
+    Attributes:
+        name: Of the registered model, or of the folder.
+        version: Its number; "" for a folder.
+        folder: Its papers, like models/best.
+        keras_file: Its model.keras.
+        tags: Of the version; {} for a folder.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    keras_file: Path
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def paper(self, name: str) -> Path | None:
+        """Return a file that says what the model is or came from; of models/best some lie elsewhere in the project."""
+        here = {
+            "source.json": paths.SOURCE_JSON,
+            "dvc.lock": paths.DVC_LOCK,
+            "params.yaml": paths.PARAMS_YAML,
+        }
+        best = self.folder.resolve() == paths.BEST_DIR.resolve()
+        path = Path(here[name]) if best and name in here else self.folder / name
+        return path if path.is_file() else None
+
+
+@contextmanager
+def whole_model(root: Path, named: str | Path, default_name: str) -> Iterator[Whole]:
+    """Yield a model that was named by its folder, or as for `fetched_model`, with its model.keras.
+
+    Raises:
+        InputMissing: The folder holds no whole model.
+        ServiceDown: The store does not answer.
+    """
+    if isinstance(named, Path):
+        missing = [name for name in ("model.keras", MODEL_ONNX, "golden.npz") if not (named / name).is_file()]
+        if missing:
+            raise InputMissing(
+                f"{named} is no whole model. Expected a folder like models/best. Received: no {', no '.join(missing)}. "
+                "`dvc repro evaluate` makes it."
+            )
+        yield Whole(named.resolve().name, "", named, named / "model.keras")
+        return
+    store = open_existing_store(root)
+    with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
+        with service_errors(store.uri):
+            name, version = named_version(store, named, default_name)
+            folder = fetched_version(store, version)
+            arrived = fetch_model(store, version, Path(temporary) / "arrived")
+        yield Whole(name, str(version.number), folder, arrived / MODEL_FILE, version.tags)
 
 
 def held_but_for(digests: Collection[str]) -> list[Path]:

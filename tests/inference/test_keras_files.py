@@ -168,7 +168,9 @@ def test_a_flipped_bit_anywhere_is_found_by_the_digest(saved):
 def test_what_is_no_zip_is_named_damaged(saved):
     """A truncated file is a storage problem with a way out, not a traceback from zipfile."""
     saved.write_bytes(saved.read_bytes()[:2000])
-    with pytest.raises(StorageFailed, match=r"damaged or not a Keras model.*fetch or make it again"):
+    with pytest.raises(
+        StorageFailed, match=r"damaged, or no file that Millrace wrote.*fetch or make it again"
+    ):
         load_model(saved)
 
 

@@ -182,3 +182,16 @@ def test_what_a_family_does_not_know_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             build(series, spec)
+
+
+def test_every_row_was_tried_in_every_format():
+    """docs/formats.md has the rows of the table in its order: a new one is measured by benchmarks/formats.py."""
+    lines = (ROOT / "docs/formats.md").read_text(encoding="utf-8").splitlines()
+    begin = next(
+        number for number, line in enumerate(lines) if line.startswith("| data | task | family | reads |")
+    )
+    tried = [tuple(cell.strip() for cell in line.split("|")[1:5]) for line in lines[begin + 2 :] if line]
+    expected = [tuple(line.split(" | ")[:4]) for line in as_markdown().splitlines() if line.startswith("| ")][
+        2:
+    ]
+    assert [(first.removeprefix("| "), *rest) for first, *rest in expected] == tried

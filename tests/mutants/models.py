@@ -100,7 +100,7 @@ MUTANTS = (
     Mutant(
         "golden answers of the exported model",
         "pipeline/evaluation/golden.py",
-        "    _require_golden(_answers(model, folder, arrays), expected, folder, EXPORTED_TOLERANCE)\n",
+        "    _require_golden(answers_of(model, folder, arrays), expected, folder, EXPORTED_TOLERANCE)\n",
         "",
         ("tests/evaluation/test_exported.py::test_a_model_that_answers_otherwise_is_not_served",),
     ),

@@ -22,8 +22,8 @@ MUTANTS = (
     Mutant(
         "golden predictions",
         "pipeline/evaluation/golden.py",
-        "    if not (differences <= tolerance * spread(expected)",
-        "    if not (differences <= 1e9 + tolerance * spread(expected)",
+        "    within = (apart <= tolerance * wide",
+        "    within = (apart <= 1e9 + tolerance * wide",
         (f"{REGISTER}::test_other_answers_in_a_fresh_process_make_no_version",),
     ),
     Mutant(
