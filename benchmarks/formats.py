@@ -121,7 +121,11 @@ def measured(row, rounds):
 
 def start(code):
     """Return CPU seconds and peak MB of a process that can open a format."""
-    told = "; import resource as r; u = r.getrusage(r.RUSAGE_SELF); print(u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
+    # VmHWM: ru_maxrss would be that of this process, from which it was forked.
+    told = (
+        "; import resource as r; u = r.getrusage(r.RUSAGE_SELF); peak = [line for line in open('/proc/self/status') if "
+        "line.startswith('VmHWM')][0].split()[1]; print(u.ru_utime + u.ru_stime, int(peak) / 1024)"
+    )
     found = []
     for _ in range(3):
         done = subprocess.run(
