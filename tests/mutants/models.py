@@ -105,6 +105,27 @@ MUTANTS = (
         ("tests/evaluation/test_exported.py::test_a_model_that_answers_otherwise_is_not_served",),
     ),
     Mutant(
+        "what a format answers against what Keras answers",
+        "pipeline/versions/formats.py",
+        "    if not found.within:\n",
+        "    if found.largest < 0:\n",
+        ("tests/versions/test_formats.py::test_a_format_that_answers_otherwise_is_not_exported",),
+    ),
+    Mutant(
+        "digests of the files in a bundle",
+        "pipeline/serving/model_folder.py",
+        '    if received != manifest["files"]:\n',
+        "    if not received:\n",
+        ("tests/serving/test_model_folder.py::test_a_file_too_few_or_too_many_is_damage",),
+    ),
+    Mutant(
+        "a file that is no bundle is kept",
+        "pipeline/serving/model_folder.py",
+        "    if path.exists() and not _is_bundle(path):\n",
+        "    if path.is_dir():\n",
+        ("tests/serving/test_model_folder.py::test_what_is_no_bundle_is_not_overwritten",),
+    ),
+    Mutant(
         "a refused record beside answered ones",
         "pipeline/serving/scorer.py",
         "                places.append(place)\n",
