@@ -112,8 +112,7 @@ def predict(
     Raises:
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
-    from pipeline.serving.answer_files import answer_file, refusal_file
-    from pipeline.serving.parts import Parts
+    from pipeline.serving.answer_files import Parts, answer_file, refusal_file
     from pipeline.serving.record_files import Given, read_records
     from pipeline.serving.scorer import Refused, Scorer
 

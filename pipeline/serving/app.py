@@ -26,7 +26,6 @@ from pipeline.serving.batches import Answers, Batches
 from pipeline.serving.bodies import Item, refuse
 from pipeline.serving.guard import Guard, Limits, Tokens, read_body
 from pipeline.serving.measured import Measured, peak_memory_bytes
-from pipeline.serving.pictures import weighed
 from pipeline.serving.scorer import Refused
 from pipeline.serving.served import Followed, Served
 from pipeline.serving.tables import TABLES, table_in
@@ -188,7 +187,7 @@ class Endpoints:
                 items = await read(body, request, served)
                 pixels = 0
                 if main_field(served.scorer.state) == "image":
-                    items, pixels = weighed(items, self.limits.pixels)
+                    items, pixels = bodies.weighed(items, self.limits.pixels)
                 if log:
                     items = [item._replace(record=Kept(item.record)) for item in items]
                 records = [item.record for item in items if not item.problems]

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.runtime.errors import WronglyCalled
-from pipeline.serving.answer_files import answer_file, flat, refusal_file, require_place
+from pipeline.serving.answer_files import Parts, answer_file, flat, refusal_file, require_place
+from pipeline.serving.record_files import Given
+from pipeline.serving.scorer import PAPERS
 
 ANSWER = {
     "id": "x",
@@ -23,6 +25,7 @@ FLAT = {
     "values.load.2": 2.5,
     "alarm": True,
 }
+SOME = [Given("0", "line 1", {"text": "a"}), Given("1", "line 2", {}, ("wrong",))]
 
 
 def test_nested_answers_become_columns():
@@ -113,3 +116,32 @@ def test_refusals_stand_beside_and_go_with_the_last_of_them(tmp_path):
     with refusal_file(tmp_path / "a.csv"):
         pass
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder with the papers of a model."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in PAPERS:
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.mark.parametrize("changed", PAPERS)
+def test_another_model_is_asked_anew(tmp_path, model, changed):
+    """Whichever of its papers is another; the same one is not asked a second time."""
+    asked = []
+
+    def answer(some):
+        asked.append(len(some))
+        return [{"id": one.sample_id} for one in some]
+
+    out = tmp_path / "a.csv"
+    assert Parts(out, model).of(SOME, answer) == Parts(out, model).of(SOME, answer)
+    assert [2] == asked
+    (model / changed).write_text("another")
+    Parts(out, model).of(SOME, answer)
+    assert [2, 2] == asked
+    Parts(out, model).of(SOME[:1], answer)
+    assert [2, 2, 1] == asked

@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from pipeline.serving.app import Endpoints
-from pipeline.serving.bodies import Item
+from pipeline.serving.bodies import NO_IMAGE, Item, pixels_of, weighed
 from pipeline.serving.guard import Limits, Tokens
-from pipeline.serving.pictures import NO_IMAGE, pixels_of, weighed
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.served import Followed, Named, Served
 from tests.helpers.served_data import WRITTEN, png, served_model
