@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", default="", metavar="COLUMN", help=text)
     text = "records that may be refused before the command ends with 65 (default: 0); the others are answered anyway"
     parser.add_argument("--max-refused", type=_count, default=0, metavar="N", help=text)
+    text = "also say what the first N answers rest on, in OUT.explained.jsonl and .html: a part is taken away at a time"
+    parser.add_argument("--explain", type=_count, default=0, metavar="N", help=text)
 
 
 def _count(text: str) -> int:
@@ -61,11 +63,19 @@ def run(options: argparse.Namespace) -> None:
 
     if options.out is not None:
         require_place(options.out, options.input)
-    with opened(options.model if isinstance(options.model, Path) else _fetched(options.model)) as model:
-        _answer(model.folder, options)
+    elif options.explain:
+        raise WronglyCalled(
+            f"Explanations lie beside the answers. Expected --out FILE. Received: --explain {options.explain} without "
+            "it. Name a file for the answers."
+        )
+    if isinstance(options.model, Path):
+        with opened(options.model) as model:
+            _answer(" version ".join(filter(None, (model.name, model.version))), model.folder, options)
+    else:
+        _answer(*_fetched(options.model), options)
 
 
-def _answer(folder: Path, options: argparse.Namespace) -> None:
+def _answer(called: str, folder: Path, options: argparse.Namespace) -> None:
     if options.out is not None and options.out.parent.resolve() == folder.resolve():
         raise WronglyCalled(
             f"The answers would lie among the files of the model. Expected another folder than {folder}. Received: "
@@ -78,15 +88,17 @@ def _answer(folder: Path, options: argparse.Namespace) -> None:
         source=source_of(folder),
         id_column=options.id,
         max_refused=options.max_refused,
+        explain=options.explain,
+        called=called,
     )
 
 
-def _fetched(named: str) -> Path:
+def _fetched(named: str) -> tuple[str, Path]:
     from pipeline.versions.fetched import fetched_model
 
     called, folder = fetched_model(Path.cwd(), named, load_params().register.model_name)
     say(called, file=sys.stderr)
-    return folder
+    return called, folder
 
 
 def predict(
@@ -97,6 +109,8 @@ def predict(
     source: Mapping[str, Any],
     id_column: str = "",
     max_refused: int = 0,
+    explain: int = 0,
+    called: str = "",
 ) -> tuple[int, int]:
     """Answer the records of a file or folder, some at a time, and return how many were answered and refused.
 
@@ -108,16 +122,20 @@ def predict(
         source: Content of the source.json of the model's data; {} where nobody knows.
         id_column: Column that names rows.
         max_refused: How many records may be refused.
+        explain: Of how many answers it is said what they rest on, beside `out`.
+        called: The model, where that is said; "" for the name of its folder.
 
     Raises:
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
     from pipeline.serving.answer_files import Parts, answer_file, refusal_file
+    from pipeline.serving.explain import Explanations
     from pipeline.serving.record_files import Given, read_records
     from pipeline.serving.scorer import Refused, Scorer
 
     scorer = Scorer(folder)
     parts = Parts(out, folder) if out is not None else None
+    explanations = Explanations(scorer, explain, called or folder.name)
 
     def answer(some: Sequence[Given]) -> list[dict[str, Any]]:
         left = iter(scorer.answers([item.record for item in some if not item.problems]))
@@ -138,6 +156,7 @@ def predict(
             refused.write([line for line in lines if "problems" in line])
             if rows:
                 writer.write(rows)
+            explanations.add(some, lines)
             answered += len(rows)
             bar(answered + refused.count)
         if reading.failed is not None and not answered:
@@ -152,6 +171,8 @@ def predict(
                 file=sys.stderr,
             )
         parts.remove()
+    if out is not None:
+        explanations.write(out)
     _tell(refused)
     where = f" to {out}" if out else ""
     say(f"predict: answered {answered:,} records{where}, refused {refused.count:,}", file=sys.stderr)

@@ -313,7 +313,10 @@ def test_what_could_not_be_looked_at_is_not_quiet(tmp_path, capsys):
     assert "400 answered" in told.out.replace("digits/1: ", "")
     assert "1 part files of" in told.err
     assert "part-0.parquet" in told.err
-    assert (tmp_path / "page.html").is_file()
+    page = (tmp_path / "page.html").read_text()
+    assert "part files of" in page
+    assert 'class="waiting"' in page
+    assert "Nothing drifted" not in page
     log.write(4000, shift=0.1)
     assert 3 == exit_code_of(*asked)
     damaged.unlink()
