@@ -170,6 +170,49 @@ def answer_schema(state: State, answer: Mapping[str, Any]) -> JsonSchema:
     return {"type": "object", "properties": properties, "examples": [dict(answer)]}
 
 
+def _one_of_mlflow(row: JsonSchema, records: int) -> JsonSchema:
+    """Return the JSON Schema of what MLflow's servers take: exactly one of four forms."""
+    listed = {"type": "array", "items": row, "minItems": 1, "maxItems": records}
+    split = {
+        "type": "object",
+        "properties": {
+            "columns": {"type": "array", "items": {"type": "string"}},
+            "data": {"type": "array", "items": {"type": "array"}, "minItems": 1, "maxItems": records},
+        },
+        "required": ["columns", "data"],
+    }
+    columns = {
+        "type": "object",
+        "additionalProperties": {"type": "array", "minItems": 1, "maxItems": records},
+    }
+    forms = {"dataframe_records": listed, "dataframe_split": split, "instances": listed, "inputs": columns}
+    return {
+        "oneOf": [
+            {"type": "object", "properties": {name: form}, "required": [name]} for name, form in forms.items()
+        ]
+    }
+
+
+def _tensors_asked(example: Record) -> JsonSchema:
+    """Return the JSON Schema of a request of the Open Inference Protocol."""
+    names = [field for field, value in example.items() if not isinstance(value, Mapping)]
+    tensor = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "examples": names},
+            "datatype": {"type": "string", "examples": ["BYTES", "FP64"]},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
+            "data": {"type": "array"},
+        },
+        "required": ["name", "datatype", "shape", "data"],
+    }
+    return {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": tensor, "minItems": 1}},
+        "required": ["inputs"],
+    }
+
+
 def openapi(state: State, answer: Mapping[str, Any], *, title: str, version: str, records: int) -> JsonSchema:
     """Return the OpenAPI 3.1 document of a server of this model.
 
@@ -219,8 +262,9 @@ def openapi(state: State, answer: Mapping[str, Any], *, title: str, version: str
     def get(summary: str) -> JsonSchema:
         return {"get": {"summary": summary, "responses": answers(200, 503)}}
 
-    rows = {"application/json": body({"type": "object"}, {"dataframe_records": [example]})}
-    tensors = {"application/json": body({"type": "object"})}
+    row = {"type": "object", "description": "the fields of a record, and columns beside by their own names"}
+    rows = {"application/json": body(_one_of_mlflow(row, records), {"dataframe_records": [example]})}
+    tensors = {"application/json": body(_tensors_asked(example))}
     return {
         "openapi": "3.1.0",
         "info": {"title": f"{title}, served by Millrace", "version": version or "unregistered"},
