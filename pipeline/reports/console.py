@@ -1,9 +1,10 @@
 """What a run came to, on the terminal: candidates, choice, test scores, what was registered, what to open."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -40,17 +41,53 @@ def print_report(console: Console | None = None, *, links: bool = True) -> None:
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     primary = selection["primary"]
-    console.print(_candidates_table(rows, selection))
+    console.print(_candidates_table(rows, selection, console.width))
     console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
     for line in (selection.get("sentence"), *selection.get("warnings", ())):
         if line:
             console.print(f"  {escape(line)}", highlight=False)
-    console.print(_test_table(rows, primary["name"]))
+    console.print(_test_table(rows, primary["name"], console.width))
+    console.print(escape(_test_sentence(rows)), highlight=False)
     if LAST_RUN.is_file():
         _print_record(console, read_json(LAST_RUN), links=links)
 
 
-def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any]) -> Table:
+class _Column(NamedTuple):
+    heading: str
+    cells: list[str]
+    number: bool = True
+
+    @property
+    def folded(self) -> str:
+        """Return the heading, in two lines where it is wider than what stands below."""
+        wide = cell_len(self.heading) > max(map(cell_len, self.cells))
+        return self.heading.replace(" ", "\n", 1) if wide else self.heading
+
+    @property
+    def width(self) -> int:
+        """Return how many characters it takes, with its margin and one border."""
+        return max(map(cell_len, [*self.folded.splitlines(), *self.cells])) + 3
+
+
+def _fitting(
+    title: str, needed: list[_Column], more: list[_Column], rows: Sequence[Row], width: int
+) -> Table:
+    """Return a table with a line per candidate: the columns that are needed, and of the others as many as fit."""
+    table = Table(title=title, title_justify="left")
+    left = width - 1
+    for place, column in enumerate([*needed, *more]):
+        left -= column.width
+        if left < 0 and place >= len(needed):
+            break
+        justify: JustifyMethod = "right" if column.number else "left"
+        table.add_column(escape(column.folded), justify=justify, no_wrap=column.number or not place)
+    for place, row in enumerate(rows):
+        shown = [*needed, *more][: len(table.columns)]
+        table.add_row(*(escape(column.cells[place]) for column in shown), style=_style(row))
+    return table
+
+
+def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any], width: int) -> Table:
     """Return what the rows that chose say of every candidate, best first, beside validation before tuning.
 
     The score that chose is the one from before a temperature was set, as the sentence below the table has it.
@@ -58,47 +95,52 @@ def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any]) -> Tabl
     select_by, chosen_by = selection["select_by"], selection.get("chosen_by", "validation")
     words, before = metric_words(select_by), before_tuning(rows, select_by)
     heading = thresholds_heading(rows)
-    losses = [name for name in ("log_loss",) if all(name in row["val"] for row in rows) and name != select_by]
     where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; baselines on validation"
-    table = Table(title=f"Candidates on {where}", title_justify="left")
-    for column in ("candidate", "family"):
-        table.add_column(column)
-    tuned = [f"tuned {metric_words(name).removeprefix('log ')}" for name in losses]
-    first = ["parameters", *([heading] if heading else [])]
-    for column in (*first, f"baseline {metric_words(before)}", "trials", f"tuned {words}", *tuned):
-        table.add_column(column, justify="right")
-    for row in best_first(rows, select_by):
-        score, threshold = score_that_chose(selection, row)
-        table.add_row(
-            _name(row),
-            row["family"],
-            f"{row['parameters']:,}",
-            *([_number(threshold) or threshold_cell(row)] if heading else []),
-            _number(row["baseline_val"].get("loss" if select_by == "log_loss" else before)),
-            str(row["trials"]),
-            _number(score),
-            *(_number(row["val"][name]) for name in losses),
-            style=_style(row),
-        )
-    return table
+    shown = best_first(rows, select_by)
+    chosen_at = [score_that_chose(selection, row) for row in shown]
+    needed = [_Column("candidate", [_name(row) for row in shown], number=False)]
+    if any(row["family"] != row["candidate"] for row in shown):
+        needed.append(_Column("family", [row["family"] for row in shown], number=False))
+    if heading:
+        cells = [_number(at) or threshold_cell(row) for row, (_, at) in zip(shown, chosen_at, strict=True)]
+        needed.append(_Column(heading, cells))
+    first = [row["baseline_val"].get("loss" if select_by == "log_loss" else before) for row in shown]
+    needed += [
+        _Column(f"baseline {metric_words(before)}", [_number(value) for value in first]),
+        _Column("trials", [str(row["trials"]) for row in shown]),
+        _Column(f"tuned {words}", [_number(score) for score, _ in chosen_at]),
+    ]
+    more = [_Column("parameters", [f"{row['parameters']:,}" for row in shown])]
+    if select_by != "log_loss" and all("log_loss" in row["val"] for row in rows):
+        more.append(_Column("tuned loss", [_number(row["val"]["log_loss"]) for row in shown]))
+    return _fitting(f"Candidates on {where}", needed, more, shown, width)
 
 
-def _test_table(rows: Sequence[Row], primary: str) -> Table:
-    """Return the test metrics of the chosen candidate, with intervals, beside the others without."""
+def _test_table(rows: Sequence[Row], primary: str, width: int) -> Table:
+    """Return the test scores of all candidates, the chosen one first, baselines last; the primary with its interval."""
     shown = sorted(best_first(rows, primary, "test"), key=lambda row: (not row["chosen"], row["baseline"]))
-    table = Table(title="Test set, opened once", title_justify="left")
-    table.add_column("metric", no_wrap=True)
-    for row in shown:
-        table.add_column(_name(row), justify="right", style=_style(row), no_wrap=bool(row["chosen"]))
+    needed = [_Column("candidate", [_name(row) for row in shown], number=False)]
     if heading := thresholds_heading(rows):
-        table.add_row(escape(heading), *(threshold_cell(row) for row in shown))
-    for metric in shown[0]["test"]:
-        cells = [
-            _interval(row["test"][metric]) if row["chosen"] else _number(_value(row["test"], metric))
-            for row in shown
-        ]
-        table.add_row(metric_words(metric.removeprefix("expected_")), *cells)
-    return table
+        needed.append(_Column(heading, [threshold_cell(row) for row in shown]))
+    scores = [_interval(row["test"][primary]) if primary in row["test"] else "" for row in shown]
+    needed.append(_Column(_words(primary), scores))
+    more = [
+        _Column(_words(metric), [_number(_value(row["test"], metric)) for row in shown])
+        for metric in shown[0]["test"]
+        if metric != primary
+    ]
+    return _fitting("Test set, opened once", needed, more, shown, width)
+
+
+def _test_sentence(rows: Sequence[Row]) -> str:
+    """Return every test score of the chosen candidate with its interval."""
+    (chosen,) = [row for row in rows if row["chosen"]]
+    told = ", ".join(f"{_words(metric)} {_interval(found)}" for metric, found in chosen["test"].items())
+    return f"{chosen['candidate']} on test: {told}."
+
+
+def _words(metric: str) -> str:
+    return metric_words(metric.removeprefix("expected_"))
 
 
 def _print_record(console: Console, last_run: Row, *, links: bool) -> None:
@@ -145,7 +187,7 @@ def _input() -> str:
 
 def _name(row: Row) -> str:
     note = " (chosen)" if row["chosen"] else " (baseline)" if row["baseline"] else ""
-    return escape(str(row["candidate"])) + note
+    return f"{row['candidate']}{note}"
 
 
 def _style(row: Row) -> str:

@@ -60,12 +60,38 @@ def test_report_shows_the_scores_that_chose(evaluated) -> None:
 
 
 def test_report_shows_test_scores_beside_the_baselines(evaluated) -> None:
-    """The chosen model's test metrics carry their interval and stand beside the others' values."""
-    text = printed()
-    (line,) = [line for line in text.splitlines() if "0.9100" in line]
-    assert "0.9100 (0.900 to 0.920)" in line
-    assert "0.8000" in line
-    assert "linear (baseline)" in text
+    """A line each, the chosen one first; the primary metric with its interval, and all of the chosen one below."""
+    _, second = printed().split("Test set, opened once")
+    cnn, rnn, linear = [line for line in second.splitlines() if line.startswith("│")]
+    for line, name, score in (
+        (cnn, "cnn (chosen)", "0.9100 (0.900 to 0.920)"),
+        (rnn, "rnn", "0.8500 (0.840 to 0.860)"),
+        (linear, "linear (baseline)", "0.8000 (0.790 to 0.810)"),
+    ):
+        assert all(part in line for part in (name, score, "0.2000"))
+    assert "cnn on test: accuracy 0.9100 (0.900 to 0.920), log loss 0.2000 (0.100 to 0.300)." in second
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_report_fits_the_terminal(evaluated, width):
+    """Every candidate on one line, no number cut; what does not fit is left out, the scores that count never."""
+    path = paths.EVALUATE_TABLES_DIR / "candidates.json"
+    rows = [*read_json(path), row("a-candidate-of-long-name", 0.7)]
+    for one in rows:
+        one["test"] |= {f"metric_number_{place}": {"value": 0.5, "low": 0, "high": 1} for place in range(9)}
+    write_json(path, rows)
+    text = io.StringIO()
+    console.print_report(Console(file=text, width=width))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in text.getvalue()
+    assert 8 == sum(line.startswith("│") for line in lines)
+    assert 1 == sum(
+        "a-candidate-of-long-name" in line and "0.7000 (0.690 to 0.710)" in line for line in lines
+    )
+    assert (width == 120) == (
+        "metric\n" in text.getvalue() or "number 3" in text.getvalue().split("on test")[0]
+    )
 
 
 def test_report_shows_the_threshold_beside_the_scores(evaluated) -> None:
@@ -83,8 +109,10 @@ def test_report_shows_the_threshold_beside_the_scores(evaluated) -> None:
     (cnn,) = [line for line in first.splitlines() if "cnn (chosen)" in line]
     assert all(part in cnn for part in ("0.4321", "0.7777", "0.9300"))
     assert "argmax" in first
-    (line,) = [line for line in second.splitlines() if "spam from" in line]
-    assert all(part in line for part in ("0.4851", "0.3000", "0.1234"))
+    assert "spam" in second
+    lines = [line for line in second.splitlines() if line.startswith("│")]
+    for line, threshold in zip(lines, ("0.4851", "0.3000", "0.1234"), strict=True):
+        assert threshold in line
 
 
 def test_report_says_why(evaluated) -> None:
