@@ -13,8 +13,8 @@ from pipeline.runtime.files import read_json
 from pipeline.serving.model_folder import SUFFIX, absolute_path, named_model, write_bundle
 
 if TYPE_CHECKING:
-    from pipeline.versions.fetched import Whole
     from pipeline.versions.formats import Made
+    from pipeline.versions.whole import Whole
 
 HELP = "a model as one file for elsewhere: its papers, and the model as ONNX, SavedModel, LiteRT or Keras, proven"
 RECORDED = False

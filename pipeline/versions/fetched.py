@@ -3,9 +3,8 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.runtime import paths
@@ -16,6 +15,7 @@ from pipeline.runtime.processes import acquire_lock
 from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store, open_existing_store, service_errors
 from pipeline.versions.lineage import named_version
+from pipeline.versions.whole import Whole
 
 FETCHED_DIR = paths.STATE_DIR / "fetched"
 EXPORTED_HERE = "model.onnx.sha256"
@@ -66,36 +66,6 @@ def fetched_model(root: Path, named: str, default_name: str) -> tuple[str, Path]
     with service_errors(store.uri):
         name, version = named_version(store, named, default_name)
         return f"{name} version {version.number}", fetched_version(store, version)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A model with all that it consists of.
-
-    Attributes:
-        name: Of the registered model, or of the folder.
-        version: Its number; "" for a folder.
-        folder: Its papers, like models/best.
-        keras_file: Its model.keras.
-        tags: Of the version; {} for a folder.
-    """
-
-    name: str
-    version: str
-    folder: Path
-    keras_file: Path
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    def paper(self, name: str) -> Path | None:
-        """Return a file that says what the model is or came from; of models/best some lie elsewhere in the project."""
-        here = {
-            "source.json": paths.SOURCE_JSON,
-            "dvc.lock": paths.DVC_LOCK,
-            "params.yaml": paths.PARAMS_YAML,
-        }
-        best = self.folder.resolve() == paths.BEST_DIR.resolve()
-        path = Path(here[name]) if best and name in here else self.folder / name
-        return path if path.is_file() else None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_text
 from pipeline.runtime.repository import without_register
 from pipeline.runtime.strict_yaml import yaml_content
-from pipeline.versions.fetched import Whole
+from pipeline.versions.whole import Whole
 
 SIDES = ("first", "other")
 KINDS = {"data": ("data/",), "code": ("pipeline/",), "models": ("models/", "reports/")}

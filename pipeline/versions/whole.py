@@ -1,0 +1,37 @@
+"""A model with all that it consists of, wherever it lies: in models/best, in a folder, fetched from the registry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.runtime import paths
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model with all that it consists of.
+
+    Attributes:
+        name: Of the registered model, or of the folder.
+        version: Its number; "" for a folder.
+        folder: Its papers, like models/best.
+        keras_file: Its model.keras.
+        tags: Of the version; {} for a folder.
+    """
+
+    name: str
+    version: str
+    folder: Path
+    keras_file: Path
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def paper(self, name: str) -> Path | None:
+        """Return a file that says what the model is or came from; of models/best some lie elsewhere in the project."""
+        here = {
+            "source.json": paths.SOURCE_JSON,
+            "dvc.lock": paths.DVC_LOCK,
+            "params.yaml": paths.PARAMS_YAML,
+        }
+        best = self.folder.resolve() == paths.BEST_DIR.resolve()
+        path = Path(here[name]) if best and name in here else self.folder / name
+        return path if path.is_file() else None
