@@ -43,9 +43,7 @@ format: setup
 	.venv/bin/ruff check --fix .
 
 ui: setup  ## the MLflow dashboard on http://127.0.0.1:5000
-	env -u MLFLOW_TRACKING_URI .venv/bin/python -m pipeline.tracking.store
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/python -m mlflow server --host 127.0.0.1 --port 5000 \
-	    --workers 1 --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts
+	.venv/bin/millrace ui
 
 docs: setup  ## the documents as a site in site/, offline; fails where a link is dead
 	.venv/bin/python -m docs.build

@@ -39,6 +39,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "How it is, and how it came about": {
         "report": "report",
+        "ui": "ui",
         "compare": "compare models/best digits@champion",
         "lineage": "lineage digits@champion",
         "reproduce": "reproduce digits/1 --quick",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pipeline.metrics.names import argmax_name, format_value, metric_words, primary_called, said_from
+from pipeline.metrics.names import Primary, argmax_name, format_value, metric_words, primary_called, said_from
 from pipeline.reports.html import Tiles, pictures, render
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
@@ -129,7 +129,7 @@ def threshold_cell(row: Mapping[str, Any]) -> str:
 
 
 def links(
-    base: str, experiment_id: str, run_ids: tuple[str, str], model: str, version: int
+    base: str, experiment_id: str, run_ids: tuple[str, str], model: str, version: int, *, primary: Primary
 ) -> dict[str, str]:
     """Return what to open, by name.
 
@@ -139,16 +139,23 @@ def links(
         run_ids: Of the pipeline and of the chosen candidate.
         model: Name of the registered model.
         version: Its version.
+        primary: What candidates are ordered by.
     """
     page = f"{base.rstrip('/')}/#"
     runs = f"{page}/experiments/{experiment_id}/runs"
     children = f"tags.`mlflow.parentRunId` = '{run_ids[0]}'"
+    best = {
+        "orderByKey": f"metrics.`test/{primary.name}`",
+        "orderByAsc": str(not primary.higher_is_better).lower(),
+    }
+    ordered = urlencode({"searchFilter": children, **best}, quote_via=quote)
     compare = urlencode({"searchFilter": children, "compareRunsMode": "CHART"}, quote_via=quote)
     addresses = {
         "runs": f"{runs}?",
         "this run": f"{runs}/{run_ids[0]}?",
         "pictures": f"{runs}/{run_ids[0]}/artifacts?",
         "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
+        "candidates, best first": f"{runs}?{ordered}&",
         "candidates compared": f"{runs}?{compare}&",
         "model": f"{page}/models/{model}?",
         "model version": f"{page}/models/{model}/versions/{version}?",

@@ -21,7 +21,7 @@ from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.decision import HELD, held_unless_committed, not_committed_yet, write_settled
 from pipeline.gate.question import Rules
 from pipeline.inference import backend
-from pipeline.metrics.names import primary_called
+from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.params.families import measures_of_champion
 from pipeline.params.load import load_params
 from pipeline.params.values import Params
@@ -37,6 +37,8 @@ from pipeline.runtime.stage import running_stage
 from pipeline.versions.seal import complete_origin, ensure_version, leads_back
 
 if TYPE_CHECKING:
+    from pipeline.provenance.state import CandidateState
+    from pipeline.tracking.record import Recorded
     from pipeline.tracking.registry import Version
 
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -123,7 +125,7 @@ def register(
     from pipeline.gate.promotion import decide_version
     from pipeline.gate.uses import share_uses
     from pipeline.tracking.champions import champions
-    from pipeline.tracking.record import attach, record_pipeline, set_description
+    from pipeline.tracking.record import attach, record_pipeline, set_description, set_name
     from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
     from pipeline.tracking.revocations import keep_revocations
     from pipeline.tracking.runs import sweep
@@ -173,13 +175,15 @@ def register(
             looks=looks,
         )
         set_description(store, recorded.parent_run_id, page)
+        for run_called, name in run_names(model_name, card, state.candidates, recorded).items():
+            set_name(store, run_called, name)
         write_text(paths.RUN_REPORT, run_report(decision, looks))
         attach(store, recorded.parent_run_id, paths.RUN_REPORT)
         write_text(paths.DECISION_PAGE, decision_page(decision))
         attach(store, run_id, paths.DECISION_PAGE)
     base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
     run_ids = (recorded.parent_run_id, run_id)
-    links = run.links(base, store.experiment_id, run_ids, model_name, version.number)
+    links = run.links(base, store.experiment_id, run_ids, model_name, version.number, primary=rules.primary)
     shown_decision = {**decision, "reasons": told}
     write_last_run(
         links, model_name, version, shown_decision, recorded.parent_run_id, looks=looks, reigned=reigns
@@ -188,6 +192,21 @@ def register(
     write_settled(held=decision["decision"] == HELD)
     console.print_report(links=False)
     return decision
+
+
+def run_names(
+    model_name: str, card: Mapping[str, Any], candidates: Sequence["CandidateState"], recorded: "Recorded"
+) -> dict[str, str]:
+    """Return run id to what it is called: data, model and score, so that a table of runs can be read."""
+    metric = card["primary"]["name"]
+    scores = {
+        item.name: f"{metric_words(metric)} {format_value(item.test[metric])}"
+        for item in candidates
+        if metric in item.test
+    }
+    chosen = card["candidate"]
+    names = {recorded.candidate_run_ids[name]: f"{name}, {score}" for name, score in scores.items()}
+    return {recorded.parent_run_id: f"{model_name}: {chosen}, {scores[chosen]}", **names}
 
 
 def write_last_run(

@@ -93,6 +93,7 @@ FINGERPRINT = "millrace.fingerprint"
 OUTPUT_MD5 = "dvc.out.md5"
 TRIAL = "millrace.trial"
 DESCRIPTION = "mlflow.note.content"
+RUN_NAME = "mlflow.runName"
 ATTEMPTS = 8
 """Of two machines that record the same state at once; each attempt continues where the last one ended."""
 SHORTEST_PAUSE_SECONDS = 0.2
@@ -152,6 +153,12 @@ def set_description(store: Store, run_id: str, text: str) -> None:
     """Set the description of a run, in Markdown; its page shows about four lines before a click."""
     if store.client.get_run(run_id).data.tags.get(DESCRIPTION) != text:
         store.client.set_tag(run_id, DESCRIPTION, text)
+
+
+def set_name(store: Store, run_id: str, name: str) -> None:
+    """Set what the runs table calls a run; it is found by its tags, never by its name."""
+    if store.client.get_run(run_id).info.run_name != name:
+        store.client.set_tag(run_id, RUN_NAME, name)
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -279,7 +286,7 @@ def _file_live_run(store: Store, candidate: CandidateState, live: Run, run: Run)
     """Put a live run that is not the candidate's own run below it: its baseline, or the same made twice."""
     if live.info.run_id == run.info.run_id or runs.PARENT in live.data.tags:
         return
-    tags = {runs.PARENT: run.info.run_id, "mlflow.runName": f"{candidate.name}-baseline"}
+    tags = {runs.PARENT: run.info.run_id, RUN_NAME: f"{candidate.name}-baseline"}
     runs.send_tags(store, live.info.run_id, tags)
     runs.complete(store, live, candidate.live.ended if candidate.live else None)
 

@@ -109,16 +109,25 @@ def show(browser, request, tmp_path):
 
 
 def test_runs_table_shows_the_pipeline_and_its_candidates(recorded, show):
-    """The runs table lists the parent and, below it, the candidates, in the view for models."""
+    """The runs table lists the parent and, below it, the candidates, in the view for models; names tell the scores."""
     text = show(
         recorded["runs"],
-        "pipeline-",
-        "cnn",
-        "linear",
-        "majority",
-        click="(//a[starts-with(., 'pipeline-')]/ancestor::*[@role='gridcell']//button)[1]",
+        "digits: cnn, accuracy 0.9000",
+        "cnn, accuracy 0.9000",
+        "linear, accuracy",
+        "majority, accuracy",
+        click="(//a[starts-with(., 'digits: cnn')]/ancestor::*[@role='gridcell']//button)[1]",
     )
     assert "Sessions" not in text  # of the view for prompts and traces
+
+
+def test_candidates_are_listed_by_the_score_that_counts(recorded, show):
+    """One link orders the runs of this pipeline, best first."""
+    text = show(
+        recorded["candidates, best first"], "Sort: test/accuracy", "cnn, accuracy", "majority, accuracy"
+    )
+    assert text.index("cnn, accuracy") < text.index("majority, accuracy")
+    assert "digits: cnn" not in text
 
 
 def test_parent_run_shows_the_verdict_first(recorded, show):
@@ -133,7 +142,7 @@ def test_parent_run_shows_pictures_and_the_report(recorded, show):
 
 def test_candidate_run_shows_its_curves(recorded, show):
     """A candidate's charts have a section for train and one for val."""
-    show(recorded["chosen candidate"], "train", "val", "cnn (train/accuracy)", "cnn (train/loss)")
+    show(recorded["chosen candidate"], "train", "val", "cnn, accuracy 0.9000 (train/accuracy)")
 
 
 def test_candidates_are_compared_in_one_chart(recorded, show):

@@ -15,7 +15,7 @@ MUTANTS = (
     Mutant(
         "files that arrived against those that were sent",
         "pipeline/tracking/registry.py",
-        "        require_same_files(folder, arrived)\n",
+        "            require_same_files(folder, arrived)\n",
         "",
         (f"{REGISTER}::test_files_that_change_on_the_way_make_no_version",),
     ),
