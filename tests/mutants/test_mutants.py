@@ -14,6 +14,14 @@ def test_text_of_a_mutant_stands_in_the_code_once(mutant):
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_is_python(mutant):
+    """One that does not parse fails every test, and proves nothing."""
+    changed = (ROOT / mutant.file).read_text().replace(mutant.old, mutant.new)
+    if mutant.file.endswith(".py"):
+        compile(changed, mutant.file, "exec")
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_tests_of_a_mutant_exist(mutant):
     """The file is there, and the function in it."""
     for test in mutant.tests:
