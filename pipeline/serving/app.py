@@ -140,7 +140,8 @@ class Endpoints:
         served = self._named(request)
 
         async def read(body: bytes, _request: Request, served: Served) -> list[Item]:
-            content.update(bodies.json_content(body))
+            of_json = request.headers.get("inference-header-content-length")
+            content.update(open_inference.content_of(body, of_json, served.scorer.state))
             return open_inference.records_of(content, served.scorer.state, self.limits.records)
 
         content: dict[str, Any] = {}

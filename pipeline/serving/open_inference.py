@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe V2): tensors, one for each field of a record, in and out, as JSON.
+"""The Open Inference Protocol (KServe V2): tensors, one for each field of a record, in as JSON or bytes, out as JSON.
 
 Fields beside the main one have a dot: `side.age`, `known.price`. A tensor's first dimension counts records.
 Protocol: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 
 from pipeline.inputs.record_columns import FIELDS, as_record, columns_beside, main_field
-from pipeline.serving.bodies import Item, listed, refuse, require_few
+from pipeline.serving.bodies import Item, json_content, listed, refuse, require_few
 from pipeline.serving.record import Record
 from pipeline.serving.scorer import Answer
 
 Tensor = dict[str, Any]
 DATATYPES = ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
              "BYTES")  # fmt: skip
+BINARY = {
+    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
+    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+}  # fmt: skip
+"""Datatype to NumPy's, in the binary extension."""
 MOST_DIMENSIONS = 8
 
 
@@ -63,6 +68,77 @@ def metadata(
 def _shape(value: Any) -> list[int]:
     # Longer series are read as well.
     return [-1, len(value[0])] if isinstance(value, list) else []
+
+
+def content_of(body: bytes, json_bytes: str | None, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request as JSON content, whose tensors may follow it as bytes (the protocol's binary extension).
+
+    Args:
+        body: Of the request.
+        json_bytes: Header `Inference-Header-Content-Length`: how many bytes are JSON; None: all.
+        state: Of the model: text of an image model may be the bytes of a file.
+
+    Raises:
+        HTTPException: 400, the sizes do not fit the body, or bytes are no values of their datatype.
+    """
+    if json_bytes is None:
+        return json_content(body)
+    if not (json_bytes.isascii() and json_bytes.isdigit()) or int(json_bytes[:20]) > len(body):
+        raise refuse(
+            400,
+            f"Expected Inference-Header-Content-Length of at most {len(body)}, the bytes of the body. Received: "
+            f"{json_bytes[:40]!r}.",
+        )
+    content, place = json_content(body[: int(json_bytes)]), int(json_bytes)
+    tensors, files = content.get("inputs"), main_field(state) == "image"
+    for tensor in tensors if isinstance(tensors, list) else []:
+        settings = tensor.get("parameters") if isinstance(tensor, dict) else None
+        size = settings.get("binary_data_size") if isinstance(settings, dict) else None
+        if size is None:
+            continue
+        if type(size) is not int or not 0 <= size <= len(body) - place:
+            raise refuse(
+                400, f"Expected binary_data_size of at most {len(body) - place}. Received: {str(size)[:40]}."
+            )
+        tensor["data"] = _read(body[place : place + size], tensor.get("datatype"), files=files)
+        place += size
+    if place != len(body):
+        raise refuse(400, f"Expected no bytes behind the last tensor. Received: {len(body) - place}.")
+    return content
+
+
+def _read(content: bytes, datatype: Any, *, files: bool) -> list[Any]:
+    """Return the values of a tensor that came as bytes: little-endian; BYTES with the length of each before it."""
+    if datatype in BINARY:
+        kind = np.dtype(BINARY[datatype])
+        if len(content) % kind.itemsize:
+            raise refuse(
+                400, f"Expected {datatype} values of {kind.itemsize} bytes. Received: {len(content)} bytes."
+            )
+        values: list[Any] = np.frombuffer(content, kind).tolist()
+        return values
+    if datatype != "BYTES":
+        raise refuse(400, f"Expected a datatype ({', '.join(DATATYPES)}). Received: {str(datatype)[:40]!r}.")
+    found: list[Any] = []
+    place = 0
+    while place < len(content):
+        size = int.from_bytes(content[place : place + 4], "little")
+        value = content[place + 4 : place + 4 + size]
+        if len(value) < size or place + 4 > len(content):
+            raise refuse(
+                400,
+                f"Expected BYTES with their length before each. Received: {len(content)} bytes that end early.",
+            )
+        try:
+            found.append(value.decode("ascii" if files else "utf-8"))
+        except UnicodeDecodeError as error:
+            if not files:
+                raise refuse(
+                    400, f"Expected BYTES of UTF-8. Received: others at value {len(found)}."
+                ) from error
+            found.append(value)  # an image file as it is
+        place += 4 + size
+    return found
 
 
 def records_of(content: Mapping[str, Any], state: Mapping[str, Any], most: int) -> list[Item]:

@@ -39,6 +39,76 @@ def ask(served):
 NAMES = ["digits", *WRITTEN]
 
 
+def binary(tensors):
+    """Return a body of the protocol's binary extension and its headers, as Triton's own client writes it."""
+    told, behind = [], b""
+    for name, datatype, shape, values in tensors:
+        if datatype == "BYTES":
+            raw = [value if isinstance(value, bytes) else value.encode() for value in values]
+            content = b"".join(len(value).to_bytes(4, "little") + value for value in raw)
+        else:
+            content = np.asarray(values, {"FP64": "<f8", "FP32": "<f4", "BOOL": "?"}[datatype]).tobytes()
+        told.append(
+            {
+                "name": name,
+                "datatype": datatype,
+                "shape": shape,
+                "parameters": {"binary_data_size": len(content)},
+            }
+        )
+        behind += content
+    head = json.dumps({"inputs": told}).encode()
+    return head + behind, {"inference-header-content-length": str(len(head))}
+
+
+def test_tensors_may_come_as_bytes(served, ask):
+    """An image as the bytes of its file, or base64 text; texts with numbers beside; steps: as in JSON."""
+    client, model = ask("digits"), served("digits")
+    (expected,) = model.scorer.answers([{"image": png(200)}])
+    for value in (png(200), base64.b64encode(png(200))):
+        body, headers = binary([("image", "BYTES", [1], [value])])
+        reply = client.post("/v2/models/digits/infer", content=body, headers=headers)
+        assert 200 == reply.status_code
+        assert [expected["class"]] == reply.json()["outputs"][0]["data"]
+    client, model = ask("towns"), served("towns")
+    record = {"text": "win frëe", "side": {"age": 3.0, "town": "Ulm"}}
+    (expected,) = model.scorer.answers([record])
+    tensors = [
+        ("text", "BYTES", [1], ["win frëe"]),
+        ("side.age", "FP32", [1], [3.0]),
+        ("side.town", "BYTES", [1], ["Ulm"]),
+    ]
+    body, headers = binary(tensors)
+    outputs = client.post("/v2/models/towns/infer", content=body, headers=headers).json()["outputs"]
+    assert [expected["probability"]] == next(one["data"] for one in outputs if one["name"] == "probability")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda body, size: (body, "x"), "Inference-Header-Content-Length"),
+        (lambda body, size: (body, str(len(body) + 1)), "Inference-Header-Content-Length"),
+        (lambda body, size: (body, "9" * 5000), "Inference-Header-Content-Length"),
+        (lambda body, size: (body[:-1], size), "binary_data_size"),
+        (lambda body, size: (body + b"0", size), "no bytes behind"),
+        (lambda body, size: (body.replace(b'_size": ', b'_size": -'), str(int(size) + 1)), "binary_data_size"),
+        (lambda body, size: (body.replace(b'"BYTES"', b'"FP64" '), size), "values of 8 bytes"),
+        (lambda body, size: (body.replace(b'"BYTES"', b'"GIF89"'), size), "Expected a datatype"),
+        (lambda body, size: (body[:-2] + b"\xff\xff", size), "UTF-8"),
+        (lambda body, size: (body.replace(b"\x05\x00\x00\x00", b"\xff\x00\x00\x00"), size), "end early"),
+    ],
+)  # fmt: skip
+def test_bytes_that_are_no_tensors_are_refused(ask, change, told):
+    """With 400 and what was expected."""
+    body, headers = binary([("text", "BYTES", [1], ["hello"])])
+    body, size = change(body, headers["inference-header-content-length"])
+    reply = ask("spam").post(
+        "/v2/models/spam/infer", content=body, headers={"inference-header-content-length": size}
+    )
+    assert 400 == reply.status_code
+    assert told in reply.json()["error"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_kind_of_record_is_answered_as_the_scorer_does(name, served, ask):
     """Through our form, MLflow's and the Open Inference Protocol: the same numbers; the example is one of them."""
