@@ -159,6 +159,9 @@ def _use_own_pipeline() -> None:
 
 def main() -> None:
     """Run the command line of this project."""
+    # Python looks for modules beside a script first; `.venv/bin` holds none, and `verify` takes it for a stranger.
+    if sys.path[:1] == [str(Path(sys.argv[0]).absolute().parent)]:
+        del sys.path[0]
     _use_own_pipeline()
     # With it, what we start by `-m` would look there before it looks here.
     os.environ.pop("PYTHONSAFEPATH", None)

@@ -80,3 +80,17 @@ def test_answers_need_neither_tensorflow_nor_mlflow(project):
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
     assert done.stdout.strip() in CLASSES
+
+
+def test_the_command_does_not_look_for_modules_beside_itself(tmp_path):
+    """`verify` would take the folder of programs for one that nobody pinned; a module there is not ours."""
+    (tmp_path / "pandas.py").write_text("raise SystemExit('imported')")
+    script = tmp_path / "millrace"
+    script.write_text(
+        "import sys, atexit\nfrom millrace import main\natexit.register(lambda: print(sys.path))\nsys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script, "--version"], cwd=HERE, capture_output=True, text=True, check=True
+    )
+    assert str(tmp_path) not in done.stdout
+    assert done.stdout.splitlines()[1].startswith(f"['{HERE}'")

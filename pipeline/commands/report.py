@@ -1,6 +1,7 @@
 """`millrace report`: show how the last run ended."""
 
 import argparse
+import json
 
 from pipeline.runtime import paths
 from pipeline.runtime.errors import say
@@ -10,17 +11,27 @@ HELP = "show how the last run ended"
 RECORDED = False
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Add no option: there is none."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--json", action="store_true", help="candidates, choice, decision and links as one object"
+    )
 
 
-def run(_options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.reports.console import print_report
+    from pipeline.reports.console import print_report, report_content
 
-    print_report()
     status = paths.STATE_DIR / "status.json"
     last = read_json(status) if status.is_file() else {"exit_code": 0}
+    if options.json:
+        say(
+            json.dumps(
+                {**report_content(), "last_attempt": last}, sort_keys=True, indent=2, ensure_ascii=False
+            )
+        )
+        return
+    print_report()
     if last["exit_code"]:
         say(
             f"Older than your last attempt, which stopped at {last['stage']} with exit code {last['exit_code']}:\n"

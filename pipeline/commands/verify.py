@@ -1,22 +1,26 @@
 """`millrace verify`: hash everything again."""
 
 import argparse
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pipeline.params import load
-from pipeline.runtime.errors import StorageFailed, UserError
+from pipeline.runtime.errors import StorageFailed, UserError, say
 from pipeline.runtime.processes import terminal
 
 HELP = "hash everything again: DVC's cache, outs, packages, source, registered models"
 RECORDED = False
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Add no option: there is none."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--json", action="store_true", help="what was looked at and what does not fit, as one object"
+    )
 
 
-def run(_options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
@@ -24,14 +28,18 @@ def run(_options: argparse.Namespace) -> None:
     """
     params = load.load_params()
     console = terminal()
-    problems: list[str] = []
+    all_found: dict[str, list[str]] = {}
     for title, check in _checks(params.register.model_name, list(params.candidates)):
         try:
             found = list(check())
         except (UserError, OSError, ValueError) as error:
             found = [f"could not check: {error}"]
-        console.print(f"{title}: {f'{len(found)} problem(s)' if found else 'fits'}", highlight=False)
-        problems += [f"{title}: {problem}" for problem in found]
+        all_found[title] = found
+        if not options.json:
+            console.print(f"{title}: {f'{len(found)} problem(s)' if found else 'fits'}", highlight=False)
+    if options.json:
+        say(json.dumps(all_found, indent=2, ensure_ascii=False))
+    problems = [f"{title}: {problem}" for title, found in all_found.items() for problem in found]
     if problems:
         raise StorageFailed("\n".join([*problems, f"millrace verify found {len(problems)} problem(s)."]))
 

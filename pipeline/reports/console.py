@@ -27,6 +27,22 @@ COLOURS = {"promoted": "green", "refused": "red", "unchanged": "default", "held"
 Row = Mapping[str, Any]
 
 
+def report_content() -> dict[str, Any]:
+    """Return what `print_report` tells, as JSON content.
+
+    Returns:
+        `candidates` and `selection` as the evaluation wrote them; `last_run` as `register` did, None before it ran.
+
+    Raises:
+        FileNotFoundError: There is no evaluation yet; says which stage makes it.
+    """
+    tables = {
+        name: read_json(paths.EVALUATE_TABLES_DIR / f"{name}.json", "evaluate")
+        for name in ("candidates", "selection")
+    }
+    return {**tables, "last_run": read_json(LAST_RUN) if LAST_RUN.is_file() else None}
+
+
 def print_report(console: Console | None = None, *, links: bool = True) -> None:
     """Print the tables at the end of a pipeline, and as last lines the verdict, what to open and the next command.
 

@@ -1,11 +1,13 @@
 """The report on the terminal says what was chosen, how it scored, what was registered and what to open."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from pipeline import cli
 from pipeline.reports import console
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
@@ -172,6 +174,18 @@ def test_report_ends_with_the_verdict_what_to_open_and_the_next_command(
     assert dashboard == f"Dashboard: `make ui`, then {links['this run']}"
     assert after.startswith("Next: ")
     assert command in after
+
+
+def test_report_as_json_is_what_the_files_say(evaluated, capsys) -> None:
+    """One object, with what the last attempt came to."""
+    (evaluated / "dvc.yaml").write_text("")
+    write_json(console.LAST_RUN, {"decision": "held"})
+    write_json(paths.STATE_DIR / "status.json", {"exit_code": 65, "stage": "split", "message": "Too few."})
+    cli.main(["report", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert read_json(paths.EVALUATE_TABLES_DIR / "candidates.json") == content["candidates"]
+    assert "cnn" == content["selection"]["chosen"]
+    assert ("held", 65) == (content["last_run"]["decision"], content["last_attempt"]["exit_code"])
 
 
 def test_report_without_an_evaluation_says_what_to_run(tmp_path, monkeypatch) -> None:

@@ -276,3 +276,8 @@ def test_the_command_reports_everything_at_once(project, monkeypatch, capsys):
         "3 problem(s)",
     ):
         assert part in said.err
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["verify", "--json"])
+    assert 74 == stopped.value.code
+    found = {"first": ["one", "two"], "second": ["could not check: the registry is broken"], "third": []}
+    assert found == json.loads(capsys.readouterr().out)
