@@ -53,6 +53,8 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 """Every command with an example, in the order of `millrace --help`."""
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
 USAGE_EXIT_CODE = 64
+TAKES_PATHS = ("absolute_path", "named_model", "Path")
+"""What reads an argument that is a path, or may be one."""
 WRONG_WORD = re.compile(
     r"COMMAND: invalid choice: '(?P<choice>[^']+)'|unrecognized arguments: (?P<option>--[^\s=]+)"
 )
@@ -96,6 +98,23 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Completion(argparse.Action):
+    """Prints what a shell completes commands and options by."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _space: argparse.Namespace, shell: Any, *_more: Any
+    ) -> None:
+        import shtab  # for this alone
+
+        whole, of_commands = parsers()
+        for command in of_commands.values():
+            for action in command._actions:  # noqa: SLF001  # argparse lists them nowhere else
+                if getattr(action.type, "__name__", "") in TAKES_PATHS:
+                    action.complete = shtab.FILE  # type: ignore[attr-defined]
+        say(shtab.complete(whole, shell))
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a `millrace` command.
 
@@ -134,6 +153,8 @@ def parsers() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Overview(prog="millrace", description="What you type beside `dvc repro`.", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version of Millrace and exit")
+    text = 'print completions for a shell: eval "$(millrace --completion bash)"'
+    parser.add_argument("--completion", action=_Completion, choices=("bash", "zsh", "tcsh"), help=text)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     made = {name: commands.add_parser(name, help=_module(name).HELP, allow_abbrev=False) for name in COMMANDS}
     for name, command in made.items():

@@ -647,3 +647,25 @@ def test_what_has_no_answer_and_classes_too_rare_are_left_out_by_policy_and_coun
     before = paths.SOURCE_JSON.read_bytes()
     assert millrace("refresh") == 0
     assert before == paths.SOURCE_JSON.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["pre"], ["predict"]),
+        (["predict", "--max"], ["--max-refused"]),
+        (["export", "--format", "sav"], ["saved_model"]),
+        (["predict", "models/best", "pho"], ["photos"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_paths(tmp_path, capsys, typed, expected):
+    """By the script that is printed, asked as bash asks it."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--completion", "bash"])
+    assert 0 == ended.value.code
+    (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
+    (tmp_path / "photos").mkdir()
+    words = " ".join(["millrace", *typed])
+    asked = f"source completion.bash; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_millrace; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert expected == done.stdout.split()
