@@ -654,7 +654,7 @@ def test_what_has_no_answer_and_classes_too_rare_are_left_out_by_policy_and_coun
     [
         (["pre"], ["predict"]),
         (["predict", "--max"], ["--max-refused"]),
-        (["export", "--format", "sav"], ["saved_model"]),
+        (["export", "--format", "saved"], ["saved_model"]),
         (["predict", "models/best", "pho"], ["photos"]),
     ],
 )
