@@ -24,7 +24,6 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from pipeline.inputs.specs import output_spec
 from pipeline.monitoring.log import PredictionLog
 from pipeline.monitoring.rows import SHADOW, Answering
 from pipeline.monitoring.rows import Request as Logged
@@ -242,7 +241,7 @@ class Shadow(Beside[Model]):
         unread = [Refused(tuple(problems)) for problems in first.problems]
         told = [next(left) if readable else unread[place] for place, readable in enumerate(offered.readable)]
         answers = [None if isinstance(one, Refused) else one for one in told]
-        spec = output_spec(offered.first.state)
+        spec = first.model.spec
         deviations = dict(zip(spec.targets, spec.target_standard_deviation, strict=True))
         pairs = zip(first.answers, answers, offered.readable, strict=True)
         found = [outcome_of(one, other, deviations) for one, other, readable in pairs if readable]
