@@ -131,7 +131,9 @@ def run(options: argparse.Namespace) -> None:
             announcements = Announcements(asking(options.model, load_params().register.model_name, seconds))
             stack.callback(announcements.close)
             named = announcements.first()
-            if not fixed:
+            if fixed:
+                announcements.close()
+            else:
                 alias = options.model.partition("@")[2] or "champion"
                 followed = Followed(f"{named.name}@{alias}", heard=time.time())
         endpoints = Endpoints(Served(named, source_of(named.folder)), limits, followed)

@@ -80,7 +80,10 @@ class Announcements:
         while not self._ended.is_set():
             while (line := self._next()) is not None:
                 hear(line)
-            if self._ended.is_set() or not lasting:
+            if self._ended.is_set():
+                return
+            if not lasting:
+                self._ended_with()
                 return
             hear({"problem": f"The process that asks the registry ended with {self._ended_with()}."})
             while not self._ended.wait(RESTART_SECONDS):

@@ -387,7 +387,9 @@ def test_alarms_are_compared_and_numbers_of_every_task_have_a_width(tmp_path):
         "windows": {"length": 3, "horizon": 0, "stride": 1, "side": {"known": {}, "calendar": []}, "targets": []},
     }  # fmt: skip
     log = Log(tmp_path / "log", state=state)
-    answers = [[{"error": float(n), "score": n / at, "alarm": n > at} for n in [*range(10)] * 9] for at in (5, 7)]
+    answers = [
+        [{"error": float(n), "score": n / at, "alarm": n > at} for n in [*range(10)] * 9] for at in (5, 7)
+    ]
     names = log.write(0, "answers", answers[0])
     log.write(1, "shadow", answers[1], names=names)
     labels = write_labels(tmp_path / "labels.csv", [(name, int(n % 10 > 5)) for n, name in enumerate(names)])
