@@ -42,6 +42,8 @@ MOST_PAIRED = 100_000
 """Records of a shadow that are compared; of more the newest."""
 MOST_NUMBERS = 20_000_000
 """Of their answers, that are held at once: 80 MB."""
+MOST_LABELLED = 20_000
+"""Labelled answers of each that are judged; of more the newest. Pairs take seven times the resamples of one model."""
 MOST_TOLD = 10
 """Kinds of disagreement."""
 COLUMNS = (
@@ -424,6 +426,7 @@ def _join(labels: Labels, name: str, answers: Answers, place: int) -> None:
 
 def _metrics(looked: Looked, second: Answering, joined: Sequence[Labels], *, paired: bool) -> dict[str, Any]:
     points = looked.point(looked.first), looked.point(second)
+    joined = [replace(one, joined=dict([*one.joined.items()][-MOST_LABELLED:])) for one in joined]
     found = compared_metrics(joined[0], joined[1], points, looked.yardstick, looked.drawn, paired=paired)
     return {
         "labels": {"first": len(joined[0].joined), "second": len(joined[1].joined)},

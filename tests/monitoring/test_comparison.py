@@ -133,7 +133,9 @@ def test_the_model_that_answers_is_watched_and_the_shadow_moves_nothing(tmp_path
         name: both[name] for name in ("total", "outcomes", "requests")
     }
     assert ([], 1) == (alone["beside"], len(both["beside"]))
-    shadow = watch(Asked(tmp_path, "digits/7")).content
+    log.write(1, "canary", classes(log.shares(10)), start=NOON + 9 * HOUR)
+    assert "6" == watch(Asked(tmp_path)).content["model"]["version"], "the canary answered last, but not all"
+    shadow = watch(Asked(tmp_path, "digits/7", until=NOON + 5 * HOUR)).content
     assert {"shadow": 100} == shadow["roles"]
     assert shadow["total"]["p50_milliseconds"] is None, "it has no client that waits"
     assert "100 of its 100 answers were given as a shadow: nobody got them." in shadow["notes"]

@@ -222,6 +222,20 @@ def test_without_its_golden_answers_it_is_left_out(serve, capsys):
     assert {"1"} == versions_of(served, 5)
 
 
+@pytest.mark.parametrize("name", ["digits", *WRITTEN])
+def test_a_model_of_every_task_gives_its_golden_answers_again(name, tmp_path):
+    """Until what it computes changes, or is no number any more."""
+    scorer = served_model(name, tmp_path).scorer
+    assert scorer.gives_golden_answers()
+    plain = scorer._model.predict_on_batch
+    for other in (
+        lambda batch: plain(batch) * np.float32(1.5),
+        lambda batch: plain(batch) * np.float32(np.nan),
+    ):
+        scorer._model.predict_on_batch = other
+        assert not scorer.gives_golden_answers()
+
+
 def test_its_thread_looks_by_itself(serve, monkeypatch):
     """After every so many seconds, and once it has failed."""
     monkeypatch.setattr("pipeline.serving.canary.GOLDEN_SECONDS", 0.01)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipeline.monitoring.log import PredictionLog
 from pipeline.serving import shadow as shadow_module
 from pipeline.serving.app import Endpoints
 from pipeline.serving.batches import answered_together
+from pipeline.serving.canary import CLIENT, Canary
 from pipeline.serving.guard import Limits
 from pipeline.serving.scorer import Scorer
 from pipeline.serving.served import Named, Served
@@ -426,6 +428,28 @@ def test_a_sample_of_the_log_holds_both_or_none(serve, tmp_path):
     by_role = [sorted(row["id"] for row in rows if row["role"] == role) for role in ("answers", "shadow")]
     assert by_role[0] == by_role[1]
     assert 0 < len(by_role[0]) < 90
+
+
+def test_what_a_canary_answered_is_not_asked(serve, folders, tmp_path):
+    """A shadow is compared with the first model alone; rows of all three say whose they are."""
+    served = serve()
+    served.endpoints.log = PredictionLog(tmp_path)
+    canary = Canary("digits/3", served.first, 0.5, served.endpoints.measured)
+    canary.become(Named("digits", "3", folders[2], "c"))
+    served.endpoints.canary = canary
+    versions = [
+        served.client.post("/predict", json=BODY, headers={CLIENT: f"client-{number}"}).headers[
+            "x-model-version"
+        ]
+        for number in range(20)
+    ]
+    own = 3 * versions.count("1")
+    wait_for(lambda: seen(served) == own)
+    served.endpoints.close()
+    served.endpoints.log.close()
+    rows = Counter((row["version"], row["role"]) for row in rows_in(tmp_path))
+    assert {("1", "answers"): own, ("2", "shadow"): own, ("3", "canary"): 60 - own} == rows
+    assert 0 < own < 60
 
 
 # --- A process of its own.
