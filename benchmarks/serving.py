@@ -4,7 +4,8 @@
 socket each and one request in flight, so that they cost little; they and the server share the cores, so only ratios
 between lines of one run count. CPU is that of the server's process.
 
-`--log` instead compares a server that writes a prediction log with one that does not, turn by turn.
+`--log` instead compares a server that writes a prediction log with one that does not, turn by turn, and `--beside` one
+with a shadow, and one with a canary for half of the requests, with one without.
 
 `--mlflow` makes a version of `model.keras` in a folder of its own and starts MLflow's server on it, which wants arrays.
 """
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -140,7 +142,8 @@ def wait_for(port: int, path: str) -> None:
 
 def ours(folder: Path, seconds: float) -> None:
     """Measure `millrace serve`."""
-    from pipeline.serving.served import Named, Served
+    from pipeline.serving.model_folder import Named
+    from pipeline.serving.served import Served
 
     served, port = Served(Named(folder.name, "", folder), {}), free_port()
     print(f"one record without HTTP: {1000 * served.seconds_per_record:.3f} ms")
@@ -158,48 +161,91 @@ def ours(folder: Path, seconds: float) -> None:
         process.wait()
 
 
-def logged(folder: Path, seconds: float, rounds: int = 7) -> None:
-    """Measure what the log costs: two servers, asked in turns; the median of the ratios of neighbouring turns."""
+def side_by_side(folder: Path, variants: dict[str, list[str]], seconds: float, rounds: int = 7) -> None:
+    """Measure what options cost: a server of each kind, asked in turns; medians, of ratios of neighbouring turns too.
+
+    CPU is that of the server and of all it has started, and of the server alone.
+
+    Args:
+        folder: The model.
+        variants: Name to the options of a server; the others are compared with the first.
+        seconds: Of a turn.
+        rounds: Turns of each.
+    """
     from statistics import median
 
-    from pipeline.serving.served import Named, Served
+    from pipeline.serving.model_folder import Named
+    from pipeline.serving.served import Served
 
     request = request_of("/predict", {"records": [Served(Named(folder.name, "", folder), {}).example]})
-    with tempfile.TemporaryDirectory() as place:
-        servers = {}
-        for name, more in (("without", []), ("with", ["--log", place, "--log-seconds", "2"])):
+    servers = {}
+    try:
+        for name, more in variants.items():
             port = free_port()
             command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder), "--port", str(port), *more]
             servers[name] = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL), port
-        try:
-            for _process, port in servers.values():
-                wait_for(port, "/health/ready")
-                load(port, request, 8, 3)
-            for clients in CLIENTS:
-                found: dict[str, list[list[float]]] = {name: [] for name in servers}
-                for number in range(rounds):
-                    for name in sorted(servers, reverse=bool(number % 2)):
-                        process, port = servers[name]
-                        before = cpu(process.pid)
-                        taken = load(port, request, clients, seconds)
-                        p50, p99 = (1000 * taken[int(share * (len(taken) - 1))] for share in (0.5, 0.99))
-                        spent = 1000 * (cpu(process.pid) - before) / len(taken)
-                        found[name].append([len(taken) / seconds, p50, p99, spent])
-                lines = {
-                    name: [median(column) for column in zip(*rows, strict=True)]
-                    for name, rows in found.items()
-                }
-                pairs = zip(found["with"], found["without"], strict=True)
-                ratios = [[one / other for one, other in zip(*pair, strict=True)] for pair in pairs]
-                lines["ratio"] = [median(column) for column in zip(*ratios, strict=True)]
-                for name, values in lines.items():
-                    memory = f"{memory_mb(servers[name][0].pid):.0f}" if name in servers else ""
+        for _process, port in servers.values():
+            wait_for(port, "/health/ready")
+            load(port, request, 8, 3)
+        for clients in CLIENTS:
+            found: dict[str, list[list[float]]] = {name: [] for name in servers}
+            for number in range(rounds):
+                for name in list(servers)[:: -1 if number % 2 else 1]:
+                    process, port = servers[name]
+                    before, alone = cpu(process.pid), cpu_seconds(process.pid) or 0.0
+                    taken = load(port, request, clients, seconds)
+                    p50, p99 = (1000 * taken[int(share * (len(taken) - 1))] for share in (0.5, 0.99))
+                    own = (cpu_seconds(process.pid) or 0.0) - alone
+                    spent = [1000 * one / len(taken) for one in (cpu(process.pid) - before, own)]
+                    found[name].append([len(taken) / seconds, p50, p99, *spent])
+                    time.sleep(0.5)  # what still waits is not the next one's
+            first = next(iter(servers))
+            for name, rows in found.items():
+                lines = [[median(column) for column in zip(*rows, strict=True)]]
+                if name != first:
+                    pairs = zip(rows, found[first], strict=True)
+                    ratios = [[one / other for one, other in zip(*pair, strict=True)] for pair in pairs]
+                    lines.append([median(column) for column in zip(*ratios, strict=True)])
+                for told, values in zip((name, f"{name}, ratio"), lines, strict=False):
+                    memory = f"{memory_mb(servers[name][0].pid):.0f}" if told == name else ""
                     numbers = " | ".join(f"{value:.2f}" for value in values)
-                    print(f"| {name} | {clients} | {numbers} | {memory} |", flush=True)
-        finally:
-            for process, _port in servers.values():
-                process.kill()
-                process.wait()
+                    print(f"| {told} | {clients} | {numbers} | {memory} |", flush=True)
+        for name, (_process, port) in servers.items():
+            tell_outcomes(name, port)
+    finally:
+        for process, _port in servers.values():
+            process.kill()
+            process.wait()
+
+
+def tell_outcomes(name: str, port: int) -> None:
+    """Print what became of the records of a shadow and of the requests of a canary."""
+    import httpx
+
+    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+    wanted = ("millrace_shadow_records_total{", "millrace_canary_requests_total{")
+    told = [line for line in lines if line.startswith(wanted) and not line.endswith(" 0")]
+    print("\n".join(f"{name}: {line}" for line in told))
+
+
+def logged(folder: Path, seconds: float) -> None:
+    """Measure what the log costs."""
+    with tempfile.TemporaryDirectory() as place:
+        side_by_side(folder, {"without": [], "log": ["--log", place, "--log-seconds", "2"]}, seconds)
+
+
+def beside(folder: Path, seconds: float) -> None:
+    """Measure what a shadow and a canary cost: the same model once more, by other papers."""
+    with tempfile.TemporaryDirectory() as place:
+        other = shutil.copytree(folder, Path(place) / "other")
+        settings = json.loads((other / "settings.json").read_text())
+        (other / "settings.json").write_text(json.dumps(settings | {"seed": -1}))
+        variants = {
+            "without": [],
+            "shadow": ["--shadow", str(other)],
+            "canary": ["--canary", str(other), "--canary-share", "0.5"],
+        }
+        side_by_side(folder, variants, seconds)
 
 
 def theirs(folder: Path, seconds: float) -> None:
@@ -264,14 +310,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mlflow", action="store_true")
     parser.add_argument("--log", action="store_true")
+    parser.add_argument("--beside", action="store_true")
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     folder = options.folder.absolute()
-    print(
-        "| server | clients | requests/s | p50 ms | p99 ms | CPU ms/request | MB |\n|---|---|---|---|---|---|---|"
-    )
-    if options.log:
-        logged(folder, options.seconds)
+    turns = options.log or options.beside
+    columns = ["server", "clients", "requests/s", "p50 ms", "p99 ms", "CPU ms/request", "MB"]
+    columns[6:6] = ["of the server alone"] if turns else []
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    if turns:
+        (logged if options.log else beside)(folder, options.seconds)
         return
     ours(folder, options.seconds)
     if options.mlflow:

@@ -115,7 +115,8 @@ def _files(
     from pipeline.reports.model_card import model_card
     from pipeline.runtime.files import json_text
     from pipeline.serving.described import answer_schema, record_schema
-    from pipeline.serving.served import Named, Served
+    from pipeline.serving.model_folder import Named
+    from pipeline.serving.served import Served
     from pipeline.tracking.packing import record_signature
 
     files: dict[str, Path | bytes] = {

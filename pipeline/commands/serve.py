@@ -2,19 +2,22 @@
 
 import argparse
 import ipaddress
+import math
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime.errors import InputMissing, say
+from pipeline.runtime.errors import InputMissing, WronglyCalled, say
 from pipeline.serving.model_folder import absolute_path, named_model, opened, source_of
 
 if TYPE_CHECKING:
-    from pipeline.serving.served import Named
+    from pipeline.serving.app import Endpoints
+    from pipeline.serving.model_folder import Named
 
 HELP = "answers over HTTP, by the champion (also after it changes), a version or a folder like models/best"
 RECORDED = False
@@ -45,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes any that is free")
     text = "file of tokens, one a line, of which a request must bring one; read again when it changes"
     parser.add_argument("--tokens", type=absolute_path, metavar="FILE", help=text)
+    text = "a second model, named like the first, that is asked the same once a reply has left; nobody gets its answers"
+    parser.add_argument("--shadow", default=None, metavar="MODEL", type=named_model, help=text)
+    text = "a second model that answers a share of the clients"
+    parser.add_argument("--canary", default=None, metavar="MODEL", type=named_model, help=text)
+    text = "how large a share, by a hash of the header x-client-id, or of x-request-id where that is missing"
+    parser.add_argument("--canary-share", type=_positive(float, below=1), metavar="SHARE", help=text)
     text = "folder to write answers down in, for `millrace watch`; several servers may share one"
     parser.add_argument("--log", type=absolute_path, metavar="FOLDER", help=text)
     text = "share of the requests that are written down, by a hash of their id (default: 1)"
@@ -61,11 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _positive(kind: Callable[[str], Any], most: float = sys.float_info.max) -> Callable[[str], Any]:
+def _positive(
+    kind: Callable[[str], Any], most: float = sys.float_info.max, below: float = math.inf
+) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         value = kind(text)
-        if not 0 < value <= most:
+        if not 0 < value <= most or not value < below:
             up_to = f", at most {most:g}" if most < sys.float_info.max else ""
+            up_to += f" and below {below:g}" if below < math.inf else ""
             raise argparse.ArgumentTypeError(f"expected a number above 0{up_to}, received {text}")
         return value
 
@@ -91,8 +103,14 @@ def run(options: argparse.Namespace) -> None:
     from pipeline.serving.app import Endpoints
     from pipeline.serving.follower import Announcements, Follower, asking
     from pipeline.serving.guard import Limits, Tokens
-    from pipeline.serving.served import Followed, Named, Served
+    from pipeline.serving.served import Followed, Served
 
+    if (options.canary is None) != (options.canary_share is None):
+        given = "--canary" if options.canary_share is None else "--canary-share"
+        raise WronglyCalled(
+            f"A canary is a model and a share. Expected --canary MODEL and --canary-share SHARE. Received: {given} "
+            "alone. Name both."
+        )
     require_certificate(options.certfile, options.keyfile)
     tokens = None if options.tokens is None else Tokens(options.tokens)
     limits = Limits(
@@ -111,15 +129,16 @@ def run(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         announcements, followed = None, Followed()
         if isinstance(options.model, Path):
-            given = stack.enter_context(opened(options.model))
-            named = Named(given.name, given.version, given.folder, given.sha256)
+            named = stack.enter_context(opened(options.model))
         else:
             fixed = "/" in options.model
             seconds = 0 if fixed else options.poll_seconds
             announcements = Announcements(asking(options.model, load_params().register.model_name, seconds))
             stack.callback(announcements.close)
             named = announcements.first()
-            if not fixed:
+            if fixed:
+                announcements.close()
+            else:
                 alias = options.model.partition("@")[2] or "champion"
                 followed = Followed(f"{named.name}@{alias}", heard=time.time())
         endpoints = Endpoints(Served(named, source_of(named.folder)), limits, followed)
@@ -135,6 +154,7 @@ def run(options: argparse.Namespace) -> None:
                 seconds=options.log_seconds,
             )
             stack.callback(endpoints.log.close)
+        _put_beside(endpoints, options, stack)
         if announcements and followed.alias:
             Follower(endpoints).start(announcements)
         guard = endpoints.application(tokens)
@@ -148,6 +168,40 @@ def run(options: argparse.Namespace) -> None:
             drain_seconds=options.drain_seconds,
             begun=lambda: _tell(address, named, followed.alias),
         )
+
+
+def _put_beside(endpoints: "Endpoints", options: argparse.Namespace, stack: ExitStack) -> None:
+    """Let the second models be loaded, or followed, while the first one answers."""
+    from pipeline.serving.canary import Canary
+    from pipeline.serving.follower import Announcements, asking
+    from pipeline.serving.served import Beside
+    from pipeline.serving.shadow import Shadow
+
+    first, measured = endpoints.served, endpoints.measured
+
+    def started(beside: Beside[Any], given: str | Path, *, followed: bool) -> None:
+        stack.callback(beside.close)
+        if isinstance(given, Path):
+            beside.start(partial(beside.become, stack.enter_context(opened(given))))
+            return
+        seconds = options.poll_seconds if followed else 0
+        command = asking(given, load_params().register.model_name, seconds, patient=True)
+        announcements = Announcements(command)
+        stack.callback(announcements.close)
+        beside.start(partial(announcements.listen, beside.hear, lasting=followed))
+
+    for given, role in ((options.shadow, "shadow"), (options.canary, "canary")):
+        if given is None:
+            continue
+        followed = isinstance(given, str) and "/" not in given
+        asked = given.name if isinstance(given, Path) else given
+        alias = asked if followed else ""
+        if role == "shadow":
+            endpoints.shadow = Shadow(asked, first, measured, alias)
+            started(endpoints.shadow, given, followed=followed)
+        else:
+            endpoints.canary = Canary(asked, first, options.canary_share, measured, alias)
+            started(endpoints.canary, given, followed=followed)
 
 
 def _shown(host: str) -> str:

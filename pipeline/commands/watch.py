@@ -74,7 +74,8 @@ def needs_project(_options: argparse.Namespace) -> bool:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from pipeline.monitoring.watch import Asked, lines_of, watch
+    from pipeline.monitoring.found import lines_of
+    from pipeline.monitoring.watch import Asked, watch
 
     if options.label and options.labels is None:
         raise WronglyCalled(

@@ -1,7 +1,9 @@
 """The prediction log of a server: whole Parquet files in a folder, by a thread that keeps no request waiting.
 
     FOLDER/models/DIGEST.json                             the model that answered: its card, its reference
-    FOLDER/2026-11-29/part-2026-11-29T041554.123Z-*.parquet    rows of one model, see `pipeline.monitoring.rows`
+    FOLDER/2026-11-29/part-2026-11-29T041554.123Z-*.parquet    rows of one model in one role
+
+What stands in a row says `pipeline.monitoring.rows`.
 
 What is asked goes into a queue; the thread measures it a few records at a time, and lets the event loop have its turn
 in between. A part is written beside, fsynced and renamed: there are whole parts or none, also after `kill -9`, which
@@ -88,7 +90,7 @@ class PredictionLog:
         self._waiting: deque[Request] = deque()
         self._waiting_rows = self._waiting_bytes = 0
         self._lock = threading.Lock()
-        self._held: dict[str, tuple[Answering, list[int], list[bytes]]] = {}
+        self._held: dict[tuple[str, str], tuple[Answering, list[int], list[bytes]]] = {}
         self._rows = self._bytes = 0
         self._first = 0.0
         self._failing = self._full = False
@@ -178,7 +180,7 @@ class PredictionLog:
         return chunk
 
     def _measure(self, chunk: Sequence[Request]) -> None:
-        for _digest, together in groupby(chunk, key=lambda request: request.model.digest):
+        for whose, together in groupby(chunk, key=lambda request: (request.model.digest, request.role)):
             requests = list(together)
             try:
                 rows = rows_of(requests, keep_records=self._keep_records)
@@ -189,7 +191,7 @@ class PredictionLog:
             if not self._rows:
                 self._first = time.monotonic()
             model = requests[0].model
-            _, counts, held = self._held.setdefault(model.digest, (model, [], []))
+            _, counts, held = self._held.setdefault(whose, (model, [], []))
             counts.append(len(rows))
             held.append(lines)
             self._rows += len(rows)
@@ -197,11 +199,11 @@ class PredictionLog:
 
     def _write(self) -> None:
         written, self._held, self._rows, self._bytes = self._held, {}, 0, 0
-        for model, counts, lines in written.values():
+        for (_digest, role), (model, counts, lines) in written.items():
             rows = sum(counts)
             try:
                 self._write_model(model)
-                table = table_of(model, b"".join(lines), keep_records=self._keep_records)
+                table = table_of(model, b"".join(lines), keep_records=self._keep_records, role=role)
                 with atomic_path(self._next_part(), mode=PRIVATE) as draft:
                     pq.write_table(table, draft, compression="zstd")
             except Exception as error:  # noqa: BLE001  # a full disk has many names

@@ -2,13 +2,12 @@
 
 import base64
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.metrics.names import format_value, metric_words
+from pipeline.metrics.names import metric_words
+from pipeline.monitoring.found import Watched, beside_metrics, beside_rows, interval_words
 from pipeline.monitoring.reference import block_from
-from pipeline.monitoring.watch import Watched
 from pipeline.reports.html import Tiles, render
 from pipeline.reports.live_charts import drift_chart, names_chart, numbers_chart, time_chart
 from pipeline.reports.style import save_figure
@@ -43,7 +42,11 @@ def page_of(watched: Watched) -> str:
     if total["alarm_share"] is not None:
         tiles.append((f"{total['alarm_share']:.2%}", "alarms"))
     metrics = [
-        {"name": metric_words(name), "live": _interval(one["live"]), "test": _interval(one["test"])}
+        {
+            "name": metric_words(name),
+            "live": interval_words(one["live"]),
+            "test": interval_words(one["test"]) if one["test"] else "",
+        }
         for name, one in content.get("metrics", {}).items()
     ]
     return render(
@@ -54,14 +57,19 @@ def page_of(watched: Watched) -> str:
         untold=str(watched.untold or ""),
         tiles=tiles,
         metrics=metrics,
+        beside=[
+            {
+                "title": f"The {one['role']} {one['called']}",
+                "role": one["role"],
+                "rows": [*beside_rows(one), *one["notes"]],
+                "metrics": [
+                    {"name": metric_words(name), **told} for name, told in beside_metrics(one).items()
+                ],
+            }
+            for one in content["beside"]
+        ],
         pictures=[(title, _as_png(figure)) for title, figure in _pictures(watched)],
     )
-
-
-def _interval(one: Mapping[str, float] | None) -> str:
-    if one is None:
-        return ""
-    return f"{format_value(one['value'])} ({format_value(one['low'])} to {format_value(one['high'])})"
 
 
 def _as_png(figure: "Figure") -> str:

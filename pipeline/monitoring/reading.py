@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.inputs.specs import OutputSpec
 from pipeline.monitoring.labels import Labels
 from pipeline.monitoring.reference import Block, block_from
-from pipeline.monitoring.rows import ANSWERED, FORMAT, REFUSED, Answering
+from pipeline.monitoring.rows import ANSWERED, ANSWERS, CANARY, FORMAT, REFUSED, SHADOW, Answering
 from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import read_json
 
@@ -28,6 +29,8 @@ BATCH_ROWS = 8192
 LATENCY_BINS, LATENCY_FIRST_MS, LATENCY_STEPS = 256, 0.01, 8
 HOUR_US = 3_600_000_000
 LOWEST_US, HIGHEST_US = -(2**62), 2**62
+Batch = Mapping[str, pa.Array]
+"""Some rows of a part, by column."""
 FIXED = ("time", "request", "index", "id", "outcome", "milliseconds")
 
 
@@ -96,7 +99,8 @@ class Seen:
         hours: Hours since 1970 to what happened.
         outcomes: Records by what became of them.
         requests: How many.
-        others: Records of other models, by what they are called.
+        roles: Records by the role that the model had.
+        others: Records of other models, by what they are called, and their role where it is no usual one.
         unread: Part files that could not be read.
         first, last: Times of the first and the last record, microseconds since 1970; None for no record.
     """
@@ -107,6 +111,7 @@ class Seen:
     hours: dict[int, Hour] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     requests: int = 0
+    roles: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     unread: list[str] = field(default_factory=list)
     first: int | None = None
@@ -118,16 +123,27 @@ class Seen:
         return sum(self.outcomes.values())
 
 
+def parts_in(folder: Path, *, newest_first: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the part files of a log with what each says of itself, see `facts_of`."""
+    for path in sorted(folder.glob(PART), key=lambda path: path.name, reverse=newest_first):
+        yield path, facts_of(path)
+
+
 def newest_in(folder: Path, papers: Mapping[str, Answering]) -> Answering:
-    """Return the model that answered last.
+    """Return the model that answered last: not as a canary or a shadow, unless there is no other.
 
     Raises:
         InputMissing: There is no row yet.
     """
-    for path in sorted(folder.glob(PART), key=lambda path: path.name, reverse=True):
-        digest = _facts(path).get("digest", "")
-        if digest in papers:
-            return papers[digest]
+    found: dict[str, Answering] = {}
+    for _path, facts in parts_in(folder, newest_first=True):
+        if facts.get("digest") in papers:
+            found.setdefault(role_of(facts), papers[facts["digest"]])
+        if ANSWERS in found:
+            break
+    for role in (ANSWERS, CANARY, SHADOW):
+        if role in found:
+            return found[role]
     raise InputMissing(
         f"{folder} holds no answers yet. Expected part files that `millrace serve --log` writes. Received: none. Ask "
         "the server, and wait for --log-seconds."
@@ -156,23 +172,24 @@ def read_log(
     seen = Seen(paper)
     if paper.reference:
         seen.train, seen.test = (block_from(paper.reference[name]).emptied() for name in ("train", "test"))
-    for path in sorted(folder.glob(PART), key=lambda path: path.name):
-        facts = _facts(path)
+    for path, facts in parts_in(folder):
         if facts.get("format") != FORMAT:
             seen.unread.append(path.name)
         elif facts["digest"] == paper.digest:
-            for batch in _batches(path, seen, labels, since, until):
+            for batch in batches_of(path, _wanted(seen, labels), since, until):
                 _count(seen, batch, labels)
+                seen.roles[role_of(facts)] += len(batch["time"])
         else:
             times = pq.read_table(path, columns=["time"])["time"].cast(pa.int64()).to_numpy()
             other = papers.get(facts["digest"])
             called = other.called if other else "a model that nobody knows"
+            called += "" if role_of(facts) == ANSWERS else f" ({role_of(facts)})"
             seen.others[called] += int(((times >= since) & (times < until)).sum())
     seen.others = +seen.others
     return seen
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def facts_of(path: Path) -> dict[str, Any]:
     """Return what a part says of itself; {} where it cannot be read."""
     try:
         metadata = pq.read_schema(path).metadata or {}
@@ -182,16 +199,22 @@ def _facts(path: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _batches(
-    path: Path, seen: Seen, labels: Labels | None, since: int, until: int
-) -> Iterator[dict[str, pa.Array]]:
-    """Yield some rows at a time, the columns that are needed, of the time that is wanted."""
+def role_of(facts: Mapping[str, Any]) -> str:
+    """Return the role of the model of a part; earlier releases had one role and did not say so."""
+    return str(facts.get("role", ANSWERS))
+
+
+def _wanted(seen: Seen, labels: Labels | None) -> list[str]:
+    wanted = [*FIXED, "confidence", "error", "alarm", "answer", "values"]
+    for block in (seen.train, seen.test):
+        wanted += [*block.edges, *block.names] if block else []
+    return wanted + (["probabilities"] if labels else [])
+
+
+def batches_of(path: Path, wanted: Sequence[str], since: int, until: int) -> Iterator[Batch]:
+    """Yield some rows of a part at a time, of some columns as far as it has them, of the time that is wanted."""
     with pq.ParquetFile(path) as file:
         there = set(file.schema_arrow.names)
-        wanted = [*FIXED, "confidence", "error", "alarm", "answer", "values"]
-        for block in (seen.train, seen.test):
-            wanted += [*block.edges, *block.names] if block else []
-        wanted += ["probabilities"] if labels else []
         for batch in file.iter_batches(
             BATCH_ROWS, columns=[name for name in dict.fromkeys(wanted) if name in there]
         ):
@@ -202,14 +225,14 @@ def _batches(
                 yield {name: chosen[name] for name in chosen.schema.names}
 
 
-def _count(seen: Seen, batch: Mapping[str, pa.Array], labels: Labels | None) -> None:
+def _count(seen: Seen, batch: Batch, labels: Labels | None) -> None:
     times = batch["time"].cast(pa.int64()).to_numpy()
     first, last = int(times.min()), int(times.max())
     seen.first = first if seen.first is None else min(seen.first, first)
     seen.last = last if seen.last is None else max(seen.last, last)
     outcomes = np.array(batch["outcome"].to_pylist(), dtype=object)
     seen.outcomes.update(outcomes.tolist())
-    begins = _floats(batch["index"]) == 0
+    begins = floats(batch["index"]) == 0
     seen.requests += int(begins.sum())
     answered = outcomes == ANSWERED
     _count_hours(seen, batch, times, outcomes == REFUSED, begins)
@@ -220,14 +243,14 @@ def _count(seen: Seen, batch: Mapping[str, pa.Array], labels: Labels | None) -> 
 
 
 def _count_hours(
-    seen: Seen, batch: Mapping[str, pa.Array], times: np.ndarray, refused: np.ndarray, begins: np.ndarray
+    seen: Seen, batch: Batch, times: np.ndarray, refused: np.ndarray, begins: np.ndarray
 ) -> None:
     hours = times // HOUR_US
-    sure = _floats(batch["confidence"]) if "confidence" in batch else np.full(len(times), np.nan)
-    alarms = _floats(batch["alarm"].cast(pa.int8())) if "alarm" in batch else np.full(len(times), np.nan)
-    milliseconds = np.maximum(_floats(batch["milliseconds"]), LATENCY_FIRST_MS)
-    bins = np.floor(LATENCY_STEPS * np.log2(milliseconds / LATENCY_FIRST_MS)).astype(np.int64)
-    bins = np.clip(bins, 0, LATENCY_BINS - 1)
+    sure = floats(batch["confidence"]) if "confidence" in batch else np.full(len(times), np.nan)
+    alarms = floats(batch["alarm"].cast(pa.int8())) if "alarm" in batch else np.full(len(times), np.nan)
+    milliseconds = floats(batch["milliseconds"])
+    begins = begins & np.isfinite(milliseconds)  # a shadow has no client that waits
+    bins = latency_bins(np.where(begins, milliseconds, 0.0))
     for hour in np.unique(hours).tolist():
         inside = hours == hour
         own = [one[inside & np.isfinite(one)] for one in (sure, alarms)]
@@ -241,12 +264,10 @@ def _count_hours(
         seen.hours.setdefault(hour, Hour()).join(made)
 
 
-def _count_block(
-    block: Block | None, batch: Mapping[str, pa.Array], kept: np.ndarray, spec: OutputSpec
-) -> None:
+def _count_block(block: Block | None, batch: Batch, kept: np.ndarray, spec: OutputSpec) -> None:
     if block is None or not kept.any():
         return
-    numbers = {name: _floats(batch[name])[kept] for name in block.edges if name in batch}
+    numbers = {name: floats(batch[name])[kept] for name in block.edges if name in batch}
     if "values" in batch:
         given = batch["values"].filter(pa.array(kept)).to_pylist()
         means = np.array([np.reshape(one, (-1, spec.num_targets)).mean(axis=0) for one in given])
@@ -260,12 +281,88 @@ def _count_block(
     block.add(numbers, names, int(kept.sum()))
 
 
-def _floats(values: pa.Array) -> np.ndarray:
+def floats(values: pa.Array) -> np.ndarray:
+    """Return a column as numbers, NaN for nothing."""
     found: np.ndarray = values.to_numpy(zero_copy_only=False).astype(np.float64)
     return found
 
 
+# --- Answers as arrays.
+
+FIELDS = ("there", "said", "numbers", "milliseconds")
+
+
+@dataclass
+class Answers:
+    """Answers to some records.
+
+    Attributes:
+        there: Which records have one, shape (num_records,).
+        said: Class, cell of labels, or alarm of each; None where there is none, or where answers are numbers.
+        numbers: Probabilities by class, values by step and target, or error and score; shape (num_records, width), NaN
+            where there is none.
+        milliseconds: Processor time of the model.
+    """
+
+    there: np.ndarray
+    said: np.ndarray
+    numbers: np.ndarray
+    milliseconds: np.ndarray
+
+    @classmethod
+    def none(cls, count: int, width: int) -> "Answers":
+        """Return room for so many."""
+        return cls(
+            np.zeros(count, bool), np.full(count, None, object), np.full((count, width), np.nan, np.float32),
+            np.full(count, np.nan),
+        )  # fmt: skip
+
+    @classmethod
+    def together(cls, parts: Sequence["Answers"]) -> "Answers":
+        """Return all of some."""
+        return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in FIELDS))
+
+    def taken(self, rows: npt.ArrayLike) -> "Answers":
+        """Return some rows."""
+        return Answers(*(getattr(self, name)[rows] for name in FIELDS))
+
+
+def width_of(spec: OutputSpec) -> int:
+    """Return how many numbers an answer holds."""
+    return spec.num_classes or (2 if spec.task == "anomaly" else spec.horizon * spec.num_targets)
+
+
+def answers_of(batch: Batch, spec: OutputSpec) -> Answers:
+    """Return the answers of some rows of a log."""
+    count = len(batch["time"])
+    made = Answers.none(count, width_of(spec))
+    made.there = np.array([one != REFUSED for one in batch["outcome"].to_pylist()], bool)
+    if "model_milliseconds" in batch:
+        made.milliseconds = floats(batch["model_milliseconds"])
+    if spec.task == "anomaly":
+        alarms = [None if one is None else str(one).lower() for one in batch["alarm"].to_pylist()]
+        made.said = np.array(alarms, object)
+        made.numbers = np.column_stack([floats(batch[name]) for name in ("error", "score")]).astype(
+            np.float32
+        )
+        return made
+    if spec.classes:
+        made.said = np.array(batch["answer"].to_pylist(), object)
+    lists = batch["probabilities" if spec.classes else "values"]
+    rows = np.flatnonzero(made.there)
+    flat = lists.take(pa.array(rows)).flatten().to_numpy(zero_copy_only=False)
+    made.numbers[rows] = flat.reshape(len(rows), -1)
+    return made
+
+
 # --- Over time.
+
+
+def latency_bins(milliseconds: np.ndarray) -> np.ndarray:
+    """Return the bin of each, see the head of this file."""
+    steps = LATENCY_STEPS * np.log2(np.maximum(milliseconds, LATENCY_FIRST_MS) / LATENCY_FIRST_MS)
+    bins: np.ndarray = np.clip(np.floor(steps).astype(np.int64), 0, LATENCY_BINS - 1)
+    return bins
 
 
 def milliseconds_at(latency: np.ndarray, share: float) -> float | None:
@@ -297,14 +394,15 @@ def told(hour: Hour) -> dict[str, Any]:
     return {
         "rows": hour.rows,
         "refused": hour.refused,
-        "confidence": _few(hour.sure[0] / hour.sure[1]) if hour.sure[1] else None,
-        "alarm_share": _few(hour.alarms[0] / hour.alarms[1]) if hour.alarms[1] else None,
-        "p50_milliseconds": _few(milliseconds_at(hour.latency, 0.5)),
-        "p99_milliseconds": _few(milliseconds_at(hour.latency, 0.99)),
+        "confidence": few(hour.sure[0] / hour.sure[1]) if hour.sure[1] else None,
+        "alarm_share": few(hour.alarms[0] / hour.alarms[1]) if hour.alarms[1] else None,
+        "p50_milliseconds": few(milliseconds_at(hour.latency, 0.5)),
+        "p99_milliseconds": few(milliseconds_at(hour.latency, 0.99)),
     }
 
 
-def _few(value: float | None) -> float | None:
+def few(value: float | None) -> float | None:
+    """Return a number with the digits that people read."""
     return None if value is None else float(f"{value:.4g}")
 
 

@@ -6,15 +6,19 @@
 | `request`, `index` | `x-request-id` of the request, and the place in it |
 | `id` | by which labels are joined: the record's own `id`; else the request, with `/index` where it held several |
 | `model`, `version`, `digest` | who answered |
+| `role` | `answers`; `canary`: instead of the model that answers the others; `shadow`: nobody got that answer |
 | `sha256` | of the image file, of the text in UTF-8; of other records their JSON with sorted keys |
 | `outcome` | `answered`; `refused`; `withheld`: it had an answer, and another record of the request had none |
-| `milliseconds` | of the whole request, from its head to its answers |
+| `milliseconds` | of the whole request, from its head to its answers; nothing for a shadow, which has no client |
+| `model_milliseconds` | processor time that the model took; what was answered together shares it evenly |
 | `answer`, `confidence`, `probabilities` | class, its probability, those of all classes; of several labels the cell |
 | `values` | of regression and forecasts, step by step, the targets of each |
 | `error`, `score`, `alarm` | of anomalies |
 | `stat.NAME` | see `pipeline.monitoring.measured`; of images also `height` and `width` of the file, in pixels |
 | `side.NAME`, `known.NAME` | columns beside: numbers, and categories that the model knows; others are `(other)` |
 | `record.text`, `record.problems` | only where records are kept, and then categories stand as they came |
+
+The statistics of a shadow's row are those of what the model that answers has read.
 """
 
 import base64
@@ -38,6 +42,7 @@ from pipeline.monitoring.measured import OTHER, statistic_names, statistics_of
 from pipeline.preprocessing.side import category_of
 
 ANSWERED, REFUSED, WITHHELD = "answered", "refused", "withheld"
+ANSWERS, SHADOW, CANARY = "answers", "shadow", "canary"
 LONGEST_ID = 200
 """Characters of an id that are kept."""
 SIZE = ("height", "width")
@@ -98,7 +103,7 @@ class Answering:
         columns: dict[str, pa.DataType] = {
             "time": pa.timestamp("us", "UTC"), "request": pa.string(), "index": pa.int32(), "id": pa.string(),
             "model": name, "version": name, "digest": name, "sha256": pa.string(), "outcome": name,
-            "milliseconds": pa.float32(),
+            "milliseconds": pa.float32(), "role": name, "model_milliseconds": pa.float32(),
         }  # fmt: skip
         task = self.spec.task
         if task in ("classification", "multilabel"):
@@ -139,23 +144,27 @@ class Request(NamedTuple):
         model: Who answered.
         time: When, seconds since 1970.
         name: Its id.
-        milliseconds: From its head to its answers.
+        milliseconds: From its head to its answers; None of a shadow.
         records: What was asked.
         answers: What was said to each; None where it was refused.
         problems: Why; () where it was not.
         withheld: Whether one that was refused kept all answers back.
         held_bytes: About how much memory it takes.
+        role: Of the model.
+        model_milliseconds: Processor time that the model took for each record; None where it was not asked.
     """
 
     model: Answering
     time: float
     name: str
-    milliseconds: float
+    milliseconds: float | None
     records: Sequence[Mapping[str, Any]]
     answers: Sequence[Mapping[str, Any] | None]
     problems: Sequence[Sequence[str]]
     withheld: bool = False
     held_bytes: int = 0
+    role: str = ANSWERS
+    model_milliseconds: float | None = None
 
 
 def rows_of(requests: Sequence[Request], *, keep_records: bool) -> list[dict[str, Any]]:
@@ -186,6 +195,8 @@ def rows_of(requests: Sequence[Request], *, keep_records: bool) -> list[dict[str
                 "sha256": _digest(record, field),
                 "outcome": REFUSED if answer is None else WITHHELD if asked.withheld else ANSWERED,
                 "milliseconds": asked.milliseconds,
+                "role": asked.role,
+                "model_milliseconds": asked.model_milliseconds,
                 **_said(answer, task),
             }
             if keep_records:
@@ -200,8 +211,8 @@ def rows_of(requests: Sequence[Request], *, keep_records: bool) -> list[dict[str
     return rows
 
 
-def table_of(model: Answering, lines: bytes, *, keep_records: bool) -> pa.Table:
-    """Return rows, written as JSON lines, as a table, whose metadata name the model.
+def table_of(model: Answering, lines: bytes, *, keep_records: bool, role: str = ANSWERS) -> pa.Table:
+    """Return rows of one role, written as JSON lines, as a table, whose metadata name the model and the role.
 
     By way of JSON, since that takes no time of the event loop, and `pyarrow.array` would import pandas.
     """
@@ -216,7 +227,13 @@ def table_of(model: Answering, lines: bytes, *, keep_records: bool) -> pa.Table:
         pyarrow.json.ParseOptions(pa.schema(list((types | read).items())), unexpected_field_behavior="error"),
     )
     columns = [table[name].cast(kind) if name in read else table[name] for name, kind in types.items()]
-    said = {"format": FORMAT, "model": model.name, "version": model.version, "digest": model.digest}
+    said = {
+        "format": FORMAT,
+        "model": model.name,
+        "version": model.version,
+        "digest": model.digest,
+        "role": role,
+    }
     return pa.Table.from_arrays(
         columns, schema=pa.schema(list(types.items()), {"millrace": json.dumps(said)})
     )

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.measures import Yardstick
-from pipeline.metrics.names import format_value, metric_words, primary_called
+from pipeline.metrics.names import metric_words, primary_called
+from pipeline.monitoring.comparison import Looked, beside
 from pipeline.monitoring.drift import EFFECT, MIN_ROWS, SIGNIFICANCE, Finding, compared
+from pipeline.monitoring.found import Watched
 from pipeline.monitoring.labels import Labels, read_labels, require_joined
 from pipeline.monitoring.reading import (
     HIGHEST_US,
@@ -22,7 +24,7 @@ from pipeline.monitoring.reading import (
     told,
 )
 from pipeline.monitoring.reference import block_from
-from pipeline.monitoring.rows import Answering
+from pipeline.monitoring.rows import ANSWERS, CANARY, SHADOW, Answering
 from pipeline.monitoring.worth import Drawn, live_metrics
 from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed, UserError
 
@@ -59,30 +61,6 @@ class Asked:
     effect: float | None = None
 
 
-@dataclass(frozen=True)
-class Watched:
-    """What was found.
-
-    Attributes:
-        seen: Counts.
-        content: All of it as JSON content.
-        drifted: What drifted.
-        fallen: Whether the primary metric fell.
-        untold: Why a log in which nothing was found may still hold something; None if all was looked at.
-    """
-
-    seen: Seen
-    content: dict[str, Any]
-    drifted: tuple[Finding, ...]
-    fallen: bool
-    untold: UserError | None = None
-
-    @property
-    def quiet(self) -> bool:
-        """Return whether nothing was found."""
-        return not self.drifted and not self.fallen
-
-
 def watch(asked: Asked) -> Watched:
     """Return what a log says of one model.
 
@@ -111,6 +89,7 @@ def watch(asked: Asked) -> Watched:
         "to": None if seen.last is None else as_time(seen.last),
         "requests": seen.requests,
         "outcomes": dict(sorted(seen.outcomes.items())),
+        "roles": dict(sorted(seen.roles.items())),
         "other_models": dict(sorted(seen.others.items())),
         "unread_parts": seen.unread,
         "total": told(all_hours),
@@ -121,9 +100,12 @@ def watch(asked: Asked) -> Watched:
         **_level(asked),
     }
     fallen = False
+    yardstick, drawn = _measured_by(paper)
     if labels is not None:
-        judged, fallen = _judged(labels, paper)
+        judged, fallen = _judged(labels, paper, yardstick, drawn)
         content |= judged
+    looked = Looked(asked.log, paper, since, until, labels, yardstick, drawn)
+    content["beside"] = beside(looked, papers)
     content["notes"] = _notes(seen, labels, fallen=fallen)
     return Watched(seen, content, drifted, fallen, _untold(asked, content, paper))
 
@@ -199,12 +181,18 @@ def _level(asked: Asked) -> dict[str, float]:
     }
 
 
-def _judged(labels: Labels, paper: Answering) -> tuple[dict[str, Any], bool]:
-    """Return what labels say, and whether the primary metric fell: its whole interval lies beyond that on test."""
-    require_joined(labels)
+def _measured_by(paper: Answering) -> tuple[Yardstick, Drawn]:
+    """Return how answers of a model are measured, and how intervals are made: as on its evaluation, if it says so."""
     judged = paper.reference.get("judged") or {}
     yardstick = Yardstick(judged.get("num_bins", 15), judged.get("positive_class"))
-    drawn = Drawn(*(judged[name] for name in Drawn._fields)) if judged else Drawn()
+    return yardstick, Drawn(*(judged[name] for name in Drawn._fields)) if judged else Drawn()
+
+
+def _judged(
+    labels: Labels, paper: Answering, yardstick: Yardstick, drawn: Drawn
+) -> tuple[dict[str, Any], bool]:
+    """Return what labels say, and whether the primary metric fell: its whole interval lies beyond that on test."""
+    require_joined(labels)
     point = {} if paper.spec.task == "anomaly" else paper.card.get("operating_point") or {}
     live = live_metrics(labels, point, yardstick, drawn)
     on_test = paper.card.get("test") or {}
@@ -235,6 +223,11 @@ def _notes(seen: Seen, labels: Labels | None, *, fallen: bool) -> list[str]:
     if seen.others:
         counts = ", ".join(f"{rows:,} of {name}" for name, rows in sorted(seen.others.items()))
         notes.append(f"Answers of other models are left out: {counts}.")
+    for role, what in ((SHADOW, "a shadow: nobody got them"), (CANARY, "a canary, to some clients")):
+        if seen.roles[role]:
+            notes.append(f"{seen.roles[role]:,} of its {seen.rows:,} answers were given as {what}.")
+    if not seen.roles[ANSWERS] and seen.rows:
+        notes.append("It is compared with the model that answered where that one is watched.")
     if seen.unread:
         notes.append(
             f"{len(seen.unread)} part files cannot be read and are left out, first {seen.unread[0]}."
@@ -256,47 +249,3 @@ def _notes(seen: Seen, labels: Labels | None, *, fallen: bool) -> list[str]:
                 f"{metric_words(primary)} fell: its whole interval is worse than that on the test set."
             )
     return notes
-
-
-def lines_of(watched: Watched, most: int = 12) -> list[str]:
-    """Return what was found, for a terminal."""
-    content, paper = watched.content, watched.seen.paper
-    total, outcomes = content["total"], content["outcomes"]
-    counted = ", ".join(f"{rows:,} {name}" for name, rows in outcomes.items()) or "no record"
-    span = f", {content['from']} to {content['to']}" if content["from"] else ""
-    lines = [f"{paper.called}: {counted} in {content['requests']:,} requests{span}"]
-    said = []
-    if total["p50_milliseconds"] is not None:
-        said.append(f"p50 {total['p50_milliseconds']:.3g} ms, p99 {total['p99_milliseconds']:.3g} ms")
-    if total["confidence"] is not None:
-        said.append(f"mean confidence {total['confidence']:.3f}")
-    if total["alarm_share"] is not None:
-        said.append(f"alarms {total['alarm_share']:.2%}")
-    lines += ["  " + ", ".join(said)] if said else []
-    if content["drift"]:
-        count = len(content["drifted"])
-        level = (
-            f"at most {content['significance']:g} false alarms a look, effects from {content['effect']:g} on"
-        )
-        lines.append(f"drift: {count} of {len(content['drift'])} comparisons ({level})")
-        for one in content["drift"][:most]:
-            mark = "*" if one["drifted"] else " "
-            lines.append(
-                f"  {mark} {one['what']}: {one['effect']:.3f} (noise up to {one['noise']:.3f}, p {one['p_value']:.2g})"
-            )
-        if len(content["drift"]) > most:
-            lines.append(f"    and {len(content['drift']) - most} smaller ones")
-    if "labels" in content:
-        counts = content["labels"]
-        told_of = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in counts.items() if rows)
-        lines.append(f"labels: {told_of}")
-        for name, one in content["metrics"].items():
-            test = one["test"]
-            beside = f"; test {_interval(test)}" if test else ""
-            mark = "*" if content["fallen"] and name == content["primary"] else " "
-            lines.append(f"  {mark} {metric_words(name)} {_interval(one['live'])}{beside}")
-    return [*lines, *content["notes"]]
-
-
-def _interval(one: dict[str, float]) -> str:
-    return f"{format_value(one['value'])} ({format_value(one['low'])} to {format_value(one['high'])})"

@@ -1,14 +1,16 @@
 """The endpoints of `millrace serve`: records in, answers out, by the model that is served at this moment.
 
-A request keeps the model that it began with to its end: a swap is one assignment, and no reply mixes two.
+A request keeps the model that it began with to its end: a swap is one assignment, and no reply mixes two. Where a
+canary fails, the request is answered anew by the first model, whole.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -20,15 +22,16 @@ from starlette.routing import Route, Router
 from pipeline.inputs.record_columns import main_field
 from pipeline.monitoring.log import PredictionLog
 from pipeline.monitoring.measured import Kept
+from pipeline.monitoring.rows import ANSWERS, CANARY
 from pipeline.monitoring.rows import Request as Logged
 from pipeline.serving import bodies, open_inference
-from pipeline.serving.batches import Answers, Batches
+from pipeline.serving.batches import Answered, Answers, Batches
 from pipeline.serving.bodies import Item, refuse
 from pipeline.serving.guard import Guard, Limits, Tokens, read_body
 from pipeline.serving.measured import Measured, peak_memory_bytes
+from pipeline.serving.record import Record
 from pipeline.serving.scorer import Refused
 from pipeline.serving.served import Followed, Served
-from pipeline.serving.tables import TABLES, table_in
 
 PAGES = Path(__file__).parent / "pages"
 HEAVY_BYTES = 128 << 10
@@ -55,6 +58,48 @@ class Json(Response):
         return msgspec.json.encode(content)
 
 
+class Beside(Protocol):
+    """A second model beside the one that answers, see `pipeline.serving.served`."""
+
+    taking_part: Any
+
+    def first_is(self, first: Served) -> None:
+        """Take note that another model answers now."""
+
+    def told(self) -> dict[str, Any]:
+        """Return what `/model` says of it, as JSON content."""
+
+    def labels(self) -> dict[str, str]:
+        """Return what `/metrics` calls it."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class Shadow(Beside, Protocol):
+    """One that is asked the same afterwards, see `pipeline.serving.shadow`."""
+
+    def offer(
+        self, first: Served, asked: Logged, readable: Sequence[bool], log: PredictionLog | None
+    ) -> None:
+        """Let it answer a request, some time."""
+
+
+class Canary(Beside, Protocol):
+    """One that answers a share of the clients, see `pipeline.serving.canary`."""
+
+    share: float
+
+    def answering(self, headers: Mapping[str, str], request: str) -> Served | None:
+        """Return the model if it answers this client."""
+
+    def answered(self) -> None:
+        """Take note of a request that it has answered."""
+
+    def failed(self, model: Served, request: str, error: Exception) -> None:
+        """Take note of a request that it could not answer."""
+
+
 class Endpoints:
     """Everything that is answered, and the model that answers.
 
@@ -63,6 +108,8 @@ class Endpoints:
         followed: What is known of the registry.
         measured: Counts and times.
         log: Where answers are written down; None for nowhere.
+        shadow: A model that is asked the same afterwards; None for none.
+        canary: A model that answers a share of the clients; None for none.
     """
 
     def __init__(self, served: Served, limits: Limits, followed: Followed | None = None) -> None:
@@ -70,7 +117,11 @@ class Endpoints:
         self.followed = followed or Followed()
         self.measured = Measured()
         self.log: PredictionLog | None = None
-        self._batches = Batches(lambda count: self.measured.observe("millrace_batch_records", count))
+        self.shadow: Shadow | None = None
+        self.canary: Canary | None = None
+        self._batches, self._of_canary = (
+            Batches(lambda count: self.measured.observe("millrace_batch_records", count)) for _ in range(2)
+        )  # a worker for each: a slow canary holds nobody else up
         self._since = time.time()
 
     def application(self, tokens: Tokens | None) -> Guard:
@@ -119,8 +170,7 @@ class Endpoints:
 
     async def predict(self, request: Request) -> Response:
         """Answer records of our own form."""
-        served = self.served
-        items, told = await self._asked(request, served, self._records)
+        served, items, told = await self._asked(request, self._chosen(request), self._records)
         refused = [
             {"index": index, "place": items[index].place, "problems": one.problems}
             for index, one in enumerate(told)
@@ -131,13 +181,11 @@ class Endpoints:
 
     async def invocations(self, request: Request) -> Response:
         """Answer rows as MLflow's server does: all of them or none."""
-        served = self.served
-        answers = await self._all(request, served, self._invocation)
+        served, answers = await self._all(request, self._chosen(request), self._invocation)
         return Json({"predictions": answers}, headers=served.headers)
 
     async def infer(self, request: Request) -> Response:
         """Answer tensors of the Open Inference Protocol: all of them or none."""
-        served = self._named(request)
 
         async def read(body: bytes, _request: Request, served: Served) -> list[Item]:
             of_json = request.headers.get("inference-header-content-length")
@@ -145,7 +193,8 @@ class Endpoints:
             return open_inference.records_of(content, served.scorer.state, self.limits.records)
 
         content: dict[str, Any] = {}
-        outputs = open_inference.tensors_of(await self._all(request, served, read))
+        served, answers = await self._all(request, self._named(request, self._chosen(request)), read)
+        outputs = open_inference.tensors_of(answers)
         asked = content.get("outputs") or []
         if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
             raise refuse(400, "Expected outputs: a list of objects with a name.")
@@ -161,13 +210,20 @@ class Endpoints:
         reply = {"model_name": named.name, "model_version": named.version, "outputs": shown}
         return Json(reply | identity, headers=served.headers)
 
-    async def _all(self, request: Request, served: Served, read: Read) -> list[dict[str, Any]]:
-        """Return an answer for each record of a request.
+    def _chosen(self, request: Request) -> Served:
+        """Return the model that answers this client, and note in which role."""
+        scope = request.scope
+        canary = self.canary.answering(request.headers, scope["request_id"]) if self.canary else None
+        scope["role"] = CANARY if canary else ANSWERS
+        return canary or self.served
+
+    async def _all(self, request: Request, served: Served, read: Read) -> tuple[Served, list[dict[str, Any]]]:
+        """Return who answered, and an answer for each record of a request.
 
         Raises:
             HTTPException: 400, one cannot be answered; all that cannot are named.
         """
-        items, told = await self._asked(request, served, read, whole=True)
+        served, items, told = await self._asked(request, served, read, whole=True)
         wrong = [
             f"{item.place}: {' '.join(one.problems)}"
             for item, one in zip(items, told, strict=True)
@@ -175,12 +231,12 @@ class Endpoints:
         ]
         if wrong:
             raise refuse(400, f"{len(wrong)} of {len(items)} records cannot be answered. {' '.join(wrong)}")
-        return [one for one in told if not isinstance(one, Refused)]
+        return served, [one for one in told if not isinstance(one, Refused)]
 
     async def _asked(
         self, request: Request, served: Served, read: Read, *, whole: bool = False
-    ) -> tuple[list[Item], Answers]:
-        """Return the records of a request, and what is said to each; `whole`: all are told or none."""
+    ) -> tuple[Served, list[Item], Answers]:
+        """Return who answered, the records of a request, and what is said to each; `whole`: all are told or none."""
         log = self.log if self.log and self.log.wants(request.scope["request_id"]) else None
         body = await read_body(request, self.limits)
         try:
@@ -193,18 +249,62 @@ class Endpoints:
                     items = [item._replace(record=Kept(item.record)) for item in items]
                 records = [item.record for item in items if not item.problems]
                 heavy = len(body) > HEAVY_BYTES or pixels > HEAVY_PIXELS
-                answers = await self._batches.answers(served, records, heavy=heavy) if records else []
-        except TimeoutError:
+                served, said = await self._said(request, served, records, heavy=heavy)
+        except TimeoutError as error:
+            if self.canary and request.scope["role"] == CANARY:
+                self.canary.failed(served, request.scope["request_id"], error)
             raise refuse(504, f"No answer within {self.limits.seconds:g} s. Send fewer records.") from None
-        left = iter(answers)
+        left = iter(said.answers)
         told = [Refused(item.problems) if item.problems else next(left) for item in items]
         self._count(served, told)
-        if log:
+        answered = Answered(told, said.milliseconds)
+        self._note(request, served, items, answered, log, body_bytes=len(body), whole=whole)
+        return served, items, told
+
+    async def _said(
+        self, request: Request, served: Served, records: Sequence[Record], *, heavy: bool
+    ) -> tuple[Served, Answered]:
+        """Return who answered some records, and what; the first model does where the canary fails."""
+        if not records:
+            return served, Answered([], 0.0)
+        if self.canary and request.scope["role"] == CANARY:
             try:
-                log.take(_logged(request, served, items, told, len(body), whole=whole))
-            except Exception as error:  # noqa: BLE001  # whatever the log cannot take, the client has its answer
+                said = await self._of_canary.answers(served, records, heavy=heavy)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
+                self.canary.failed(served, request.scope["request_id"], error)
+                served, request.scope["role"] = self.served, ANSWERS
+            else:
+                self.canary.answered()
+                return served, said
+        return served, await self._batches.answers(served, records, heavy=heavy)
+
+    def _note(
+        self,
+        request: Request,
+        served: Served,
+        items: list[Item],
+        answered: Answered,
+        log: PredictionLog | None,
+        *,
+        body_bytes: int,
+        whole: bool,
+    ) -> None:
+        """Write a request down, and let the shadow have it once the reply has left."""
+        role = request.scope["role"]
+        shadow = self.shadow if self.shadow and self.shadow.taking_part and role == ANSWERS else None
+        if log is None and shadow is None:
+            return
+        try:
+            asked = _logged(request, served, items, answered, body_bytes, whole=whole)
+            if log:
+                log.take(asked)
+        except Exception as error:  # noqa: BLE001  # whatever the log cannot take, the client has its answer
+            if log:
                 log.lose(len(items), error)
-        return items, told
+        else:
+            if shadow:
+                readable = [not item.problems for item in items]
+                request.scope["after"] = partial(shadow.offer, served, asked, readable, log)
 
     def _count(self, served: Served, answers: Answers) -> None:
         refused = sum(isinstance(one, Refused) for one in answers)
@@ -228,8 +328,11 @@ class Endpoints:
             return await bodies.form_in(_replayed(request, body), state, most, self.limits.body_bytes)
         if field == "text" and kind == "text/plain":
             return bodies.text_in(body)
-        if field != "image" and kind in TABLES:
-            return await asyncio.to_thread(table_in, body, kind, state, served.source, most)
+        if field != "image" and kind in bodies.TABLES:
+            from pipeline.serving.record_files import records_in  # pyarrow and the sources
+
+            rows = records_in(body, bodies.TABLES[kind], state, served.source)
+            return await asyncio.to_thread(bodies.items_of, rows, most)
         of_field = {
             "image": "image/* (one image), multipart/form-data (images as files)",
             "text": "text/plain (one text), text/csv",
@@ -242,7 +345,7 @@ class Endpoints:
         kind, state, most = _media_type(request), served.scorer.state, self.limits.records
         if kind in (bodies.JSON, ""):
             return bodies.invocation_in(bodies.json_content(body), state, most)
-        if main_field(state) != "image" and kind in TABLES:
+        if main_field(state) != "image" and kind in bodies.TABLES:
             return await self._records(body, request, served)
         raise refuse(415, f"Expected content-type {bodies.JSON} or text/csv. Received: {kind[:100]}.")
 
@@ -251,19 +354,12 @@ class Endpoints:
     async def model(self, _request: Request) -> Response:
         """Tell which model answers, and what it reads."""
         served = self.served
-        return Json(served.told | {"following": self._following()}, headers=served.headers)
-
-    def _following(self) -> dict[str, Any] | None:
-        followed = self.followed
-        if not followed.alias:
-            return None
-        seconds = round(time.time() - followed.heard, 1)
-        return {
-            "alias": followed.alias,
-            "seconds_since_heard": seconds,
-            "problem": followed.problem or None,
-            "refused": followed.refused or None,
+        shadow, canary = self.shadow, self.canary
+        beside = {
+            "shadow": shadow.told() if shadow else None,
+            "canary": canary.told() | {"share": canary.share} if canary else None,
         }
+        return Json(served.told | {"following": self.followed.told()} | beside, headers=served.headers)
 
     async def openapi(self, _request: Request) -> Response:
         """Tell all of it in OpenAPI."""
@@ -275,7 +371,7 @@ class Endpoints:
 
     async def v2_model(self, request: Request) -> Response:
         """Tell what the model reads and answers, as tensors."""
-        served = self._named(request)
+        served = self._named(request, self.served)
         named, state = served.named, served.scorer.state
         told = open_inference.metadata(
             named.name, named.version, state, served.example, served.example_answer
@@ -284,29 +380,34 @@ class Endpoints:
 
     async def v2_ready(self, request: Request) -> Response:
         """Tell whether the model answers."""
-        named, ready = self._named(request).named, not self._guard.draining
+        named, ready = self._named(request, self.served).named, not self._guard.draining
         return Json({"name": named.name, "ready": ready}, 200 if ready else 503)
 
-    def _named(self, request: Request) -> Served:
-        """Return the model that a path names.
+    def _named(self, request: Request, chosen: Served) -> Served:
+        """Return the model that a path names, which is the chosen one unless it names a version.
 
         Raises:
             HTTPException: 404, another one is served.
         """
-        served, given = self.served, request.path_params
-        if (
-            given["model"] != served.named.name
-            or given.get("version", served.named.version) != served.named.version
-        ):
-            raise refuse(
-                404, f"This server answers by {served.named.name}, version {served.named.version or 'none'}."
-            )
-        return served
+        given, first = request.path_params, self.served
+        if "version" not in given and given["model"] == first.named.name:
+            return chosen
+        canary = self.canary.taking_part if self.canary else None
+        for served, role in ((first, ANSWERS), (canary, CANARY)):
+            if served and (served.named.name, served.named.version) == (given["model"], given.get("version")):
+                request.scope["role"] = role
+                return served
+        raise refuse(
+            404, f"This server answers by {first.named.name}, version {first.named.version or 'none'}."
+        )
 
     def swap(self, served: Served) -> None:
         """Let another model answer from now on."""
         self.served, self._since = served, time.time()
         self.measured.count("millrace_swaps_total")
+        for beside in (self.shadow, self.canary):
+            if beside is not None:
+                beside.first_is(served)
 
     # --- How the server is.
 
@@ -323,17 +424,20 @@ class Endpoints:
         """Tell counts and times."""
         served, followed = self.served, self.followed
         named = served.named
-        gauges: dict[str, tuple[float, dict[str, str]]] = {
-            "millrace_in_flight": (self._guard.in_flight, {}),
-            "millrace_model_info": (
-                1,
-                {"model": named.name, "version": named.version, "digest": served.digest},
-            ),
-            "millrace_model_loaded_timestamp_seconds": (self._since, {}),
-            "millrace_peak_memory_bytes": (peak_memory_bytes(), {}),
-        }
+        labels = {"model": named.name, "version": named.version, "digest": served.digest}
+        gauges: list[tuple[str, float, dict[str, str]]] = [
+            ("millrace_in_flight", self._guard.in_flight, {}),
+            ("millrace_model_info", 1, labels),
+            ("millrace_model_loaded_timestamp_seconds", self._since, {}),
+            ("millrace_peak_memory_bytes", peak_memory_bytes(), {}),
+        ]
         if followed.alias:
-            gauges["millrace_registry_heard_timestamp_seconds"] = (followed.heard, {})
+            gauges.append(("millrace_registry_heard_timestamp_seconds", followed.heard, {}))
+        gauges += [
+            ("millrace_beside_info", one.taking_part is not None, one.labels())
+            for one in (self.shadow, self.canary)
+            if one is not None
+        ]
         return PlainTextResponse(
             self.measured.text(gauges), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
@@ -349,14 +453,18 @@ class Endpoints:
         return _page("docs.html")
 
     def close(self) -> None:
-        """Let the worker thread end."""
+        """Let the worker threads end, and the second models."""
+        for one in (self.shadow, self.canary):
+            if one is not None:
+                one.close()
         self._batches.close()
+        self._of_canary.close()
 
 
 def _logged(
-    request: Request, served: Served, items: list[Item], told: Answers, body_bytes: int, *, whole: bool
+    request: Request, served: Served, items: list[Item], answered: Answered, body_bytes: int, *, whole: bool
 ) -> Logged:
-    model, scope = served.logged, request.scope
+    model, scope, told = served.logged, request.scope, answered.answers
     problems = [one.problems if isinstance(one, Refused) else () for one in told]
     return Logged(
         model,
@@ -369,6 +477,8 @@ def _logged(
         withheld=whole and any(problems),
         # Lists of numbers take about four times as much as their JSON.
         held_bytes=4 * body_bytes + len(items) * model.sample_bytes,
+        role=scope["role"],
+        model_milliseconds=answered.milliseconds,
     )
 
 

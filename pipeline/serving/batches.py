@@ -7,6 +7,7 @@ docs/decisions/0030 has the figures.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -31,10 +32,22 @@ class Served(Protocol):
     seconds_per_record: float
 
 
+class Answered(NamedTuple):
+    """What is said to the records of one request.
+
+    Attributes:
+        answers: To each, in order.
+        milliseconds: Processor time for each record; what was answered together shares it evenly.
+    """
+
+    answers: Answers
+    milliseconds: float
+
+
 class _Asked(NamedTuple):
     served: Served
     records: Sequence[Record]
-    future: "asyncio.Future[Answers]"
+    future: "asyncio.Future[Answered]"
 
 
 class Batches:
@@ -51,8 +64,8 @@ class Batches:
         self._worker = ThreadPoolExecutor(1, "answers")
         self._working: asyncio.Task[None] | None = None
 
-    async def answers(self, served: Served, records: Sequence[Record], *, heavy: bool = False) -> Answers:
-        """Return an answer for each record, in order, all by one model.
+    async def answers(self, served: Served, records: Sequence[Record], *, heavy: bool = False) -> Answered:
+        """Return an answer for each record, all by one model.
 
         Args:
             served: The model.
@@ -77,7 +90,7 @@ class Batches:
         # A turn is no longer than one large request.
         for batch in _batches(waiting, lambda served: max(1, int(TURN_SECONDS / served.seconds_per_record))):
             self._noted(sum(len(asked.records) for asked in batch))
-            _tell(batch, _answered(batch))
+            _tell(batch, _answered_batch(batch))
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -89,7 +102,7 @@ class Batches:
                 batch = [asked for asked in batch if not asked.future.done()]
                 if batch:
                     self._noted(sum(len(asked.records) for asked in batch))
-                    _tell(batch, await loop.run_in_executor(self._worker, _answered, batch))
+                    _tell(batch, await loop.run_in_executor(self._worker, _answered_batch, batch))
         finally:
             self._working = None
 
@@ -111,16 +124,25 @@ def _batches(waiting: Sequence[_Asked], most: Callable[[Served], int]) -> Iterat
         yield batch
 
 
-def _answered(batch: Sequence[_Asked]) -> list[Answers | Exception]:
-    """Return the answers for each request; one that brings the model down does so for itself alone."""
+def answered_together(scorer: Scorer, requests: Sequence[Sequence[Record]]) -> list[Answered | Exception]:
+    """Return the answers for the records of each request; one that brings the model down does so for itself alone."""
+    begun = time.thread_time()
     try:
-        found = iter(batch[0].served.scorer.answers([record for asked in batch for record in asked.records]))
-        return [list(islice(found, len(asked.records))) for asked in batch]
+        found = iter(scorer.answers([record for records in requests for record in records]))
+        told = [list(islice(found, len(records))) for records in requests]
     except Exception as error:  # noqa: BLE001  # whatever it is, the request that brought it is answered by it
-        return [error] if len(batch) == 1 else [_answered([asked])[0] for asked in batch]
+        if len(requests) == 1:
+            return [error]
+        return [answered_together(scorer, [records])[0] for records in requests]
+    each = 1000 * (time.thread_time() - begun) / max(1, sum(map(len, requests)))
+    return [Answered(answers, each) for answers in told]
 
 
-def _tell(batch: Sequence[_Asked], answers: Sequence[Answers | Exception]) -> None:
+def _answered_batch(batch: Sequence[_Asked]) -> list[Answered | Exception]:
+    return answered_together(batch[0].served.scorer, [asked.records for asked in batch])
+
+
+def _tell(batch: Sequence[_Asked], answers: Sequence[Answered | Exception]) -> None:
     for asked, answer in zip(batch, answers, strict=True):
         if asked.future.done():
             continue

@@ -7,9 +7,9 @@ whole. Images are weighed before anybody decodes them: by their heads alone, for
 import base64
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from starlette.datastructures import UploadFile
@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from pipeline.inputs.record_columns import as_record, main_field
 from pipeline.raw import heif
+from pipeline.runtime.errors import DataRefused
 from pipeline.serving.record import Record
 
 JSON = "application/json"
@@ -35,6 +36,22 @@ class Item(NamedTuple):
     place: str
     record: Record
     problems: tuple[str, ...] = ()
+
+
+class Row(Protocol):
+    """A row of a table, see `pipeline.serving.record_files.Given`."""
+
+    @property
+    def place(self) -> str:
+        """Return where it stands."""
+
+    @property
+    def record(self) -> Record:
+        """Return what it holds."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return why it cannot be read."""
 
 
 def refuse(status: int, message: str) -> HTTPException:
@@ -262,3 +279,31 @@ def _formats() -> list[str]:
     heif.let_pillow_read()
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+# --- Tables, which are read as files are.
+
+TABLES = {"text/csv": ".csv", "text/tab-separated-values": ".tsv"}
+"""Content type to suffix."""
+
+
+def items_of(rows: Iterable[Row], most: int) -> list[Item]:
+    """Return the rows of a table as records.
+
+    Args:
+        rows: As `pipeline.serving.record_files` reads them.
+        most: How many are read.
+
+    Raises:
+        HTTPException: 400, it cannot be read; 413, it holds too many.
+    """
+    items: list[Item] = []
+    try:
+        for row in rows:
+            items.append(Item(row.place, row.record, row.problems))
+            require_few(len(items), most)
+    except DataRefused as error:
+        raise refuse(400, str(error)) from error
+    if not items:
+        raise refuse(400, "The table has no row. Expected at least one below its header. Received: none.")
+    return items

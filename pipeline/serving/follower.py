@@ -2,7 +2,8 @@
 
 A child process asks the registry (`pipeline.versions.announced`), so that MLflow stays out of this one; a thread
 listens to it and loads what it announces, so that the event loop goes on. What does not check is told, and the version
-before it stays.
+before it stays. A second model beside it (`pipeline.serving.shadow`, `pipeline.serving.canary`) has a child and a
+thread of its own, so that nothing it does keeps the first from being followed; it is left out where it cannot be had.
 """
 
 import json
@@ -11,28 +12,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.runtime.errors import UserError, say
 from pipeline.runtime.processes import naming_us
 from pipeline.serving.measured import Measured
-from pipeline.serving.model_folder import source_of
-from pipeline.serving.served import Followed, Named, Served
+from pipeline.serving.model_folder import Named, source_of
+from pipeline.serving.served import Followed, Served
 
 RESTART_SECONDS = 5.0
 """Before the process that asks is started once more, should it end."""
 
 
-def asking(named: str, default_name: str, seconds: float) -> list[str]:
+def asking(named: str, default_name: str, seconds: float, *, patient: bool = False) -> list[str]:
     """Return the command that asks the registry of this project.
 
     Args:
         named: As a person names a version, see `millrace predict`.
         default_name: The model of this project.
         seconds: Between two questions; 0 to ask once.
+        patient: Whether the server goes on where the first question cannot be answered.
     """
-    return [sys.executable, "-m", "pipeline.versions.announced", named, default_name, str(seconds)]
+    more = ["patient"] if patient else []
+    return [sys.executable, "-m", "pipeline.versions.announced", named, default_name, str(seconds), *more]
 
 
 class Announcements:
@@ -66,21 +68,24 @@ class Announcements:
         line = self._next()
         if line is None or "folder" not in line:
             raise SystemExit(self._child.wait())
-        return _named(line)
+        return Named.of(line)
 
     def _next(self) -> dict[str, Any] | None:
         out = self._child.stdout
         line = out.readline() if out else b""
         return dict(json.loads(line)) if line else None
 
-    def listen(self, hear: Callable[[Mapping[str, Any]], None]) -> None:
-        """Pass on every line, for ever; a child that ends is started again."""
+    def listen(self, hear: Callable[[Mapping[str, Any]], None], *, lasting: bool = True) -> None:
+        """Pass on every line, for ever; a child that ends is started again if it was to last."""
         while not self._ended.is_set():
             while (line := self._next()) is not None:
                 hear(line)
             if self._ended.is_set():
                 return
-            hear({"problem": f"The process that asks the registry ended with {self._child.wait()}."})
+            if not lasting:
+                self._ended_with()
+                return
+            hear({"problem": f"The process that asks the registry ended with {self._ended_with()}."})
             while not self._ended.wait(RESTART_SECONDS):
                 try:
                     self._child = self._started()
@@ -92,15 +97,16 @@ class Announcements:
                         }
                     )
 
+    def _ended_with(self) -> int:
+        if self._child.stdout:
+            self._child.stdout.close()
+        return self._child.wait()
+
     def close(self) -> None:
         """End the child."""
         self._ended.set()
         self._child.kill()
         self._child.wait()
-
-
-def _named(line: Mapping[str, Any]) -> Named:
-    return Named(line["name"], line["version"], Path(line["folder"]), line["sha256"])
 
 
 class Endpoints(Protocol):
@@ -133,7 +139,7 @@ class Follower:
         followed.heard, followed.problem = time.time(), ""
         if "folder" not in line:
             return
-        named, before = _named(line), self._endpoints.served.named
+        named, before = Named.of(line), self._endpoints.served.named
         if (named.version, named.sha256) == (before.version, before.sha256):
             followed.refused = {}  # the alias came back to the one that stayed, or the child was started anew
             return

@@ -176,6 +176,8 @@ class Guard:
             endpoint = getattr(scope.get("endpoint"), "__name__", "none")
             self._measured.count("millrace_requests_total", endpoint=endpoint, status=str(status))
             self._measured.observe("millrace_request_seconds", time.perf_counter() - begun)
+            if (after := scope.get("after")) is not None:  # the reply has left
+                after()
 
 
 def _name_in(host: str) -> str:

@@ -4,8 +4,9 @@ import resource
 import sys
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 RECORDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 COUNTERS = {
     "millrace_requests_total": "Requests by endpoint and status.",
@@ -14,10 +15,16 @@ COUNTERS = {
     "millrace_swaps_total": "Versions that took the place of another.",
     "millrace_refused_versions_total": "Versions that did not check.",
     "millrace_log_rows_total": "Rows of the prediction log by what became of them.",
+    "millrace_shadow_records_total": "Records by how the shadow's answer compares.",
+    "millrace_canary_requests_total": "Requests of the canary's clients by what became of them.",
 }
 HISTOGRAMS = {
-    "millrace_request_seconds": ("Time from the head of a request to the end of its reply.", SECONDS),
+    "millrace_request_seconds": ("Time from the head of a request to the end of its reply.", STEPS),
     "millrace_batch_records": ("Records that were answered together.", RECORDS),
+    "millrace_shadow_difference": (
+        "Largest difference of a probability, of a value in standard deviations, or of a score.",
+        STEPS,
+    ),
 }
 Labels = tuple[tuple[str, str], ...]
 
@@ -39,11 +46,11 @@ class Measured:
         self._seen[name][bisect_left(HISTOGRAMS[name][1], value)] += 1
         self._sums[name] += value
 
-    def text(self, gauges: dict[str, tuple[float, dict[str, str]]]) -> str:
+    def text(self, gauges: Sequence[tuple[str, float, dict[str, str]]]) -> str:
         """Return everything, and what is so just now.
 
         Args:
-            gauges: Name to value and labels.
+            gauges: Names, values and labels; those of one name stand together.
         """
         lines = []
         for name, told in COUNTERS.items():
@@ -60,8 +67,11 @@ class Measured:
                 total += seen
                 lines.append(f'{name}_bucket{{le="{bound}"}} {total}')
             lines += [f"{name}_sum {self._sums[name]:.17g}", f"{name}_count {total}"]
-        for name, (value, given) in gauges.items():
-            lines += [f"# TYPE {name} gauge", f"{name}{_written(tuple(given.items()))} {value:.17g}"]
+        known = set[str]()
+        for name, value, given in gauges:
+            lines += [f"# TYPE {name} gauge"] if name not in known else []
+            lines.append(f"{name}{_written(tuple(given.items()))} {value:.17g}")
+            known.add(name)
         return "\n".join(lines) + "\n"
 
 

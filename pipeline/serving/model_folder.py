@@ -44,14 +44,14 @@ def source_of(folder: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A model that lies in a folder.
+class Named:
+    """Which model it is.
 
     Attributes:
         name: Of the registered model, or of the folder.
-        version: Its number; "" where nobody registered it.
-        folder: Like models/best.
-        sha256: Of its `.keras` file; "" where nobody knows.
+        version: Its number; "" for a folder.
+        folder: Where its files lie.
+        sha256: Of its `.keras` file, as the registry has it; "" for a folder.
     """
 
     name: str
@@ -59,9 +59,19 @@ class Opened:
     folder: Path
     sha256: str = ""
 
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> "Named":
+        """Return what is announced, see `pipeline.versions.announced`."""
+        return cls(line["name"], line["version"], Path(line["folder"]), line["sha256"])
+
+    @property
+    def called(self) -> str:
+        """Return what people call it."""
+        return f"{self.name} version {self.version}" if self.version else self.name
+
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def opened(path: Path) -> Iterator[Named]:
     """Yield a model that was named by its folder or bundle; what a bundle holds lies in a temporary folder meanwhile.
 
     Raises:
@@ -69,7 +79,7 @@ def opened(path: Path) -> Iterator[Opened]:
         StorageFailed, NotPermitted: See `read_bundle`.
     """
     if path.is_dir():
-        yield Opened(path.name, "", path)
+        yield Named(path.name, "", path)
         return
     manifest, files = read_bundle(path)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
@@ -79,7 +89,7 @@ def opened(path: Path) -> Iterator[Opened]:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
         model = manifest["model"]
-        yield Opened(model["name"], model["version"] or "", Path(temporary), model["keras_sha256"])
+        yield Named(model["name"], model["version"] or "", Path(temporary), model["keras_sha256"])
 
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> str:

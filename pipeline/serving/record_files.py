@@ -123,6 +123,23 @@ def read_records(
     return _Rows(state, source, id_column).of(path)
 
 
+def records_in(
+    content: bytes, suffix: str, state: Mapping[str, Any], source: Mapping[str, Any]
+) -> Iterator[Given]:
+    """Yield the records of a table that did not come as a file; see `read_records`.
+
+    Raises:
+        DataRefused: The same, without a path of this machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
+        path = Path(folder) / f"records{suffix}"
+        path.write_bytes(content)
+        try:
+            yield from read_records(path, state, source)
+        except DataRefused as error:
+            raise DataRefused(str(error).replace(f"{folder}/", "")) from error
+
+
 def _require_alone(path: Path, state: Mapping[str, Any], main: str, id_column: str) -> None:
     """Refuse files that hold one kind of data where the model reads more: it would be missing without a word."""
     beside = columns_beside(state)["side"]

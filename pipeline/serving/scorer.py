@@ -19,7 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.golden import exported_check
+from pipeline.evaluation.golden import (
+    EXPORTED_TOLERANCE,
+    GOLDEN_ANSWERS,
+    RESOLUTION,
+    columns,
+    exported_check,
+    read_npz,
+    spread,
+)
 from pipeline.evaluation.measures import threshold_of
 from pipeline.inference import prediction
 from pipeline.inputs.arrays import Named
@@ -85,6 +93,7 @@ class Scorer:
                 f"{', no '.join(missing)}. Name a folder like models/best; `dvc repro evaluate` makes it."
             )
         self._model = exported_check(folder)
+        self._golden = read_npz(folder / "golden.npz")
         self.card, self.state = read_json(folder / "card.json"), read_json(folder / "state.json")
         settings = read_json(folder / "settings.json")
         self._training: Mapping[str, Any] = settings["training"]
@@ -110,6 +119,21 @@ class Scorer:
             for place, predicted in zip(places, self._predicted(made), strict=True):
                 found[place] = BEYOND if predicted is None else self._in_words(predicted)
         return [answer for answer in found if answer is not None]
+
+    def gives_golden_answers(self) -> bool:
+        """Return whether it still answers as it did when it was opened."""
+        inputs = dict(self._golden)
+        expected = inputs.pop(GOLDEN_ANSWERS)
+        given: Any = next(iter(inputs.values())) if len(inputs) == 1 else inputs
+        try:
+            said = prediction.answers(
+                self._model, given, np.arange(len(expected)), self._training, self._spec
+            )
+        except prediction.NotFinite:
+            return False
+        now, then = (columns(one, together=bool(self._spec.classes)) for one in (said, expected))
+        near = EXPORTED_TOLERANCE * spread(then) + RESOLUTION * np.abs(then).max(axis=0)
+        return bool((np.abs(now - then) <= near).all())
 
     def _predicted(self, made: Sequence[Named]) -> list[np.ndarray | None]:
         """Return what the model says of each record; None where that is no finite number."""

@@ -1,41 +1,31 @@
-"""A model that a server answers with: its scorer, which version it is, and how long it takes for a record."""
+"""A model that a server answers with: its scorer, which version it is, and how long it takes for a record.
 
+And what a second one beside it has in common, whether it answers in the shadow or some of the clients.
+"""
+
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from pipeline.inputs.specs import output_spec
 from pipeline.monitoring.reference import reference_in
 from pipeline.monitoring.rows import Answering
-from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.errors import StorageFailed, UserError, say
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import REFERENCE
 from pipeline.serving.described import answer_schema, example_record, openapi, record_schema
+from pipeline.serving.model_folder import Named
 from pipeline.serving.record import Record
 from pipeline.serving.scorer import Refused, Scorer, papers_digest
 
 LINEAGE = ("dvc.lock", "params.yaml", "source.json", "trained_on.parquet")
 """Papers of a version that say what it came from; a folder like models/best has the last one alone."""
 TIMED = 5
-
-
-@dataclass(frozen=True)
-class Named:
-    """Which model it is.
-
-    Attributes:
-        name: Of the registered model, or of the folder.
-        version: Its number; "" for a folder.
-        folder: Where its files lie.
-        sha256: Of its `.keras` file, as the registry has it; "" for a folder.
-    """
-
-    name: str
-    version: str
-    folder: Path
-    sha256: str = ""
 
 
 @dataclass
@@ -53,6 +43,62 @@ class Followed:
     heard: float = 0.0
     problem: str = ""
     refused: dict[str, str] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any] | None:
+        """Return what `/model` says of it, as JSON content; None where nothing is followed."""
+        if not self.alias:
+            return None
+        seconds = round(time.time() - self.heard, 1) if self.heard else None
+        return {
+            "alias": self.alias,
+            "seconds_since_heard": seconds,
+            "problem": self.problem or None,
+            "refused": self.refused or None,
+        }
+
+
+def answering_in(named: Named, digest: str, state: Mapping[str, Any], card: Mapping[str, Any]) -> Answering:
+    """Return a model as the log knows it.
+
+    Args:
+        named: Which one it is.
+        digest: See `papers_digest`.
+        state: Content of its state.json.
+        card: Content of its card.json.
+    """
+    reference = reference_in(named.folder / REFERENCE) or {}
+    return Answering(named.name, named.version, digest, state, card, reference)
+
+
+def unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Return in words why two models cannot answer the same records in the same form; "" if they can.
+
+    Args:
+        first: Content of the state.json of one.
+        second: The same of the other.
+    """
+    one, other = output_spec(first), output_spec(second)
+    if one.task != other.task:
+        return f"its task is {other.task}, not {one.task}"
+    if (one.targets, one.horizon) != (other.targets, other.horizon):
+        return "it answers other targets, or other steps ahead"
+    forms = [_form(state) for state in (first, second)]
+    differing = sorted(
+        name for name in forms[0].keys() | forms[1].keys() if forms[0].get(name) != forms[1].get(name)
+    )
+    return f"it reads other records: {', '.join(differing)}" if differing else ""
+
+
+def _form(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record must hold, by field; the size of an image is none of it, for files are made to fit."""
+    schema = record_schema(state)
+    fields: dict[str, Any] = {
+        name: {key: value for key, value in told.items() if key != "examples"}
+        | {"needed": name in schema["required"]}
+        for name, told in schema["properties"].items()
+    }
+    fields.get("image", {}).pop("description", None)
+    return fields
 
 
 class Served:
@@ -98,6 +144,12 @@ class Served:
         self._answer()
         return time.perf_counter() - begun
 
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """Return the content of its state.json."""
+        state: Mapping[str, Any] = self.scorer.state
+        return state
+
     @cached_property
     def headers(self) -> dict[str, str]:
         """Return what every reply says of the model."""
@@ -106,9 +158,7 @@ class Served:
     @cached_property
     def logged(self) -> Answering:
         """Return the model as the log knows it."""
-        named, scorer = self.named, self.scorer
-        reference = reference_in(named.folder / REFERENCE) or {}
-        return Answering(named.name, named.version, self.digest, scorer.state, scorer.card, reference)
+        return answering_in(self.named, self.digest, self.state, self.scorer.card)
 
     @cached_property
     def told(self) -> dict[str, Any]:
@@ -139,3 +189,163 @@ class Served:
         return openapi(
             self.scorer.state, self.example_answer, title=self.named.name, version=version, records=records
         )
+
+
+# --- A second model beside the one that answers.
+
+
+class Opened(Protocol):
+    """A model that was loaded, and has given its golden answers."""
+
+    named: Named
+    digest: str
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """Return the content of its state.json."""
+
+
+Second = TypeVar("Second", bound=Opened)
+
+
+class Beside(ABC, Generic[Second]):
+    """A second model beside the one that answers. Where it cannot take part it is left out, and that is told.
+
+    Args:
+        asked: What a person called it: `digits@challenger`, `digits/7`, or the name of a folder.
+        first: The model that answers.
+        alias: `asked`, if it is one that is followed.
+
+    Attributes:
+        followed: What is known of the registry.
+        taking_part: The model; None while it is left out.
+        left_out: Why it is, in words for anybody; "" while it takes part.
+        problem: What else is to be known of it, in words for anybody.
+    """
+
+    role: ClassVar[str]
+    does: str
+    """What it does while it takes part."""
+
+    def __init__(self, asked: str, first: Served, alias: str = "") -> None:
+        self.asked, self._first = asked, first
+        self.followed = Followed(alias)
+        self.taking_part: Second | None = None
+        self._opened: Second | None = None
+        self._named: Named | None = None
+        self._why = self.left_out = "it is not loaded yet"
+        self.problem = self._last_problem = ""
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def _open(self, named: Named) -> Second:
+        """Load a model, and let it give its golden answers."""
+
+    @abstractmethod
+    def _end(self, model: Second) -> None:
+        """Let go of a model that takes part no more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything: the server ends."""
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Load a model, or listen to what is announced, in a thread that ends with the process."""
+        threading.Thread(target=work, name=self.role, daemon=True).start()
+
+    def hear(self, line: Mapping[str, Any]) -> None:
+        """Do what a line asks for, see `pipeline.versions.announced`."""
+        followed, present = self.followed, self._opened.named if self._opened else None
+        if "problem" not in line:
+            followed.heard, followed.problem, self._last_problem = time.time(), "", ""
+            if "folder" in line and (named := Named.of(line)) != present:
+                self.become(named)
+            return
+        problem, version = line["problem"], line.get("version")
+        if line.get("gone"):
+            followed.heard, followed.refused = time.time(), {}
+            self._put(None, f"there is no {self.asked}", problem)
+        elif version:
+            followed.heard = time.time()
+            if present and present.version == version:
+                return  # it is here: the child was started anew, and cannot fetch it once more
+            self._refuse(version, f"the files of version {version} are damaged or cannot be fetched", problem)
+        else:
+            if problem != self._last_problem:
+                say(f"serve: {self.role} {self.asked}: {problem}", file=sys.stderr)
+            self._last_problem = problem
+            followed.problem = "The registry cannot be asked; the server's log tells why."
+
+    def become(self, named: Named) -> None:
+        """Let this version take part, if it checks."""
+        self._named = named
+        try:
+            opened = self._open(named)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the model that answers goes on
+            kind = error.meaning if isinstance(error, UserError) else "cannot be loaded"
+            why = f"it does not give its golden answers, or a file is damaged or missing ({kind})"
+            self._refuse(named.version, why, str(error) or repr(error))
+            return
+        self.followed.refused = {}
+        self._put(opened)
+
+    def _refuse(self, version: str, why: str, detail: str) -> None:
+        self.followed.refused = {"version": version, "why": f"{why}; the server's log tells more"}
+        self._put(None, why, detail)
+
+    def first_is(self, first: Served) -> None:
+        """Take note that another model answers now."""
+        with self._lock:
+            self._first = first
+            self._settle()
+
+    def _put(self, opened: Second | None, why: str = "", detail: str = "") -> None:
+        with self._lock:
+            before, self._opened, self._why = self._opened, opened, why
+            self.problem = ""
+            self._settle(detail)
+        if before is not None:
+            self._end(before)
+
+    def _settle(self, detail: str = "") -> None:
+        """Let it take part or not, and tell what changed; `detail` is for the server's log alone."""
+        opened, before = self._opened, (self.taking_part, self.left_out)
+        why = self._why if opened is None else self._why_not(opened)
+        self.taking_part, self.left_out = (None, why) if why else (opened, "")
+        if (self.taking_part, self.left_out) == before:
+            return
+        called = self._named.called if self._named else self.asked
+        because = f"{why}: {detail}" if detail else why
+        said = f"{self.role} {called} is left out: {because}" if why else f"{called} {self.does}"
+        say(f"serve: {said}", file=sys.stderr)
+
+    def _why_not(self, opened: Second) -> str:
+        if opened.digest == self._first.digest:
+            return "it is the model that answers"
+        try:
+            return unlike(self._first.state, opened.state)
+        except Exception as error:  # noqa: BLE001  # of papers that nobody foresaw; the first one must be followed
+            return f"it cannot be compared: {error!r}"
+
+    def told(self) -> dict[str, Any]:
+        """Return what `/model` says of it, as JSON content."""
+        labels = self.labels()
+        return {
+            "asked": self.asked,
+            "name": labels["model"],
+            "version": labels["version"] or None,
+            "digest": labels["digest"] or None,
+            "left_out": self.left_out or None,
+            "problem": self.problem or None,
+            "following": self.followed.told(),
+        }
+
+    def labels(self) -> dict[str, str]:
+        """Return what `/metrics` calls it."""
+        opened, named = self._opened, self._named
+        return {
+            "role": self.role,
+            "model": named.name if named else self.asked,
+            "version": named.version if named else "",
+            "digest": opened.digest if opened else "",
+        }

@@ -1,13 +1,14 @@
 """Which version a name or an alias stands for, told to a server that itself knows no MLflow; fetched and verified.
 
-`python -m pipeline.versions.announced NAMED DEFAULT_NAME SECONDS` prints a line of JSON at a time:
+`python -m pipeline.versions.announced NAMED DEFAULT_NAME SECONDS [patient]` prints a line of JSON at a time:
 
 - `{"name", "version", "folder", "sha256"}`: this version answers from now on; its files lie in the folder;
 - `{"heard": true}`: the registry was asked, and nothing is new;
-- `{"problem": ...}`: it could not be asked, or the version cannot be fetched, and `version` which one, if it is known.
+- `{"problem": ...}`: it could not be asked, or the version cannot be fetched, and `version` which one, if it is known;
+  with `"gone": true` the registry has answered that there is no such alias or version.
 
 It asks every SECONDS, or once if these are 0. That nobody can be asked at the start ends it, with the exit code of the
-cause. It dies with the process that started it.
+cause, unless it is patient: then it is told as later ones are. It dies with the process that started it.
 """
 
 import json
@@ -18,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime.errors import StorageFailed, UserError
+from pipeline.runtime.errors import InputMissing, StorageFailed, UserError
 from pipeline.runtime.processes import die_with_parent
 from pipeline.runtime.stage import exit_codes
-from pipeline.tracking.store import open_existing_store, service_errors
+from pipeline.tracking.store import Store, open_existing_store, service_errors
 from pipeline.versions.fetched import fetched_version
 from pipeline.versions.lineage import named_version
 
@@ -29,7 +30,9 @@ LONGEST_WAIT_SECONDS = 60.0
 """Before a version whose files are damaged in the store is fetched once more."""
 
 
-def announced(named: str, default_name: str, seconds: float, root: Path) -> Iterator[dict[str, Any]]:
+def announced(
+    named: str, default_name: str, seconds: float, root: Path, *, patient: bool = False
+) -> Iterator[dict[str, Any]]:
     """Yield what is to be told, see the head of this file.
 
     Args:
@@ -37,15 +40,17 @@ def announced(named: str, default_name: str, seconds: float, root: Path) -> Iter
         default_name: The model of this project.
         seconds: Between two questions; 0 to ask once.
         root: The project's folder.
+        patient: Whether the first question may go unanswered.
 
     Raises:
-        UserError: The first question could not be answered.
+        UserError: It could not be answered, and nobody is patient.
     """
-    store = open_existing_store(root)
-    told, wait = "", seconds
+    store: Store | None = None
+    told, wait, begun = "", seconds, patient
     while True:
         number: int | None = None
         try:
+            store = store or open_existing_store(root)
             with service_errors(store.uri):
                 name, version = named_version(store, named, default_name)
                 number = version.number
@@ -54,15 +59,21 @@ def announced(named: str, default_name: str, seconds: float, root: Path) -> Iter
                     yield {"heard": True}
                 else:
                     folder = fetched_version(store, version).absolute()
-                    told, wait = found, seconds
+                    told, wait, begun = found, seconds, True
                     sha256 = version.model_sha256
                     yield {"name": name, "version": str(number), "folder": str(folder), "sha256": sha256}
         except Exception as error:  # whatever it is: the server goes on with what it has, and tells it
-            if not told:
+            if not begun:
                 raise
             if isinstance(error, StorageFailed):
                 wait = max(seconds, min(2 * wait, LONGEST_WAIT_SECONDS))
-            of = {} if number is None else {"version": str(number)}
+            of: dict[str, Any] = {}
+            if number is not None:
+                of = {"version": str(number)}
+            elif store is not None and isinstance(error, InputMissing):
+                of = {"gone": True}
+            if of:  # the alias left the version that was told: should it come back, that is told again
+                told = ""
             yield {"problem": str(error) if isinstance(error, UserError) else repr(error)} | of
         if not seconds:
             return
@@ -73,11 +84,11 @@ def main() -> None:
     """Tell it to whoever started this process."""
     with exit_codes("serve", recorded=False):
         die_with_parent()
-        named, default_name, seconds = sys.argv[1:]
+        named, default_name, seconds, *patient = sys.argv[1:]
         # Whatever else is printed, by TensorFlow say, is no line of ours.
         with os.fdopen(os.dup(sys.stdout.fileno()), "w") as told:
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-            for line in announced(named, default_name, float(seconds), Path.cwd()):
+            for line in announced(named, default_name, float(seconds), Path.cwd(), patient=bool(patient)):
                 try:
                     print(json.dumps(line), file=told, flush=True)
                 except BrokenPipeError:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.serving.served import Named, Served
+from pipeline.serving.model_folder import Named
+from pipeline.serving.served import Served
 from tests.helpers.featured import SERIES, SIDE, TEXT, WINDOWS, run_features, write_texts, write_windowed
 from tests.helpers.served_models import DIGITS, state_of, write_model
 

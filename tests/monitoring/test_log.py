@@ -22,10 +22,12 @@ import pytest
 
 from pipeline.monitoring import log as log_module
 from pipeline.monitoring.log import DROPPED_ERROR, DROPPED_QUEUE, WRITTEN, PredictionLog, is_sampled
+from pipeline.monitoring.rows import Request
 from pipeline.runtime.errors import NotPermitted
 from pipeline.serving.app import Endpoints
 from pipeline.serving.guard import Limits
-from pipeline.serving.served import Named, Served
+from pipeline.serving.model_folder import Named
+from pipeline.serving.served import Served
 from tests.helpers.served_data import png, served_model
 from tests.helpers.served_models import Client
 from tests.serving.test_server import COMMAND, Running
@@ -207,6 +209,19 @@ def test_a_model_that_takes_the_place_of_another_has_parts_of_its_own(served, tm
     assert {f"{one.digest}.json" for one in (first, second)} == {
         p.name for p in (tmp_path / "models").iterdir()
     }
+
+
+def test_a_part_is_of_one_role(served, tmp_path):
+    """Its metadata say which, so that a reader knows without a look at the rows."""
+    logged = Logged(served("digits"), tmp_path)
+    logged.client.post("/predict", json={"records": [image(9)]})
+    logged.endpoints.log.take(
+        Request(served("digits").logged, time.time(), "r", None, [image(9)], [None], [("no",)], role="shadow")
+    )
+    logged.endpoints.log.close()
+    said = [json.loads(pq.read_schema(path).metadata[b"millrace"])["role"] for path in parts_in(tmp_path)]
+    assert {"answers", "shadow"} == set(said)
+    assert sorted(said) == sorted(row["role"] for row in rows_in(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 9, "train": 1}', None])

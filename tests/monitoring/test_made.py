@@ -17,7 +17,8 @@ from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
 from pipeline.serving.app import Endpoints
 from pipeline.serving.guard import Limits
-from pipeline.serving.served import Named, Served
+from pipeline.serving.model_folder import Named
+from pipeline.serving.served import Served
 from tests.helpers.served_models import Client
 from tests.serving.test_scorer import NAMES, evaluated, records_of  # noqa: F401  # a fixture
 

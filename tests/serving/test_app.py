@@ -14,8 +14,9 @@ from PIL import Image
 from pipeline.serving.app import Endpoints
 from pipeline.serving.bodies import NO_IMAGE, Item, pixels_of, weighed
 from pipeline.serving.guard import Limits, Tokens
+from pipeline.serving.model_folder import Named
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.served import Followed, Named, Served
+from pipeline.serving.served import Followed, Served
 from tests.helpers.served_data import WRITTEN, png, served_model
 from tests.helpers.served_models import DIGITS, Client, write_model
 

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.serving.app import Endpoints
 from pipeline.serving.guard import Limits
-from pipeline.serving.served import Named, Served
+from pipeline.serving.model_folder import Named
+from pipeline.serving.served import Served
 from tests.helpers.served_data import WRITTEN, png
 from tests.helpers.served_models import DIGITS, Client, state_of, write_model
 

@@ -9,7 +9,8 @@ import pytest
 from pipeline.serving.app import Endpoints
 from pipeline.serving.follower import Announcements, Follower
 from pipeline.serving.guard import Limits
-from pipeline.serving.served import Followed, Named, Served
+from pipeline.serving.model_folder import Named
+from pipeline.serving.served import Followed, Served
 from tests.helpers.served_models import DIGITS, write_model
 
 
@@ -88,3 +89,12 @@ def test_a_child_that_dies_is_started_again(monkeypatch):
     assert [{"heard": True}, "ended with 0", {"heard": True}, "ended with 0"] == [
         "ended with 0" if "ended with 0" in line.get("problem", "") else line for line in lines
     ]
+
+
+def test_a_child_that_was_to_answer_once_is_not_started_again():
+    """A version by its number: said, ended, and put away."""
+    lines = []
+    announcements = Announcements([sys.executable, "-c", "print('{\"heard\": true}')"])
+    announcements.listen(lines.append, lasting=False)
+    assert [{"heard": True}] == lines
+    assert 0 == announcements._child.returncode

@@ -319,6 +319,10 @@ def test_sigterm_lets_everybody_have_their_answer(start, models):
         (64, "--host", ["MODEL", "--host", "192.0.2.1"]),
         (75, "--port", ["MODEL", "--port", "TAKEN"]),
         (64, "above 0", ["MODEL", "--seconds", "0"]),
+        (64, "Name both", ["MODEL", "--canary", "MODEL"]),
+        (64, "Name both", ["MODEL", "--canary-share", "0.1"]),
+        (64, "below 1", ["MODEL", "--canary", "MODEL", "--canary-share", "1"]),
+        (64, "above 0", ["MODEL", "--canary", "MODEL", "--canary-share", "0"]),
     ],
 )
 def test_what_cannot_be_served_is_told_before_anything_starts(

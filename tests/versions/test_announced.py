@@ -81,6 +81,56 @@ def test_damaged_files_and_a_lost_alias_are_told_and_asked_for_again(store):
     assert "no alias champion" in next(lines)["problem"]
 
 
+def test_an_alias_that_is_gone_is_told_as_such_and_announced_once_it_is_back(store):
+    """Also of the version that it had before; a registry that is away is no alias that is gone."""
+    store.client.set_registered_model_alias("digits", "challenger", "2")
+    lines = announced("digits@challenger", "digits", 0.01, Path.cwd(), patient=True)
+    assert "2" == next(lines)["version"]
+    store.client.delete_registered_model_alias("digits", "challenger")
+    gone = next(lines)
+    assert (True, True) == (gone["gone"], "no alias challenger" in gone["problem"])
+    assert next(lines)["gone"]
+    store.client.set_registered_model_alias("digits", "challenger", "2")
+    assert ("2", {"heard": True}) == (next(lines)["version"], next(lines))
+    Path("mlflow.db").rename("away.db")
+    try:
+        away = next(lines)
+    finally:
+        Path("mlflow.db").unlink(missing_ok=True)
+        Path("away.db").rename("mlflow.db")
+    assert "gone" not in away
+
+
+def test_a_version_that_cannot_be_had_is_announced_again_by_the_one_before(store):
+    """Else a second model that was left out for it would stay so."""
+    store.client.set_registered_model_alias("digits", "challenger", "1")
+    lines = announced("digits@challenger", "digits", 0.01, Path.cwd(), patient=True)
+    assert "1" == next(lines)["version"]
+    (kept,) = [
+        path for path in Path("mlartifacts").rglob("golden.npz") if same(path, "packed-3/millrace/golden.npz")
+    ]
+    kept.write_bytes(b"damaged")
+    store.client.set_registered_model_alias("digits", "challenger", "3")
+    assert "3" == next(lines)["version"]
+    store.client.set_registered_model_alias("digits", "challenger", "1")
+    assert ("1", True) == ((line := next(lines))["version"], "folder" in line)
+    shutil.copyfile("packed-3/millrace/golden.npz", kept)
+    store.client.delete_registered_model_alias("digits", "challenger")
+
+
+def test_who_is_patient_goes_on_where_nothing_is_there_yet(store, tmp_path):
+    """No alias, no version, no registry: told, and found once it is there; asked once, it is told once."""
+    lines = announced("digits@challenger", "digits", 0.01, Path.cwd(), patient=True)
+    assert [True, True] == [next(lines)["gone"], next(lines)["gone"]]
+    store.client.set_registered_model_alias("digits", "challenger", "3")
+    assert "3" == next(lines)["version"]
+    store.client.delete_registered_model_alias("digits", "challenger")
+    (told,) = announced("digits/9", "digits", 0, Path.cwd(), patient=True)
+    assert told["gone"]
+    (told,) = announced("digits@champion", "digits", 0, tmp_path, patient=True)
+    assert ("no model registry" in told["problem"], "gone" in told) == (True, False)
+
+
 def same(path, other):
     """Say whether two files hold the same bytes."""
     return path.read_bytes() == Path(other).read_bytes()
