@@ -1,6 +1,7 @@
 """What every test may use: the project's own files, copied into an empty folder."""
 
 import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+gc.disable()  # half of the time in which tests are found; see pytest_runtestloop
 # A busy machine is no fault of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -54,6 +56,14 @@ def stage_environment():
     environment["VIRTUAL_ENV"] = sys.prefix
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     return environment
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
+    """Collect garbage from now on, and seldom: what was imported to find the tests, a million objects, is none."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter, config):

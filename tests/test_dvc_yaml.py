@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,10 @@ DEAR = ("train", "tune", "folds", "reduce")
 """Stages that train for minutes: a folder is named only if all that it holds is needed."""
 
 
+@cache
 def imported_names(path):
-    """Yield (file of `pipeline`, the name taken from it; None: all of it) for each import anywhere in a file."""
+    """Return (file of `pipeline`, the name taken from it; None: all of it) for each import anywhere in a file."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             taken = [(alias.name, None) for alias in node.names]
@@ -58,16 +61,31 @@ def imported_names(path):
         for module, name in taken:
             if module.split(".")[0] == "pipeline":
                 place = ROOT / module.replace(".", "/")
-                for file in (place.with_suffix(".py"), place / "__init__.py"):
-                    if file.is_file():
-                        yield file, name
+                files = (place.with_suffix(".py"), place / "__init__.py")
+                found += [(file, name) for file in files if file.is_file()]
     text = path.read_text()
     if SOURCES_BY_NAME in text:
-        yield from ((ROOT / f"pipeline/sources/{kind}.py", None) for kind in KINDS)
+        found += [(ROOT / f"pipeline/sources/{kind}.py", None) for kind in KINDS]
     if FAMILIES_BY_NAME in text:
         # dvc.yaml names the family itself; this is what any of them imports.
         for family in sorted((ROOT / "pipeline/models").glob("*.py")):
-            yield from imported_names(family)
+            found += imported_names(family)
+    return found
+
+
+@cache
+def types_of(file):
+    """Return the names of the types that a file of parameters defines."""
+    types = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            types.add(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            # Annotated[...], Literal[...]
+            types |= {
+                name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)
+            }
+    return types
 
 
 def moves_results(file, name, stage):
@@ -77,18 +95,10 @@ def moves_results(file, name, stage):
         return stage == "register" and place.as_posix() in RECORDS
     if place.parts[0] != PARAMETERS:
         return True
-    types = set(TAKEN_FREELY)
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.ClassDef):
-            types.add(node.name)
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
-            # Annotated[...], Literal[...]
-            types |= {
-                name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)
-            }
-    return name not in types
+    return name not in types_of(file) | TAKEN_FREELY
 
 
+@cache
 def code_behind(path):
     """Return every file of `pipeline` that a file runs and that can move a result."""
     found, waiting = set(), [path]
@@ -105,6 +115,7 @@ def covers(dependency, file):
     return file == dependency or file.startswith(f"{dependency}/")
 
 
+@cache
 def code_in_dvc_yaml(stage):
     """Return the files and folders of code that dvc.yaml names for a stage."""
     body = read_yaml(ROOT / "dvc.yaml")["stages"][stage]

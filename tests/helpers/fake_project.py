@@ -17,7 +17,7 @@ from pipeline.retraining.children import ChildFailed, Children
 from pipeline.retraining.triggers import load_settings
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import tracking_uri
-from pipeline.runtime.processes import Answer
+from pipeline.runtime.processes import PIPE, Answer, run
 
 HERE = Path(__file__).resolve().parents[2]
 DVC_YAML = "stages:\n  evaluate: {cmd: x}\n  register: {cmd: y}\n"
@@ -126,6 +126,11 @@ class FakeChildren(Children):
         self.calls.append(f"dvc {arguments[0]}")
         self._raise(f"dvc {arguments[0]}")
         return Answer(0, "", "")
+
+    def _run(self, command, folder, *, capture=False):
+        """Run git as a child of this process: a group of its own, which test_children.py is about, forks all of it."""
+        out = PIPE if capture else None
+        return run(command, folder=folder, environment=self.environment(), out=out)
 
     def _raise(self, what):
         if what in self.fail:
