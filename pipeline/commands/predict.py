@@ -13,8 +13,10 @@ from pipeline.runtime.errors import DataRefused, WronglyCalled, say
 from pipeline.serving.model_folder import absolute_path, named_model, opened, source_of
 
 if TYPE_CHECKING:
+    from pipeline.monitoring.labels import Labels
     from pipeline.serving.answer_files import Refusals
     from pipeline.serving.record_files import Given
+    from pipeline.serving.scorer import Scorer
 
 HELP = "answers for your own records, by the champion, another version or a folder like models/best"
 RECORDED = False
@@ -42,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", default="", metavar="COLUMN", help=text)
     text = "records that may be refused before the command ends with 65 (default: 0); the others are answered anyway"
     parser.add_argument("--max-refused", type=_count, default=0, metavar="N", help=text)
+    text = "table of labels, joined by --id (or the column id): score the answers at once, as `millrace watch` does"
+    parser.add_argument("--labels", type=absolute_path, metavar="FILE", help=text)
+    text = "its column of labels (default: label); of several targets or steps once for each"
+    parser.add_argument("--label", action="append", default=[], metavar="COLUMN", help=text)
     text = "also say what the first N answers rest on, in OUT.explained.jsonl and .html: a part is taken away at a time"
     parser.add_argument("--explain", type=_count, default=0, metavar="N", help=text)
 
@@ -61,6 +67,11 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from pipeline.serving.answer_files import require_place
 
+    if options.label and options.labels is None:
+        raise WronglyCalled(
+            f"--label says which column of a table holds labels. Expected --labels FILE beside it. Received: --label "
+            f"{options.label[0]} alone. Name the file; INPUT may be one."
+        )
     if options.out is not None:
         require_place(options.out, options.input)
     elif options.explain:
@@ -90,6 +101,7 @@ def _answer(called: str, folder: Path, options: argparse.Namespace) -> None:
         max_refused=options.max_refused,
         explain=options.explain,
         called=called,
+        labels=_labels(options, folder),
     )
 
 
@@ -111,6 +123,7 @@ def predict(
     max_refused: int = 0,
     explain: int = 0,
     called: str = "",
+    labels: "Labels | None" = None,
 ) -> tuple[int, int]:
     """Answer the records of a file or folder, some at a time, and return how many were answered and refused.
 
@@ -124,10 +137,12 @@ def predict(
         max_refused: How many records may be refused.
         explain: Of how many answers it is said what they rest on, beside `out`.
         called: The model, where that is said; "" for the name of its folder.
+        labels: What is true of records, by id: the answers are scored, beside `out` and on standard error.
 
     Raises:
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
+    from pipeline.monitoring.rows import said_in_row
     from pipeline.serving.answer_files import Parts, answer_file, refusal_file
     from pipeline.serving.explain import Explanations
     from pipeline.serving.record_files import Given, read_records
@@ -157,6 +172,9 @@ def predict(
             if rows:
                 writer.write(rows)
             explanations.add(some, lines)
+            if labels is not None:
+                for line in rows:
+                    labels.note(line["id"], said_in_row(line, scorer.task)[labels.column])
             answered += len(rows)
             bar(answered + refused.count)
         if reading.failed is not None and not answered:
@@ -173,6 +191,8 @@ def predict(
         parts.remove()
     if out is not None:
         explanations.write(out)
+    if labels is not None:
+        _score(labels, scorer, called or folder.name, folder, out)
     _tell(refused)
     where = f" to {out}" if out else ""
     say(f"predict: answered {answered:,} records{where}, refused {refused.count:,}", file=sys.stderr)
@@ -185,6 +205,39 @@ def predict(
             "others are answered. Mend the records, or allow so many."
         )
     return answered, refused.count
+
+
+def _labels(options: argparse.Namespace, folder: Path) -> "Labels | None":
+    if options.labels is None:
+        return None
+    from pipeline.inputs.specs import output_spec
+    from pipeline.monitoring.labels import read_labels
+    from pipeline.runtime.files import read_json
+
+    spec = output_spec(read_json(folder / "state.json"))
+    return read_labels(options.labels, options.id or "id", options.label, spec)
+
+
+def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: Path | None) -> None:
+    """Say what the answers are worth by labels, beside the scores on the test set; with `out` also in a file."""
+    from pipeline.monitoring.found import label_lines
+    from pipeline.monitoring.reference import reference_in
+    from pipeline.monitoring.rows import Answering
+    from pipeline.monitoring.watch import judged_by
+    from pipeline.runtime.files import write_json
+    from pipeline.runtime.paths import REFERENCE
+
+    if not labels.joined:
+        raise DataRefused(
+            f"No label belongs to a record that was answered. Expected the same ids in both. Received: "
+            f"{', '.join(list(labels.truth)[:3]) or 'no label'}. Name the column of ids by --id."
+        )
+    paper = Answering(called, "", "", scorer.state, scorer.card, reference_in(folder / REFERENCE) or {})
+    content, _fallen = judged_by(labels, paper)
+    for line in label_lines(content):
+        say(line, file=sys.stderr)
+    if out is not None:
+        write_json(out.with_name(f"{out.name}.scores.json"), content)
 
 
 @contextmanager

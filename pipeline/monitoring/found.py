@@ -67,17 +67,22 @@ def lines_of(watched: Watched, most: int = 12) -> list[str]:
         if len(content["drift"]) > most:
             lines.append(f"    and {len(content['drift']) - most} smaller ones")
     if "labels" in content:
-        counts = content["labels"]
-        told_of = ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in counts.items() if rows)
-        lines.append(f"labels: {told_of}")
-        for name, one in content["metrics"].items():
-            test = one["test"]
-            of_test = f"; test {interval_words(test)}" if test else ""
-            mark = "*" if content["fallen"] and name == content["primary"] else " "
-            lines.append(f"  {mark} {metric_words(name)} {interval_words(one['live'])}{of_test}")
+        lines += label_lines(content)
     for other in content["beside"]:
         lines += beside_lines(other)
     return [*lines, *content["notes"]]
+
+
+def label_lines(content: Mapping[str, Any]) -> list[str]:
+    """Return what labels say, for a terminal; `*` stands before a primary metric that fell."""
+    counted = content["labels"].items()
+    lines = ["labels: " + ", ".join(f"{rows:,} {name.replace('_', ' ')}" for name, rows in counted if rows)]
+    for name, one in content["metrics"].items():
+        test = one["test"]
+        of_test = f"; test {interval_words(test)}" if test else ""
+        mark = "*" if content["fallen"] and name == content["primary"] else " "
+        lines.append(f"  {mark} {metric_words(name)} {interval_words(one['live'])}{of_test}")
+    return lines
 
 
 def interval_words(one: Mapping[str, float], sign: str = "") -> str:

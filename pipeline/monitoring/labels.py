@@ -47,21 +47,29 @@ class Labels:
     answered_again: int = 0
     joined: dict[str, tuple[Truth, Any]] = field(default_factory=dict)
 
+    @property
+    def column(self) -> str:
+        """Return which part of a row of the log labels are held against."""
+        shares = dict.fromkeys(("classification", "multilabel"), "probabilities")
+        return {"anomaly": "alarm", **shares}.get(self.spec.task, "values")
+
     def join(self, batch: Mapping[str, pa.Array], answered: np.ndarray) -> None:
         """Look for labels of some answers."""
         ids = batch["id"].to_pylist()
         places = [place for place in np.flatnonzero(answered).tolist() if ids[place] in self.truth]
         if not places:
             return
-        column = {"anomaly": "alarm", "classification": "probabilities", "multilabel": "probabilities"}
-        answers = batch[column.get(self.spec.task, "values")].take(pa.array(places)).to_pylist()
+        answers = batch[self.column].take(pa.array(places)).to_pylist()
         for place, answer in zip(places, answers, strict=True):
-            name = ids[place]
-            if answer is None:
-                continue
-            if name in self.joined:
-                self.answered_again += 1
-                continue
+            self.note(ids[place], answer)
+
+    def note(self, name: str, answer: Any) -> None:
+        """Take in what was answered to an id: probabilities, an alarm, or numbers step by step; None for nothing."""
+        if answer is None or name not in self.truth:
+            return
+        if name in self.joined:
+            self.answered_again += 1
+        else:
             self.joined[name] = self.truth[name], answer
 
     @property

@@ -197,7 +197,7 @@ def rows_of(requests: Sequence[Request], *, keep_records: bool) -> list[dict[str
                 "milliseconds": asked.milliseconds,
                 "role": asked.role,
                 "model_milliseconds": asked.model_milliseconds,
-                **_said(answer, task),
+                **said_in_row(answer, task),
             }
             if keep_records:
                 if field == "text":
@@ -260,7 +260,8 @@ def _digest(record: Mapping[str, Any], field: str) -> str:
     return hashlib.sha256(given).hexdigest()
 
 
-def _said(answer: Mapping[str, Any] | None, task: str) -> dict[str, Any]:
+def said_in_row(answer: Mapping[str, Any] | None, task: str) -> dict[str, Any]:
+    """Return an answer of the scorer as a row of the log has it; None for what there is not."""
     told = answer or {}
     shares = [*told["probabilities"].values()] if "probabilities" in told else None
     if task == "classification":

@@ -102,7 +102,8 @@ def watch(asked: Asked) -> Watched:
     fallen = False
     yardstick, drawn = _measured_by(paper)
     if labels is not None:
-        judged, fallen = _judged(labels, paper, yardstick, drawn)
+        require_joined(labels)
+        judged, fallen = judged_by(labels, paper)
         content |= judged
     looked = Looked(asked.log, paper, since, until, labels, yardstick, drawn)
     content["beside"] = beside(looked, papers)
@@ -188,11 +189,9 @@ def _measured_by(paper: Answering) -> tuple[Yardstick, Drawn]:
     return yardstick, Drawn(*(judged[name] for name in Drawn._fields)) if judged else Drawn()
 
 
-def _judged(
-    labels: Labels, paper: Answering, yardstick: Yardstick, drawn: Drawn
-) -> tuple[dict[str, Any], bool]:
+def judged_by(labels: Labels, paper: Answering) -> tuple[dict[str, Any], bool]:
     """Return what labels say, and whether the primary metric fell: its whole interval lies beyond that on test."""
-    require_joined(labels)
+    yardstick, drawn = _measured_by(paper)
     point = {} if paper.spec.task == "anomaly" else paper.card.get("operating_point") or {}
     live = live_metrics(labels, point, yardstick, drawn)
     on_test = paper.card.get("test") or {}
