@@ -298,13 +298,14 @@ def compared(
     """
     if "probabilities" in first:
         one, other = first["probabilities"], second["probabilities"]
-        apart = max(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in {**one, **other})
+        differences = [abs(share - other.get(name, 0.0)) for name, share in one.items()]
+        differences += [other[name] for name in other.keys() - one.keys()]
         same = (
             first["class"] == second["class"]
             if "class" in first
             else set(first["labels"]) == set(second["labels"])
         )
-        return same, apart
+        return same, max(differences)
     if "values" in first:
         differences = [
             np.abs(np.subtract(first["values"][name], second["values"][name])).max() / deviation
