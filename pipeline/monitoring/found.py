@@ -133,7 +133,8 @@ def _shadow_rows(one: Mapping[str, Any]) -> list[str]:
         f"{two['first']} and {two['second']} {two['records']:,}" for two in one["disagreements"][:MOST_PAIRS]
     ]
     rows += [f"where they differ (first, shadow): {', '.join(told)}"] if told else []
-    refused = {name.replace("_", " "): count for name, count in one["refused"].items() if count}
+    words = {"both": "both", "first_alone": "the first alone", "second_alone": "the shadow alone"}
+    refused = {words[name]: count for name, count in one["refused"].items() if count}
     rows += (
         ["refused by " + ", by ".join(f"{name} {count:,}" for name, count in refused.items())]
         if refused
