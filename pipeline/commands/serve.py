@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params.load import load_params
-from pipeline.runtime.errors import InputMissing, WronglyCalled, say
+from pipeline.runtime.errors import InputMissing, UserError, WronglyCalled, say
 from pipeline.serving.model_folder import absolute_path, named_model, opened, source_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def _positive(
 
 def needs_project(options: argparse.Namespace) -> bool:
     """Return whether the command has to stand in a project: where the model is a name, which its registry knows."""
-    return not isinstance(options.model, Path)
+    given = (options.model, options.shadow, options.canary)
+    return any(isinstance(one, str) for one in given)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -106,9 +107,9 @@ def run(options: argparse.Namespace) -> None:
     from pipeline.serving.served import Followed, Served
 
     if (options.canary is None) != (options.canary_share is None):
-        given = "--canary" if options.canary_share is None else "--canary-share"
+        alone = "--canary" if options.canary_share is None else "--canary-share"
         raise WronglyCalled(
-            f"A canary is a model and a share. Expected --canary MODEL and --canary-share SHARE. Received: {given} "
+            f"A canary is a model and a share. Expected --canary MODEL and --canary-share SHARE. Received: {alone} "
             "alone. Name both."
         )
     require_certificate(options.certfile, options.keyfile)
@@ -172,9 +173,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _put_beside(endpoints: "Endpoints", options: argparse.Namespace, stack: ExitStack) -> None:
     """Let the second models be loaded, or followed, while the first one answers."""
-    from pipeline.serving.canary import Canary
     from pipeline.serving.follower import Announcements, asking
-    from pipeline.serving.served import Beside
+    from pipeline.serving.served import Beside, Canary
     from pipeline.serving.shadow import Shadow
 
     first, measured = endpoints.served, endpoints.measured
@@ -182,7 +182,12 @@ def _put_beside(endpoints: "Endpoints", options: argparse.Namespace, stack: Exit
     def started(beside: Beside[Any], given: str | Path, *, followed: bool) -> None:
         stack.callback(beside.close)
         if isinstance(given, Path):
-            beside.start(partial(beside.become, stack.enter_context(opened(given))))
+            try:
+                model = stack.enter_context(opened(given))
+            except UserError as error:  # a bundle that is damaged: the first one answers all the same
+                beside.lack(error)
+                return
+            beside.start(partial(beside.become, model))
             return
         seconds = options.poll_seconds if followed else 0
         command = asking(given, load_params().register.model_name, seconds, patient=True)

@@ -86,7 +86,7 @@ class Shadow(Beside, Protocol):
 
 
 class Canary(Beside, Protocol):
-    """One that answers a share of the clients, see `pipeline.serving.canary`."""
+    """One that answers a share of the clients, see `pipeline.serving.served`."""
 
     share: float
 

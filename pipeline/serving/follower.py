@@ -2,8 +2,8 @@
 
 A child process asks the registry (`pipeline.versions.announced`), so that MLflow stays out of this one; a thread
 listens to it and loads what it announces, so that the event loop goes on. What does not check is told, and the version
-before it stays. A second model beside it (`pipeline.serving.shadow`, `pipeline.serving.canary`) has a child and a
-thread of its own, so that nothing it does keeps the first from being followed; it is left out where it cannot be had.
+before it stays. A second model beside it (`Beside` in `pipeline.serving.served`) has a child and a thread of its own,
+so that nothing it does keeps the first from being followed; it is left out where it cannot be had.
 """
 
 import json

@@ -1,11 +1,12 @@
 """A model that a server answers with: its scorer, which version it is, and how long it takes for a record.
 
-And what a second one beside it has in common, whether it answers in the shadow or some of the clients.
+And a second one beside it: what a shadow (`pipeline.serving.shadow`) and a canary have in common, and the canary.
 """
 
 import sys
 import threading
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +14,15 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pipeline.inputs.specs import output_spec
+from pipeline.monitoring.log import is_sampled
 from pipeline.monitoring.reference import reference_in
-from pipeline.monitoring.rows import Answering
+from pipeline.monitoring.rows import CANARY, Answering
 from pipeline.runtime.errors import StorageFailed, UserError, say
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import REFERENCE
 from pipeline.serving.described import answer_schema, example_record, openapi, record_schema
-from pipeline.serving.model_folder import Named
+from pipeline.serving.measured import Measured
+from pipeline.serving.model_folder import Named, source_of
 from pipeline.serving.record import Record
 from pipeline.serving.scorer import Refused, Scorer, papers_digest
 
@@ -282,12 +285,16 @@ class Beside(ABC, Generic[Second]):
         try:
             opened = self._open(named)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the model that answers goes on
-            kind = error.meaning if isinstance(error, UserError) else "cannot be loaded"
-            why = f"it does not give its golden answers, or a file is damaged or missing ({kind})"
-            self._refuse(named.version, why, str(error) or repr(error))
+            self.lack(error, named.version)
             return
         self.followed.refused = {}
         self._put(opened)
+
+    def lack(self, error: Exception, version: str = "") -> None:
+        """Leave it out: a model could not be loaded."""
+        kind = error.meaning if isinstance(error, UserError) else "cannot be loaded"
+        why = f"it does not give its golden answers, or a file is damaged or missing ({kind})"
+        self._refuse(version, why, str(error) or repr(error))
 
     def _refuse(self, version: str, why: str, detail: str) -> None:
         self.followed.refused = {"version": version, "why": f"{why}; the server's log tells more"}
@@ -349,3 +356,110 @@ class Beside(ABC, Generic[Second]):
             "version": named.version if named else "",
             "digest": opened.digest if opened else "",
         }
+
+
+# --- A canary: a second model that answers a share of the clients.
+
+CLIENT = "x-client-id"
+"""Header that says who asks; without it the id of the request counts, of which each may fall to another side."""
+GOLDEN_SECONDS = 60.0
+"""So often it gives its golden answers again, and at once after it failed."""
+FAILED_IN_A_ROW = 10
+"""So many requests that it could not answer, one after the other, and it is left out."""
+
+
+def is_of_canary(key: str, share: float) -> bool:
+    """Return whether a client is of the share that the canary answers.
+
+    Salted: the log takes its sample by a hash of the request's id, which would hold the canary's requests alone.
+    """
+    return is_sampled(f"canary {key}", share)
+
+
+class Canary(Beside[Served]):
+    """A second model that answers a share of the clients; all others, and all where it fails, are the first one's.
+
+    Which clients is a hash of their key alone: the same on every server and after every restart, whatever versions both
+    sides have, and a larger share holds everybody of a smaller one. A reply is of one model, whole.
+
+    Args:
+        asked: See `Beside`.
+        first: The model that answers the others.
+        share: Of the clients, (0, 1).
+        measured: Counts its requests.
+        alias: See `Beside`.
+    """
+
+    role = CANARY
+
+    def __init__(self, asked: str, first: Served, share: float, measured: Measured, alias: str = "") -> None:
+        super().__init__(asked, first, alias)
+        self.share, self._measured = share, measured
+        self.does = f"answers a share of {share:g} of the clients"
+        self._in_a_row = 0
+        self._look, self._ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._look_again, name="golden", daemon=True).start()
+
+    def answering(self, headers: Mapping[str, str], request: str) -> Served | None:
+        """Return the model if it answers this client.
+
+        Args:
+            headers: Of the request.
+            request: Its id.
+        """
+        model = self.taking_part
+        if model is None:
+            return None
+        return model if is_of_canary(headers.get(CLIENT) or request, self.share) else None
+
+    def answered(self) -> None:
+        """Take note of a request that it has answered."""
+        self._in_a_row = 0
+        self._measured.count("millrace_canary_requests_total", outcome="answered")
+
+    def failed(self, model: Served, request: str, error: Exception) -> None:
+        """Take note of a request that it could not answer; after some in a row it is left out."""
+        slow = isinstance(error, TimeoutError)
+        self._measured.count("millrace_canary_requests_total", outcome="too slow" if slow else "failed")
+        told = "was too slow" if slow else "failed, and the first model answers"
+        detail = "" if slow else "\n" + "".join(traceback.format_exception(error))
+        say(f"serve: canary {model.named.called} {told}: request {request}{detail}", file=sys.stderr)
+        if model is not self.taking_part:
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= FAILED_IN_A_ROW:
+            self._put(None, f"it failed on {FAILED_IN_A_ROW} requests in a row")
+        else:
+            self.problem = f"It {'was too slow' if slow else 'failed'} on request {request}."
+            self._look.set()
+
+    def _open(self, named: Named) -> Served:
+        self._in_a_row = 0
+        return Served(named, source_of(named.folder))
+
+    def _end(self, model: Served) -> None:
+        """Nothing to do: requests that began with it hold on to it."""
+
+    def close(self) -> None:
+        """Let the thread end that looks."""
+        self._ended.set()
+        self._look.set()
+
+    def _look_again(self) -> None:
+        while not self._ended.is_set():
+            self._look.wait(GOLDEN_SECONDS)
+            self._look.clear()
+            self.look()
+
+    def look(self) -> None:
+        """Let it give its golden answers once more; without them it is left out."""
+        model = self._opened
+        if model is None:
+            return
+        try:
+            golden = model.scorer.gives_golden_answers()
+        except Exception as error:  # noqa: BLE001  # what could not be checked is not fine
+            say(f"serve: canary {model.named.called} cannot be checked: {error}", file=sys.stderr)
+            golden = False
+        if not golden and model is self._opened:
+            self._put(None, "it no longer gives its golden answers")

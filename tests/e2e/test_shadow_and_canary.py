@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from pipeline.monitoring.watch import Asked, watch
-from pipeline.serving.canary import is_of_canary
 from pipeline.serving.scorer import Scorer
+from pipeline.serving.served import is_of_canary
 from pipeline.tracking import registry
 from pipeline.tracking.store import create_sqlite
 from tests.helpers.registered import packed, store_in

@@ -297,6 +297,27 @@ def test_versions_swap_under_load_without_one_failed_request(start, models, tmp_
     assert "millrace_refused_versions_total 1" in metrics
 
 
+def test_second_models_by_their_folder_or_bundle(start, models, tmp_path):
+    """Without a project and a registry; a bundle that is none is told, and everybody is answered."""
+    (tmp_path / "broken.zip").write_bytes(b"no zip")
+    more = ["--canary", models[1], "--canary-share", "0.5", "--shadow", tmp_path / "broken.zip"]
+    server = start("-c", WITHOUT, models[0], "--port", "0", *more)
+    deadline = time.monotonic() + 20
+    while (told := httpx.get(f"{server.uri}/model").json())["canary"]["left_out"] is not None:
+        assert time.monotonic() < deadline
+    assert ("digits-2", 0.5, None) == (
+        told["canary"]["name"], told["canary"]["share"], told["canary"]["following"],
+    )  # fmt: skip
+    assert ("broken.zip", True) == (told["shadow"]["asked"], "damaged" in told["shadow"]["left_out"])
+    digests = {
+        httpx.post(f"{server.uri}/predict", json={"records": [png(9)]}).headers["x-model-digest"]
+        for _ in range(40)
+    }
+    assert {told["digest"], told["canary"]["digest"]} == digests
+    assert 0 == server.end()
+    assert "Traceback" not in server.process.stderr.read()
+
+
 def test_sigterm_lets_everybody_have_their_answer(start, models):
     """It says that it will end, answers what comes until then, and ends with 0."""
     server = start(*COMMAND, models[0], "--port", "0", "--drain-seconds", "1.5")

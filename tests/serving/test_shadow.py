@@ -20,11 +20,10 @@ from pipeline.monitoring.log import PredictionLog
 from pipeline.serving import shadow as shadow_module
 from pipeline.serving.app import Endpoints
 from pipeline.serving.batches import answered_together
-from pipeline.serving.canary import CLIENT, Canary
 from pipeline.serving.guard import Limits
 from pipeline.serving.model_folder import Named
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.served import Served
+from pipeline.serving.served import CLIENT, Canary, Served
 from pipeline.serving.shadow import OUTCOMES, RECORDS, Apart, NotPassedOnError, Shadow, compared
 from tests.helpers.served_data import WRITTEN, png, served_model
 from tests.helpers.served_models import DIGITS, Client, state_of, write_model

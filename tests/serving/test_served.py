@@ -16,11 +16,10 @@ from scipy import stats
 
 from pipeline.monitoring.log import PredictionLog, is_sampled
 from pipeline.serving.app import Endpoints
-from pipeline.serving.canary import CLIENT, Canary, is_of_canary
 from pipeline.serving.guard import Limits
 from pipeline.serving.model_folder import Named
 from pipeline.serving.scorer import Scorer
-from pipeline.serving.served import Served, unlike
+from pipeline.serving.served import CLIENT, Canary, Served, is_of_canary, unlike
 from tests.helpers.served_data import WRITTEN, png, served_model
 from tests.helpers.served_models import DIGITS, Client, environment, state_of, write_model
 from tests.monitoring.test_log import rows_in
@@ -97,7 +96,7 @@ def test_every_server_says_the_same_of_a_client(serve):
     """Two servers in this process with other second versions, and another process with another hash seed."""
     keys = [f"client-{number}" for number in range(300)]
     code = (
-        "import json, sys; from pipeline.serving.canary import is_of_canary;"
+        "import json, sys; from pipeline.serving.served import is_of_canary;"
         "print(json.dumps([is_of_canary(key, 0.3) for key in json.load(sys.stdin)]))"
     )
     told = subprocess.run(
@@ -239,7 +238,7 @@ def test_a_model_of_every_task_gives_its_golden_answers_again(name, tmp_path):
 
 def test_its_thread_looks_by_itself(serve, monkeypatch):
     """After every so many seconds, and once it has failed."""
-    monkeypatch.setattr("pipeline.serving.canary.GOLDEN_SECONDS", 0.01)
+    monkeypatch.setattr("pipeline.serving.served.GOLDEN_SECONDS", 0.01)
     served, waited = serve(0.999), threading.Event()
     served.canary.taking_part.scorer.gives_golden_answers = lambda: waited.set() or False
     assert waited.wait(20)
