@@ -1,6 +1,7 @@
 """`millrace export`: a model as one file for elsewhere, with its papers, in the formats that others run."""
 
 import argparse
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.params.load import load_params
 from pipeline.runtime.errors import InputMissing, WronglyCalled, say
 from pipeline.runtime.files import read_json
-from pipeline.serving.model_folder import SUFFIX, absolute_path, named_model, write_bundle
+from pipeline.serving.model_folder import (
+    SUFFIX,
+    absolute_path,
+    named_model,
+    require_replaceable,
+    write_bundle,
+)
 
 if TYPE_CHECKING:
     from pipeline.versions.formats import Made
@@ -37,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", action="append", default=[], choices=FORMATS, help=text)
     text = f"the file (default: NAME-VERSION{SUFFIX} here)"
     parser.add_argument("--out", type=absolute_path, metavar="FILE", help=text)
+    parser.set_defaults(here=absolute_path("."))
     text = "text that says what others may do with the model; goes along as LICENSE"
     parser.add_argument("--licence", type=absolute_path, metavar="FILE", help=text)
 
@@ -51,12 +59,13 @@ def run(options: argparse.Namespace) -> None:
         raise InputMissing(f"There is no {options.licence}. Expected a text. Correct --licence.")
     from pipeline.versions.fetched import whole_model
 
-    here = Path(options.out.parent if options.out is not None else Path.cwd())
+    here = options.out.parent if options.out is not None else options.here
     if not here.is_dir():
         raise InputMissing(f"There is no {here}. Expected a folder for the bundle. Correct --out.")
     wanted = list(dict.fromkeys(["onnx", *options.format]))
     with whole_model(Path.cwd(), options.model, load_params().register.model_name) as model:
         out = options.out or here / f"{'-'.join(filter(None, (model.name, model.version)))}{SUFFIX}"
+        require_replaceable(out)
         say(f"{model.name}{f' version {model.version}' if model.version else ''}", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
             made = _made(wanted, model, Path(temporary))
@@ -66,7 +75,11 @@ def run(options: argparse.Namespace) -> None:
         for line in _lines(made):
             say(line)
     say(f"{out}: {out.stat().st_size:,} bytes, sha256 {digest}")
-    say(f"Next: millrace predict {out.name} INPUT, or millrace serve {out.name}; neither needs a registry")
+    say(
+        "It holds the 16 samples of the test set with which a reader proves it (golden.npz): real ones, as arrays"
+    )
+    shown = shlex.quote(str(out))
+    say(f"Next: millrace predict {shown} INPUT, or millrace serve {shown}; neither needs a registry")
 
 
 def _made(wanted: list[str], model: "Whole", folder: Path) -> dict[str, "Made"]:

@@ -7,7 +7,7 @@ Source: onnx.proto of ONNX 1.15 (field numbers, types), and the wire format of P
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,6 +156,92 @@ def _field(number: int, value: int | bytes) -> bytes:
     if isinstance(value, bytes):
         return _varint(number << 3 | 2) + _varint(len(value)) + value
     return _varint(number << 3) + _varint(value)
+
+
+# --- What a file of strangers may hold: operators that are written here, and nothing that branches or repeats.
+
+OPERATORS = frozenset([
+    "Add", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "Einsum", "GRU", "Gather",
+    "Identity", "LSTM", "MatMul", "MaxPool", "Mul", "Pad", "RNN", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape",
+    "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
+])  # fmt: skip
+"""All that `onnx_layers` writes: none of them holds a graph of its own, and none makes a shape out of a value."""
+GRAPH, METADATA_OF_TRAINING, FUNCTIONS = 7, 20, 25
+"""Fields of a ModelProto."""
+SHORT, LONG = 5, 1
+"""Wire types of 4 and 8 bytes."""
+
+
+def strange_parts(content: bytes) -> list[str]:
+    """Return what in an ONNX file is not of a kind that is written here; [] for a file of ours.
+
+    Looks at operators and at what could hold further ones: a loop in a file of strangers would never end, and nothing
+    ends it from outside.
+
+    Raises:
+        ValueError: The bytes are no protobuf message.
+    """
+    found = []
+    for number, value in _fields(content):
+        if number in (METADATA_OF_TRAINING, FUNCTIONS):
+            found.append("functions or a training of its own")
+        elif number == GRAPH and isinstance(value, bytes):
+            for part, node in _fields(value):
+                if part == 1 and isinstance(node, bytes):
+                    found += _strange_node(node)
+    return list(dict.fromkeys(found))
+
+
+def _strange_node(node: bytes) -> list[str]:
+    found = []
+    for number, value in _fields(node):
+        if number == 4:
+            name = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+            found += [] if name in OPERATORS else [f"the operator {name[:40]}"]
+        elif number == 7 and value:
+            found.append("operators of another domain")
+        elif number == 5 and isinstance(value, bytes):
+            found += ["a graph inside an operator" for part, _ in _fields(value) if part in (6, 11)]
+    return found
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield number and value of each field of a message.
+
+    Raises:
+        ValueError: It is none.
+    """
+    place = 0
+    while place < len(message):
+        key, place = _read_varint(message, place)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, place = _read_varint(message, place)
+            yield number, value
+            continue
+        if wire == 2:
+            size, place = _read_varint(message, place)
+        elif wire in (SHORT, LONG):
+            size = 4 if wire == SHORT else 8
+        else:
+            raise ValueError(f"wire type {wire}")
+        if size > len(message) - place:
+            raise ValueError("a field that ends early")
+        yield number, message[place : place + size]
+        place += size
+
+
+def _read_varint(message: bytes, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(message):
+            break
+        group = message[place]
+        place += 1
+        value |= (group & 0x7F) << shift
+        if group < 0x80:
+            return value, place
+    raise ValueError("a number that ends early")
 
 
 def _varint(value: int) -> bytes:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from pipeline.runtime.errors import StorageFailed
+from pipeline.export.onnx_file import strange_parts
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 
 NUMBERS_PER_SAMPLE = "millrace.numbers_per_sample"
 """Key in the file's metadata: what all layers give for one sample, see `OnnxModel.numbers_per_sample`."""
@@ -41,10 +42,12 @@ class OnnxModel:
         Raises:
             FileNotFoundError: There is no such file.
             StorageFailed: It is damaged, or no model of ours.
+            NotPermitted: It holds what no model of ours does: a loop, a branch, an operator that is not written here.
         """
         self.name = path.name
         if content is None:
             content = path.read_bytes()
+        _require_own(content, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -94,6 +97,22 @@ class OnnxModel:
     def get_weights(self) -> list[np.ndarray]:
         """Return nothing: that all weights are finite was seen when the file was written."""
         return []
+
+
+def _require_own(content: bytes, path: Path) -> None:
+    """Refuse a file that could do more than a model of ours, before onnxruntime reads it."""
+    try:
+        found = strange_parts(content)
+    except ValueError as error:
+        raise StorageFailed(
+            f"{path} is damaged or no model of this project. Expected an ONNX file as `evaluate` writes it. Received: "
+            f"{error}. Fetch or make it again (`dvc repro --force evaluate`)."
+        ) from error
+    if found:
+        raise NotPermitted(
+            f"{path} is no model that Millrace wrote. Expected the operators of its layers alone. Received: "
+            f"{', '.join(found[:5])}. Do not load it, and find out who wrote it."
+        )
 
 
 def _said(error: Exception) -> str:

@@ -6,21 +6,27 @@ model beside them, and `manifest.json` with the sha256 of every file. Unpacked b
 
 import hashlib
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.runtime import paths
-from pipeline.runtime.errors import InputMissing, StorageFailed, WronglyCalled
-from pipeline.runtime.files import json_text, read_json, write_zip
+from pipeline.runtime.errors import InputMissing, StorageFailed, UserError, WronglyCalled
+from pipeline.runtime.files import file_digest, json_text, read_json, write_zip
 
 SUFFIX = ".zip"
 MANIFEST = "manifest.json"
 FORMAT = 1
+NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,250}")
+VERSION = re.compile(r"[0-9]{0,18}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+LONGEST_NAME = 200
+MOST_MANIFEST_BYTES = 1 << 20
 NOT_ASKED = ("model.keras", "model.tflite", "saved_model/")
 """Formats of a bundle that nobody needs here for an answer."""
 
@@ -81,15 +87,20 @@ def opened(path: Path) -> Iterator[Named]:
     if path.is_dir():
         yield Named(path.name, "", path)
         return
-    manifest, files = read_bundle(path)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        for name, content in files.items():
-            if not name.startswith(NOT_ASKED):
-                place = Path(temporary, name)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
-        model = manifest["model"]
-        yield Named(model["name"], model["version"] or "", Path(temporary), model["keras_sha256"])
+        yield _unpacked(path, Path(temporary))
+
+
+def _unpacked(path: Path, folder: Path) -> Named:
+    """Write the papers of a bundle into a folder; a function of its own, so that nothing of it stays in memory."""
+    manifest, files = read_bundle(path)
+    for name, content in files.items():
+        if not name.startswith(NOT_ASKED):
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+    model = manifest["model"]
+    return Named(model["name"], model["version"] or "", folder, model["keras_sha256"])
 
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], files: Mapping[str, Path | bytes]) -> str:
@@ -102,25 +113,47 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], files: Mapping[str, Pa
 
     Raises:
         WronglyCalled: Something else has that name.
+        StorageFailed, NotPermitted: What was written cannot be read back; nothing is left of it.
     """
-    if path.exists() and not _is_bundle(path):
+    require_replaceable(path)
+    # Read once: a file that changes meanwhile would be another one than its digest says.
+    contents = {name: _content(files[name]) for name in sorted(files)}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    listed = {**manifest, "format": FORMAT, "files": digests}
+    members = {**contents, MANIFEST: json_text(listed).encode()}
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        write_zip(draft, members, members.__getitem__)
+        read_bundle(draft)
+        digest = file_digest(draft, "sha256")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return digest
+
+
+def require_replaceable(path: Path) -> None:
+    """Refuse a place that holds anything but a bundle, which alone is written anew.
+
+    Raises:
+        WronglyCalled: It does.
+    """
+    if path.is_symlink() or (path.exists() and not _is_bundle(path)):
         raise WronglyCalled(
             f"{path} is there and is no bundle. Expected a new name, or a bundle, which is written anew. Received: "
             "something else, which is kept. Give another name by --out."
         )
-    digests = {name: hashlib.sha256(_content(files[name])).hexdigest() for name in sorted(files)}
-    listed = {**manifest, "format": FORMAT, "files": digests}
-    members = {**files, MANIFEST: json_text(listed).encode()}
-    write_zip(path, members, lambda name: _content(members[name]))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _is_bundle(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
-            return MANIFEST in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+            if archive.getinfo(MANIFEST).file_size > MOST_MANIFEST_BYTES:
+                return False
+            _manifest(archive.read(MANIFEST), path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, UserError):
         return False
+    return True
 
 
 def _content(file: Path | bytes) -> bytes:
@@ -136,7 +169,7 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         NotPermitted: It is no file that Millrace wrote, or one of a later release.
     """
     # NumPy and h5py: not for reading the command line.
-    from pipeline.inference.file_checks import SAFE_PATH, read_bounded, read_plain_zip
+    from pipeline.inference.file_checks import SAFE_PATH, read_bounded, read_plain_zip, refused
 
     if not path.is_file():
         raise InputMissing(
@@ -144,6 +177,9 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         )
     files = read_plain_zip(read_bounded(path), path, names=SAFE_PATH)
     manifest = _manifest(files.pop(MANIFEST, b""), path)
+    folders = {parent.as_posix() for name in files for parent in PurePosixPath(name).parents}
+    if odd := [name for name in files if name in folders or len(name) > LONGEST_NAME]:
+        raise refused(path, "has a member that is a folder too, or a long name", "plain files", odd[0][:80])
     received = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     if received != manifest["files"]:
         names = sorted(received.keys() | manifest["files"].keys())
@@ -151,6 +187,12 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise StorageFailed(
             f"{path} is damaged. Expected every file of its manifest with its sha256, and no other. Received: "
             f"{', '.join(different[:5])} differ. Export the model again."
+        )
+    told = manifest["model"]["keras_sha256"]
+    if received.get("model.keras", told) != told:
+        raise StorageFailed(
+            f"{path} is damaged. Expected model.keras to have the sha256 that the manifest tells of the model. "
+            "Received: another one. Export the model again."
         )
     return manifest, files
 
@@ -162,11 +204,13 @@ def _manifest(content: bytes, path: Path) -> dict[str, Any]:
         manifest = json.loads(content)
         known = manifest["format"] == FORMAT
         model = manifest["model"]
-        well = all(
-            isinstance(text, str) for text in (model["name"], model["version"] or "", model["keras_sha256"])
+        well = (
+            NAME.fullmatch(model["name"])
+            and VERSION.fullmatch(model["version"] or "")
+            and SHA256.fullmatch(model["keras_sha256"])
+            and isinstance(manifest["files"], dict)
         )
-        well = well and isinstance(manifest["files"], dict)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise refused(path, "is no bundle", f"{MANIFEST} as `millrace export` writes it", "none") from error
     if not known or not well:
         raise refused(

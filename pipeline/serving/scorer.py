@@ -35,7 +35,7 @@ from pipeline.inputs.specs import family_read, output_spec
 from pipeline.metrics.anomalies import ALL_SERIES
 from pipeline.metrics.classification import USUAL_THRESHOLD
 from pipeline.metrics.decisions import decided, labels_decided
-from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
 from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.serving.record import Record, Transform, series_name
@@ -92,6 +92,15 @@ class Scorer:
                 f"{folder} is no model that can answer. Expected {', '.join(PAPERS)}. Received: no "
                 f"{', no '.join(missing)}. Name a folder like models/best; `dvc repro evaluate` makes it."
             )
+        try:
+            self._read(folder)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise StorageFailed(
+                f"{folder} is damaged or no model of this project. Expected papers as `evaluate` writes them. "
+                f"Received: {type(error).__name__}: {str(error)[:200]}. Fetch or make it again (`dvc repro --force evaluate`)."
+            ) from error
+
+    def _read(self, folder: Path) -> None:
         self._model = exported_check(folder)
         self._golden = read_npz(folder / "golden.npz")
         self.card, self.state = read_json(folder / "card.json"), read_json(folder / "state.json")

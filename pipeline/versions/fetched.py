@@ -76,6 +76,11 @@ def whole_model(root: Path, named: str | Path, default_name: str) -> Iterator[Wh
         InputMissing: The folder holds no whole model.
         ServiceDown: The store does not answer.
     """
+    if isinstance(named, Path) and named.suffix == ".zip":
+        raise InputMissing(
+            f"{named} is a bundle, which holds no registered model. Expected a model by name, or a folder like "
+            "models/best. Name the model that it was made of, or unpack it."
+        )
     if isinstance(named, Path):
         missing = [name for name in ("model.keras", MODEL_ONNX, "golden.npz") if not (named / name).is_file()]
         if missing:

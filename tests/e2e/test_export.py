@@ -77,10 +77,11 @@ def test_a_bundle_holds_the_version_as_it_was_registered(project, bundle):
 
 def test_the_same_version_gives_the_same_bytes(project, tmp_path, capsys):
     """With its name and number as the default name; what answers is said to be what Keras answers."""
-    with chdir(project):
+    with chdir(project / "data"):
         cli.main(["export"])
-    first = (project / "digits-1.zip").read_bytes()
+    first = (project / "data/digits-1.zip").read_bytes()
     told = capsys.readouterr().out
+    assert "16 samples of the test set" in told
     assert "golden 16: " in told
     assert "test 90: " in told
     with chdir(project / "models"):
@@ -129,6 +130,7 @@ def test_what_cannot_be_exported_is_told(project, tmp_path, monkeypatch, capsys)
     write_model(tmp_path / "answers", DIGITS)
     assert 66 == code_of("export", tmp_path / "answers")
     assert "no whole model" in capsys.readouterr().err
+    assert 66 == code_of("export", tmp_path / "some.zip")
     shutil.copytree(project / "models/best", tmp_path / "best")
     (tmp_path / "photos.zip").write_text("photos")
     assert 64 == code_of("export", tmp_path / "best", "--out", tmp_path / "photos.zip")

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.export.onnx_session import NUMBERS_PER_SAMPLE, OnnxModel
-from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.errors import NotPermitted, StorageFailed
 
 
 def with_weights_elsewhere(location):
@@ -48,3 +48,51 @@ def test_a_model_of_other_inputs_is_told(tmp_path):
     opened = OnnxModel(tmp_path / "model.onnx", model.SerializeToString())
     with pytest.raises(StorageFailed, match=r"Expected the inputs age\. Received: no age"):
         opened.predict_on_batch({"inputs": np.zeros((1, 1), np.float32)})
+
+
+def test_a_file_with_other_operators_is_refused_before_it_runs(tmp_path):
+    """A loop would never end, and memory would be taken by a shape out of a value."""
+    value = helper.make_tensor_value_info
+    inputs, output = value("x", TensorProto.FLOAT, ["batch", 1]), value("y", TensorProto.FLOAT, ["batch", 1])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["more"], ["again"]), helper.make_node("Add", ["v", "v"], ["w"])],
+        "body",
+        [
+            value("i", TensorProto.INT64, []),
+            value("more", TensorProto.BOOL, []),
+            value("v", TensorProto.FLOAT, None),
+        ],
+        [value("again", TensorProto.BOOL, []), value("w", TensorProto.FLOAT, None)],
+    )
+    loops = [
+        helper.make_node("Constant", [], ["n"], value_int=2**62),
+        helper.make_node("Loop", ["n", "", "x"], ["y"], body=body),
+    ]
+    hidden = [helper.make_node("Relu", ["x"], ["y"], body=body)]
+    elsewhere = [helper.make_node("Relu", ["x"], ["y"], domain="com.microsoft")]
+    for nodes, told in (
+        (loops, "the operator Loop"),
+        (hidden, "a graph inside"),
+        (elsewhere, "another domain"),
+    ):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(
+            helper.make_model(helper.make_graph(nodes, "g", [inputs], [output])).SerializeToString()
+        )
+        with pytest.raises(NotPermitted, match=told):
+            OnnxModel(path)
+    function = helper.make_function(
+        "f", "F", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], [helper.make_opsetid("", 18)]
+    )
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [inputs], [output])
+    path.write_bytes(helper.make_model(graph, functions=[function]).SerializeToString())
+    with pytest.raises(NotPermitted, match="functions"):
+        OnnxModel(path)
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 20, b"\x0a\x7f", b"\x0b\x00", b"\x0a"])
+def test_what_is_no_message_is_damage(tmp_path, content):
+    """With what is wrong in the message."""
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(StorageFailed, match="damaged or no model"):
+        OnnxModel(tmp_path / "model.onnx")

@@ -120,6 +120,42 @@ def test_a_zip_without_a_manifest_of_ours_is_no_bundle(bundle, manifest):
         read_bundle(rewritten(bundle, lambda members: members.update({MANIFEST: manifest})))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"version": "1\r\nx-evil: yes"}, {"version": "v€"}, {"version": "9" * 30}, {"name": "a/b"}, {"name": "a\nb"},
+     {"name": ""}, {"keras_sha256": "none"}, {"version": 3}],
+)  # fmt: skip
+def test_a_name_or_version_that_no_registry_has_is_refused(bundle, change):
+    """It would stand in the head of every reply."""
+
+    def claim(members):
+        manifest = json.loads(members[MANIFEST])
+        manifest["model"] |= change
+        members[MANIFEST] = json.dumps(manifest).encode()
+
+    with pytest.raises(NotPermitted, match="is no bundle"):
+        read_bundle(rewritten(bundle, claim))
+
+
+def test_a_manifest_of_great_depth_and_a_file_that_is_a_folder_are_refused(bundle, tmp_path):
+    """Not met by an error of Python or of the file system."""
+    deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+    with pytest.raises(NotPermitted, match="is no bundle"):
+        read_bundle(rewritten(bundle, lambda members: members.update({MANIFEST: deep})))
+    for odd in ("card.json/more", "a" * 300):
+        path = tmp_path / "odd.zip"
+        with pytest.raises(NotPermitted, match="a folder too, or a long name"):
+            write_bundle(path, {"model": MODEL}, {**FILES, odd: b"x"})
+        assert not path.exists()
+
+
+def test_the_keras_file_is_the_one_that_the_manifest_tells_of(tmp_path):
+    """What the registry knew the model by."""
+    with pytest.raises(StorageFailed, match=r"Expected model\.keras to have the sha256"):
+        write_bundle(tmp_path / "a.zip", {"model": MODEL}, {**FILES, "model.keras": b"another"})
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_compressed_zip_is_not_unpacked(tmp_path):
     """It may be a bomb; `millrace export` stores."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -130,13 +166,17 @@ def test_a_compressed_zip_is_not_unpacked(tmp_path):
 
 def test_what_is_no_bundle_is_not_overwritten(bundle, tmp_path):
     """A bundle is written anew."""
-    photos = tmp_path / "photos.zip"
-    with zipfile.ZipFile(photos, "w") as archive:
-        archive.writestr("one.jpg", b"1")
-    before = photos.read_bytes()
+    for name, content in (("one.jpg", b"1"), (MANIFEST, b'{"manifest_version": 3, "name": "an extension"}')):
+        other = tmp_path / "photos.zip"
+        with zipfile.ZipFile(other, "w") as archive:
+            archive.writestr(name, content)
+        before = other.read_bytes()
+        with pytest.raises(WronglyCalled, match="is there and is no bundle"):
+            write_bundle(other, {"model": MODEL}, FILES)
+        assert before == other.read_bytes()
+    (tmp_path / "link.zip").symlink_to(tmp_path / "nowhere.zip")
     with pytest.raises(WronglyCalled, match="is there and is no bundle"):
-        write_bundle(photos, {"model": MODEL}, FILES)
-    assert before == photos.read_bytes()
+        write_bundle(tmp_path / "link.zip", {"model": MODEL}, FILES)
     write_bundle(bundle, {"model": MODEL | {"version": "4"}}, FILES)
     with opened(bundle) as model:
         assert "4" == model.version
@@ -147,3 +187,22 @@ def test_a_folder_with_that_name_is_not_overwritten(tmp_path):
     Path(tmp_path / "a.zip").mkdir()
     with pytest.raises(WronglyCalled, match="is there and is no bundle"):
         write_bundle(tmp_path / "a.zip", {"model": MODEL}, FILES)
+
+
+DAMAGED = [
+    (name, content)
+    for name in ("state.json", "settings.json", "card.json")
+    for content in ("{}", "[]", "{", "[" * 100_000)
+]
+
+
+@pytest.mark.parametrize(("name", "content"), [one for one in DAMAGED if one != ("card.json", "{}")])
+def test_papers_of_another_shape_are_damage(tmp_path, name, content):
+    """No bug of ours, whoever wrote them: told with what is wrong."""
+    from pipeline.serving.scorer import Scorer
+    from tests.helpers.served_models import DIGITS, write_model
+
+    model = write_model(tmp_path / "model", DIGITS)
+    (model / name).write_text(content)
+    with pytest.raises(StorageFailed, match="damaged or no model"):
+        Scorer(model)
