@@ -162,8 +162,8 @@ def _field(number: int, value: int | bytes) -> bytes:
 
 OPERATORS = frozenset([
     "Add", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "Einsum", "GRU", "Gather",
-    "Identity", "LSTM", "MatMul", "MaxPool", "Mul", "Pad", "RNN", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape",
-    "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
+    "Identity", "LSTM", "MatMul", "MaxPool", "Mul", "Pad", "RNN", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
 ])  # fmt: skip
 """All that `onnx_layers` writes: none of them holds a graph of its own, and none makes a shape out of a value."""
 GRAPH, METADATA_OF_TRAINING, FUNCTIONS = 7, 20, 25

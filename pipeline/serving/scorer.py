@@ -97,7 +97,8 @@ class Scorer:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise StorageFailed(
                 f"{folder} is damaged or no model of this project. Expected papers as `evaluate` writes them. "
-                f"Received: {type(error).__name__}: {str(error)[:200]}. Fetch or make it again (`dvc repro --force evaluate`)."
+                f"Received: {type(error).__name__}: {str(error)[:200]}. Fetch or make it again (`dvc repro --force "
+                "evaluate`)."
             ) from error
 
     def _read(self, folder: Path) -> None:
