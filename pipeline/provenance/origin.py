@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,14 +131,12 @@ def other_processor(recorded: str) -> list[str]:
     ]
 
 
+@cache
 def environment_digest() -> str:
     """Return a sha256 (hex) over name and version of every installed package."""
-    found = {
-        f"{str(item.metadata['Name']).lower()}=={item.version}"
-        for item in importlib.metadata.distributions()
-        if item.metadata["Name"]
-    }
-    return content_key(sorted(found))
+    # Each look at `metadata` parses a file, and what is installed stays while a process runs.
+    found = (item.metadata for item in importlib.metadata.distributions())
+    return content_key(sorted({f"{item['Name'].lower()}=={item['Version']}" for item in found if item["Name"]}))
 
 
 def _processor(path: Path) -> tuple[str, set[str]]:

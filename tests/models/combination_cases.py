@@ -136,3 +136,27 @@ def built(row: Combination, num_classes: int = 3, *, side: bool = False, **setti
     if row.task == "anomaly" and row.family == "autoencoder":
         return module.build_autoencoder(input_spec(row, side=side), **chosen)
     return module.build(input_spec(row, side=side), output_spec(row, num_classes), **chosen)
+
+
+def answers_of(model, inputs) -> np.ndarray:
+    """Return what a model answers, without the seconds that compiling it for one batch takes."""
+    return np.asarray(model(inputs, training=False))
+
+
+def learn_by_heart(model, inputs, truth, steps: int, learnt) -> float:
+    """Train a compiled model on one batch until it is learnt, for so many steps at most; return the last loss.
+
+    Args:
+        model: Compiled.
+        inputs: What it reads.
+        truth: What it shall say.
+        steps: At most.
+        learnt: Whether the last loss, and the model, are good enough; asked after every tenth step.
+    """
+    # What a first step makes, Keras traces that step once more for.
+    model.optimizer.build(model.trainable_variables)
+    for step in range(1, steps + 1):
+        loss = model.train_on_batch(inputs, truth)
+        if step % 10 == 0 and learnt(loss):
+            break
+    return loss

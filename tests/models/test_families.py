@@ -17,7 +17,7 @@ from pipeline.inputs.train_data import TrainData
 from pipeline.models import autoencoder, cnn, dense, linear, majority, rnn
 from pipeline.models.layers.shapes import conv_output_sizes
 from pipeline.params.families import FAMILIES
-from tests.models.combination_cases import trunk
+from tests.models.combination_cases import answers_of, learn_by_heart, trunk
 
 prepare_tensorflow(2, 7)
 
@@ -123,7 +123,7 @@ def test_every_family_that_answers_images_has_a_row():
 def test_every_row_gets_probabilities_that_sum_to_one(family, settings, parameters):
     """Raw inputs in, one probability per class out, from layers of the agreed names and dtypes."""
     model = built(family, **settings)
-    probabilities = model.predict_on_batch(batch(family))
+    probabilities = answers_of(model, batch(family))
     assert probabilities.shape == (8, 3)
     assert np.ones(8) == pytest.approx(probabilities.sum(axis=1), abs=1e-6)
     assert model.inputs[0].name == "inputs"
@@ -143,9 +143,7 @@ def test_a_saved_model_predicts_the_same(family, settings, parameters, tmp_path)
     model = built(family, **settings)
     save_model(model, tmp_path / "model.keras")
     inputs = batch(family)
-    assert np.array_equal(
-        model.predict_on_batch(inputs), load_model(tmp_path / "model.keras").predict_on_batch(inputs)
-    )
+    assert np.array_equal(answers_of(model, inputs), answers_of(load_model(tmp_path / "model.keras"), inputs))
 
 
 @walk()
@@ -165,7 +163,7 @@ def test_one_step_lowers_the_loss(family, settings, parameters):
     """The gradient reaches the weights: a small step makes the same batch less of a surprise."""
     model = built(family, **without_dropout(family, settings))
     inputs, targets = batch(family), np.arange(8) % 3
-    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", run_eagerly=True)
     before = model.train_on_batch(inputs, targets)
     assert model.train_on_batch(inputs, targets) < before
 
@@ -177,9 +175,11 @@ def test_eight_examples_can_be_learnt_by_heart(family, settings, parameters):
     model = built(family, **without_dropout(family, settings))
     inputs, targets = batch(family), np.arange(8) % 3
     model.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy")
-    for _step in range(100):
-        model.train_on_batch(inputs, targets)
-    assert targets.tolist() == model.predict_on_batch(inputs).argmax(axis=1).tolist()
+
+    def learnt(_loss):
+        return targets.tolist() == answers_of(model, inputs).argmax(axis=1).tolist()
+
+    assert learnt(learn_by_heart(model, inputs, targets, 100, learnt))
 
 
 def test_images_are_scaled_by_the_statistics_of_the_spec():
@@ -341,9 +341,11 @@ def test_an_autoencoder_learns_to_reconstruct(kind):
     model = autoencoder.build_autoencoder(IMAGES, kind=kind, codes=8, units=[32], filters=[8, 8])
     model.compile(keras.optimizers.Adam(0.01), "mse")
     targets = images / 255
-    for _step in range(150):
-        error = model.train_on_batch(images, targets)
-    assert error < targets.var(axis=0).mean() / 2
+
+    def learnt(error):
+        return error < targets.var(axis=0).mean() / 2
+
+    assert learnt(learn_by_heart(model, images, targets, 150, learnt))
 
 
 def test_a_saved_autoencoder_reconstructs_the_same(tmp_path):

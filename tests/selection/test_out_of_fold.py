@@ -77,6 +77,31 @@ def cross_validate(name: str = "cnn", **settings) -> dict[str, bytes]:
     return files_of(paths.folds_dir(name))
 
 
+@pytest.fixture(scope="module")
+def whole(tuned: Path, tmp_path_factory):
+    """The folds of `cnn`, run once without a stop: the project, what was written, each training, each traced step."""
+    import keras
+
+    folder, calls, traces = tmp_path_factory.mktemp("whole"), [], []
+    train, train_step = train_candidate, keras.Model.train_step
+
+    def counted(*arguments, **settings):
+        calls.append((settings["checkpoint_dir"].name, settings["stop_after"]))
+        return train(*arguments, **settings)
+
+    def traced(model, data):
+        traces.append(model)
+        return train_step(model, data)
+
+    shutil.copytree(tuned, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(backend, "prepare_tensorflow", lambda *_: None)
+        patch.setattr("pipeline.selection.out_of_fold.train_candidate", counted)
+        patch.setattr(keras.Model, "train_step", traced)
+        return folder, cross_validate(), calls, traces
+
+
 def test_folds_that_are_not_needed_cost_no_training(project, monkeypatch):
     """With 15 units asked for and 15 there, nothing is trained and the reason is written down."""
 
@@ -91,9 +116,11 @@ def test_folds_that_are_not_needed_cost_no_training(project, monkeypatch):
     }  # fmt: skip
 
 
-def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(project, monkeypatch):
+def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(project, whole, monkeypatch):
     """Stopped before its 2nd, 4th and 7th training, the same command trains the rest alone; the bytes are the same."""
-    calls, kills, real = [], set(), train_candidate
+    _, expected, trained, _ = whole
+    calls, real = [], train_candidate
+    kills = {2, 5, len(trained) + 1}
 
     def counted(*arguments, **settings):
         calls.append((settings["checkpoint_dir"].name, settings["stop_after"]))
@@ -102,21 +129,20 @@ def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(
         return real(*arguments, **settings)
 
     monkeypatch.setattr("pipeline.selection.out_of_fold.train_candidate", counted)
-    expected, whole = cross_validate(), len(calls)
-    assert len(set(calls)) == whole
-    calls.clear()
-    kills |= {2, 5, whole + 1}
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             cross_validate()
     assert expected == cross_validate()
+    assert len(set(trained)) == len(trained)
     # Each of three that were interrupted once more.
-    assert (whole + 3, whole) == (len(calls), len(set(calls)))
+    assert (len(trained) + 3, set(trained)) == (len(calls), set(calls))
     assert not (paths.STATE_DIR / "folds/cnn").exists()
 
 
 @pytest.mark.parametrize(("number_of_folds", "batch_size"), [(3, 16), (4, 28)])
-def test_answers_are_those_of_models_that_never_saw_the_row(project, number_of_folds, batch_size):
+def test_answers_are_those_of_models_that_never_saw_the_row(
+    project, request, monkeypatch, number_of_folds, batch_size
+):
     """Each held row is answered by hand: trained on the others for the median length, asked for it alone.
 
     With four folds 56 and 57 rows train, which are two and three batches of 28: two models take turns.
@@ -125,9 +151,12 @@ def test_answers_are_those_of_models_that_never_saw_the_row(project, number_of_f
     from pipeline.inputs.train_data import load_train_data
 
     settings = read_json(paths.tuned_dir("cnn") / "settings.json")
-    settings["training"]["batch_size"] = batch_size
-    write_json(paths.tuned_dir("cnn") / "settings.json", settings)
-    cross_validate(folds=number_of_folds)
+    if batch_size == settings["training"]["batch_size"]:
+        monkeypatch.chdir(request.getfixturevalue("whole")[0])
+    else:
+        settings["training"]["batch_size"] = batch_size
+        write_json(paths.tuned_dir("cnn") / "settings.json", settings)
+        cross_validate(folds=number_of_folds)
     told = read_json(paths.folds_dir("cnn") / "folds.json")
     evidence = read_evidence(["cnn"])
     assert (evidence.num_rows, evidence.num_units, len(evidence.rows)) == (75, 75, 150)
@@ -154,18 +183,9 @@ def test_answers_are_those_of_models_that_never_saw_the_row(project, number_of_f
         assert np.array_equal(by_hand, np.stack([found[name] for name in names]))
 
 
-def test_all_folds_are_traced_once(project, monkeypatch):
+def test_all_folds_are_traced_once(whole):
     """Nine trainings of two lengths: their step is traced twice."""
-    import keras
-
-    traces, real = [], keras.Model.train_step
-
-    def counted(self, data):
-        traces.append(self)
-        return real(self, data)
-
-    monkeypatch.setattr(keras.Model, "train_step", counted)
-    cross_validate()
+    *_, traces = whole
     assert len(traces) == 2
 
 
