@@ -136,7 +136,9 @@ def environment_digest() -> str:
     """Return a sha256 (hex) over name and version of every installed package."""
     # Each look at `metadata` parses a file, and what is installed stays while a process runs.
     found = (item.metadata for item in importlib.metadata.distributions())
-    return content_key(sorted({f"{item['Name'].lower()}=={item['Version']}" for item in found if item["Name"]}))
+    return content_key(
+        sorted({f"{item['Name'].lower()}=={item['Version']}" for item in found if item["Name"]})
+    )
 
 
 def _processor(path: Path) -> tuple[str, set[str]]:
