@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
             f"{options.label[0]} alone. Name the file; INPUT may be one."
         )
     if options.out is not None:
-        require_place(options.out, options.input)
+        require_place(options.out, options.input, options.labels)
     elif options.explain:
         raise WronglyCalled(
             f"Explanations lie beside the answers. Expected --out FILE. Received: --explain {options.explain} without "
@@ -143,7 +143,7 @@ def predict(
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
     from pipeline.monitoring.rows import said_in_row
-    from pipeline.serving.answer_files import Parts, answer_file, refusal_file
+    from pipeline.serving.answer_files import Parts, answer_file, refusal_file, remove_said_of
     from pipeline.serving.explain import Explanations
     from pipeline.serving.record_files import Given, read_records
     from pipeline.serving.scorer import Refused, Scorer
@@ -190,6 +190,7 @@ def predict(
             )
         parts.remove()
     if out is not None:
+        remove_said_of(out)
         explanations.write(out)
     if labels is not None:
         _score(labels, scorer, called or folder.name, folder, out)
@@ -226,6 +227,7 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
     from pipeline.monitoring.watch import judged_by
     from pipeline.runtime.files import write_json
     from pipeline.runtime.paths import REFERENCE
+    from pipeline.serving.answer_files import scores
 
     if not labels.joined:
         raise DataRefused(
@@ -237,7 +239,7 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
     for line in label_lines(content):
         say(line, file=sys.stderr)
     if out is not None:
-        write_json(out.with_name(f"{out.name}.scores.json"), content)
+        write_json(scores(out), content)
 
 
 @contextmanager

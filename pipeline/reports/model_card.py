@@ -2,12 +2,18 @@
 
 After Mitchell et al., "Model Cards for Model Reporting" (2019): details, intended use, evaluation data, metrics with
 their uncertainty, caveats.
+
+Names out of somebody's data (classes, columns, channels, models) may hold anything. Each stands here as code, behind a
+fence longer than its own backticks, or as words whose signs are written as numbers (`&#124;`), which no reader of
+Markdown takes for more than the sign: a `|` of a table would end a cell in code as well.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.metrics.names import format_value, metric_words, said_from
+from pipeline.runtime.errors import visible
 
 JsonObject = Mapping[str, Any]
 
@@ -21,25 +27,54 @@ def model_card(manifest: JsonObject, card: JsonObject, record: JsonObject) -> st
         record: JSON Schema of what it reads.
     """
     model = manifest["model"]
-    title = f"{model['name']} version {model['version']}" if model["version"] else model["name"]
+    version = f" version {_name(model['version'])}" if model["version"] else ""
     lines = [
-        f"# {title}",
+        f"# {_name(model['name'])}{version}",
         "",
-        f"A {model['family']} for {model['task']}, trained and judged by Millrace.",
+        f"A {_name(model['family'])} for {model['task']}, trained and judged by Millrace.",
         "",
     ]
     if card.get("classes"):
         lines += [f"Classes: {', '.join(map(_code, card['classes']))}.", ""]
     lines += [*_metrics(card), *_reads(record), *_formats(manifest), *_origin(manifest)]
-    licence = manifest["licence"] or "none was given; ask whoever gave you the file"
+    given = manifest["licence"]
+    licence = _name(given) if given else "none was given; ask whoever gave you the file"
     return "\n".join([*lines, "## Licence", "", f"{licence}.", ""])
 
 
+# --- Names out of somebody's data.
+
+PLAIN = re.compile(r"(?!(?i:.*www\.))[^\W_]+([ ._-][^\W_]+)*")
+"""Nothing that any Markdown would read; a `www.` is a link to some."""
+SIGNS = re.compile(r"[^\w\s,;:.()'\"/?%-]|[:.](?=\S)|(?<![^\W_])_|_(?![^\W_])")
+"""What may be read as Markdown or HTML in the middle of a line."""
+
+
+def _line(text: object) -> str:
+    """Return a text on one line, control characters as their codes."""
+    return visible(" ".join(str(text).split()))
+
+
+def _name(text: object) -> str:
+    """Return a name in a sentence: as it is where nothing in it can be read as Markdown, else as code."""
+    return _line(text) if PLAIN.fullmatch(_line(text)) else _code(text)
+
+
 def _code(text: object) -> str:
-    """Return a name out of somebody's data so that Markdown cannot read it as anything else."""
-    plain = " ".join(str(text).split())
-    fence = "``" if "`" in plain else "`"
+    """Return a name as code."""
+    plain = _line(text) or " "
+    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
     return f"{fence} {plain} {fence}" if "`" in plain else f"{fence}{plain}{fence}"
+
+
+def _words(text: object) -> str:
+    """Return what stands in the middle of a line, with every sign that means something as its number."""
+    return SIGNS.sub(lambda found: f"&#{ord(found[0])};", _line(text))
+
+
+def _cell(text: object) -> str:
+    """Return a name in a cell of a table: as code, or with a `|` as words."""
+    return _words(text) if "|" in str(text) else _code(text)
 
 
 def _metrics(card: JsonObject) -> list[str]:
@@ -49,9 +84,14 @@ def _metrics(card: JsonObject) -> list[str]:
     for name, found in sorted((card.get("test") or {}).items()):
         chosen = " (chosen by it)" if name == card.get("select_by") else ""
         interval = f"{format_value(found['low'])} to {format_value(found['high'])}"
-        lines.append(f"| {metric_words(name)}{chosen} | {format_value(found['value'])} | {interval} |")
+        lines.append(
+            f"| {_words(metric_words(name))}{chosen} | {format_value(found['value'])} | {interval} |"
+        )
     lines.append("")
-    if said := said_from(card.get("operating_point") or {}):
+    point = dict(card.get("operating_point") or {})
+    if "positive_class" in point:
+        point["positive_class"] = _name(point["positive_class"])
+    if said := said_from(point):
         lines += [f"It says {said}.", ""]
     told = "These rows are of the data that it was trained on, split off before training. On other data expect less."
     return [*lines, told, ""]
@@ -61,9 +101,10 @@ def _reads(record: JsonObject) -> list[str]:
     lines = ["## What it reads", "", "| field | needed | what it is |", "|---|---|---|"]
     for name, field in record["properties"].items():
         needed = "yes" if name in record["required"] else "no"
-        beside = ", ".join(map(_code, field.get("properties", {})))
-        told = "; ".join(part for part in (field.get("description", field.get("type", "")), beside) if part)
-        lines.append(f"| `{name}` | {needed} | {told} |")
+        beside = ", ".join(map(_cell, field.get("properties", {})))
+        what = _words(field.get("description", field.get("type", "")))
+        told = "; ".join(part for part in (what, beside) if part)
+        lines.append(f"| {_cell(name)} | {needed} | {told} |")
     return [*lines, "", "`schema.json` has it as JSON Schema, with an example.", ""]
 
 
@@ -102,9 +143,11 @@ def _formats(manifest: JsonObject) -> list[str]:
             else f"{made[rows]['largest']:.2g} in {made[rows]['rows']} rows"
             for rows in ("golden", "test")
         ]
-        lines.append(f"| {name} | `{made['file']}` | {made['bytes']:,} | {proofs[0]} | {proofs[1]} |")
+        lines.append(
+            f"| {_words(name)} | {_cell(made['file'])} | {made['bytes']:,} | {proofs[0]} | {proofs[1]} |"
+        )
     tensors = [
-        f"| `{name}` | {kind['dtype']} | {', '.join(map(str, ('samples', *kind['shape'])))} |"
+        f"| {_cell(name)} | {_words(kind['dtype'])} | {', '.join(map(str, ('samples', *kind['shape'])))} |"
         for name, kind in manifest["tensors"].items()
     ]
     return [
@@ -125,4 +168,6 @@ def _origin(manifest: JsonObject) -> list[str]:
     if not manifest["origin"]:
         return []
     lines = ["## Origin", "", "| | |", "|---|---|"]
-    return [*lines, *(f"| {name} | `{value}` |" for name, value in sorted(manifest["origin"].items())), ""]
+    for name, value in sorted(manifest["origin"].items()):
+        lines.append(f"| {_line(name) if PLAIN.fullmatch(_line(name)) else _cell(name)} | {_cell(value)} |")
+    return [*lines, ""]

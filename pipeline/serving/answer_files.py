@@ -92,23 +92,28 @@ class _Parquet:
             self._writer.close()
 
 
-def require_place(out: Path, given: Path) -> None:
+def require_place(out: Path, given: Path, labels: Path | None = None) -> None:
     """Check, before the work, that a file of answers can be made.
 
     Args:
         out: The file.
         given: What is to be answered.
+        labels: What the answers are scored by.
 
     Raises:
         WronglyCalled: Its name says no format that is written, its folder is not there, it is a folder itself, or it
-            or what is written beside it would replace the records.
+            or what is written beside it would replace the records or the labels.
     """
-    for path in (out, beside(out)):
-        if path.exists() and given.exists() and path.samefile(given):
-            raise WronglyCalled(
-                f"The answers would replace the records. Expected another file than {given}. Received: --out {out}, "
-                f"beside which {beside(out).name} is written. Name another."
-            )
+    for path in (out, beside(out), *explained(out), scores(out)):
+        for called, mine in (("records", given), ("labels", labels)):
+            if mine is not None and path.exists() and mine.exists() and path.samefile(mine):
+                received = f"--out {out}" + (
+                    f", beside which {path.name} belongs to it" if path != out else ""
+                )
+                raise WronglyCalled(
+                    f"The answers would replace the {called}. Expected another file than {mine}. Received: {received}. "
+                    "Name another."
+                )
     if out.suffix.lower() not in SUFFIXES:
         raise WronglyCalled(
             f"The name of the file says its format. Expected one that ends in {', '.join(SUFFIXES)}. Received: "
@@ -125,6 +130,22 @@ def require_place(out: Path, given: Path) -> None:
 def beside(out: Path) -> Path:
     """Return where it stands which records have no answer."""
     return out.with_name(f"{out.name}.refused.jsonl")
+
+
+def explained(out: Path) -> tuple[Path, Path]:
+    """Return where it stands what answers rest on: as JSON lines, and as a page."""
+    return out.with_name(f"{out.name}.explained.jsonl"), out.with_name(f"{out.name}.explained.html")
+
+
+def scores(out: Path) -> Path:
+    """Return where it stands what the answers are worth by labels."""
+    return out.with_name(f"{out.name}.scores.json")
+
+
+def remove_said_of(out: Path) -> None:
+    """Remove what an earlier call has said of other answers: what they rest on, and what they are worth."""
+    for path in (*explained(out), scores(out)):
+        path.unlink(missing_ok=True)
 
 
 class Refusals:

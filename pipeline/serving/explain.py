@@ -1,14 +1,15 @@
 """What an answer rests on: a part of a record is taken away, and how much the answer moves is how much it rested on it.
 
 Occlusion after Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014): tiles of an image are
-painted in the mean colour of training, words are left out, channels and stretches of a series take the mean of
-training, columns beside are missing. It asks the model alone, whatever its family. Parts that stand for each other
-(two copies of one word) hide what they mean together: each alone changes little.
+painted in the mean colour of training, words are left out, channels and stretches of a series take the mean of the
+scale that it is read by, columns beside are missing. It asks the model alone, whatever its family. Parts that stand for
+each other (two copies of one word) hide what they mean together: each alone changes little.
 """
 
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from pipeline.inputs.record_columns import columns_beside, main_field, reads_ste
 from pipeline.reports.html import render
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_text
-from pipeline.serving.record import Record, Transform
+from pipeline.serving.answer_files import explained
+from pipeline.serving.record import Record, Transform, means_read
 from pipeline.serving.record_files import Given
 from pipeline.serving.scorer import Answer, Refused, Scorer
 
@@ -28,7 +30,14 @@ MOST_WORDS = 64
 TILES = 8
 """An image in so many rows and columns, or as many as it has pixels."""
 STRETCHES = 16
-"""Of a series."""
+"""Of the steps of a series that are read."""
+WORD = re.compile(r"\S+")
+UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, kana and Han: scripts without blanks between words."""
+SIGN_OR_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 Part = tuple[str, Any]
 """Kind (`words`, `tiles`, `channels`, `stretches`, `side`, `known`) and which: a text, a place, a name."""
 
@@ -94,24 +103,25 @@ class Explainer:
                 yield ("tiles", (row, column)), {**record, "image": painted}
 
     def _words(self, record: Record) -> Iterator[tuple[Part, Record]]:
-        words = str(record["text"]).split()
+        text = str(record["text"])
+        words = [found.span() for found in word_pattern(self._state).finditer(text)]
         for some in np.array_split(np.arange(len(words)), min(MOST_WORDS, len(words)) or 1):
             if len(some):
-                left = [*words[: some[0]], *words[some[-1] + 1 :]]
+                start, stop = words[some[0]][0], words[some[-1]][1]
                 yield (
-                    ("words", (" ".join(words[some[0] : some[-1] + 1]),)),
-                    {**record, "text": " ".join(left)},
+                    ("words", (" ".join(text[start:stop].split()),)),
+                    {**record, "text": text[:start] + text[stop:]},
                 )
 
     def _steps(self, record: Record) -> Iterator[tuple[Part, Record]]:
-        series = self._state["series"]
         steps = [list(step) if isinstance(step, list | tuple) else [step] for step in record["series"]]
-        means = [float(mean) for mean in series["mean"]]
+        means = means_read(record, self._state).tolist()
         if len(means) > 1:
-            for place, name in enumerate(series["channels"]):
+            for place, name in enumerate(self._state["series"]["channels"]):
                 kept = [[*step[:place], means[place], *step[place + 1 :]] for step in steps]
                 yield ("channels", name), {**record, "series": kept}
-        for some in np.array_split(np.arange(len(steps)), min(STRETCHES, len(steps)) or 1):
+        read = self._scorer.steps_read(len(steps))
+        for some in np.array_split(np.array(read), min(STRETCHES, len(read)) or 1):
             if len(some):
                 first, last = int(some[0]), int(some[-1])
                 middle = [means] * len(some)
@@ -119,6 +129,12 @@ class Explainer:
                     ("stretches", (first, last)),
                     {**record, "series": [*steps[:first], *middle, *steps[last + 1 :]]},
                 )
+
+
+def word_pattern(state: Mapping[str, Any]) -> re.Pattern[str]:
+    """Return what a word is: what stands between blanks; of scripts without, where characters are read, each sign."""
+    unit = (state["text"].get("tokens") or {}).get("unit")
+    return SIGN_OR_WORD if unit == "characters" else WORD
 
 
 def pixels_read(record: Record, state: Mapping[str, Any]) -> np.ndarray:
@@ -147,6 +163,8 @@ def said_of(answer: Answer, first: Answer | None = None) -> tuple[str, float]:
         target, value = next(iter(answer["values"].items()))
         steps = np.asarray(value, float)
         return (f"mean of {target} over {steps.size} steps" if steps.ndim else target), float(steps.mean())
+    if "score" in answer:
+        return "score, an alarm above 1", float(answer["score"])
     if "error" in answer:
         return "error of reconstruction", float(answer["error"])
     raise DataRefused(f"Expected an answer with a number. Received: {', '.join(answer)}.")
@@ -187,9 +205,9 @@ class Explanations:
             json.dumps({"id": name, **found}, ensure_ascii=False) + "\n"
             for name, _record, found in self._shown
         ]
-        write_text(out.with_name(f"{out.name}.explained.jsonl"), "".join(lines))
-        page = explained_page(self._called, self._shown, self._state)
-        write_text(out.with_name(f"{out.name}.explained.html"), page)
+        as_lines, as_page = explained(out)
+        write_text(as_lines, "".join(lines))
+        write_text(as_page, explained_page(self._called, self._shown, self._state))
 
 
 # --- As a page: words and tiles in colour, the rest as a table.

@@ -31,6 +31,7 @@ from pipeline.inputs.from_state import from_samples, from_side
 from pipeline.monitoring.measured import Kept
 from pipeline.preprocessing.series import Scale, SeriesScaler, scaler_of
 from pipeline.preprocessing.side import has_offset, seconds_of, window_side_of
+from pipeline.preprocessing.statistics import exact_statistics
 from pipeline.runtime.errors import DataRefused
 
 Record = Mapping[str, Any]
@@ -279,6 +280,24 @@ def _scale(record: Record, scaler: SeriesScaler, pooled: Sequence[str]) -> Scale
             f"id={name!r}",
         )
     return scaler.scale(str(name))
+
+
+def means_read(record: Record, state: Mapping[str, Any]) -> np.ndarray:
+    """Return the mean of each channel in the scale that the series of a record is read by, shape (channels,).
+
+    Raises:
+        DataRefused: The record is not as the model's data was.
+    """
+    series = state["series"]
+    scaler = scaler_of(series)
+    if state.get("windows"):
+        return _scale(record, scaler, series.get("pooled", ()))[0]
+    means = scaler.scale()[0]
+    if scaler.scaling != "series":
+        return means
+    values = _series(record, scaler.channels, 1)
+    own = exact_statistics(lambda: [values], len(means)).mean
+    return np.where(np.isnan(values).all(axis=0), means, own)
 
 
 def series_name(record: Record) -> str | None:

@@ -130,6 +130,16 @@ class Scorer:
                 found[place] = BEYOND if predicted is None else self._in_words(predicted)
         return [answer for answer in found if answer is not None]
 
+    def steps_read(self, steps: int) -> range:
+        """Return which of so many steps of a series are read: the others at most fill gaps or move the scale.
+
+        Of windows those of the last one and, where errors are averaged, of those before; of a whole series the first.
+        """
+        windows = self.state.get("windows")
+        if not windows:
+            return range(min(steps, self.state["series"]["max_length"]))
+        return range(self._ends(steps)[-1] - windows["length"], steps)
+
     def gives_golden_answers(self) -> bool:
         """Return whether it still answers as it did when it was opened."""
         inputs = dict(self._golden)
@@ -203,16 +213,12 @@ class Scorer:
 
     def _alarm(self, record: Record) -> Answer | Refused:
         """Return the error of the last window, and the mean of it and those before in units of the threshold."""
-        rules = self.card.get("alarms") or {"smoothing_steps": 1, "stride": 1}
         try:
             made, name = [self._transform(record)], series_name(record)
         except DataRefused as error:
             return Refused(tuple(str(error).splitlines()))
-        steps, length = record["series"], self.state["windows"]["length"]
-        for before in range(1, rules["smoothing_steps"]):
-            kept = len(steps) - before * rules["stride"]
-            if kept < length:
-                break
+        steps = record["series"]
+        for kept in self._ends(len(steps))[1:]:
             try:
                 made.append(self._transform({**record, "series": steps[:kept]}))
             except DataRefused as error:
@@ -226,3 +232,9 @@ class Scorer:
             score = float(np.mean(errors, dtype=float)) / thresholds.get(name, thresholds[ALL_SERIES])
             answer |= {"score": score, "alarm": score > 1}
         return answer
+
+    def _ends(self, steps: int) -> list[int]:
+        """Return behind which of so many steps the windows end whose errors are averaged, the last one first."""
+        rules = self.card.get("alarms") or {"smoothing_steps": 1, "stride": 1}
+        ends = [steps - before * rules["stride"] for before in range(rules["smoothing_steps"])]
+        return [end for end in ends if end == steps or end >= self.state["windows"]["length"]]

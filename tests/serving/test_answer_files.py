@@ -77,13 +77,21 @@ def test_answers_without_a_place_are_refused_before_the_work(tmp_path):
         require_place(tmp_path / "b.csv", tmp_path)
 
 
-@pytest.mark.parametrize(("given", "out"), [("f.csv", "f.csv"), ("k.csv.refused.jsonl", "k.csv")])
-def test_answers_never_replace_the_records(tmp_path, given, out):
-    """Neither their own file nor the one beside it may be what is answered."""
-    (tmp_path / given).write_text("mine")
-    with pytest.raises(WronglyCalled, match="would replace the records"):
-        require_place(tmp_path / out, tmp_path / given)
-    assert "mine" == (tmp_path / given).read_text()
+BESIDE = ("", ".refused.jsonl", ".explained.jsonl", ".explained.html", ".scores.json")
+
+
+@pytest.mark.parametrize("end", BESIDE)
+def test_answers_never_replace_the_records_or_the_labels(tmp_path, end):
+    """Neither their own file nor one beside it may be what is answered or scored by."""
+    given, other = tmp_path / f"k.csv{end}", tmp_path / "other.csv"
+    given.write_text("mine")
+    other.write_text("mine")
+    with pytest.raises(WronglyCalled, match=rf"would replace the records.*k\.csv{end}"):
+        require_place(tmp_path / "k.csv", given)
+    with pytest.raises(WronglyCalled, match="would replace the labels"):
+        require_place(tmp_path / "k.csv", other, given)
+    require_place(tmp_path / "k.csv", other, other)
+    assert "mine" == given.read_text()
 
 
 def test_no_id_becomes_a_formula_in_a_spreadsheet(tmp_path):

@@ -9,8 +9,11 @@ import pytest
 from PIL import Image
 
 from pipeline import cli
+from pipeline.preprocessing.series import scaler_of
 from pipeline.serving.described import example_record
 from pipeline.serving.explain import Explainer, explained_page, said_of
+from pipeline.serving.record import means_read
+from pipeline.serving.scorer import Scorer
 from tests.helpers.served_data import WRITTEN, png, served_model
 from tests.helpers.served_models import DIGITS, write_model
 
@@ -70,15 +73,13 @@ def test_larger_images_have_eight_by_eight_tiles(tmp_path):
         "image": DIGITS["image"] | {"shape": [20, 30, 1]},
         "data": {**DIGITS["data"], "image_size": [20, 30]},
     }
-    from pipeline.serving.scorer import Scorer
-
     scorer = Scorer(write_model(tmp_path / "large", state))
     _, found = explained(scorer, {"image": png(90, (30, 20))})
     assert (8, 8) == np.shape(found["tiles"])
 
 
-def test_channels_and_stretches_of_a_series_take_the_mean_of_training(scorers):
-    """The value is the mean over the steps ahead; what is known beside counts too."""
+def test_channels_and_stretches_of_a_series_take_the_mean_of_its_own_scale(scorers):
+    """The value is the mean over the steps ahead; one of the two series has a mean unlike that of both."""
     scorer = scorers["hours"]
     record = example_record(scorer.state)
     record["series"] = np.random.default_rng(0).normal(10, 3, np.shape(record["series"])).tolist()
@@ -86,20 +87,75 @@ def test_channels_and_stretches_of_a_series_take_the_mean_of_training(scorers):
     target, values = next(iter(answer["values"].items()))
     assert pytest.approx(np.mean(values)) == found["value"]
     assert target in found["of"]
-    means = scorer.state["series"]["mean"]
+    means = scorer.state["series"]["of_series"][record["id"]]["mean"]
+    assert np.abs(np.subtract(means, scorer.state["series"]["mean"])).max() > 0.1
     names = scorer.state["series"]["channels"]
     assert names == list(found["channels"])
     changed = np.array(record["series"])
     changed[:, 1] = means[1]
     (other,) = scorer.answers([{**record, "series": changed.tolist()}])
     assert pytest.approx(np.mean(values) - np.mean(other["values"][target])) == found["channels"][names[1]]
-    covered = [step for first, last, _less in found["stretches"] for step in range(first, last + 1)]
-    assert list(range(len(record["series"]))) == covered
     first, last, less = found["stretches"][-1]
     changed = np.array(record["series"])
     changed[first : last + 1] = means
     (other,) = scorer.answers([{**record, "series": changed.tolist()}])
     assert pytest.approx(np.mean(values) - np.mean(other["values"][target])) == less
+
+
+def test_a_new_series_takes_the_mean_of_all_and_a_whole_one_its_own(scorers):
+    """As each is brought to scale: a step of means becomes 0."""
+    state = scorers["hours"].state
+    record = {**example_record(state), "id": "new", "pooled_scale": True}
+    assert state["series"]["mean"] == means_read(record, state).tolist()
+    steps = {"series": [[1, None, 4], [3, None, 5]]}
+    whole = {**state["series"], "of_series": {}, "pooled": []}
+    means = means_read(steps, {"series": whole})
+    assert [2, state["series"]["mean"][1], 4.5] == means.tolist()
+    with_means = np.vstack([np.array(steps["series"], np.float32), means.astype(np.float32)])
+    assert pytest.approx([0, 0, 0], abs=1e-6) == scaler_of(whole).transform_whole(with_means)[-1]
+    assert state["series"]["mean"] == means_read(steps, {"series": {**whole, "scaling": "channel"}}).tolist()
+
+
+def test_only_the_steps_that_are_read_are_cut_into_stretches(scorers):
+    """Of 103 steps a model reads the last 3: each is a stretch of its own, at its place in the record."""
+    scorer = scorers["regression"]
+    record = example_record(scorer.state)
+    random = np.random.default_rng(0)
+    record["series"] = random.normal(10, 3, (103, len(record["series"][0]))).tolist()
+    _, found = explained(scorer, record)
+    assert [(100, 100), (101, 101), (102, 102)] == [
+        (first, last) for first, last, _less in found["stretches"]
+    ]
+    assert all(less for _first, _last, less in found["stretches"])
+
+
+def test_of_an_averaged_alarm_the_windows_before_are_read_too(tmp_path):
+    """Four windows, every second step, of 3 steps each: 9 steps, and the value is the score that makes the alarm."""
+    model = served_model("anomaly", tmp_path).named.folder
+    card = json.loads((model / "card.json").read_text())
+    card |= {"alarms": {"smoothing_steps": 4, "stride": 2}, "operating_point": {"thresholds": {"": 0.5}}}
+    (model / "card.json").write_text(json.dumps(card))
+    scorer = Scorer(model)
+    record = example_record(scorer.state)
+    record["series"] = np.random.default_rng(0).normal(10, 3, (50, len(record["series"][0]))).tolist()
+    answer, found = explained(scorer, record)
+    assert ("score, an alarm above 1", answer["score"]) == (found["of"], found["value"])
+    assert list(range(41, 50)) == [first for first, _last, _less in found["stretches"]]
+    changed = [list(step) for step in record["series"]]
+    changed[41] = scorer.state["series"]["mean"]
+    (other,) = scorer.answers([{**record, "series": changed}])
+    assert pytest.approx(answer["score"] - other["score"]) == found["stretches"][0][2]
+    assert found["stretches"][0][2]
+    assert range(1, 6) == scorer.steps_read(6)
+    assert range(3) == scorer.steps_read(3)
+
+
+def test_of_a_whole_series_the_first_steps_are_read(scorers):
+    """Those behind the longest of training are not."""
+    whole = object.__new__(Scorer)
+    whole.state = {"series": {"max_length": 7}}
+    assert range(7) == whole.steps_read(100)
+    assert range(4) == whole.steps_read(4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -124,6 +180,40 @@ def test_a_text_of_thousands_of_words_is_taken_away_some_at_a_time(scorers):
     assert 64 == len(found["words"])
     assert words == " ".join(text for text, _less in found["words"]).split()
     assert "words" not in explained(scorers["spam"], {"text": " "})[1]
+
+
+def test_a_text_without_blanks_is_one_word_unless_the_model_reads_characters(scorers, tmp_path):
+    """Then each sign of a script without blanks is a part; Latin words stay whole."""
+    text = "我爱 Ulm咖啡"
+    assert ["我爱", "Ulm咖啡"] == [
+        word for word, _less in explained(scorers["spam"], {"text": text})[1]["words"]
+    ]
+    state = scorers["spam"].state
+    state = {**state, "text": {**state["text"], "tokens": {**state["text"]["tokens"], "unit": "characters"}}}
+    scorer = Scorer(write_model(tmp_path / "characters", state))
+    answer, found = explained(scorer, {"text": text})
+    assert ["我", "爱", "Ulm", "咖", "啡"] == [word for word, _less in found["words"]]
+    (other,) = scorer.answers([{"text": "我爱 Ulm啡"}])
+    expected = answer["probability"] - other["probabilities"][answer["class"]]
+    assert pytest.approx(expected) == found["words"][3][1]
+
+
+def test_what_an_earlier_call_said_of_the_answers_goes_with_them(tmp_path):
+    """Explanations and scores of older answers do not lie beside new ones."""
+    model = served_model("spam", tmp_path / "spam").named.folder
+    records = tmp_path / "records.csv"
+    records.write_text("id,text,label\na,win a prize,spam\nb,see you,ham\n")
+    called = ["predict", str(model), str(records), "--id", "id", "--out", str(tmp_path / "answers.csv")]
+    cli.main([*called, "--explain", "1", "--labels", str(records)])
+    made = {
+        "answers.csv",
+        "answers.csv.explained.html",
+        "answers.csv.explained.jsonl",
+        "answers.csv.scores.json",
+    }
+    assert made == {path.name for path in tmp_path.glob("answers*")}
+    cli.main(called)
+    assert {"answers.csv"} == {path.name for path in tmp_path.glob("answers*")}
 
 
 def test_predict_explains_the_first_answers_beside_its_file(scorers, tmp_path, capsys):
