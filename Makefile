@@ -13,7 +13,7 @@ TESTS ?= tests
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it only what pyproject.toml demands moves.
 UPGRADE ?=
 
-.PHONY: help run test test-long test-slow mutants check docs format ui lock setup clean
+.PHONY: help run test test-long test-ci test-slow mutants check docs format ui lock setup clean
 
 run: setup  ## the whole pipeline; a second time only what changed
 	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
@@ -23,6 +23,9 @@ test: setup  ## the default tests
 
 test-long: setup  ## what `make test` leaves out and CI runs as well: kills, every family, every step of a retrain
 	.venv/bin/python -m pytest -m "long and not slow" $(TESTS)
+
+test-ci: setup  ## `make test` and `make test-long` at once: what both need is imported, made and trained once
+	.venv/bin/python -m pytest -m "not slow" $(TESTS)
 
 test-slow: setup  ## random kills, two clones, a server that goes away, nights, rebuilds, machines: many hours
 	.venv/bin/python -m pytest -m slow -n 0 --timeout 3600 $(TESTS)
