@@ -57,6 +57,12 @@ def called(project, port):
         process.communicate()
 
 
+def servers(process):
+    """Return what runs as a server below the command."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [one for one in found if "server" in (one.as_dict(["cmdline"])["cmdline"] or ())]
+
+
 def health(port):
     """Return what the server says of itself."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
@@ -125,14 +131,19 @@ def test_the_dashboard_is_announced_once_it_answers_and_ends_with_ctrl_c(project
 
 
 @pytest.mark.long
-def test_ctrl_c_before_it_answers_ends_it_too(project):
-    """With 0, without a word of a dashboard."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_signal_before_it_answers_ends_it_too(project, number, code):
+    """Without a word of a dashboard, once the server was started; nothing is left."""
     with called(project, free_port()) as process:
         process.stdout.readline()
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 60
+        while not (started := servers(process)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
         out, _err = process.communicate(timeout=60)
-        assert (0, "") == (process.returncode, out)
+        assert (code, "") == (process.returncode, out)
+        assert started
+        assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.long
