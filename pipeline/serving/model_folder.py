@@ -21,8 +21,9 @@ from pipeline.runtime.files import json_text, read_json, write_zip
 SUFFIX = ".zip"
 MANIFEST = "manifest.json"
 FORMAT = 1
-NOT_ASKED = ("model.keras", "model.tflite", "saved_model/")
-"""Formats of a bundle that nobody needs here for an answer."""
+KERAS = "model.keras"
+NOT_ASKED = ("model.tflite", "saved_model/")
+"""Formats of a bundle that nobody needs here; model.keras only who asks both models of a comparison."""
 
 
 def absolute_path(text: str) -> Path:
@@ -71,8 +72,12 @@ class Named:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Named]:
+def opened(path: Path, *, with_keras: bool = False) -> Iterator[Named]:
     """Yield a model that was named by its folder or bundle; what a bundle holds lies in a temporary folder meanwhile.
+
+    Args:
+        path: The folder or bundle.
+        with_keras: Unpack its model.keras too, if it has one.
 
     Raises:
         InputMissing: There is no such bundle.
@@ -84,7 +89,7 @@ def opened(path: Path) -> Iterator[Named]:
     manifest, files = read_bundle(path)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
         for name, content in files.items():
-            if not name.startswith(NOT_ASKED):
+            if not name.startswith(NOT_ASKED) and (with_keras or name != KERAS):
                 place = Path(temporary, name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
