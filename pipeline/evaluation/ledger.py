@@ -1,4 +1,4 @@
-"""Who was judged on the test set so far: each look makes it a little less a test.
+"""Who was judged on the test set so far, by a stage or by `millrace compare`: each look makes it less a test.
 
 `.millrace/test_ledger.jsonl` gets a line per use (`pipeline.runtime.files`). It is no output of a stage: two clones
 that judge the same model write the same reports, whatever was judged before. What this machine knows and what the
@@ -73,7 +73,7 @@ class Use:
     Attributes:
         holdout: On which rows.
         model_sha256: Digest of the model's file.
-        by: Which stage opened the test set for it.
+        by: Which stage or command opened the test set for it.
         when: ISO 8601, UTC.
         against: Digest of the champion that it was judged against once more, where it had been judged before that
             champion was; "" for a first use.
@@ -128,7 +128,7 @@ def note_use(holdout: Holdout, model_sha256: str, by: str, path: Path = LEDGER, 
 
 
 def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
-    """Append uses that are not in the ledger yet.
+    """Append uses that are not in the ledger yet, or only as later ones: another machine may have looked before.
 
     Raises:
         OSError: They could not be written.
@@ -136,8 +136,11 @@ def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
     """
 
     def new(content: bytes) -> list[dict[str, Any]]:
-        known = {use.key for use in _parsed(parsed_lines(content, path), path)}
-        return [use.as_json() for use in {use.key: use for use in found if use.key not in known}.values()]
+        known: dict[tuple[str, str, str], str] = {}
+        for use in _parsed(parsed_lines(content, path), path):
+            known[use.key] = min(use.when, known.get(use.key, use.when))
+        news = {use.key: use for use in found if use.key not in known or use.when < known[use.key]}
+        return [use.as_json() for use in news.values()]
 
     append_lines(path, new)
 

@@ -27,8 +27,9 @@ VERSION = re.compile(r"[0-9]{0,18}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LONGEST_NAME = 200
 MOST_MANIFEST_BYTES = 1 << 20
-NOT_ASKED = ("model.keras", "model.tflite", "saved_model/")
-"""Formats of a bundle that nobody needs here for an answer."""
+KERAS = "model.keras"
+NOT_ASKED = ("model.tflite", "saved_model/")
+"""Formats of a bundle that nobody needs here; model.keras only who asks both models of a comparison."""
 
 
 def absolute_path(text: str) -> Path:
@@ -77,8 +78,12 @@ class Named:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Named]:
+def opened(path: Path, *, with_keras: bool = False) -> Iterator[Named]:
     """Yield a model that was named by its folder or bundle; what a bundle holds lies in a temporary folder meanwhile.
+
+    Args:
+        path: The folder or bundle.
+        with_keras: Unpack its model.keras too, if it has one.
 
     Raises:
         InputMissing: There is no such bundle.
@@ -88,14 +93,14 @@ def opened(path: Path) -> Iterator[Named]:
         yield Named(path.name, "", path)
         return
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
-        yield _unpacked(path, Path(temporary))
+        yield _unpacked(path, Path(temporary), with_keras=with_keras)
 
 
-def _unpacked(path: Path, folder: Path) -> Named:
+def _unpacked(path: Path, folder: Path, *, with_keras: bool) -> Named:
     """Write the papers of a bundle into a folder; a function of its own, so that nothing of it stays in memory."""
     manifest, files = read_bundle(path)
     for name, content in files.items():
-        if not name.startswith(NOT_ASKED):
+        if not name.startswith(NOT_ASKED) and (with_keras or name != KERAS):
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)

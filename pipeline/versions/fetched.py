@@ -88,7 +88,8 @@ def whole_model(root: Path, named: str | Path, default_name: str) -> Iterator[Wh
                 f"{named} is no whole model. Expected a folder like models/best. Received: no {', no '.join(missing)}. "
                 "`dvc repro evaluate` makes it."
             )
-        yield Whole(named.resolve().name, "", named, named / "model.keras")
+        given = named.relative_to(root) if named.is_relative_to(root) else named
+        yield Whole(named.resolve().name, "", named, named / "model.keras", given=str(given))
         return
     store = open_existing_store(root)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:

@@ -1,25 +1,36 @@
 """Two models side by side: what they were made from, and how they answer for the same rows of today's test set.
 
-Says who is better, and promotes nobody: that is the gate's. Every interval is of one metric alone; of ten metrics one
-may well look better by chance.
+Says who is better, and promotes nobody: that is the gate's. Rows are drawn and operating points found as the gate does
+it. Every interval is of one metric alone; of ten metrics one may well look better by chance. Both count as judged: the
+ledger of the test set gets a line of each, before they are asked.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.measures import Yardstick, measures_of
-from pipeline.evaluation.scoring import NotComparable, load_test_rows, score, unseen_positions
-from pipeline.inputs.specs import output_spec
-from pipeline.metrics.intervals import Interval, difference_interval
+from pipeline.data.samples import read_sample_rows
+from pipeline.evaluation.ledger import note_use
+from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, measures_of, positive_index
+from pipeline.evaluation.results import Bootstrap
+from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, days_of, load_rows
+from pipeline.evaluation.scoring import NotComparable, holdout_of, incompatibilities, score, unseen_positions
+from pipeline.inputs.specs import OutputSpec, output_spec
+from pipeline.metrics.classification import Metric
+from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups
 from pipeline.metrics.names import format_value, metric_words, primary_called
+from pipeline.metrics.paired import paired_difference, unseen_loss
 from pipeline.reports.html import render
 from pipeline.runtime import paths
-from pipeline.runtime.files import read_json, write_text
+from pipeline.runtime.errors import DataRefused, InputMissing
+from pipeline.runtime.files import file_digest, read_json, write_text
 from pipeline.runtime.repository import without_register
 from pipeline.runtime.strict_yaml import yaml_content
 from pipeline.versions.whole import Whole
@@ -28,50 +39,84 @@ SIDES = ("first", "other")
 KINDS = {"data": ("data/",), "code": ("pipeline/",), "models": ("models/", "reports/")}
 """What a file of a dvc.lock is, by how its path begins; anything else is `others`."""
 MOST_SHOWN = 12
+UNDEFINED = "not defined on these rows"
+NOT_KNOWN = "not known"
 
 
-def side_by_side(
-    first: Whole, other: Whole, yardstick: Yardstick, *, resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asking:
+    """How two models are asked.
+
+    Attributes:
+        yardstick: How answers are measured.
+        bootstrap: How intervals are made.
+        min_rows: Below so many rows nobody is called better, as the gate decides nothing there.
+        season: Steps of the seasonal naive forecast that errors are compared with; None for none.
+    """
+
+    yardstick: Yardstick
+    bootstrap: Bootstrap
+    min_rows: int
+    season: int | None = None
+
+
+def side_by_side(first: Whole, other: Whole, asking: Asking) -> dict[str, Any]:
     """Return how two models differ, as JSON content. TensorFlow must have been prepared.
 
     Args:
         first: One of them.
         other: The other.
-        yardstick: How answers are measured.
-        resamples: For intervals.
-        confidence: The same.
-        seed: The same.
+        asking: How they are asked.
 
     Returns:
         `first`, `other`: what each is called and by what it is known; `params`: what differs, by key; `files`: what
-        differs in their dvc.lock, by kind; `rows`: on how many each was fitted, and both; `metrics`: of each its own on
-        its test set, and where both can be asked today's test rows, `now` of both with the `difference` and its
-        interval, and who is `better`; `asked`: how many rows, or why none.
+        differs in their dvc.lock, by kind; either is None where nobody knows; `rows`: on how many each was fitted, and
+        both; `metrics`: of each its own on its test set, and where both can be asked today's test rows, `now` of both
+        with the `difference` and its interval, and who is `better`; `asked`: how many `rows`, or `why` none, and a
+        `note` of what is to be thought of them.
+
+    Raises:
+        OSError: The ledger could not be written, so the test set stays closed.
     """
-    now, asked = _now(first, other, yardstick, resamples=resamples, confidence=confidence, seed=seed)
-    cards = [read_json(model.folder / "card.json") for model in (first, other)]
+    called = _called(first, other)
+    now, asked = _now((first, other), called, asking)
+    cards = [_card(model) for model in (first, other)]
     names = sorted({*now, *(name for card in cards for name in card.get("test") or {})})
     metrics = {}
     for name in names:
         own = {side: (card.get("test") or {}).get(name) for side, card in zip(SIDES, cards, strict=True)}
         metrics[name] = {"on_its_own_test_set": own, **now.get(name, {})}
     return {
-        "first": _described(first, cards[0]),
-        "other": _described(other, cards[1]),
+        "first": _described(first, called[0], cards[0]),
+        "other": _described(other, called[1], cards[1]),
         "params": _params(first, other),
         "files": _files(first, other),
         "rows": _fitted_on(first, other),
         "metrics": metrics,
         "asked": asked,
-        "confidence": confidence,
+        "confidence": asking.bootstrap.confidence,
     }
 
 
-def _described(model: Whole, card: Mapping[str, Any]) -> dict[str, Any]:
+def _called(first: Whole, other: Whole) -> tuple[str, str]:
+    """Return what people call them; where that is the same, the paths that they were given by."""
+    names = [
+        f"{model.name} version {model.version}" if model.version else model.name for model in (first, other)
+    ]
+    if names[0] == names[1]:
+        names = [model.given or name for model, name in zip((first, other), names, strict=True)]
+    return names[0], names[1]
+
+
+def _card(model: Whole) -> dict[str, Any]:
+    path = model.folder / "card.json"
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _described(model: Whole, called: str, card: Mapping[str, Any]) -> dict[str, Any]:
     commit = model.tags.get("git.commit", "none")
     return {
-        "called": f"{model.name} version {model.version}" if model.version else model.name,
+        "called": called,
         "candidate": card.get("candidate"),
         "family": card.get("family"),
         "parameters": card.get("parameters"),
@@ -84,11 +129,28 @@ def _described(model: Whole, card: Mapping[str, Any]) -> dict[str, Any]:
 # --- What they were made from.
 
 
-def _params(first: Whole, other: Whole) -> dict[str, dict[str, Any]]:
-    flat = [dict(_leaves(_yaml(model, "params.yaml"))) for model in (first, other)]
-    keys = sorted(flat[0].keys() | flat[1].keys())
-    pairs = {key: [side.get(key) for side in flat] for key in keys}
+def _params(first: Whole, other: Whole) -> dict[str, dict[str, Any]] | None:
+    """Return what differs, by key: of what both dvc.lock recorded, else of their params.yaml; None: nobody knows."""
+    found = [_recorded(_yaml(model, "dvc.lock") or {}) for model in (first, other)]
+    if not all(found):
+        # The params.yaml of this project may have changed since models/best was made.
+        papers = [None if model.is_best else _yaml(model, "params.yaml") for model in (first, other)]
+        found = [{} if paper is None else dict(_leaves(paper)) for paper in papers]
+    if not all(found):
+        return None
+    keys = sorted(found[0].keys() | found[1].keys())
+    pairs = {key: [side.get(key) for side in found] for key in keys}
     return {key: dict(zip(SIDES, pair, strict=True)) for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _recorded(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that the stages of a dvc.lock were run with, by key."""
+    return {
+        key: value
+        for stage in without_register(lock).values()
+        for name, content in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items()
+        for key, value in _leaves(content, name)
+    }
 
 
 def _leaves(content: Any, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -99,15 +161,16 @@ def _leaves(content: Any, above: str = "") -> Iterator[tuple[str, Any]]:
         yield above, content
 
 
-def _yaml(model: Whole, name: str) -> dict[str, Any]:
+def _yaml(model: Whole, name: str) -> dict[str, Any] | None:
     path = model.paper(name)
-    return {} if path is None else yaml_content(path.read_text(encoding="utf-8"), name)
+    return None if path is None else yaml_content(path.read_text(encoding="utf-8"), name)
 
 
-def _files(first: Whole, other: Whole) -> dict[str, list[str]]:
-    digests = [_digests(_yaml(model, "dvc.lock")) for model in (first, other)]
+def _files(first: Whole, other: Whole) -> dict[str, list[str]] | None:
+    """Return the files whose digests differ, by kind; None where one of them has no dvc.lock."""
+    digests = [_digests(_yaml(model, "dvc.lock") or {}) for model in (first, other)]
     if not all(digests):
-        return {}
+        return None
     found: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "others")}
     for path in sorted(digests[0].keys() | digests[1].keys()):
         if digests[0].get(path) != digests[1].get(path):
@@ -144,42 +207,178 @@ def _fitted_on(first: Whole, other: Whole) -> dict[str, int | None]:
 
 
 def _now(
-    first: Whole, other: Whole, yardstick: Yardstick, *, resamples: int, confidence: float, seed: int
+    models: tuple[Whole, Whole], called: tuple[str, str], asking: Asking
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Return metric to both values, the difference and who is better; and how many rows were asked, or why none."""
-    if not paths.FEATURES_STATE.is_file():
-        return {}, {"rows": 0, "why": "there are no test rows here: `dvc pull`, or `dvc repro`"}
     try:
-        test = load_test_rows()
-        rows = test.take(unseen_positions(test, [first.folder, other.folder]))
-        if not len(rows):
-            return {}, {"rows": 0, "why": "every test row of today was seen by one of them"}
-        said = [score(model.name, model.keras_file, model.folder, rows) for model in (first, other)]
+        return _asked(models, called, asking)
     except NotComparable as error:
-        return {}, {"rows": 0, "why": str(error)}
-    if said[0].classes != said[1].classes:
-        return {}, {"rows": 0, "why": "they know different classes"}
-    measures = measures_of(rows, output_spec(read_json(paths.FEATURES_STATE)), yardstick)
-    points = [read_json(model.folder / "card.json").get("operating_point") or {} for model in (first, other)]
+        why = str(error)
+    except (FileNotFoundError, InputMissing) as error:
+        why = f"something that it takes is not here: {error}"
+    except (DataRefused, ValueError) as error:  # a label, a class or an answer that cannot be judged
+        why = str(error)
+    return {}, {"rows": 0, "why": why, "note": ""}
+
+
+def _asked(
+    models: tuple[Whole, Whole], called: tuple[str, str], asking: Asking
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    today = read_json(paths.FEATURES_STATE, "features")
+    spec = output_spec(today)
+    for model, name in zip(models, called, strict=True):
+        _refuse_another_question(model, name, today)
+        if not (model.folder / TRAINED_ON).is_file():
+            raise NotComparable(
+                f"nobody knows which rows {name} was trained on: {TRAINED_ON} is not among its papers; bundles and "
+                "versions of early releases have none"
+            )
+    test = load_rows("test", asking.season)
+    rows = test.take(unseen_positions(test, [model.folder for model in models]))
+    if not len(rows):
+        raise NotComparable("every test row of today was seen by one of them")
+    measures = measures_of(rows, spec, asking.yardstick)
+    for model in reversed(models):  # a champion mostly stands second, and was judged first
+        note_use(holdout_of(test), file_digest(model.keras_file, "sha256"), "compare")
+    points = [_point(model, name, spec, asking) for model, name in zip(models, called, strict=True)]
+    scored = [
+        measures.scored(score(name, model.keras_file, model.folder, rows).predictions, point)
+        for model, name, point in zip(models, called, points, strict=True)
+    ]
+    blocks, note, decides = _drawn(rows, measures, asking)
     metrics = [measures.metrics(point) for point in points]
-    scored = [measures.scored(one.predictions, point) for one, point in zip(said, points, strict=True)]
     found = {}
-    for name in metrics[0].keys() & metrics[1].keys():
+    for metric in metrics[0].keys() & metrics[1].keys():
+        pair = metrics[0][metric], metrics[1][metric]
         try:
-            difference = difference_interval(
-                metrics[0][name], measures.y_true, scored[0], scored[1],
-                resamples=resamples, confidence=confidence, seed=seed, blocks=measures.blocks,
-                metric_other=metrics[1][name],
-            )  # fmt: skip
+            values = [float(one(measures.y_true, said, None)) for one, said in zip(pair, scored, strict=True)]
+            difference = _difference(
+                pair,
+                measures.y_true,
+                scored,
+                num_classes=spec.num_classes if primary_called(metric).higher_is_better else 0,
+                drawn=asking.bootstrap.over(blocks),
+            )
         except ValueError:  # it does not exist for these rows, or not for enough of their resamples
             continue
-        values = [
-            float(metric[name](measures.y_true, answers, None))
-            for metric, answers in zip(metrics, scored, strict=True)
-        ]
         now = dict(zip(SIDES, values, strict=True))
-        found[name] = {"now": now, "difference": difference.rounded(), "better": _better(name, difference)}
-    return found, {"rows": len(rows), "why": ""}
+        better = _better(metric, difference) if decides else ""
+        found[metric] = {"now": now, "difference": difference.rounded(), "better": better}
+    return found, {"rows": len(rows), "why": "", "note": note}
+
+
+def _refuse_another_question(model: Whole, called: str, today: Mapping[str, Any]) -> None:
+    """Refuse a model of another task or payload, or of other classes than today's; their order may be another one."""
+    path = model.folder / "state.json"
+    if not path.is_file():
+        return
+    own = read_json(path)
+    if problems := incompatibilities(own, today, read_sample_rows().side_kinds):
+        raise NotComparable(f"{called} cannot be asked what today's data asks: {'; '.join(problems)}")
+    known, wanted = (set(output_spec(state).classes) for state in (own, today))
+    if known != wanted:
+        told = [
+            f"{words} {', '.join(sorted(names))}"
+            for words, names in (("it alone knows", known - wanted), ("it does not know", wanted - known))
+            if names
+        ]
+        raise NotComparable(f"{called} was made for other classes than today's: {'; '.join(told)}")
+
+
+def _drawn(
+    rows: EvaluationRows, measures: Measures, asking: Asking
+) -> tuple[DrawnTogether | None, str, bool]:
+    """Return what is drawn together, as the gate draws it; a note on it; and whether anybody may be called better."""
+    days = days_of(rows, read_json(paths.SPLIT_SUMMARY, "split")["method"])
+    enough = days is not None and not few_groups(days)
+    blocks = days if enough else measures.blocks
+    if len(rows) < asking.min_rows:
+        return (
+            blocks,
+            f"{len(rows)} rows are too few to call one better; at least {asking.min_rows} are needed.",
+            False,
+        )
+    if few := few_groups(blocks):
+        return blocks, f"Nobody is called better. {few}", False
+    if days is not None and not enough:
+        note = (
+            f"The rows are of {len(days)} days only, so rows are drawn and not days: where those of a day are alike, "
+            "the intervals are too narrow."
+        )
+        return blocks, note, True
+    return blocks, "", True
+
+
+def _difference(
+    pair: tuple[Metric, Metric],
+    y_true: npt.NDArray[Any],
+    scored: Sequence[npt.NDArray[np.floating]],
+    *,
+    num_classes: int,
+    drawn: Mapping[str, Any],
+) -> Interval:
+    """Return by how much the first scores above the other, as sure as the gate is, to both sides.
+
+    Args:
+        pair: The metric at the operating point of each.
+        y_true: What is true of each row.
+        scored: Answers of both.
+        num_classes: Of a score of classes, so that it allows for losses that no row shows; else 0.
+        drawn: See `Bootstrap.over`.
+
+    Raises:
+        ValueError: The metric does not exist for these rows, or for too few of their resamples.
+    """
+    (first, other), (ours, theirs) = pair, scored
+    cost = unseen_loss(y_true, num_classes, first, drawn["blocks"]).cost if num_classes else 0.0
+    found = paired_difference(first, other, y_true, ours, theirs, unseen_loss=cost, **drawn)
+    if not cost:
+        return found
+    turned = paired_difference(other, first, y_true, theirs, ours, unseen_loss=cost, **drawn)
+    return Interval(found.value, found.low, -turned.low)
+
+
+def _point(model: Whole, called: str, spec: OutputSpec, asking: Asking) -> OperatingPoint:
+    """Return the operating point as the gate finds it: from today's validation, but for what models/best holds.
+
+    A model that was trained on the rows of validation is asked for those it has not seen and, where they are few, keeps
+    the point of its card, turned where that looks for the other one of two classes.
+
+    Raises:
+        NotComparable: It needs one, and its card has none that fits.
+    """
+    if spec.task not in ("multilabel", "anomaly") and spec.num_classes != 2:
+        return {}
+    card = _card(model)
+    val = load_rows("val")
+    new = unseen_positions(val, [model.folder]) if card.get("refit") else np.arange(len(val))
+    enough = len(new) >= (asking.min_rows if card.get("refit") else 1)
+    if enough and not _is_that_of_best(model):
+        val = val.take(new)
+        predictions = score(called, model.keras_file, model.folder, val).predictions
+        return measures_of(val, spec, asking.yardstick).operating_point(predictions)
+    point: dict[str, Any] = card.get("operating_point") or {}
+    if spec.task == "anomaly":
+        fits = bool(point.get("thresholds"))
+    elif spec.task == "multilabel":
+        fits = set(spec.classes) <= set(point.get("thresholds") or {})
+    else:
+        fits = "threshold" in point and point.get("positive_class") in spec.classes
+    if not fits:
+        raise NotComparable(
+            f"the card of {called} has no operating point for what is asked today, and too few validation rows are "
+            "left to find one"
+        )
+    if spec.task == "classification":
+        positive = spec.classes[positive_index(spec, asking.yardstick.positive_class) or 0]
+        if point["positive_class"] != positive:
+            return {"positive_class": positive, "threshold": 1 - float(point["threshold"])}
+    return point
+
+
+def _is_that_of_best(model: Whole) -> bool:
+    best = paths.BEST_DIR / "model.keras"
+    return best.is_file() and file_digest(best, "sha256") == file_digest(model.keras_file, "sha256")
 
 
 def _better(name: str, difference: Interval) -> str:
@@ -211,21 +410,31 @@ def lines_of(content: Mapping[str, Any]) -> list[str]:
             f"On {asked['rows']:,} test rows of today that neither has seen ({content['confidence']:.0%} interval of "
             "each difference alone):"
         )
+        lines += [f"  {asked['note']}"] if asked["note"] else []
     else:
-        lines.append(f"Not asked the same rows: {asked['why']}. Each on the test set it was judged by:")
-    for name, row in content["metrics"].items():
-        lines.append(f"  {metric_words(name):<22} {_told(row, called)}")
-    lines.append(_changed("params", [f"{key} {_pair(pair)}" for key, pair in content["params"].items()]))
-    lines += [_changed(kind, files) for kind, files in content["files"].items() if files]
-    rows = content["rows"]
-    if rows["both"] is not None:
         lines.append(
-            f"fitted on: {rows['first']:,} and {rows['other']:,} different rows, {rows['both']:,} shared"
+            f"Not asked the same rows: {asked['why'].rstrip('.')}. Each on the test set it was judged by:"
         )
+    for name, row in content["metrics"].items():
+        lines.append(f"  {metric_words(name):<22} {_told(row, called, asked=bool(asked['rows']))}")
+    params, files, rows = content["params"], content["files"], content["rows"]
+    if params is None:
+        lines.append(f"params: {NOT_KNOWN}")
+    else:
+        lines.append(_changed("params", [f"{key} {_pair(pair)}" for key, pair in params.items()]))
+    if files is None:
+        lines.append(f"data, code, models: {NOT_KNOWN}, no dvc.lock of one")
+    else:
+        lines += [_changed(kind, listed) for kind, listed in files.items() if listed]
+    counts = [NOT_KNOWN if rows[side] is None else f"{rows[side]:,}" for side in SIDES]
+    shared = "" if rows["both"] is None else f" different rows, {rows['both']:,} shared"
+    lines.append(f"fitted on: {counts[0]} and {counts[1]}{shared}")
     return lines
 
 
-def _told(row: Mapping[str, Any], called: Mapping[str, str]) -> str:
+def _told(row: Mapping[str, Any], called: Mapping[str, str], *, asked: bool) -> str:
+    if "now" not in row and asked:
+        return UNDEFINED
     if "now" not in row:
         own = row["on_its_own_test_set"]
         return " against ".join(
@@ -261,11 +470,16 @@ def write_page(path: Path, content: Mapping[str, Any]) -> None:
     ]
     params = [
         (key, *(json.dumps(pair[side], ensure_ascii=False) for side in SIDES))
-        for key, pair in content["params"].items()
+        for key, pair in (content["params"] or {}).items()
     ]
-    write_text(
-        path, render("compare.html.j2", called=called, content=content, metrics=metrics, params=params)
-    )
+    told = {
+        "called": called,
+        "content": content,
+        "metrics": metrics,
+        "params": params,
+        "undefined": UNDEFINED,
+    }
+    write_text(path, render("compare.html.j2", **told))
 
 
 def _interval(found: Mapping[str, float] | None, sign: str = "") -> str:

@@ -17,6 +17,7 @@ class Whole:
         folder: Its papers, like models/best.
         keras_file: Its model.keras.
         tags: Of the version; {} for a folder.
+        given: The path it was named by; "" for a version.
     """
 
     name: str
@@ -24,6 +25,12 @@ class Whole:
     folder: Path
     keras_file: Path
     tags: Mapping[str, str] = field(default_factory=dict)
+    given: str = ""
+
+    @property
+    def is_best(self) -> bool:
+        """Return whether it is what models/best of this project holds."""
+        return self.folder.resolve() == paths.BEST_DIR.resolve()
 
     def paper(self, name: str) -> Path | None:
         """Return a file that says what the model is or came from; of models/best some lie elsewhere in the project."""
@@ -32,6 +39,5 @@ class Whole:
             "dvc.lock": paths.DVC_LOCK,
             "params.yaml": paths.PARAMS_YAML,
         }
-        best = self.folder.resolve() == paths.BEST_DIR.resolve()
-        path = Path(here[name]) if best and name in here else self.folder / name
+        path = Path(here[name]) if self.is_best and name in here else self.folder / name
         return path if path.is_file() else None

@@ -9,7 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.evaluation.ledger import LEDGER, Holdout, Use, add_uses, all_uses, note_use, sentence, uses
+from pipeline.evaluation.ledger import (
+    LEDGER,
+    Holdout,
+    Use,
+    add_uses,
+    all_uses,
+    judged_against,
+    note_use,
+    sentence,
+    uses,
+)
 from pipeline.gate.uses import TEST_USES, share_uses
 from pipeline.runtime.errors import StorageFailed
 
@@ -55,6 +65,18 @@ def test_two_looks_within_a_second_keep_their_order():
     first, second = LEDGER.read_text().splitlines()
     LEDGER.write_text(f"{second}\n{first}\n")
     assert ["m1", "m2"] == [use.model_sha256 for use in uses(holdout())]
+
+
+def test_an_earlier_note_of_the_same_use_counts():
+    """A champion that was compared here first had been judged elsewhere before: its challengers keep their chance."""
+    note("champion", "2026-11-03T00:00:00+00:00", by="compare")
+    note("challenger", "2026-11-02T00:00:00+00:00")
+    assert [] == judged_against(holdout(), "champion")
+    note("champion", "2026-11-01T00:00:00+00:00")
+    note("champion", "2026-11-04T00:00:00+00:00")
+    assert ["challenger"] == judged_against(holdout(), "champion")
+    assert ["champion", "challenger"] == [use.model_sha256 for use in uses(holdout())]
+    assert 3 == len(LEDGER.read_text().splitlines())
 
 
 @pytest.mark.parametrize(
