@@ -235,7 +235,7 @@ class Beside(ABC, Generic[Second]):
         self.followed = Followed(alias)
         self.taking_part: Second | None = None
         self._opened: Second | None = None
-        self._named: Named | None = None
+        self._named: Named | None = None  # the last that was tried
         self._why = self.left_out = "it is not loaded yet"
         self.problem = self._last_problem = ""
         self._lock = threading.Lock()
@@ -321,7 +321,8 @@ class Beside(ABC, Generic[Second]):
         self.taking_part, self.left_out = (None, why) if why else (opened, "")
         if (self.taking_part, self.left_out) == before:
             return
-        called = self._named.called if self._named else self.asked
+        named = opened.named if opened else self._named
+        called = named.called if named else self.asked
         because = f"{why}: {detail}" if detail else why
         said = f"{self.role} {called} is left out: {because}" if why else f"{called} {self.does}"
         say(f"serve: {said}", file=sys.stderr)
@@ -349,7 +350,8 @@ class Beside(ABC, Generic[Second]):
 
     def labels(self) -> dict[str, str]:
         """Return what `/metrics` calls it."""
-        opened, named = self._opened, self._named
+        opened = self._opened
+        named = opened.named if opened else self._named
         return {
             "role": self.role,
             "model": named.name if named else self.asked,

@@ -358,6 +358,29 @@ def test_the_alias_moves_it_and_its_end_drops_it(serve, folders):
     assert served.client.get("/model").json()["shadow"]["left_out"] is None
 
 
+def test_while_another_version_is_loaded_the_one_before_takes_part(serve, folders):
+    """And is the one that /model and /metrics tell of."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def opened(named):
+        if named.version == "3":
+            held.set()
+            assert go_on.wait(60)
+        return Here(named)
+
+    served = serve(opened=opened)
+    served.shadow.start(lambda: served.shadow.become(Named("digits", "3", folders[2], "c")))
+    assert held.wait(20)
+    told = served.client.get("/model").json()["shadow"]
+    assert ("2", None, served.shadow.taking_part.digest) == (
+        told["version"],
+        told["left_out"],
+        told["digest"],
+    )
+    go_on.set()
+    wait_for(lambda: served.client.get("/model").json()["shadow"]["version"] == "3")
+
+
 def test_once_it_answers_itself_there_is_nothing_to_compare(serve, folders):
     """It becomes champion: left out; another one answers: it takes part again. What waits is of the one before."""
     served = serve()
