@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.helpers.dvc_project import init_dvc
 from tests.helpers.synthetic_project import HERE
 
 DVC_YAML = """
@@ -35,8 +36,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "judge.py").write_text(JUDGE)
     (tmp_path / "in").write_text("1")
     monkeypatch.chdir(tmp_path)
-    dvc("init", "--no-scm", "-q")
-    dvc("config", "core.site_cache_dir", str(tmp_path / "site"))
+    init_dvc(tmp_path, no_scm=True, site_cache_dir=str(tmp_path / "site"))
     return tmp_path
 
 

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking.store import create_sqlite
+from tests.helpers.dvc_project import init_dvc
 from tests.helpers.registration import make_registration_project, model, put_best
 from tests.helpers.synthetic_project import HERE
 
@@ -48,8 +49,7 @@ def project(tmp_path, monkeypatch):
     (root / ".gitignore").write_text(IGNORED)
     monkeypatch.chdir(root)
     git("init", "-q")
-    dvc("init", "-q")
-    dvc("config", "core.site_cache_dir", str(tmp_path / "site"))
+    init_dvc(root, site_cache_dir=str(tmp_path / "site"))
     commit()
     return root
 
