@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.runtime.strict_yaml import read_yaml
-from pipeline.tracking.store import create_sqlite
 from tests.helpers.dvc_project import init_dvc
+from tests.helpers.empty_store import put_store
 from tests.helpers.registration import make_registration_project, model, put_best
 from tests.helpers.synthetic_project import HERE
 
@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
     write_yaml(
         root / "dvc.yaml", {"stages": {"register": {"cmd": command, "deps": list(DEPS), "outs": outs}}}
     )
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     (root / ".gitignore").write_text(IGNORED)
     monkeypatch.chdir(root)
     git("init", "-q")

@@ -14,6 +14,7 @@ from pipeline.runtime.files import file_digest, path_digest
 from pipeline.tracking import registry
 from pipeline.versions import verify as versions_verify
 from tests.helpers.dvc_project import init_dvc
+from tests.helpers.empty_store import put_store
 from tests.helpers.rebuilt_project import repository
 from tests.helpers.registered import make_champion, register, store_in
 
@@ -183,6 +184,7 @@ def test_registered_files_are_downloaded_and_hashed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    put_store(tmp_path)
     store = store_in(tmp_path)
 
     def found():
@@ -210,6 +212,7 @@ def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    put_store(tmp_path)
     return store_in(tmp_path)
 
 
