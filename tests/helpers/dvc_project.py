@@ -17,3 +17,19 @@ def init_dvc(folder: Path, *, no_scm: bool = False, **core: str) -> None:
     settings = {"analytics": "false"} | ({"no_scm": "true"} if no_scm else {}) | core
     lines = [f"    {name} = {value}\n" for name, value in settings.items()]
     (folder / ".dvc/config").write_text("".join(["[core]\n", *lines]))
+
+
+def reproduced(folder: Path | str = ".") -> list[str]:
+    """Run what `dvc repro` would, in this process, and return the stages that ran."""
+    from dvc.repo import Repo
+
+    with Repo(str(folder)) as repo:
+        return [stage.addressing for stage in repo.reproduce()]
+
+
+def status(folder: Path | str = ".") -> dict[str, list]:
+    """Return what `dvc status` shows: stage to what changed; nothing where all is up to date."""
+    from dvc.repo import Repo
+
+    with Repo(str(folder)) as repo:
+        return repo.status()
