@@ -15,6 +15,12 @@ from tests.helpers.fake_project import git
 SIGNED = "https://account.blob.example/data.zip?sv=2024&sig=S3CRET"
 
 
+@pytest.fixture
+def project(project_without_code):
+    """What is read here is no code."""
+    return project_without_code
+
+
 def signed(source, url=SIGNED):
     """Return a source whose address is signed."""
     return msgspec.structs.replace(source, kind="idx", location=Location(url=url, moving=True))

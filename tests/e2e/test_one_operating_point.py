@@ -31,7 +31,8 @@ from pipeline.serving.scorer import Scorer
 from pipeline.stages import register
 from pipeline.tracking import registry
 from pipeline.tracking.runs import CANDIDATE, KIND
-from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.tracking.store import open_store
+from tests.helpers.empty_store import put_store
 from tests.helpers.featured import TEXT, run_features, write_texts
 from tests.helpers.judged import judged
 from tests.helpers.synthetic_project import make_project
@@ -79,7 +80,7 @@ def finished(tmp_path_factory):
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)
     root = make_project(tmp_path_factory.mktemp("messages") / "project", tuple(CANDIDATES))
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     with chdir(root), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(registry, "check_in_fresh_process", lambda _folder: None)

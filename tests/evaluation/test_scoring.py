@@ -208,9 +208,9 @@ def test_a_class_more_is_left_to_the_gate(scored):
 # The digest of what judges.
 
 
-def judged(project, **run):
+def judged(folder, **run):
     """Return the digest of the test rows of six texts."""
-    write_texts(project, TEXTS, run.pop("splits", SPLITS), run.pop("labels", LABELS), **run.pop("side", {}))
+    write_texts(folder, TEXTS, run.pop("splits", SPLITS), run.pop("labels", LABELS), **run.pop("side", {}))
     run_features(text=TEXT | run)
     return scored_digest(load_test_rows())
 
@@ -220,18 +220,18 @@ SPLITS = ["train", "train", "train", "val", "test", "test"]
 LABELS = ["x", "y", "x", "y", "x", "y"]
 
 
-def test_the_digest_of_judged_rows_does_not_move_with_what_was_fitted(project):
+def test_the_digest_of_judged_rows_does_not_move_with_what_was_fitted(folder):
     """Another vocabulary and other training rows: the same rows judge."""
-    before = judged(project)
-    assert before == judged(project, max_tokens=2, bag_size=20)
-    assert before == judged(project, splits=["train", "train", "excluded", "val", "test", "test"])
+    before = judged(folder)
+    assert before == judged(folder, max_tokens=2, bag_size=20)
+    assert before == judged(folder, splits=["train", "train", "excluded", "val", "test", "test"])
 
 
 @pytest.mark.parametrize("change", ["rows", "label", "content", "side"])
-def test_the_digest_of_judged_rows_moves_with_what_judges(change, project, monkeypatch):
+def test_the_digest_of_judged_rows_moves_with_what_judges(change, folder, monkeypatch):
     """Other rows, another truth, another text, another value beside it."""
     side = {"side": {"age": [1.0, 2, 3, 4, 5, 6]}, "kinds": {"age": "number"}}
-    before = judged(project, side=side)
+    before = judged(folder, side=side)
     changes = {
         "rows": {"splits": ["train", "train", "train", "val", "val", "test"]},
         "label": {"labels": ["x", "y", "x", "y", "y", "y"]},
@@ -242,17 +242,17 @@ def test_the_digest_of_judged_rows_moves_with_what_judges(change, project, monke
         monkeypatch.setitem(globals(), "TEXTS", [*TEXTS[:4], "win a home", "prize"])
     if change == "side":
         side["side"]["age"][5] = 7.0
-    assert before != judged(project, side=side, **changes[change])
+    assert before != judged(folder, side=side, **changes[change])
 
 
-def test_the_digest_of_windows_holds_history_and_not_the_future(project):
+def test_the_digest_of_windows_holds_history_and_not_the_future(folder):
     """A value before the windows may be read by another model; steps after the last one judge nothing yet."""
     payload = np.random.default_rng(1).normal(0, 1, (40, 3)).astype(np.float32)
     payload[:, 2] = 1
     segments = [("train", 0, 0, 10), ("val", 0, 10, 20), ("test", 0, 20, 30)]
 
     def digest(steps):
-        write_windowed(project, steps, segments)
+        write_windowed(folder, steps, segments)
         run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
         return scored_digest(load_test_rows())
 

@@ -19,6 +19,7 @@ from pipeline.metrics.names import primary_called
 from pipeline.params.load import load_params
 from pipeline.runtime.errors import ParamsError
 from pipeline.tracking import registry
+from tests.helpers.empty_store import put_store
 from tests.helpers.gate_pairs import answers, contender, forecaster, ignorant, next_champion
 from tests.helpers.registered import decision as recorded_as
 from tests.helpers.registered import make_champion, register, store_in
@@ -80,6 +81,7 @@ def test_only_the_word_promoted_moves_the_alias(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda *_arguments, **_keywords: None)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
+    put_store(tmp_path)
     store = store_in(tmp_path)
     champion = register(store, tmp_path, b"champion")
     make_champion(store, champion)

@@ -1,11 +1,10 @@
 """A held model brings DVC back; a settled one leaves it in peace. With the real DVC."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
+from tests.helpers.dvc_project import init_dvc, reproduced, status
 from tests.helpers.synthetic_project import HERE
 
 DVC_YAML = """
@@ -35,32 +34,22 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "judge.py").write_text(JUDGE)
     (tmp_path / "in").write_text("1")
     monkeypatch.chdir(tmp_path)
-    dvc("init", "--no-scm", "-q")
-    dvc("config", "core.site_cache_dir", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    init_dvc(tmp_path, no_scm=True, site_cache_dir=str(tmp_path / "site"))
     return tmp_path
-
-
-def dvc(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(HERE)}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-
-
-def ran():
-    return [line.split("'")[1] for line in dvc("repro").splitlines() if line.startswith("Running stage")]
 
 
 @pytest.mark.long
 def test_dvc_comes_back_until_the_model_is_settled(project):
     """Held: every `dvc repro` runs the stage, and it alone. Settled: none does, and the status is clean."""
-    assert ["before", "register"] == ran()
-    assert "modified:           reports/register/settled" in dvc("status")
-    assert ["register"] == ran()
-    assert ["register"] == ran()
+    assert ["before", "register"] == reproduced()
+    assert [{"changed outs": {"reports/register/settled": "modified"}}] == status()["register"]
+    assert ["register"] == reproduced()
+    assert ["register"] == reproduced()
     (project / "committed").touch()
-    assert ["register"] == ran()
-    assert [] == ran()
-    assert "up to date" in dvc("status")
+    assert ["register"] == reproduced()
+    assert [] == reproduced()
+    assert {} == status()
     assert "settled\n" == (project / "reports/register/settled").read_text()
 
 
@@ -69,7 +58,7 @@ def test_settling_never_writes_through_the_link(project):
     """The link is replaced, and dvc.lock keeps its content."""
     from pipeline.gate.decision import write_settled
 
-    dvc("repro")
+    reproduced()
     before = (project / "dvc.lock").read_bytes()
     assert (project / "reports/register/settled").is_symlink()
     write_settled(held=False)

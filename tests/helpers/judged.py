@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,7 +57,7 @@ def stage_of(name: str) -> SimpleNamespace:
 
 
 def judged(
-    families, *, again=False, baselines_may_win=False, ensemble=(), **settings
+    families, *, again=False, baselines_may_win=False, ensemble=(), pictures=True, **settings
 ) -> "evaluate.Evaluation":
     """Choose, train the chosen one and the baselines again where `again` is on, and judge.
 
@@ -65,6 +66,7 @@ def judged(
         again: `select.refit` and `select.temperature`.
         baselines_may_win: `register.baselines_may_win`.
         ensemble: `select.ensemble`.
+        pictures: Whether they are drawn, which takes as long as all the rest.
         settings: Of `evaluate`.
     """
     no_folds(*families)
@@ -78,7 +80,9 @@ def judged(
         ensemble=ensemble,
     )
     refitted(families)
-    return evaluate.evaluate(families, **settings)
+    undrawn = patch("pipeline.evaluation.pictures.draw_pictures", lambda *_: None)
+    with nullcontext() if pictures else undrawn:
+        return evaluate.evaluate(families, **settings)
 
 
 def refitted(families) -> None:

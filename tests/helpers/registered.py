@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.tracking.store import open_store
+from tests.helpers.empty_store import put_store
 from tests.helpers.synthetic_project import write_json
 
 PAYLOAD_MD5 = "a" * 32
@@ -48,7 +49,7 @@ def store_in(root: Path):
 @contextmanager
 def new_store(root: Path):
     """Give a new store, whose project is the working directory; its models are bytes, which nothing loads."""
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

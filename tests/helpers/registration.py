@@ -15,6 +15,7 @@ from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
 from pipeline.runtime.strict_yaml import read_yaml
 from pipeline.tracking.store import open_store
+from tests.helpers.empty_store import put_store
 from tests.helpers.featured import write_samples
 from tests.helpers.synthetic_project import make_project, write_json
 
@@ -85,12 +86,11 @@ def feature_state() -> dict:
 def make_ready_project(root: Path) -> Path:
     """Make the project with an empty store of its own, and start TensorFlow for what loads its models."""
     from pipeline.inference import backend
-    from pipeline.tracking.store import create_sqlite
 
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)
     make_registration_project(root)
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     return root
 
 

@@ -93,15 +93,15 @@ def one_by_one(own, family, records):
 
 @pytest.mark.parametrize("mode", ["one_hot", "embedded", None])
 @pytest.mark.parametrize("family", ["cnn", "linear"])
-def test_texts_are_read_with_the_vocabulary_of_then(family, mode, project):
+def test_texts_are_read_with_the_vocabulary_of_then(family, mode, folder):
     """Other training texts and other settings: ids, weights and categories are those of then."""
     columns = {"side": SIDE_COLUMNS, "kinds": SIDE_KINDS}
-    write_texts(project, TEXTS, THEN, LABELS, **columns)
+    write_texts(folder, TEXTS, THEN, LABELS, **columns)
     run_features(text=TEXT, side=SIDE | {"categories": mode} if mode else None)
     own, then = state(), written_arrays(family)
-    write_split(project, TODAY, labels=LABELS)
+    write_split(folder, TODAY, labels=LABELS)
     run_features(text=TEXT | {"lowercase": False, "max_tokens": 3, "max_bag": 9}, side=SIDE)
-    check_equal(then, rebuilt(own, family, project))
+    check_equal(then, rebuilt(own, family, folder))
     check_differ(then, written_arrays(family))
     records = [
         {"text": TEXTS[row], "side": {name: values[row] for name, values in SIDE_COLUMNS.items()}}
@@ -111,21 +111,21 @@ def test_texts_are_read_with_the_vocabulary_of_then(family, mode, project):
 
 
 @pytest.mark.parametrize("scaling", ["channel", "series", "none"])
-def test_whole_series_are_read_at_the_scale_of_then(scaling, project):
+def test_whole_series_are_read_at_the_scale_of_then(scaling, folder):
     """Gaps, lengths beyond the longest of then, and side features; the columns stand in another order today."""
     lengths = [4, 2, 5, 3, 7, 1]
     payload = np.random.default_rng(2).normal(3, 2, (sum(lengths), 2)).astype(np.float32)
     payload[[0, 5, 6, 16, 17, 20], 0] = np.nan
     columns = {"side": SIDE_COLUMNS, "kinds": SIDE_KINDS}
-    write_samples(project, payload, lengths, channels=("x", "y"), **columns)
-    write_split(project, THEN, labels=LABELS, stops=lengths)
+    write_samples(folder, payload, lengths, channels=("x", "y"), **columns)
+    write_split(folder, THEN, labels=LABELS, stops=lengths)
     run_features(series=SERIES | {"scaling": scaling}, side=SIDE)
     own, then = state(), written_arrays("rnn")
     turned = np.stack([payload[:, 1], payload[:, 0] * 5, payload[:, 0]], axis=1)
-    write_samples(project, turned, lengths, channels=("y", "z", "x"), **columns)
-    write_split(project, TODAY, labels=LABELS, stops=lengths)
+    write_samples(folder, turned, lengths, channels=("y", "z", "x"), **columns)
+    write_split(folder, TODAY, labels=LABELS, stops=lengths)
     run_features(series=SERIES, side=SIDE)
-    check_equal(then, rebuilt(own, "rnn", project))
+    check_equal(then, rebuilt(own, "rnn", folder))
     check_differ(then, written_arrays("rnn"))
     parts = np.split(payload, np.cumsum(lengths)[:-1])
     records = [
@@ -161,7 +161,7 @@ SEGMENTS_TODAY = [
 @pytest.mark.parametrize(
     ("scaling", "mode"), [("channel", None), ("series", "one_hot"), ("none", "embedded")]
 )
-def test_windows_are_read_with_history_calendar_and_categories_of_then(length, scaling, mode, project):
+def test_windows_are_read_with_history_calendar_and_categories_of_then(length, scaling, mode, folder):
     """Gaps are filled from before the window; another history, calendar and order of columns today."""
     payload = hours(50)
     told = {
@@ -169,17 +169,17 @@ def test_windows_are_read_with_history_calendar_and_categories_of_then(length, s
         "kinds": {"roof": "category", "floor": "number"},
     }
     columns = told if mode else {}
-    write_windowed(project, payload, SEGMENTS_THEN, lengths=[30, 20], **columns)
+    write_windowed(folder, payload, SEGMENTS_THEN, lengths=[30, 20], **columns)
     settings = {"task": "forecasting", "side": SIDE | {"categories": mode or "one_hot"}}
     run_features(windows=WINDOWS | {"length": length}, series=SERIES | {"scaling": scaling}, **settings)
     own, then = state(), written_arrays("rnn")
-    write_windowed(project, payload, SEGMENTS_TODAY, lengths=[30, 20], **columns)
+    write_windowed(folder, payload, SEGMENTS_TODAY, lengths=[30, 20], **columns)
     turned = payload[:, [2, 0, 1]]
     named_columns = {"time": ["2026-01-05T00:00:00"] * 2, "step_seconds": [3600.0] * 2, **columns}
-    write_samples(project, turned, [30, 20], channels=("kind", "load", "warm"), **named_columns)
+    write_samples(folder, turned, [30, 20], channels=("kind", "load", "warm"), **named_columns)
     today = WINDOWS | {"length": 2, "calendar": ["weekday"]}
     run_features(windows=today, series=SERIES, **settings)
-    check_equal(then, rebuilt(own, "rnn", project))
+    check_equal(then, rebuilt(own, "rnn", folder))
     check_differ(then, written_arrays("rnn"))
     timeline = load_rows("test").timeline
     records = []
@@ -202,7 +202,7 @@ def test_windows_are_read_with_history_calendar_and_categories_of_then(length, s
     check_equal(then, one_by_one(own, "rnn", records))
 
 
-def test_windows_of_anomalies_are_read_at_the_scale_of_then(project):
+def test_windows_of_anomalies_are_read_at_the_scale_of_then(folder):
     """Without a horizon the window itself is read, and the column of labels is not."""
     payload = np.random.default_rng(5).normal(0, 1, (40, 3)).astype(np.float32)
     payload[:, 2] = 0
@@ -210,62 +210,62 @@ def test_windows_of_anomalies_are_read_at_the_scale_of_then(project):
     windows = WINDOWS | {"horizon": 0, "targets": [], "known": [], "known_categorical": [], "calendar": []}
     arrays = {}
     for name, cut in (("then", 20), ("today", 12)):
-        write_samples(project, payload, [40], channels=("x", "y"), anomalies=True)
+        write_samples(folder, payload, [40], channels=("x", "y"), anomalies=True)
         write_split(
-            project, ["train", "val", "test"], rows=[0, 0, 0], starts=[0, cut, 30], stops=[cut, 30, 40]
+            folder, ["train", "val", "test"], rows=[0, 0, 0], starts=[0, cut, 30], stops=[cut, 30, 40]
         )
         run_features(task="anomaly", windows=windows, series=SERIES)
         arrays[name] = state(), written_arrays("autoencoder")
     own, then = arrays["then"]
-    check_equal(then, rebuilt(own, "autoencoder", project))
+    check_equal(then, rebuilt(own, "autoencoder", folder))
     check_differ(then, arrays["today"][1])
 
 
-def test_images_are_described_with_the_features_of_then(project):
+def test_images_are_described_with_the_features_of_then(folder):
     """Other cells and groups: the hand-made vector is the one the model was built on."""
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
-    write_samples(project, images, [1] * 6)
-    write_split(project, THEN, labels=LABELS)
+    write_samples(folder, images, [1] * 6)
+    write_split(folder, THEN, labels=LABELS)
     features(["texture", "edges"], 4, 8, Progress(disable=True))
     own, then = state(), {family: written_arrays(family) for family in ("cnn", "dense")}
-    write_split(project, TODAY, labels=LABELS)
+    write_split(folder, TODAY, labels=LABELS)
     features(["colour"], 2, 4, Progress(disable=True))
     for family, arrays in then.items():
-        check_equal(arrays, rebuilt(own, family, project))
+        check_equal(arrays, rebuilt(own, family, folder))
         check_equal(arrays, one_by_one(own, family, [{"image": image.tolist()} for image in images[4:]]))
     check_differ(then["dense"], written_arrays("dense"))
 
 
-def test_a_window_without_the_history_the_model_reads_is_refused(project):
+def test_a_window_without_the_history_the_model_reads_is_refused(folder):
     """A model of three steps cannot answer where today's windows begin after two."""
     payload = hours(50)
     segments = [("train", 0, 0, 18), ("val", 0, 18, 24), ("test", 0, 24, 30), ("test", 1, 0, 20)]
-    write_windowed(project, payload, segments, lengths=[30, 20])
+    write_windowed(folder, payload, segments, lengths=[30, 20])
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
     own = state()
     run_features(task="forecasting", windows=WINDOWS | {"length": 2}, series=SERIES, side=SIDE)
     with pytest.raises(NotReadable, match="1 of 22 windows have less history than the 3 steps it reads"):
-        rebuilt(own, "rnn", project)
+        rebuilt(own, "rnn", folder)
 
 
-def test_a_calendar_of_another_clock_is_refused(project):
+def test_a_calendar_of_another_clock_is_refused(folder):
     """Hours of then were those on the wall; today's times say their offset and count in UTC."""
-    write_windowed(project, hours(50), SEGMENTS_THEN, lengths=[30, 20])
+    write_windowed(folder, hours(50), SEGMENTS_THEN, lengths=[30, 20])
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
     own = state()
     with_offset = {"time": ["2026-01-05T00:00:00+01:00"] * 2, "step_seconds": [3600.0] * 2}
-    write_windowed(project, hours(50), SEGMENTS_THEN, lengths=[30, 20], **with_offset)
+    write_windowed(folder, hours(50), SEGMENTS_THEN, lengths=[30, 20], **with_offset)
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
     with pytest.raises(NotReadable, match="its calendar is one of wall-clock time, today's times are UTC"):
-        rebuilt(own, "rnn", project)
+        rebuilt(own, "rnn", folder)
 
 
-def test_a_series_shorter_than_a_model_without_padding_reads_is_refused(project):
+def test_a_series_shorter_than_a_model_without_padding_reads_is_refused(folder):
     """Where all series had one length no model learned of ends."""
-    write_samples(project, np.ones((18, 1), np.float32), [3] * 6, channels=("x",))
-    write_split(project, THEN, labels=LABELS, stops=[3] * 6)
+    write_samples(folder, np.ones((18, 1), np.float32), [3] * 6, channels=("x",))
+    write_split(folder, THEN, labels=LABELS, stops=[3] * 6)
     run_features(series=SERIES)
     own = state()
-    write_samples(project, np.ones((17, 1), np.float32), [3] * 5 + [2], channels=("x",))
+    write_samples(folder, np.ones((17, 1), np.float32), [3] * 5 + [2], channels=("x",))
     with pytest.raises(NotReadable, match="1 of 2 series have fewer than the 3 steps it reads"):
-        rebuilt(own, "cnn", project)
+        rebuilt(own, "cnn", folder)

@@ -35,9 +35,9 @@ def ramp(steps):
     return np.stack([step, 100 + step, step % 2], axis=1)
 
 
-def test_texts_come_with_class_indices_and_without_test(project):
+def test_texts_come_with_class_indices_and_without_test(folder):
     """ham is 0, spam 1, by the alphabet; excluded and test rows are -1 and in no set."""
-    write_texts(project, TEXTS, SPLITS, LABELS)
+    write_texts(folder, TEXTS, SPLITS, LABELS)
     run_features(text=TEXT)
     data = load_train_data("rnn")
     assert [1, 0, -1, 0, -1, 1] == data.targets.tolist()
@@ -53,9 +53,9 @@ def test_texts_come_with_class_indices_and_without_test(project):
     assert ([4], ("004",), ("spam",)) == (judged.rows.tolist(), judged.sample_ids, judged.labels)
 
 
-def test_bags_are_two_inputs(project):
+def test_bags_are_two_inputs(folder):
     """Families on bags get ids and weights by the names of the models' inputs."""
-    write_texts(project, TEXTS, SPLITS, LABELS)
+    write_texts(folder, TEXTS, SPLITS, LABELS)
     run_features(text=TEXT)
     data = load_train_data("linear")
     taken = data.inputs.take(np.array([0, 4]))
@@ -66,10 +66,10 @@ def test_bags_are_two_inputs(project):
         data.inputs.take_targets(np.array([0]))
 
 
-def test_regression_targets_are_scaled_by_train(project):
+def test_regression_targets_are_scaled_by_train(folder):
     """Mean 20 and deviation sqrt(200/3) of the training targets 10, 20, 30; the truth keeps its unit."""
-    write_samples(project, np.ones((12, 1), np.float32), [2] * 6, channels=("x",))
-    write_split(project, SPLITS, targets=[10, 50, np.nan, 20, 70, 30], stops=[2] * 6)
+    write_samples(folder, np.ones((12, 1), np.float32), [2] * 6, channels=("x",))
+    write_split(folder, SPLITS, targets=[10, 50, np.nan, 20, 70, 30], stops=[2] * 6)
     run_features(task="regression", series=SERIES)
     data = load_train_data("cnn")
     expected = (np.array([10, 20, 30, 50]) - 20) / np.sqrt(200 / 3)
@@ -83,9 +83,9 @@ def test_regression_targets_are_scaled_by_train(project):
     assert [[70]] == load_split_rows("test", "cnn").targets.tolist()
 
 
-def test_windows_of_a_forecast(project):
+def test_windows_of_a_forecast(folder):
     """Window 0 reads steps 0 to 2 and predicts 3 and 4; val begins where its first two steps are of val."""
-    write_windowed(project, ramp(24), SEGMENTS)
+    write_windowed(folder, ramp(24), SEGMENTS)
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
     data = load_train_data("rnn")
     mean, deviation = np.arange(12).mean(), np.arange(12).std()
@@ -108,9 +108,9 @@ def test_windows_of_a_forecast(project):
     assert data.targets is None
 
 
-def test_the_truth_of_windows_has_its_unit_and_its_place(project):
+def test_the_truth_of_windows_has_its_unit_and_its_place(folder):
     """Test windows continue the numbers of train and val; their first predicted steps are 18 to 22."""
-    write_windowed(project, ramp(24), SEGMENTS)
+    write_windowed(folder, ramp(24), SEGMENTS)
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
     judged, data = load_split_rows("test", "rnn"), load_train_data("rnn")
     assert [13, 14, 15, 16, 17] == judged.rows.tolist()
@@ -126,9 +126,9 @@ def test_the_truth_of_windows_has_its_unit_and_its_place(project):
 
 
 @pytest.mark.parametrize("length", [0, 3])
-def test_regression_over_windows_has_one_row_of_targets(length, project):
+def test_regression_over_windows_has_one_row_of_targets(length, folder):
     """(windows, targets), as the models answer; without a history the input is what is known of the step."""
-    write_windowed(project, ramp(24), SEGMENTS)
+    write_windowed(folder, ramp(24), SEGMENTS)
     run_features(
         task="regression", windows=WINDOWS | {"horizon": 1, "length": length}, series=SERIES, side=SIDE
     )
@@ -146,12 +146,12 @@ def test_regression_over_windows_has_one_row_of_targets(length, project):
     assert [18, 19, 20, 21, 22, 23] == judged.targets[:, 0].tolist()
 
 
-def test_windows_of_anomalies_are_their_own_targets(project):
+def test_windows_of_anomalies_are_their_own_targets(folder):
     """The window lies inside its segment, labels come with it, and the mark is no channel."""
     payload = np.hstack([ramp(24)[:, :1], (np.arange(24) == 20)[:, None]]).astype(np.float32)
     columns = {"time": ["2026-01-05"], "step_seconds": [60.0]}
-    write_samples(project, payload, [24], channels=("load",), anomalies=True, **columns)
-    write_split(project, ["train", "val", "test"], rows=[0, 0, 0], starts=[0, 12, 18], stops=[12, 18, 24])
+    write_samples(folder, payload, [24], channels=("load",), anomalies=True, **columns)
+    write_split(folder, ["train", "val", "test"], rows=[0, 0, 0], starts=[0, 12, 18], stops=[12, 18, 24])
     nothing = {"horizon": 0, "targets": [], "known": [], "known_categorical": [], "calendar": []}
     run_features(task="anomaly", windows=WINDOWS | nothing, series=SERIES)
     data = load_train_data("autoencoder")
@@ -164,29 +164,29 @@ def test_windows_of_anomalies_are_their_own_targets(project):
     assert [20] == np.flatnonzero(judged.anomalies[0]).tolist()
 
 
-def write_marked(project, *labelled):
+def write_marked(folder, *labelled):
     """Write 24 hours of one series with anomalies at some steps; val is 12 to 17, test 18 to 23."""
     steps = np.arange(24, dtype=np.float32)
     payload = np.stack([steps, np.isin(steps, labelled).astype(np.float32)], axis=1)
     columns = {"time": ["2026-01-05T00:00:00"], "step_seconds": [3600.0]}
-    write_samples(project, payload, [24], channels=("load",), anomalies=True, **columns)
+    write_samples(folder, payload, [24], channels=("load",), anomalies=True, **columns)
     splits, rows, starts, stops = zip(*SEGMENTS, strict=True)
-    write_split(project, list(splits), rows=list(rows), starts=starts, stops=stops)
+    write_split(folder, list(splits), rows=list(rows), starts=starts, stops=stops)
     windows = WINDOWS | {"horizon": 0, "targets": [], "known": [], "known_categorical": [], "calendar": []}
     run_features(task="anomaly", windows=windows, series=SERIES)
 
 
-def test_labelled_anomalies_are_not_learned(project):
+def test_labelled_anomalies_are_not_learned(folder):
     """Of ten training windows of three steps, the three that hold the labelled step 5 are left out; val keeps its own."""
-    write_marked(project, 5)
+    write_marked(folder, 5)
     data = load_train_data("autoencoder")
     assert [0, 1, 2, 6, 7, 8, 9] == data.train_rows.tolist()
     assert 4 == len(data.val_rows)
 
 
-def test_labelled_anomalies_do_not_choose_the_epoch(project):
+def test_labelled_anomalies_do_not_choose_the_epoch(folder):
     """Of the val windows 12-14 to 15-17 the two with step 16 stop nothing, and are still measured."""
-    write_marked(project, 16)
+    write_marked(folder, 16)
     data = load_train_data("autoencoder")
     assert [12, 13, 14, 15] == load_split_rows("val", "autoencoder").steps.tolist()
     assert [10, 11, 12, 13] == data.val_rows.tolist()
@@ -194,18 +194,18 @@ def test_labelled_anomalies_do_not_choose_the_epoch(project):
     assert {"val_loss": 2.0} == validation_metrics(data, np.array([1, 3, 90, 90], np.float32))
 
 
-def test_validation_without_a_normal_window_is_refused(project):
+def test_validation_without_a_normal_window_is_refused(folder):
     """Step 14 is in three of the four val windows and 17 in the fourth: nothing says when training should end."""
-    write_marked(project, 14, 17)
+    write_marked(folder, 14, 17)
     with pytest.raises(DataRefused, match=r"4 val windows, all of them with a labelled step"):
         load_train_data("autoencoder")
 
 
-def test_series_are_padded_where_lengths_differ(project):
+def test_series_are_padded_where_lengths_differ(folder):
     """The longest training series sets the length; a longer one of val is cut, a shorter one padded."""
     lengths = [4, 6, 1, 2, 1, 3]
-    write_samples(project, np.ones((17, 1), np.float32), lengths, channels=("x",))
-    write_split(project, SPLITS, labels=LABELS, stops=lengths)
+    write_samples(folder, np.ones((17, 1), np.float32), lengths, channels=("x",))
+    write_split(folder, SPLITS, labels=LABELS, stops=lengths)
     run_features(series=SERIES)
     data = load_train_data("rnn")
     assert InputSpec("series", (4, 1), has_padding=True) == data.input_spec
@@ -214,9 +214,9 @@ def test_series_are_padded_where_lengths_differ(project):
     assert isinstance(data.inputs, ModelInputs)
 
 
-def test_a_missing_file_names_its_stage(project):
+def test_a_missing_file_names_its_stage(folder):
     """Without features the message says what to run."""
-    write_texts(project, TEXTS, SPLITS, LABELS)
+    write_texts(folder, TEXTS, SPLITS, LABELS)
     run_features(text=TEXT)
     paths.TOKENS_NPY.unlink()
     with pytest.raises(InputMissing, match=r"tokens.npy does not exist. Run `dvc repro features`"):
@@ -226,10 +226,10 @@ def test_a_missing_file_names_its_stage(project):
         load_train_data("rnn")
 
 
-def test_word_vectors_are_named_to_the_model(project):
+def test_word_vectors_are_named_to_the_model(folder):
     """The spec points to one row per token id."""
-    (project / "vectors.txt").write_text("win 1 2 3\nhome 4 5 6\n")
-    write_texts(project, TEXTS, SPLITS, LABELS)
+    (folder / "vectors.txt").write_text("win 1 2 3\nhome 4 5 6\n")
+    write_texts(folder, TEXTS, SPLITS, LABELS)
     run_features(text=TEXT | {"vectors": "vectors.txt"})
     spec = input_spec(json.loads(paths.FEATURES_STATE.read_text()), "cnn")
     assert (spec.vocabulary_size, 3) == np.load(spec.vectors_path).shape

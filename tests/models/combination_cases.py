@@ -1,6 +1,7 @@
 """Eight samples of every kind of input, what is asked of them, and small settings of every family."""
 
 import importlib
+from functools import cache
 
 import numpy as np
 
@@ -136,6 +137,12 @@ def built(row: Combination, num_classes: int = 3, *, side: bool = False, **setti
     if row.task == "anomaly" and row.family == "autoencoder":
         return module.build_autoencoder(input_spec(row, side=side), **chosen)
     return module.build(input_spec(row, side=side), output_spec(row, num_classes), **chosen)
+
+
+@cache
+def untrained(row: Combination, *, side: bool = False):
+    """Return `built` of that row, once: nobody changes this one."""
+    return built(row, side=side)
 
 
 def answers_of(model, inputs) -> np.ndarray:

@@ -26,6 +26,7 @@ from tests.models.combination_cases import (
     output_spec,
     samples,
     targets,
+    untrained,
 )
 
 prepare_tensorflow(2, 7)
@@ -90,7 +91,7 @@ def said(task, answers):
 @pytest.mark.parametrize("side", [False, True], ids=["alone", "side features"])
 def test_answers_have_their_shape_and_survive_the_file(row, side, tmp_path):
     """Outputs are finite and of the agreed shape, and loading in safe mode gives them again to the last bit."""
-    model, inputs = built(row, side=side), as_fed(samples(input_spec(row, side=side)))
+    model, inputs = untrained(row, side=side), as_fed(samples(input_spec(row, side=side)))
     answers = answers_of(model, inputs)
     assert SHAPES[row.task] == answers.shape
     assert np.isfinite(answers).all()
@@ -102,7 +103,7 @@ def test_answers_have_their_shape_and_survive_the_file(row, side, tmp_path):
 def test_side_features_matter_where_the_table_says_so(row):
     """Another number or category beside the same input changes the answer, or does not, as the table says."""
     made = samples(input_spec(row, side=True))
-    model = built(row, side=True)
+    model = untrained(row, side=True)
     answers = answers_of(model, made)
     for name, other in (("side", made["side"] + 1), ("categories", made["categories"][::-1])):
         changed = answers_of(model, {**made, name: np.ascontiguousarray(other)})
@@ -127,7 +128,7 @@ def test_two_classes_are_one_sigmoid(row):
 @walk([row for row in COMBINATIONS if row.task == "multilabel"])
 def test_several_labels_are_a_sigmoid_each(row):
     """Probabilities from a layer named `probabilities`, whose sum is free; the majority says how frequent each is."""
-    model, inputs = built(row), as_fed(samples(input_spec(row)))
+    model, inputs = untrained(row), as_fed(samples(input_spec(row)))
     probabilities = answers_of(model, inputs)
     assert "sigmoid" == model.layers[-1].activation.__name__
     assert "probabilities" == model.layers[-1].name

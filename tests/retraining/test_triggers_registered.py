@@ -13,6 +13,7 @@ from pipeline.retraining.retrain import Wishes
 from pipeline.retraining.triggers import _is_registered, awaits_decision
 from pipeline.runtime.errors import ServiceDown, UserError
 from pipeline.runtime.paths import RETRAIN_DIR, sqlite_uri, tracking_uri
+from tests.helpers.empty_store import put_store
 from tests.helpers.fake_project import FakeChildren, failing, git, make_project, settings
 from tests.helpers.registered import store_in
 
@@ -134,6 +135,7 @@ def test_a_registry_that_does_not_answer_is_asked_again_tomorrow(children, monke
 @pytest.mark.timeout(240)
 def test_the_registry_of_mlflow_is_read_as_it_is(tmp_path):
     """The table that is read without MLflow is the one that MLflow writes."""
+    put_store(tmp_path)
     store = store_in(tmp_path)
     store.client.create_registered_model("digits")
     store.client.create_model_version("digits", str(tmp_path), tags={JUDGED: "abc"})

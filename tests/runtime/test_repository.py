@@ -1,6 +1,7 @@
 """What a kill of DVC cut off is mended and nothing whole touched; a second tree uses cache and remotes of its project."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +11,31 @@ import pytest
 from pipeline.retraining.children import Children
 from pipeline.runtime import paths, repository
 from pipeline.runtime.files import file_digest
+from tests.helpers.dvc_project import init_dvc
+from tests.helpers.fake_project import git
 
 PIPELINE = "stages:\n  one: {cmd: echo 1 > one.txt, outs: [one.txt]}\n  two: {cmd: echo 2 > two.txt, deps: [one.txt], outs: [two.txt]}\n"
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A git project of two stages that ran, with its dvc.lock committed; copied by each test."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / paths.DVC_YAML).write_text(PIPELINE)
+    init_dvc(folder)
+    for command in (["git", "init", "-q"], [f"{sys.exec_prefix}/bin/dvc", "repro", "-q"]):
+        subprocess.run(command, cwd=folder, check=True)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "ran")
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A git project of two stages that ran, with its dvc.lock committed."""
+def folder(ran, tmp_path, monkeypatch):
+    """A copy of it; the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{sys.exec_prefix}/bin:/usr/bin:/bin")
-    for command in (
-        ["git", "init", "-q"],
-        ["dvc", "init", "-q"],
-        ["dvc", "config", "core.analytics", "false"],
-    ):
-        subprocess.run(command, check=True)
-    paths.DVC_YAML.write_text(PIPELINE)
-    subprocess.run(["dvc", "repro", "-q"], check=True)
-    subprocess.run(["git", "add", "-A"], check=True)
-    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@e", "commit", "-qm", "ran"], check=True)
-    return tmp_path
+    return shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
 
 
 def test_a_whole_lock_is_left_alone(folder):
@@ -56,8 +62,8 @@ def test_wherever_it_was_cut_dvc_takes_it_or_it_is_mended(folder):
 
 def test_without_a_committed_one_it_begins_without(folder):
     """A first run that was killed: DVC's run cache knows what was finished."""
-    subprocess.run(["git", "rm", "-q", "--cached", "dvc.lock"], check=True)
-    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@e", "commit", "-qm", "none"], check=True)
+    git(folder, "rm", "-q", "--cached", "dvc.lock")
+    git(folder, "commit", "-qm", "none")
     paths.DVC_LOCK.write_bytes(b"")
     assert repository.mend()
     assert not paths.DVC_LOCK.exists()

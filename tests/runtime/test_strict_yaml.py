@@ -9,6 +9,12 @@ from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.strict_yaml import convert, read_yaml, value_at
 
 
+@pytest.fixture
+def project(project_without_code):
+    """What is read here is no code."""
+    return project_without_code
+
+
 def write(path, text):
     path.write_text(text)
     return path

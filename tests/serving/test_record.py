@@ -54,9 +54,9 @@ def alike(family, rows, records):
 
 @pytest.mark.parametrize("mode", ["one_hot", "embedded", None])
 @pytest.mark.parametrize("family", ["cnn", "linear"])
-def test_texts(family, mode, project):
+def test_texts(family, mode, folder):
     """Tokens and bags, with side features as they come in a CSV row: strings, empty ones, unknown towns."""
-    write_texts(project, TEXTS, SPLITS, ["x", "y", "x", "y", "x", "y"], side=SIDE_COLUMNS, kinds=SIDE_KINDS)
+    write_texts(folder, TEXTS, SPLITS, ["x", "y", "x", "y", "x", "y"], side=SIDE_COLUMNS, kinds=SIDE_KINDS)
     run_features(text=TEXT, side=SIDE | {"categories": mode} if mode else None)
     records = [
         {"text": text, "side": {"age": "" if age is None else str(age), "town": town or ""}}
@@ -71,13 +71,13 @@ def test_texts(family, mode, project):
 
 
 @pytest.mark.parametrize("scaling", ["channel", "series", "none"])
-def test_whole_series(scaling, project):
+def test_whole_series(scaling, folder):
     """Series of different lengths, gaps as null, side features beside them."""
     lengths = [4, 2, 5, 3, 7, 1]
     payload = np.random.default_rng(2).normal(3, 2, (sum(lengths), 2)).astype(np.float32)
     payload[[0, 5, 6, 13, 20], 0] = np.nan
-    write_samples(project, payload, lengths, channels=("x", "y"), side=SIDE_COLUMNS, kinds=SIDE_KINDS)
-    write_split(project, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=lengths)
+    write_samples(folder, payload, lengths, channels=("x", "y"), side=SIDE_COLUMNS, kinds=SIDE_KINDS)
+    write_split(folder, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=lengths)
     run_features(series=SERIES | {"scaling": scaling}, side=SIDE)
     parts = np.split(payload, np.cumsum(lengths)[:-1])
     records = [
@@ -116,14 +116,14 @@ SEGMENTS = [
 @pytest.mark.parametrize(
     ("scaling", "mode"), [("channel", None), ("series", "one_hot"), ("none", "embedded")]
 )
-def test_windows(length, scaling, mode, project):
+def test_windows(length, scaling, mode, folder):
     """History, calendar, known columns (missing and unknown ones too) and what is told about the series."""
     payload = hours(50)
     told = {
         "side": {"roof": ["flat", "steep"], "floor": [1.0, None]},
         "kinds": {"roof": "category", "floor": "number"},
     }
-    write_windowed(project, payload, SEGMENTS, lengths=[30, 20], **(told if mode else {}))
+    write_windowed(folder, payload, SEGMENTS, lengths=[30, 20], **(told if mode else {}))
     run_features(
         task="forecasting",
         windows=WINDOWS | {"length": length},
@@ -158,18 +158,18 @@ def test_windows(length, scaling, mode, project):
     assert ("series" if length else "vector") == input_spec(state(), "rnn").kind
 
 
-def one_pump(project, time="2026-01-05T00:00:00", scaling="series"):
+def one_pump(folder, time="2026-01-05T00:00:00", scaling="series"):
     """Fit hourly windows of three series, the last of which has no training steps; return a record of the first."""
     segments = [("train", 0, 0, 10), ("val", 0, 10, 20), ("train", 1, 0, 10), ("test", 1, 10, 20)]
-    write_windowed(project, hours(60), [*segments, ("test", 2, 0, 20)], lengths=[20, 20, 20], time=[time] * 3)
+    write_windowed(folder, hours(60), [*segments, ("test", 2, 0, 20)], lengths=[20, 20, 20], time=[time] * 3)
     windows = WINDOWS | {"known": [], "known_categorical": []}
     run_features(task="forecasting", windows=windows, series=SERIES | {"scaling": scaling}, side=None)
     return {"series": [[1.0, 2.0, 3.0]] * 3, "time": time, "id": "000"}
 
 
-def test_a_time_with_an_offset_is_the_instant_it_was_at_ingest(project):
+def test_a_time_with_an_offset_is_the_instant_it_was_at_ingest(folder):
     """Two o'clock in Berlin's summer is noon as ingest wrote it: the same hour on the circle."""
-    record = one_pump(project, "2026-01-05T00:00:00+00:00")
+    record = one_pump(folder, "2026-01-05T00:00:00+00:00")
     noon = model_inputs_of(record | {"time": "2026-07-01T12:00Z"}, state(), "rnn")["side"]
     assert np.array_equal(
         noon, model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), "rnn")["side"]
@@ -179,9 +179,9 @@ def test_a_time_with_an_offset_is_the_instant_it_was_at_ingest(project):
         model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), "rnn")
 
 
-def test_a_time_with_an_offset_is_refused_where_clocks_had_none(project):
+def test_a_time_with_an_offset_is_refused_where_clocks_had_none(folder):
     """Which wall clock is 14:00+02:00? Training saw times of a place, and does not know which."""
-    record = one_pump(project)
+    record = one_pump(folder)
     np.testing.assert_allclose(
         [[0, -1]], model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), "rnn")["side"], atol=1e-6
     )
@@ -190,16 +190,16 @@ def test_a_time_with_an_offset_is_refused_where_clocks_had_none(project):
 
 
 @pytest.mark.parametrize("wrong", [{"id": "004"}, {"id": None}, {"id": 0}])
-def test_a_series_that_is_not_known_is_refused(wrong, project):
+def test_a_series_that_is_not_known_is_refused(wrong, folder):
     """It has no scale of its own: the known ones are named, and the word that takes the scale of all."""
-    record = one_pump(project)
+    record = one_pump(folder)
     with pytest.raises(DataRefused, match=r"record's id .*Expected one of 000, 001, 002.*pooled_scale: true"):
         model_inputs_of(record | wrong, state(), "rnn")
 
 
-def test_a_new_series_has_the_scale_of_all_where_the_record_says_so(project):
+def test_a_new_series_has_the_scale_of_all_where_the_record_says_so(folder):
     """As series without training steps have it, which are known; where scales are those of channels nobody asks."""
-    record = one_pump(project)
+    record = one_pump(folder)
     own, pooled, untrained = (
         model_inputs_of(record | said, state(), "rnn")["inputs"]
         for said in ({}, {"id": "new", "pooled_scale": True}, {"id": "002"})
@@ -209,22 +209,22 @@ def test_a_new_series_has_the_scale_of_all_where_the_record_says_so(project):
     scale = state()["series"]
     expected = (1.0 - scale["mean"][0]) / scale["standard_deviation"][0]
     assert expected == pytest.approx(pooled[0, 0, 0])
-    record = one_pump(project, scaling="channel")
+    record = one_pump(folder, scaling="channel")
     assert np.array_equal(
         model_inputs_of(record, state(), "rnn")["inputs"],
         model_inputs_of(record | {"id": None}, state(), "rnn")["inputs"],
     )
 
 
-def test_images(project):
+def test_images(folder):
     """Pixels and hand-made features of an image given as nested lists."""
     from rich.progress import Progress
 
     from pipeline.stages.features import features
 
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
-    write_samples(project, images, [1] * 6)
-    write_split(project, SPLITS, labels=["x", "y", "x", "y", "x", "y"])
+    write_samples(folder, images, [1] * 6)
+    write_split(folder, SPLITS, labels=["x", "y", "x", "y", "x", "y"])
     features(["texture"], 4, 8, Progress(disable=True))
     for family in ("cnn", "dense"):
         alike(family, range(6), [{"image": image.tolist()} for image in images])
@@ -232,10 +232,10 @@ def test_images(project):
         model_inputs_of({"image": [[1, 2], [3, 4]]}, state(), "cnn")
 
 
-def test_one_channel_may_come_as_a_plain_list(project):
+def test_one_channel_may_come_as_a_plain_list(folder):
     """A list of numbers is a series of one channel."""
-    write_samples(project, np.arange(12, dtype=np.float32)[:, None], [2] * 6, channels=("x",))
-    write_split(project, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=[2] * 6)
+    write_samples(folder, np.arange(12, dtype=np.float32)[:, None], [2] * 6, channels=("x",))
+    write_split(folder, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=[2] * 6)
     run_features(series=SERIES)
     alike("cnn", [1], [{"series": [2, 3]}])
 
@@ -250,9 +250,9 @@ def test_one_channel_may_come_as_a_plain_list(project):
         ({"text": "hi", "side": [1]}, "Expected an object"),
     ],
 )
-def test_a_malformed_record_is_refused(record, message, project):
+def test_a_malformed_record_is_refused(record, message, folder):
     """What is wrong is said, all of it at once."""
-    write_texts(project, TEXTS, SPLITS, ["x", "y", "x", "y", "x", "y"], side=SIDE_COLUMNS, kinds=SIDE_KINDS)
+    write_texts(folder, TEXTS, SPLITS, ["x", "y", "x", "y", "x", "y"], side=SIDE_COLUMNS, kinds=SIDE_KINDS)
     run_features(text=TEXT, side=SIDE)
     with pytest.raises(DataRefused, match=message):
         model_inputs_of(record, state(), "rnn")
@@ -261,10 +261,10 @@ def test_a_malformed_record_is_refused(record, message, project):
 @pytest.mark.parametrize(
     "series", [[], [[1], [2]], [[1, 2], [3]], [["a", 2]] * 2, [[1, float("inf")]] * 2, [[1, 2]], "12"]
 )
-def test_a_malformed_series_is_refused(series, project):
+def test_a_malformed_series_is_refused(series, folder):
     """Ragged, too short, too narrow, words, infinite: each with what was expected."""
-    write_samples(project, np.ones((12, 2), np.float32), [2] * 6, channels=("x", "y"))
-    write_split(project, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=[2] * 6)
+    write_samples(folder, np.ones((12, 2), np.float32), [2] * 6, channels=("x", "y"))
+    write_split(folder, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=[2] * 6)
     run_features(series=SERIES)
     with pytest.raises(DataRefused, match=r"record's series .* Expected"):
         model_inputs_of({"series": series}, state(), "rnn")

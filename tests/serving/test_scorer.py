@@ -110,7 +110,7 @@ SETS = OF_TASKS | {
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """Return a function that gives the evaluation of a data set, made once; the working directory is its folder."""
-    with made_once(tmp_path_factory.mktemp, lambda name: judged_set(SETS[name])) as of:
+    with made_once(tmp_path_factory.mktemp, lambda name: judged_set(SETS[name], pictures=False)) as of:
         yield of
 
 

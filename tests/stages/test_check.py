@@ -25,9 +25,9 @@ def edited(project, *replacements):
     return contradictions(load_params(), read_source())
 
 
-def test_the_shipped_parameters_pass(project):
+def test_the_shipped_parameters_pass(project_without_code):
     """params.yaml as cloned has no contradiction."""
-    assert edited(project) == []
+    assert edited(project_without_code) == []
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_the_shipped_parameters_pass(project):
         ("training.learning_rate:", "training.learning_rat:", "learning_rat"),
     ],
 )
-def test_a_contradiction_is_named(project, old, new, message):
+def test_a_contradiction_is_named(project_without_code, old, new, message):
     """Each impossible combination gives a message with the reason."""
-    problems = edited(project, (old, new))
+    problems = edited(project_without_code, (old, new))
     if message:
         assert any(message in problem for problem in problems)
     else:

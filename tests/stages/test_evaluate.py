@@ -202,6 +202,7 @@ def test_what_the_model_was_trained_on_travels_with_it(evaluated: Path) -> None:
 @pytest.mark.long
 def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, monkeypatch) -> None:
     """A crash behind it leaves the line; a second run of the same model adds none."""
+    families = {"dense": "dense", "linear": "linear"}
 
     def died(*_arguments):
         raise KeyboardInterrupt
@@ -209,13 +210,13 @@ def test_the_look_at_the_test_set_is_noted_before_it_is_opened(project: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "_predictions", died)
         with pytest.raises(KeyboardInterrupt):
-            judged(FAMILIES, **SETTINGS)
+            judged(families, **SETTINGS, pictures=False)
     chosen = content(project, paths.SELECTION_JSON)["chosen"]
     digest = file_digest(paths.selected_dir(chosen) / "model.keras", "sha256")
     assert [(digest, "evaluate", 100)] == [
         (use.model_sha256, use.by, use.holdout.num_rows) for use in all_uses()
     ]
-    judged(FAMILIES, **SETTINGS)
+    judged(families, **SETTINGS, pictures=False)
     assert len(all_uses()) == 1
 
 
@@ -331,7 +332,7 @@ def test_test_labels_never_change_the_choice(evaluated: Path, project: Path) -> 
     labels = pq.read_table(paths.SPLIT_PARQUET).column("label").to_pylist()
     permuted = labels[:400] + [labels[400 + index] for index in np.random.default_rng(0).permutation(100)]
     write_split(permuted, SPLITS)
-    judged({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS)
+    judged({name: FAMILIES[name] for name in ("cnn", "dense", "linear")}, **SETTINGS, pictures=False)
     choice = content(project, paths.EVALUATE_TABLES_DIR / "selection.json")
     before = content(evaluated, paths.EVALUATE_TABLES_DIR / "selection.json")
     assert [item for item in before["ranking"] if item["candidate"] != "autoencoder"] == choice["ranking"]
@@ -426,7 +427,7 @@ def test_a_baseline_stands_for_a_choice_that_test_does_not_bear_out(project: Pat
     What looks at nothing never stands for anybody.
     """
     families = {"dense": "dense", "linear": "linear", "majority": "majority"}
-    judged(families, **SETTINGS, baselines_may_win=may_win)
+    judged(families, **SETTINGS, baselines_may_win=may_win, pictures=False)
     selection = content(project, paths.SELECTION_JSON)
     ranking = sorted(selection["ranking"], key=lambda entry: entry["candidate"] != "dense")
     write_json(paths.SELECTION_JSON, selection | {"chosen": "dense", "reason": "Drawn.", "ranking": ranking})
@@ -460,7 +461,7 @@ def test_trained_again_with_validation_at_a_temperature_of_its_own(project: Path
     Logits are divided inside the file: its answers are those of the model without, tempered.
     """
     evaluation = judged(
-        {"dense": "dense", "linear": "linear", "majority": "majority"}, **SETTINGS, again=True
+        {"dense": "dense", "linear": "linear", "majority": "majority"}, **SETTINGS, again=True, pictures=False
     )
     card = content(project, paths.BEST_DIR / "card.json")
     choice = content(project, paths.CHOICE_JSON)
@@ -539,7 +540,7 @@ def test_rows_of_a_day_are_drawn_together_where_the_split_is_by_time(evaluated: 
         samples = pq.read_table(paths.SAMPLES_PARQUET)
         place = samples.schema.get_field_index("time")
         pq.write_table(samples.set_column(place, "time", pa.array(times)), paths.SAMPLES_PARQUET)
-        judged(FAMILIES, **SETTINGS, split_method="time")
+        judged(FAMILIES, **SETTINGS, split_method="time", pictures=False)
         found: dict[str, float] = content(project, paths.BEST_DIR / "card.json")["test"]["accuracy"]
         return found
 
@@ -560,7 +561,7 @@ def test_rows_of_persons_are_judged_by_person(evaluated: Path, project: Path) ->
     persons[400 + np.argsort(right, kind="stable")] = [f"p{place // 3}" for place in range(100)]
     samples = samples.drop_columns("group").append_column("group", pa.array(persons.tolist()))
     pq.write_table(samples, paths.SAMPLES_PARQUET)
-    judged(FAMILIES, **SETTINGS)
+    judged(FAMILIES, **SETTINGS, pictures=False)
     rows, grouped = (content(root, paths.BEST_DIR / "card.json") for root in (evaluated, project))
     assert (rows["candidate"], 34) == (grouped["candidate"], grouped["test_groups"])
     assert "test_groups" not in rows

@@ -152,14 +152,14 @@ SETS = {
 }  # fmt: skip
 
 
-def judged_set(made):
-    """Write a data set and its candidates into the working directory, choose and judge."""
+def judged_set(made, **more):
+    """Write a data set and its candidates into the working directory, choose and judge, see `judged`."""
     write, candidates, settings = made
     write()
     for label, (family, model, epochs) in candidates.items():
         write_tuned(label, family, model, epochs)
     families = {label: family for label, (family, _, _) in candidates.items()}
-    return judged(families, bootstrap=BOOTSTRAP, **settings)
+    return judged(families, bootstrap=BOOTSTRAP, **settings, **more)
 
 
 @pytest.fixture(scope="module")

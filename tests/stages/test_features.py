@@ -211,58 +211,58 @@ def test_side_columns_of_images_are_features(data):
     assert 3 == input_spec(state, "cnn").num_side
 
 
-def test_a_kind_without_its_settings_is_refused(project):
+def test_a_kind_without_its_settings_is_refused(folder):
     """Texts need features.text; the message names the block."""
-    write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
+    write_texts(folder, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
     with pytest.raises(DataRefused, match=r"features\.text is missing"):
         run_features()
 
 
-def test_regression_without_a_target_is_refused(project):
+def test_regression_without_a_target_is_refused(folder):
     """The rows without a number are named."""
-    write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["", "", ""])
-    write_split(project, ["train", "val", "test"], targets=[1, np.nan, 3])
+    write_texts(folder, ["a", "b", "c"], ["train", "val", "test"], ["", "", ""])
+    write_split(folder, ["train", "val", "test"], targets=[1, np.nan, 3])
     with pytest.raises(DataRefused, match=r"none in 1 of 3 samples, rows \[1\]"):
         run_features(task="regression", text=TEXT)
 
 
-def test_texts_too_rare_are_refused(project):
+def test_texts_too_rare_are_refused(folder):
     """Where no token is frequent enough there is nothing to learn from."""
-    write_texts(project, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
+    write_texts(folder, ["a", "b", "c"], ["train", "val", "test"], ["x", "x", "x"])
     with pytest.raises(DataRefused, match=r"min_count=2\. Lower it"):
         run_features(text=TEXT | {"min_count": 2})
 
 
-def test_a_series_shorter_than_all_of_train_is_refused(project):
+def test_a_series_shorter_than_all_of_train_is_refused(folder):
     """Models built for equal lengths know no padding; the sample and the way out are named."""
     lengths = [3, 3, 2]
-    write_samples(project, np.ones((8, 1), np.float32), lengths, channels=("x",))
-    write_split(project, ["train", "val", "test"], labels=["x", "x", "x"], stops=lengths)
+    write_samples(folder, np.ones((8, 1), np.float32), lengths, channels=("x",))
+    write_split(folder, ["train", "val", "test"], labels=["x", "x", "x"], stops=lengths)
     with pytest.raises(DataRefused, match=r"002 \(2\).*max_length to 4"):
         run_features(series=SERIES)
     state = run_features(series=SERIES | {"max_length": 4})
     assert (4, True) == (state["series"]["max_length"], state["series"]["has_padding"])
 
 
-def test_problems_of_windows_are_told_together(project):
+def test_problems_of_windows_are_told_together(folder):
     """Unknown columns and missing times at once."""
-    write_windowed(project, np.ones((9, 3), np.float32), [("train", 0, 0, 9)], time=[""])
+    write_windowed(folder, np.ones((9, 3), np.float32), [("train", 0, 0, 9)], time=[""])
     windows = WINDOWS | {"targets": ["lod"], "known": ["worm"]}
     with pytest.raises(DataRefused, match=r"(?s)targets.*lod.*known.*worm.*calendar needs times"):
         run_features(task="forecasting", windows=windows, series=SERIES, side=SIDE)
 
 
-def test_a_split_without_windows_is_refused(project):
+def test_a_split_without_windows_is_refused(folder):
     """A val set shorter than the horizon, and a test set that is all gaps, have nothing to say."""
     payload = np.ones((30, 3), np.float32)
     payload[20:, 0] = np.nan
-    write_windowed(project, payload, [("train", 0, 0, 18), ("val", 0, 18, 19), ("test", 0, 20, 30)])
+    write_windowed(folder, payload, [("train", 0, 0, 18), ("val", 0, 18, 19), ("test", 0, 20, 30)])
     with pytest.raises(DataRefused, match=r"(?s)val has no window.*longest of 1 steps.*test has no window"):
         run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
 
 
-def test_known_categories_need_their_limit(project):
+def test_known_categories_need_their_limit(folder):
     """features.side says how many categories there may be."""
-    write_windowed(project, np.ones((9, 3), np.float32), [("train", 0, 0, 9)])
+    write_windowed(folder, np.ones((9, 3), np.float32), [("train", 0, 0, 9)])
     with pytest.raises(DataRefused, match=r"Expected the block features\.side"):
         run_features(task="forecasting", windows=WINDOWS, series=SERIES)

@@ -39,23 +39,23 @@ def series_data(generator):
     }
 
 
-def write(project, kind, data, order, scaling="channel"):
+def write(folder, kind, data, order, scaling="channel"):
     """Write the samples in the given order and run the stage; return the digest of the state."""
     side = {name: [data[name][row] for row in order] for name in ("age", "town")}
     told = {"side": side, "kinds": {"age": "number", "town": "category"}}
     splits, labels = [SPLITS[row] for row in order], [LABELS[row] for row in order]
     if kind == "text":
-        write_texts(project, [data["texts"][row] for row in order], splits, labels, **told)
+        write_texts(folder, [data["texts"][row] for row in order], splits, labels, **told)
         run_features(text=TEXT, side=SIDE)
     else:
         parts = [data["series"][row] for row in order]
-        write_samples(project, np.vstack(parts), [len(part) for part in parts], channels=("a", "b"), **told)
+        write_samples(folder, np.vstack(parts), [len(part) for part in parts], channels=("a", "b"), **told)
         target = (
             {"labels": labels}
             if kind == "series"
             else {"targets": [float(data["age"][row]) for row in order]}
         )
-        write_split(project, splits, stops=[len(part) for part in parts], **target)
+        write_split(folder, splits, stops=[len(part) for part in parts], **target)
         task = "classification" if kind == "series" else "regression"
         run_features(task=task, series=SERIES | {"scaling": scaling}, side=SIDE)
     return file_digest(paths.FEATURES_STATE)
@@ -64,27 +64,27 @@ def write(project, kind, data, order, scaling="channel"):
 @pytest.mark.parametrize(
     ("kind", "scaling"), [("text", ""), ("series", "channel"), ("series", "series"), ("regression", "none")]
 )
-def test_only_training_samples_move_the_state(kind, scaling, project):
+def test_only_training_samples_move_the_state(kind, scaling, folder):
     """Other val, test and excluded samples: the same digest. Another training sample: another one."""
     generator = np.random.default_rng(0)
     data, others = series_data(generator), series_data(generator)
-    before = write(project, kind, data, range(8), scaling)
+    before = write(folder, kind, data, range(8), scaling)
     mixed = {name: [*data[name][:5], *others[name][5:]] for name in data}
-    assert before == write(project, kind, mixed, range(8), scaling)
-    assert before != write(project, kind, others, range(8), scaling)
+    assert before == write(folder, kind, mixed, range(8), scaling)
+    assert before != write(folder, kind, others, range(8), scaling)
 
 
 @pytest.mark.parametrize(("kind", "scaling"), [("text", ""), ("series", "channel"), ("regression", "series")])
-def test_shuffled_samples_give_the_same_state(kind, scaling, project):
+def test_shuffled_samples_give_the_same_state(kind, scaling, folder):
     """The order in the source changes no bit."""
     generator = np.random.default_rng(1)
     data = series_data(generator)
-    digests = {write(project, kind, data, generator.permutation(8), scaling) for _time in range(5)}
+    digests = {write(folder, kind, data, generator.permutation(8), scaling) for _time in range(5)}
     assert 1 == len(digests)
 
 
 @pytest.mark.parametrize("scaling", ["channel", "series", "none"])
-def test_only_training_steps_move_the_state_of_windows(scaling, project):
+def test_only_training_steps_move_the_state_of_windows(scaling, folder):
     """Series cut by time: other steps of val and test, also extreme ones, are not seen; one of train is."""
     segments = [
         ("train", 0, 0, 20),
@@ -97,7 +97,7 @@ def test_only_training_steps_move_the_state_of_windows(scaling, project):
     payload[:, 2] = np.arange(70) % 3
 
     def digest(values):
-        write_windowed(project, values, segments, lengths=[40, 30])
+        write_windowed(folder, values, segments, lengths=[40, 30])
         run_features(task="forecasting", windows=WINDOWS, series=SERIES | {"scaling": scaling}, side=SIDE)
         return file_digest(paths.FEATURES_STATE), np.load(paths.SERIES_NPY)
 

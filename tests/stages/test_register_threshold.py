@@ -18,7 +18,7 @@ from pipeline.metrics.names import primary_called
 from pipeline.runtime.files import read_json, write_json
 from pipeline.stages import register
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite
+from tests.helpers.empty_store import put_store
 from tests.helpers.registration import (
     NUM_ROWS,
     SIDE,
@@ -70,7 +70,7 @@ def project(tmp_path, monkeypatch):
     with suppress(RuntimeError):  # another file of this worker may have started TensorFlow already
         backend.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path / "project")
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     split = pq.read_table(root / "data/split/split.parquet").to_pydict()
     split["label"] = np.array(["a", "b"])[LABELS].tolist()
     split["split"] = np.array(["test", "train", "val"])[np.arange(NUM_ROWS) % 3].tolist()

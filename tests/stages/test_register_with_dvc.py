@@ -2,17 +2,16 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline.runtime.strict_yaml import read_yaml
-from pipeline.tracking.store import create_sqlite
+from tests.helpers.dvc_project import init_dvc, reproduced, status
+from tests.helpers.empty_store import put_store
 from tests.helpers.registration import make_registration_project, model, put_best
 from tests.helpers.synthetic_project import HERE
 
@@ -44,12 +43,15 @@ def project(tmp_path, monkeypatch):
     write_yaml(
         root / "dvc.yaml", {"stages": {"register": {"cmd": command, "deps": list(DEPS), "outs": outs}}}
     )
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     (root / ".gitignore").write_text(IGNORED)
     monkeypatch.chdir(root)
+    for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
     git("init", "-q")
-    dvc("init", "-q")
-    dvc("config", "core.site_cache_dir", str(tmp_path / "site"))
+    init_dvc(root, site_cache_dir=str(tmp_path / "site"))
     commit()
     return root
 
@@ -70,41 +72,29 @@ def commit():
     git("commit", "-qm", "all")
 
 
-def dvc(*arguments):
-    left_out = ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI")
-    environment = {name: value for name, value in os.environ.items() if name not in left_out}
-    environment |= {"PYTHONPATH": str(HERE), "VIRTUAL_ENV": sys.prefix}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def repro():
-    """Run the pipeline; return the stages that ran, the verdict and the seconds."""
-    started = time.monotonic()
-    ran = [line.split("'")[1] for line in dvc("repro").splitlines() if line.startswith("Running stage")]
+    """Run the pipeline; return the stages that ran, and the verdict."""
+    ran = reproduced()
     with open("reports/register/decision.json") as file:
-        return ran, json.load(file)["decision"], time.monotonic() - started
+        return ran, json.load(file)["decision"]
 
 
 @pytest.mark.long
 def test_a_challenger_is_held_until_the_commit_and_settled_after_it(project):
     """A change nobody committed: held, exit code 0, again held; after the commit promoted; then nothing runs."""
     put_best(project, model(9.0, confused=12.0))
-    assert (["register"], "promoted") == repro()[:2]
+    assert (["register"], "promoted") == repro()
     put_best(project, model(9.0))
     (project / "notes.txt").write_text("not committed")
-    assert (["register"], "held") == repro()[:2]
-    assert "reports/register/settled" in dvc("status")
-    assert (["register"], "held") == repro()[:2]
+    assert (["register"], "held") == repro()
+    assert "reports/register/settled" in str(status())
+    assert (["register"], "held") == repro()
     commit()
-    ran, verdict, seconds = repro()
-    assert (["register"], "promoted") == (ran, verdict), seconds
-    assert ([], "promoted") == repro()[:2]
-    assert "up to date" in dvc("status")
+    assert (["register"], "promoted") == repro()
+    assert ([], "promoted") == repro()
+    assert {} == status()
     commit()
-    assert ([], "promoted") == repro()[:2]
+    assert ([], "promoted") == repro()
 
 
 @pytest.mark.long
@@ -112,13 +102,13 @@ def test_the_first_champion_is_settled_before_and_after_the_commit(project):
     """A second `dvc repro` runs nothing, dvc.lock has nothing to add after the commit, and lineage finds it then."""
     (project / "notes.txt").write_text("not committed")
     put_best(project, model(8.0))  # and dvc.lock is another than the committed one
-    assert (["register"], "promoted") == repro()[:2]
-    assert ([], "promoted") == repro()[:2]
+    assert (["register"], "promoted") == repro()
+    assert ([], "promoted") == repro()
     assert "true" == lineage()["git.dirty"]
     commit()
     assert git("rev-parse", "HEAD").strip() == lineage()["git.commit"]
     assert "false" == lineage()["git.dirty"]
-    assert ([], "promoted") == repro()[:2]
+    assert ([], "promoted") == repro()
     assert git("status", "--porcelain") == ""
 
 
@@ -137,10 +127,10 @@ def lineage():
 @pytest.mark.long
 def test_committed_from_the_start_promotes_at_once(project):
     """What a fresh clone of a finished project meets: nothing to hold, and its dvc.lock depends on no commit."""
-    assert (["register"], "promoted") == repro()[:2]
+    assert (["register"], "promoted") == repro()
     first = read_yaml(project / "dvc.lock")
     commit()
     (project / "reports/register/decision.json").unlink()
-    assert (["register"], "promoted") == repro()[:2]
+    assert (["register"], "promoted") == repro()
     assert first == read_yaml(project / "dvc.lock")
     assert git("status", "--porcelain") == ""

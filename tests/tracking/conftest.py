@@ -5,15 +5,13 @@ import shutil
 import pytest
 
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite
+from tests.helpers.empty_store import put_store
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """One empty MLflow database, to be copied; its fifty tables take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    create_sqlite(path)
-    return path
+    return put_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture

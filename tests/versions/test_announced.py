@@ -11,8 +11,8 @@ import pytest
 from pipeline.runtime.errors import InputMissing
 from pipeline.serving.scorer import Scorer
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite
 from pipeline.versions.announced import announced
+from tests.helpers.empty_store import put_store
 from tests.helpers.registered import packed, store_in
 from tests.helpers.served_models import DIGITS, write_model
 from tests.helpers.synthetic_project import HERE
@@ -27,7 +27,7 @@ def ready(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copyfile(HERE / name, root / name)
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

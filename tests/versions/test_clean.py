@@ -16,11 +16,12 @@ from pipeline.runtime.files import folder_bytes
 from pipeline.runtime.processes import acquire_lock
 from pipeline.tracking import registry
 from pipeline.tracking.champions import champions
-from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.tracking.store import open_store
 from pipeline.versions import lineage
 from pipeline.versions.comparison import read_origin
 from pipeline.versions.reproduce import data_places, read_source
 from tests.helpers.dvc_objects import is_cached, sha256
+from tests.helpers.empty_store import put_store
 from tests.helpers.many_nights import EXPERIMENT, MODEL, leave_behind, night, raw, start
 from tests.helpers.rebuilt_project import git
 
@@ -33,7 +34,7 @@ STAY = (1, 3, 6, 7)
 def past(tmp_path_factory):
     """A project after seven nights, two of which made a champion; the working directory."""
     root = start(tmp_path_factory.mktemp("project"))
-    create_sqlite(root / "mlflow.db")
+    put_store(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "MILLRACE_HOME"):

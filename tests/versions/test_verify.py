@@ -13,6 +13,8 @@ from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import file_digest, path_digest
 from pipeline.tracking import registry
 from pipeline.versions import verify as versions_verify
+from tests.helpers.dvc_project import init_dvc
+from tests.helpers.empty_store import put_store
 from tests.helpers.rebuilt_project import repository
 from tests.helpers.registered import make_champion, register, store_in
 
@@ -43,13 +45,10 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
     (root / "dvc.yaml").write_text(DVC_YAML.format(python=sys.executable))
     (root / "make.py").write_text(MAKE)
-    for command in (
-        ["init", "--no-scm", "-q"],
-        ["config", "core.site_cache_dir", str(root / "site")],
-        ["config", "cache.type", "copy"],
-        ["repro", "-q"],
-    ):
-        dvc(root, *command)
+    init_dvc(root, no_scm=True, site_cache_dir=str(root / "site"))
+    with (root / ".dvc/config").open("a") as config:
+        config.write("[cache]\n    type = copy\n")
+    dvc(root, "repro", "-q")
     return root
 
 
@@ -185,6 +184,7 @@ def test_registered_files_are_downloaded_and_hashed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    put_store(tmp_path)
     store = store_in(tmp_path)
 
     def found():
@@ -212,6 +212,7 @@ def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(registry, "check_in_fresh_process", lambda _folder: None)
+    put_store(tmp_path)
     return store_in(tmp_path)
 
 

@@ -15,6 +15,7 @@ from pipeline.retraining.triggers import load_settings
 from pipeline.runtime import repository
 from pipeline.runtime.errors import ServiceDown
 from pipeline.runtime.strict_yaml import read_yaml
+from tests.helpers.dvc_project import init_dvc
 from tests.runtime.test_stage import BODY
 
 PLAIN_STAGES = """stages:
@@ -41,9 +42,7 @@ def plain(tmp_path):
     folder.mkdir()
     (folder / "dvc.yaml").write_text(PLAIN_STAGES)
     (folder / "in.txt").write_text("one")
-    run(folder, "dvc", "init", "-q", "--no-scm")
-    run(folder, "dvc", "config", "core.analytics", "false")
-    run(folder, "dvc", "config", "core.site_cache_dir", str(tmp_path / "site"))
+    init_dvc(folder, no_scm=True, site_cache_dir=str(tmp_path / "site"))
     return folder
 
 

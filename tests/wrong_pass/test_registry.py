@@ -13,7 +13,8 @@ from pipeline.inference import backend
 from pipeline.runtime.errors import Busy, DataRefused, StorageFailed
 from pipeline.runtime.stage import exit_codes
 from pipeline.tracking import registry
-from pipeline.tracking.store import create_sqlite, open_store
+from pipeline.tracking.store import open_store
+from tests.helpers.empty_store import put_store
 
 EXIT_IN_A_RUN = """
 import sys, mlflow
@@ -29,7 +30,7 @@ def empty(tmp_path_factory):
     with suppress(RuntimeError):
         backend.prepare_tensorflow(2, 7)
     folder = tmp_path_factory.mktemp("empty")
-    create_sqlite(folder / "mlflow.db")
+    put_store(folder)
     return folder
 
 
