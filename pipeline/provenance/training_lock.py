@@ -29,6 +29,7 @@ CANNOT_MOVE_BITS = {
     "mlflow": "records what was trained",
     "onnxruntime": "runs the exported model, whose bytes are written without it",
     "rich": "draws on terminals",
+    "shtab": "completes what is typed into shells",
 }
 """Package of pyproject.toml to the reason why training does not depend on it, unless another one needs it."""
 SERVE_LOCK = Path("requirements-serve.lock")

@@ -121,8 +121,8 @@ MUTANTS = (
     Mutant(
         "a file that is no bundle is kept",
         "pipeline/serving/model_folder.py",
-        "    if path.exists() and not _is_bundle(path):\n",
-        "    if path.is_dir():\n",
+        "    if path.is_symlink() or (path.exists() and not _is_bundle(path)):\n",
+        "    if path.is_symlink() or path.is_dir():\n",
         ("tests/serving/test_model_folder.py::test_what_is_no_bundle_is_not_overwritten",),
     ),
     Mutant(
