@@ -44,6 +44,11 @@ def recorded(tmp_path_factory):
         backend.prepare_tensorflow(2, 7)
     root = make_registration_project(tmp_path_factory.mktemp("pages") / "project")
     write_live_log(root, "linear", "live-1")
+    table = root / "reports/evaluate/tables/candidates.json"
+    rows = json.loads(table.read_text())
+    for row, accuracy in zip(rows, (0.9, 0.4, 0.6), strict=True):
+        row["test"]["accuracy"] = {"value": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05}
+    table.write_text(json.dumps(rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -121,12 +126,15 @@ def test_runs_table_shows_the_pipeline_and_its_candidates(recorded, show):
     assert "Sessions" not in text  # of the view for prompts and traces
 
 
-def test_candidates_are_listed_by_the_score_that_counts(recorded, show):
-    """One link orders the runs of this pipeline, best first."""
+def test_candidates_are_listed_by_the_score_that_counts(recorded, show, browser):
+    """One link orders the runs of this pipeline, best first: the worst stands lowest."""
     text = show(
         recorded["candidates, best first"], "Sort: test/accuracy", "cnn, accuracy", "majority, accuracy"
     )
-    assert text.index("cnn, accuracy") < text.index("majority, accuracy")
+    links = [browser.find_element("xpath", f"//a[starts-with(., '{name}, accuracy')]") for name in NAMES]
+    shown = sorted(links, key=lambda link: link.location["y"])
+    scores = [float(link.text.rpartition(" ")[2]) for link in shown]
+    assert [0.9, 0.6, 0.4] == scores
     assert "digits: cnn" not in text
 
 
