@@ -139,7 +139,10 @@ def add_uses(found: Iterable[Use], path: Path = LEDGER) -> None:
         known: dict[tuple[str, str, str], str] = {}
         for use in _parsed(parsed_lines(content, path), path):
             known[use.key] = min(use.when, known.get(use.key, use.when))
-        news = {use.key: use for use in found if use.key not in known or use.when < known[use.key]}
+        by_time = sorted(
+            found, key=lambda use: use.when, reverse=True
+        )  # of two notes of one use the earliest stays
+        news = {use.key: use for use in by_time if use.key not in known or use.when < known[use.key]}
         return [use.as_json() for use in news.values()]
 
     append_lines(path, new)

@@ -166,10 +166,17 @@ OPERATORS = frozenset([
     "Reshape", "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
 ])  # fmt: skip
 """All that `onnx_layers` writes: none of them holds a graph of its own, and none makes a shape out of a value."""
-GRAPH, METADATA_OF_TRAINING, FUNCTIONS = 7, 20, 25
-"""Fields of a ModelProto."""
+GRAPH, NODE, OPERATOR, ATTRIBUTE = 7, 1, 4, 5
+"""Fields of a ModelProto, of its GraphProto, of a NodeProto in that."""
+MODEL_FIELDS = frozenset([1, 2, 3, GRAPH, 8, 14])
+GRAPH_FIELDS = frozenset([NODE, 2, 5, 11, 12])
+NODE_FIELDS = frozenset([1, 2, 3, OPERATOR, ATTRIBUTE])
+ATTRIBUTE_FIELDS = frozenset([1, 2, 3, 4, 8, 20])
+"""What `model_bytes` writes (and the version of a producer, 3); all else could hold a graph, a function, a domain."""
 SHORT, LONG = 5, 1
 """Wire types of 4 and 8 bytes."""
+LONGEST_KEY = 2**32
+"""protobuf drops what is above, so that a larger key would be another field to it."""
 
 
 def strange_parts(content: bytes) -> list[str]:
@@ -181,40 +188,49 @@ def strange_parts(content: bytes) -> list[str]:
     Raises:
         ValueError: The bytes are no protobuf message.
     """
-    found = []
-    for number, value in _fields(content):
-        if number in (METADATA_OF_TRAINING, FUNCTIONS):
-            found.append("functions or a training of its own")
-        elif number == GRAPH and isinstance(value, bytes):
-            for part, node in _fields(value):
-                if part == 1 and isinstance(node, bytes):
-                    found += _strange_node(node)
-    return list(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    graphs = 0
+    for number, value in _fields(memoryview(content)):
+        if number not in MODEL_FIELDS:
+            found[f"field {number} of the file, such as functions"] = None
+        elif number == GRAPH:
+            graphs += 1
+            found |= dict.fromkeys(_strange_graph(value))
+    return [*found, *([] if graphs == 1 else [f"{graphs} graphs"])]
 
 
-def _strange_node(node: bytes) -> list[str]:
-    found = []
-    for number, value in _fields(node):
-        if number == 4:
-            name = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-            found += [] if name in OPERATORS else [f"the operator {name[:40]}"]
-        elif number == 7 and value:
-            found.append("operators of another domain")
-        elif number == 5 and isinstance(value, bytes):
-            found += ["a graph inside an operator" for part, _ in _fields(value) if part in (6, 11)]
-    return found
+def _strange_graph(graph: int | memoryview) -> Iterator[str]:
+    for number, node in _fields(graph):
+        if number not in GRAPH_FIELDS:
+            yield f"field {number} of the graph"
+        elif number == NODE:
+            for part, value in _fields(node):
+                if part not in NODE_FIELDS:
+                    yield f"field {part} of an operator, such as another domain"
+                elif part == OPERATOR:
+                    name = "" if isinstance(value, int) else bytes(value[:40]).decode("ascii", "replace")
+                    if name not in OPERATORS:
+                        yield f"the operator {name}"
+                elif part == ATTRIBUTE:
+                    for kind, _value in _fields(value):
+                        if kind not in ATTRIBUTE_FIELDS:
+                            yield f"field {kind} of an attribute, such as a graph inside an operator"
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _fields(message: int | memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield number and value of each field of a message.
 
     Raises:
         ValueError: It is none.
     """
+    if isinstance(message, int):
+        raise ValueError("a number in the place of a message")  # noqa: TRY004  # bytes are wrong, no type of ours
     place = 0
     while place < len(message):
         key, place = _read_varint(message, place)
         number, wire = key >> 3, key & 7
+        if not 0 < key < LONGEST_KEY or not number:
+            raise ValueError(f"a field of number {number}")
         if wire == 0:
             value, place = _read_varint(message, place)
             yield number, value
@@ -231,7 +247,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         place += size
 
 
-def _read_varint(message: bytes, place: int) -> tuple[int, int]:
+def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(message):

@@ -52,6 +52,8 @@ class OnnxModel:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry(EXTERNAL, os.devnull)
+        # Not onnxruntime's own format, whose bytes nobody has looked through.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         options.log_severity_level = ERRORS_ONLY
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -47,7 +47,7 @@ MOST_LABELLED = 20_000
 MOST_TOLD = 10
 """Kinds of disagreement."""
 COLUMNS = (
-    "time", "request", "index", "id", "outcome", "milliseconds", "model_milliseconds", "answer", "confidence",
+    "time", "request", "index", "id", "sha256", "outcome", "milliseconds", "model_milliseconds", "answer", "confidence",
     "probabilities", "values", "error", "score", "alarm",
 )  # fmt: skip
 
@@ -132,16 +132,22 @@ class Pairs:
     left_out: bool
 
 
+def _keys(batch: Mapping[str, pa.Array]) -> list[tuple[Any, ...]]:
+    """Return by what a record is known again: clients may use the id of a request for several."""
+    columns = [batch["request"], batch["index"], batch["sha256"]]
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
+
+
 def pairs_of(looked: Looked, second: Answering) -> Pairs | None:
     """Return what the log holds of a shadow and, beside it, of the model that answered; None for nothing."""
     most = max(1, min(MOST_PAIRED, MOST_NUMBERS // width_of(second.spec)))
-    keys: list[tuple[str, int]] = []
+    keys: list[tuple[Any, ...]] = []
     ids: list[str] = []
     parts, times, left_out = [], [], False
     for batch in looked.batches(second, SHADOW, since=looked.since, until=looked.until, newest_first=True):
         if left_out := len(keys) >= most:
             break
-        keys += zip(batch["request"].to_pylist(), batch["index"].to_pylist(), strict=True)
+        keys += _keys(batch)
         ids += batch["id"].to_pylist()
         parts.append(answers_of(batch, second.spec))
         times.append(batch["time"].cast(pa.int64()).to_numpy())
@@ -151,8 +157,8 @@ def pairs_of(looked: Looked, second: Answering) -> Pairs | None:
     found, known = [], []
     # A shadow's row has the time of the request that it is about.
     for batch in looked.batches(looked.first, ANSWERS, since=int(when.min()), until=int(when.max()) + 1):
-        asked = zip(batch["request"].to_pylist(), batch["index"].to_pylist(), strict=True)
-        matched = [(places[key], row) for row, key in enumerate(asked) if key in places]
+        # Once each: what clients send twice under one id is paired once.
+        matched = [(places.pop(key), row) for row, key in enumerate(_keys(batch)) if key in places]
         if matched:
             known += [place for place, _row in matched]
             found.append(answers_of(batch, looked.first.spec).taken([row for _place, row in matched]))

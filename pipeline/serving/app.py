@@ -121,7 +121,7 @@ class Endpoints:
         self.canary: Canary | None = None
         self._batches, self._of_canary = (
             Batches(lambda count: self.measured.observe("millrace_batch_records", count)) for _ in range(2)
-        )  # a worker for each: a slow canary holds nobody else up
+        )  # a worker for each: one that is slow on its example holds nobody else up
         self._since = time.time()
 
     def application(self, tokens: Tokens | None) -> Guard:

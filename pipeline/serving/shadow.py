@@ -4,6 +4,8 @@ What was answered goes into a queue once its reply has left; a thread passes it 
 kernel runs where nobody else wants the processor, and ends first where memory runs out. Whatever that process does, be
 slow, fail, hang or die, costs answers of the shadow and no request: what does not fit into the queue is dropped.
 
+The file is long since thread and process are one thing, seen from both ends.
+
 `python -m pipeline.serving.shadow FOLDER` is that process: it answers what comes through the socket that is its input.
 """
 
@@ -162,6 +164,7 @@ class Shadow(Beside[Model]):
 
     def close(self) -> None:
         """Answer what waits, if that is quick, and let go of the model."""
+        self._until = time.monotonic() + END_SECONDS
         self._ended.set()
         self._thread.join(END_SECONDS)
         if (model := self._opened) is not None:
@@ -179,10 +182,10 @@ class Shadow(Beside[Model]):
                     opened.set_result(self._opened_by(named))
                 except Exception as error:  # noqa: BLE001  # for whoever asked for it
                     opened.set_exception(error)
-            until = time.monotonic() + END_SECONDS
-            while chunk := self._chunk():
-                if ended and time.monotonic() > until:
-                    return
+            # Where requests never pause, the queue is never empty: another model is looked for in between.
+            while not self._to_open and (chunk := self._chunk()):
+                if self._ended.is_set() and time.monotonic() > self._until:
+                    break
                 self._ask(chunk)
             if ended:
                 return
@@ -356,8 +359,9 @@ class Apart:
         """
         packed = [_packed(records) for records in requests]
         with self._asking:
-            if self._link is None:
-                self._started()
+            if self._link is None and self._started() != self.digest:
+                self._stop()
+                raise EOFError("its files changed since they were loaded")
             try:
                 _send(self._link, [one for one in packed if isinstance(one, bytes)])
                 told = iter(_receive(self._link))

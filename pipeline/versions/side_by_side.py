@@ -238,9 +238,9 @@ def _asked(
     if not len(rows):
         raise NotComparable("every test row of today was seen by one of them")
     measures = measures_of(rows, spec, asking.yardstick)
+    points = [_point(model, name, spec, asking) for model, name in zip(models, called, strict=True)]
     for model in reversed(models):  # a champion mostly stands second, and was judged first
         note_use(holdout_of(test), file_digest(model.keras_file, "sha256"), "compare")
-    points = [_point(model, name, spec, asking) for model, name in zip(models, called, strict=True)]
     scored = [
         measures.scored(score(name, model.keras_file, model.folder, rows).predictions, point)
         for model, name, point in zip(models, called, points, strict=True)

@@ -90,6 +90,37 @@ def test_a_file_with_other_operators_is_refused_before_it_runs(tmp_path):
         OnnxModel(path)
 
 
+def test_a_graph_behind_a_key_that_protobuf_cuts_off_is_damage(tmp_path):
+    """Field 7 to onnxruntime, which drops the bits above 32; field 536,870,919 to whoever reads the number."""
+    inputs = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1])
+    graph = helper.make_graph([helper.make_node("Softplus", ["x"], ["y"])], "g", [inputs], [output])
+    content = helper.make_model(graph).SerializeToString()
+    key = content.index(b"\x3a" + bytes([graph.ByteSize()]))
+    (tmp_path / "model.onnx").write_bytes(content[:key] + b"\xba\x80\x80\x80\x10" + content[key + 1 :])
+    with pytest.raises(StorageFailed, match="a field of number 536870919"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+def test_the_own_format_of_onnxruntime_is_not_read(tmp_path):
+    """A file that is both: whose bytes read as a message say nothing of what onnxruntime would run."""
+    import onnxruntime
+
+    inputs = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1])
+    graph = helper.make_graph([helper.make_node("Softplus", ["x"], ["y"])], "g", [inputs], [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = (tmp_path / "model.ort").read_bytes()
+    assert content[4:8] == b"ORTM"
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises((StorageFailed, NotPermitted)):
+        OnnxModel(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize("content", [b"\xff" * 20, b"\x0a\x7f", b"\x0b\x00", b"\x0a"])
 def test_what_is_no_message_is_damage(tmp_path, content):
     """With what is wrong in the message."""

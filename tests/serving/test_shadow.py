@@ -267,6 +267,28 @@ def test_what_does_not_fit_is_dropped_and_counted(serve, monkeypatch, capsys):
     assert 24 == counts(served)["dropped"]
 
 
+def test_another_model_is_loaded_although_requests_never_pause(serve, folders):
+    """The queue is never empty: what was asked for meanwhile is looked for in between."""
+    served = serve()
+    first, plain = served.shadow.taking_part, served.shadow.taking_part.work
+
+    def busy(requests):
+        if not first.closed:
+            ask(served)
+        return plain(requests)
+
+    first.work = busy
+    ask(served)
+    wait_for(lambda: len(first.asked) > 3)
+    loading = threading.Thread(
+        target=served.shadow.become, args=(Named("digits", "3", folders[2], "c"),), daemon=True
+    )
+    loading.start()
+    loading.join(20)
+    assert not loading.is_alive()
+    assert "3" == served.shadow.taking_part.named.version
+
+
 def test_one_that_raises_again_and_again_is_left_out(serve, capsys):
     """Nobody notices but the log, /metrics and /model; a few failures between answers are no reason."""
     served = serve()
@@ -526,6 +548,21 @@ def test_a_process_that_dies_is_started_again(apart):
     assert 3 == len(apart.answers([BODY["records"]])[0].answers)
     assert apart._child.pid != first.pid
     assert first.poll() is not None
+
+
+def test_a_process_that_comes_back_as_another_model_is_not_asked(folders, tmp_path):
+    """Its rows would stand under the digest of the one that died."""
+    folder = shutil.copytree(folders[0], tmp_path / "model")
+    model = Apart(Named("digits", "2", folder, "b"))
+    try:
+        shutil.copytree(folders[1], folder, dirs_exist_ok=True)
+        os.kill(model._child.pid, signal.SIGKILL)
+        for _ in range(2):  # that it died, and that it came back as another one
+            with pytest.raises((OSError, EOFError)) as failed:
+                model.answers([BODY["records"]])
+        assert "its files changed" in str(failed.value)
+    finally:
+        model.close()
 
 
 def test_a_process_that_hangs_is_ended(folders, monkeypatch):
