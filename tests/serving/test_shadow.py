@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -590,7 +591,7 @@ def test_a_process_whose_server_is_gone_ends(folders):
     from tests.helpers.served_models import environment
 
     server = subprocess.Popen(
-        ["python", "-c", code, str(folders[1])], stdout=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-c", code, str(folders[1])], stdout=subprocess.PIPE, text=True, env=environment()
     )
     child = psutil.Process(int(server.stdout.readline()))
     child.suspend()

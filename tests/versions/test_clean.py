@@ -160,6 +160,7 @@ def test_whoever_is_at_work_is_not_disturbed(past):
         lock.close()
         assert (75, True) == (code, f"{name} is already running" in said), said
     sleeper = subprocess.Popen(["sleep", "60"])
+    (past / ".dvc/tmp").mkdir(exist_ok=True)
     (past / ".dvc/tmp/rwlock").write_text(
         json.dumps({"read": {}, "write": {"x": {"pid": sleeper.pid, "cmd": "dvc"}}})
     )
