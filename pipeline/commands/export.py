@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.export.places import PLACES
 from pipeline.params.load import load_params
 from pipeline.runtime.errors import InputMissing, WronglyCalled, say
 from pipeline.runtime.files import read_json
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 HELP = "a model as one file for elsewhere: its papers, and the model as ONNX, SavedModel, LiteRT or Keras, proven"
 RECORDED = False
-FORMATS = ("onnx", "keras", "saved_model", "litert")
 PAPERS = (
     "card.json", "dvc.lock", "golden.npz", "params.yaml", "reference.json", "settings.json", "source.json", "state.json"
 )  # fmt: skip
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", type=named_model, help=text)
     text = "beside ONNX, which is always there: keras, saved_model or litert (no recurrent layers); may stand again"
-    parser.add_argument("--format", action="append", default=[], choices=FORMATS, help=text)
+    parser.add_argument("--format", action="append", default=[], choices=PLACES, help=text)
     text = f"the file (default: NAME-VERSION{SUFFIX} here)"
     parser.add_argument("--out", type=absolute_path, metavar="FILE", help=text)
     parser.set_defaults(here=absolute_path("."))
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     with whole_model(Path.cwd(), options.model, load_params().register.model_name) as model:
         out = options.out or here / f"{'-'.join(filter(None, (model.name, model.version)))}{SUFFIX}"
         require_replaceable(out)
-        say(f"{model.name}{f' version {model.version}' if model.version else ''}", file=sys.stderr)
+        say(model.called, file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
             made = _made(wanted, model, Path(temporary))
             manifest = _manifest(model, made, options.licence)

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
         )
     if isinstance(options.model, Path):
         with opened(options.model) as model:
-            _answer(" version ".join(filter(None, (model.name, model.version))), model.folder, options)
+            _answer(model.called, model.folder, options)
     else:
         _answer(*_fetched(options.model), options)
 
@@ -192,11 +192,11 @@ def predict(
     if out is not None:
         remove_said_of(out)
         explanations.write(out)
-    if labels is not None:
-        _score(labels, scorer, called or folder.name, folder, out)
     _tell(refused)
     where = f" to {out}" if out else ""
     say(f"predict: answered {answered:,} records{where}, refused {refused.count:,}", file=sys.stderr)
+    if labels is not None:
+        _score(labels, scorer, called or folder.name, folder, out)
     if reading.failed is not None:
         raise reading.failed
     if refused.count > max_refused:

@@ -9,10 +9,11 @@ import numpy as np
 
 from pipeline.evaluation.measures import ClassMeasures, Measures, Yardstick, measures_of
 from pipeline.evaluation.rows import EvaluationRows
+from pipeline.evaluation.two_sided import two_sided_difference
 from pipeline.metrics.classification import Metric
 from pipeline.metrics.intervals import Interval, metric_intervals
 from pipeline.metrics.names import HIGHER_IS_BETTER
-from pipeline.metrics.paired import paired_difference, unseen_loss
+from pipeline.metrics.paired import unseen_loss
 from pipeline.monitoring.labels import MOST_JUDGED, Labels
 
 OF_ALARMS = ("positive_f1", "positive_precision", "positive_recall", "accuracy", "balanced_accuracy")
@@ -38,7 +39,10 @@ def live_metrics(
         yardstick: How answers are measured.
         drawn: How intervals are made; each answer is drawn alone.
     """
-    judged = _judged(labels, point, yardstick)
+    return _with_intervals(_judged(labels, point, yardstick), drawn)
+
+
+def _with_intervals(judged: "Judged | None", drawn: Drawn) -> dict[str, Interval]:
     if judged is None:
         return {}
     found: dict[str, Interval] = {}
@@ -90,13 +94,10 @@ def compared_metrics(
         drawn: How intervals are made.
         paired: Whether both answered the same records, which stand in the same order; else the samples are independent.
     """
-    sides = [
-        live_metrics(labels, point, yardstick, drawn)
-        for labels, point in zip((first, second), points, strict=True)
-    ]
     judged = [
         _judged(labels, point, yardstick) for labels, point in zip((first, second), points, strict=True)
     ]
+    sides = [_with_intervals(one, drawn) for one in judged]
     found = {}
     for name in [name for name in sides[0] if name in sides[1]]:
         difference = None
@@ -134,20 +135,13 @@ def _paired(name: str, first: Judged, second: Judged, drawn: Drawn) -> Interval:
     cost = 0.0
     if HIGHER_IS_BETTER[name] and first.num_classes:
         cost = unseen_loss(first.measures.y_true, first.num_classes, first.metrics[name]).cost
-    sides = [(second, first), (first, second)]
-    found = [
-        paired_difference(
-            one.metrics[name],
-            other.metrics[name],
-            first.measures.y_true,
-            one.scored,
-            other.scored,
-            unseen_loss=cost,
-            **drawn._asdict(),
-        )
-        for one, other in sides
-    ]
-    return Interval(found[0].value, found[0].low, -found[1].low)
+    return two_sided_difference(
+        (second.metrics[name], first.metrics[name]),
+        first.measures.y_true,
+        (second.scored, first.scored),
+        unseen_loss=cost,
+        **drawn._asdict(),
+    )
 
 
 def independent_difference(first: Interval, second: Interval) -> Interval:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.export.places import PLACES
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, StorageFailed, UserError, WronglyCalled
-from pipeline.runtime.files import file_digest, json_text, read_json, write_zip
+from pipeline.runtime.files import atomic_path, file_digest, json_text, read_json, write_zip
 
 SUFFIX = ".zip"
 MANIFEST = "manifest.json"
@@ -27,8 +28,8 @@ VERSION = re.compile(r"[0-9]{0,18}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LONGEST_NAME = 200
 MOST_MANIFEST_BYTES = 1 << 20
-KERAS = "model.keras"
-NOT_ASKED = ("model.tflite", "saved_model/")
+KERAS = PLACES["keras"]
+NOT_ASKED = (PLACES["litert"], f"{PLACES['saved_model']}/")
 """Formats of a bundle that nobody needs here; model.keras only who asks both models of a comparison."""
 
 
@@ -126,15 +127,10 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], files: Mapping[str, Pa
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     listed = {**manifest, "format": FORMAT, "files": digests}
     members = {**contents, MANIFEST: json_text(listed).encode()}
-    draft = path.with_name(f".{path.name}.draft")
-    try:
+    with atomic_path(path) as draft:
         write_zip(draft, members, members.__getitem__)
         read_bundle(draft)
-        digest = file_digest(draft, "sha256")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return digest
+        return file_digest(draft, "sha256")
 
 
 def require_replaceable(path: Path) -> None:
@@ -194,9 +190,9 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             f"{', '.join(different[:5])} differ. Export the model again."
         )
     told = manifest["model"]["keras_sha256"]
-    if received.get("model.keras", told) != told:
+    if received.get(KERAS, told) != told:
         raise StorageFailed(
-            f"{path} is damaged. Expected model.keras to have the sha256 that the manifest tells of the model. "
+            f"{path} is damaged. Expected {KERAS} to have the sha256 that the manifest tells of the model. "
             "Received: another one. Export the model again."
         )
     return manifest, files

@@ -22,11 +22,9 @@ import numpy as np
 from pipeline.evaluation.golden import (
     EXPORTED_TOLERANCE,
     GOLDEN_ANSWERS,
-    RESOLUTION,
-    columns,
+    difference,
     exported_check,
     read_npz,
-    spread,
 )
 from pipeline.evaluation.measures import threshold_of
 from pipeline.inference import prediction
@@ -151,9 +149,7 @@ class Scorer:
             )
         except prediction.NotFinite:
             return False
-        now, then = (columns(one, together=bool(self._spec.classes)) for one in (said, expected))
-        near = EXPORTED_TOLERANCE * spread(then) + RESOLUTION * np.abs(then).max(axis=0)
-        return bool((np.abs(now - then) <= near).all())
+        return difference(said, expected, self.state, EXPORTED_TOLERANCE).within
 
     def _predicted(self, made: Sequence[Named]) -> list[np.ndarray | None]:
         """Return what the model says of each record; None where that is no finite number."""

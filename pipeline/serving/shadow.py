@@ -129,6 +129,7 @@ class Shadow(Beside[Model]):
         self._queue = threading.Lock()
         self._full = False
         self._ended = threading.Event()
+        self._until = 0.0
         self._thread = threading.Thread(target=self._work, name="shadow-answers", daemon=True)
         self._thread.start()
 
@@ -183,7 +184,7 @@ class Shadow(Beside[Model]):
                 except Exception as error:  # noqa: BLE001  # for whoever asked for it
                     opened.set_exception(error)
             # Where requests never pause, the queue is never empty: another model is looked for in between.
-            while not self._to_open and (chunk := self._chunk()):
+            while (ended or not self._to_open) and (chunk := self._chunk()):
                 if self._ended.is_set() and time.monotonic() > self._until:
                     break
                 self._ask(chunk)

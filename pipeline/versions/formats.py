@@ -23,6 +23,7 @@ from pipeline.evaluation.golden import (
 )
 from pipeline.evaluation.rows import load_rows
 from pipeline.evaluation.scoring import inputs_of
+from pipeline.export.places import PLACES
 from pipeline.inference import backend
 from pipeline.inference.prediction import Model
 from pipeline.inputs.arrays import Named, named, take
@@ -34,8 +35,6 @@ from pipeline.runtime.paths import MODEL_ONNX
 
 TEST_ROWS = 256
 """Of the test set, at equal distances."""
-PLACES = {"onnx": MODEL_ONNX, "keras": "model.keras", "saved_model": "saved_model", "litert": "model.tflite"}
-"""Format to its file, or folder."""
 TOLERANCES = {
     "onnx": EXPORTED_TOLERANCE,
     "keras": TOLERANCE,
@@ -117,7 +116,7 @@ def make_formats(
     TensorFlow must have been prepared.
 
     Args:
-        wanted: Names, see `PLACES`.
+        wanted: Names, see `export.places.PLACES`.
         papers: Its model.onnx, golden.npz, settings.json and state.json lie there.
         keras_file: Its model.keras, which is proven by the golden answers itself.
         folder: Where the formats go.

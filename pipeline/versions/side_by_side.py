@@ -6,13 +6,12 @@ ledger of the test set gets a line of each, before they are asked.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -22,11 +21,11 @@ from pipeline.evaluation.measures import Measures, OperatingPoint, Yardstick, me
 from pipeline.evaluation.results import Bootstrap
 from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, days_of, load_rows
 from pipeline.evaluation.scoring import NotComparable, holdout_of, incompatibilities, score, unseen_positions
+from pipeline.evaluation.two_sided import two_sided_difference
 from pipeline.inputs.specs import OutputSpec, output_spec
-from pipeline.metrics.classification import Metric
 from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups
 from pipeline.metrics.names import format_value, metric_words, primary_called
-from pipeline.metrics.paired import paired_difference, unseen_loss
+from pipeline.metrics.paired import unseen_loss
 from pipeline.reports.html import render
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing
@@ -100,9 +99,7 @@ def side_by_side(first: Whole, other: Whole, asking: Asking) -> dict[str, Any]:
 
 def _called(first: Whole, other: Whole) -> tuple[str, str]:
     """Return what people call them; where that is the same, the paths that they were given by."""
-    names = [
-        f"{model.name} version {model.version}" if model.version else model.name for model in (first, other)
-    ]
+    names = [first.called, other.called]
     if names[0] == names[1]:
         names = [model.given or name for model, name in zip((first, other), names, strict=True)]
     return names[0], names[1]
@@ -241,10 +238,11 @@ def _asked(
     points = [_point(model, name, spec, asking) for model, name in zip(models, called, strict=True)]
     for model in reversed(models):  # a champion mostly stands second, and was judged first
         note_use(holdout_of(test), file_digest(model.keras_file, "sha256"), "compare")
-    scored = [
+    first, other = (
         measures.scored(score(name, model.keras_file, model.folder, rows).predictions, point)
         for model, name, point in zip(models, called, points, strict=True)
-    ]
+    )
+    scored = first, other
     blocks, note, decides = _drawn(rows, measures, asking)
     metrics = [measures.metrics(point) for point in points]
     found = {}
@@ -252,12 +250,11 @@ def _asked(
         pair = metrics[0][metric], metrics[1][metric]
         try:
             values = [float(one(measures.y_true, said, None)) for one, said in zip(pair, scored, strict=True)]
-            difference = _difference(
-                pair,
-                measures.y_true,
-                scored,
-                num_classes=spec.num_classes if primary_called(metric).higher_is_better else 0,
-                drawn=asking.bootstrap.over(blocks),
+            cost = 0.0
+            if spec.num_classes and primary_called(metric).higher_is_better:
+                cost = unseen_loss(measures.y_true, spec.num_classes, pair[0], blocks).cost
+            difference = two_sided_difference(
+                pair, measures.y_true, scored, unseen_loss=cost, **asking.bootstrap.over(blocks)
             )
         except ValueError:  # it does not exist for these rows, or not for enough of their resamples
             continue
@@ -307,35 +304,6 @@ def _drawn(
         )
         return blocks, note, True
     return blocks, "", True
-
-
-def _difference(
-    pair: tuple[Metric, Metric],
-    y_true: npt.NDArray[Any],
-    scored: Sequence[npt.NDArray[np.floating]],
-    *,
-    num_classes: int,
-    drawn: Mapping[str, Any],
-) -> Interval:
-    """Return by how much the first scores above the other, as sure as the gate is, to both sides.
-
-    Args:
-        pair: The metric at the operating point of each.
-        y_true: What is true of each row.
-        scored: Answers of both.
-        num_classes: Of a score of classes, so that it allows for losses that no row shows; else 0.
-        drawn: See `Bootstrap.over`.
-
-    Raises:
-        ValueError: The metric does not exist for these rows, or for too few of their resamples.
-    """
-    (first, other), (ours, theirs) = pair, scored
-    cost = unseen_loss(y_true, num_classes, first, drawn["blocks"]).cost if num_classes else 0.0
-    found = paired_difference(first, other, y_true, ours, theirs, unseen_loss=cost, **drawn)
-    if not cost:
-        return found
-    turned = paired_difference(other, first, y_true, theirs, ours, unseen_loss=cost, **drawn)
-    return Interval(found.value, found.low, -turned.low)
 
 
 def _point(model: Whole, called: str, spec: OutputSpec, asking: Asking) -> OperatingPoint:

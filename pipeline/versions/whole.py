@@ -28,6 +28,11 @@ class Whole:
     given: str = ""
 
     @property
+    def called(self) -> str:
+        """Return what people call it."""
+        return f"{self.name} version {self.version}" if self.version else self.name
+
+    @property
     def is_best(self) -> bool:
         """Return whether it is what models/best of this project holds."""
         return self.folder.resolve() == paths.BEST_DIR.resolve()

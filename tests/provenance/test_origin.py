@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.provenance.origin import commit_that_holds, committed_state, origin_tags
+from pipeline.provenance.origin import commit_that_holds, committed_state, environment_digest, origin_tags
 from pipeline.runtime.repository import digest_at, locked_stages
 from pipeline.runtime.strict_yaml import yaml_content
 from tests.helpers.synthetic_project import make_project, write_lock
@@ -285,3 +286,12 @@ def test_a_file_whose_name_is_no_utf8_is_named_as_any_other(project):
     """It is a change, not the end of the program."""
     (project / os.fsdecode(b"\xe9.txt")).write_text("x")
     assert "true" == state().dirty
+
+
+def test_the_environment_is_the_name_and_version_of_every_package(monkeypatch):
+    """In whatever order they lie there; what has no name is no package."""
+    found = [{"Name": "B", "Version": "2"}, {"Name": None, "Version": "3"}, {"Name": "a", "Version": "1"}]
+    monkeypatch.setattr(
+        "importlib.metadata.distributions", lambda: (SimpleNamespace(metadata=one) for one in found)
+    )
+    assert hashlib.sha256(b'["a==1", "b==2"]').hexdigest() == environment_digest.__wrapped__()

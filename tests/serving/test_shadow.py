@@ -112,6 +112,16 @@ def wait_for(holds, seconds=30):
         time.sleep(0.01)
 
 
+def with_a_request_that_waits(served):
+    """Return the shadow's model, which holds one request while another one waits."""
+    model = served.shadow.taking_part
+    model.go_on.clear()
+    ask(served)
+    assert model.begun.wait(20)
+    ask(served)
+    return model
+
+
 def seen(served):
     """Return how many records the shadow is done with."""
     return sum(counts(served).values())
@@ -407,11 +417,7 @@ def test_while_another_version_is_loaded_the_one_before_takes_part(serve, folder
 def test_once_it_answers_itself_there_is_nothing_to_compare(serve, folders):
     """It becomes champion: left out; another one answers: it takes part again. What waits is of the one before."""
     served = serve()
-    model = served.shadow.taking_part
-    model.go_on.clear()
-    ask(served)
-    assert model.begun.wait(20)
-    ask(served)
+    model = with_a_request_that_waits(served)
     served.endpoints.swap(Served(Named("digits", "2", folders[1], "b"), {}))
     assert "it is the model that answers" == served.client.get("/model").json()["shadow"]["left_out"]
     model.go_on.set()
@@ -426,16 +432,26 @@ def test_once_it_answers_itself_there_is_nothing_to_compare(serve, folders):
 def test_what_waits_of_another_first_model_is_passed_over(serve, folders):
     """Answers of two champions are not mixed: the counts are of the one that answers now."""
     served = serve()
-    model = served.shadow.taking_part
-    model.go_on.clear()
-    ask(served)
-    assert model.begun.wait(20)
-    ask(served)
+    model = with_a_request_that_waits(served)
     served.endpoints.swap(Served(Named("digits", "3", folders[2], "c"), {}))
     model.go_on.set()
     wait_for(lambda: seen(served) == 6)
     assert 3 <= counts(served)["passed over"] <= 6
     assert served.shadow.taking_part is model
+
+
+def test_at_the_end_what_waits_is_answered_though_another_model_is_to_be_opened(serve, folders):
+    """That one is not opened any more; the request that came before it is asked of the one that is there."""
+    served = serve()
+    model = with_a_request_that_waits(served)
+    served.shadow.start(lambda: served.shadow.become(Named("digits", "3", folders[2], "c")))
+    wait_for(lambda: served.shadow._to_open)
+    end = threading.Thread(target=served.shadow.close)
+    end.start()
+    wait_for(served.shadow._ended.is_set)
+    model.go_on.set()
+    end.join(20)
+    assert (6, 2) == (seen(served), len(model.asked))
 
 
 def test_papers_that_nobody_foresaw_do_not_keep_the_first_one_from_being_followed(serve, folders, capsys):
