@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.inference.backend import prepare_tensorflow
 from pipeline.runtime import paths
 from pipeline.runtime.files import write_json
 from tests.helpers.training_runs import images
 
+prepare_tensorflow(2, 7)  # as a stage does: once something was computed it is too late
 CLASSES = ["cat", "dog", "emu"]
 TRAINING = {
     "epochs": 2, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0,

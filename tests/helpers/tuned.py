@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pipeline.inference import backend
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.files import write_json
@@ -15,7 +14,6 @@ def write_tuned(name: str, family: str, model: dict, epochs: int) -> None:
     data = load_train_data(family)
     training = TRAINING | {"loss": "auto", "class_weights": "none", "epochs": epochs}
     folder = paths.tuned_dir(name)
-    backend.prepare_tensorflow(2, 7)  # as the stage does: a process cannot once it has computed something
     trained = candidate.train_candidate(
         family, data, model, training, seed=4, checkpoint_dir=Path("work") / name
     )
