@@ -117,3 +117,30 @@ def test_a_refusal_looks_like_one():
     page = run_report(DECISION | {"decision": "refused"})
     assert "cnn was not promoted" in page
     assert '<header class="refused">' in page
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(20, False), (21, True)])
+def test_more_than_twenty_classes_are_drawn_instead_of_listed(number, drawn):
+    """The counts of each split stand in both; the smallest class comes first where they are drawn."""
+    split = read_json(paths.SPLIT_SUMMARY)
+    split["classes"] = {f"c{n:02d}": {"train": 900 - n, "val": 20, "test": 10} for n in range(number)}
+    write_json(paths.SPLIT_SUMMARY, split)
+    data = run_report(DECISION).partition("<h2>Data</h2>")[2]
+    assert drawn is ('<div class="class counts">' in data)
+    assert drawn is not ("<table>" in data)
+    last = f"c{number - 1:02d}"
+    assert (data.index(last) < data.index("c00")) is drawn
+    share = 100 * (900 - 20) / (900 + 30)
+    assert (f'<div class="train" style="width: {share:.2f}%"></div>' in data) is drawn
+
+
+def test_the_column_before_tuning_is_there_where_somebody_has_a_score():
+    """An empty column would be a puzzle."""
+    assert "baseline, val accuracy" in run_report(DECISION)
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json")
+    for row in rows:
+        row["baseline_val"] = {}
+    write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
+    page = run_report(DECISION)
+    assert "baseline, val" not in page
+    assert "tuned, val accuracy" in page
