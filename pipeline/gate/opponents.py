@@ -147,7 +147,9 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
 def _in_words(question: Question, opponent: ScoredModel, rules: Rules, interval: Interval) -> str:
     """Return both scores on the rows of the comparison, and by how much the challenger is better, with its interval."""
     primary, models = rules.primary, (question.challenger, opponent)
-    ours, theirs = (format_value(model.metric(question.y_true, model.predictions)) for model in models)
+    ours, theirs = (
+        format_value(float(model.metric(question.y_true, model.predictions, None))) for model in models
+    )
     value, low, high = (format_value(getattr(interval, part), sign="+") for part in ("value", "low", "high"))
     better = value if primary.higher_is_better else f"lower by {value}"
     return f"{primary.words} {ours} against {theirs}, {better} ({confidence_words(rules)} {low} to {high})"

@@ -154,7 +154,7 @@ def links(
     addresses = {
         "runs": f"{runs}?",
         "this run": f"{runs}/{run_ids[0]}?",
-        "pictures": f"{runs}/{run_ids[0]}/artifacts?",
+        "report and pictures": f"{runs}/{run_ids[0]}/artifacts/report.html?",
         "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
         "candidates, best first": f"{runs}?{ordered}&",
         "candidates compared": f"{runs}?{compare}&",
