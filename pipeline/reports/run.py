@@ -114,6 +114,17 @@ def before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     return name if any(name in row["baseline_val"] for row in rows) else metric
 
 
+def scores_before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
+    """Return the validation score of each row before tuning, None where nobody took it.
+
+    Args:
+        rows: Of candidates.json.
+        metric: What candidates are chosen by; log loss is what training calls `loss`.
+    """
+    name = "loss" if metric == "log_loss" else before_tuning(rows, metric)
+    return [row["baseline_val"].get(name) for row in rows]
+
+
 def thresholds_heading(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what heads the column of thresholds in a table of candidates; "" where they have none."""
     points = [row["operating_point"] for row in rows if "operating_point" in row]
@@ -262,7 +273,7 @@ def run_report(decision: Mapping[str, Any], looks: str = "", facts: Sequence[Fac
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     split = read_json(paths.SPLIT_SUMMARY, "split")
-    before = before_tuning(rows, selection["select_by"])
+    before, first = (found(rows, selection["select_by"]) for found in (before_tuning, scores_before_tuning))
     return render(
         "run_report.html.j2",
         facts=facts,
@@ -273,7 +284,8 @@ def run_report(decision: Mapping[str, Any], looks: str = "", facts: Sequence[Fac
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],
         before_tuning=before,
-        has_baselines=any(row["baseline_val"].get(before) is not None for row in rows),
+        before=dict(zip([row["candidate"] for row in rows], first, strict=True)),
+        has_baselines=any(score is not None for score in first),
         most_rows=MOST_ROWS,
         score_that_chose=score_that_chose,
         thresholds=thresholds_heading(rows),

@@ -1,9 +1,12 @@
 """One page tells the whole run, offline, with equal bytes for equal reports."""
 
+import io
 import re
 
 import pytest
+from rich.console import Console
 
+from pipeline.reports.console import print_report
 from pipeline.reports.run import run_report
 from pipeline.reports.run import test_score as score_in_words
 from pipeline.runtime import paths
@@ -144,3 +147,20 @@ def test_the_column_before_tuning_is_there_where_somebody_has_a_score():
     page = run_report(DECISION)
     assert "baseline, val" not in page
     assert "tuned, val accuracy" in page
+
+
+def test_log_loss_before_tuning_is_what_training_calls_loss():
+    """The page and the terminal show the same number."""
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json")
+    for row, loss in zip(rows, (0.4321, 0.8765), strict=True):
+        row["baseline_val"], row["val"] = {"loss": loss, "accuracy": 0.9}, {"log_loss": 0.4}
+    write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
+    selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json") | {"select_by": "log_loss"}
+    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", selection)
+    page = run_report(DECISION)
+    assert "baseline, val log loss" in page
+    file = io.StringIO()
+    print_report(Console(file=file, width=120))
+    for number in ("0.4321", "0.8765"):
+        assert f'<td class="number">{number}</td>' in page
+        assert number in file.getvalue()
