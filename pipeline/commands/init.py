@@ -215,8 +215,6 @@ def show_trial(number: int, trial: "Trial", command: str, console: "Console") ->
     say(f"{number}. {proposal.kind}{' (sure)' if proposal.sure else ''}: {proposal.reason}")
     read = f"{trial.files:,} {'file' if trial.files == 1 else 'files'}"
     read += ", of which only a part was looked at" if trial.partly else ""
-        ", of which only a part was looked at" if trial.partly else ""
-    )
     say(f"   reads     {read}")
     for line in trial.described[:3]:
         say(f"             {line}")
