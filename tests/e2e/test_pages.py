@@ -47,7 +47,6 @@ from tests.validation.test_report import facts, outcome, report
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(600)]
 WIDTHS = (400, 800, 1400)
 NOW = dt.datetime(2026, 11, 29, tzinfo=dt.UTC)
-AXE = Path(str(importlib.util.find_spec("axe_playwright_python").origin)).parent / "axe.min.js"
 SCHEMES = ("light", "dark")
 OUTSIDE = """
 const width = document.documentElement.clientWidth, scrolls = one =>
@@ -221,6 +220,14 @@ def look(browser):  # noqa: F811
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, out of the package that carries it; of that package nothing is imported."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    assert found, "`make setup` installs it"
+    return (Path(str(found.origin)).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
 def keep(page, name: str) -> None:
     """Keep a picture of the whole page where MILLRACE_SCREENSHOTS says so."""
     if folder := os.environ.get("MILLRACE_SCREENSHOTS"):
@@ -243,14 +250,14 @@ def test_no_page_is_wider_than_its_window_or_cuts_anything_off(pages, look):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_axe_finds_nothing(pages, look, scheme):
+def test_axe_finds_nothing(pages, look, axe, scheme):
     """No violation of any of its rules, at any width; pictures have words, what scrolls can be reached by keys."""
     wrong = []
     for name, address in pages.items():
         for width in WIDTHS:
             page = look(address, width, scheme)
             if not page.execute_script("return 'axe' in window"):
-                page.execute_script(AXE.read_text(encoding="utf-8"))
+                page.execute_script(axe)
             wrong += [f"{name} at {width}: {problem}" for problem in page.execute_async_script(SETTLED)]
             if width == 800:
                 keep(page, f"{name}-{width}-{scheme}")
