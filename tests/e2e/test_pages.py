@@ -7,6 +7,7 @@ import base64
 import datetime as dt
 import importlib.util
 import os
+import re
 import shutil
 import time
 from contextlib import chdir, suppress
@@ -16,10 +17,12 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from docs import build as site
+from docs import screens
 from pipeline import cli
 from pipeline.metrics.intervals import Interval
 from pipeline.reduction.comparison import by_dimensions, reduction_page
@@ -293,3 +296,17 @@ def test_every_page_says_what_it_is_of(pages, look):
     for name, parts in expected.items():
         foot = look(pages[name], 1400).find_element("tag name", "footer").text
         assert [] == [part for part in parts if part not in foot], foot
+
+
+def test_the_pictures_of_the_documents_are_drawn_by_the_code_that_says_so(pages, tmp_path):
+    """The top of each page that docs/reading.md shows, small enough for a repository."""
+    shown = set(re.findall(r"\]\(pictures/(\w+)\.png\)", (HERE / "docs/reading.md").read_text()))
+    assert shown == set(screens.PAGES) == {path.stem for path in (HERE / "docs/pictures").glob("*.png")}
+    places = {"report": "report", "decision": "decision", "data": "images"}
+    screens.draw(
+        tmp_path, {name: Path(pages[place].removeprefix("file://")) for name, place in places.items()}
+    )
+    for name in shown:
+        for folder in (tmp_path, HERE / "docs/pictures"):
+            assert screens.WIDTH == Image.open(folder / f"{name}.png").width
+            assert (folder / f"{name}.png").stat().st_size < 60_000
