@@ -204,6 +204,20 @@ def test_who_is_too_slow_again_and_again_is_left_out(serve):
     assert 'outcome="too slow"} 10' in served.client.get("/metrics").text
 
 
+def test_how_long_a_record_took_is_known_at_once_and_forgotten_by_and_by(serve):
+    """Never less than the example takes."""
+    model = serve().first
+    example = model.seconds_per_record
+    model.took(0.1)
+    assert 0.1 == model.seconds_per_record
+    for _ in range(200):
+        model.took(0.0)
+    assert max(example, 0.1 * 0.98**200) == pytest.approx(model.seconds_per_record)
+    for _ in range(2000):
+        model.took(0.0)
+    assert example == model.seconds_per_record
+
+
 def test_without_its_golden_answers_it_is_left_out(serve, capsys):
     """It gives them again from time to time, and at once after it failed; one that cannot be checked is not fine."""
     served = serve(0.999)
