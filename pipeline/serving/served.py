@@ -204,6 +204,10 @@ class Served:
 # --- A second model beside the one that answers.
 
 
+NOT_YET = "it is not loaded yet"
+AWAY = "the registry cannot be asked, which is tried again; the server's log tells why"
+
+
 class Opened(Protocol):
     """A model that was loaded, and has given its golden answers."""
 
@@ -243,7 +247,7 @@ class Beside(ABC, Generic[Second]):
         self.taking_part: Second | None = None
         self._opened: Second | None = None
         self._named: Named | None = None  # the last that was tried
-        self._why = self.left_out = "it is not loaded yet"
+        self._why = self.left_out = NOT_YET
         self.problem = self._last_problem = ""
         self._lock = threading.Lock()
 
@@ -285,6 +289,8 @@ class Beside(ABC, Generic[Second]):
                 say(f"serve: {self.role} {self.asked}: {problem}", file=sys.stderr)
             self._last_problem = problem
             followed.problem = "The registry cannot be asked; the server's log tells why."
+            if self._why == NOT_YET:
+                self._put(None, AWAY)
 
     def become(self, named: Named) -> None:
         """Let this version take part, if it checks."""
@@ -430,7 +436,7 @@ class Canary(Beside[Served]):
         """Take note of a request that it could not answer; after some in a row it is left out."""
         slow = isinstance(error, TimeoutError)
         self._measured.count("millrace_canary_requests_total", outcome="too slow" if slow else "failed")
-        told = "was too slow" if slow else "failed, and the first model answers"
+        told = "was too slow" if slow else "failed"
         detail = "" if slow else "\n" + "".join(traceback.format_exception(error))
         say(f"serve: canary {model.named.called} {told}: request {request}{detail}", file=sys.stderr)
         if model is not self.taking_part:
