@@ -2,6 +2,8 @@
 
 A request keeps the model that it began with to its end: a swap is one assignment, and no reply mixes two. Where a
 canary fails, the request is read and answered anew by the first model, whole; who named the canary's version is told.
+
+The file is long since all endpoints share one way of a request, from its body to its answers.
 """
 
 import asyncio
