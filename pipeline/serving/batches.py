@@ -98,7 +98,9 @@ class Batches:
             self._turn.append(asked)
 
     def _end_turn(self) -> None:
-        waiting, self._turn = self._turn, []
+        waiting, self._turn = [asked for asked in self._turn if not asked.future.done()], []
+        if not waiting:
+            return
         # A turn is no longer than one large request: the others take the next one, or the worker.
         batch = next(_batches(waiting, lambda served: max(1, int(TURN_SECONDS / served.seconds_per_record))))
         self._noted(sum(len(asked.records) for asked in batch))

@@ -153,3 +153,20 @@ def test_between_two_batches_of_a_turn_the_loop_goes_on():
     asyncio.run(ask())
     assert {0, 1, 2, 3} >= {*seen} >= {1, 2}
     assert [0, 1, 2] == [batch[0] for batch in model.batches]
+
+
+def test_who_left_before_the_turn_is_not_answered():
+    """Told that it takes too long, say; where all have left the model is not asked."""
+    model = Model("a")
+
+    async def ask(left, others):
+        batches = Batches(lambda _count: None)
+        waiting = [asyncio.create_task(batches.answers(model, [number])) for number in left + others]
+        await asyncio.sleep(0)
+        for task in waiting[: len(left)]:
+            task.cancel()
+        return await asyncio.gather(*waiting[len(left) :])
+
+    assert [("a", 2)] == asyncio.run(ask([1], [2]))[0].answers
+    asyncio.run(ask([3, 4], []))
+    assert [[2]] == model.batches
