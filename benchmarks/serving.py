@@ -191,11 +191,10 @@ def side_by_side(
         for name, more in variants.items():
             port = free_port()
             command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder), "--port", str(port), *more]
-            servers[name] = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL), port
+            servers[name] = _alone(command), port
         if others:
             port = free_port()
-            command = [others, str(LITSERVE), str(folder), str(port)]
-            servers["LitServe"] = subprocess.Popen(command, cwd=ROOT, start_new_session=True), port
+            servers["LitServe"] = _alone([others, str(LITSERVE), str(folder), str(port)]), port
         for _process, port in servers.values():
             wait_for(port, "/health/ready")
             load(port, request, 8, 3)
@@ -229,6 +228,11 @@ def side_by_side(
             for one in family_of(process.pid):
                 os.kill(one, signal.SIGKILL)
             process.wait()
+
+
+def _alone(command: list[str]) -> subprocess.Popen:
+    """Start a server in a session of its own: Linux shares the processor among sessions."""
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def tell_outcomes(name: str, port: int) -> None:
@@ -326,6 +330,7 @@ def main() -> None:
     parser.add_argument("--beside", action="store_true")
     parser.add_argument("--litserve", default="", metavar="PYTHON")
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each, side by side")
     options = parser.parse_args()
     folder = options.folder.absolute()
     turns = options.log or options.beside or options.litserve
@@ -333,7 +338,7 @@ def main() -> None:
     columns[6:6] = ["of the server alone"] if turns else []
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     if options.litserve:
-        side_by_side(folder, {"millrace serve": []}, options.seconds, others=options.litserve)
+        side_by_side(folder, {"millrace serve": []}, options.seconds, options.rounds, options.litserve)
         return
     if turns:
         (logged if options.log else beside)(folder, options.seconds)
