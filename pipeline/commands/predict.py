@@ -224,7 +224,7 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
     from pipeline.monitoring.found import label_lines
     from pipeline.monitoring.reference import reference_in
     from pipeline.monitoring.rows import Answering
-    from pipeline.monitoring.watch import judged_by
+    from pipeline.monitoring.watch import judged_by, measured_by
     from pipeline.runtime.files import write_json
     from pipeline.runtime.paths import REFERENCE
     from pipeline.serving.answer_files import scores
@@ -235,7 +235,7 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
             f"{', '.join(list(labels.truth)[:3]) or 'no label'}. Name the column of ids by --id."
         )
     paper = Answering(called, "", "", scorer.state, scorer.card, reference_in(folder / REFERENCE) or {})
-    content, _fallen = judged_by(labels, paper)
+    content, _fallen = judged_by(labels, paper, *measured_by(paper))
     for line in label_lines(content):
         say(line, file=sys.stderr)
     if out is not None:
