@@ -45,6 +45,7 @@ def repro(folder, source, candidates, changes, units="mean_absolute_error"):
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = [sys.executable, "-m", "pipeline.cli", "init", "--kind", kind, "--path", str(path), "--force"]
     command += [part for option in options for part in ("--set", option)]
+    run([sys.executable, "-m", "pipeline.runtime.dvc_place"], folder, environment)  # as `make setup` does
     run(command, folder, environment)
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
