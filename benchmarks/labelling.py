@@ -93,7 +93,7 @@ def clothing(data, folder):
         "data": {"image_size": [32, 32]},
         "features": {"groups": ["colour", "edges"], "edge_cell_px": 8},
         "training": {"epochs": 12},
-        "register": {"model_name": "clothing", "experiment": "clothing"},
+        "register": {"model_name": "clothes", "experiment": "clothes"},
     }
     ways = {
         "as_folders": ("image_folder", source, ["ignore=labels.csv,*.md"]),
@@ -105,7 +105,13 @@ def clothing(data, folder):
     }
     for name, (kind, path, options) in ways.items():
         repro(folder / name, (kind, path, options), candidates, changes, "accuracy")
-    for name in ("reports/evaluate/metrics.json", "data/interim/samples.parquet", "data/interim/payload.npy"):
+    for name in (
+        "data/interim/samples.parquet",
+        "data/interim/payload.npy",
+        "data/split/split.parquet",
+        "models/best/model.keras",
+        "reports/evaluate/metrics.json",
+    ):
         first, second = ((folder / way / name).read_bytes() for way in ways)
         print(f"{name}: {'equal' if first == second else 'DIFFERENT'}")
 
