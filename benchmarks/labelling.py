@@ -217,7 +217,7 @@ def bits(data, folder):
     with_numbers(folder, pictures, "bits", 32)
 
 
-NETWORKS = ("cnn", "nearest", "linear", "majority")
+WINDOWS = ("cnn", "rocket", "nearest", "linear", "majority")
 
 
 def steps(folder, recordings, options, changes):
@@ -232,7 +232,8 @@ def steps(folder, recordings, options, changes):
                 [*(f"{value:.6g}" for value in step), state]
                 for step, state in zip(series, classes, strict=True)
             )
-    candidates = dict.fromkeys(NETWORKS)
+    candidates = dict.fromkeys(WINDOWS)
+    changes["evaluate"] = {"select_by": "accuracy"}
     repro(folder / "project", ("series_files", folder / "set", options), candidates, changes, "accuracy")
 
 
