@@ -22,8 +22,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).parents[1]
 SEED = 7
@@ -66,6 +70,9 @@ def repro(folder, source, candidates, changes, units="mean_absolute_error"):
     test, low, high = (metrics["test"][f"{units}{end}"] for end in ("", "_low", "_high"))
     beside = {name: found[f"test_{units}"] for name, found in metrics["baselines"].items()}
     words = ", ".join(f"{name} {value:.4f}" for name, value in sorted(beside.items()))
+    chosen = json.loads((folder / "reports/select/selection.json").read_text())
+    ranking = ", ".join(f"{row['candidate']} {row['score']:.4f}" for row in chosen["ranking"])
+    print(f"{folder.name}: {chosen['chosen']} is chosen; by {chosen['chosen_by']} {ranking}")
     print(f"{folder.name}: test {units} {test:.4f} ({low:.4f} to {high:.4f}); {words}", flush=True)
 
 
@@ -132,28 +139,6 @@ def with_numbers(folder, pictures, target, size):
         for name, content, number in pictures:
             (folder / "set/pictures" / name).write_bytes(content)
             rows.writerow([name, f"{number:.5f}"])
-    blocks = [16, 32, 32] if size > 16 else [16, 32]
-    cnn = {
-        "family": "cnn",
-        "model": {
-            "filters": blocks,
-            "convolutions_per_block": 2,
-            "kernel_size": 3,
-            "strides": 1,
-            "padding": "same",
-            "pooling": "max",
-            "pool_size": 2,
-            "batch_normalization": True,
-            "activation": "relu",
-            "block_dropout": 0.0,
-            "head": "flatten",
-            "units": 64,
-            "dropout": 0.2,
-            "l2": 0.0,
-        },
-        "training": {},
-        "tune": {},
-    }
     changes = {
         "data": {"image_size": [size, size], "resize": "stretch"},
         "features": {"groups": ["colour", "edges"], "edge_cell_px": size // 4},
@@ -164,8 +149,31 @@ def with_numbers(folder, pictures, target, size):
         },  # discs of one size are no copies
     }
     options = ["path=file", f"target={target}"]
-    candidates = {"cnn": cnn, "linear": None, "majority": None}
+    candidates = dict.fromkeys(("cnn", "rnn", "autoencoder", "dense", "linear", "majority"))
     repro(folder / "project", ("image_table", folder / "set/labels.csv", options), candidates, changes)
+    by_scikit_learn(folder / "project")
+
+
+def by_scikit_learn(folder):
+    """Print the error of scikit-learn's ridge on the same hand-made features of colour and edges, and of the mean."""
+    samples = pq.read_table(
+        folder / "data/interim/samples.parquet", columns=["sample_id", "target"]
+    ).to_pandas()
+    split = pq.read_table(folder / "data/split/split.parquet").to_pandas()
+    part = (
+        samples.merge(split, on="sample_id", validate="1:1")
+        .set_index("sample_id")
+        .loc[samples.sample_id, "split"]
+    )
+    inputs, target = np.load(folder / "data/features/features.npy"), samples.target.to_numpy()
+    test = part.to_numpy() == "test"
+    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 22))).fit(inputs[~test], target[~test])
+    errors = np.abs(ridge.predict(inputs[test]) - target[test])
+    mean = np.abs(target[~test].mean() - target[test])
+    print(
+        f"{folder.name}: scikit-learn's ridge {errors.mean():.4f}, mean {mean.mean():.4f} on {test.sum()}",
+        flush=True,
+    )
 
 
 def encoded(pixels):
