@@ -104,7 +104,8 @@ def _by_select(kind: str, look: Look) -> Iterator[Proposal]:
 def _text_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
         columns = [column for column in head.columns if not is_nameless(column.name)]
-        texts = [column for column in columns if not column.numeric and not column.time_format]
+        texts = [column for column in columns if not (column.numeric or column.nearly_time_formats)]
+        texts = [column for column in texts if not column.looks_dated]
         texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
         if not texts:
             continue
@@ -162,9 +163,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
 
 def _series_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
-        times = [
-            column for column in head.columns if column.time_formats and len(column.cells) == column.count
-        ]
+        times = [column for column in head.columns if column.nearly_time_formats]
         numeric = [
             column for column in head.columns if (column.numeric or column.marked) and column not in times
         ]
@@ -174,11 +173,12 @@ def _series_table(look: Look) -> Iterator[Proposal]:
             yield from _counted_steps(head, numeric)
             continue
         time = min(times, key=lambda column: _rank(column, TIMES))
-        alone = len(look.tables) == 1 and len(times) == 1 and len(time.time_formats) == 1
-        for form in time.time_formats:
+        forms = time.nearly_time_formats
+        alone = len(look.tables) == 1 and len(times) == 1 and len(forms) == 1
+        for form in forms:
             written = {} if form == "auto" else {"time_format": form}
             for way in _series_in(head, time, numeric):
-                doubt = () if len(time.time_formats) == 1 else (f"whether times are written as {form}",)
+                doubt = () if len(forms) == 1 else (f"whether times are written as {form}",)
                 options = {
                     "time": time.plain_name,
                     **written,

@@ -1,0 +1,135 @@
+"""Files of forms that no kind of source reads, each with the command that makes one of them that is read.
+
+Told by their first bytes or their suffix, once nothing fits: somebody who points at a workbook, a database or an answer
+of a web service is told what to type, not which kinds there are.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from pipeline.formats.tables import spreadsheet_refused
+
+MOST_FORMS = 3
+MAX_JSON_BYTES = 1 << 26
+BEGIN_BYTES = 4096
+BY_BYTES = {
+    b"ARROW1": ("Feather", "pandas", "pandas.read_feather({name!r}).to_parquet({stem!r} + '.parquet')"),
+    b"Obj\x01": (
+        "Avro",
+        "fastavro, pandas",
+        "pandas.DataFrame(fastavro.reader(open({name!r}, 'rb'))).to_parquet({stem!r} + '.parquet')",
+    ),
+    b"\x89HDF\r\n\x1a\n": (
+        "HDF5",
+        "h5py, numpy",
+        "numpy.savez({stem!r}, **{{key: item[()] for key, item in h5py.File({name!r}).items()}})",
+    ),
+    b"MATLAB 5.0": (
+        "a file of MATLAB",
+        "numpy, scipy.io",
+        "numpy.savez({stem!r}, **{{k: v for k, v in scipy.io.loadmat({name!r}).items() if k[0] != '_'}})",
+    ),
+    b"RIFF": (
+        "sound",
+        "numpy, scipy.io.wavfile as wav",
+        "numpy.savetxt({stem!r} + '.csv', wav.read({name!r})[1], fmt='%g', delimiter=',')",
+    ),
+    b"SQLite format 3\0": (
+        "a database",
+        "",
+        "sqlite3 -header -csv {name!r} 'SELECT * FROM TABLE' > {stem!r}.csv",
+    ),
+    b"(\xb5/\xfd": ("packed by zstd", "", "zstd -d {name!r}"),
+    b"7z\xbc\xaf'\x1c": ("packed by 7-Zip", "", "7z x {name!r} && rm {name!r}"),
+    b"Rar!\x1a\x07": ("packed by RAR", "", "unrar x {name!r} && rm {name!r}"),
+}
+"""First bytes to the form's name, and what makes files that are read of it: Python after an import, or a command."""
+BY_SUFFIX = {
+    ".zip": "unzip {name!r} -d {stem!r} && rm {name!r}",
+    ".tar": "tar -xf {name!r} && rm {name!r}",
+    ".tgz": "tar -xf {name!r} && rm {name!r}",
+}
+PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
+
+
+def conversions(files: Mapping[str, Path]) -> list[str]:
+    """Return in words what files of other forms are, and how they become readable; of each form the first file.
+
+    Args:
+        files: Where each lies, by its name.
+    """
+    found: dict[str, str] = {}
+    for name, path in files.items():
+        for form, words in _forms(name, path):
+            found.setdefault(form, words)
+        if len(found) == MOST_FORMS:
+            break
+    return list(found.values())
+
+
+def _forms(name: str, path: Path) -> Iterator[tuple[str, str]]:
+    place = PurePosixPath(name)
+    suffix, stem = place.suffix.lower(), str(place.with_suffix(""))
+    with path.open("rb") as file:
+        begin = file.read(BEGIN_BYTES)
+    if b"<table" in begin.lower() or (b"<html" in begin.lower() and suffix in (".xls", ".xlsx")):
+        command = (
+            f'python -c "import pandas; pandas.read_html({name!r})[0].to_csv({stem + ".csv"!r}, index=False)"'
+        )
+        yield "html", f"{name} is a page of HTML: `{command}` (needs `pip install pandas lxml`)."
+        return
+    if suffix in (".xlsx", ".xlsm", ".xls", ".ods", ".numbers") and b"\0" in begin:
+        yield "spreadsheet", str(spreadsheet_refused(name))
+    if suffix in PICKLES:
+        words = "a pickle, which runs what stands in it when it is opened. Whoever made it writes Parquet, CSV or .npz"
+        yield "pickle", f"{name} is {words}."
+    for mark, (form, imported, made) in BY_BYTES.items():
+        if begin.startswith(mark):
+            done = made.format(name=name, stem=stem)
+            command = f'python -c "import {imported}; {done}"' if imported else done
+            yield form, f"{name} is {form}: `{command}`."
+    if suffix in BY_SUFFIX:
+        yield (
+            "archive",
+            f"{name} is an archive inside the data: `{BY_SUFFIX[suffix].format(name=name, stem=stem)}`.",
+        )
+    if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and path.stat().st_size <= MAX_JSON_BYTES:
+        yield from _json(name, stem, path)
+
+
+def _json(name: str, stem: str, path: Path) -> Iterator[tuple[str, str]]:
+    """Yield where the rows of a single JSON object are: below a key, by column, or by their index."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and error.lineno > 2:
+            yield (
+                "json",
+                f"{name} holds objects over several lines each: `jq -c . '{name}' > '{stem}.jsonl'`.",
+            )
+        return
+    except (UnicodeDecodeError, RecursionError):
+        return
+    tables = [
+        key
+        for key, value in content.items()
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    ]
+    made = f"{stem}-rows.jsonl"
+    if len(tables) == 1:
+        reading = f"pandas.DataFrame(json.load(open({name!r}, encoding='utf-8'))[{tables[0]!r}])"
+    elif {"columns", "data"} <= content.keys():
+        reading = f"pandas.read_json({name!r}, orient='split', dtype=False, convert_dates=False)"
+    elif content and all(isinstance(value, list) for value in content.values()):
+        reading = f"pandas.DataFrame(json.load(open({name!r}, encoding='utf-8')))"
+    elif content and all(isinstance(value, dict) and value for value in content.values()):
+        orient = "index" if len(next(iter(content.values()))) < len(content) else "columns"
+        reading = f"pandas.read_json({name!r}, orient={orient!r}, dtype=False, convert_dates=False)"
+    else:
+        return
+    command = f"python -c \"import json, pandas; {reading}.to_json({made!r}, orient='records', lines=True)\""
+    yield (
+        "json",
+        f"{name} is one JSON object whose rows are inside. Expected an object per row: `{command}`, and --path {made}.",
+    )
