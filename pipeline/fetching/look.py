@@ -6,7 +6,7 @@ will do; of large data the beginning of some files is, which the answer says.
 
 import re
 import tarfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,7 @@ from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
 from pipeline.fetching.other_forms import conversions
 from pipeline.fetching.plain_files import recoded_files
-from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
+from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files, refuse_single
 from pipeline.fetching.source import Location
 from pipeline.formats.tables import TEXT_SUFFIXES, TableOptions, Writing
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
@@ -218,12 +218,16 @@ def _read(
         described = source_of(kind).describe(archive, options)
     samples: list[str] = []
     spellings = Spellings()
+    labels: Counter[str] = Counter()
     with tarfile.open(tar_path, "r:") as archive:
         for sample in spellings.watched(source_of(kind).read(archive, options)):
+            labels[sample.label] += 1
             if len(samples) < SAMPLES:
                 samples.append(in_words(sample))
             elif partly:
                 break
+    if not partly:
+        refuse_single(kind, labels)
     if join is None:
         spellings.check()
     return described, samples

@@ -66,6 +66,11 @@ class SourceSnapshot:
     described: tuple[str, ...] = ()
 
 
+MANY_CLASSES = 10
+"""From so many on that have less than two samples each on average they are no classes."""
+WITH_PATHS = ("image_folder", "text_lines", "series_files")
+
+
 # --- From the original files to a verified archive.
 
 
@@ -399,6 +404,32 @@ def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
             f"A classifier needs at least 2 classes. Expected {source_of(kind).LAYOUT}. "
             f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
         )
+    per_class = Counter[str]()
+    for (_, label), count in counts.items():
+        per_class[label] += count
+    refuse_single(kind, per_class)
+
+
+def refuse_single(kind: str, counts: Mapping[str, int]) -> None:
+    """Refuse classes of which most have one sample.
+
+    Args:
+        kind: Of the source.
+        counts: Class to its samples.
+
+    Raises:
+        DataRefused: They look like names of samples.
+    """
+    samples = sum(counts.values())
+    if len(counts) < MANY_CLASSES or 2 * len(counts) <= samples:
+        return
+    single = sum(count == 1 for count in counts.values())
+    path = " If paths say the class, --set label= says where." if kind in WITH_PATHS else ""
+    raise DataRefused(
+        f"The classes look like names of samples. Expected several samples of each. Received: {len(counts):,} classes "
+        f"of {samples:,} samples, {single:,} of them with one, such as {min(counts)!r}. Name what says the "
+        f"class.{path} If these are classes, leave out what is rare: --set least_per_class=2."
+    )
 
 
 def _keep(tar_path: Path, stored: Path) -> None:

@@ -104,6 +104,8 @@ PERIODS = (
         "q%q %Y",
     ),
 )
+WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y")
+"""As C and Unix write a time: the year behind the clock."""
 COMPACT = ("%Y%m%d", "%y%m%d")
 """A time of day in digits may follow at once."""
 BETWEEN = (" ", "T", "", ", ", "_", "-", ":", ";", " - ", "/")
@@ -175,7 +177,7 @@ def formats_of(cells: list[str]) -> list[str]:
 
 def _of_one(cell: str) -> Iterator[str]:
     """Yield formats that a cell may be written by: a date at its beginning, and a time of day in the rest."""
-    yield from (text for text in PERIODS if _pattern(text).fullmatch(cell))
+    yield from (text for text in (*PERIODS, *WHOLE) if _pattern(text).fullmatch(cell))
     for date in DATES:
         for end in range(len(cell), 5, -1):
             if not _pattern(date).fullmatch(cell, 0, end):

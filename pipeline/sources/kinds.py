@@ -24,9 +24,9 @@ class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ignore: tuple[str, ...] = ()
     """Globs of files or folders that are passed over: `docs/*`, `*.xml`, `@thumbs`."""
     labels_separator: str | None = None
-    """What stands between the labels of samples that have several: pipe, semicolon, comma, tab, slash, plus, ampersand,
-    space, or itself; `list` for JSON or Python lists; `none`: each is the name of one class. Without it labels that
-    look like lists are refused."""
+    """What stands between the labels of samples that have several: pipe, semicolon, comma, tab, newline, slash, plus,
+    ampersand, space, or itself; `list` for JSON or Python lists; `none`: each is the name of one class. Without it
+    labels that look like lists are refused."""
 
 
 def fields_of(struct: type[Struct]) -> list[msgspec.structs.FieldInfo]:
@@ -105,7 +105,7 @@ def any_options(kinds: Iterable[str], stated: Sequence[str]) -> dict[str, Any]:
         if kind is None:
             raise WronglyCalled(
                 f"millrace init: no kind has an option {name}. Expected one that `millrace init --options KIND` "
-                f"prints. Received: --set {item}. Leave --set out to see what fits."
+                f"prints. Received: --set {item}. Without it what fits is shown."
             )
         content |= stated_options(kind, [item])
     return content

@@ -27,6 +27,7 @@ from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.path_labels import SPLITS, proposed, top_of
 from pipeline.sources.table_head import HEAD_ROWS, MOST_TABLES, TIMES, Column, Look, TableHead, whole_lines
 
 MOST_OF_A_KIND = 5
@@ -338,6 +339,8 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         return
     folders = [PurePosixPath(name).parts[:-1] for name in tables]
     if len(tables) == len(look.names) and len(set(folders)) > 1 and all(folders):
+        if {len(folder) for folder in folders} == {2} and not {*map(top_of, tables)} <= SPLITS.keys():
+            yield from _two_folders(folders)
         # Folders of persons look like folders of classes.
         yield from (replace(proposal, sure=False) for proposal in _by_select("series_files", look))
         return
@@ -349,6 +352,9 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         for name in tables
         if (str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) == (folder, shape)
     ]
+    pattern = proposed(tables) if len(tables) == len(look.names) else ""
+    if pattern:
+        yield Proposal("series_files", "names of files hold words that may be labels", {"label": pattern})
     head = look.table(series[0])
     if count < 3 or head is None or not all(column.numeric for column in head.columns):
         return
@@ -387,6 +393,19 @@ def _series_files(look: Look) -> Iterator[Proposal]:
             return
 
 
+def _two_folders(folders: Sequence[tuple[str, ...]]) -> Iterator[Proposal]:
+    """Yield both readings of two folders above each series: persons below classes, or classes below persons."""
+    for place, pattern in ((0, "{label}/{group}/*"), (1, "{group}/{label}/*")):
+        classes = sorted({folder[place] for folder in folders})
+        if 2 <= len(classes) <= len(folders) // 2:
+            shown = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
+            yield Proposal(
+                "series_files",
+                f"of two folders above each series one may be its class: {shown}",
+                {"label": pattern},
+            )
+
+
 def _text_lines(look: Look) -> Iterator[Proposal]:
     if not look.named([".txt"]):
         return
@@ -396,7 +415,10 @@ def _text_lines(look: Look) -> Iterator[Proposal]:
         if first and all(line.startswith(mark) for line in first):
             yield Proposal("text_lines", "every line begins with __label__", {"separator": name}, sure=True)
             return
-    yield from _by_select("text_lines", look)
+    pattern = proposed(texts)
+    if pattern:
+        yield Proposal("text_lines", "names of files hold words that may be labels", {"label": pattern})
+    yield from (replace(found, sure=found.sure and not pattern) for found in _by_select("text_lines", look))
 
 
 def _idx(look: Look) -> Iterator[Proposal]:
