@@ -67,7 +67,7 @@ class SourceSnapshot:
 
 
 MANY_CLASSES = 10
-"""From so many on that have less than two samples each on average they are no classes."""
+"""From so many on that have two samples or fewer each on average they are no classes."""
 WITH_PATHS = ("image_folder", "text_lines", "series_files")
 
 
@@ -421,7 +421,7 @@ def refuse_single(kind: str, counts: Mapping[str, int]) -> None:
         DataRefused: They look like names of samples.
     """
     samples = sum(counts.values())
-    if len(counts) < MANY_CLASSES or 2 * len(counts) <= samples:
+    if len(counts) < MANY_CLASSES or samples > 2 * len(counts):
         return
     single = sum(count == 1 for count in counts.values())
     path = " If paths say the class, --set label= says where." if kind in WITH_PATHS else ""

@@ -21,6 +21,10 @@ SPREADSHEET_FIX = (
     "These look like the day numbers of a spreadsheet: give the column the format yyyy-mm-dd hh:mm:ss there, and "
     "export it again."
 )
+SHORTENED_FIX = (
+    "A spreadsheet has shortened these numbers, and their last digits are lost: give the column the format 0 there, "
+    "and export it again from the original."
+)
 DATES = (
     *(
         "%Y-%m-%d",
@@ -150,7 +154,9 @@ def advice(cells: pa.Array, stated: str, every: bool) -> str:
         return " or ".join(f"--set time_format={unit}" for unit in units).join(
             ("These look like Unix times: ", ".")
         )
-    if all(re.fullmatch(r"[2-6]\d{4}(\.\d*)?", cell) for cell in some):
+    if all(re.fullmatch(r"\d([.,]\d+)?[eE]\+?\d+", cell) for cell in some):
+        return SHORTENED_FIX
+    if all(re.fullmatch(r"[2-6]\d{4}([.,]\d*)?", cell) for cell in some):
         return SPREADSHEET_FIX
     if all(re.fullmatch(r"\d{1,8}(\.0*)?", cell) for cell in some) and stated == "auto":
         return NUMBERS_FIX

@@ -171,7 +171,16 @@ def _series_table(look: Look) -> Iterator[Proposal]:
         if head.form == "jsonl" or not numeric:
             continue
         if not times:
-            yield from _counted_steps(head, numeric)
+            counted = list(_counted_steps(head, numeric))
+            yield from counted
+            # What its reader says of such a column leads on.
+            named = [column for column in head.columns if column.is_called(TIMES) or column.looks_dated]
+            if named and not counted and len(head.columns) > 1:
+                yield Proposal(
+                    "series_table",
+                    "a column is called like times",
+                    {"time": named[0].plain_name, **head.options},
+                )
             continue
         time = min(times, key=lambda column: _rank(column, TIMES))
         forms = time.nearly_time_formats
@@ -315,7 +324,7 @@ def _ids(head: TableHead, time: Column) -> list[Column]:
         return []
     found = []
     for column in head.columns:
-        if column is time or len(column.cells) != column.count or len(column.values) >= column.count:
+        if column is time or len(column.cells) != column.count or 2 * len(column.values) > column.count:
             continue
         pairs = {(str(a), str(b)) for a, b in zip(column.cells, time.cells, strict=True)}
         if len(pairs) == column.count:
