@@ -19,7 +19,6 @@ from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
-from pipeline.formats.tables import FORMATS
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import NOT_READ
@@ -127,18 +126,13 @@ def _text_table(look: Look) -> Iterator[Proposal]:
         roles = [("label", column) for column in classes] + [("target", column) for column in targets]
         for number, (role, column) in enumerate(roles[:3]):
             alone = len(roles) == 1 or (number == 0 and column.is_called(LABELS))
-            named = (column.name, _time_among(rest).get("time"))
-            others = [other.name for other in rest if other.name not in named]
             said = (
                 f"{len(column.values):,} classes in the first {column.count:,} rows"
                 if role == "label"
                 else "numbers to predict"
             )
-            more: tuple[str, ...] = (
-                (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",)
-                if others
-                else ()
-            )
+            beside = {**_time_among(rest), **_split_among(rest)}
+            more = _unread(rest, {**beside, role: column.name})
             lists = lists_among(column.values) if role == "label" else None
             several = {"labels_separator": lists.separator} if lists else {}
             if lists:
@@ -150,7 +144,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                     "text": text.name,
                     role: column.name,
                     **several,
-                    **_time_among(rest),
+                    **beside,
                     **written_as([column]),
                     **head.options,
                 },
@@ -290,6 +284,18 @@ def _time_among(columns: Iterable[Column]) -> dict[str, str]:
     return {"time": times[0].name, **written}
 
 
+def _split_among(columns: Iterable[Column]) -> dict[str, str]:
+    """Return the option for the first column that says train, val or test."""
+    found = [column.name for column in columns if column.gives_split]
+    return {"split": found[0]} if found else {}
+
+
+def _unread(columns: Iterable[Column], options: Mapping[str, str]) -> tuple[str, ...]:
+    """Return in words which columns no option names."""
+    others = [column.name for column in columns if column.name not in options.values()]
+    return (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",) if others else ()
+
+
 def _one_column_per_label(
     kind: str, columns: Sequence[Column], options: Mapping[str, str]
 ) -> Iterator[Proposal]:
@@ -303,7 +309,7 @@ def _one_column_per_label(
     yield Proposal(
         kind,
         f"{len(flags)} columns hold 0 or 1: a label each, of which a sample may have several",
-        {"label_columns": names, **_time_among(columns), **options},
+        {"label_columns": names, **_time_among(columns), **_split_among(columns), **options},
     )
 
 
@@ -391,6 +397,7 @@ def _series_files(look: Look) -> Iterator[Proposal]:
                     "id": column.plain_name,
                     role: other.plain_name,
                     "files": glob,
+                    **_split_among(rest),
                 }
                 options |= {"header": "false"} if "header" in head.options else {}
                 yield Proposal(
@@ -441,7 +448,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
     names = {part for name in images for part in (name, PurePosixPath(name).name, PurePosixPath(name).stem)}
     for head in look.tables if images else ():
         for column in head.columns:
-            cells = [str(cell) for cell in column.cells]
+            cells = [str(cell).replace("\\", "/") for cell in column.cells]
             known = [
                 cell for cell in cells if {cell, PurePosixPath(cell).name, PurePosixPath(cell).stem} & names
             ]
@@ -451,7 +458,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             classes = sorted(
                 (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
             )
-            timed = _time_among(rest)
+            timed = {**_time_among(rest), **_split_among(rest)}
             classes = [other for other in classes if other.name != timed.get("time")]
             numbers = [
                 other
@@ -460,8 +467,6 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             ]
             roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
             common = {"path": column.name, **head.options}
-            if "files" not in common and len(look.named(FORMATS)) > 1:
-                common["files"] = head.name
             yield from _one_column_per_label("image_table", rest, common)
             for role, other in roles[:3]:
                 options = {"path": column.name, role: other.name, **timed, **common}
@@ -470,6 +475,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",
                     options,
                     sure=len(roles) == 1 or other.is_called(LABELS),
+                    open=_unread(rest, options),
                 )
             return
 

@@ -33,6 +33,7 @@ from pipeline.formats.time_formats import time_format
 from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.path_labels import SPLITS
 
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
@@ -161,6 +162,13 @@ class Column:
         cells = pa.array(some, pa.string())
         return tuple(form for form in found if bool(time_format(form).read(cells).written.all()))
 
+    @cached_property
+    def gives_split(self) -> bool:
+        """Return whether its cells say train, and val or test, in every row."""
+        words = {value.strip().casefold() for value in self.values}
+        full = len(self.cells) == self.count
+        return full and words <= SPLITS.keys() and {SPLITS[word] for word in words} > {"train"}
+
     @property
     def plain_name(self) -> str:
         """Return its name as the kinds of series have it: without blanks around it, or a `#` before it."""
@@ -179,6 +187,8 @@ class Column:
     @property
     def looks_like_classes(self) -> bool:
         """Return whether a few values come again and again; rows without one are told when they are read."""
+        if self.gives_split:
+            return False
         few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
         return few and 2 * len(self.cells) > self.count and self.words < 4
 

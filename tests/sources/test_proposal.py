@@ -352,3 +352,16 @@ def test_rows_that_do_not_fit_their_header_are_why_a_file_is_no_table(tmp_path):
     rows = "".join(f"{n},{n},\n" for n in range(30))
     assert [] == found(tmp_path, {"a.csv": f"time,v\n{rows}"})
     assert any("2 fields, as in the first row" in line for line in seen(Look({"a.csv": tmp_path / "a.csv"})))
+
+
+def test_a_column_that_says_train_and_test_is_the_split_and_no_class(tmp_path):
+    """It was proposed as a class, and lost where another column was taken."""
+    rows = "".join(
+        f"{WORDS[n % 3]} {n},{'ab'[n % 2]},{'test' if n % 5 == 0 else 'Train'}\n" for n in range(30)
+    )
+    (proposal,) = found(tmp_path / "a", {"mail.csv": f"text,label,part\n{rows}"})
+    assert {"text": "text", "label": "label", "split": "part"} == dict(proposal.options)
+    class_folders(tmp_path / "b", 4)
+    lines = "".join(f"C:\\x\\cat\\{n}.png,{'ab'[n % 2]},{'test' if n < 2 else 'train'}\n" for n in range(4))
+    every = found(tmp_path / "b", {"l.csv": f"file,kind,use\n{lines}"})
+    assert {"path": "file", "label": "kind", "split": "use"} in [dict(proposal.options) for proposal in every]
