@@ -5,12 +5,14 @@ of a web service is told what to type, not which kinds there are.
 """
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pipeline.formats.tables import spreadsheet_refused
 
 MOST_FORMS = 3
+FEWEST_RECORDINGS = 8
 MAX_JSON_BYTES = 1 << 26
 BEGIN_BYTES = 4096
 BY_BYTES = {
@@ -60,12 +62,36 @@ def conversions(files: Mapping[str, Path]) -> list[str]:
         files: Where each lies, by its name.
     """
     found: dict[str, str] = {}
+    if words := _recordings(files):
+        found["recordings"] = words
     for name, path in files.items():
         for form, words in _forms(name, path):
             found.setdefault(form, words)
         if len(found) == MOST_FORMS:
             break
     return list(found.values())
+
+
+def _recordings(files: Mapping[str, Path]) -> str:
+    """Return how arrays of one recording each become tables; "" where there are few, or other files."""
+    suffixes = {PurePosixPath(name).suffix.lower() for name in files}
+    if len(files) < FEWEST_RECORDINGS or suffixes not in ({".npy"}, {".npz"}):
+        return ""
+    name, path = next(iter(files.items()))
+    array = "numpy.load(name)"
+    if suffixes == {".npz"}:
+        if not zipfile.is_zipfile(path):
+            return ""
+        with zipfile.ZipFile(path) as archive:
+            array += f"[{archive.namelist()[0].removesuffix('.npy')!r}]"
+    command = (
+        "python -c \"import glob, numpy; [numpy.savetxt(name[:-4] + '.csv', "
+        f"{array}, delimiter=',') for name in glob.glob('**/*{suffixes.pop()}', recursive=True)]\""
+    )
+    return (
+        f"{len(files):,} files of arrays, such as {name}. If each is a recording, make tables of them, a row per step: "
+        f"`{command}` in their folder; then --kind series_files --set header=false --set ignore=*.np*."
+    )
 
 
 def _forms(name: str, path: Path) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
-from pipeline.raw.left_out import NOT_READ
+from pipeline.raw.left_out import ARRAYS, NOT_READ
 from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
@@ -503,7 +503,7 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
 
 
 def _image_folder(look: Look) -> Iterator[Proposal]:
-    if look.named(IMAGE_SUFFIXES | NOT_READ):
+    if look.named(IMAGE_SUFFIXES | NOT_READ - ARRAYS):
         # What keeps pictures from being read is worth a look, unless a table may say what they are.
         yield from (replace(found, likely=not look.tables) for found in _by_select("image_folder", look))
 

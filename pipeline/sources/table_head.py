@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import pyarrow as pa
 
 from pipeline.formats.cells import is_missing, plain_number
-from pipeline.formats.json_rows import array_items, is_array, nested_keys
+from pipeline.formats.json_rows import array_items, is_array, nested_keys, value_at
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import (
     FORM_BYTES,
@@ -76,6 +77,7 @@ SLASHED = re.compile(
 DATED = re.compile(r"(?=.*\d)(?=.*(?<!\d)(1[89]|20)\d\d(?!\d)).{4,40}")
 """A cell that names a year among few other signs; a sentence is longer."""
 TRIED_TIMES = 200
+KEY_ROWS = 100
 STATED_NOTHING = Writing()
 MOSTLY = 0.9
 """Of the cells of a column, that are times: the reader names the others with their lines."""
@@ -321,13 +323,26 @@ def _columns(file: IO[bytes], name: str, writing: Writing) -> list[Column]:
 
 
 def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
-    """Return the paths of the values in the first object of JSON lines."""
-    first = next((item for item, _ in array_items(file, dict, float)), None) if is_array(file) else None
-    first = first if first is not None else json.loads(file.readline() or "null")
+    """Return the paths of the values in the first objects of JSON; a list of several words is one value."""
+    if is_array(file):
+        first = [item for item, _ in islice(array_items(file, dict, float), KEY_ROWS)]
+    else:
+        first = [json.loads(line) for line in islice(file, KEY_ROWS) if line.strip()]
     file.seek(0)
-    if not isinstance(first, dict):
+    if not first or not isinstance(first[0], dict):
         raise DataRefused(f"{name} holds no objects. Expected one per line.")
-    return tuple(nested_keys(first))
+    keys = [_as_a_list(key, first) for key in nested_keys(first[0])]
+    return tuple(dict.fromkeys(keys))
+
+
+def _as_a_list(key: str, objects: Iterable[Any]) -> str:
+    """Return the path of a list in place of that of its first word, where some hold several or none."""
+    path, _, last = key.rpartition(".")
+    lists = (
+        [found for item in objects if isinstance(found := value_at(item, path), list)] if last == "0" else []
+    )
+    plain = all(isinstance(word, str) for found in lists for word in found)
+    return path if lists and plain and any(len(found) != 1 for found in lists) else key
 
 
 def _is_data(columns: Sequence[Column]) -> bool:

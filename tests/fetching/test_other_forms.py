@@ -118,3 +118,31 @@ def test_what_is_stated_is_tried_before_a_kind_is_named(tmp_path, monkeypatch):
     assert looked_at("a.csv", encoding="utf-16-le", prefix="x")[0] == []
     with pytest.raises(WronglyCalled, match="no kind has an option encodings"):
         propose(Location(path="a.csv"), ["encodings=x"], yes=False, max_bytes=GIB, console=terminal())
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_arrays_of_a_recording_each_become_tables_in_class_folders(tmp_path, monkeypatch, suffix):
+    """By the command and the options that are said; the advice was to pass all of them over."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("run", "walk"):
+        (tmp_path / "a" / label).mkdir(parents=True)
+        for number in range(5):
+            values = np.arange(6.0).reshape(3, 2) + number
+            if suffix == ".npy":
+                np.save(tmp_path / "a" / label / f"{number}.npy", values)
+            else:
+                np.savez(tmp_path / "a" / label / f"{number}.npz", signal=values, rate=50)
+    fitting, there = looked_at("a")
+    assert fitting == []
+    followed(there, tmp_path / "a")
+    assert "--kind series_files --set header=false --set ignore=*.np*" in there[0]
+    trials, _ = looked_at("a", header="false", ignore=["*.np*"])
+    assert "label 'run', 3 steps of 1, 2: 0 1; 2 3; 4 5" in trials[0].samples[0]
+
+
+def test_two_arrays_without_names_are_read_as_the_refusal_says(tmp_path, monkeypatch):
+    """As np.savez calls them."""
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "a.npz", np.arange(40.0).reshape(4, 10), np.arange(4) % 2)
+    (trial, *_), _ = looked_at("a.npz")
+    assert {"x": "arr_0", "y": "arr_1"} == dict(trial.proposal.options)

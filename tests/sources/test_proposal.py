@@ -365,3 +365,20 @@ def test_a_column_that_says_train_and_test_is_the_split_and_no_class(tmp_path):
     lines = "".join(f"C:\\x\\cat\\{n}.png,{'ab'[n % 2]},{'test' if n < 2 else 'train'}\n" for n in range(4))
     every = found(tmp_path / "b", {"l.csv": f"file,kind,use\n{lines}"})
     assert {"path": "file", "label": "kind", "split": "use"} in [dict(proposal.options) for proposal in every]
+
+
+def test_a_list_of_several_words_is_proposed_whole(tmp_path):
+    """The first choice alone was called sure, and the others were lost."""
+    lines = [
+        json.dumps(
+            {
+                "data": {"text": f"{WORDS[n % 3]} {n}"},
+                "result": [{"choices": ["ab"[n % 2]] + ["vip"] * (n % 3 == 0)}],
+            }
+        )
+        for n in range(30)
+    ]
+    every = found(tmp_path, {"a.jsonl": "\n".join(lines)})
+    assert [{"text": "data.text", "label": "result.0.choices", "labels_separator": "list"}] == [
+        dict(proposal.options) for proposal in every
+    ]
