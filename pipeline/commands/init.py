@@ -174,10 +174,10 @@ def propose(
             )
     if not fitting:
         kinds = ", ".join(kind for kind in KINDS if kind != "digits")
+        received = "; ".join(line.rstrip(".") for line in there)
         raise DataRefused(
-            f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). "
-            f"Received: {'; '.join(there)}. Say more by --set, or see what a kind can be told: "
-            "`millrace init --options KIND`."
+            f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). Received: "
+            f"{received}. Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
         )
     sure = [trial for trial in fitting if trial.proposal.sure]
     if not yes:

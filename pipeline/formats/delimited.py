@@ -68,6 +68,7 @@ OTHER_DIALECT = (
     "Repair these rows; if all are odd, state the dialect: --set delimiter=; if lines stand above the table: "
     "--set skip=NUMBER of them."
 )
+ENDED_FIX = "Rows end with a delimiter, and the header does not: `sed -i 's/{mark}$//' {name}` takes it off."
 HEADER_FIX = "Files were put one after the other, each with its header: remove these lines."
 PREAMBLE_LINES = 100
 """So far a table is looked for below lines that are none of its rows."""
@@ -384,11 +385,12 @@ def records(
         elif len(fields) == expected:
             yield Record(row.number, fields, sum(map(len, fields)))
         else:
+            ended = len(fields) == expected + 1 and not fields[-1]
             problems.add(
                 f"{name}, line {row.number}",
                 f"{expected} field{'s' * (expected > 1)}, as in the first row",
                 f"{len(fields)} in {shown(row.text)}",
-                OTHER_DIALECT,
+                ENDED_FIX.format(mark=dialect.delimiter, name=name) if ended else OTHER_DIALECT,
             )
             yield None
 
