@@ -269,6 +269,8 @@ def in_words(sample: RawSample) -> str:
     if sample.text is not None:
         text = repr(sample.text)
         parts.append(text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}...")
+    if sample.timeline is not None and sample.timeline.note:
+        parts.append(sample.timeline.note)
     if sample.series is not None:
         parts.append(_series(sample.series, sample.channels))
     if sample.image is not None:

@@ -78,6 +78,8 @@ DATED = re.compile(r"(?=.*\d)(?=.*(?<!\d)(1[89]|20)\d\d(?!\d)).{4,40}")
 """A cell that names a year among few other signs; a sentence is longer."""
 TRIED_TIMES = 200
 KEY_ROWS = 100
+FEWEST_TIMES = 5
+"""Columns that are called by times: one or two may be."""
 STATED_NOTHING = Writing()
 MOSTLY = 0.9
 """Of the cells of a column, that are times: the reader names the others with their lines."""
@@ -453,7 +455,24 @@ def seen(look: Look) -> list[str]:
             for column in head.columns
             if column.looks_dated and not column.nearly_time_formats
         ]
+        lines += _turned(head)
     return lines + look.no_tables[:MOST_REASONS]
+
+
+def _turned(head: TableHead) -> list[str]:
+    """Say how a table becomes one with a row per time, where its columns are called by times: one series per row."""
+    names = [column.name for column in head.columns]
+    times = [name for name in names[1:] if name]
+    if len(times) < FEWEST_TIMES or not Column("time", times, len(times)).time_formats:
+        return []
+    made = f"{PurePosixPath(head.name).stem}-turned.csv"
+    command = (
+        f"python -c \"import pandas; pandas.read_csv({head.name!r}, index_col=0).T.rename_axis('time')"
+        f'.to_csv({made!r})"'
+    )
+    return [
+        f"columns are called by times, so each row is a series: `{command}`; --path {made} --set wide=true"
+    ]
 
 
 def _common_beginning(names: Sequence[str]) -> str:
