@@ -146,7 +146,7 @@ class Column:
 
     @property
     def looks_dated(self) -> bool:
-        """Return whether its cells look like times, in whatever language: `3. Januar 2023`."""
+        """Return whether its cells look like times, in whatever language: `3. März 2023`."""
         different = len(self.values) > len(self.cells) // 2
         return different and self.words <= 6 and all(DATED.fullmatch(str(cell)) for cell in self.cells)
 

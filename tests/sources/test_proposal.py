@@ -333,11 +333,11 @@ def test_a_line_that_is_no_time_is_left_to_the_reader_to_name(tmp_path):
     stamps = "".join(f"{hour},{n}\n" for n, hour in enumerate(HOURS))
     (proposal,) = found(tmp_path / "a", {"a.csv": f"time,v\n{stamps}Total,7\n"})
     assert ("series_table", {"time": "time"}) == (proposal.kind, dict(proposal.options))
-    days = "".join(f"{n + 1}. Januar 2024,{n}\n" for n in range(30))
+    days = "".join(f"{n + 1}. März 2024,{n}\n" for n in range(30))
     assert {"series_table"} == {
         proposal.kind for proposal in found(tmp_path / "b", {"a.csv": f"Datum,v\n{days}"})
     }
-    assert any("'1. Januar 2024'" in line for line in seen(Look({"a.csv": tmp_path / "b/a.csv"})))
+    assert any("'1. März 2024'" in line for line in seen(Look({"a.csv": tmp_path / "b/a.csv"})))
 
 
 def test_a_column_of_classes_may_have_gaps(tmp_path):
