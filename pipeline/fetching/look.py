@@ -87,7 +87,7 @@ def look_at(
     max_bytes: int,
     console: "Console | None" = None,
 ) -> tuple[list[Trial], list[str]]:
-    """Return every way in which the files could be read, those that the readers took first; and what lies there.
+    """Return every way in which the files could be read, those that the readers took first; for none, what lies there.
 
     Args:
         location: Where they are.
@@ -116,7 +116,8 @@ def look_at(
             for proposal in _with_stated(proposals(look, kinds), stated)
             for trial in _tried_with_advice(proposal, files, incoming)
         ]
-        there = conversions(files) or seen(look)
+        fits = any(not trial.refused for trial in trials)
+        there = [] if fits else conversions(files) or seen(look)
         return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), there
 
 

@@ -7,11 +7,16 @@ of a web service is told what to type, not which kinds there are.
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet
 
 from pipeline.formats.tables import spreadsheet_refused
 
 MOST_FORMS = 3
+MOST_FILES = 2000
 FEWEST_RECORDINGS = 8
 MAX_JSON_BYTES = 1 << 26
 BEGIN_BYTES = 4096
@@ -64,12 +69,50 @@ def conversions(files: Mapping[str, Path]) -> list[str]:
     found: dict[str, str] = {}
     if words := _recordings(files):
         found["recordings"] = words
-    for name, path in files.items():
+    for name, path in islice(files.items(), MOST_FILES):
         for form, words in _forms(name, path):
             found.setdefault(form, words)
         if len(found) == MOST_FORMS:
             break
     return list(found.values())
+
+
+def _coco(name: str) -> str:
+    """Return how boxes on images become a table of what is on each image."""
+    command = (
+        f'python -c "import json, pandas; all = {{k: pandas.DataFrame(v) for k, v in json.load(open({name!r})).items() '
+        "if isinstance(v, list)}; all['annotations'][['image_id', 'category_id']]"
+        ".merge(all['images'][['id', 'file_name']], left_on='image_id', right_on='id')"
+        ".merge(all['categories'][['id', 'name']], left_on='category_id', right_on='id', suffixes=('', '_of'))"
+        ".groupby('file_name')['name'].agg(lambda names: '|'.join(sorted(set(names)))).to_csv('labels.csv')\""
+    )
+    return (
+        f"{name} holds boxes on images (COCO), which are not learnt here. What is on each image, as a table: "
+        f"`{command}`; then --kind image_table --set path=file_name --set label=name"
+    )
+
+
+def _pictures_inside(name: str, path: Path) -> str:
+    """Return how pictures in a column of Parquet, as Hugging Face has them, become files and a table; "" for none."""
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+    except pa.ArrowException:
+        return ""
+    columns = [
+        field.name
+        for field in schema
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    ]
+    if not columns:
+        return ""
+    stem = PurePosixPath(name).stem
+    command = (
+        f'python -c "import pandas; rows = pandas.read_parquet({name!r}); '
+        f"rows['path'] = ['{stem}-%06d.png' % n for n in range(len(rows))]; "
+        f"[open(path, 'wb').write(image['bytes']) for path, image in zip(rows['path'], rows[{columns[0]!r}])]; "
+        f"rows.drop(columns={columns[0]!r}).to_csv('{stem}.csv', index=False)\""
+    )
+    return f"{name} holds pictures in column {columns[0]!r}. Make files of them: `{command}`; then --kind image_table"
 
 
 def _recordings(files: Mapping[str, Path]) -> str:
@@ -120,6 +163,8 @@ def _forms(name: str, path: Path) -> Iterator[tuple[str, str]]:
             "archive",
             f"{name} is an archive inside the data: `{BY_SUFFIX[suffix].format(name=name, stem=stem)}`.",
         )
+    if begin.startswith(b"PAR1") and (words := _pictures_inside(name, path)):
+        yield "pictures", words
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and path.stat().st_size <= MAX_JSON_BYTES:
         yield from _json(name, stem, path)
 
@@ -137,6 +182,9 @@ def _json(name: str, stem: str, path: Path) -> Iterator[tuple[str, str]]:
         return
     except (UnicodeDecodeError, RecursionError):
         return
+    if {"images", "annotations", "categories"} <= content.keys():
+        yield "coco", _coco(name)
+        return
     tables = [
         key
         for key, value in content.items()
@@ -147,7 +195,7 @@ def _json(name: str, stem: str, path: Path) -> Iterator[tuple[str, str]]:
         reading = f"pandas.DataFrame(json.load(open({name!r}, encoding='utf-8'))[{tables[0]!r}])"
     elif {"columns", "data"} <= content.keys():
         reading = f"pandas.read_json({name!r}, orient='split', dtype=False, convert_dates=False)"
-    elif content and all(isinstance(value, list) for value in content.values()):
+    elif content and not tables and all(isinstance(value, list) for value in content.values()):
         reading = f"pandas.DataFrame(json.load(open({name!r}, encoding='utf-8')))"
     elif content and all(isinstance(value, dict) and value for value in content.values()):
         orient = "index" if len(next(iter(content.values()))) < len(content) else "columns"

@@ -15,6 +15,7 @@ from pipeline.fetching.look import look_at
 from pipeline.fetching.source import KINDS, Location
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.runtime.processes import terminal
+from tests.helpers.picture_folders import fill, picture
 
 GIB = 1 << 30
 TEXTS = ["the parcel never came", "please refund my money", "how do I log in again"] * 4
@@ -146,3 +147,37 @@ def test_two_arrays_without_names_are_read_as_the_refusal_says(tmp_path, monkeyp
     np.savez(tmp_path / "a.npz", np.arange(40.0).reshape(4, 10), np.arange(4) % 2)
     (trial, *_), _ = looked_at("a.npz")
     assert {"x": "arr_0", "y": "arr_1"} == dict(trial.proposal.options)
+
+
+def test_pictures_inside_parquet_become_files_beside_a_table(tmp_path, monkeypatch):
+    """As Hugging Face keeps them."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"image": {"bytes": picture(n), "path": f"{n}.png"}, "label": n % 2} for n in range(6)]
+    (tmp_path / "a").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "a/train.parquet")
+    fitting, there = looked_at("a")
+    assert fitting == []
+    followed(there, tmp_path / "a")
+    (tmp_path / "a/train.parquet").unlink()
+    (trial, *_), _ = looked_at("a")
+    assert {"path": "path", "label": "label"} == dict(trial.proposal.options)
+
+
+def test_boxes_on_images_become_a_table_of_what_is_on_them(tmp_path, monkeypatch):
+    """Names of an image once each; COCO is otherwise not read."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "a", {f"i/{n}.png": picture(n) for n in range(6)})
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 4} for n in range(6)],
+        "annotations": [{"id": n, "image_id": n // 2, "category_id": n % 3} for n in range(12)],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(("cat", "dog", "hat"))],
+    }
+    (tmp_path / "a/boxes.json").write_text(json.dumps(content), encoding="utf-8")
+    fitting, there = looked_at("a")
+    assert fitting == []
+    followed(there, tmp_path / "a")
+    assert (tmp_path / "a/labels.csv").read_text(encoding="utf-8").splitlines()[:3] == [
+        "file_name,name",
+        "0.png,cat|dog",
+        "1.png,cat|hat",
+    ]
