@@ -19,9 +19,10 @@ from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
 from pipeline.fetching.other_forms import conversions
 from pipeline.fetching.plain_files import recoded_files
-from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files, refuse_single
+from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
 from pipeline.fetching.source import Location
 from pipeline.formats.tables import TEXT_SUFFIXES, TableOptions, Writing
+from pipeline.raw.answers import refuse_single
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings

@@ -30,7 +30,7 @@ from pipeline.fetching.plain_files import (
 )
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.formats.steps import Timeline, in_words
-from pipeline.raw.answers import Answered, rare_classes
+from pipeline.raw.answers import Answered, rare_classes, refuse_single
 from pipeline.raw.label_sets import labels_of, refuse_lists, with_label_sets
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
 from pipeline.raw.sample import RawSample
@@ -64,11 +64,6 @@ class SourceSnapshot:
     counts: Mapping[tuple[str, str], int]
     left_out: Mapping[str, str]
     described: tuple[str, ...] = ()
-
-
-MANY_CLASSES = 10
-"""From so many on that have two samples or fewer each on average they are no classes."""
-WITH_PATHS = ("image_folder", "text_lines", "series_files")
 
 
 # --- From the original files to a verified archive.
@@ -408,28 +403,6 @@ def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
     for (_, label), count in counts.items():
         per_class[label] += count
     refuse_single(kind, per_class)
-
-
-def refuse_single(kind: str, counts: Mapping[str, int]) -> None:
-    """Refuse classes of which most have one sample.
-
-    Args:
-        kind: Of the source.
-        counts: Class to its samples.
-
-    Raises:
-        DataRefused: They look like names of samples.
-    """
-    samples = sum(counts.values())
-    if len(counts) < MANY_CLASSES or samples > 2 * len(counts):
-        return
-    single = sum(count == 1 for count in counts.values())
-    path = " If paths say the class, --set label= says where." if kind in WITH_PATHS else ""
-    raise DataRefused(
-        f"The classes look like names of samples. Expected several samples of each. Received: {len(counts):,} classes "
-        f"of {samples:,} samples, {single:,} of them with one, such as {min(counts)!r}. Name what says the "
-        f"class.{path} If these are classes, leave out what is rare: --set least_per_class=2."
-    )
 
 
 def _keep(tar_path: Path, stored: Path) -> None:

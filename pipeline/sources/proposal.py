@@ -7,7 +7,8 @@ A kind proposes itself in one of three ways, the first that is there:
 3. otherwise it is proposed without options, where its `select` takes the files.
 
 A proposal is a guess and treated as one: every one of them is read on trial before it is shown, what the reader refuses
-is not proposed, and nothing is written before somebody asks for it.
+is not proposed, and nothing is written before somebody asks for it. The file is long because most kinds look at the
+same columns, and what one of them takes for its own no other may.
 """
 
 import re
