@@ -8,6 +8,7 @@ processes that train need no Optuna.
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -286,13 +287,18 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
 
     from pipeline.inference.prediction import answers
     from pipeline.training.candidate import train_candidate, write_candidate
+    from pipeline.training.workers import Train, training_with
 
     data = load_train_data(family)
+    # Until this process ends, and the same for all trials (`space.FIXED`): starting them costs more than many a rung.
+    workers, together = ExitStack(), list[Train]()
 
     def run_rung(rung: Rung) -> TrialOutcome:
         keras.backend.clear_session()
         model, training = rung.settings["model"], rung.settings["training"]
-        trained = train_candidate(
+        if not together:
+            together.append(workers.enter_context(training_with(train_candidate, training, threads)))
+        trained = together[0](
             family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
         )
         given = answers(trained.model, data.inputs, data.val_rows, training, data.output_spec)
