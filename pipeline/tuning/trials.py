@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.inference import backend
 from pipeline.inputs.train_data import load_train_data
+from pipeline.runtime.errors import Busy
 from pipeline.runtime.files import content_key, write_json
 from pipeline.training.validation_scores import validation_metrics
 
@@ -298,9 +299,13 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
         model, training = rung.settings["model"], rung.settings["training"]
         if not together:
             together.append(workers.enter_context(training_with(train_candidate, training, threads)))
-        trained = together[0](
-            family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
-        )
+        try:
+            trained = together[0](
+                family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
+            )
+        except Busy as error:
+            # One of the processes of this training was killed, which is no fault of the settings: as if this one had.
+            raise SystemExit(error.exit_code) from error
         given = answers(trained.model, data.inputs, data.val_rows, training, data.output_spec)
         measured = validation_metrics(data, given, training["monitor"])
         if trained.result.finished:

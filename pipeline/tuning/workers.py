@@ -248,9 +248,6 @@ def _outcome(run_rung: RunRung, rung: Rung) -> TrialOutcome:
         return run_rung(rung)
     except OSError:
         raise
-    except Busy as error:
-        # One of the processes that train a trial together was killed: no fault of settings, as if this one had been.
-        raise SystemExit(error.exit_code) from error
     except Exception as error:  # noqa: BLE001  # settings may fail in any way
         return failed(_cause(error))
 
