@@ -40,7 +40,7 @@ class FoldTrainings:
         settings: Content of the tuned candidate's settings.json.
         folder: Where finished folds are remembered, for these inputs alone.
         say: Told of each fold that ends.
-        train: What trains; None for `train_candidate` in this process.
+        train: `train_candidate`, or the same by several processes.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FoldTrainings:
         folder: Path,
         *,
         say: Say,
-        train: Callable[..., TrainedCandidate] | None = None,
+        train: Callable[..., TrainedCandidate] = train_candidate,
     ) -> None:
         self.family = family
         self.data = data
@@ -138,7 +138,7 @@ class FoldTrainings:
         traced = self.traced_for(data, length)
         if traced is None or traced.model is None:
             keras.backend.clear_session()
-        trained: TrainedCandidate = (self.train or train_candidate)(
+        trained: TrainedCandidate = self.train(
             self.family,
             data,
             self.settings["model"],
