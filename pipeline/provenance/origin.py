@@ -14,67 +14,21 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.provenance.switches import ONEDNN_SWITCH, switches
 from pipeline.runtime import paths
-from pipeline.runtime.errors import InputMissing, StorageFailed
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import content_key, file_digest
 from pipeline.runtime.repository import digest_at, file_at, git, git_refuses, relevant_stages
 from pipeline.runtime.strict_yaml import value_at, yaml_content
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
-
-# --- The packages that requirements.lock pins, and whether this interpreter has them.
-
-
-def pinned(lock: str, environment: Mapping[str, str] | None = None) -> "Iterator[Requirement]":
-    """Yield what a lock pins.
-
-    Args:
-        lock: Content of a requirements.lock, as pip reads it; a line may end in a condition.
-        environment: What the conditions are about, as `packaging.markers` names it; None: this interpreter.
-    """
-    from packaging.requirements import Requirement
-
-    for line in lock.splitlines():
-        if not line or line[0] in " #-":
-            continue
-        requirement = Requirement(line.removesuffix("\\").strip())
-        if requirement.marker is None or requirement.marker.evaluate(dict(environment or {})):
-            yield requirement
-
-
-def differing_packages(lock: str) -> list[str]:
-    """Return a line for each locked package that is not installed in the locked version.
-
-    Args:
-        lock: As in `pinned`.
-
-    Raises:
-        InputMissing: It pins nothing, so that nothing can be compared.
-    """
-    found, count = [], 0
-    for requirement in pinned(lock):
-        count += 1
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            installed = ""
-        if not installed or not requirement.specifier.contains(installed, prereleases=True):
-            locked = str(requirement.specifier).removeprefix("==")
-            found.append(f"{requirement.name}: {locked} locked, {installed or 'none'} installed")
-    if not count:
-        raise InputMissing(
-            "requirements.lock pins no package. Expected lines of name==version. Received: none. Run `make lock`."
-        )
-    return found
+    pass
 
 
 # --- What about a machine changes the bits of a result, beside data, code and parameters.
@@ -87,9 +41,6 @@ CPU_FLAGS = (
 )  # fmt: skip
 """By these oneDNN, Eigen and OpenBLAS choose their kernels, which add up in another order."""
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "pyarrow")
-ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
-SWITCHES = ("ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NPY_DISABLE_", "XLA_FLAGS")
-"""How variables begin that choose kernels or threads; none of them holds a secret."""
 KIND = {"machine": "processor", "cpu_flags": "instruction sets", "switches": "switches"}
 """The facts that make a processor another kind: with equal ones the same program gives the same bits."""
 
@@ -110,9 +61,7 @@ def machine_facts() -> dict[str, str]:
         "onednn": os.environ.get(ONEDNN_SWITCH, "default"),
         "os": _os_name(),
         "python": platform.python_version(),
-        "switches": " ".join(
-            f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(SWITCHES)
-        ),
+        "switches": " ".join(f"{name}={value}" for name, value in switches().items()),
     } | {name: _version(name) for name in PACKAGES}
 
 

@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "a trial's limit is in CPU time",
-        "pipeline/tuning/workers.py",
+        "pipeline/engine/local.py",
         "        now = cpu_seconds(self.process.pid) if self.alive else None\n",
         "        now = time.monotonic()\n",
         ("tests/tuning/test_workers.py::test_waiting_does_not_count_towards_the_limit",),

@@ -1,0 +1,331 @@
+"""Workers on the machines of a Ray cluster, and the door to Ray: a job is one of its tasks.
+
+A task does its job as this machine would (`LocalWorkers`, in the process that Ray started there), in a folder of its
+own, and brings the files back. So a limit, a crash or a full disk means the same everywhere; which machine is free,
+how often a lost one is tried again and what is left when we go is Ray's. The code travels with the work; packages do
+not, and a machine without those of our requirements.lock is refused.
+
+Nobody reaches a cluster without its token (`RAY_AUTH_TOKEN`), unless `RAY_AUTH_MODE` says otherwise: whoever may hand
+over a task may run anything there.
+"""
+
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import numpy as np
+
+import pipeline
+from pipeline.engine.local import LocalWorkers
+from pipeline.engine.work import Do, Ended, Job, Machine, Opener
+from pipeline.provenance.locked import differing_packages
+from pipeline.provenance.switches import ONEDNN_SWITCH, switches
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown
+from pipeline.runtime.files import atomic_path
+
+CODE = Path(pipeline.__file__).parent
+LOCK = CODE.parent / "requirements.lock"
+LISTENING_SECONDS = 5.0
+"""For the head to take a connection; what it says afterwards Ray waits for, half a minute."""
+CONNECTIONS = 3
+"""A busy head does not start what serves us within the half minute that Ray gives it."""
+SHOWN_PACKAGES = 3
+Files = Mapping[str, np.ndarray]
+"""Path below a folder to content, uint8: arrays are handed on without a copy."""
+
+
+class Ray:
+    """A cluster.
+
+    Args:
+        address: `ray://host:port`, of its client server.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def workers(
+        self, opener: Opener, *, num_workers: int, cores: int = 1, needs: Sequence[Path] = ()
+    ) -> "RayWorkers":
+        """Return workers: as many as there are cores for, wherever they are."""
+        del num_workers
+        return RayWorkers(self.address, opener, cores=cores, needs=needs)
+
+    def everywhere(self, ask: Callable[[str], Any], given: str) -> list[Machine]:
+        """Return what a function of a module answers on each machine."""
+        with _reached(self.address) as ray:
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            task = ray.remote(num_cpus=0, max_retries=1)(ask)
+            nodes = _alive(ray)
+            there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+            asked = [task.options(scheduling_strategy=strategy).remote(given) for strategy in there]
+            return [
+                Machine(f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})", _cores(node), answer)
+                for node, answer in zip(nodes, ray.get(asked), strict=True)
+            ]
+
+
+class RayWorkers:
+    """Tasks of a cluster; each process there stays open for the next job of the same kind.
+
+    Args:
+        address: Of the cluster.
+        opener: What a worker calls first.
+        cores: That a job takes.
+        needs: Files and folders of the project that it reads.
+    """
+
+    def __init__(self, address: str, opener: Opener, *, cores: int, needs: Sequence[Path]) -> None:
+        self.address = address
+        self.cores = cores
+        self.needs = needs
+        self._opener = opener
+        self._kind: _Kind | None = None
+        self._shared: Any = None
+
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Let go of what the workers share; Ray ends those that wait."""
+        self._shared = None
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Ended]]:
+        """Yield the place of each job and how it ended; see `Workers.run`. What is left at the end is cancelled."""
+        with _reached(self.address) as ray:
+            self._open(ray)
+            task = ray.remote(num_cpus=self.cores, max_retries=1)(_do)
+            waiting = {
+                task.remote(
+                    self._kind, self._shared, replace(job, folder=Path()), _files(job.folder, [Path()])
+                ): place
+                for place, job in enumerate(jobs)
+            }
+            try:
+                while waiting:
+                    (first,), _ = ray.wait(list(waiting), num_returns=1)
+                    ended, files = _answer(ray, first, jobs[waiting[first]].name)
+                    if files is not None:
+                        _lay(files, jobs[waiting[first]].folder)
+                    yield waiting.pop(first), ended
+            finally:
+                for left in waiting:
+                    ray.cancel(left, force=True)
+
+    def _open(self, ray: Any) -> None:
+        """Hand over, once, what all workers share.
+
+        Raises:
+            Busy: No machine has so many cores.
+        """
+        if self._kind is not None:
+            return
+        most = max(map(_cores, _alive(ray)), default=0.0)
+        if most < self.cores:
+            raise Busy(
+                f"No machine of {self.address} is large enough. Expected {self.cores} cores for one job (threads in "
+                f"params.yaml). Received: {most:g} at most. Add a larger one (`ray start --num-cpus`)."
+            )
+        kind = _Kind(uuid.uuid4().hex, self._opener, LOCK.read_text(encoding="utf-8"), _switches())
+        self._shared = ray.put(_files(Path(), self.needs))
+        self._kind = kind
+
+
+def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
+    """Return how a task ended, and its files where it brings some."""
+    try:
+        found: tuple[Ended, Files] = ray.get(task)
+    except ray.exceptions.OutOfMemoryError:
+        # As where the kernel had killed it.
+        return Ended(error="the process was killed by SIGKILL (out of memory?)"), None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+        raise ServiceDown(
+            f"{name} lost its machine twice. Expected machines that stay. Received: {type(error).__name__}. Run the "
+            "same command again: what has ended is remembered."
+        ) from error
+    return found
+
+
+# --- Reaching a cluster.
+
+
+@contextmanager
+def _reached(address: str) -> Iterator[Any]:
+    """Yield the module of Ray, connected; what it raises becomes ours.
+
+    Raises:
+        InputMissing: The extra is not installed.
+        ServiceDown: Nobody answers, or not any more.
+        NotPermitted: The token is missing.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        from ray.exceptions import AuthenticationError, RayError, RayTaskError
+    except ModuleNotFoundError as error:
+        raise InputMissing(
+            f"What work on {address} stands on is not installed. Expected the packages of the extra ray. Received: no "
+            f"{error.name}. `make setup` installs them, or `pip install 'millrace[ray]'`; without MILLRACE_ENGINE and "
+            "engine.yaml everything runs here."
+        ) from error
+    try:
+        if not ray.is_initialized():
+            _connect(ray, address)
+        yield ray
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from error
+    except AuthenticationError as error:
+        raise NotPermitted(
+            f"{address} asks for a token. Expected RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token as on its "
+            f"machines. Received: {str(error).splitlines()[0]} See docs/guides/scale.md."
+        ) from error
+    except (ConnectionError, TimeoutError, socket.gaierror, RayError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))
+        raise ServiceDown(
+            f"{address} does not answer. Expected the head of a Ray cluster of the same version, with the same token. "
+            f"Received: {said} Look at `ray status` there, and run the same command again."
+        ) from error
+
+
+def _connect(ray: Any, address: str) -> None:
+    place = urlsplit(address)
+    # Or half a minute would pass before Ray says that nobody listens.
+    socket.create_connection((place.hostname or "", place.port or 0), LISTENING_SECONDS).close()
+    code = {"py_modules": [str(CODE)], "excludes": ["**/__pycache__/**"]}
+    for left in reversed(range(CONNECTIONS)):
+        try:
+            ray.init(address, runtime_env=code, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError:
+            if not left:
+                raise
+        else:
+            return
+
+
+def _alive(ray: Any) -> list[Mapping[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _cores(node: Mapping[str, Any]) -> float:
+    return float(node["Resources"].get("CPU", 0))
+
+
+# --- What happens in a process of the cluster.
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What jobs of one call have in common.
+
+    Attributes:
+        key: Tells it from other calls.
+        opener: What a worker calls first.
+        lock: Our requirements.lock.
+        switches: Our variables that choose kernels; Ray sets some of its own.
+    """
+
+    key: str
+    opener: Opener
+    lock: str
+    switches: Mapping[str, str]
+
+
+class _Opened(NamedTuple):
+    key: str
+    root: Path
+    workers: LocalWorkers
+
+
+_OPENED: list[_Opened] = []
+"""At most one: the kind of job that this process of a cluster did last."""
+
+
+def _do(kind: _Kind, shared: Files, job: Job, files: Files) -> tuple[Ended, Files]:
+    """Do a job here, as this machine's own engine would; the body of a task."""
+    if not _OPENED or _OPENED[0].key != kind.key:
+        _open(kind, shared)
+    with tempfile.TemporaryDirectory(dir=_OPENED[0].root) as folder:
+        _lay(files, Path(folder))
+        ((_, ended),) = _OPENED[0].workers.run([replace(job, folder=Path(folder))])
+        return ended, _files(Path(folder), [Path()])
+
+
+def _open(kind: _Kind, shared: Files) -> None:
+    differing = differing_packages(kind.lock)
+    if differing:
+        raise NotPermitted(
+            f"{socket.gethostname()} has other packages. Expected those of requirements.lock. Received: "
+            f"{'; '.join(differing[:SHOWN_PACKAGES])}. Run `make setup` there, or take an image of this "
+            "requirements.lock; `millrace doctor` looks at every machine."
+        )
+    while _OPENED:
+        old = _OPENED.pop()
+        old.workers.__exit__(None, None, None)
+        shutil.rmtree(old.root, ignore_errors=True)
+    for name in _switches():
+        del os.environ[name]
+    os.environ.update(kind.switches)
+    root = _own_folder()
+    _lay(shared, root)
+    opener = partial(_open_in, root, kind.opener)
+    _OPENED.append(_Opened(kind.key, root, LocalWorkers(opener, num_workers=1)))
+
+
+def _open_in(root: Path, opener: Opener) -> Do:
+    os.chdir(root)
+    return opener()
+
+
+def _own_folder() -> Path:
+    """Return a new folder of this process, and remove those of processes that are gone: Ray kills them at the end."""
+    begin = f"millrace-{os.getuid()}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{begin}*"):
+        if not Path("/proc", left.name.removeprefix(begin).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{begin}{os.getpid()}-"))
+
+
+def _switches() -> dict[str, str]:
+    mine = switches()
+    return mine | ({ONEDNN_SWITCH: os.environ[ONEDNN_SWITCH]} if ONEDNN_SWITCH in os.environ else {})
+
+
+def _files(folder: Path, below: Sequence[Path]) -> Files:
+    """Return the content of files, by their paths below a folder.
+
+    Args:
+        folder: Where they lie.
+        below: Files and folders in it.
+    """
+    found = [path for start in below for path in (folder / start, *(folder / start).rglob("*"))]
+    return {
+        path.relative_to(folder).as_posix(): np.fromfile(path, np.uint8)
+        for path in found
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def _lay(files: Files, folder: Path) -> None:
+    """Make a folder hold these files and no others."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        with atomic_path(folder / name) as draft:
+            content.tofile(draft)

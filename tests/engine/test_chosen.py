@@ -1,0 +1,63 @@
+"""Where work runs is said outside params.yaml, and a wrong word is refused before anything starts."""
+
+import pytest
+
+from pipeline.engine.chosen import chosen_engine
+from pipeline.engine.local import Local
+from pipeline.engine.ray import Ray
+from pipeline.runtime.errors import InputMissing, Misconfigured, ServiceDown
+
+
+def test_nothing_said_is_this_machine(folder, monkeypatch):
+    """Neither a variable nor a file: processes here."""
+    monkeypatch.delenv("MILLRACE_ENGINE", raising=False)
+    assert isinstance(chosen_engine(), Local)
+
+
+def test_the_variable_goes_before_the_file(folder, monkeypatch):
+    """`local` in the variable keeps a single run here."""
+    (folder / "engine.yaml").write_text("address: ray://10.0.0.5:10001\n")
+    monkeypatch.delenv("MILLRACE_ENGINE", raising=False)
+    assert "ray://10.0.0.5:10001" == chosen_engine().address
+    monkeypatch.setenv("MILLRACE_ENGINE", "ray://head:2")
+    assert "ray://head:2" == chosen_engine().address
+    monkeypatch.setenv("MILLRACE_ENGINE", "local")
+    assert "local" == chosen_engine().address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["dask://a:1", "ray://a", "ray://:1", "ray://a:70000", "ray://a:1/b", "ray://u:secret@a:1", "10.0.0.5:1"],
+)
+def test_what_is_no_engine_is_refused(folder, monkeypatch, address):
+    """With 78, naming the variable, and without a password that was written into it."""
+    monkeypatch.setenv("MILLRACE_ENGINE", address)
+    with pytest.raises(
+        Misconfigured, match=r"MILLRACE_ENGINE names no engine\. Expected local, or ray://"
+    ) as error:
+        chosen_engine()
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{}", "where: ray://a:1", "address: 5", "address: ray://a:1\nworkers: 3"])
+def test_a_file_that_says_something_else_is_refused(folder, monkeypatch, text):
+    """One line and no other."""
+    monkeypatch.delenv("MILLRACE_ENGINE", raising=False)
+    (folder / "engine.yaml").write_text(text)
+    with pytest.raises(Misconfigured, match=r"engine\.yaml does not say where work runs"):
+        chosen_engine()
+
+
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch):
+    """66, as for every extra."""
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(InputMissing, match=r"Received: no ray\. `make setup` installs them") as error:
+        Ray("ray://127.0.0.1:9").everywhere(str, "")
+    assert 1 == len(str(error.value).splitlines())
+
+
+def test_nobody_there_is_told_at_once():
+    """69 within seconds, and not after the half minute that Ray waits."""
+    pytest.importorskip("ray")
+    with pytest.raises(ServiceDown, match=r"ray://127\.0\.0\.1:9 does not answer"):
+        Ray("ray://127.0.0.1:9").everywhere(str, "")
