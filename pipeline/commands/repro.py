@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.engine.chosen import VARIABLE, engine_at
 from pipeline.engine.local import LocalWorkers
+from pipeline.engine.stage import ON
 from pipeline.engine.work import Do, Job
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
@@ -57,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     text = "candidates at a time (without N: as many as there are cores, `threads` each, and memory for); default: 1"
     parser.add_argument("--parallel", type=_count, nargs="?", const=0, default=1, metavar="N", help=text)
+    text = "a Ray cluster for train, folds and the trials of tune; N (default: all) candidates at a time wait for it"
+    parser.add_argument("--on", default="", metavar="ray://HOST:PORT", help=text)
 
 
 def _count(text: str) -> int:
@@ -75,16 +79,22 @@ def run(options: argparse.Namespace) -> None:
     for line in mend():
         say(line)
     params = load_params()
+    if options.on:
+        engine_at(options.on, "--on")
+        os.environ.update({ON: options.on, VARIABLE: options.on})
     stages = read_yaml(paths.DVC_YAML)["stages"]
     per_candidate = [name for name, stage in stages.items() if "foreach" in stage]
     first = list(stages).index(per_candidate[0])
-    if options.parallel == 1:
+    if options.parallel == 1 and not options.on:
         _require(_dvc("dvc", []))
         return
     before = _locked()
     _require(_dvc("dvc", list(stages)[:first]))
-    num_workers = options.parallel or room(params.threads)
-    _require_memory(num_workers)
+    if options.on:
+        num_workers = options.parallel if options.parallel > 1 else len(params.candidates)
+    else:
+        num_workers = options.parallel or room(params.threads)
+        _require_memory(num_workers)
     say(f"repro: {', '.join(params.candidates)}, {num_workers} at a time")
     chains = {name: [f"{stage}@{name}" for stage in per_candidate] for name in params.candidates}
     side_by_side(chains, num_workers)
@@ -103,7 +113,7 @@ def side_by_side(chains: Mapping[str, Sequence[str]], num_workers: int) -> None:
         StageFailed: One failed, after the others have come to their end.
     """
     # A training has no limit, and a process that is killed is tried once more from its checkpoint.
-    jobs = [Job(name, stages, Path(), float("inf"), "") for name, stages in chains.items()]
+    jobs = [Job(name, stages) for name, stages in chains.items()]
     failures = []
     with LocalWorkers(_open, num_workers=num_workers) as workers:
         for place, ended in workers.run(jobs):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.engine.work import Do, Ended, Job, Machine, Opener
+from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.runtime.processes import cpu_seconds, die_with_parent
 
@@ -37,10 +37,16 @@ class Local:
     address = "local"
 
     def workers(
-        self, opener: Opener, *, num_workers: int, cores: int = 1, needs: Sequence[Path] = ()
+        self,
+        opener: Opener,
+        *,
+        num_workers: int,
+        cores: int = 1,
+        root: Path = HERE,
+        needs: Sequence[Path] = (),
     ) -> "LocalWorkers":
         """Return workers; how many cores each takes its opener says, and what it needs is here."""
-        del cores, needs
+        del cores, root, needs
         return LocalWorkers(opener, num_workers=num_workers)
 
     def everywhere(self, ask: Callable[[str], Any], given: str) -> list[Machine]:

@@ -27,7 +27,7 @@ import numpy as np
 
 import pipeline
 from pipeline.engine.local import LocalWorkers
-from pipeline.engine.work import Do, Ended, Job, Machine, Opener
+from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.provenance.locked import differing_packages
 from pipeline.provenance.switches import ONEDNN_SWITCH, switches
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown
@@ -38,8 +38,15 @@ LOCK = CODE.parent / "requirements.lock"
 LISTENING_SECONDS = 5.0
 """For the head to take a connection; what it says afterwards Ray waits for, half a minute."""
 CONNECTIONS = 3
-"""A busy head does not start what serves us within the half minute that Ray gives it."""
+NOT_STARTED = "Initialization failure"
+"""A busy head does not start what serves us within the half minute that Ray gives it; the next time it may."""
 SHOWN_PACKAGES = 3
+SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of tasks that nobody waits for any more
+}
+"""Of Ray, where the user has none of their own; read when it is imported."""
 Files = Mapping[str, np.ndarray]
 """Path below a folder to content, uint8: arrays are handed on without a copy."""
 
@@ -55,11 +62,17 @@ class Ray:
         self.address = address
 
     def workers(
-        self, opener: Opener, *, num_workers: int, cores: int = 1, needs: Sequence[Path] = ()
+        self,
+        opener: Opener,
+        *,
+        num_workers: int,
+        cores: int = 1,
+        root: Path = HERE,
+        needs: Sequence[Path] = (),
     ) -> "RayWorkers":
         """Return workers: as many as there are cores for, wherever they are."""
         del num_workers
-        return RayWorkers(self.address, opener, cores=cores, needs=needs)
+        return RayWorkers(self.address, opener, cores=cores, root=root, needs=needs)
 
     def everywhere(self, ask: Callable[[str], Any], given: str) -> list[Machine]:
         """Return what a function of a module answers on each machine."""
@@ -83,12 +96,16 @@ class RayWorkers:
         address: Of the cluster.
         opener: What a worker calls first.
         cores: That a job takes.
-        needs: Files and folders of the project that it reads.
+        root: Folder of what it reads.
+        needs: Files and folders in it.
     """
 
-    def __init__(self, address: str, opener: Opener, *, cores: int, needs: Sequence[Path]) -> None:
+    def __init__(
+        self, address: str, opener: Opener, *, cores: int, root: Path, needs: Sequence[Path]
+    ) -> None:
         self.address = address
         self.cores = cores
+        self.root = root
         self.needs = needs
         self._opener = opener
         self._kind: _Kind | None = None
@@ -111,7 +128,7 @@ class RayWorkers:
             task = ray.remote(num_cpus=self.cores, max_retries=1)(_do)
             waiting = {
                 task.remote(
-                    self._kind, self._shared, replace(job, folder=Path()), _files(job.folder, [Path()])
+                    self._kind, self._shared, replace(job, folder=None), _files(job.folder, [HERE])
                 ): place
                 for place, job in enumerate(jobs)
             }
@@ -119,8 +136,9 @@ class RayWorkers:
                 while waiting:
                     (first,), _ = ray.wait(list(waiting), num_returns=1)
                     ended, files = _answer(ray, first, jobs[waiting[first]].name)
-                    if files is not None:
-                        _lay(files, jobs[waiting[first]].folder)
+                    folder = jobs[waiting[first]].folder
+                    if files is not None and folder is not None:
+                        _lay(files, folder)
                     yield waiting.pop(first), ended
             finally:
                 for left in waiting:
@@ -141,7 +159,7 @@ class RayWorkers:
                 f"params.yaml). Received: {most:g} at most. Add a larger one (`ray start --num-cpus`)."
             )
         kind = _Kind(uuid.uuid4().hex, self._opener, LOCK.read_text(encoding="utf-8"), _switches())
-        self._shared = ray.put(_files(Path(), self.needs))
+        self._shared = ray.put(_files(self.root, self.needs))
         self._kind = kind
 
 
@@ -172,8 +190,8 @@ def _reached(address: str) -> Iterator[Any]:
         ServiceDown: Nobody answers, or not any more.
         NotPermitted: The token is missing.
     """
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         from ray.exceptions import AuthenticationError, RayError, RayTaskError
@@ -211,8 +229,8 @@ def _connect(ray: Any, address: str) -> None:
     for left in reversed(range(CONNECTIONS)):
         try:
             ray.init(address, runtime_env=code, log_to_driver=False, logging_level="ERROR")
-        except ConnectionError:
-            if not left:
+        except ConnectionError as error:
+            if not left or NOT_STARTED not in str(error):
                 raise
         else:
             return
@@ -263,7 +281,7 @@ def _do(kind: _Kind, shared: Files, job: Job, files: Files) -> tuple[Ended, File
     with tempfile.TemporaryDirectory(dir=_OPENED[0].root) as folder:
         _lay(files, Path(folder))
         ((_, ended),) = _OPENED[0].workers.run([replace(job, folder=Path(folder))])
-        return ended, _files(Path(folder), [Path()])
+        return ended, _files(Path(folder), [HERE])
 
 
 def _open(kind: _Kind, shared: Files) -> None:
@@ -306,13 +324,15 @@ def _switches() -> dict[str, str]:
     return mine | ({ONEDNN_SWITCH: os.environ[ONEDNN_SWITCH]} if ONEDNN_SWITCH in os.environ else {})
 
 
-def _files(folder: Path, below: Sequence[Path]) -> Files:
+def _files(folder: Path | None, below: Sequence[Path]) -> Files:
     """Return the content of files, by their paths below a folder.
 
     Args:
-        folder: Where they lie.
+        folder: Where they lie; None: there are none.
         below: Files and folders in it.
     """
+    if folder is None:
+        return {}
     found = [path for start in below for path in (folder / start, *(folder / start).rglob("*"))]
     return {
         path.relative_to(folder).as_posix(): np.fromfile(path, np.uint8)

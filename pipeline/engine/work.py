@@ -5,13 +5,15 @@ forget one job before the next; that is the duty of the function it runs. Where 
 nothing but what it is given, and the files in its folder.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-Do = Callable[[Any, Path], Any]
+HERE = Path()
+Do = Callable[[Any, Any], Any]
 """Does one job: gets what it is given and the folder of its files; returns what its `Ended` holds."""
 Opener = Callable[[], Do]
 """Called once in a worker, in the project's root; gives the function that does one job. Must be picklable."""
@@ -24,16 +26,17 @@ class Job:
     Attributes:
         name: What messages call it, "Trial 2".
         given: By value: picklable.
-        folder: Its files, which a crash does not lose. On another machine they go there and come back.
+        folder: Its files, which a crash does not lose; None where it has none. On another machine they go there and
+            come back.
         seconds: CPU time that all its threads may take.
         limit: What sets that, for messages: "tune.trial_limit_seconds".
     """
 
     name: str
     given: Any
-    folder: Path
-    seconds: float
-    limit: str
+    folder: Path | None = None
+    seconds: float = math.inf
+    limit: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,13 @@ class Engine(Protocol):
     address: str
 
     def workers(
-        self, opener: Opener, *, num_workers: int, cores: int = 1, needs: Sequence[Path] = ()
+        self,
+        opener: Opener,
+        *,
+        num_workers: int,
+        cores: int = 1,
+        root: Path = HERE,
+        needs: Sequence[Path] = (),
     ) -> Workers:
         """Return workers.
 
@@ -110,7 +119,8 @@ class Engine(Protocol):
             opener: What each calls first.
             num_workers: How many work side by side on this machine; a cluster takes as many as it has cores for.
             cores: That one job takes.
-            needs: Files and folders of the project that it reads, below the working directory.
+            root: Folder of what it reads, its working directory on another machine.
+            needs: Files and folders in it that it reads.
         """
 
     def everywhere(self, ask: Callable[[str], Any], given: str) -> list[Machine]:

@@ -1,5 +1,6 @@
 """`millrace repro --parallel` runs candidates side by side, and nothing else differs from `dvc repro`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.cli import main
 from pipeline.commands import repro
+from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import WronglyCalled
 from pipeline.runtime.strict_yaml import read_yaml
@@ -126,3 +129,27 @@ def test_free_memory_is_the_smaller_of_machine_and_container(folder, monkeypatch
     assert 2 << 30 == repro.free_bytes()
     Path("memory.max").write_text("max\n")
     assert 64 << 30 == repro.free_bytes()
+
+
+def test_a_cluster_takes_what_trains(project_without_code, monkeypatch):
+    """`--on` gives every stage below the address, and as many candidates wait for it as there are."""
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    calls, chained = [], []
+    monkeypatch.setattr(repro, "_dvc", lambda called, arguments: calls.append(arguments))
+    monkeypatch.setattr(repro, "put_in_order", lambda before: None)
+    monkeypatch.setattr(repro, "side_by_side", lambda chains, number: chained.append((chains, number)))
+    main(["repro", "--on", "ray://10.0.0.5:10001"])
+    ((chains, number),) = chained
+    assert list(load_params().candidates) == list(chains)
+    assert (len(chains), ["train@cnn", "tune@cnn", "folds@cnn"]) == (number, chains["cnn"])
+    assert ["ray://10.0.0.5:10001"] * 2 == [os.environ[name] for name in ("MILLRACE_ON", "MILLRACE_ENGINE")]
+    assert [["check", "fetch", "ingest", "validate", "split", "leaks", "features"], []] == calls
+
+
+def test_what_is_no_cluster_is_refused_before_anything_runs(project_without_code, monkeypatch, capsys):
+    """78, by the name of the option."""
+    monkeypatch.setattr(repro, "_dvc", None)
+    with pytest.raises(SystemExit) as stopped:
+        main(["repro", "--on", "10.0.0.5"])
+    assert 78 == stopped.value.code
+    assert "--on names no engine" in capsys.readouterr().err

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,11 @@ def cluster(nodes: int = 2, cores: int = 2) -> Iterator[Cluster]:
             process.wait()
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def open_sleeper() -> Callable[[float, Any], None]:
+    """Return a job that takes its time, without working."""
+    return lambda seconds, _folder: time.sleep(seconds)
 
 
 def main(nodes: int, cores: int) -> None:
