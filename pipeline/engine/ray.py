@@ -108,7 +108,6 @@ class RayWorkers:
         self.root = root
         self.needs = needs
         self._opener = opener
-        self._kind: _Kind | None = None
         self._shared: Any = None
 
     def __enter__(self) -> Self:
@@ -124,14 +123,13 @@ class RayWorkers:
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Ended]]:
         """Yield the place of each job and how it ended; see `Workers.run`. What is left at the end is cancelled."""
         with _reached(self.address) as ray:
-            self._open(ray)
+            self._share(ray)
             task = ray.remote(num_cpus=self.cores, max_retries=1)(_do)
-            waiting = {
-                task.remote(
-                    self._kind, self._shared, replace(job, folder=None), _files(job.folder, [HERE])
-                ): place
-                for place, job in enumerate(jobs)
-            }
+            waiting = {}
+            for place, job in enumerate(jobs):
+                # Handed over apart from the task: Ray's client is made for small arguments.
+                work = ray.put((replace(job, folder=None), _files(job.folder, [HERE])))
+                waiting[task.remote(self._shared, work)] = place
             try:
                 while waiting:
                     (first,), _ = ray.wait(list(waiting), num_returns=1)
@@ -144,13 +142,13 @@ class RayWorkers:
                 for left in waiting:
                     ray.cancel(left, force=True)
 
-    def _open(self, ray: Any) -> None:
+    def _share(self, ray: Any) -> None:
         """Hand over, once, what all workers share.
 
         Raises:
             Busy: No machine has so many cores.
         """
-        if self._kind is not None:
+        if self._shared is not None:
             return
         most = max(map(_cores, _alive(ray)), default=0.0)
         if most < self.cores:
@@ -159,8 +157,7 @@ class RayWorkers:
                 f"params.yaml). Received: {most:g} at most. Add a larger one (`ray start --num-cpus`)."
             )
         kind = _Kind(uuid.uuid4().hex, self._opener, LOCK.read_text(encoding="utf-8"), _switches())
-        self._shared = ray.put(_files(self.root, self.needs))
-        self._kind = kind
+        self._shared = ray.put((kind, _files(self.root, self.needs)))
 
 
 def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
@@ -210,7 +207,7 @@ def _reached(address: str) -> Iterator[Any]:
     except AuthenticationError as error:
         raise NotPermitted(
             f"{address} asks for a token. Expected RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token as on its "
-            f"machines. Received: {str(error).splitlines()[0]} See docs/guides/scale.md."
+            "machines. Received: none that Ray takes. See docs/guides/scale.md."
         ) from error
     except (ConnectionError, TimeoutError, socket.gaierror, RayError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -232,6 +229,11 @@ def _connect(ray: Any, address: str) -> None:
         except ConnectionError as error:
             if not left or NOT_STARTED not in str(error):
                 raise
+        except RuntimeError as error:
+            raise NotPermitted(
+                f"{address} is of another kind than we. Expected our versions of Ray and Python. Received: "
+                f"{str(error).splitlines()[0]} Run `make setup` there, with this Python."
+            ) from error
         else:
             return
 
@@ -274,17 +276,18 @@ _OPENED: list[_Opened] = []
 """At most one: the kind of job that this process of a cluster did last."""
 
 
-def _do(kind: _Kind, shared: Files, job: Job, files: Files) -> tuple[Ended, Files]:
+def _do(shared: tuple[_Kind, Files], work: tuple[Job, Files]) -> tuple[Ended, Files]:
     """Do a job here, as this machine's own engine would; the body of a task."""
-    if not _OPENED or _OPENED[0].key != kind.key:
-        _open(kind, shared)
+    job, files = work
+    if not _OPENED or _OPENED[0].key != shared[0].key:
+        _open(*shared)
     with tempfile.TemporaryDirectory(dir=_OPENED[0].root) as folder:
         _lay(files, Path(folder))
         ((_, ended),) = _OPENED[0].workers.run([replace(job, folder=Path(folder))])
         return ended, _files(Path(folder), [HERE])
 
 
-def _open(kind: _Kind, shared: Files) -> None:
+def _open(kind: _Kind, needed: Files) -> None:
     differing = differing_packages(kind.lock)
     if differing:
         raise NotPermitted(
@@ -300,7 +303,7 @@ def _open(kind: _Kind, shared: Files) -> None:
         del os.environ[name]
     os.environ.update(kind.switches)
     root = _own_folder()
-    _lay(shared, root)
+    _lay(needed, root)
     opener = partial(_open_in, root, kind.opener)
     _OPENED.append(_Opened(kind.key, root, LocalWorkers(opener, num_workers=1)))
 

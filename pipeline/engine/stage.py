@@ -1,7 +1,7 @@
 """A stage of one candidate in a task of a cluster: its inputs go there, its outs come back, and DVC sees no difference.
 
 `millrace repro --on ray://host:port` sets MILLRACE_ON, and `pipeline/run` then starts this instead of `train` and
-`folds`: `python -m pipeline.engine.stage train cnn`. It is the stage for DVC: it holds the lock, hashes the inputs and
+`folds`. It is the stage for DVC: it holds the lock, hashes the inputs and
 ends with the stage's exit code. What goes along is what dvc.yaml names (tests prove that it is all), and the code.
 """
 
@@ -136,7 +136,3 @@ def _run(given: Given, folder: Path) -> Said:
     message = read_json(status)["message"] if status.is_file() and done.returncode else ""
     code = done.returncode if done.returncode >= 0 else 128 - done.returncode
     return Said(done.stdout, code, message or f"{given.stage} ended with exit code {code}.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,13 @@
 """Where work runs is said outside params.yaml, and a wrong word is refused before anything starts."""
 
+import socket
+
 import pytest
 
 from pipeline.engine.chosen import chosen_engine
 from pipeline.engine.local import Local
 from pipeline.engine.ray import Ray
-from pipeline.runtime.errors import InputMissing, Misconfigured, ServiceDown
+from pipeline.runtime.errors import InputMissing, Misconfigured, NotPermitted, ServiceDown
 
 
 def test_nothing_said_is_this_machine(folder, monkeypatch):
@@ -61,3 +63,36 @@ def test_nobody_there_is_told_at_once():
     pytest.importorskip("ray")
     with pytest.raises(ServiceDown, match=r"ray://127\.0\.0\.1:9 does not answer"):
         Ray("ray://127.0.0.1:9").everywhere(str, "")
+
+
+def test_another_version_of_ray_is_refused(monkeypatch):
+    """77, and not a bug of ours."""
+    ray = pytest.importorskip("ray")
+
+    def init(*_arguments, **_settings):
+        raise RuntimeError("Version mismatch: The cluster was started with Ray 2.1.\nmore")
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"ray://127.0.0.1:{there.getsockname()[1]}"
+        with pytest.raises(
+            NotPermitted, match=r"Received: Version mismatch: The cluster was started with Ray 2\.1"
+        ):
+            Ray(address).everywhere(str, "")
+
+
+def test_a_busy_head_is_asked_again_and_a_silent_one_is_not(monkeypatch):
+    """Three times where it did not start what serves us; once where nobody speaks, which takes half a minute."""
+    ray = pytest.importorskip("ray")
+    asked = []
+
+    def init(*_arguments, **_settings):
+        asked.append(said)
+        raise ConnectionError(said)
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        for said in ("Initialization failure from server:\nTimed out", "ray client connection timeout"):
+            with pytest.raises(ServiceDown, match="does not answer"):
+                Ray(f"ray://127.0.0.1:{there.getsockname()[1]}").everywhere(str, "")
+    assert [3, 1] == [asked.count(said) for said in dict.fromkeys(asked)]

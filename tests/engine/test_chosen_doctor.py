@@ -8,7 +8,6 @@ import pytest
 from pipeline.cli import main
 from pipeline.commands import doctor
 from pipeline.engine.work import Machine
-from pipeline.provenance.origin import machine_facts
 
 
 class Cluster:
@@ -34,8 +33,9 @@ def examined(monkeypatch, capsys, engine, *options):
     return code, *capsys.readouterr()
 
 
-ALIKE = {"differing": [], "machine": machine_facts()}
-OTHER = {"differing": ["numpy: 2.4.6 locked, 2.4.5 installed"], "machine": machine_facts()}
+MACHINE = doctor.facts("nothing-of-the-kind==1\n")["machine"]
+ALIKE = {"differing": [], "machine": MACHINE}
+OTHER = {"differing": ["numpy: 2.4.6 locked, 2.4.5 installed"], "machine": MACHINE}
 
 
 def test_machines_like_this_one_are_fit(project_without_code, monkeypatch, capsys):
@@ -64,7 +64,7 @@ def test_other_packages_are_refused(project_without_code, monkeypatch, capsys):
 
 def test_another_kind_of_processor_is_told(project_without_code, monkeypatch, capsys):
     """It is no mistake, but last bits may differ."""
-    other = {"differing": [], "machine": machine_facts() | {"cpu_flags": "avx512f"}}
+    other = {"differing": [], "machine": MACHINE | {"cpu_flags": "avx512f"}}
     code, said, _ = examined(monkeypatch, capsys, Cluster(other))
     assert 0 == code
     assert "Other processor kind, so other bits are possible: instruction sets avx512f recorded" in said
