@@ -1,18 +1,95 @@
 """Jobs on a Ray cluster end as they do here."""
 
 import functools
+import os
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from pipeline.engine import ray as there
 from pipeline.engine.ray import Ray
+from pipeline.runtime.errors import NotPermitted
 from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
 from tests.helpers.fake_trials import open_fake
 from tests.helpers.ray_cluster import ROOT, cluster
 
 SAMPLED = {"training.learning_rate": 0.01, "model.units": 16}
+
+
+def open_environment():
+    """Return a job that says in which folder and with which variables it runs, and changes its files."""
+
+    def do(_given, folder: Path) -> tuple[list[str], str | None]:
+        (folder / "old").unlink()
+        (folder / "below").mkdir()
+        (folder / "below/new").write_bytes(b"")
+        return sorted(path.name for path in Path().glob("*.txt")), os.environ.get("OMP_NUM_THREADS")
+
+    return do
+
+
+@pytest.fixture
+def process(monkeypatch, tmp_path):
+    """This process as if a cluster had started it."""
+    monkeypatch.setattr(there, "_OPENED", [])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
+    yield tmp_path
+    for opened in there._OPENED:
+        opened.workers.__exit__(None, None, None)
+
+
+def kind(lock: str, **switches: str):
+    return there._Kind("key", open_environment, lock, switches)
+
+
+LOCKED = f"numpy=={version('numpy')}\n"
+
+
+@pytest.mark.parametrize("switches", [{}, {"OMP_NUM_THREADS": "7"}])
+def test_a_task_sees_our_files_and_our_variables(process, switches):
+    """What chooses kernels is as it is here; the files of the job come back as it left them, and no others."""
+    needs = {"given.txt": np.frombuffer(b"yes", np.uint8)}
+    job = there.Job("a job", None)
+    work = (job, {"old": np.frombuffer(b"1", np.uint8), "kept": np.frombuffer(b"22", np.uint8)})
+    ended, files = there._do((kind(LOCKED, **switches), needs), work)
+    assert (["given.txt"], switches.get("OMP_NUM_THREADS")) == ended.value
+    assert {"kept": b"22", "below/new": b""} == {name: content.tobytes() for name, content in files.items()}
+
+
+def test_a_machine_with_other_packages_gets_no_work(process):
+    """77, before anything is opened."""
+    with pytest.raises(NotPermitted, match="Received: numpy: 0 locked") as error:
+        there._do((kind("numpy==0\n"), {}), (there.Job("a job", None), {}))
+    assert 77 == error.value.exit_code
+    assert [] == there._OPENED
+
+
+def test_folders_of_processes_that_are_gone_are_removed(process):
+    """Those of living ones stay."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = [f"millrace-{os.getuid()}-{pid}-x" for pid in (gone.pid, os.getpid())]
+    for name in names:
+        (process / name).mkdir()
+    mine = there._own_folder()
+    assert {names[1], mine.name} == {path.name for path in process.iterdir()}
+
+
+def test_files_replace_what_lay_there(tmp_path):
+    """A checkpoint that was removed elsewhere is removed here."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/stale").write_text("x")
+    there._lay({"below/new": np.frombuffer(b"abc", np.uint8)}, tmp_path)
+    assert ["below/new"] == [
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    ]
+    assert b"abc" == (tmp_path / "below/new").read_bytes()
 
 
 @pytest.mark.ray
@@ -31,10 +108,10 @@ def test_a_trial_on_a_cluster_ends_as_it_does_here(tmp_path: Path) -> None:
             return workers(rungs, lambda _rung, _outcome: None)
 
     with cluster(nodes=1) as found:
-        there = outcomes(tmp_path / "there", Ray(found.address))
+        found_there = outcomes(tmp_path / "there", Ray(found.address))
     here = outcomes(tmp_path / "here", None)
     assert ["", "ValueError: units must fit.", "", "the process was killed by SIGKILL (out of memory?)"] == [
-        outcome.error for outcome in there
+        outcome.error for outcome in found_there
     ]
     assert [(one.score, one.metrics, one.error) for one in here] == [
         (one.score, one.metrics, one.error) for one in there
