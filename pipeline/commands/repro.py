@@ -142,7 +142,7 @@ def _dvc(called: str, arguments: Sequence[str]) -> Failure | None:
         text=True,
         preexec_fn=end_with_parent,  # noqa: PLW1509  # one thread only
     )
-    failure = Failure(called, 70, "dvc failed")
+    failure = Failure(called, 74, "dvc failed")
     for line in process.stdout or ():
         say(f"{called}: {line.rstrip()}")
         if found := ENDED.search(line):
