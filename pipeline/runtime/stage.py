@@ -12,10 +12,10 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
@@ -210,7 +210,6 @@ class Stage:
     inputs_key: str
     console: "Console"
     files: tuple[Path, ...] = ()
-    _lock: IO[str] | None = field(default=None, repr=False)
 
 
 @contextmanager
@@ -226,12 +225,12 @@ def running_stage(name: str) -> Iterator[Stage]:
     Raises:
         SystemExit: With the exit code of `docs/guides/exit-codes.md` when anything goes wrong.
     """
-    with exit_codes(name):
+    with exit_codes(name), ExitStack() as stack:
         die_with_parent()
         os.chdir(paths.project_root())
         if "DVC_STAGE" in os.environ:
             require_private_place(Path.cwd())
-        lock = acquire_lock(name)
+        stack.enter_context(acquire_lock(name))
         snapshot = Snapshot.take(name)
         edited = snapshot.edited_since(_started())
         if edited:
@@ -247,7 +246,7 @@ def running_stage(name: str) -> Iterator[Stage]:
                 ".dvc/cache if damaged) and run `dvc repro` again."
             )
         files = tuple(Path(path) for path in snapshot.digests if not path.startswith(CODE))
-        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), files, lock)
+        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), files)
         changed = snapshot.changed()
         if changed:
             raise Busy(
