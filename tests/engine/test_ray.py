@@ -3,10 +3,13 @@
 import functools
 import os
 import subprocess
+import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -119,6 +122,41 @@ def test_a_trial_on_a_cluster_ends_as_it_does_here(tmp_path: Path) -> None:
     assert {path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*")} == {
         path.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("*")
     }
+
+
+PARENT = """
+import functools, sys
+from pathlib import Path
+from pipeline.engine.ray import Ray
+from pipeline.tuning.trials import Rung
+from pipeline.tuning.workers import TrialWorkers
+from tests.helpers.fake_trials import open_fake
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    opener = functools.partial(open_fake, folder / "log.txt", 600.0)
+    with TrialWorkers(opener, num_workers=1, trial_limit_seconds=20.0, engine=Ray(sys.argv[1])) as workers:
+        workers([Rung(1, {}, {}, 5, folder / "1")], print)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_nothing_runs_on_for_a_parent_that_is_gone(tmp_path: Path) -> None:
+    """After kill -9 of the search its trial ends on the cluster too, and so does the process that Ray ran it in."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    with cluster(nodes=1) as found:
+        command = [sys.executable, str(tmp_path / "parent.py"), found.address, str(tmp_path)]
+        parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        while not (tmp_path / "log.txt").exists():
+            assert parent.poll() is None
+            time.sleep(0.1)
+        trial = psutil.Process(int((tmp_path / "log.txt").read_text().split()[2]))
+        ours = [trial, trial.parent()]
+        parent.kill()
+        parent.wait()
+        _, alive = psutil.wait_procs(ours, timeout=300)
+        assert [] == alive
 
 
 def test_the_manifest_asks_for_the_version_that_is_locked():

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3
 """Ray gives a raylet fixed 15 to 30 seconds, which a busy machine may not have."""
@@ -39,6 +41,7 @@ class Cluster(NamedTuple):
 @contextmanager
 def cluster(nodes: int = 2, cores: int = 2) -> Iterator[Cluster]:
     """Start machines of so many cores each; the token stands in our environment meanwhile."""
+    pytest.importorskip("ray", reason="the extra ray is not installed: `make setup`")
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         environment = os.environ | {
             "RAY_AUTH_MODE": "token",
