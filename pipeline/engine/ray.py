@@ -29,7 +29,7 @@ import pipeline
 from pipeline.engine.local import LocalWorkers
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.provenance.locked import differing_packages
-from pipeline.provenance.switches import ONEDNN_SWITCH, switches
+from pipeline.provenance.processor import ONEDNN_SWITCH, processor_kind, switches
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown
 from pipeline.runtime.files import atomic_path
 
@@ -77,16 +77,7 @@ class Ray:
     def everywhere(self, ask: Callable[[str], Any], given: str) -> list[Machine]:
         """Return what a function of a module answers on each machine."""
         with _reached(self.address) as ray:
-            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-            task = ray.remote(num_cpus=0, max_retries=1)(ask)
-            nodes = _alive(ray)
-            there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-            asked = [task.options(scheduling_strategy=strategy).remote(given) for strategy in there]
-            return [
-                Machine(f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})", _cores(node), answer)
-                for node, answer in zip(nodes, ray.get(asked), strict=True)
-            ]
+            return _asked(ray, ask, given)
 
 
 class RayWorkers:
@@ -150,14 +141,36 @@ class RayWorkers:
         """
         if self._shared is not None:
             return
-        most = max(map(_cores, _alive(ray)), default=0.0)
-        if most < self.cores:
-            raise Busy(
-                f"No machine of {self.address} is large enough. Expected {self.cores} cores for one job (threads in "
-                f"params.yaml). Received: {most:g} at most. Add a larger one (`ray start --num-cpus`)."
-            )
+        _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
         kind = _Kind(uuid.uuid4().hex, self._opener, LOCK.read_text(encoding="utf-8"), _switches())
         self._shared = ray.put((kind, _files(self.root, self.needs)))
+
+
+def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> None:
+    """Check that jobs can run, and that it does not matter where.
+
+    Args:
+        address: Of the cluster.
+        machines: Of it, with the kind of their processor.
+        cores: That a job takes.
+
+    Raises:
+        Busy: No machine has so many cores.
+        NotPermitted: Those that take jobs have processors of several kinds.
+    """
+    most = max((one.cores for one in machines), default=0.0)
+    if most < cores:
+        raise Busy(
+            f"No machine of {address} is large enough. Expected {cores} cores for one job (threads in params.yaml). "
+            f"Received: {most:g} at most. Add a larger one (`ray start --num-cpus`)."
+        )
+    kinds = {one.answer: one.name for one in machines if one.cores}
+    if len(kinds) > 1:
+        told = "; ".join(f"{name}: {kind}" for kind, name in kinds.items())
+        raise NotPermitted(
+            f"{address} has processors of several kinds, so that the last bits of a result would depend on who was "
+            f"free. Expected one kind. Received: {told}. Start those of others with `--num-cpus 0`."
+        )
 
 
 def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
@@ -238,12 +251,22 @@ def _connect(ray: Any, address: str) -> None:
             return
 
 
-def _alive(ray: Any) -> list[Mapping[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]
+def _asked(ray: Any, ask: Callable[[str], Any], given: str) -> list[Machine]:
+    """Return what a function of a module answers on each machine that is alive."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-
-def _cores(node: Mapping[str, Any]) -> float:
-    return float(node["Resources"].get("CPU", 0))
+    task = ray.remote(num_cpus=0, max_retries=1)(ask)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    answers = ray.get([task.options(scheduling_strategy=strategy).remote(given) for strategy in there])
+    return [
+        Machine(
+            f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})",
+            float(node["Resources"].get("CPU", 0)),
+            answer,
+        )
+        for node, answer in zip(nodes, answers, strict=True)
+    ]
 
 
 # --- What happens in a process of the cluster.

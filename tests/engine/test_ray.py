@@ -15,7 +15,7 @@ import yaml
 
 from pipeline.engine import ray as there
 from pipeline.engine.ray import Ray
-from pipeline.runtime.errors import NotPermitted
+from pipeline.runtime.errors import Busy, NotPermitted
 from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
 from tests.helpers.fake_trials import open_fake
@@ -71,6 +71,16 @@ def test_a_machine_with_other_packages_gets_no_work(process):
         there._do((kind("numpy==0\n"), {}), (there.Job("a job", None), {}))
     assert 77 == error.value.exit_code
     assert [] == there._OPENED
+
+
+def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
+    """77, or bits would depend on who was free; a head that takes no jobs may be of any kind."""
+    alike = [there.Machine("a", 2.0, "x86_64: avx2"), there.Machine("b", 2.0, "x86_64: avx2")]
+    there._require_fit("ray://a:1", [*alike, there.Machine("head", 0.0, "aarch64: sve")], 2)
+    with pytest.raises(NotPermitted, match=r"Received: b: x86_64: avx2; c: x86_64: avx2 avx512f"):
+        there._require_fit("ray://a:1", [*alike, there.Machine("c", 2.0, "x86_64: avx2 avx512f")], 2)
+    with pytest.raises(Busy, match=r"Expected 3 cores for one job .* Received: 2 at most"):
+        there._require_fit("ray://a:1", alike, 3)
 
 
 def test_folders_of_processes_that_are_gone_are_removed(process):
