@@ -3,6 +3,7 @@
 `python -m tests.helpers.ray_cluster` starts one, prints where it is as JSON, and ends it when its input ends.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -106,6 +107,10 @@ def main(nodes: int, cores: int) -> None:
         raylets = [found["raylet"][0].process.pid for found in processes]
         head = processes[0]["gcs_server"][0].process.pid
         told = {"address": f"ray://127.0.0.1:{port}", "raylets": raylets, "head": head}
+        while True:  # what serves clients is a process that nobody waits for
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
         print(json.dumps(told), file=standard, flush=True)
         sys.stdin.read()
     finally:
