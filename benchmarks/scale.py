@@ -9,6 +9,8 @@ measured: 50 trials, 12 candidates, and jobs with files. A model with three numb
 
 import argparse
 import math
+import os
+import secrets
 import sys
 import tempfile
 import time
@@ -77,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0)
     seconds = parser.parse_args().seconds
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     report("processes here", Local(), seconds)
     with cluster() as found:
         report("Ray, 2 x 2 cores", Ray(found.address), seconds)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.engine import ray as there
+from pipeline.engine import ray as on_ray
 from pipeline.engine.ray import Ray
 from pipeline.runtime.errors import Busy, NotPermitted
 from pipeline.tuning.trials import Rung, TrialOutcome
@@ -39,16 +39,16 @@ def open_environment():
 @pytest.fixture
 def process(monkeypatch, tmp_path):
     """This process as if a cluster had started it."""
-    monkeypatch.setattr(there, "_OPENED", [])
+    monkeypatch.setattr(on_ray, "_OPENED", [])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
     yield tmp_path
-    for opened in there._OPENED:
+    for opened in on_ray._OPENED:
         opened.workers.__exit__(None, None, None)
 
 
 def kind(lock: str, **switches: str):
-    return there._Kind("key", open_environment, lock, switches)
+    return on_ray._Kind("key", open_environment, lock, switches)
 
 
 LOCKED = f"numpy=={version('numpy')}\n"
@@ -58,9 +58,9 @@ LOCKED = f"numpy=={version('numpy')}\n"
 def test_a_task_sees_our_files_and_our_variables(process, switches):
     """What chooses kernels is as it is here; the files of the job come back as it left them, and no others."""
     needs = {"given.txt": np.frombuffer(b"yes", np.uint8)}
-    job = there.Job("a job", None)
+    job = on_ray.Job("a job", None)
     work = (job, {"old": np.frombuffer(b"1", np.uint8), "kept": np.frombuffer(b"22", np.uint8)})
-    ended, files = there._do((kind(LOCKED, **switches), needs), work)
+    ended, files = on_ray._do((kind(LOCKED, **switches), needs), work)
     assert (["given.txt"], switches.get("OMP_NUM_THREADS")) == ended.value
     assert {"kept": b"22", "below/new": b""} == {name: content.tobytes() for name, content in files.items()}
 
@@ -68,19 +68,19 @@ def test_a_task_sees_our_files_and_our_variables(process, switches):
 def test_a_machine_with_other_packages_gets_no_work(process):
     """77, before anything is opened."""
     with pytest.raises(NotPermitted, match="Received: numpy: 0 locked") as error:
-        there._do((kind("numpy==0\n"), {}), (there.Job("a job", None), {}))
+        on_ray._do((kind("numpy==0\n"), {}), (on_ray.Job("a job", None), {}))
     assert 77 == error.value.exit_code
-    assert [] == there._OPENED
+    assert [] == on_ray._OPENED
 
 
 def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
     """77, or bits would depend on who was free; a head that takes no jobs may be of any kind."""
-    alike = [there.Machine("a", 2.0, "x86_64: avx2"), there.Machine("b", 2.0, "x86_64: avx2")]
-    there._require_fit("ray://a:1", [*alike, there.Machine("head", 0.0, "aarch64: sve")], 2)
+    alike = [on_ray.Machine("a", 2.0, "x86_64: avx2"), on_ray.Machine("b", 2.0, "x86_64: avx2")]
+    on_ray._require_fit("ray://a:1", [*alike, on_ray.Machine("head", 0.0, "aarch64: sve")], 2)
     with pytest.raises(NotPermitted, match=r"Received: b: x86_64: avx2; c: x86_64: avx2 avx512f"):
-        there._require_fit("ray://a:1", [*alike, there.Machine("c", 2.0, "x86_64: avx2 avx512f")], 2)
+        on_ray._require_fit("ray://a:1", [*alike, on_ray.Machine("c", 2.0, "x86_64: avx2 avx512f")], 2)
     with pytest.raises(Busy, match=r"Expected 3 cores for one job .* Received: 2 at most"):
-        there._require_fit("ray://a:1", alike, 3)
+        on_ray._require_fit("ray://a:1", alike, 3)
 
 
 def test_folders_of_processes_that_are_gone_are_removed(process):
@@ -90,7 +90,7 @@ def test_folders_of_processes_that_are_gone_are_removed(process):
     names = [f"millrace-{os.getuid()}-{pid}-x" for pid in (gone.pid, os.getpid())]
     for name in names:
         (process / name).mkdir()
-    mine = there._own_folder()
+    mine = on_ray._own_folder()
     assert {names[1], mine.name} == {path.name for path in process.iterdir()}
 
 
@@ -98,7 +98,7 @@ def test_files_replace_what_lay_there(tmp_path):
     """A checkpoint that was removed elsewhere is removed here."""
     (tmp_path / "below").mkdir()
     (tmp_path / "below/stale").write_text("x")
-    there._lay({"below/new": np.frombuffer(b"abc", np.uint8)}, tmp_path)
+    on_ray._lay({"below/new": np.frombuffer(b"abc", np.uint8)}, tmp_path)
     assert ["below/new"] == [
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
     ]
@@ -121,10 +121,10 @@ def test_a_trial_on_a_cluster_ends_as_it_does_here(tmp_path: Path) -> None:
             return workers(rungs, lambda _rung, _outcome: None)
 
     with cluster(nodes=1) as found:
-        found_there = outcomes(tmp_path / "there", Ray(found.address))
+        there = outcomes(tmp_path / "there", Ray(found.address))
     here = outcomes(tmp_path / "here", None)
     assert ["", "ValueError: units must fit.", "", "the process was killed by SIGKILL (out of memory?)"] == [
-        outcome.error for outcome in found_there
+        outcome.error for outcome in there
     ]
     assert [(one.score, one.metrics, one.error) for one in here] == [
         (one.score, one.metrics, one.error) for one in there

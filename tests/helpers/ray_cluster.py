@@ -6,7 +6,6 @@
 import contextlib
 import json
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3
 """Ray gives a raylet fixed 15 to 30 seconds, which a busy machine may not have."""
-TOKEN = secrets.token_hex(32)
 
 
 class Cluster(NamedTuple):
@@ -41,12 +40,11 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def cluster(nodes: int = 2, cores: int = 2) -> Iterator[Cluster]:
-    """Start machines of so many cores each; the token stands in our environment meanwhile."""
-    pytest.importorskip("ray", reason="the extra ray is not installed: `make setup`")
+    """Start machines of so many cores each, with the token in our environment (tests/conftest.py)."""
+    if find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed: `make setup`")
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         environment = os.environ | {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_TMPDIR": folder,
             "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",
@@ -65,8 +63,6 @@ def cluster(nodes: int = 2, cores: int = 2) -> Iterator[Cluster]:
                 break
             process.wait()
             assert left, "Ray did not start"
-        before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN)
         try:
             yield Cluster(**json.loads(told))
         finally:
@@ -75,8 +71,6 @@ def cluster(nodes: int = 2, cores: int = 2) -> Iterator[Cluster]:
             ray.shutdown()
             process.stdin.close()
             process.wait()
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def open_sleeper() -> Callable[[float, Any], None]:
