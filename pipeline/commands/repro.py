@@ -1,7 +1,7 @@
 """`millrace repro`: `dvc repro` with the stages of several candidates side by side, to the same dvc.lock.
 
 DVC runs one stage after the other, but lets go of its lock while one computes. So each candidate is a job of its own,
-`dvc repro -s train@x`, then tune, then folds; what comes before and after is DVC's as ever.
+`dvc repro -s train@x tune@x folds@x`; what comes before and after is DVC's as ever.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from pipeline.runtime.strict_yaml import read_yaml
 HELP = "`dvc repro`, with several candidates side by side"
 RECORDED = False
 """The stages themselves write down how they ended."""
-ENDED = re.compile(r"millrace: \S+ stopped with exit code (\d+) \((.+)\)")
+ENDED = re.compile(r"millrace: (\S+) stopped with exit code (\d+) \((.+)\)")
 PROCESS_BYTES = 1 << 30
 """What a process with TensorFlow takes, beside the data."""
 MEMORY = (
@@ -95,9 +95,11 @@ def run(options: argparse.Namespace) -> None:
     else:
         num_workers = options.parallel or room(params.threads)
         _require_memory(num_workers)
-    say(f"repro: {', '.join(params.candidates)}, {num_workers} at a time")
     chains = {name: [f"{stage}@{name}" for stage in per_candidate] for name in params.candidates}
-    side_by_side(chains, num_workers)
+    waiting = _waiting(chains)
+    if waiting:
+        say(f"repro: {', '.join(waiting)}, {num_workers} at a time")
+        side_by_side(waiting, num_workers)
     _require(_dvc("dvc", []))
     put_in_order(before)
 
@@ -126,13 +128,22 @@ def side_by_side(chains: Mapping[str, Sequence[str]], num_workers: int) -> None:
         _require(failure)
 
 
+def _waiting(chains: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Return the candidates of which a stage is not up to date."""
+    from dvc.repo import Repo
+
+    with Repo(".") as repo:
+        changed = repo.status([stage for stages in chains.values() for stage in stages])
+    return {name: stages for name, stages in chains.items() if any(stage in changed for stage in stages)}
+
+
 def _open() -> Do:
-    """Return what runs the stages of a candidate until one fails; the body of a worker."""
-    return lambda stages, _folder: next(filter(None, (_dvc(name, ["-s", name]) for name in stages)), None)
+    """Return what runs the stages of a candidate, in their order, until one fails; the body of a worker."""
+    return lambda stages, _folder: _dvc(stages[0].partition("@")[2], ["-s", *stages])
 
 
 def _dvc(called: str, arguments: Sequence[str]) -> Failure | None:
-    """Run `dvc repro`, each line after the name of its stage, and return how it failed, None if it did not."""
+    """Run `dvc repro`, each line after a name but for "dvc", and return how it failed, None if it did not."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *arguments]
     alone = called == "dvc"
     process = subprocess.Popen(
@@ -146,7 +157,7 @@ def _dvc(called: str, arguments: Sequence[str]) -> Failure | None:
     for line in process.stdout or ():
         say(f"{called}: {line.rstrip()}")
         if found := ENDED.search(line):
-            failure = Failure(called, int(found[1]), found[2])
+            failure = Failure(found[1], int(found[2]), found[3])
     if not process.wait():
         return None
     return _recorded() if alone else failure

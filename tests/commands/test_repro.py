@@ -85,6 +85,8 @@ def test_candidates_side_by_side_leave_the_dvc_lock_of_one_after_the_other(toy):
     assert trained[1][0] < trained[0][1], "the second began before the first had ended"
     assert trained[2][0] >= min(end for _, end in trained[:2]), "and the third not"
     assert "repro: cnn, linear, majority, 2 at a time" in done.stdout
+    again = millrace("repro", "--parallel", "2")
+    assert (0, False) == (again.returncode, "at a time" in again.stdout), "nothing is left to do"
     for name in read_yaml(paths.DVC_LOCK)["stages"]:
         Path(f"{name.replace('@', '-')}.txt").unlink()
     paths.DVC_LOCK.unlink()
@@ -99,8 +101,12 @@ def test_a_candidate_that_fails_keeps_no_other_from_its_end(toy):
     done = millrace("repro", "--parallel", "3")
     assert 65 == done.returncode, done.stdout + done.stderr
     assert "tune@linear failed; its message stands above" in done.stderr
-    assert "tune@linear: No." in done.stdout
+    assert "linear: No." in done.stdout
     assert {"tune@cnn", "tune@majority", "train@linear"} < set(read_yaml(paths.DVC_LOCK)["stages"])
+    Path("broken.txt").write_text("")
+    mended = millrace("repro", "--parallel", "3")
+    assert 0 == mended.returncode, mended.stdout + mended.stderr
+    assert "repro: linear, 3 at a time" in mended.stdout, "the others are done"
 
 
 def test_as_many_as_there_are_cores_and_memory_for(folder, monkeypatch):
@@ -137,6 +143,7 @@ def test_a_cluster_takes_what_trains(project_without_code, monkeypatch):
     calls, chained = [], []
     monkeypatch.setattr(repro, "_dvc", lambda called, arguments: calls.append(arguments))
     monkeypatch.setattr(repro, "put_in_order", lambda before: None)
+    monkeypatch.setattr(repro, "_waiting", dict)
     monkeypatch.setattr(repro, "side_by_side", lambda chains, number: chained.append((chains, number)))
     main(["repro", "--on", "ray://10.0.0.5:10001"])
     ((chains, number),) = chained
