@@ -193,7 +193,9 @@ def _render(page: Page, pages: dict[str, Page]) -> None:
         (tokens[place + 1] for place, token in enumerate(tokens) if token.type == "heading_open"), None
     )
     page.title = heading.content if heading is not None else page.source
-    page.body = markdown.renderer.render(tokens, markdown.options, {})
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    # What scrolls can be reached by keys.
+    page.body = body.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
 
 
 def _all(tokens: list[Token]) -> Iterator[Token]:

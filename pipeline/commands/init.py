@@ -181,8 +181,8 @@ def propose(
         )
     sure = [trial for trial in fitting if trial.proposal.sure]
     if not yes:
-        more = " If that is right: the same command with --yes." if len(sure) == 1 else ""
-        console.print(f"Nothing was written. Copy the command that is right.{more}", highlight=False)
+        more = ", or add --yes to this one to take what is sure" if len(sure) == 1 else ""
+        console.print(f"Nothing was written. Copy the command that is right{more}.", highlight=False)
         return None
     if len(sure) != 1:
         raise WronglyCalled(
@@ -200,7 +200,8 @@ def show_trial(number: int, trial: "Trial", command: str, console: "Console") ->
 
     proposal = trial.proposal
     say(f"{number}. {proposal.kind}{' (sure)' if proposal.sure else ''}: {proposal.reason}")
-    read = f"{trial.files:,} files" + (", of which only a part was looked at" if trial.partly else "")
+    read = f"{trial.files:,} {'file' if trial.files == 1 else 'files'}"
+    read += ", of which only a part was looked at" if trial.partly else ""
     say(f"   reads     {read}")
     for line in trial.described[:3]:
         say(f"             {line}")

@@ -164,7 +164,7 @@ def predict(
     else:
         answering = answered_elsewhere(engine, folder, lots, parts)
     answered = 0
-    with answer_file(out) as writer, refusal_file(out) as refused, _bar() as bar:
+    with answer_file(out) as writer, refusal_file(out) as refused, _bar(beside=out is not None) as bar:
         for some, lines in answering:
             rows = [line for line in lines if "problems" not in line]
             refused.write([line for line in lines if "problems" in line])
@@ -242,8 +242,12 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[int], None]]:
-    """Give a function that shows how many records are done: on a terminal as they go, else now and then a line."""
+def _bar(*, beside: bool) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how many records are done: on a terminal as they go, else now and then a line.
+
+    Args:
+        beside: Whether answers go to a file; a line that moves would mix with those on the terminal.
+    """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from pipeline.runtime.processes import terminal
@@ -251,7 +255,8 @@ def _bar() -> Iterator[Callable[[int], None]]:
     console = terminal(errors=True)
     told = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("predict: {task.completed:,.0f} records"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    moves = console.is_terminal and (beside or not sys.stdout.isatty())
+    with Progress(*columns, console=console, transient=True, disable=not moves) as bars:
         task = bars.add_task("", total=None)
 
         def done(records: int) -> None:

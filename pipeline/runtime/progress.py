@@ -29,6 +29,9 @@ PRETRAIN = "pretrain_"
 FOLLOWED = "MILLRACE_FOLLOWED"
 """Variable that is 0 on a machine of a cluster, which has no record: `register` fills in what ran there."""
 Logs = dict[str, float]
+BAR_WIDTH = 20
+BESIDE_WIDTH = BAR_WIDTH + 12
+"""Bar, slash, time left, and the blanks between."""
 OnEpoch = Callable[[int, Logs], None]
 """Called at the end of each epoch with its number, from 1, and its metrics as Keras names them."""
 
@@ -210,22 +213,32 @@ def epoch_progress(console: "Console", name: str, phases: dict[str, int]) -> Ite
 
     columns = (
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
+        progress.BarColumn(bar_width=BAR_WIDTH),
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[metrics]}"),
     )
+    called = {prefix: f"{name} {prefix.rstrip('_')}".strip() for prefix in phases}
+    beside = max(map(len, called.values())) + 2 * len(str(max(phases.values()))) + BESIDE_WIDTH
     with progress.Progress(*columns, console=console) as bars:
         tasks = {
-            prefix: bars.add_task(f"{name} {prefix.rstrip('_')}".strip(), total=epochs, metrics="")
+            prefix: bars.add_task(called[prefix], total=epochs, metrics="")
             for prefix, epochs in phases.items()
         }
 
         def show(epoch: int, logs: Logs) -> None:
-            bars.update(tasks[_phase(logs, phases)], completed=epoch, metrics=_metrics(logs))
+            fitting = _fitting(_metrics(logs), console.width - beside)
+            bars.update(tasks[_phase(logs, phases)], completed=epoch, metrics=fitting)
 
         yield show
+
+
+def _fitting(metrics: str, width: int) -> str:
+    """Return as many whole metrics as fit, those on validation first: a longer line would push name and bar out."""
+    parts = sorted(metrics.split(), key=lambda part: "val_" not in part)
+    while parts and len(" ".join(parts)) > width:
+        del parts[-1]
+    return " ".join(parts)
 
 
 def epoch_line(name: str, epoch: int, logs: Logs, phases: dict[str, int]) -> str:

@@ -39,7 +39,7 @@ class FoldTrainings:
         rows: Row of `data.inputs` for each position that a fold names.
         settings: Content of the tuned candidate's settings.json.
         folder: Where finished folds are remembered, for these inputs alone.
-        say: Told of each fold that ends.
+        say: Told of each stretch of epochs that all folds are through with, and of each fold that ends.
         train: `train_candidate`, or the same by several processes.
     """
 
@@ -93,6 +93,10 @@ class FoldTrainings:
             curve = np.average([entry["curve"] for entry in found], axis=0, weights=held)
             lower = training["monitor"].endswith(("loss", "error"))
             best = int(curve.argmin() if lower else curve.argmax()) + 1
+            if until < epochs:
+                self.say(
+                    f"{len(folds)} folds side by side: {until} of at most {epochs} epochs, best after {best}"
+                )
         self.say(f"best after epoch {best}; {until} of {epochs} trained")
         each = [(best * entry["steps_per_epoch"], *(entry[name] for name in LENGTH[1:])) for entry in found]
         return Length(*(int(number) for number in np.median(each, axis=0)))

@@ -233,8 +233,11 @@ def test_the_length_is_the_best_of_all_held_rows_together(project, monkeypatch, 
 
 
 @pytest.mark.parametrize(("patience", "trained"), [(1, 3), (2, 4), (0, 4)])
-def test_folds_end_together(project, monkeypatch, patience, trained):
-    """Best after the first of 4 epochs: they end once that is longer ago than the patience, else a third of 4."""
+def test_folds_end_together(project, monkeypatch, capsys, patience, trained):
+    """Best after the first of 4 epochs: they end once that is longer ago than the patience, else a third of 4.
+
+    Each stretch that is done is told: minutes of silence look like a program that hangs.
+    """
     settings = read_json(paths.tuned_dir("cnn") / "settings.json")
     settings["training"]["early_stopping_patience"] = patience
     trainings, seen = FoldTrainings("cnn", None, np.arange(4), settings, Path("memo"), say=print), []
@@ -246,6 +249,8 @@ def test_folds_end_together(project, monkeypatch, patience, trained):
     monkeypatch.setattr(trainings, "_measured", measured)
     assert Length(2, 2, 0) == trainings.length([Fold(0, 0, None, np.arange(2))])
     assert trained == seen[-1]
+    told = [f"1 folds side by side: {until} of at most 4 epochs, best after 1" for until in seen if until < 4]
+    assert [*told, f"best after epoch 1; {trained} of 4 trained"] == capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("name", ["cnn", "autoencoder"])
