@@ -4,7 +4,8 @@
 
 Each line is one true difference: how many of the pairs were promoted, with a Wilson interval. Where the true
 difference is 0 (refreshes: minus the margin), at most (1 - confidence) / 2 = 2.5 % should be. All checks of a
-classification are on: classes, calibration. `--only groups` shows rows that come in groups.
+classification are on: classes, calibration. `--only groups` shows rows that come in groups, `--only mirror` a network
+that is exactly as good as the linear model at its optimum, where nobody is champion yet.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 from scipy import optimize, stats
+from sklearn.linear_model import LogisticRegression
 
 from pipeline.gate.decision import decide
 from pipeline.gate.question import Question, Rules, ScoredModel
@@ -24,6 +26,7 @@ from pipeline.metrics.classification import (
     average_precision_score,
     balanced_accuracy_score,
     expected_calibration_error,
+    log_loss,
     positive_f1_score,
     roc_auc_score,
 )
@@ -42,6 +45,9 @@ FINDERS = {"F1": positive_f1_score, "balanced": balanced_accuracy_score}
 RANKERS = {"precision": average_precision_score, "AUC": roc_auc_score}
 SEPARATION = 2.5
 """Between the means of what a ranking champion says of positive and other examples, in standard deviations."""
+MIRRORED = {"mirror": accuracy_score, "mirrorloss": log_loss}
+MIRROR_COLUMNS, MIRROR_TRAIN_ROWS, MIRROR_SHIFT = 20, 200, 0.3
+"""Of the linear models: columns, rows they are solved on, and half the distance of the classes in each column."""
 CALIBRATION = {"expected_calibration_error": partial(expected_calibration_error, num_bins=15)}
 CLASSES = Rules(
     primary=primary_called("accuracy"),
@@ -52,6 +58,7 @@ CLASSES = Rules(
     class_tolerance=0.05,
     calibration_budget=0.05,
 )
+LOSS = replace(CLASSES, primary=primary_called("log_loss"))
 VALUES = replace(
     CLASSES, primary=primary_called("mean_absolute_error"), class_tolerance=None, calibration_budget=None
 )
@@ -68,7 +75,7 @@ class Scenario:
 
     Attributes:
         kind: `accuracy`, `error`, or what a positive class is looked for by: `F1` or `balanced`, or by their
-            ranks `precision` or `AUC`.
+            ranks `precision` or `AUC`; `mirror` and `mirrorloss` see `_mirrored`.
         rows: Test rows of each pair.
         difference: True advantage of the challenger: of accuracy so much, of an error a share of the
             champion's.
@@ -120,6 +127,14 @@ def scenarios() -> list[Scenario]:
     nulls = [
         *(Scenario("accuracy", rows, 0.0, CLASSES, 0.025) for rows in (40, 200, 1000)),
         *(Scenario("error", rows, 0.0, VALUES, 0.025) for rows in (40, 200, 1000)),
+        *(
+            Scenario(kind, rows, 0.0, rules, 0.025)
+            for kind, rules in (
+                ("mirror", CLASSES),
+                ("mirrorloss", replace(CLASSES, primary=primary_called("log_loss"))),
+            )
+            for rows in (40, 200, 1000)
+        ),
         *(Scenario("accuracy", rows, -0.05, not_worse(CLASSES, 0.05), 0.025) for rows in (30, 100)),
         Scenario("accuracy", 1000, -0.02, not_worse(CLASSES, 0.02), 0.025),
         Scenario("error", 1000, -0.05, not_worse(VALUES, 0.05), 0.025),
@@ -177,7 +192,8 @@ def promoted(scenario: Scenario, repetitions: int, seed: int = 0) -> int:
     """Return how many of so many pairs the gate promotes."""
     generator = np.random.default_rng([seed, scenario.rows, round(1000 * (scenario.difference + 1))])
     make = _rankers if scenario.kind in RANKERS else _finders
-    make = {"accuracy": _classifiers, "error": _regressors}.get(scenario.kind, make)
+    others = {"accuracy": _classifiers, "error": _regressors} | dict.fromkeys(MIRRORED, _mirrored)
+    make = others.get(scenario.kind, make)
     members = scenario.members() if scenario.groups else None
     blocks = Groups(tuple(members.tolist())) if members is not None and scenario.known else None
     count = 0
@@ -219,6 +235,33 @@ def _classifiers(generator: np.random.Generator, scenario: Scenario, members: np
     # Two trainings never answer alike to the last bit, which alone would be a refusal.
     models["challenger"] = _classifier("challenger", said["challenger"], sure - 1e-6)
     return Question(truth, models["challenger"], models["champion"], [models["baseline"]])
+
+
+def _mirrored(generator: np.random.Generator, scenario: Scenario, _members: np.ndarray | None) -> Question:
+    """Return the first challenger of all, exactly as good as the linear baseline, which is solved to its optimum.
+
+    The columns are drawn alike in both orders, and the challenger is the linear model that reads them backwards: it
+    answers otherwise, with the same true score, whatever that model has learnt. Nobody is champion.
+    """
+
+    def drawn(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = generator.integers(0, 2, rows)
+        return generator.normal(size=(rows, MIRROR_COLUMNS)) + MIRROR_SHIFT * (2 * truth - 1)[:, None], truth
+
+    linear = LogisticRegression(C=10.0, tol=1e-8, max_iter=1000).fit(*drawn(MIRROR_TRAIN_ROWS))
+    inputs, truth = drawn(scenario.rows)
+    said = {
+        "linear": linear.predict_proba(inputs),
+        "network": linear.predict_proba(inputs[:, ::-1]),
+        "majority": np.full((scenario.rows, 2), 0.5),
+    }
+    models = {
+        name: ScoredModel(
+            name, name, ("no", "yes"), range(scenario.rows), answers, MIRRORED[scenario.kind], CALIBRATION
+        )
+        for name, answers in said.items()
+    }
+    return Question(truth, models["network"], None, [models["majority"], models["linear"]])
 
 
 def _finders(generator: np.random.Generator, scenario: Scenario, members: np.ndarray | None) -> Question:

@@ -34,8 +34,8 @@ NAV = {
         "docs/guides/lineage.md", "docs/guides/reproduce.md", "docs/guides/duplicates.md", "docs/guides/pretrained.md",
     ),
     "Use": (
-        "docs/guides/models-out.md", "docs/guides/serving.md", "docs/guides/watching.md", "docs/guides/retraining.md",
-        "docs/teams.md",
+        "docs/guides/models-out.md", "docs/guides/serving.md", "docs/guides/watching.md", "docs/guides/scale.md",
+        "docs/guides/retraining.md", "docs/teams.md",
     ),
     "When something is wrong": (
         "docs/guides/exit-codes.md", "docs/upgrading.md", "docs/guides/security.md", "docs/guides/hostile-models.md",

@@ -34,6 +34,9 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "watch": "watch log/ --labels truth.csv",
         "export": "export digits@champion --format saved_model",
     },
+    "Training": {
+        "repro": "repro --parallel",
+    },
     "Every night": {
         "retrain": "retrain --dry-run",
         "schedule": "schedule install --kind cron --at 02:30",
@@ -41,6 +44,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "How it is, and how it came about": {
         "report": "report",
+        "doctor": "doctor",
         "ui": "ui",
         "compare": "compare models/best digits@champion",
         "lineage": "lineage digits@champion",

@@ -6,6 +6,7 @@ the training was killed and resumed. Names of metrics follow MLflow's charts: wh
 section.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LIVE_DIR = paths.STATE_DIR / "live"
 PRETRAIN = "pretrain_"
+FOLLOWED = "MILLRACE_FOLLOWED"
+"""Variable that is 0 on a machine of a cluster, which has no record: `register` fills in what ran there."""
 Logs = dict[str, float]
 BAR_WIDTH = 20
 BESIDE_WIDTH = BAR_WIDTH + 12
@@ -96,11 +99,13 @@ def earlier_lines(path: Path, inputs_key: str) -> list[dict[str, Any]]:
     return [lines[0], *(line for line in lines[1:] if "epoch" in line)]
 
 
-def start_follower(candidate: str) -> subprocess.Popen[bytes]:
-    """Start the process that sends the live log of a candidate to the tracking server.
+def start_follower(candidate: str) -> subprocess.Popen[bytes] | None:
+    """Start the process that sends the live log of a candidate to the tracking server, where that is reached from here.
 
     It dies with this one, and its troubles stay its own: what it prints goes to a file beside the log.
     """
+    if os.environ.get(FOLLOWED) == "0":
+        return None
     output_path = live_path(candidate).with_suffix(".follower.log")
     output_path.parent.mkdir(parents=True, exist_ok=True)
     with output_path.open("wb") as output:

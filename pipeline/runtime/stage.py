@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+CODE = "pipeline/"
+
+
 # --- What a stage reads, as dvc.yaml lists it, and whether it stays the same.
 #
 # DVC computes hashes of dependencies after the command has ended, so an edit during a run is recorded as the
@@ -200,11 +203,13 @@ class Stage:
         name: As in dvc.yaml, `train@cnn`.
         inputs_key: sha256 (hex) over the content of all inputs and parameters of the stage.
         console: Standard output, aware of whether it is a terminal.
+        files: What it reads that is no code.
     """
 
     name: str
     inputs_key: str
     console: "Console"
+    files: tuple[Path, ...] = ()
 
 
 @contextmanager
@@ -240,7 +245,8 @@ def running_stage(name: str) -> Iterator[Stage]:
                 "hand, or damaged in DVC's cache. Expected the recorded md5. Remove the file (and its object under "
                 ".dvc/cache if damaged) and run `dvc repro` again."
             )
-        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal())
+        files = tuple(Path(path) for path in snapshot.digests if not path.startswith(CODE))
+        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), files)
         changed = snapshot.changed()
         if changed:
             raise Busy(

@@ -40,6 +40,7 @@ class FoldTrainings:
         settings: Content of the tuned candidate's settings.json.
         folder: Where finished folds are remembered, for these inputs alone.
         say: Told of each stretch of epochs that all folds are through with, and of each fold that ends.
+        train: `train_candidate`, or the same by several processes.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class FoldTrainings:
         folder: Path,
         *,
         say: Say,
+        train: Callable[..., TrainedCandidate] = train_candidate,
     ) -> None:
         self.family = family
         self.data = data
@@ -58,6 +60,7 @@ class FoldTrainings:
         self.settings = settings
         self.folder = folder
         self.say = say
+        self.train = train
         self._traced: dict[tuple[Any, ...], Traced] = {}
 
     @property
@@ -139,7 +142,7 @@ class FoldTrainings:
         traced = self.traced_for(data, length)
         if traced is None or traced.model is None:
             keras.backend.clear_session()
-        return train_candidate(
+        trained: TrainedCandidate = self.train(
             self.family,
             data,
             self.settings["model"],
@@ -152,6 +155,7 @@ class FoldTrainings:
             checkpoint_seconds=CHECKPOINT_SECONDS,
             traced=traced,
         )
+        return trained
 
     def traced_for(self, data: TrainData, length: Length | None) -> Traced | None:
         """Return what an earlier fold with the same graph left: the schedule and weights of classes are part of it.

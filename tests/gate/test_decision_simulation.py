@@ -17,6 +17,7 @@ FAST_CLASSES, FAST_VALUES, FAST_F1, FAST_BALANCED = (
 NULLS = [
     Scenario("accuracy", 120, 0.0, FAST_CLASSES, 0.025),
     Scenario("error", 120, 0.0, FAST_VALUES, 0.025),
+    Scenario("mirror", 120, 0.0, FAST_CLASSES, 0.025),
     Scenario("accuracy", 300, -0.05, not_worse(FAST_CLASSES, 0.05), 0.025),
     Scenario("error", 120, -0.1, not_worse(FAST_VALUES, 0.1), 0.025),
     Scenario("F1", 300, -0.05, not_worse(FAST_F1, 0.05), 0.025, positive=0.13),
