@@ -13,11 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from pipeline.engine.chosen import VARIABLE, engine_at
 from pipeline.engine.local import LocalWorkers
 from pipeline.engine.stage import ON
 from pipeline.engine.work import Do, Job
 from pipeline.params.load import load_params
+from pipeline.params.values import training_of
 from pipeline.runtime import paths
 from pipeline.runtime.errors import StorageFailed, UserError, WronglyCalled, say
 from pipeline.runtime.files import folder_bytes
@@ -93,8 +96,10 @@ def run(options: argparse.Namespace) -> None:
     if options.on:
         num_workers = options.parallel if options.parallel > 1 else len(params.candidates)
     else:
-        num_workers = options.parallel or room(params.threads)
-        _require_memory(num_workers)
+        trainings = [msgspec.to_builtins(training_of(params, name)) for name in params.candidates]
+        processes = max(training.get("workers", 1) for training in trainings)
+        num_workers = options.parallel or room(params.threads, processes)
+        _require_memory(num_workers, processes)
     chains = {name: [f"{stage}@{name}" for stage in per_candidate] for name in params.candidates}
     waiting = _waiting(chains)
     if waiting:
@@ -185,26 +190,28 @@ def _require(failure: Failure | None) -> None:
 # --- How many fit.
 
 
-def room(threads: int) -> int:
+def room(threads: int, processes: int = 1) -> int:
     """Return how many candidates this machine has cores and memory for, at least one.
 
     Args:
-        threads: CPU threads of one.
+        threads: CPU threads of a process.
+        processes: That share the training of one candidate.
     """
-    cores = len(os.sched_getaffinity(0)) // threads
-    return max(1, min(cores, free_bytes() // bytes_each()))
+    cores = len(os.sched_getaffinity(0)) // (threads * processes)
+    return max(1, min(cores, free_bytes() // (processes * bytes_each())))
 
 
-def _require_memory(num_workers: int) -> None:
-    if num_workers > 1 and num_workers * bytes_each() > free_bytes():
+def _require_memory(num_workers: int, processes: int) -> None:
+    each = processes * bytes_each()
+    if num_workers > 1 and num_workers * each > free_bytes():
         raise WronglyCalled(
-            f"Memory would run out. Expected {bytes_each() / 2**30:.1f} GiB for each of --parallel {num_workers}. "
+            f"Memory would run out. Expected {each / 2**30:.1f} GiB for each of --parallel {num_workers}. "
             f"Received: {free_bytes() / 2**30:.1f} GiB free. Take fewer, or end other programs."
         )
 
 
 def bytes_each() -> int:
-    """Return what training one candidate takes in memory, roughly: a process, and all that it reads once."""
+    """Return what a process that trains takes in memory, roughly: itself, and all that it reads once."""
     return PROCESS_BYTES + sum(map(folder_bytes, (paths.FEATURES_STATE.parent, paths.PAYLOAD_NPY)))
 
 

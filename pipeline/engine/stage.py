@@ -92,7 +92,7 @@ def run_there(engine: Engine, base: str, candidate: str, stage: Stage) -> None:
     with engine.workers(
         open_stage,
         num_workers=1,
-        cores=read_yaml(paths.PARAMS_YAML)["threads"],
+        cores=_cores(candidate),
         needs=[*stage.files, CODE, paths.DVC_YAML, paths.PARAMS_YAML],
     ) as workers:
         ((_, ended),) = workers.run([job])
@@ -109,6 +109,13 @@ def run_there(engine: Engine, base: str, candidate: str, stage: Stage) -> None:
             )
     shutil.copytree(folder, Path(), dirs_exist_ok=True)
     shutil.rmtree(folder)
+
+
+def _cores(candidate: str) -> int:
+    """Return how many cores training a candidate takes: `threads` for each of its `training.workers`."""
+    params = read_yaml(paths.PARAMS_YAML)
+    own = params["candidates"][candidate].get("training") or {}
+    return int(params["threads"] * own.get("workers", params["training"].get("workers", 1)))
 
 
 def open_stage() -> Do:

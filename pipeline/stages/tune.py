@@ -115,7 +115,7 @@ def tune(
         num_workers=workers,
         trial_limit_seconds=trial_limit_seconds,
         engine=chosen_engine(),
-        cores=threads,
+        cores=threads * settings["training"].get("workers", 1),
         needs=stage.files,
     ) as pool:
         run_rungs = RememberedRungs(pool, lambda *what: say(tuning_trials.line(candidate, monitor, *what)))

@@ -114,16 +114,17 @@ def test_as_many_as_there_are_cores_and_memory_for(folder, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(8)))
     monkeypatch.setattr(repro, "free_bytes", lambda: 100 << 30)
     assert [8, 4, 2, 1] == [repro.room(threads) for threads in (1, 2, 3, 16)]
+    assert [4, 1] == [repro.room(1, processes=2), repro.room(2, processes=4)]
     paths.PAYLOAD_NPY.parent.mkdir(parents=True)
     with paths.PAYLOAD_NPY.open("wb") as payload:
         payload.truncate(9 << 30)
     assert (10 << 30, 8) == (repro.bytes_each(), repro.room(1))
     monkeypatch.setattr(repro, "free_bytes", lambda: 25 << 30)
-    assert 2 == repro.room(1)
+    assert [2, 1] == [repro.room(1), repro.room(1, processes=2)]
     monkeypatch.setattr(repro, "free_bytes", lambda: 1 << 20)
     assert 1 == repro.room(1)
     with pytest.raises(WronglyCalled, match=r"Expected 10\.0 GiB for each of --parallel 3"):
-        repro._require_memory(3)
+        repro._require_memory(3, 1)
 
 
 def test_free_memory_is_the_smaller_of_machine_and_container(folder, monkeypatch):

@@ -62,6 +62,19 @@ def test_outs_are_laid_where_dvc_looks_for_them(project_without_code, capsys):
     assert not there.job.folder.exists()
 
 
+@pytest.mark.parametrize(("everybody", "own", "cores"), [({}, {"workers": 3}, 6), ({"workers": 2}, {}, 4)])
+def test_a_training_by_several_processes_takes_their_cores(project_without_code, everybody, own, cores):
+    """Threads of each of `training.workers`, whoever sets it."""
+    yaml = YAML()
+    params = yaml.load(paths.PARAMS_YAML)
+    params["training"].update(everybody)
+    params["candidates"]["cnn"]["training"].update(own)
+    yaml.dump(params, paths.PARAMS_YAML)
+    there = There(Said("", 0, ""), OUT / "model.keras")
+    run_there(there, "train", "cnn", stage())
+    assert cores == there.cores
+
+
 def test_its_exit_code_is_the_stages(project_without_code):
     """With its message, and nothing is laid anywhere."""
     with pytest.raises(FailedThere, match="Loss is NaN") as error:
