@@ -14,7 +14,14 @@ import msgspec
 import numpy as np
 
 from pipeline.evaluation.label_measures import LabelMeasures
-from pipeline.evaluation.measures import ClassMeasures, Measures, Predictions, Yardstick, measures_of
+from pipeline.evaluation.measures import (
+    AnomalyMeasures,
+    ClassMeasures,
+    Measures,
+    Predictions,
+    Yardstick,
+    measures_of,
+)
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inputs.specs import output_spec
 from pipeline.metrics.calibration import helpful_temperature
@@ -49,6 +56,13 @@ def main() -> None:
         )
         for warning in selection.warnings:
             stage.console.print(f"Warning: {warning}", highlight=False, markup=False)
+        if params.select.refit and params.data.task == "anomaly":
+            stage.console.print(
+                "select.refit has no effect on detectors of anomalies: alarm thresholds are in units of the errors of "
+                "the model that set them. Set it to false.",
+                highlight=False,
+                markup=False,
+            )
         stage.console.print(selection.choice.reason, highlight=False, markup=False)
         stage.console.print(sentence(evidence, selection), highlight=False, markup=False)
 
@@ -74,7 +88,8 @@ def select(
         bootstrap: How intervals are made.
         yardstick: How answers are measured.
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
-        refit: Whether the chosen candidate and the baselines are trained again with the rows of validation.
+        refit: Whether the chosen candidate and the baselines are trained again with the rows of validation; detectors
+            of anomalies never are.
         temperature: Whether their probabilities may be made less or more sure.
         baselines_may_win: Whether a baseline may be chosen.
         margin: `register.margin`, which `evaluate` asks for again where a baseline may win.
@@ -118,9 +133,10 @@ def select(
     write_json(paths.SELECTION_JSON, content | joined)
     judged = sorted({selection.choice.chosen, *baselines})
     again = sorted({*(evidence.members_of(selection.choice.chosen) or [selection.choice.chosen]), *baselines})
+    # Alarm thresholds are in units of one model's errors on rows that it has not seen; a refit would leave none.
     choice = {
         "chosen": selection.choice.chosen,
-        "refit": again if refit else [],
+        "refit": again if refit and not isinstance(measures, AnomalyMeasures) else [],
         "temperatures": _temperatures(evidence, measures, judged) if temperature else {},
     }
     write_json(paths.CHOICE_JSON, choice | joined)

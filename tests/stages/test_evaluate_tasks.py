@@ -376,6 +376,17 @@ def test_where_validation_has_no_anomaly_the_reconstruction_chooses(evaluated) -
     assert evaluation.choice.ranking[0].score == pytest.approx(float(errors.mean()), abs=1e-6)
 
 
+def test_detectors_keep_the_model_whose_errors_set_their_alarms(tmp_path, monkeypatch) -> None:
+    """Asked to train again, nobody is: thresholds are in units of the errors of one model on rows it has not seen."""
+    monkeypatch.chdir(tmp_path)
+    evaluation = judged_set(SETS["anomaly"], again=True, pictures=False)
+    assert [] == json.loads(paths.CHOICE_JSON.read_text())["refit"]
+    for name in ("dense", "pca"):
+        tuned = paths.tuned_dir(name) / "model.keras"
+        assert tuned.read_bytes() == (paths.selected_dir(name) / "model.keras").read_bytes()
+    assert not evaluation.chosen.refit
+
+
 def test_test_rows_without_a_label_are_refused(tmp_path, monkeypatch) -> None:
     """Nothing is labelled in the test part: nobody can be judged, and the message says what to do."""
     monkeypatch.chdir(tmp_path)
