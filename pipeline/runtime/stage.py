@@ -12,10 +12,10 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
@@ -205,7 +205,6 @@ class Stage:
     name: str
     inputs_key: str
     console: "Console"
-    _lock: IO[str] | None = field(default=None, repr=False)
 
 
 @contextmanager
@@ -221,12 +220,12 @@ def running_stage(name: str) -> Iterator[Stage]:
     Raises:
         SystemExit: With the exit code of `docs/guides/exit-codes.md` when anything goes wrong.
     """
-    with exit_codes(name):
+    with exit_codes(name), ExitStack() as stack:
         die_with_parent()
         os.chdir(paths.project_root())
         if "DVC_STAGE" in os.environ:
             require_private_place(Path.cwd())
-        lock = acquire_lock(name)
+        stack.enter_context(acquire_lock(name))
         snapshot = Snapshot.take(name)
         edited = snapshot.edited_since(_started())
         if edited:
@@ -241,7 +240,7 @@ def running_stage(name: str) -> Iterator[Stage]:
                 "hand, or damaged in DVC's cache. Expected the recorded md5. Remove the file (and its object under "
                 ".dvc/cache if damaged) and run `dvc repro` again."
             )
-        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), lock)
+        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal())
         changed = snapshot.changed()
         if changed:
             raise Busy(
