@@ -1,8 +1,7 @@
 """What one training costs when several processes share it: samples per second, by the clock and of processor time.
 
 Run where `dvc repro features` has been, with as many idle cores as workers. Dropout, augmentation and batch
-normalisation are off, so that one and several learn the same but for rounding; the first epoch, which traces, is left
-out.
+normalisation are off, so that one and several learn the same but for rounding; the first epoch (tracing) is left out.
 
 Run: .venv/bin/python benchmarks/together.py [CANDIDATE] [--workers N] [--batch-size B] [--epochs E]
 """

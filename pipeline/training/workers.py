@@ -23,7 +23,7 @@ from pipeline.inputs.train_data import TrainData, load_train_data
 from pipeline.runtime.errors import Busy, UserError
 from pipeline.runtime.processes import die_with_parent, naming_us
 from pipeline.runtime.stage import exit_codes
-from pipeline.training.ranks import Ranks
+from pipeline.training.ranks import Ranks, RanksDiffer
 
 if TYPE_CHECKING:
     from pipeline.training.short_epochs import Traced
@@ -208,8 +208,8 @@ def serve() -> None:
         backend.prepare_tensorflow(threads, 0)
         try:
             _follow(ranks)
-        except Exception:
-            if ranks.lost is None:
+        except Exception as error:
+            if ranks.lost is None and not isinstance(error, RanksDiffer):
                 raise
             # Rank 0 has said what there is to say.
             raise SystemExit(Busy.exit_code) from None

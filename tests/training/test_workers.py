@@ -5,14 +5,16 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline.inputs.train_data import load_train_data
 from pipeline.params.load import load_params
+from pipeline.runtime.errors import Busy, UserError
 from pipeline.training.candidate import train_candidate
-from pipeline.training.workers import training_with
+from pipeline.training.workers import Workers, training_with
 from tests.helpers.together import children, start, wait_for
 from tests.helpers.train_project import MODELS, TRAINING, write_train_project
 
@@ -48,25 +50,52 @@ def undisturbed(tmp_path_factory):
     return of
 
 
+SHARED = {
+    "an uneven last batch": {},
+    "epochs of 75 steps, which Keras itself runs": {"batch_size": 4, "min_steps": 300},
+    "an early end": {"epochs": 30, "learning_rate": 0.5, "clip_norm": 0.0, "ema_momentum": 0.0, "early_stopping_patience": 1},
+    "an uneven last batch, again": {},
+}  # fmt: skip
+"""Trainings that the same processes share one after the other."""
+
+
 @pytest.mark.long
 def test_two_processes_learn_what_one_learns_from_the_same_batches(tmp_path, monkeypatch):
     """Without dropout and statistics of a batch the weights differ by rounding alone, and so do the losses."""
     write_train_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     model = MODELS["dense"] | {"dropout": 0.0, "batch_normalization": False, "l2": 1e-3}
-    training = TRAINING | {"epochs": 4, "batch_size": 13, "ema_momentum": 0.5, "clip_norm": 1.0}
-    data = load_train_data("dense")
-    one = train_candidate("dense", data, model, training, seed=4, checkpoint_dir=tmp_path / "one")
-    shared = training | {"workers": 2}
-    with training_with(train_candidate, shared, 2) as train:
-        two = train("dense", data, model, shared, seed=4, checkpoint_dir=tmp_path / "two")
-        again = train("dense", data, model, shared, seed=4, checkpoint_dir=tmp_path / "again")
-    for expected, received in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
-        np.testing.assert_allclose(received, expected, atol=1e-6)
-    losses = [[logs["loss"] for logs in each.result.history] for each in (one, two)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
-    for expected, received in zip(two.model.get_weights(), again.model.get_weights(), strict=True):
+    plain = TRAINING | {"epochs": 4, "batch_size": 13, "ema_momentum": 0.5, "clip_norm": 1.0}
+    data, weights = load_train_data("dense"), {}
+    with training_with(train_candidate, plain | {"workers": 2}, 2) as train_together:
+        for name, changes in SHARED.items():
+            trained = []
+            for train, workers in ((train_candidate, 1), (train_together, 2)):
+                training = plain | changes | {"workers": workers}
+                folder = tmp_path / name / str(workers)
+                trained.append(train("dense", data, model, training, seed=4, checkpoint_dir=folder))
+            one, two = (each.model.get_weights() for each in trained)
+            for expected, received in zip(one, two, strict=True):
+                np.testing.assert_allclose(received, expected, atol=1e-5, err_msg=name)
+            losses = [[logs["loss"] for logs in each.result.history] for each in trained]
+            assert losses[1] == pytest.approx(losses[0], rel=1e-4), name
+            assert (len(losses[0]) < 30) == trained[0].result.finished, "or it did not end early"
+            weights[name] = two
+    for expected, received in zip(weights["an uneven last batch"], two, strict=True):
         np.testing.assert_array_equal(received, expected)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "answer", "said"),
+    [(-9, Busy, 75, "killed by SIGKILL"), (74, UserError, 74, "ended with exit code 74"), (75, Busy, 75, "exit code 75")],
+)  # fmt: skip
+def test_how_a_rank_was_lost_decides_whether_to_try_again(code, kind, answer, said):
+    """One that was killed may be tried again; one that failed has said why, and would fail again with that code."""
+    workers = Workers(train_candidate, 2, 1)
+    workers._processes = [SimpleNamespace(wait=lambda _seconds: code)]
+    error = workers._cause_of_loss(SimpleNamespace(lost=1, size=2))
+    assert (kind, answer) == (type(error), error.exit_code)
+    assert said in str(error)
 
 
 def test_one_worker_is_this_process():
