@@ -1,11 +1,11 @@
-"""What ways of labelling come to: a table in place of folders, numbers to predict from images, a class for every step.
+"""What ways of labelling come to: a table for folders, numbers from images, several labels, a class for every step.
 
 Each question is a project of its own, made from this repository's HEAD: `millrace init`, the params.yaml that it
 writes with some settings laid over it (below), and `dvc repro evaluate`. Minutes each on 2 cores.
 
 Run: .venv/bin/python benchmarks/labelling.py WHAT DATA FOLDER
-     WHAT    clothing, discs, slant, bits, rooms or activities
-     DATA    holds clothing-small, indoor-movement and uea-a as published
+     WHAT    clothing, discs, slant, bits, intents, rooms or activities
+     DATA    holds clothing-small, banking77, indoor-movement and uea-a as published
      FOLDER  new; gets the data and the projects
 """
 
@@ -22,8 +22,15 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 from ruamel.yaml import YAML
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import average_precision_score, f1_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 
 ROOT = Path(__file__).parents[1]
 SEED = 7
@@ -45,6 +52,7 @@ def repro(folder, source, candidates, changes, units="mean_absolute_error"):
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = [sys.executable, "-m", "pipeline.cli", "init", "--kind", kind, "--path", str(path), "--force"]
     command += [part for option in options for part in ("--set", option)]
+    run([sys.executable, "-m", "pipeline.runtime.dvc_place"], folder, environment)  # as `make setup` does
     run(command, folder, environment)
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
@@ -65,6 +73,9 @@ def repro(folder, source, candidates, changes, units="mean_absolute_error"):
     test, low, high = (metrics["test"][f"{units}{end}"] for end in ("", "_low", "_high"))
     beside = {name: found[f"test_{units}"] for name, found in metrics["baselines"].items()}
     words = ", ".join(f"{name} {value:.4f}" for name, value in sorted(beside.items()))
+    chosen = json.loads((folder / "reports/select/selection.json").read_text())
+    ranking = ", ".join(f"{row['candidate']} {row['score']:.4f}" for row in chosen["ranking"])
+    print(f"{folder.name}: {chosen['chosen']} is chosen; by {chosen['chosen_by']} {ranking}")
     print(f"{folder.name}: test {units} {test:.4f} ({low:.4f} to {high:.4f}); {words}", flush=True)
 
 
@@ -92,7 +103,7 @@ def clothing(data, folder):
         "data": {"image_size": [32, 32]},
         "features": {"groups": ["colour", "edges"], "edge_cell_px": 8},
         "training": {"epochs": 12},
-        "register": {"model_name": "clothing", "experiment": "clothing"},
+        "register": {"model_name": "clothes", "experiment": "clothes"},
     }
     ways = {
         "as_folders": ("image_folder", source, ["ignore=labels.csv,*.md"]),
@@ -104,7 +115,13 @@ def clothing(data, folder):
     }
     for name, (kind, path, options) in ways.items():
         repro(folder / name, (kind, path, options), candidates, changes, "accuracy")
-    for name in ("reports/evaluate/metrics.json", "data/interim/samples.parquet", "data/interim/payload.npy"):
+    for name in (
+        "data/interim/samples.parquet",
+        "data/interim/payload.npy",
+        "data/split/split.parquet",
+        "models/best/model.keras",
+        "reports/evaluate/metrics.json",
+    ):
         first, second = ((folder / way / name).read_bytes() for way in ways)
         print(f"{name}: {'equal' if first == second else 'DIFFERENT'}")
 
@@ -125,28 +142,6 @@ def with_numbers(folder, pictures, target, size):
         for name, content, number in pictures:
             (folder / "set/pictures" / name).write_bytes(content)
             rows.writerow([name, f"{number:.5f}"])
-    blocks = [16, 32, 32] if size > 16 else [16, 32]
-    cnn = {
-        "family": "cnn",
-        "model": {
-            "filters": blocks,
-            "convolutions_per_block": 2,
-            "kernel_size": 3,
-            "strides": 1,
-            "padding": "same",
-            "pooling": "max",
-            "pool_size": 2,
-            "batch_normalization": True,
-            "activation": "relu",
-            "block_dropout": 0.0,
-            "head": "flatten",
-            "units": 64,
-            "dropout": 0.2,
-            "l2": 0.0,
-        },
-        "training": {},
-        "tune": {},
-    }
     changes = {
         "data": {"image_size": [size, size], "resize": "stretch"},
         "features": {"groups": ["colour", "edges"], "edge_cell_px": size // 4},
@@ -157,8 +152,27 @@ def with_numbers(folder, pictures, target, size):
         },  # discs of one size are no copies
     }
     options = ["path=file", f"target={target}"]
-    candidates = {"cnn": cnn, "linear": None, "majority": None}
+    candidates = dict.fromkeys(("cnn", "rnn", "autoencoder", "dense", "linear", "majority"))
     repro(folder / "project", ("image_table", folder / "set/labels.csv", options), candidates, changes)
+    by_scikit_learn(folder / "project")
+
+
+def rows_of(folder):
+    """Return the samples of a project in their order in arrays, and the split of each."""
+    samples = pq.read_table(folder / "data/interim/samples.parquet").to_pandas().sort_values("row")
+    split = pq.read_table(folder / "data/split/split.parquet").to_pandas().set_index("sample_id")
+    return samples, split.loc[samples.sample_id, "split"].to_numpy()
+
+
+def by_scikit_learn(folder):
+    """Print the error of scikit-learn's ridge on the same hand-made features of colour and edges, and of the mean."""
+    samples, split = rows_of(folder)
+    inputs, target = np.load(folder / "data/features/features.npy"), samples.target.to_numpy()
+    test = split == "test"
+    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 22))).fit(inputs[~test], target[~test])
+    error = np.abs(ridge.predict(inputs[test]) - target[test]).mean()
+    mean = np.abs(target[~test].mean() - target[test]).mean()
+    print(f"{folder.name}: scikit-learn's ridge {error:.4f}, mean {mean:.4f} on {test.sum()} images")
 
 
 def encoded(pixels):
@@ -210,7 +224,7 @@ def bits(data, folder):
     with_numbers(folder, pictures, "bits", 32)
 
 
-NETWORKS = ("cnn", "nearest", "linear", "majority")
+WINDOWS = ("cnn", "rocket", "nearest", "linear", "majority")
 
 
 def steps(folder, recordings, options, changes):
@@ -225,7 +239,8 @@ def steps(folder, recordings, options, changes):
                 [*(f"{value:.6g}" for value in step), state]
                 for step, state in zip(series, classes, strict=True)
             )
-    candidates = dict.fromkeys(NETWORKS)
+    candidates = dict.fromkeys(WINDOWS)
+    changes["evaluate"] = {"select_by": "accuracy"}
     repro(folder / "project", ("series_files", folder / "set", options), candidates, changes, "accuracy")
 
 
@@ -283,7 +298,45 @@ def activities(data, folder):
     steps(folder, recordings, options, changes)
 
 
-QUESTIONS = {question.__name__: question for question in (clothing, discs, slant, bits, rooms, activities)}
+def intents(data, folder):
+    """Questions of BANKING77 joined by ones, twos and threes, and which of 77 intents each holds."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from joined_intents import main as join
+
+    join(data / "banking77", folder / "set")
+    changes = {"training": {"epochs": 15, "early_stopping_patience": 4}, "select": {"refit": False}}
+    options = ["text=text", "label=intents", "labels_separator=pipe"]
+    candidates = dict.fromkeys(("dense", "linear", "majority"))
+    source = ("text_table", folder / "set", options)
+    repro(folder / "project", source, candidates, changes, "mean_average_precision")
+    one_against_rest(folder / "project")
+
+
+def one_against_rest(folder):
+    """Print what scikit-learn's logistic regressions on TF-IDF have, a threshold per label from the same val."""
+    samples, split = rows_of(folder)
+    payload = np.load(folder / "data/interim/payload.npy").tobytes()
+    places = zip(samples.start, samples.length, strict=True)
+    texts = np.array([payload[start : start + length].decode() for start, length in places], object)
+    truth = MultiLabelBinarizer().fit_transform(samples.label.map(json.loads))
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    model = make_pipeline(make_union(words, letters), OneVsRestClassifier(LogisticRegression(C=10)))
+    model.fit(texts[split == "train"], truth[split == "train"])
+    val, test = (model.predict_proba(texts[split == part]) for part in ("val", "test"))
+    cuts = np.unique(np.quantile(val, np.linspace(0.5, 0.999, 100)))
+    pairs = zip(truth[split == "val"].T, val.T, strict=True)
+    found = [[f1_score(yes, scores > cut) for cut in cuts] for yes, scores in pairs]
+    said, actual = test > cuts[np.argmax(found, axis=1)], truth[split == "test"]
+    precision = average_precision_score(actual, test)
+    macro, micro = (f1_score(actual, said, average=way) for way in ("macro", "micro"))
+    words = f"mean average precision {precision:.4f}, macro F1 {macro:.4f}, micro F1 {micro:.4f}"
+    print(f"{folder.name}: scikit-learn, one against the rest: {words}")
+
+
+QUESTIONS = {
+    question.__name__: question for question in (clothing, discs, slant, bits, intents, rooms, activities)
+}
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[1] not in QUESTIONS:

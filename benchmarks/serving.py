@@ -8,6 +8,9 @@ between lines of one run count. CPU is that of the server's process.
 with a shadow, and one with a canary for half of the requests, with one without.
 
 `--mlflow` makes a version of `model.keras` in a folder of its own and starts MLflow's server on it, which wants arrays.
+
+`--litserve PYTHON` asks LitServe's server turn by turn with ours, the same scorer on the same records in batches of up
+to 32. PYTHON is that of an environment of its own: `uv pip install -r requirements-serve.lock litserve`.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +33,7 @@ from pipeline.runtime.processes import cpu_seconds
 
 CLIENTS = (1, 8, 32)
 ROOT = Path(__file__).resolve().parent.parent
+LITSERVE = ROOT / "benchmarks/serving_litserve.py"
 
 
 def reply_of(connection: socket.socket) -> bytes:
@@ -161,7 +166,9 @@ def ours(folder: Path, seconds: float) -> None:
         process.wait()
 
 
-def side_by_side(folder: Path, variants: dict[str, list[str]], seconds: float, rounds: int = 7) -> None:
+def side_by_side(
+    folder: Path, variants: dict[str, list[str]], seconds: float, rounds: int = 7, others: str = ""
+) -> None:
     """Measure what options cost: a server of each kind, asked in turns; medians, of ratios of neighbouring turns too.
 
     CPU is that of the server and of all it has started, and of the server alone.
@@ -171,6 +178,7 @@ def side_by_side(folder: Path, variants: dict[str, list[str]], seconds: float, r
         variants: Name to the options of a server; the others are compared with the first.
         seconds: Of a turn.
         rounds: Turns of each.
+        others: Python of an environment with LitServe, which is asked too.
     """
     from statistics import median
 
@@ -183,7 +191,10 @@ def side_by_side(folder: Path, variants: dict[str, list[str]], seconds: float, r
         for name, more in variants.items():
             port = free_port()
             command = [sys.executable, "-m", "pipeline.cli", "serve", str(folder), "--port", str(port), *more]
-            servers[name] = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL), port
+            servers[name] = _alone(command), port
+        if others:
+            port = free_port()
+            servers["LitServe"] = _alone([others, str(LITSERVE), str(folder), str(port)]), port
         for _process, port in servers.values():
             wait_for(port, "/health/ready")
             load(port, request, 8, 3)
@@ -214,8 +225,14 @@ def side_by_side(folder: Path, variants: dict[str, list[str]], seconds: float, r
             tell_outcomes(name, port)
     finally:
         for process, _port in servers.values():
-            process.kill()
+            for one in family_of(process.pid):
+                os.kill(one, signal.SIGKILL)
             process.wait()
+
+
+def _alone(command: list[str]) -> subprocess.Popen:
+    """Start a server in a session of its own: Linux shares the processor among sessions."""
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def tell_outcomes(name: str, port: int) -> None:
@@ -311,13 +328,18 @@ def main() -> None:
     parser.add_argument("--mlflow", action="store_true")
     parser.add_argument("--log", action="store_true")
     parser.add_argument("--beside", action="store_true")
+    parser.add_argument("--litserve", default="", metavar="PYTHON")
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each, side by side")
     options = parser.parse_args()
     folder = options.folder.absolute()
-    turns = options.log or options.beside
+    turns = options.log or options.beside or options.litserve
     columns = ["server", "clients", "requests/s", "p50 ms", "p99 ms", "CPU ms/request", "MB"]
     columns[6:6] = ["of the server alone"] if turns else []
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    if options.litserve:
+        side_by_side(folder, {"millrace serve": []}, options.seconds, options.rounds, options.litserve)
+        return
     if turns:
         (logged if options.log else beside)(folder, options.seconds)
         return

@@ -34,8 +34,8 @@ NAV = {
         "docs/guides/lineage.md", "docs/guides/reproduce.md", "docs/guides/duplicates.md", "docs/guides/pretrained.md",
     ),
     "Use": (
-        "docs/guides/models-out.md", "docs/guides/serving.md", "docs/guides/watching.md", "docs/guides/retraining.md",
-        "docs/teams.md",
+        "docs/guides/models-out.md", "docs/guides/serving.md", "docs/guides/watching.md", "docs/guides/scale.md",
+        "docs/guides/retraining.md", "docs/teams.md",
     ),
     "When something is wrong": (
         "docs/guides/exit-codes.md", "docs/upgrading.md", "docs/guides/security.md", "docs/guides/hostile-models.md",
@@ -193,7 +193,9 @@ def _render(page: Page, pages: dict[str, Page]) -> None:
         (tokens[place + 1] for place, token in enumerate(tokens) if token.type == "heading_open"), None
     )
     page.title = heading.content if heading is not None else page.source
-    page.body = markdown.renderer.render(tokens, markdown.options, {})
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    # What scrolls can be reached by keys.
+    page.body = body.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
 
 
 def _all(tokens: list[Token]) -> Iterator[Token]:

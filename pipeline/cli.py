@@ -7,12 +7,14 @@ A command's file has `HELP`, `add_arguments(parser)` and `run(options)`; what is
 import argparse
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NoReturn
 
 from pipeline.runtime import paths
@@ -32,6 +34,9 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "watch": "watch log/ --labels truth.csv",
         "export": "export digits@champion --format saved_model",
     },
+    "Training": {
+        "repro": "repro --parallel",
+    },
     "Every night": {
         "retrain": "retrain --dry-run",
         "schedule": "schedule install --kind cron --at 02:30",
@@ -39,6 +44,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "How it is, and how it came about": {
         "report": "report",
+        "doctor": "doctor",
         "ui": "ui",
         "compare": "compare models/best digits@champion",
         "lineage": "lineage digits@champion",
@@ -77,13 +83,17 @@ class _Overview(_Parser):
 
     def format_help(self) -> str:
         lines = [self.format_usage(), f"{self.description}\n"]
+        width = shutil.get_terminal_size().columns
         for group, commands in GROUPS.items():
             lines.append(f"{group}:")
             for name, example in commands.items():
-                lines += [f"  {name:<10} {_module(name).HELP}", f"  {'':<10}   millrace {example}"]
+                told = wrap(
+                    _module(name).HELP, width, initial_indent=f"  {name:<10} ", subsequent_indent=" " * 13
+                )
+                lines += [*told, f"  {'':<10}   millrace {example}"]
             lines.append("")
-        told = "`dvc repro`, or `make run`, trains, judges and registers; `millrace COMMAND --help` tells the options."
-        return "\n".join([*lines, f"{told}\n"])
+        last = "`dvc repro`, or `make run`, trains, judges and registers; `millrace COMMAND --help` tells the options."
+        return "\n".join([*lines, *wrap(last, width), ""])
 
 
 class _Version(argparse.Action):

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Ray reads them once, when it is imported: whichever test does so first, clusters of others take its token.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what runs in the background, and a child would never hear of Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,7 @@
 """`millrace init` and `millrace refresh`: all or nothing, and in words a newcomer understands."""
 
 import hashlib
+import io
 import json
 import os
 import shlex
@@ -16,12 +17,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipeline import cli
 from pipeline.checks.contradictions import contradictions
+from pipeline.commands import predict
 from pipeline.fetching.source import Location, read_source, stored_tar
 from pipeline.params.load import load_params
-from pipeline.runtime import paths
+from pipeline.runtime import paths, processes
 from pipeline.runtime.files import file_digest
 from tests.conftest import ROOT
 from tests.helpers.picture_folders import class_folders, fill, picture
@@ -669,3 +672,25 @@ def test_a_shell_completes_commands_options_and_paths(tmp_path, capsys, typed, e
     asked = f"source completion.bash; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_millrace; echo ${{COMPREPLY[@]}}"
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert expected == done.stdout.split()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_commands_fit_the_terminal(width, monkeypatch, capsys):
+    """What each does is wrapped below itself; an example is one line, to be copied."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert millrace("--help") == 0
+    shown = capsys.readouterr().out
+    assert [] == [line for line in shown.splitlines() if len(line) > width and "  millrace " not in line]
+    assert "  export     a model as one file for elsewhere" in shown
+
+
+@pytest.mark.parametrize(("beside", "moves"), [(True, True), (False, False)])
+def test_no_line_moves_among_answers_on_a_terminal(beside, moves, monkeypatch):
+    """Where answers go to the terminal itself, nothing else is written there."""
+    file = io.StringIO()
+    monkeypatch.setattr(processes, "terminal", lambda **_: Console(file=file, force_terminal=True))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with predict._bar(beside=beside) as done:
+        done(3)
+    assert moves is ("3 records" in file.getvalue())
+    assert moves or not file.getvalue().strip()

@@ -25,11 +25,12 @@ def test_every_locked_package_has_its_row():
 
 
 def test_licences_are_those_that_the_packages_state():
-    """Where a package is installed its own metadata decide; most are."""
+    """Where a package is installed its own metadata decide; most are. Two locked versions may say it in two ways."""
     found = {name: licence(name) for name in TABLE}
     installed = {name: told for name, told in found.items() if told is not None}
     assert len(installed) > 0.95 * len(TABLE)
-    assert installed == {name: TABLE[name]["licence"] for name in installed}
+    other = {name: told for name, told in installed.items() if told not in TABLE[name]["licence"].split("; ")}
+    assert {} == other
 
 
 def test_licences_that_ask_more_are_told():

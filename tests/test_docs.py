@@ -1,7 +1,11 @@
 """The documents: every link leads somewhere, every command in them is understood, every exercise of the course is valid."""
 
+import argparse
+import importlib.util
 import re
 import shlex
+import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -9,10 +13,12 @@ import yaml
 
 from docs import build as site
 from docs.build import Page
+from pipeline import cli
 from pipeline.checks.contradictions import contradictions
 from pipeline.fetching.source import read_source
 from pipeline.params.load import params_of
 from pipeline.runtime.strict_yaml import yaml_content
+from tests.helpers.registration import make_ready_project, run_register
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSE = sorted((ROOT / "docs/course").glob("[0-9]*.md"))
@@ -116,16 +122,92 @@ def test_a_page_of_the_course_has_all_its_parts(path):
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_in_a_document_is_understood(path, capsys):
-    """`millrace ...` in a block: the command and each of its options exist."""
+    """`millrace ...` in a block, as the real parser takes it: command, options and values; [what may be left out] too."""
     parser, _ = site.parsers()
     for line in lines_of(path, "millrace"):
-        if not line or re.search(r"[\[\]|<>]|\.\.\.", line):
-            continue  # a form to fill in, or a shell's business
+        if re.search(r"[|<>]", line):
+            continue  # a shell's business
         try:
-            parser.parse_args(shlex.split(line))
+            parser.parse_args(shlex.split(line.replace("[", "").replace("]", "")))
         except SystemExit as ended:
             if ended.code:
                 pytest.fail(f"millrace {line}: {capsys.readouterr().err}")
+
+
+def options_of(parser):
+    """Return the options of a command and of what may follow it (`weights add`)."""
+    found = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {option for one in action.choices.values() for option in options_of(one)}
+    return found
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_option_that_a_sentence_names_exists(path):
+    """`millrace retrain --restart` within a sentence: there is such a command, and it has that option."""
+    _, of_commands = site.parsers()
+    for command, rest in re.findall(r"`millrace ([a-z]\w*)([^`\n]*)`", path.read_text()):
+        assert command in of_commands, f"{path.name}: millrace {command}"
+        known = options_of(of_commands[command])
+        for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z0-9-]*)", rest):
+            assert option in known, f"{path.name}: millrace {command} {option}"
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_of_the_tools_beside_it_is_understood(path):
+    """`dvc`, by DVC's own parser, with stages that exist; targets of make; modules and files of Python."""
+    from dvc.cli.parser import get_main_parser
+
+    inline = re.findall(r"`((?:dvc|make|python) [^`\n]+)`", path.read_text())
+    typed = {tool: lines_of(path, tool) for tool in ("dvc", "make", "python")}
+    for tool in typed:
+        typed[tool] += [line.removeprefix(f"{tool} ") for line in inline if line.startswith(f"{tool} ")]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    stages = yaml_content((ROOT / "dvc.yaml").read_text(), "dvc.yaml")["stages"].keys()
+    for line in typed["dvc"]:
+        if line.endswith((" -S", " add", " --local")) or "COMMAND" in line:
+            continue  # the beginning of one
+        asked = get_main_parser().parse_args(shlex.split(line))
+        if asked.cmd == "repro":
+            assert {target.partition("@")[0] for target in asked.targets or ()} <= stages, line
+    for line in typed["make"]:
+        assert line.split()[0] in targets, line
+    for line in typed["python"]:
+        words = line.split()
+        if words[0] == "-m":
+            assert importlib.util.find_spec(words[1]), line
+        elif words[0].endswith(".py"):
+            assert (ROOT / words[0]).is_file(), line
+
+
+CHEAP = ("report", "lineage", "history", "compare", "clean", "schedule show", "weights list")
+"""Commands that look and change nothing, or only say what they would."""
+
+
+def cheap_lines():
+    """Return what the README and the guides tell people to type of them, without what may be left out."""
+    lines = {line for path in WRITTEN for line in lines_of(path, "millrace") if line.startswith(CHEAP)}
+    return sorted({re.sub(r" \[.*?\]", "", line) for line in lines})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project with a champion."""
+    root = make_ready_project(tmp_path_factory.mktemp("docs") / "project")
+    for name in ("params.yaml", "retrain.yaml"):
+        shutil.copy(ROOT / name, root / name)
+    with chdir(root):
+        run_register(uncommitted="")
+    return root
+
+
+@pytest.mark.parametrize("line", cheap_lines())
+def test_a_command_that_only_looks_runs_as_it_is_written(finished, line, capsys):
+    """In a project with a champion it ends well, and says something."""
+    with chdir(finished):
+        cli.main(shlex.split(line))
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.long

@@ -8,6 +8,8 @@ protects nobody. Nothing here imports TensorFlow.
 
 from collections.abc import Callable, Iterator
 
+from msgspec import UNSET
+
 from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
 from pipeline.checks.ensemble import ensemble_can_answer
 from pipeline.checks.example_names import other_data_than
@@ -37,7 +39,7 @@ from pipeline.params.families import (
     family_of,
     input_kind,
 )
-from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
+from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES, Training
 from pipeline.params.space import space_problems
 from pipeline.params.values import Params, training_of, tune_of
 
@@ -180,6 +182,11 @@ def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
                 f"candidates.{name}: epochs must be at least 1 for family {family_of(candidate)}. Received: epochs=0. "
                 f"Only families {', '.join(UNTRAINED_FAMILIES)} learn nothing step by step."
             )
+        if _workers(training) > training.batch_size:
+            yield (
+                f"candidates.{name}: training.workers must not exceed its batch_size of {training.batch_size}, whose "
+                f"rows are dealt out to them. Received: workers={training.workers}. Lower it, or raise batch_size."
+            )
 
 
 def _optimizers_use_their_settings(params: Params, _source: Source) -> Iterator[str]:
@@ -283,6 +290,35 @@ OF_PAYLOAD = {
 }
 """Kind of sample to the settings that only such samples need."""
 PLURALS = {"image": "images", "text": "texts", "series": "series"}
+
+
+def _workers(training: Training) -> int:
+    return 1 if training.workers is UNSET or not training.epochs else int(training.workers)
+
+
+def slow_settings(params: Params, num_cores: int) -> list[str]:
+    """Return one line that names the candidates whose workers have not a core per thread; [] if there are none.
+
+    Not refused, because the answer is the same as on a machine that has them.
+
+    Args:
+        params: Values that do not contradict each other.
+        num_cores: Of this machine.
+    """
+    wanted = {name: _workers(training_of(params, name)) * params.threads for name in params.candidates}
+    slow = [
+        f"{name} ({threads // params.threads} x {params.threads})"
+        for name, threads in wanted.items()
+        if params.threads < threads and num_cores < threads
+    ]
+    if not slow:
+        return []
+    told = (
+        f"params.yaml: training.workers x threads is more than the {num_cores} cores of this machine for "
+        f"{', '.join(slow)}: they take turns, and end later than fewer workers would. Lower training.workers or "
+        "threads (both move the bits)."
+    )
+    return [told]
 
 
 def idle_settings(params: Params, source: Source) -> list[str]:

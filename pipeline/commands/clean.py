@@ -62,8 +62,9 @@ def run(options: argparse.Namespace) -> None:
     from pipeline.runtime.repository import dvc_at_rest
     from pipeline.tracking.store import open_existing_store, open_store, service_errors, store_lock
 
-    held = [acquire_lock(name, wait_seconds=0) for name in _locks()]  # until this process ends
     with ExitStack() as stack:
+        for name in _locks():
+            stack.enter_context(acquire_lock(name, wait_seconds=0))
         if Path(".dvc").is_dir():
             stack.enter_context(dvc_at_rest())
         open_existing_store(Path.cwd())  # where there is none, none is made
@@ -71,7 +72,6 @@ def run(options: argparse.Namespace) -> None:
         stack.enter_context(service_errors(store.uri))
         stack.enter_context(store_lock(store.uri, "record"))
         clean(store, settings.model_name, keep=options.keep, dry_run=options.dry_run)
-    del held
 
 
 def clean(store: "Store", name: str, *, keep: int, dry_run: bool) -> None:

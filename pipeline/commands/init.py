@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
         chosen = propose(location, stated, yes=options.yes, max_bytes=max_bytes(options), console=console)
         if chosen is None:
             return
-        kind, stated = chosen.proposal.kind, [*stated, *_stated(chosen)]
+        kind, stated = chosen.proposal.kind, _stated(chosen)
     init(
         kind,
         location,
@@ -143,7 +143,7 @@ def propose(
 
     Args:
         location: Where the files are.
-        stated: What `--set` says: of a kind that nobody has named only what every kind has.
+        stated: What `--set` says: kinds that have no such option do not fit.
         yes: Whether the one sure proposal is what the user wants.
         max_bytes: Limit of a download and of an unpacked archive.
         console: Where the proposals are shown.
@@ -153,30 +153,17 @@ def propose(
 
     Raises:
         DataRefused: No kind can read the files.
-        WronglyCalled: `yes`, and no proposal or several are sure; or options that belong to a kind.
+        WronglyCalled: `yes`, and no proposal or several are sure; or options that no kind has.
     """
     from pipeline.fetching.look import look_at
-    from pipeline.raw.typed import listed
-    from pipeline.sources.kinds import COMMON
+    from pipeline.sources.kinds import any_options
 
     _check_location("", location)
-    of_a_kind = [item for item in stated if item.partition("=")[0] not in COMMON]
-    if of_a_kind:
-        raise WronglyCalled(
-            f"millrace init: --set {of_a_kind[0]} belongs to a kind. Expected --kind beside it. Received: none. "
-            "Leave --set out to see what fits."
-        )
-    ignored = [listed(item.partition("=")[2]) for item in stated if item.startswith("ignore=")]
-    trials, there = look_at(
-        location,
-        list(KINDS),
-        ignore=[glob for globs in ignored for glob in globs],
-        max_bytes=max_bytes,
-        console=console,
-    )
+    options = any_options([kind for kind in KINDS if kind != "digits"], stated)
+    trials, there = look_at(location, list(KINDS), stated=options, max_bytes=max_bytes, console=console)
     fitting = [trial for trial in trials if not trial.refused]
     for number, trial in enumerate(fitting, start=1):
-        show_trial(number, trial, _command(location, stated, trial), console)
+        show_trial(number, trial, _command(location, trial), console)
     for trial in trials:
         if trial.refused and (trial.proposal.likely or not fitting):
             tried = "".join(f" --set {shlex.quote(item)}" for item in _stated(trial))
@@ -187,15 +174,15 @@ def propose(
             )
     if not fitting:
         kinds = ", ".join(kind for kind in KINDS if kind != "digits")
+        received = "; ".join(line.rstrip(".") for line in there)
         raise DataRefused(
-            f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). "
-            f"Received: {'; '.join(there)}. See what a kind can be told: "
-            "`millrace init --options KIND`."
+            f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). Received: "
+            f"{received}. Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
         )
     sure = [trial for trial in fitting if trial.proposal.sure]
     if not yes:
-        more = " If that is right: the same command with --yes." if len(sure) == 1 else ""
-        console.print(f"Nothing was written. Copy the command that is right.{more}", highlight=False)
+        more = ", or add --yes to this one to take what is sure" if len(sure) == 1 else ""
+        console.print(f"Nothing was written. Copy the command that is right{more}.", highlight=False)
         return None
     if len(sure) != 1:
         raise WronglyCalled(
@@ -213,7 +200,8 @@ def show_trial(number: int, trial: "Trial", command: str, console: "Console") ->
 
     proposal = trial.proposal
     say(f"{number}. {proposal.kind}{' (sure)' if proposal.sure else ''}: {proposal.reason}")
-    read = f"{trial.files:,} files" + (", of which only a part was looked at" if trial.partly else "")
+    read = f"{trial.files:,} {'file' if trial.files == 1 else 'files'}"
+    read += ", of which only a part was looked at" if trial.partly else ""
     say(f"   reads     {read}")
     for line in trial.described[:3]:
         say(f"             {line}")
@@ -236,7 +224,7 @@ def _stated(trial: "Trial") -> list[str]:
     return [f"{name}={value}" for name, value in trial.proposal.options.items()]
 
 
-def _command(location: Location, stated: Sequence[str], trial: "Trial") -> str:
+def _command(location: Location, trial: "Trial") -> str:
     """Return what to type for a proposal, so that a shell takes it as it is."""
     place = ["--path", location.path or ""]
     if location.url is not None:
@@ -245,7 +233,7 @@ def _command(location: Location, stated: Sequence[str], trial: "Trial") -> str:
             location.url,
             *(["--moving"] if location.moving else ["--sha256", location.sha256 or ""]),
         ]
-    sets = [part for item in [*stated, *_stated(trial)] for part in ("--set", item)]
+    sets = [part for item in _stated(trial) for part in ("--set", item)]
     return shlex.join(["millrace", "init", "--kind", trial.proposal.kind, *place, *sets])
 
 

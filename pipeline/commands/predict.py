@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,31 +142,30 @@ def predict(
     Raises:
         DataRefused: More were, or the file cannot be read to its end; what could be answered stands in `out`.
     """
+    from pipeline.engine.chosen import chosen_engine
+    from pipeline.engine.local import Local
     from pipeline.monitoring.rows import said_in_row
     from pipeline.serving.answer_files import Parts, answer_file, refusal_file, remove_said_of
+    from pipeline.serving.elsewhere import answered_elsewhere, answered_here
     from pipeline.serving.explain import Explanations
-    from pipeline.serving.record_files import Given, read_records
-    from pipeline.serving.scorer import Refused, Scorer
+    from pipeline.serving.record_files import read_records
+    from pipeline.serving.scorer import Scorer
+
+    engine = chosen_engine()
 
     scorer = Scorer(folder)
     parts = Parts(out, folder) if out is not None else None
     explanations = Explanations(scorer, explain, called or folder.name)
 
-    def answer(some: Sequence[Given]) -> list[dict[str, Any]]:
-        left = iter(scorer.answers([item.record for item in some if not item.problems]))
-        found = (Refused(item.problems) if item.problems else next(left) for item in some)
-        return [
-            {"id": item.sample_id, "place": item.place, "problems": list(said.problems)}
-            if isinstance(said, Refused)
-            else {"id": item.sample_id, **said}
-            for item, said in zip(some, found, strict=True)
-        ]
-
     reading = _Reading(read_records(given, scorer.state, source, id_column))
+    lots = reading.chunks()
+    if isinstance(engine, Local):
+        answering = answered_here(scorer, lots, parts)
+    else:
+        answering = answered_elsewhere(engine, folder, lots, parts)
     answered = 0
-    with answer_file(out) as writer, refusal_file(out) as refused, _bar() as bar:
-        for some in reading.chunks():
-            lines = parts.of(some, answer) if parts else answer(some)
+    with answer_file(out) as writer, refusal_file(out) as refused, _bar(beside=out is not None) as bar:
+        for some, lines in answering:
             rows = [line for line in lines if "problems" not in line]
             refused.write([line for line in lines if "problems" in line])
             if rows:
@@ -224,7 +223,7 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
     from pipeline.monitoring.found import label_lines
     from pipeline.monitoring.reference import reference_in
     from pipeline.monitoring.rows import Answering
-    from pipeline.monitoring.watch import judged_by
+    from pipeline.monitoring.watch import judged_by, measured_by
     from pipeline.runtime.files import write_json
     from pipeline.runtime.paths import REFERENCE
     from pipeline.serving.answer_files import scores
@@ -235,7 +234,7 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
             f"{', '.join(list(labels.truth)[:3]) or 'no label'}. Name the column of ids by --id."
         )
     paper = Answering(called, "", "", scorer.state, scorer.card, reference_in(folder / REFERENCE) or {})
-    content, _fallen = judged_by(labels, paper)
+    content, _fallen = judged_by(labels, paper, *measured_by(paper))
     for line in label_lines(content):
         say(line, file=sys.stderr)
     if out is not None:
@@ -243,8 +242,12 @@ def _score(labels: "Labels", scorer: "Scorer", called: str, folder: Path, out: P
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[int], None]]:
-    """Give a function that shows how many records are done: on a terminal as they go, else now and then a line."""
+def _bar(*, beside: bool) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how many records are done: on a terminal as they go, else now and then a line.
+
+    Args:
+        beside: Whether answers go to a file; a line that moves would mix with those on the terminal.
+    """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from pipeline.runtime.processes import terminal
@@ -252,7 +255,8 @@ def _bar() -> Iterator[Callable[[int], None]]:
     console = terminal(errors=True)
     told = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("predict: {task.completed:,.0f} records"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    moves = console.is_terminal and (beside or not sys.stdout.isatty())
+    with Progress(*columns, console=console, transient=True, disable=not moves) as bars:
         task = bars.add_task("", total=None)
 
         def done(records: int) -> None:

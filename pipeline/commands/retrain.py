@@ -70,9 +70,8 @@ def run(options: argparse.Namespace) -> None:
         for line in plan(Children(Path.cwd(), Path.cwd() / TREE, None), settings):
             say(line)
         return
-    # Held until this process ends, however it ends.
-    _lock = acquire_lock(LOCK, wait_seconds=options.wait)
-    entry = retrain(Children(Path.cwd(), Path.cwd() / TREE, deadline), settings, wishes)
+    with acquire_lock(LOCK, wait_seconds=options.wait):
+        entry = retrain(Children(Path.cwd(), Path.cwd() / TREE, deadline), settings, wishes)
     if entry.get("pushed"):
         say(f"Results: {entry['commit'][:10]}; git: {entry['pushed']}; data: {entry['data_pushed']}.")
     said = " ".join(entry["reasons"])

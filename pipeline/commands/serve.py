@@ -133,8 +133,10 @@ def run(options: argparse.Namespace) -> None:
             named = stack.enter_context(opened(options.model))
         else:
             fixed = "/" in options.model
-            seconds = 0 if fixed else options.poll_seconds
-            announcements = Announcements(asking(options.model, load_params().register.model_name, seconds))
+            default_name = load_params().register.model_name
+            announcements = Announcements(
+                asking(options.model, default_name, options.poll_seconds, once=fixed)
+            )
             stack.callback(announcements.close)
             named = announcements.first()
             if fixed:
@@ -189,8 +191,8 @@ def _put_beside(endpoints: "Endpoints", options: argparse.Namespace, stack: Exit
                 return
             beside.start(partial(beside.become, model))
             return
-        seconds = options.poll_seconds if followed else 0
-        command = asking(given, load_params().register.model_name, seconds, patient=True)
+        default_name = load_params().register.model_name
+        command = asking(given, default_name, options.poll_seconds, patient=True, once=not followed)
         announcements = Announcements(command)
         stack.callback(announcements.close)
         beside.start(partial(announcements.listen, beside.hear, lasting=followed))

@@ -23,7 +23,7 @@ HELP = (
 RECORDED = False
 USUAL = "http://127.0.0.1:5000"
 """What `register` writes into links where the store is a file."""
-SHOWN = ("this run", "candidates, best first", "candidates compared", "pictures", "model")
+SHOWN = ("this run", "candidates, best first", "candidates compared", "report and pictures", "model")
 WAIT_SECONDS = 120.0
 """For the server to answer."""
 LAST_LINES = 20

@@ -6,24 +6,37 @@ will do; of large data the beginning of some files is, which the answer says.
 
 import re
 import tarfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
+from pipeline.fetching.other_forms import conversions
+from pipeline.fetching.plain_files import recoded_files
 from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
 from pipeline.fetching.source import Location
-from pipeline.formats.tables import TEXT_SUFFIXES
+from pipeline.formats.tables import TEXT_SUFFIXES, TableOptions, Writing
+from pipeline.raw.answers import refuse_single
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
+from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, UserError
-from pipeline.sources.kinds import common_options, option_names, options_of, source_of, stated_options
+from pipeline.sources.kinds import (
+    COMMON,
+    common_options,
+    fields_of,
+    option_names,
+    options_of,
+    source_of,
+    stated_options,
+)
 from pipeline.sources.proposal import Proposal, proposals
 from pipeline.sources.table_head import HEAD_BYTES, Look, seen, whole_lines
 
@@ -71,16 +84,16 @@ def look_at(
     location: Location,
     kinds: Sequence[str],
     *,
-    ignore: Sequence[str],
+    stated: Mapping[str, Any],
     max_bytes: int,
     console: "Console | None" = None,
 ) -> tuple[list[Trial], list[str]]:
-    """Return every way in which the files could be read, those that the readers took first; and what lies there.
+    """Return every way in which the files could be read, those that the readers took first; for none, what lies there.
 
     Args:
         location: Where they are.
         kinds: Which kinds there are.
-        ignore: Globs of files and folders that are passed over.
+        stated: Options as `any_options` returns them; only kinds that have all of them are tried.
         max_bytes: Limit of a download and of an unpacked archive.
         console: Where a progress bar of a download goes.
 
@@ -90,19 +103,44 @@ def look_at(
     with empty_folder(INCOMING_DIR) as incoming:
         if location.url is not None:
             location = downloaded(location, incoming, max_bytes, console)
+        ignore = common_options({name: stated[name] for name in stated if name in COMMON}).ignore
         files = given_files(location, incoming, max_bytes=max_bytes, kind="", ignore=ignore).files
         if not files:
             raise DataRefused(
                 f"There is no file. Expected data. Received: path={location.path}, where hidden files and what "
                 "--set ignore= covers is no data. Point --path at the right place."
             )
-        look = Look(files)
+        files = recoded_files(files, stated.get("encoding", ""), incoming / "recoded")
+        look = Look(files, _writing(stated))
         trials = [
             trial
-            for proposal in proposals(look, kinds)
+            for proposal in _with_stated(proposals(look, kinds), stated)
             for trial in _tried_with_advice(proposal, files, incoming)
         ]
-        return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), seen(look)
+        fits = any(not trial.refused for trial in trials)
+        there = [] if fits else conversions(files) or seen(look)
+        return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), there
+
+
+def _writing(stated: Mapping[str, Any]) -> Writing:
+    """Return what options say about the writing of tables."""
+    known = {field.name for field in fields_of(TableOptions)}
+    own = {name: value for name, value in stated.items() if name in known}
+    return Writing.of(msgspec.convert(own, TableOptions, strict=False))
+
+
+def _with_stated(found: Iterable[Proposal], stated: Mapping[str, Any]) -> Iterator[Proposal]:
+    """Yield proposals with what was stated in place of what they guessed, those of kinds that have such options."""
+    typed = {
+        name: as_typed(value) if isinstance(value, list) else str(value) for name, value in stated.items()
+    }
+    seen_before = []
+    for proposal in found:
+        merged = replace(proposal, options={**proposal.options, **typed})
+        key = (merged.kind, merged.options)
+        if stated.keys() <= set(option_names(proposal.kind)) and key not in seen_before:
+            seen_before.append(key)
+            yield merged
 
 
 def _tried_with_advice(
@@ -182,12 +220,16 @@ def _read(
         described = source_of(kind).describe(archive, options)
     samples: list[str] = []
     spellings = Spellings()
+    labels: Counter[str] = Counter()
     with tarfile.open(tar_path, "r:") as archive:
         for sample in spellings.watched(source_of(kind).read(archive, options)):
+            labels[sample.label] += 1
             if len(samples) < SAMPLES:
                 samples.append(in_words(sample))
             elif partly:
                 break
+    if not partly:
+        refuse_single(kind, labels)
     if join is None:
         spellings.check()
     return described, samples
@@ -229,6 +271,8 @@ def in_words(sample: RawSample) -> str:
     if sample.text is not None:
         text = repr(sample.text)
         parts.append(text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}...")
+    if sample.timeline is not None and sample.timeline.note:
+        parts.append(sample.timeline.note)
     if sample.series is not None:
         parts.append(_series(sample.series, sample.channels))
     if sample.image is not None:

@@ -7,7 +7,7 @@ where the fault is.
 
 import codecs
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.fetching.archives import COMPRESSED, decompress, is_compressed
@@ -20,7 +20,6 @@ from pipeline.sources.image_folder import SUFFIXES as IMAGES
 NO_TEXT = IMAGES | NOT_READ | {".npy", ".npz", ".parquet", ".pq", ".zip", ".tar", ".tgz", *COMPRESSED}
 PLAIN = TEXT_SUFFIXES | set(FORMATS)
 SAMPLE_BYTES = 4096
-SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
 def plain_name(name: str) -> str:
@@ -110,11 +109,6 @@ def refuse_spreadsheet(path: Path) -> None:
         old = file.read(8) == OLD_SPREADSHEET
     if old or _is_workbook(path):
         raise spreadsheet_refused(path.name)
-
-
-def spreadsheets_among(names: Sequence[str]) -> Iterator[str]:
-    """Yield the files that are workbooks by their suffix."""
-    return (name for name in names if PurePosixPath(name).suffix.lower() in SPREADSHEETS)
 
 
 def _is_workbook(path: Path) -> bool:

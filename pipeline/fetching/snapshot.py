@@ -21,17 +21,16 @@ from msgspec import Struct, structs
 from pipeline.fetching.archives import is_archive, list_files, list_folders, unpack, write_tar
 from pipeline.fetching.download import Limits, download
 from pipeline.fetching.facts import FactsSeen
+from pipeline.fetching.other_forms import conversions
 from pipeline.fetching.plain_files import (
     plain_files,
     plain_name,
     recoded_files,
     refuse_spreadsheet,
-    spreadsheets_among,
 )
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.formats.steps import Timeline, in_words
-from pipeline.formats.tables import spreadsheet_refused
-from pipeline.raw.answers import Answered, rare_classes
+from pipeline.raw.answers import Answered, rare_classes, refuse_single
 from pipeline.raw.label_sets import labels_of, refuse_lists, with_label_sets
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
 from pipeline.raw.sample import RawSample
@@ -184,8 +183,8 @@ def _files(
     try:
         chosen = source_of(kind).select(names, options)
     except DataRefused as refused:
-        for name in spreadsheets_among(names):
-            raise DataRefused(f"{refused}\n{spreadsheet_refused(name)}") from refused
+        if converted := conversions(given.files):
+            raise DataRefused("\n".join([str(refused), *converted])) from refused
         raise
     beside = sorted(set(names) - set(chosen.values()))
     wanted = {name: given.files[name] for name in chosen.values()}
@@ -400,6 +399,10 @@ def _check_classes(kind: str, counts: Counter[tuple[str, str]]) -> None:
             f"A classifier needs at least 2 classes. Expected {source_of(kind).LAYOUT}. "
             f"Received: {sum(counts.values())} samples of classes {classes}. Check the data."
         )
+    per_class = Counter[str]()
+    for (_, label), count in counts.items():
+        per_class[label] += count
+    refuse_single(kind, per_class)
 
 
 def _keep(tar_path: Path, stored: Path) -> None:

@@ -21,14 +21,15 @@ guess of a dialect must agree to the byte: apart, each would have rules of its o
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial, reduce
+from itertools import chain, compress, count
 from pathlib import PurePosixPath
 from typing import IO, Annotated, Any, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from msgspec import Meta
 
@@ -67,6 +68,8 @@ OTHER_DIALECT = (
     "Repair these rows; if all are odd, state the dialect: --set delimiter=; if lines stand above the table: "
     "--set skip=NUMBER of them."
 )
+ENDED_FIX = "Rows end with a delimiter, and the header does not: `sed -i 's/{mark}$//' {name}` takes it off."
+HEADER_FIX = "Files were put one after the other, each with its header: remove these lines."
 PREAMBLE_LINES = 100
 """So far a table is looked for below lines that are none of its rows."""
 
@@ -273,7 +276,37 @@ def read_delimited(
     batches = partial(
         _batches, file=file, name=name, dialect=dialect, problems=problems, columns=columns, above=last
     )
-    return Table(columns, batches, dialect)
+    if not dialect.header:
+        return Table(columns, batches, dialect)
+    spelt = dict(zip(columns, first.fields, strict=True))
+    return Table(columns, lambda wanted: _without_headers(batches(wanted), spelt, problems), dialect)
+
+
+def _without_headers(
+    batches: Iterator[Batch], spelt: Mapping[str, str], problems: Problems
+) -> Iterator[Batch]:
+    """Pass batches on; rows that repeat the header become problems: labels and texts would take its words for data.
+
+    Args:
+        batches: Of columns in `spelt`.
+        spelt: Column to its cell in the header.
+        problems: Where they are kept.
+    """
+    for batch in batches:
+        same = [pc.equal(cells, spelt[column]) for column, cells in batch.columns.items()]
+        again = reduce(pc.and_, same).to_pylist() if len(same) > 1 else []
+        if not any(again):
+            yield batch
+            continue
+        for row in compress(count(), again):
+            problems.add(batch.place(row), "a row of data", "the header again", HEADER_FIX)
+        kept = pa.array([not header for header in again])
+        numbers = [number for number, header in zip(batch.numbers, again, strict=True) if not header]
+        yield replace(
+            batch,
+            numbers=numbers,
+            columns={name: cells.filter(kept) for name, cells in batch.columns.items()},
+        )
 
 
 def _check_units(row: Record, name: str) -> None:
@@ -352,11 +385,12 @@ def records(
         elif len(fields) == expected:
             yield Record(row.number, fields, sum(map(len, fields)))
         else:
+            ended = len(fields) == expected + 1 and not fields[-1]
             problems.add(
                 f"{name}, line {row.number}",
                 f"{expected} field{'s' * (expected > 1)}, as in the first row",
                 f"{len(fields)} in {shown(row.text)}",
-                OTHER_DIALECT,
+                ENDED_FIX.format(mark=dialect.delimiter, name=name) if ended else OTHER_DIALECT,
             )
             yield None
 

@@ -1,7 +1,7 @@
 """A file of an archive, and of text: which encoding it has (stated, or found out by one rule and shown), and its lines.
 
-`auto` is UTF-8 where every byte fits; else cp1252 (Windows, Western Europe) where the bytes beyond ASCII
-do not look like damaged UTF-8, nor like another script, and cp1252 knows them all. Latin-1 must be stated: it accepts
+`auto` is UTF-8 where every byte fits; else cp1252 (Windows, Western Europe) where the bytes beyond ASCII do not look
+like damaged UTF-8, nor like another script or language, and cp1252 knows them all. Latin-1 must be stated: it accepts
 any byte, and differs from cp1252 only in 80 to 9F (where 85 is NEL in the one and an ellipsis in the other).
 
 Files of UTF-16 and UTF-32 are kept as UTF-8 (`recode`, `pipeline/fetching/plain_files.py`): whoever reads lines looks
@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import IO, NamedTuple
 
+from pipeline.formats.alphabets import by_fit, latin_codec
 from pipeline.formats.problems import Problems, shown
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 
@@ -30,9 +31,12 @@ OFTEN = (
     "cp1251",
     "cp1253",
     "cp1254",
+    "cp1257",
+    "iso8859_2",
     "koi8-r",
     "mac_roman",
     "cp850",
+    "cp852",
     "shift_jis",
     "gb18030",
     "big5",
@@ -316,21 +320,23 @@ def _check_cp1252(file: IO[bytes], name: str, first_bad: int) -> None:
         unknown = unknown or NOT_IN_CP1252.search(chunk) is not None
     # One flipped bit in a UTF-8 file must not turn every accent of it into two strange characters.
     if not unknown and single > sequences:
-        codec = _other_script(file)
+        codec = _other_script(file) or latin_codec(_sample(file))
         if codec:
             others = next((alike for alike in ALIKE if codec in alike), ())
             raise DataRefused(
                 f"The encoding of {name} cannot be told: every byte of it is one of cp1252, and it looks like another "
-                f"script. Expected letters of Western Europe. Received: bytes that read in several ways. State the one "
-                f"that reads right: {_readings(file, (codec, *others, 'cp1252'), most=6)}."
+                f"script or language. Expected letters of Western Europe. Received: bytes that read in several ways. "
+                f"State the one that reads right: {_readings(file, (codec, *others, 'cp1252'), most=6)}."
             )
         return
     reason = "holds bytes that cp1252 does not know" if unknown else "looks like damaged UTF-8"
+    sample = _sample(file)
+    tried = by_fit(sample, [*filter(None, [_detected(sample)]), *OFTEN, "latin-1"])
     raise DataRefused(
         f"The encoding of {name} cannot be told: it {reason}. Expected UTF-8, or cp1252. Received: "
         f"{sequences} sequences of UTF-8 and {single} other bytes beyond ASCII, the first at byte {first_bad + 1}. "
         f"Repair the file, or state what it is: --set encoding=utf-8 (names the lines), or the one of these that reads "
-        f"right: {_readings(file, (*filter(None, [_detected(_sample(file))]), 'latin-1', *OFTEN))}."
+        f"right: {_readings(file, tried)}."
     )
 
 

@@ -21,10 +21,15 @@ SPREADSHEET_FIX = (
     "These look like the day numbers of a spreadsheet: give the column the format yyyy-mm-dd hh:mm:ss there, and "
     "export it again."
 )
+SHORTENED_FIX = (
+    "A spreadsheet has shortened these numbers, and their last digits are lost: give the column the format 0 there, "
+    "and export it again from the original."
+)
 DATES = (
     *(
         "%Y-%m-%d",
         "%d.%m.%Y",
+        "%d. %m. %Y",
         "%d.%m.%y",
         "%y.%m.%d",
         "%d/%m/%Y",
@@ -103,6 +108,8 @@ PERIODS = (
         "q%q %Y",
     ),
 )
+WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y")
+"""As C and Unix write a time: the year behind the clock."""
 COMPACT = ("%Y%m%d", "%y%m%d")
 """A time of day in digits may follow at once."""
 BETWEEN = (" ", "T", "", ", ", "_", "-", ":", ";", " - ", "/")
@@ -147,7 +154,9 @@ def advice(cells: pa.Array, stated: str, every: bool) -> str:
         return " or ".join(f"--set time_format={unit}" for unit in units).join(
             ("These look like Unix times: ", ".")
         )
-    if all(re.fullmatch(r"[2-6]\d{4}(\.\d*)?", cell) for cell in some):
+    if all(re.fullmatch(r"\d([.,]\d+)?[eE]\+?\d+", cell) for cell in some):
+        return SHORTENED_FIX
+    if all(re.fullmatch(r"[2-6]\d{4}([.,]\d*)?", cell) for cell in some):
         return SPREADSHEET_FIX
     if all(re.fullmatch(r"\d{1,8}(\.0*)?", cell) for cell in some) and stated == "auto":
         return NUMBERS_FIX
@@ -174,7 +183,7 @@ def formats_of(cells: list[str]) -> list[str]:
 
 def _of_one(cell: str) -> Iterator[str]:
     """Yield formats that a cell may be written by: a date at its beginning, and a time of day in the rest."""
-    yield from (text for text in PERIODS if _pattern(text).fullmatch(cell))
+    yield from (text for text in (*PERIODS, *WHOLE) if _pattern(text).fullmatch(cell))
     for date in DATES:
         for end in range(len(cell), 5, -1):
             if not _pattern(date).fullmatch(cell, 0, end):

@@ -208,9 +208,11 @@ def _after(first: int, steps: int, *, months: bool) -> int:
 
 
 def _note(first: int, positions: np.ndarray, step: int, steps: int, *, months: bool) -> str:
-    """Say that only Saturdays and Sundays have no rows, or that times look like counts, where that is so."""
+    """Say that only Saturdays and Sundays have no rows, an hour of spring has none, or times look like counts."""
     if not months and first >= 0 and first + (steps - 1) * step < 365 * DAY:
         return "in 1970: times that are counts, or Unix times in another unit than was stated"
+    if not months and steps - len(positions) > 0 and step <= HOUR:
+        return _jumped(first, positions, step, steps)
     if months or step != DAY or steps < 8 or len(positions) == steps:
         return ""
     start = first // DAY
@@ -222,6 +224,35 @@ def _note(first: int, positions: np.ndarray, step: int, steps: int, *, months: b
         f"weekdays only: {of_weekends:,} of the steps without a row are Saturdays and Sundays, and count as missing "
         "values (--set gaps=hold keeps Friday's)"
     )
+
+
+def _jumped(first: int, positions: np.ndarray, step: int, steps: int) -> str:
+    """Say that the hour which clocks jump over in spring has no row, of the first year in which that is so."""
+    absent = np.ones(steps, bool)
+    absent[positions] = False
+    last = first + (steps - 1) * step
+    for year in range(1970 + first // (366 * DAY), 1971 + last // (365 * DAY)):
+        march = np.datetime64(f"{year}-03-01", "D").astype(int)
+        sundays = [int(march) + (3 - int(march)) % 7 + 7 * week for week in range(5)]
+        for zone, day in (
+            ("Europe/Berlin", max(day for day in sundays if day < march + 31)),
+            ("America/New_York", sundays[1]),
+        ):
+            hour = day * DAY + 2 * HOUR
+            inside = np.arange(-((first - hour) // step), -((first - hour - HOUR) // step))
+            around = [inside[0] - 1, inside[-1] + 1] if inside.size else []
+            if (
+                inside.size
+                and around[0] >= 0
+                and around[1] < steps
+                and absent[inside].all()
+                and not absent[around].any()
+            ):
+                return (
+                    f"no row in the hour from {_iso(hour)}, which clocks jump over there: if one wrote these times, "
+                    f"--set timezone={zone}"
+                )
+    return ""
 
 
 def _months(times: np.ndarray) -> np.ndarray:

@@ -21,12 +21,59 @@ from pipeline.data.samples import MISSING
 
 DecimalOption = Literal["point", "comma"]
 ThousandsOption = Literal["none", "point", "comma", "blank", "apostrophe"]
+NegativeOption = Literal["before", "behind", "brackets"]
 DECIMAL = {"point": ".", "comma": ","}
 BLANKS = " \u00a0\u202f\u2009"
 APOSTROPHES = "'\u2019"
 THOUSANDS = {"none": "", "point": ".", "comma": ",", "blank": BLANKS, "apostrophe": APOSTROPHES}
 SIGNS = "%\u2030\u00b0$\u20ac\u00a3\u00a5\u20b9"
 """Per cent, per mille, degrees and currencies: what is taken for a mark of a number where nobody stated units."""
+WORDS = (
+    *(
+        "\u00b0C",
+        "\u00b0F",
+        "km/h",
+        "m/s",
+        "km",
+        "cm",
+        "mm",
+        "m",
+        "mi",
+        "ft",
+        "kg",
+        "mg",
+        "g",
+        "t",
+        "lbs",
+        "lb",
+        "oz",
+        "ml",
+        "l",
+    ),
+    *(
+        "ms",
+        "min",
+        "s",
+        "h",
+        "kWh",
+        "MWh",
+        "kW",
+        "MW",
+        "W",
+        "mA",
+        "A",
+        "mV",
+        "V",
+        "kHz",
+        "MHz",
+        "Hz",
+        "hPa",
+        "kPa",
+        "Pa",
+    ),
+    *("bar", "dB", "ppm", "px", "kB", "MB", "GB", "EUR", "USD", "GBP", "CHF", "K"),
+)
+"""Units that people write behind numbers; of other words a cell may be a name."""
 OF_SPREADSHEETS = (
     "#nv",
     "#n/a",
@@ -43,10 +90,11 @@ OF_PEOPLE = ("n/a", "n.a.", "na", "k.a.", ".", "..", "nan", "nil", "null", "none
 NO_VALUE = frozenset((*OF_SPREADSHEETS, *OF_PEOPLE, "-", "--", "---", "\u2013", "\u2014"))
 """Words of spreadsheets and people for no value, in lower case; missing values only once somebody says so."""
 BETWEEN = rf"[.,{BLANKS}{APOSTROPHES}]"
+AFTER = "|".join(map(re.escape, WORDS))
 MARKED = re.compile(
-    rf"(?P<before>[{SIGNS}]?)[{BLANKS}]*[+\-\u2212]?[{BLANKS}]*(?P<before2>[{SIGNS}]?)[{BLANKS}]*"
+    rf"(?P<open>\()?[{BLANKS}]*+(?P<before>[{SIGNS}]?)[{BLANKS}]*+[+\-\u2212]?[{BLANKS}]*+(?P<before2>[{SIGNS}]?)[{BLANKS}]*+"
     rf"(?P<body>\d+(?:[.,]\d*)?|[1-9]\d{{0,2}}(?P<group>{BETWEEN})\d{{3}}(?:(?P=group)\d{{3}})*(?:[.,]\d+)?)"
-    rf"[{BLANKS}]*(?P<after>[{SIGNS}]?)",
+    rf"[{BLANKS}]*+(?P<after>(?:{AFTER}|[{SIGNS}])?)[{BLANKS}]*+(?P<behind>[\-\u2212]?)(?(open)[{BLANKS}]*+\))",
     re.ASCII,
 )
 """Digits in groups of three, or with one comma or point; `01.02.2026` and `1.2.3` are none."""
@@ -62,6 +110,8 @@ class NumberOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What begins a fraction in number columns: point, or comma as in 1.362,85."""
     thousands: ThousandsOption = "none"
     """What stands between thousands in number columns: none, point, comma, blank or apostrophe."""
+    negative: NegativeOption = "before"
+    """Where negative numbers have their sign: before, behind (12.5-), or brackets around them: (12.5)."""
     units: tuple[str, ...] = ()
     """What stands before or behind numbers and does not change them: 49 % is 49."""
     missing: tuple[str, ...] = ()
@@ -77,22 +127,25 @@ class NumberWriting:
         thousands: What stands between groups of three digits.
         units: What may stand before or behind a number, and does not change it: `49 %` is 49.
         missing: Cells that stand for no value, besides those of `MISSING`; a number however it is written.
+        negative: Where negative numbers have their sign.
     """
 
     decimal: DecimalOption = "point"
     thousands: ThousandsOption = "none"
     units: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    negative: NegativeOption = "before"
 
     @classmethod
     def of(cls, options: NumberOptions) -> "NumberWriting":
         """Return what the options of a source say."""
-        return cls(options.decimal, options.thousands, options.units, options.missing)
+        return cls(options.decimal, options.thousands, options.units, options.missing, options.negative)
 
     @property
     def is_plain(self) -> bool:
         """Return whether numbers are written as programs write them."""
-        return self.decimal == "point" and self.thousands == "none" and not self.units
+        usual = self.decimal == "point" and self.thousands == "none" and self.negative == "before"
+        return usual and not self.units
 
     @property
     def signs(self) -> str:
@@ -149,7 +202,8 @@ class NumberWriting:
         digits = found["digits"]
         if self._grouped:
             digits = re.sub(f"[{re.escape(THOUSANDS[self.thousands])}]", "", digits)
-        return found["sign"].strip(BLANKS).replace("\u2212", "-") + digits.replace(",", ".")
+        sign = (found["sign"] or "").strip(BLANKS).replace("\u2212", "-").replace("(", "-")
+        return sign + digits.replace(",", ".")
 
     def plain_cells(self, cells: pa.Array) -> pa.Array:
         """Return text as programs write the numbers, null where a cell is neither a number of this writing nor empty.
@@ -177,10 +231,13 @@ class NumberWriting:
         whole = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{3}})+|\d+)" if self._grouped else r"\d+"
         unit = "|".join(map(re.escape, sorted(self.units, key=len, reverse=True))) or "(?!)"
         digits = rf"(?P<digits>(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?)"
-        before = rf"(?:(?:{unit})[{BLANKS}]*)?"
-        return re.compile(
-            rf"{before}(?P<sign>[+\-\u2212]?[{BLANKS}]*){before}{digits}(?:[{BLANKS}]*(?:{unit}))?", re.ASCII
-        )
+        before, after = rf"(?:(?:{unit})[{BLANKS}]*)?", rf"(?:[{BLANKS}]*(?:{unit}))?"
+        pattern = {
+            "before": rf"{before}(?P<sign>[+\-\u2212]?[{BLANKS}]*){before}{digits}{after}",
+            "behind": rf"{before}{digits}{after}[{BLANKS}]*(?P<sign>[+\-\u2212]?){after}",
+            "brackets": rf"(?P<sign>\()?[{BLANKS}]*{before}{digits}{after}(?(sign)[{BLANKS}]*\)){after}",
+        }
+        return re.compile(pattern[self.negative], re.ASCII)
 
 
 PLAIN = NumberWriting()
@@ -194,7 +251,7 @@ def looks_marked(cell: str) -> bool:
     found = MARKED.fullmatch(cell)
     if found is None:
         return False
-    signs = found["before"] or found["before2"] or found["after"]
+    signs = found["before"] or found["before2"] or found["after"] or found["open"] or found["behind"]
     return bool(signs) or not re.fullmatch(r"\d+(\.\d*)?", found["body"])
 
 
@@ -222,7 +279,7 @@ def advice(cells: Iterable[str], writing: NumberWriting = PLAIN) -> str:
             return ""
     if len(_signs(marked)) > 1:
         return ""  # dollars and euros are not one unit
-    options = [*_signs_of(marked), *_marks_of(marked)]
+    options = [*_signs_of(marked), *_marks_of(marked), *_negatives_of(marked)]
     if in_points and "--set thousands=point" not in options:
         options.append("--set thousands=point")
     if nothing:
@@ -243,6 +300,12 @@ def _signs(cells: Sequence[str]) -> set[str]:
 
 def _signs_of(cells: Sequence[str]) -> list[str]:
     return [f"--set units={sign}" for sign in _signs(cells)]
+
+
+def _negatives_of(cells: Sequence[str]) -> list[str]:
+    found = [match for cell in cells if (match := MARKED.fullmatch(cell))]
+    behind, brackets = any(match["behind"] for match in found), any(match["open"] for match in found)
+    return [f"--set negative={word}" for word, there in (("behind", behind), ("brackets", brackets)) if there]
 
 
 def _marks_of(cells: Sequence[str]) -> list[str]:

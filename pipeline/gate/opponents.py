@@ -121,13 +121,9 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
     loss = _unseen_loss(question) if not_worse and rules.primary.higher_is_better else None
     interval, needed = _improvement(question, opponent, rules, margin, loss)
     beaten = interval.low > needed
-    words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
     name = opponent.name
     verb = ("is not worse than", "may be worse than") if not_worse else ("beats", "does not beat")
-    found = (
-        f"{words} {format_value(interval.value, sign='+')}, {confidence_words(rules)} interval "
-        f"{format_value(interval.low, sign='+')} to {format_value(interval.high, sign='+')}"
-    )
+    found = _in_words(question, opponent, rules, interval)
     if isinstance(question.blocks, Groups):
         found += f" over {len(question.blocks)} groups"
     if loss:
@@ -137,7 +133,7 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
         )
     if opponent is question.superior:
         found += f", the sum of {question.refreshes + 1} refreshes since"
-    bound = f"above {format_value(needed, sign='+')}"
+    bound = f"above {format_value(needed, sign='+') if needed else 0}"
     return Improvement(
         name,
         interval,
@@ -148,6 +144,17 @@ def _compared(question: Question, opponent: ScoredModel, rules: Rules) -> Improv
     )
 
 
+def _in_words(question: Question, opponent: ScoredModel, rules: Rules, interval: Interval) -> str:
+    """Return both scores on the rows of the comparison, and by how much the challenger is better, with its interval."""
+    primary, models = rules.primary, (question.challenger, opponent)
+    ours, theirs = (
+        format_value(float(model.metric(question.y_true, model.predictions, None))) for model in models
+    )
+    value, low, high = (format_value(getattr(interval, part), sign="+") for part in ("value", "low", "high"))
+    better = value if primary.higher_is_better else f"lower by {value}"
+    return f"{primary.words} {ours} against {theirs}, {better} ({confidence_words(rules)} {low} to {high})"
+
+
 def _among_baselines(question: Question, peer: ScoredModel, rules: Rules) -> Improvement:
     """Return the comparison of a baseline with another one that learns too: it must not be shown to be better.
 
@@ -156,11 +163,7 @@ def _among_baselines(question: Question, peer: ScoredModel, rules: Rules) -> Imp
     """
     interval, _needed = _improvement(question, peer, rules, 0.0, None)
     fine = interval.high >= 0
-    words = rules.primary.words if rules.primary.higher_is_better else f"{rules.primary.words} lower by"
-    found = (
-        f"{words} {format_value(interval.value, sign='+')}, {confidence_words(rules)} interval "
-        f"{format_value(interval.low, sign='+')} to {format_value(interval.high, sign='+')}"
-    )
+    found = _in_words(question, peer, rules, interval)
     name, verb = peer.name, "is not shown to be worse than" if fine else "is worse than"
     return Improvement(
         name,

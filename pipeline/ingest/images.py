@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from pipeline.raw import heif
 from pipeline.runtime.errors import DataRefused
@@ -46,6 +47,7 @@ class DecodedImage:
         rotated: Whether the file's EXIF orientation was not "upright"; `pixels` were turned accordingly.
         has_frames: Whether the file held more pictures behind the first.
         grey: Smallest and largest value of a grey file of more than 8 bits; else None.
+        is_deep_colour: Whether the file held more than 8 bits per colour, of which `pixels` have the highest 8.
     """
 
     pixels: np.ndarray
@@ -53,6 +55,7 @@ class DecodedImage:
     rotated: bool
     has_frames: bool = False
     grey: tuple[float, float] | None = None
+    is_deep_colour: bool = False
 
 
 def decode(content: bytes, grey_range: tuple[float, float] | None = None) -> DecodedImage:
@@ -88,7 +91,8 @@ def decode(content: bytes, grey_range: tuple[float, float] | None = None) -> Dec
                 ends = None if grey is None else (float(grey.min()), float(grey.max()))
                 # An .mpo holds previews or the other eye's view of one picture.
                 has_frames = getattr(image, "n_frames", 1) > 1 and image.format != "MPO"
-                return DecodedImage(pixels, image.mode, rotated, has_frames, ends)
+                deep = grey is None and _has_deep_colour(image, content)
+                return DecodedImage(pixels, image.mode, rotated, has_frames, ends, deep)
     except (UndecodableImage, MemoryError):  # a machine short of memory says nothing about the file
         raise
     except UnidentifiedImageError as error:  # its text holds a memory address, new in each run
@@ -224,6 +228,13 @@ def _grey_values(image: Image.Image) -> np.ndarray | None:
     return np.asarray(image).astype(np.float64) if image.mode == "F" else None
 
 
+def _has_deep_colour(image: Image.Image, content: bytes) -> bool:
+    """Tell whether a PNG or TIFF file of colours has 16 bits for each; Pillow keeps the highest 8 of them."""
+    if image.format == "PNG":
+        return content[24:25] == b"\x10"
+    return isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITSPERSAMPLE, (8,))) > 8
+
+
 def _scaled(values: np.ndarray, grey_range: tuple[float, float] | None) -> np.ndarray:
     """Scale a range to 0..255, rounded; what lies outside a stated one becomes its end.
 
@@ -258,6 +269,7 @@ class GreyValues:
     def __init__(self, stated: tuple[float, float] | None) -> None:
         self._stated = stated
         self._lowest, self._highest, self._count = math.inf, -math.inf, 0
+        self._colours, self._brightest = 0, 0
 
     def add(self, image: DecodedImage) -> None:
         """Look at one image."""
@@ -265,6 +277,9 @@ class GreyValues:
             self._count += 1
             self._lowest = min(self._lowest, image.grey[0])
             self._highest = max(self._highest, image.grey[1])
+        if image.is_deep_colour:
+            self._colours += 1
+            self._brightest = max(self._brightest, int(image.pixels.max()))
 
     def check(self) -> None:
         """Refuse a range of which the data uses little: contrast would be lost without a word.
@@ -272,6 +287,15 @@ class GreyValues:
         Raises:
             DataRefused: With the range that was found.
         """
+        if self._colours and self._brightest < 256 * LEAST_USED:
+            times = 2 ** (8 - self._brightest.bit_length())
+            highest = 256 * self._brightest + 255
+            raise DataRefused(
+                "Colour images of 16 bits use little of their range, and would arrive nearly black. Expected values "
+                f"over at least an eighth of 0 to 65535. Received: at most {highest} in {self._colours:,} images. Make "
+                f"them 8 bits of what they use, by ImageMagick: `magick mogrify -evaluate multiply {times} -depth 8 "
+                "FILES`, and run `millrace init` again."
+            )
         if not self._count:
             return
         low, high = self._stated or DEEP_RANGE

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from pipeline.metrics.names import metric_words
 from pipeline.monitoring.found import Watched, beside_metrics, beside_rows, interval_words
 from pipeline.monitoring.reference import block_from
-from pipeline.reports.html import Tiles, render
+from pipeline.reports.html import Fact, Picture, Tiles, made_fact, render
 from pipeline.reports.live_charts import drift_chart, names_chart, numbers_chart, time_chart
 from pipeline.reports.style import save_figure
+from pipeline.runtime import processes
 from pipeline.runtime.files import write_text
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 8
 """Distributions that are drawn, those that moved most first."""
+
+
+DRIFT, OVER_TIME = "Drift beside what chance does", "Over time"
+TOLD = {
+    DRIFT: "A bar that is longer than its mark differs by more than chance would let it.",
+    OVER_TIME: "What was answered, how sure, and how fast, from the first record to the last.",
+}
+"""How a picture is read."""
+BESIDE = "What came to the server beside what the model knows from its training or test rows."
 
 
 def write_page(path: Path, watched: Watched) -> None:
@@ -51,6 +61,11 @@ def page_of(watched: Watched) -> str:
     ]
     return render(
         "watch.html.j2",
+        facts=[
+            Fact("model", f"{paper.called}, sha256 {paper.digest[:12]}"),
+            Fact("records", f"{content['from']} to {content['to']}" if content.get("from") else "none"),
+            made_fact(processes.now()),
+        ],
         called=paper.called,
         content=content,
         quiet=watched.quiet and not watched.untold,
@@ -68,7 +83,9 @@ def page_of(watched: Watched) -> str:
             }
             for one in content["beside"]
         ],
-        pictures=[(title, _as_png(figure)) for title, figure in _pictures(watched)],
+        pictures=[
+            Picture(title, TOLD.get(title, BESIDE), _as_png(figure)) for title, figure in _pictures(watched)
+        ],
     )
 
 
@@ -83,9 +100,9 @@ def _pictures(watched: Watched) -> list[tuple[str, "Figure"]]:
     content = watched.content
     found: list[tuple[str, Figure]] = []
     if content["drift"]:
-        found.append(("Drift beside what chance does", drift_chart(content["drift"])))
+        found.append((DRIFT, drift_chart(content["drift"])))
     if len(content["over_time"]) > 1:
-        found.append(("Over time", time_chart(content["over_time"])))
+        found.append((OVER_TIME, time_chart(content["over_time"])))
     return found + _distributions(watched)
 
 

@@ -100,7 +100,7 @@ class Seen:
         outcomes: Records by what became of them.
         requests: How many.
         roles: Records by the role that the model had.
-        others: Records of other models, by what they are called, and their role where it is no usual one.
+        others: Records that are left out, by the model and its role where that is no usual one.
         unread: Part files that could not be read.
         first, last: Times of the first and the last record, microseconds since 1970; None for no record.
     """
@@ -159,7 +159,7 @@ def read_log(
     until: int = HIGHEST_US,
     labels: Labels | None = None,
 ) -> Seen:
-    """Return what a log says of one model.
+    """Return what a log says of one model: of what clients heard of it, or else of what it said as a shadow.
 
     Args:
         folder: The log.
@@ -170,12 +170,30 @@ def read_log(
         labels: Are joined to its answers.
     """
     seen = Seen(paper)
+    for roles in ((ANSWERS, CANARY), (SHADOW,)):
+        seen = _read(folder, paper, papers, roles, since=since, until=until, labels=labels)
+        if seen.rows:
+            break
+    return seen
+
+
+def _read(
+    folder: Path,
+    paper: Answering,
+    papers: Mapping[str, Answering],
+    roles: Sequence[str],
+    *,
+    since: int,
+    until: int,
+    labels: Labels | None,
+) -> Seen:
+    seen = Seen(paper)
     if paper.reference:
         seen.train, seen.test = (block_from(paper.reference[name]).emptied() for name in ("train", "test"))
     for path, facts in parts_in(folder):
         if facts.get("format") != FORMAT:
             seen.unread.append(path.name)
-        elif facts["digest"] == paper.digest:
+        elif facts["digest"] == paper.digest and role_of(facts) in roles:
             for batch in batches_of(path, _wanted(seen, labels), since, until):
                 _count(seen, batch, labels)
                 seen.roles[role_of(facts)] += len(batch["time"])

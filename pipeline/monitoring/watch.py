@@ -100,10 +100,10 @@ def watch(asked: Asked) -> Watched:
         **_level(asked),
     }
     fallen = False
-    yardstick, drawn = _measured_by(paper)
+    yardstick, drawn = measured_by(paper)
     if labels is not None:
         require_joined(labels)
-        judged, fallen = judged_by(labels, paper)
+        judged, fallen = judged_by(labels, paper, yardstick, drawn)
         content |= judged
     looked = Looked(asked.log, paper, since, until, labels, yardstick, drawn)
     content["beside"] = beside(looked, papers)
@@ -182,16 +182,17 @@ def _level(asked: Asked) -> dict[str, float]:
     }
 
 
-def _measured_by(paper: Answering) -> tuple[Yardstick, Drawn]:
+def measured_by(paper: Answering) -> tuple[Yardstick, Drawn]:
     """Return how answers of a model are measured, and how intervals are made: as on its evaluation, if it says so."""
     judged = paper.reference.get("judged") or {}
     yardstick = Yardstick(judged.get("num_bins", 15), judged.get("positive_class"))
     return yardstick, Drawn(*(judged[name] for name in Drawn._fields)) if judged else Drawn()
 
 
-def judged_by(labels: Labels, paper: Answering) -> tuple[dict[str, Any], bool]:
+def judged_by(
+    labels: Labels, paper: Answering, yardstick: Yardstick, drawn: Drawn
+) -> tuple[dict[str, Any], bool]:
     """Return what labels say, and whether the primary metric fell: its whole interval lies beyond that on test."""
-    yardstick, drawn = _measured_by(paper)
     point = {} if paper.spec.task == "anomaly" else paper.card.get("operating_point") or {}
     live = live_metrics(labels, point, yardstick, drawn)
     on_test = paper.card.get("test") or {}
@@ -221,7 +222,7 @@ def _notes(seen: Seen, labels: Labels | None, *, fallen: bool) -> list[str]:
         notes.append(f"{seen.rows} records; {MIN_ROWS} are needed to compare distributions.")
     if seen.others:
         counts = ", ".join(f"{rows:,} of {name}" for name, rows in sorted(seen.others.items()))
-        notes.append(f"Answers of other models are left out: {counts}.")
+        notes.append(f"Left out: {counts}.")
     for role, what in ((SHADOW, "a shadow: nobody got them"), (CANARY, "a canary, to some clients")):
         if seen.roles[role]:
             notes.append(f"{seen.roles[role]:,} of its {seen.rows:,} answers were given as {what}.")

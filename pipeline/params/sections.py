@@ -6,7 +6,7 @@ it has a default (docs/decisions/0004). Families and their settings are in `pipe
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -233,6 +233,8 @@ class Training(Section, frozen=True):
     """Images only."""
     test_time_flip: bool = False
     """Images only."""
+    workers: Count | UnsetType = UNSET
+    """Processes that share one training; left out, it is one, and no file says anything of it."""
 
 
 class Tune(Section, frozen=True):

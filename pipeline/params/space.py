@@ -28,6 +28,7 @@ from pipeline.runtime.strict_yaml import value_at
 FIXED = {
     "training.epochs": "halving itself decides how many epochs a trial gets",
     "training.monitor": "scores of different monitors cannot be compared",
+    "training.workers": "all trials are trained by as many processes as the baseline",
 }
 """Settings that look searchable and are not, each with its reason."""
 

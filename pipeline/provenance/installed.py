@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from pipeline.provenance.origin import pinned
+from pipeline.provenance.locked import pinned
 
 SHOWN = 3
 RUN_BY_PYTHON = (*all_suffixes(), ".pth")

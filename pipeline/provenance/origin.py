@@ -14,93 +14,39 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.provenance.processor import ONEDNN_SWITCH, processor, switches, text_of
 from pipeline.runtime import paths
-from pipeline.runtime.errors import InputMissing, StorageFailed
+from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import content_key, file_digest
 from pipeline.runtime.repository import digest_at, file_at, git, git_refuses, relevant_stages
 from pipeline.runtime.strict_yaml import value_at, yaml_content
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
-
-# --- The packages that requirements.lock pins, and whether this interpreter has them.
-
-
-def pinned(lock: str, environment: Mapping[str, str] | None = None) -> "Iterator[Requirement]":
-    """Yield what a lock pins.
-
-    Args:
-        lock: Content of a requirements.lock, as pip reads it; a line may end in a condition.
-        environment: What the conditions are about, as `packaging.markers` names it; None: this interpreter.
-    """
-    from packaging.requirements import Requirement
-
-    for line in lock.splitlines():
-        if not line or line[0] in " #-":
-            continue
-        requirement = Requirement(line.removesuffix("\\").strip())
-        if requirement.marker is None or requirement.marker.evaluate(dict(environment or {})):
-            yield requirement
-
-
-def differing_packages(lock: str) -> list[str]:
-    """Return a line for each locked package that is not installed in the locked version.
-
-    Args:
-        lock: As in `pinned`.
-
-    Raises:
-        InputMissing: It pins nothing, so that nothing can be compared.
-    """
-    found, count = [], 0
-    for requirement in pinned(lock):
-        count += 1
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            installed = ""
-        if not installed or not requirement.specifier.contains(installed, prereleases=True):
-            locked = str(requirement.specifier).removeprefix("==")
-            found.append(f"{requirement.name}: {locked} locked, {installed or 'none'} installed")
-    if not count:
-        raise InputMissing(
-            "requirements.lock pins no package. Expected lines of name==version. Received: none. Run `make lock`."
-        )
-    return found
+    pass
 
 
 # --- What about a machine changes the bits of a result, beside data, code and parameters.
 #
 # For tags and artifacts only: nothing here may reach an out of DVC, or two machines could not agree on one.
 
-CPU_FLAGS = (
-    "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl",
-    "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "sve", "bf16", "i8mm",
-)  # fmt: skip
-"""By these oneDNN, Eigen and OpenBLAS choose their kernels, which add up in another order."""
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pandas", "pyarrow")
-ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
-SWITCHES = ("ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NPY_DISABLE_", "XLA_FLAGS")
-"""How variables begin that choose kernels or threads; none of them holds a secret."""
 KIND = {"machine": "processor", "cpu_flags": "instruction sets", "switches": "switches"}
 """The facts that make a processor another kind: with equal ones the same program gives the same bits."""
 
 
 def machine_facts() -> dict[str, str]:
     """Return processors, their instruction sets that matter, switches, versions and operating system."""
-    model, flags = _processor(Path("/proc/cpuinfo"))
+    model, flags = processor(Path("/proc/cpuinfo"))
     gpus, driver = _gpus(Path("/proc/driver/nvidia"))
     return {
         "cpu": model,
-        "cpu_flags": " ".join(flag for flag in CPU_FLAGS if flag in flags),
+        "cpu_flags": flags,
         "cpus": str(os.cpu_count()),
         "gpu_driver": driver,
         "gpus": gpus,
@@ -110,9 +56,7 @@ def machine_facts() -> dict[str, str]:
         "onednn": os.environ.get(ONEDNN_SWITCH, "default"),
         "os": _os_name(),
         "python": platform.python_version(),
-        "switches": " ".join(
-            f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(SWITCHES)
-        ),
+        "switches": " ".join(f"{name}={value}" for name, value in switches().items()),
     } | {name: _version(name) for name in PACKAGES}
 
 
@@ -141,37 +85,16 @@ def environment_digest() -> str:
     )
 
 
-def _processor(path: Path) -> tuple[str, set[str]]:
-    """Return the processor's name and flags; of an ARM processor Linux tells no name."""
-    text = _text(path)
-    if not text:
-        return platform.processor() or platform.machine(), set()
-    first: dict[str, str] = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        first.setdefault(name.strip(), value.strip())
-    model = first.get("model name") or first.get("CPU part") or platform.machine()
-    return model, set((first.get("flags") or first.get("Features") or "").split())
-
-
 def _gpus(folder: Path) -> tuple[str, str]:
     """Return the graphics processors that NVIDIA's driver knows, and its version; "none" where it tells none.
 
     TensorFlow would have to be imported to tell which of them it uses, and those that only it sees.
     """
-    texts = [_text(path) for path in folder.glob("gpus/*/information")]
+    texts = [text_of(path) for path in folder.glob("gpus/*/information")]
     found = Counter(name.strip() for text in texts for name in re.findall("^Model:(.*)$", text, re.MULTILINE))
     gpus = ", ".join(f"{count} x {name}" for name, count in sorted(found.items()))
-    driver = re.search(r"\d+\.\d+(\.\d+)?", _text(folder / "version"))
+    driver = re.search(r"\d+\.\d+(\.\d+)?", text_of(folder / "version"))
     return gpus or "none", driver[0] if driver else "none"
-
-
-def _text(path: Path) -> str:
-    """Return what a file of the kernel says, "" where there is none or it says nothing."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def _os_name() -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.raw.sample import RawSample
+from pipeline.runtime.errors import DataRefused
 
 ANSWERS = ("label", "label_columns", "target")
 """Options of kinds that read answers from columns."""
@@ -17,6 +18,10 @@ OF_ARRAYS = ("image_arrays", "series_arrays")
 """Kinds whose answers are found without being named."""
 UNLABELLED = "unlabelled"
 """The reason that reports/ingest/summary.json names."""
+MANY_CLASSES = 10
+"""From so many on that have two samples or fewer each on average they are no classes."""
+WITH_PATHS = ("image_folder", "text_lines", "series_files")
+"""Kinds with an option that says where in the path a class stands."""
 
 
 class Answered:
@@ -73,3 +78,25 @@ def without_classes(samples: Iterable[RawSample], rare: Collection[str]) -> Iter
             yield replace(sample, labels=tuple(label for label in sample.labels if label not in rare))
         elif sample.label not in rare:
             yield sample
+
+
+def refuse_single(kind: str, counts: Mapping[str, int]) -> None:
+    """Refuse classes of which most have one sample.
+
+    Args:
+        kind: Of the source.
+        counts: Class to its samples.
+
+    Raises:
+        DataRefused: They look like names of samples.
+    """
+    samples = sum(counts.values())
+    if len(counts) < MANY_CLASSES or samples > 2 * len(counts):
+        return
+    single = sum(count == 1 for count in counts.values())
+    path = " If paths say the class, --set label= says where." if kind in WITH_PATHS else ""
+    raise DataRefused(
+        f"The classes look like names of samples. Expected several samples of each. Received: {len(counts):,} classes "
+        f"of {samples:,} samples, {single:,} of them with one, such as {min(counts)!r}. Name what says the "
+        f"class.{path} If these are classes, leave out what is rare: --set least_per_class=2."
+    )

@@ -7,6 +7,7 @@ the same way. A source may also say the labels of a sample itself (`RawSample.la
 
 import ast
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,16 @@ from pipeline.runtime.errors import DataRefused
 ONE_CLASS = "none"
 LISTS = "list"
 SEPARATORS = {
-    "pipe": "|", "semicolon": ";", "comma": ",", "tab": "\t", "slash": "/", "plus": "+", "ampersand": "&", "space": " "
+    "pipe": "|", "semicolon": ";", "comma": ",", "tab": "\t", "newline": "\n", "slash": "/", "plus": "+",
+    "ampersand": "&", "space": " ",
 }  # fmt: skip
 WORDS = {separator: word for word, separator in SEPARATORS.items()}
-SURE = ("|", ";", ",", "\t")
+SURE = ("|", ";", ",", "\t", "\n")
 """Names of classes rarely have these; `new york`, `T-shirt/top` and `R&D` are names."""
 MOST_SHOWN = 5
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
+BY_NUMPY = re.compile(r"""\[\s*(?:'[^']*'|"[^"]*")(?:\s+(?:'[^']*'|"[^"]*"))+\s*\]""")
+"""`['a' 'b']`, as pandas writes an array; Python would read it as `['ab']`."""
 
 
 def with_label_sets(samples: Iterable[RawSample], separator: str | None) -> Iterator[RawSample]:
@@ -166,7 +170,12 @@ def _listed(cell: str) -> tuple[str, ...] | None:
         items = json.loads(text)
     except (ValueError, RecursionError):
         try:
-            items = ast.literal_eval(text)
+            by_numpy = BY_NUMPY.fullmatch(text) is not None
+            items = (
+                [part[1:-1] for part in re.findall("'[^']*'|\"[^\"]*\"", text)]
+                if by_numpy
+                else ast.literal_eval(text)
+            )
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return None
     if not isinstance(items, list | tuple | set | frozenset):

@@ -24,7 +24,7 @@ from pipeline.models.autoencoder import build_autoencoder
 from pipeline.reduction import methods
 from pipeline.reduction.methods import neighbourhood_preservation, trustworthiness
 from pipeline.reports import samples
-from pipeline.reports.html import pictures, render
+from pipeline.reports.html import Told, pictures, render
 from pipeline.reports.style import GREY, LINE_COLOURS, canvas, save_figure, styled
 from pipeline.training import fit, losses, optimizers
 from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
@@ -386,6 +386,27 @@ def draw_reconstructions(folder: Path, rows: Mapping[str, Array], shape: tuple[i
     )
 
 
+PICTURES: Told = {
+    "reconstruction_error": ("Reconstruction error", "What is lost on the way through so few numbers."),
+    "reconstructions": ("What is left", "Test images, and what each method brings back of them."),
+    "probe_accuracy": ("Probe accuracy", "How well a logistic regression tells the classes by the codes alone."),
+    "trustworthiness": ("Trustworthiness", "Whether neighbours among the codes are neighbours among the samples."),
+    "neighbourhood_preservation": (
+        "Neighbourhoods kept",
+        "Whether neighbours among the samples are still neighbours among the codes.",
+    ),
+    "explained_variance": (
+        "Explained variance",
+        "How many principal components hold how much of what varies, and where the autoencoders stand.",
+    ),
+    **{
+        f"plane_{method}": (f"In two dimensions: {name}", "Colours are classes: good are clusters of one colour.")
+        for method, name in NAMES.items()
+    },
+}  # fmt: skip
+"""What matters most comes first."""
+
+
 def reduction_page(
     rows: Sequence[Mapping[str, Any]], tsne: Mapping[str, Any] | None, pictures_dir: Path
 ) -> str:
@@ -413,7 +434,7 @@ def reduction_page(
         rows=[{**row, "name": NAMES[row["method"]]} for row in all_rows],
         columns=columns,
         verdicts=verdicts(rows),
-        pictures=pictures(pictures_dir),
+        pictures=pictures(pictures_dir, PICTURES),
     )
 
 

@@ -15,6 +15,10 @@ from pipeline.reports.style import BLUE, DARK, GREY, LINE_COLOURS, ORANGE, canva
 
 CELLS_WITH_TEXT = 15
 """Up to so many classes the confusion matrix prints its counts."""
+CELLS_WITH_LARGE_NAMES = 54
+"""With more classes the names beside it are set smaller, so that they do not lie over each other."""
+MOST_BARS = 60
+"""Of more classes only so many are drawn, the worst."""
 SHOWN_SHARE = 0.35
 """Scores further below the best than this are only named: they would hide the differences that matter."""
 SHOWN_MULTIPLE = 4
@@ -40,6 +44,8 @@ def confusion_matrix(counts: npt.NDArray[np.integer], classes: Sequence[str], sa
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.tick_params(length=0)
+    if len(classes) > CELLS_WITH_LARGE_NAMES:
+        axes.tick_params(labelsize=13 * CELLS_WITH_LARGE_NAMES / len(classes))
     axes.spines[:].set_visible(False)
     if len(classes) <= CELLS_WITH_TEXT:
         for (row, column), count in np.ndenumerate(counts):
@@ -131,9 +137,15 @@ def reliability_diagram(
 
 @styled
 def class_bars(intervals: Mapping[str, Interval | None], title: str, xlabel: str) -> Figure:
-    """Return a bar with an interval per class, best on top; classes without a value stay empty."""
+    """Return a bar with an interval per class, best on top; classes without a value stay empty.
+
+    Of more than `MOST_BARS` classes the worst are drawn, and the title says so.
+    """
     known = {name: item for name, item in intervals.items() if item is not None}
     names = sorted(intervals, key=lambda name: known[name].value if name in known else -1.0)
+    if len(names) > MOST_BARS:
+        title += f"\nthe worst {MOST_BARS} of {len(names):,}"
+        names = names[:MOST_BARS]
     figure, axes = canvas(7.4, float(np.clip(1.6 + 0.42 * len(names), 3.5, 14)))
     for position, name in enumerate(names):
         if name not in known:

@@ -14,6 +14,7 @@ from pipeline.reports.run import (
     before_tuning,
     best_first,
     score_that_chose,
+    scores_before_tuning,
     threshold_cell,
     thresholds_heading,
 )
@@ -120,9 +121,10 @@ def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any], width: 
     if heading:
         cells = [_number(at) or threshold_cell(row) for row, (_, at) in zip(shown, chosen_at, strict=True)]
         needed.append(_Column(heading, cells))
-    first = [row["baseline_val"].get("loss" if select_by == "log_loss" else before) for row in shown]
+    first = scores_before_tuning(shown, select_by)
+    if any(score is not None for score in first):
+        needed.append(_Column(f"baseline {metric_words(before)}", [_number(value) for value in first]))
     needed += [
-        _Column(f"baseline {metric_words(before)}", [_number(value) for value in first]),
         _Column("trials", [str(row["trials"]) for row in shown]),
         _Column(f"tuned {words}", [_number(score) for score, _ in chosen_at]),
     ]

@@ -1,13 +1,14 @@
 """One page that tells the whole run: verdict, candidates, data and pictures in a single file that opens offline."""
 
 import csv
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from pipeline.metrics.names import Primary, argmax_name, format_value, metric_words, primary_called, said_from
-from pipeline.reports.html import Tiles, pictures, render
+from pipeline.reports.html import Fact, Tiles, Told, data_fact, pictures, render
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
 
@@ -113,6 +114,17 @@ def before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     return name if any(name in row["baseline_val"] for row in rows) else metric
 
 
+def scores_before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
+    """Return the validation score of each row before tuning, None where nobody took it.
+
+    Args:
+        rows: Of candidates.json.
+        metric: What candidates are chosen by; log loss is what training calls `loss`.
+    """
+    name = "loss" if metric == "log_loss" else before_tuning(rows, metric)
+    return [row["baseline_val"].get(name) for row in rows]
+
+
 def thresholds_heading(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what heads the column of thresholds in a table of candidates; "" where they have none."""
     points = [row["operating_point"] for row in rows if "operating_point" in row]
@@ -153,7 +165,7 @@ def links(
     addresses = {
         "runs": f"{runs}?",
         "this run": f"{runs}/{run_ids[0]}?",
-        "pictures": f"{runs}/{run_ids[0]}/artifacts?",
+        "report and pictures": f"{runs}/{run_ids[0]}/artifacts/report.html?",
         "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
         "candidates, best first": f"{runs}?{ordered}&",
         "candidates compared": f"{runs}?{compare}&",
@@ -163,18 +175,97 @@ def links(
     return {name: address + WORKFLOW for name, address in addresses.items()}
 
 
+def facts(
+    model: str, source: Mapping[str, Any], commit: str, registered: dt.datetime, links: Mapping[str, str]
+) -> list[Fact]:
+    """Return what stands at the foot of a page of a run: which model, of which data and commit, and since when.
+
+    Args:
+        model: Name, version and digest in words.
+        source: Content of data/source.json.
+        commit: Of git, in words.
+        registered: When the version was made.
+        links: See `links`.
+    """
+    return [
+        Fact("model", model, links["model version"]),
+        data_fact(source),
+        Fact("commit", commit),
+        Fact("registered", f"{registered:%Y-%m-%d %H:%M} UTC"),
+        Fact("dashboard", "this run (while make ui runs)", links["this run"]),
+    ]
+
+
+PAGES = (
+    Fact("page", "the whole run", paths.RUN_REPORT.name),
+    Fact("page", "the decision, check by check", paths.DECISION_PAGE.name),
+    Fact("page", "the data, before anything was trained", f"../validate/{paths.VALIDATE_HTML.name}"),
+)
+"""Where the others lie, seen from reports/register."""
+
+
 # --- One page that tells the whole run.
 
+PICTURES: Told = {
+    "candidates": (
+        "Candidates on test",
+        "Dots with their intervals: what overlaps, these rows hardly tell apart. Diamonds are the scores that chose.",
+    ),
+    "confusion": (
+        "What was taken for what",
+        "Rows are what samples are, columns what the model said. The diagonal is right, darker is more of a row.",
+    ),
+    "per_class": (
+        "Class by class",
+        "F1 weighs false alarms against misses. A long interval means few test samples, not a bad class.",
+    ),
+    "per_label": (
+        "Label by label",
+        "F1 weighs false alarms against misses. A long interval means few test samples, not a bad label.",
+    ),
+    "timelines": (
+        "Scores and alarms over time",
+        "Where the score passes the threshold, an alarm is raised; labelled anomalies are shaded.",
+    ),
+    "predicted": ("Predicted beside true", "Right answers lie on the line; what bends away from it is a bias."),
+    "stretch": (
+        "A stretch in the middle of test",
+        "What was measured, what the chosen model said, and the baselines beside it.",
+    ),
+    "error_by_step": ("Error by step ahead", "Further ahead is harder; where a baseline lies below, it is better."),
+    "residuals": ("What is left of the error", "True minus predicted: good is around 0, without a slope."),
+    "mistakes": (
+        "Most confident mistakes",
+        "Test samples that the model got wrong while it was surest: mislabelled ones show up here first.",
+    ),
+    "reliability": (
+        "Does it know how sure it is",
+        "Of answers given with 80 % confidence 80 % should be right: bars on the line. Below, how many there were.",
+    ),
+    "learning_curves": (
+        "Learning curves",
+        "Loss by epoch; where validation rises while training falls, a model learns by heart.",
+    ),
+    "reconstructions": (
+        "What codes bring back",
+        "Images, and what the autoencoder and as many principal components make of them again.",
+    ),
+    "codes": ("Codes in two dimensions", "Samples that the autoencoder finds alike lie together; colours are classes."),
+}  # fmt: skip
+"""What matters most comes first."""
+MOST_ROWS = 20
+"""Up to so many classes or labels stand in a table; more are drawn."""
 MOST_METRICS = 3
 """Columns of the table of candidates; the rest stands on the terminal and in MLflow."""
 
 
-def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
+def run_report(decision: Mapping[str, Any], looks: str = "", facts: Sequence[Fact] = ()) -> str:
     """Return the page of the run whose reports lie in the project.
 
     Args:
         decision: The content of reports/register/decision.json.
         looks: How often the test set was used, see `pipeline.evaluation.ledger.sentence`.
+        facts: What stands at the foot of the page.
 
     Raises:
         FileNotFoundError: A report is missing; says which stage makes it.
@@ -182,15 +273,20 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json", "evaluate")
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json", "evaluate")
     split = read_json(paths.SPLIT_SUMMARY, "split")
+    before, first = (found(rows, selection["select_by"]) for found in (before_tuning, scores_before_tuning))
     return render(
         "run_report.html.j2",
+        facts=facts,
         title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
         decision=decision,
         looks=looks,
         selection=selection,
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],
-        before_tuning=before_tuning(rows, selection["select_by"]),
+        before_tuning=before,
+        before=dict(zip([row["candidate"] for row in rows], first, strict=True)),
+        has_baselines=any(score is not None for score in first),
+        most_rows=MOST_ROWS,
         score_that_chose=score_that_chose,
         thresholds=thresholds_heading(rows),
         threshold_of=threshold_cell,
@@ -202,7 +298,7 @@ def run_report(decision: Mapping[str, Any], looks: str = "") -> str:
         classes=sorted(split.get("classes", {}).items()),
         covered=_covered(paths.EVALUATE_TABLES_DIR / "prediction_intervals.json"),
         labels=_labels(paths.EVALUATE_TABLES_DIR / "per_label.csv"),
-        pictures=pictures(paths.EVALUATE_PICTURES_DIR),
+        pictures=pictures(paths.EVALUATE_PICTURES_DIR, PICTURES),
     )
 
 
@@ -299,16 +395,18 @@ def _data_line(validation: Mapping[str, Any], split: Mapping[str, Any]) -> str:
 ORDER = {"failed": 0, "met": 1, "told": 2}
 
 
-def decision_page(decision: Mapping[str, Any]) -> str:
+def decision_page(decision: Mapping[str, Any], facts: Sequence[Fact] = ()) -> str:
     """Return the page of a decision.
 
     Args:
         decision: The content of reports/register/decision.json.
+        facts: What stands at the foot of the page.
     """
     checks = sorted(decision["checks"], key=lambda check: ORDER[check["verdict"]])
     return (
         render(
             "decision_page.html.j2",
+            facts=facts,
             title=f"{decision['candidate']} {VERDICTS[decision['decision']]}",
             decision=decision,
             tiles=_decision_tiles(decision),
@@ -341,16 +439,37 @@ def _drawn(interval: Mapping[str, float] | None) -> dict[str, float] | None:
     return {name: round(2 + 96 * (number - left) / width, 2) for name, number in places.items()}
 
 
-def _rules(rules: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what was demanded, by the words of the keys."""
-    entries: dict[str, Any] = {"primary": metric_words(rules["primary"]["name"])}
-    entries |= {name: value for name, value in sorted(rules.items()) if name not in ("primary", "floors")}
-    entries |= {
-        f"floor {metric_words(name)}": bound for name, bound in sorted((rules["floors"] or {}).items())
-    }
+MEANINGS = {
+    "primary": "the metric that decides",
+    "mode": "superiority: better than the champion; non inferiority: not worse by more than a margin",
+    "margin": "by how much better: the lower end of the interval must lie above it",
+    "non_inferiority_margin": "by how much worse is not worse yet",
+    "confidence": "of all looks at the test set together, while one champion reigns",
+    "class_tolerance": "how much of a class's recall may be lost to the champion",
+    "slices": "columns whose values are judged one by one",
+    "slice_tolerance": "how much a slice may lose",
+    "min_support": "test rows by which a class or slice is judged; smaller ones are told",
+    "calibration_budget": "by how much the calibration error may rise",
+    "max_size_mib": "largest model file",
+    "max_latency_ms": "longest single answer, median",
+    "rows": "fewest test rows that neither model was made with",
+    "resamples": "draws of the rows behind every interval",
+    "seed": "of these draws",
+}
+"""Key of the rules to what it is; the order of the page."""
+
+
+def _rules(rules: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what was demanded: key, value and what it is, in words."""
+    named = {**rules, "primary": rules["primary"]["name"]}
+    entries = [(name, named[name], told) for name, told in MEANINGS.items() if name in named]
+    for name, bound in sorted((rules["floors"] or {}).items()):
+        entries.append(
+            (f"floor {name}", bound, "what every champion must hold, by the bound of its interval")
+        )
     return [
-        (metric_words(name), "not demanded" if value is None else _text(value))
-        for name, value in entries.items()
+        (metric_words(name), "not demanded" if value is None else _text(value), told)
+        for name, value, told in entries
     ]
 
 

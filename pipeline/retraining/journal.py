@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.reports.html import render
+from pipeline.reports.html import Fact, render
 from pipeline.runtime import processes
 from pipeline.runtime.files import append_line, read_lines, write_text
 from pipeline.runtime.paths import HISTORY, HISTORY_HTML
@@ -85,7 +85,14 @@ def history_page(entries: Sequence[Entry]) -> str:
     rows = [entry_texts(entry) | {"entry": entry, "mood": _mood(entry)} for entry in reversed(entries)]
     promoted = sum(entry["outcome"] == "promoted" for entry in entries)
     tiles = [(f"{len(entries):,}", "retrains"), (f"{promoted:,}", "became champion")]
-    return render("history.html.j2", rows=rows, tiles=tiles)
+    models = dict.fromkeys(entry["model"] for entry in entries if entry.get("model"))
+    facts = [Fact("model", ", ".join(models)), Fact("nights", _span(entries))] if models else []
+    return render("history.html.j2", rows=rows, tiles=tiles, facts=facts)
+
+
+def _span(entries: Sequence[Entry]) -> str:
+    first, newest = (entries[place]["ended"][:10] for place in (0, -1))
+    return f"{first} to {newest}"
 
 
 def entry_texts(entry: Entry) -> dict[str, str]:

@@ -20,6 +20,7 @@ SECRET_SETTINGS = (
     "MLFLOW_TRACKING_TOKEN",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "RAY_AUTH_TOKEN",
 )
 SHORTEST_SECRET = 3
 """Characters; replacing shorter ones would garble every message and hide nothing that cannot be guessed."""

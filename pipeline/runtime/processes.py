@@ -176,7 +176,7 @@ def cpu_seconds(process: int | None) -> float | None:
 
 
 def acquire_lock(name: str, wait_seconds: float = LOCK_WAIT_SECONDS) -> IO[str]:
-    """Take the lock of that name until this process ends, however it ends.
+    """Take the lock of that name until the file is closed, or this process ends, however it ends.
 
     Raises:
         Busy: Another process holds it.

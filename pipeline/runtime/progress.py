@@ -6,6 +6,7 @@ the training was killed and resumed. Names of metrics follow MLflow's charts: wh
 section.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 LIVE_DIR = paths.STATE_DIR / "live"
 PRETRAIN = "pretrain_"
+FOLLOWED = "MILLRACE_FOLLOWED"
+"""Variable that is 0 on a machine of a cluster, which has no record: `register` fills in what ran there."""
 Logs = dict[str, float]
+BAR_WIDTH = 20
+BESIDE_WIDTH = BAR_WIDTH + 12
+"""Bar, slash, time left, and the blanks between."""
 OnEpoch = Callable[[int, Logs], None]
 """Called at the end of each epoch with its number, from 1, and its metrics as Keras names them."""
 
@@ -93,11 +99,13 @@ def earlier_lines(path: Path, inputs_key: str) -> list[dict[str, Any]]:
     return [lines[0], *(line for line in lines[1:] if "epoch" in line)]
 
 
-def start_follower(candidate: str) -> subprocess.Popen[bytes]:
-    """Start the process that sends the live log of a candidate to the tracking server.
+def start_follower(candidate: str) -> subprocess.Popen[bytes] | None:
+    """Start the process that sends the live log of a candidate to the tracking server, where that is reached from here.
 
     It dies with this one, and its troubles stay its own: what it prints goes to a file beside the log.
     """
+    if os.environ.get(FOLLOWED) == "0":
+        return None
     output_path = live_path(candidate).with_suffix(".follower.log")
     output_path.parent.mkdir(parents=True, exist_ok=True)
     with output_path.open("wb") as output:
@@ -205,22 +213,32 @@ def epoch_progress(console: "Console", name: str, phases: dict[str, int]) -> Ite
 
     columns = (
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
+        progress.BarColumn(bar_width=BAR_WIDTH),
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[metrics]}"),
     )
+    called = {prefix: f"{name} {prefix.rstrip('_')}".strip() for prefix in phases}
+    beside = max(map(len, called.values())) + 2 * len(str(max(phases.values()))) + BESIDE_WIDTH
     with progress.Progress(*columns, console=console) as bars:
         tasks = {
-            prefix: bars.add_task(f"{name} {prefix.rstrip('_')}".strip(), total=epochs, metrics="")
+            prefix: bars.add_task(called[prefix], total=epochs, metrics="")
             for prefix, epochs in phases.items()
         }
 
         def show(epoch: int, logs: Logs) -> None:
-            bars.update(tasks[_phase(logs, phases)], completed=epoch, metrics=_metrics(logs))
+            fitting = _fitting(_metrics(logs), console.width - beside)
+            bars.update(tasks[_phase(logs, phases)], completed=epoch, metrics=fitting)
 
         yield show
+
+
+def _fitting(metrics: str, width: int) -> str:
+    """Return as many whole metrics as fit, those on validation first: a longer line would push name and bar out."""
+    parts = sorted(metrics.split(), key=lambda part: "val_" not in part)
+    while parts and len(" ".join(parts)) > width:
+        del parts[-1]
+    return " ".join(parts)
 
 
 def epoch_line(name: str, epoch: int, logs: Logs, phases: dict[str, int]) -> str:

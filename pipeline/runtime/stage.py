@@ -12,10 +12,10 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
@@ -27,6 +27,9 @@ from pipeline.runtime.strict_yaml import read_yaml, value_at
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+CODE = "pipeline/"
 
 
 # --- What a stage reads, as dvc.yaml lists it, and whether it stays the same.
@@ -200,12 +203,13 @@ class Stage:
         name: As in dvc.yaml, `train@cnn`.
         inputs_key: sha256 (hex) over the content of all inputs and parameters of the stage.
         console: Standard output, aware of whether it is a terminal.
+        files: What it reads that is no code.
     """
 
     name: str
     inputs_key: str
     console: "Console"
-    _lock: IO[str] | None = field(default=None, repr=False)
+    files: tuple[Path, ...] = ()
 
 
 @contextmanager
@@ -221,12 +225,12 @@ def running_stage(name: str) -> Iterator[Stage]:
     Raises:
         SystemExit: With the exit code of `docs/guides/exit-codes.md` when anything goes wrong.
     """
-    with exit_codes(name):
+    with exit_codes(name), ExitStack() as stack:
         die_with_parent()
         os.chdir(paths.project_root())
         if "DVC_STAGE" in os.environ:
             require_private_place(Path.cwd())
-        lock = acquire_lock(name)
+        stack.enter_context(acquire_lock(name))
         snapshot = Snapshot.take(name)
         edited = snapshot.edited_since(_started())
         if edited:
@@ -241,7 +245,8 @@ def running_stage(name: str) -> Iterator[Stage]:
                 "hand, or damaged in DVC's cache. Expected the recorded md5. Remove the file (and its object under "
                 ".dvc/cache if damaged) and run `dvc repro` again."
             )
-        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), lock)
+        files = tuple(Path(path) for path in snapshot.digests if not path.startswith(CODE))
+        yield Stage(name, content_key([snapshot.digests, snapshot.params]), terminal(), files)
         changed = snapshot.changed()
         if changed:
             raise Busy(

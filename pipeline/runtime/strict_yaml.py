@@ -142,7 +142,12 @@ def _struct_problems(value: Mapping[str, object], struct: Any, place: Place) -> 
         if name in value:
             yield from _problems(value[name], field.type, (*place, name))
         elif field.required:
-            expected = f"Expected {_describe(field.type)}. Add it."
+            # A whole section with its comments stands in the examples, also in those of a version that came later.
+            kind = _describe(field.type)
+            shown = (
+                f"; git grep -A 9 '^{name}:' -- '*.yaml' shows one" if not place and SECTION in kind else ""
+            )
+            expected = f"Expected {kind}. Add it{shown}."
             yield _Problem((*place, name), f"{_key((*place, name))} is missing. {expected}")
 
 
@@ -185,6 +190,9 @@ def _union_members(kind: Any) -> tuple[Any, ...]:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
+SECTION = "a block of parameters"
+
+
 def _bounds(meta: msgspec.Meta) -> Iterator[str]:
     for sign, bound in ((">", meta.gt), (">=", meta.ge), ("<", meta.lt), ("<=", meta.le)):
         if bound is not None:
@@ -208,7 +216,7 @@ def _describe(kind: Any) -> str:
     if kind is type(None):
         return "null"
     if _is_struct(kind) or get_origin(kind) is dict:
-        return "a block of parameters"
+        return SECTION
     if kind in PLAIN_NAMES:
         return PLAIN_NAMES[kind]
     return getattr(kind, "__name__", str(kind))

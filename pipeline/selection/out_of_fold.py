@@ -39,7 +39,8 @@ class FoldTrainings:
         rows: Row of `data.inputs` for each position that a fold names.
         settings: Content of the tuned candidate's settings.json.
         folder: Where finished folds are remembered, for these inputs alone.
-        say: Told of each fold that ends.
+        say: Told of each stretch of epochs that all folds are through with, and of each fold that ends.
+        train: `train_candidate`, or the same by several processes.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class FoldTrainings:
         folder: Path,
         *,
         say: Say,
+        train: Callable[..., TrainedCandidate] = train_candidate,
     ) -> None:
         self.family = family
         self.data = data
@@ -58,6 +60,7 @@ class FoldTrainings:
         self.settings = settings
         self.folder = folder
         self.say = say
+        self.train = train
         self._traced: dict[tuple[Any, ...], Traced] = {}
 
     @property
@@ -90,6 +93,10 @@ class FoldTrainings:
             curve = np.average([entry["curve"] for entry in found], axis=0, weights=held)
             lower = training["monitor"].endswith(("loss", "error"))
             best = int(curve.argmin() if lower else curve.argmax()) + 1
+            if until < epochs:
+                self.say(
+                    f"{len(folds)} folds side by side: {until} of at most {epochs} epochs, best after {best}"
+                )
         self.say(f"best after epoch {best}; {until} of {epochs} trained")
         each = [(best * entry["steps_per_epoch"], *(entry[name] for name in LENGTH[1:])) for entry in found]
         return Length(*(int(number) for number in np.median(each, axis=0)))
@@ -135,7 +142,7 @@ class FoldTrainings:
         traced = self.traced_for(data, length)
         if traced is None or traced.model is None:
             keras.backend.clear_session()
-        return train_candidate(
+        trained: TrainedCandidate = self.train(
             self.family,
             data,
             self.settings["model"],
@@ -148,6 +155,7 @@ class FoldTrainings:
             checkpoint_seconds=CHECKPOINT_SECONDS,
             traced=traced,
         )
+        return trained
 
     def traced_for(self, data: TrainData, length: Length | None) -> Traced | None:
         """Return what an earlier fold with the same graph left: the schedule and weights of classes are part of it.

@@ -4,7 +4,7 @@ Import it after `backend.prepare_tensorflow`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
 from pipeline.runtime.progress import epoch_progress
 from pipeline.training.batches import steps_per_epoch
-from pipeline.training.candidate import train_candidate
+from pipeline.training.candidate import TrainedCandidate, train_candidate
 from pipeline.training.fit import Length
 
 if TYPE_CHECKING:
@@ -48,7 +48,13 @@ def chosen_length(candidate: str, num_train: int) -> Length:
     return Length(metrics["best_epoch"] * per_epoch, per_epoch, best_before * per_epoch)
 
 
-def refit_candidate(candidate: str, target: Path, checkpoint_dir: Path, console: "Console") -> dict[str, Any]:
+def refit_candidate(
+    candidate: str,
+    target: Path,
+    checkpoint_dir: Path,
+    console: "Console",
+    train: Callable[..., TrainedCandidate] = train_candidate,
+) -> dict[str, Any]:
     """Train a candidate on train and val together, and write its model over the tuned one's.
 
     Args:
@@ -57,6 +63,7 @@ def refit_candidate(candidate: str, target: Path, checkpoint_dir: Path, console:
             files of the tuned candidate.
         checkpoint_dir: A folder for these inputs alone.
         console: For progress.
+        train: `train_candidate`, or the same by several processes.
 
     Returns:
         What the training was: rows, steps, epochs.
@@ -72,7 +79,7 @@ def refit_candidate(candidate: str, target: Path, checkpoint_dir: Path, console:
         phases["pretrain_"] = replace(length, steps=length.pretrain_steps).epochs(batches)
     keras.backend.clear_session()
     with epoch_progress(console, candidate, phases) as show:
-        trained = train_candidate(
+        trained = train(
             settings["family"],
             data.on_rows(rows, rows[:0]),
             settings["model"],

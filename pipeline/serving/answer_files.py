@@ -242,17 +242,29 @@ class Parts:
 
     def of(self, some: Sequence[Given], answer: Callable[[Sequence[Given]], Lines]) -> Lines:
         """Return what became of records: as it was written down, or as `answer` says, which is written down."""
-        named = msgspec.msgpack.encode([self._model, some])
-        path = self._folder / f"{hashlib.sha256(named).hexdigest()}.json"
-        try:
-            lines: Lines = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        lines = self.known(some)
+        if lines is None:
             lines = answer(some)
-            self._folder.mkdir(exist_ok=True)
-            write_text(path, json.dumps(lines, ensure_ascii=False, allow_nan=False))
-        else:
-            self.found += len(lines)
+            self.keep(some, lines)
         return lines
+
+    def known(self, some: Sequence[Given]) -> Lines | None:
+        """Return what was written down of records, if anything."""
+        try:
+            lines: Lines = json.loads(self._path(some).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        self.found += len(lines)
+        return lines
+
+    def keep(self, some: Sequence[Given], lines: Lines) -> None:
+        """Write down what became of records."""
+        self._folder.mkdir(exist_ok=True)
+        write_text(self._path(some), json.dumps(lines, ensure_ascii=False, allow_nan=False))
+
+    def _path(self, some: Sequence[Given]) -> Path:
+        named = msgspec.msgpack.encode([self._model, some])
+        return self._folder / f"{hashlib.sha256(named).hexdigest()}.json"
 
     def remove(self) -> None:
         """Remove all parts: the file is whole."""

@@ -1,7 +1,9 @@
 """The endpoints of `millrace serve`: records in, answers out, by the model that is served at this moment.
 
 A request keeps the model that it began with to its end: a swap is one assignment, and no reply mixes two. Where a
-canary fails, the request is answered anew by the first model, whole.
+canary fails, the request is read and answered anew by the first model, whole; who named the canary's version is told.
+
+The file is long since all endpoints share one way of a request, from its body to its answers.
 """
 
 import asyncio
@@ -29,7 +31,6 @@ from pipeline.serving.batches import Answered, Answers, Batches
 from pipeline.serving.bodies import Item, refuse
 from pipeline.serving.guard import Guard, Limits, Tokens, read_body
 from pipeline.serving.measured import Measured, peak_memory_bytes
-from pipeline.serving.record import Record
 from pipeline.serving.scorer import Refused
 from pipeline.serving.served import Followed, Served
 
@@ -241,18 +242,14 @@ class Endpoints:
         body = await read_body(request, self.limits)
         try:
             async with asyncio.timeout(self.limits.seconds):
-                items = await read(body, request, served)
-                pixels = 0
-                if main_field(served.scorer.state) == "image":
-                    items, pixels = bodies.weighed(items, self.limits.pixels)
-                if log:
-                    items = [item._replace(record=Kept(item.record)) for item in items]
-                records = [item.record for item in items if not item.problems]
-                heavy = len(body) > HEAVY_BYTES or pixels > HEAVY_PIXELS
-                served, said = await self._said(request, served, records, heavy=heavy)
-        except TimeoutError as error:
-            if self.canary and request.scope["role"] == CANARY:
-                self.canary.failed(served, request.scope["request_id"], error)
+                try:
+                    items, said = await self._answered(request, served, read, body, kept=log is not None)
+                except HTTPException:
+                    raise
+                except Exception as error:  # noqa: BLE001  # whatever it is, the client of a canary gets an answer
+                    served = self._in_its_place(request, served, error)
+                    items, said = await self._answered(request, served, read, body, kept=log is not None)
+        except TimeoutError:
             raise refuse(504, f"No answer within {self.limits.seconds:g} s. Send fewer records.") from None
         left = iter(said.answers)
         told = [Refused(item.problems) if item.problems else next(left) for item in items]
@@ -261,22 +258,49 @@ class Endpoints:
         self._note(request, served, items, answered, log, body_bytes=len(body), whole=whole)
         return served, items, told
 
-    async def _said(
-        self, request: Request, served: Served, records: Sequence[Record], *, heavy: bool
-    ) -> tuple[Served, Answered]:
-        """Return who answered some records, and what; the first model does where the canary fails."""
+    async def _answered(
+        self, request: Request, served: Served, read: Read, body: bytes, *, kept: bool
+    ) -> tuple[list[Item], Answered]:
+        """Return the records of a body as a model reads them, and what it says; `kept`: with what the log wants."""
+        items = await read(body, request, served)
+        pixels = 0
+        if main_field(served.scorer.state) == "image":
+            items, pixels = bodies.weighed(items, self.limits.pixels)
+        if kept:
+            items = [item._replace(record=Kept(item.record)) for item in items]
+        records = [item.record for item in items if not item.problems]
         if not records:
-            return served, Answered([], 0.0)
-        if self.canary and request.scope["role"] == CANARY:
-            try:
-                said = await self._of_canary.answers(served, records, heavy=heavy)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the client gets an answer
-                self.canary.failed(served, request.scope["request_id"], error)
-                served, request.scope["role"] = self.served, ANSWERS
-            else:
-                self.canary.answered()
-                return served, said
-        return served, await self._batches.answers(served, records, heavy=heavy)
+            return items, Answered([], 0.0)
+        heavy = len(body) > HEAVY_BYTES or pixels > HEAVY_PIXELS
+        canary = self.canary if request.scope["role"] == CANARY else None
+        if canary is None:
+            return items, await self._batches.answers(served, records, heavy=heavy)
+        try:
+            said = await self._of_canary.answers(served, records, heavy=heavy)
+        except asyncio.CancelledError:  # the time is up
+            canary.failed(served, request.scope["request_id"], TimeoutError())
+            raise
+        canary.answered()
+        return items, said
+
+    def _in_its_place(self, request: Request, served: Served, error: Exception) -> Served:
+        """Return who answers where a model failed.
+
+        Raises:
+            HTTPException: 500, the client wants this one, by its version.
+            Exception: The one that was given: nobody stands behind the first model.
+        """
+        if self.canary is None or request.scope["role"] != CANARY:
+            raise error
+        self.canary.failed(served, request.scope["request_id"], error)
+        if "version" in request.path_params:
+            told = (
+                f"Version {served.named.version} of {served.named.name} failed on this request; the server's log tells "
+                f"more under {request.scope['request_id']}. Without a version the model that is served answers."
+            )
+            raise refuse(500, told)
+        request.scope["role"] = ANSWERS
+        return self.served
 
     def _note(
         self,

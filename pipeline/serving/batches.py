@@ -3,6 +3,7 @@
 Below about two milliseconds a record HTTP costs more than the model, and a thread would only add a switch: what came
 in during one turn of the loop is answered together at its end, without waiting for more. What takes longer (large
 models, hand-made image features, many records, large files) goes to one worker thread, which takes all that waits.
+How long a record takes is measured as it is answered: an example may be quicker than what people send.
 docs/decisions/0030 has the figures.
 """
 
@@ -31,6 +32,9 @@ class Served(Protocol):
     scorer: Scorer
     seconds_per_record: float
 
+    def took(self, seconds: float) -> None:
+        """Take note of how long a record took."""
+
 
 class Answered(NamedTuple):
     """What is said to the records of one request.
@@ -47,7 +51,13 @@ class Answered(NamedTuple):
 class _Asked(NamedTuple):
     served: Served
     records: Sequence[Record]
+    heavy: bool
     future: "asyncio.Future[Answered]"
+
+    def takes_long(self) -> bool:
+        """Return whether it would hold the loop up."""
+        seconds = self.served.seconds_per_record
+        return self.heavy or seconds > LOOP_SECONDS or seconds * len(self.records) > TURN_SECONDS
 
 
 class Batches:
@@ -72,10 +82,13 @@ class Batches:
             records: Of one request.
             heavy: They are larger than usual, whatever their number.
         """
+        asked = _Asked(served, records, heavy, asyncio.get_running_loop().create_future())
+        self._put(asked)
+        return await asked.future
+
+    def _put(self, asked: _Asked) -> None:
         loop = asyncio.get_running_loop()
-        asked = _Asked(served, records, loop.create_future())
-        seconds = served.seconds_per_record
-        if heavy or seconds > LOOP_SECONDS or seconds * len(records) > TURN_SECONDS:
+        if asked.takes_long():
             self._queue.append(asked)
             if self._working is None:
                 self._working = loop.create_task(self._work())
@@ -83,14 +96,17 @@ class Batches:
             if not self._turn:
                 loop.call_soon(self._end_turn)
             self._turn.append(asked)
-        return await asked.future
 
     def _end_turn(self) -> None:
-        waiting, self._turn = self._turn, []
-        # A turn is no longer than one large request.
-        for batch in _batches(waiting, lambda served: max(1, int(TURN_SECONDS / served.seconds_per_record))):
-            self._noted(sum(len(asked.records) for asked in batch))
-            _tell(batch, _answered_batch(batch))
+        waiting, self._turn = [asked for asked in self._turn if not asked.future.done()], []
+        if not waiting:
+            return
+        # A turn is no longer than one large request: the others take the next one, or the worker.
+        batch = next(_batches(waiting, lambda served: max(1, int(TURN_SECONDS / served.seconds_per_record))))
+        self._noted(sum(len(asked.records) for asked in batch))
+        _tell(batch, *_answered_batch(batch))
+        for asked in waiting[len(batch) :]:
+            self._put(asked)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -102,7 +118,7 @@ class Batches:
                 batch = [asked for asked in batch if not asked.future.done()]
                 if batch:
                     self._noted(sum(len(asked.records) for asked in batch))
-                    _tell(batch, await loop.run_in_executor(self._worker, _answered_batch, batch))
+                    _tell(batch, *await loop.run_in_executor(self._worker, _answered_batch, batch))
         finally:
             self._working = None
 
@@ -138,11 +154,16 @@ def answered_together(scorer: Scorer, requests: Sequence[Sequence[Record]]) -> l
     return [Answered(answers, each) for answers in told]
 
 
-def _answered_batch(batch: Sequence[_Asked]) -> list[Answered | Exception]:
-    return answered_together(batch[0].served.scorer, [asked.records for asked in batch])
+def _answered_batch(batch: Sequence[_Asked]) -> tuple[list[Answered | Exception], float]:
+    """Return what is said to each, and the processor time for a record in seconds."""
+    begun = time.thread_time()
+    told = answered_together(batch[0].served.scorer, [asked.records for asked in batch])
+    return told, (time.thread_time() - begun) / max(1, sum(len(asked.records) for asked in batch))
 
 
-def _tell(batch: Sequence[_Asked], answers: Sequence[Answered | Exception]) -> None:
+def _tell(batch: Sequence[_Asked], answers: Sequence[Answered | Exception], seconds: float) -> None:
+    if not any(asked.heavy for asked in batch):
+        batch[0].served.took(seconds)
     for asked, answer in zip(batch, answers, strict=True):
         if asked.future.done():
             continue

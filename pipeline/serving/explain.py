@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.inputs.record_columns import columns_beside, main_field, reads_steps
-from pipeline.reports.html import render
+from pipeline.reports.html import Fact, made_fact, render
+from pipeline.runtime import processes
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import write_text
 from pipeline.serving.answer_files import explained
@@ -207,7 +208,8 @@ class Explanations:
         ]
         as_lines, as_page = explained(out)
         write_text(as_lines, "".join(lines))
-        write_text(as_page, explained_page(self._called, self._shown, self._state))
+        facts = [Fact("model", self._called), Fact("answers", out.name, out.name), made_fact(processes.now())]
+        write_text(as_page, explained_page(self._called, self._shown, self._state, facts))
 
 
 # --- As a page: words and tiles in colour, the rest as a table.
@@ -217,7 +219,10 @@ DIGITS = 3
 
 
 def explained_page(
-    called: str, shown: list[tuple[str, Record, dict[str, Any]]], state: Mapping[str, Any]
+    called: str,
+    shown: list[tuple[str, Record, dict[str, Any]]],
+    state: Mapping[str, Any],
+    facts: Sequence[Fact] = (),
 ) -> str:
     """Return explanations as one HTML page that opens offline.
 
@@ -225,9 +230,11 @@ def explained_page(
         called: The model.
         shown: Id, record and what `Explainer.explained` says, of each.
         state: Of the model.
+        facts: What stands at the foot of the page.
     """
     return render(
         "explained.html.j2",
+        facts=facts,
         called=called,
         shown=[_shown(name, record, found, state) for name, record, found in shown],
     )
@@ -251,7 +258,7 @@ def _shown(name: str, record: Record, found: Mapping[str, Any], state: Mapping[s
             "less": "no answer without it" if less is None else f"{less:+.{DIGITS}g}",
             "opacity": f"{0.65 * abs(share):.2f}",
             "colour": colour,
-            "background": f"{colour}{int(165 * abs(share)):02x}",
+            "background": f"{colour}{int(140 * abs(share)):02x}",
         }
 
     return {

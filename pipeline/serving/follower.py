@@ -24,16 +24,19 @@ RESTART_SECONDS = 5.0
 """Before the process that asks is started once more, should it end."""
 
 
-def asking(named: str, default_name: str, seconds: float, *, patient: bool = False) -> list[str]:
+def asking(
+    named: str, default_name: str, seconds: float, *, patient: bool = False, once: bool = False
+) -> list[str]:
     """Return the command that asks the registry of this project.
 
     Args:
         named: As a person names a version, see `millrace predict`.
         default_name: The model of this project.
-        seconds: Between two questions; 0 to ask once.
+        seconds: Between two questions.
         patient: Whether the server goes on where the first question cannot be answered.
+        once: Whether one answer is enough, see `pipeline.versions.announced`.
     """
-    more = ["patient"] if patient else []
+    more = [word for word, wanted in (("patient", patient), ("once", once)) if wanted]
     return [sys.executable, "-m", "pipeline.versions.announced", named, default_name, str(seconds), *more]
 
 
@@ -76,16 +79,16 @@ class Announcements:
         return dict(json.loads(line)) if line else None
 
     def listen(self, hear: Callable[[Mapping[str, Any]], None], *, lasting: bool = True) -> None:
-        """Pass on every line, for ever; a child that ends is started again if it was to last."""
+        """Pass on every line, for ever; a child that ends is started again, unless it was to end and did so with 0."""
         while not self._ended.is_set():
             while (line := self._next()) is not None:
                 hear(line)
             if self._ended.is_set():
                 return
-            if not lasting:
-                self._ended_with()
+            code = self._ended_with()
+            if not lasting and code == 0:
                 return
-            hear({"problem": f"The process that asks the registry ended with {self._ended_with()}."})
+            hear({"problem": f"The process that asks the registry ended with {code}."})
             while not self._ended.wait(RESTART_SECONDS):
                 try:
                     self._child = self._started()

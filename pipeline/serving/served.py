@@ -29,6 +29,8 @@ from pipeline.serving.scorer import Refused, Scorer, papers_digest
 LINEAGE = ("dvc.lock", "params.yaml", "source.json", "trained_on.parquet")
 """Papers of a version that say what it came from; a folder like models/best has the last one alone."""
 TIMED = 5
+FORGOTTEN = 0.02
+"""Of how long a record took, with each batch that was quicker: a model is slow at once, and quick again by and by."""
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Served:
         scorer: Answers.
         source: Content of the source.json of its data, {} where nobody knows.
         digest: See `papers_digest`.
-        seconds_per_record: Measured on the example, the quickest of some.
+        seconds_per_record: Processor time of the example (the quickest of some), or more: measured as it answers.
     """
 
     def __init__(self, named: Named, source: Mapping[str, Any]) -> None:
@@ -131,7 +133,7 @@ class Served:
         }
         self.example: Record = example_record(self.scorer.state)
         self.example_answer = self._answer()
-        self.seconds_per_record = min(self._timed() for _ in range(TIMED))
+        self.seconds_per_record = self._example_seconds = min(self._timed() for _ in range(TIMED))
 
     def _answer(self) -> dict[str, Any]:
         (answer,) = self.scorer.answers([self.example])
@@ -143,9 +145,14 @@ class Served:
         return answer
 
     def _timed(self) -> float:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         self._answer()
-        return time.perf_counter() - begun
+        return time.thread_time() - begun
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long a record took as it was answered, in seconds of the processor."""
+        before = self.seconds_per_record
+        self.seconds_per_record = max(seconds, before + FORGOTTEN * (seconds - before), self._example_seconds)
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -183,7 +190,7 @@ class Served:
             "card": card,
             "record": record_schema(scorer.state),
             "answer": answer_schema(scorer.state, self.example_answer),
-            "milliseconds_per_record": round(1000 * self.seconds_per_record, 3),
+            "milliseconds_per_record": round(1000 * self._example_seconds, 3),
         }
 
     def openapi(self, records: int) -> dict[str, Any]:
@@ -195,6 +202,10 @@ class Served:
 
 
 # --- A second model beside the one that answers.
+
+
+NOT_YET = "it is not loaded yet"
+AWAY = "the registry cannot be asked, which is tried again; the server's log tells why"
 
 
 class Opened(Protocol):
@@ -236,7 +247,7 @@ class Beside(ABC, Generic[Second]):
         self.taking_part: Second | None = None
         self._opened: Second | None = None
         self._named: Named | None = None  # the last that was tried
-        self._why = self.left_out = "it is not loaded yet"
+        self._why = self.left_out = NOT_YET
         self.problem = self._last_problem = ""
         self._lock = threading.Lock()
 
@@ -278,6 +289,8 @@ class Beside(ABC, Generic[Second]):
                 say(f"serve: {self.role} {self.asked}: {problem}", file=sys.stderr)
             self._last_problem = problem
             followed.problem = "The registry cannot be asked; the server's log tells why."
+            if self._why == NOT_YET:
+                self._put(None, AWAY)
 
     def become(self, named: Named) -> None:
         """Let this version take part, if it checks."""
@@ -423,7 +436,7 @@ class Canary(Beside[Served]):
         """Take note of a request that it could not answer; after some in a row it is left out."""
         slow = isinstance(error, TimeoutError)
         self._measured.count("millrace_canary_requests_total", outcome="too slow" if slow else "failed")
-        told = "was too slow" if slow else "failed, and the first model answers"
+        told = "was too slow" if slow else "failed"
         detail = "" if slow else "\n" + "".join(traceback.format_exception(error))
         say(f"serve: canary {model.named.called} {told}: request {request}{detail}", file=sys.stderr)
         if model is not self.taking_part:

@@ -30,6 +30,7 @@ LAYOUT = (
 IMAGES = frozenset(("x", "image", "images", "img", "imgs", "data", "pixels"))
 LABELS = frozenset(("y", "label", "labels", "target", "targets", "class", "classes"))
 MAX_IMAGE_BYTES = 1 << 26
+MOST_NAMED = 20
 """A header that promises more than 64 MiB per image is damaged; believing it would cost the memory."""
 USED = 1 / 8
 """Of the range of pixels: images that use less of it are nearly black, so the range is another one."""
@@ -172,7 +173,8 @@ def _pairs(archive: tarfile.TarFile, options: Options) -> list[_Pair]:
     if not complete:
         raise DataRefused(
             f"No arrays of images with labels. Expected {LAYOUT}. Received: "
-            f"{', '.join([*without, *others]) or 'labels alone'}. Name the words: --set images=WORD --set labels=WORD."
+            f"{', '.join([*without, *others][:MOST_NAMED]) or 'labels alone'}. Name the words: --set images=WORD --set "
+            "labels=WORD."
         )
     if without and options.unlabelled == "fail":
         raise DataRefused(

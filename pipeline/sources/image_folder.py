@@ -4,8 +4,8 @@ Classes may also stand higher or lower in the path, or in the names of the files
 """
 
 import tarfile
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -16,7 +16,17 @@ from pipeline.raw import heif
 from pipeline.raw.left_out import by_folder_and_suffix, covers, in_words, refuse_unread_pictures
 from pipeline.raw.sample import RawSample, members
 from pipeline.runtime.errors import DataRefused
-from pipeline.sources.image_labels import FOLDERS, SPLITS, Labels, Place, compiled, give_splits, proposed
+from pipeline.sources.path_labels import (
+    FOLDERS,
+    SPLITS,
+    Labels,
+    Place,
+    compiled,
+    give_splits,
+    proposed,
+    split_of,
+    top_of,
+)
 
 LAYOUT = (
     "class folders with image files (hat/1.jpg), or train/, val/ (validation/, valid/) and test/ above them "
@@ -73,10 +83,10 @@ def select(names: Sequence[str], options: Options = OPTIONS) -> dict[str, str]:
     depth = 0
     while _has_wrapper(images, depth, options.label):
         depth += 1
-    chosen = {"/".join(name.split("/")[depth:]): name for name in images}
+    chosen = _without_repeated({"/".join(name.split("/")[depth:]): name for name in images})
     ordered = sorted(chosen)
-    labels = Labels(options.label, give_splits({_top(name) for name in ordered}))
-    _check_splits({_top(name) for name in ordered}, labels)
+    labels = Labels(options.label, give_splits({top_of(name) for name in ordered}))
+    _check_splits({top_of(name) for name in ordered}, labels)
     places = {name: labels.place(name) for name in ordered}
     _check_places(places, labels, tables)
     _check_classes(sorted({place.label for place in places.values() if place}), tables)
@@ -114,12 +124,7 @@ def read(archive: tarfile.TarFile, options: Options = OPTIONS) -> Iterator[RawSa
 
 
 def _labels(archive: tarfile.TarFile, options: Options) -> Labels:
-    return Labels(options.label, give_splits({_top(member.name) for member in members(archive)}))
-
-
-def _top(name: str) -> str:
-    """Return the first folder of a path, "" for a file that is in none."""
-    return name.split("/", maxsplit=1)[0] if "/" in name else ""
+    return Labels(options.label, give_splits({top_of(member.name) for member in members(archive)}))
 
 
 def _has_wrapper(images: Sequence[str], depth: int, label: str) -> bool:
@@ -130,8 +135,20 @@ def _has_wrapper(images: Sequence[str], depth: int, label: str) -> bool:
     return len(folders) == 1 and inside and not folders & SPLITS.keys()
 
 
+def _without_repeated(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return names without a folder inside another of its name that holds nothing else: `test/test/` is `test/`."""
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    for name in chosen:
+        top, *rest = name.split("/")
+        below[top].add(rest[0] if len(rest) > 1 else "")
+    repeated = {top for top, inner in below.items() if inner == {top}}
+    return {
+        name.split("/", 1)[1] if top_of(name) in repeated else name: given for name, given in chosen.items()
+    }
+
+
 def _check_splits(tops: set[str], labels: Labels) -> None:
-    splits = Counter(SPLITS[top.casefold()] for top in tops) if labels.has_splits else Counter()
+    splits = Counter(split_of(top) for top in tops) if labels.has_splits else Counter()
     if labels.has_splits and (splits["train"] == 0 or max(splits.values()) > 1):
         raise DataRefused(
             "The given split is not usable. Expected train/ (or training/), and at most one of val/, validation/, "
@@ -158,7 +175,12 @@ def _check_places(places: dict[str, Place | None], labels: Labels, tables: Seque
 def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels) -> Iterator[str]:
     """Yield options of `millrace init` with which the images can be read."""
     folders = [len(name.split("/")) - 1 - labels.has_splits for name in places]
-    some_splits = not labels.has_splits and any(_top(name).casefold() in SPLITS for name in places)
+    tops = {top_of(name) for name in places} - {""}
+    some_splits = not labels.has_splits and any(map(split_of, tops))
+    if some_splits and {split_of(top) for top in tops} >= {"train", "test"}:
+        others = ",".join(sorted(top for top in tops if not split_of(top)))
+        yield f"What belongs to no split is passed over with --set ignore={others}"
+        return
     if labels.rule == "folder" and min(folders) >= 1 and not some_splits:
         options = [
             f"--set label={rule} (classes {_classes_by(rule, places, labels)})" for rule in FOLDERS[1:]
@@ -166,13 +188,17 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
         yield f"Folders lie in folders; say which are the classes: {' or '.join(options)}"
         return
     pattern = proposed([*places])
-    if labels.rule == "folder" and pattern and max(folders) == 0:
-        yield f"The names begin like labels: --set label='{pattern}' takes them from there"
-    without = sorted({_top(name) for name in wrong if _top(name)})
+    if labels.rule == "folder" and max(folders) == 0:
+        yield (
+            f"The names hold words that may be labels: --set label='{pattern}' takes them from there"
+            if pattern
+            else "Where names hold the label, say how: --set label=PATTERN, such as '{label}_#.*' for cat_12.jpg"
+        )
+    without = sorted({top_of(name) for name in wrong if top_of(name)})
     held = {
-        top for top in without if all(place is None for name, place in places.items() if _top(name) == top)
+        top for top in without if all(place is None for name, place in places.items() if top_of(name) == top)
     }
-    if held and len(held) < len({_top(name) for name in places}):
+    if held and len(held) < len({top_of(name) for name in places}):
         yield f"What has no labels is passed over with --set ignore={','.join(sorted(held))}"
 
 

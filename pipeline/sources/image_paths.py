@@ -15,6 +15,7 @@ from pipeline.runtime.errors import DataRefused
 
 MOST_NAMED = 3
 """Examples per cause."""
+MOST_TRIED = 50
 
 
 class ImagePaths:
@@ -70,12 +71,26 @@ def _without_suffix(key: str) -> str:
     return str(PurePosixPath(key).with_suffix(""))
 
 
+def _prefix_of(cells: Sequence[str], files: Iterable[str]) -> str:
+    """Return what all cells begin with and is no part of a path here; "" where it is not the same."""
+    known = {_key(part) for name in files for part in (name, PurePosixPath(name).name)}
+    known |= {_without_suffix(name) for name in known}
+    found = set()
+    for cell in cells:
+        parts = cell.replace("\\", "/").split("/")
+        ends = ("/".join(parts[place:]) for place in range(1, len(parts)))
+        end = next((end for end in ends if _key(end) in known), "")
+        found.add(cell[: len(cell) - len(end)] if end else "")
+    return found.pop() if len(found) == 1 else ""
+
+
 class Unmatched:
     """What of a table and its image files does not belong together, by cause."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[str]] = {"without": [], "several": [], "twice": []}
         self._counts = dict.fromkeys(self._rows, 0)
+        self._cells: list[str] = []
         self._files: list[str] = []
 
     def row(self, cause: str, place: str, cell: str, found: Sequence[str] = ()) -> None:
@@ -88,6 +103,8 @@ class Unmatched:
             found: The files it may mean.
         """
         self._counts[cause] += 1
+        if cause == "without" and len(self._cells) < MOST_TRIED:
+            self._cells.append(cell)
         if len(self._rows[cause]) < MOST_NAMED:
             files = f" ({', '.join(found[:MOST_NAMED])})" if found else ""
             self._rows[cause].append(f"{place}: {cell[:100]!r}{files}")
@@ -131,9 +148,10 @@ class Unmatched:
             return
         fixes = []
         if self._counts["without"] and not num_matched:
+            prefix = _prefix_of(self._cells, self._files) or "/what/is/not/here/"
             fixes.append(
                 "Name the column of paths: --set path=COLUMN; of paths from another machine say what they begin "
-                "with: --set prefix=/what/is/not/here/."
+                f"with: --set 'prefix={prefix}'."
             )
         if self._counts["several"]:
             fixes.append("Write more of the path, or the suffix, into these rows.")

@@ -25,8 +25,8 @@ from pipeline.raw.left_out import in_words as names_in_words
 from pipeline.raw.sample import GivenSplit, RawSample, common_folders, members, splits_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES, image_files
-from pipeline.sources.image_labels import SPLITS
 from pipeline.sources.image_paths import ImagePaths, Unmatched
+from pipeline.sources.path_labels import SPLITS
 
 COLUMNS_FIX = (
     "Name the right column (--set path=, label=, target=, ...), or the tables that are meant: --set files=."

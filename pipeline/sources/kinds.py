@@ -1,7 +1,7 @@
 """The readers of sources and their options, by the name that `millrace init --kind` and data/source.json use."""
 
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Literal, Protocol, cast, get_args, get_origin
 
@@ -24,9 +24,9 @@ class CommonOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ignore: tuple[str, ...] = ()
     """Globs of files or folders that are passed over: `docs/*`, `*.xml`, `@thumbs`."""
     labels_separator: str | None = None
-    """What stands between the labels of samples that have several: pipe, semicolon, comma, tab, slash, plus, ampersand,
-    space, or itself; `list` for JSON or Python lists; `none`: each is the name of one class. Without it labels that
-    look like lists are refused."""
+    """What stands between the labels of samples that have several: pipe, semicolon, comma, tab, newline, slash, plus,
+    ampersand, space, or itself; `list` for JSON or Python lists; `none`: each is the name of one class. Without it
+    labels that look like lists are refused."""
 
 
 def fields_of(struct: type[Struct]) -> list[msgspec.structs.FieldInfo]:
@@ -90,6 +90,25 @@ def stated_options(kind: str, stated: Sequence[str]) -> dict[str, Any]:
     if problems:
         raise WronglyCalled("\n".join(f"millrace init: {problem}" for problem in problems))
     return plain_options(kind, content)
+
+
+def any_options(kinds: Iterable[str], stated: Sequence[str]) -> dict[str, Any]:
+    """Return options as typed for a kind that nobody has named yet, each as the first kind that has it takes it.
+
+    Raises:
+        WronglyCalled: No kind has an option of this name, or it cannot take the value.
+    """
+    content: dict[str, Any] = {}
+    for item in stated:
+        name = item.partition("=")[0]
+        kind = next((kind for kind in kinds if name in _option_types(kind)), None)
+        if kind is None:
+            raise WronglyCalled(
+                f"millrace init: no kind has an option {name}. Expected one that `millrace init --options KIND` "
+                f"prints. Received: --set {item}. Without it what fits is shown."
+            )
+        content |= stated_options(kind, [item])
+    return content
 
 
 def plain_options(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ A kind proposes itself in one of three ways, the first that is there:
 3. otherwise it is proposed without options, where its `select` takes the files.
 
 A proposal is a guess and treated as one: every one of them is read on trial before it is shown, what the reader refuses
-is not proposed, and nothing is written before somebody asks for it.
+is not proposed, and nothing is written before somebody asks for it. The file is long because most kinds look at the
+same columns, and what one of them takes for its own no other may.
 """
 
 import re
@@ -19,14 +20,14 @@ from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
-from pipeline.formats.tables import FORMATS
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
-from pipeline.raw.left_out import NOT_READ
+from pipeline.raw.left_out import ARRAYS, NOT_READ
 from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
+from pipeline.sources.path_labels import SPLITS, proposed, top_of
 from pipeline.sources.table_head import HEAD_ROWS, MOST_TABLES, TIMES, Column, Look, TableHead, whole_lines
 
 MOST_OF_A_KIND = 5
@@ -104,7 +105,8 @@ def _by_select(kind: str, look: Look) -> Iterator[Proposal]:
 def _text_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
         columns = [column for column in head.columns if not is_nameless(column.name)]
-        texts = [column for column in columns if not column.numeric and not column.time_format]
+        texts = [column for column in columns if not (column.numeric or column.nearly_time_formats)]
+        texts = [column for column in texts if not column.looks_dated]
         texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
         if not texts:
             continue
@@ -125,18 +127,13 @@ def _text_table(look: Look) -> Iterator[Proposal]:
         roles = [("label", column) for column in classes] + [("target", column) for column in targets]
         for number, (role, column) in enumerate(roles[:3]):
             alone = len(roles) == 1 or (number == 0 and column.is_called(LABELS))
-            named = (column.name, _time_among(rest).get("time"))
-            others = [other.name for other in rest if other.name not in named]
             said = (
                 f"{len(column.values):,} classes in the first {column.count:,} rows"
                 if role == "label"
                 else "numbers to predict"
             )
-            more: tuple[str, ...] = (
-                (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",)
-                if others
-                else ()
-            )
+            beside = {**_time_among(rest), **_split_among(rest)}
+            more = _unread(rest, {**beside, role: column.name})
             lists = lists_among(column.values) if role == "label" else None
             several = {"labels_separator": lists.separator} if lists else {}
             if lists:
@@ -148,7 +145,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                     "text": text.name,
                     role: column.name,
                     **several,
-                    **_time_among(rest),
+                    **beside,
                     **written_as([column]),
                     **head.options,
                 },
@@ -162,23 +159,31 @@ def _text_table(look: Look) -> Iterator[Proposal]:
 
 def _series_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
-        times = [
-            column for column in head.columns if column.time_formats and len(column.cells) == column.count
-        ]
+        times = [column for column in head.columns if column.nearly_time_formats]
         numeric = [
             column for column in head.columns if (column.numeric or column.marked) and column not in times
         ]
         if head.form == "jsonl" or not numeric:
             continue
         if not times:
-            yield from _counted_steps(head, numeric)
+            counted = list(_counted_steps(head, numeric))
+            yield from counted
+            # What its reader says of such a column leads on.
+            named = [column for column in head.columns if column.is_called(TIMES) or column.looks_dated]
+            if named and not counted and len(head.columns) > 1:
+                yield Proposal(
+                    "series_table",
+                    "a column is called like times",
+                    {"time": named[0].plain_name, **head.options},
+                )
             continue
         time = min(times, key=lambda column: _rank(column, TIMES))
-        alone = len(look.tables) == 1 and len(times) == 1 and len(time.time_formats) == 1
-        for form in time.time_formats:
+        forms = time.nearly_time_formats
+        alone = len(look.tables) == 1 and len(times) == 1 and len(forms) == 1
+        for form in forms:
             written = {} if form == "auto" else {"time_format": form}
             for way in _series_in(head, time, numeric):
-                doubt = () if len(time.time_formats) == 1 else (f"whether times are written as {form}",)
+                doubt = () if len(forms) == 1 else (f"whether times are written as {form}",)
                 options = {
                     "time": time.plain_name,
                     **written,
@@ -280,6 +285,18 @@ def _time_among(columns: Iterable[Column]) -> dict[str, str]:
     return {"time": times[0].name, **written}
 
 
+def _split_among(columns: Iterable[Column]) -> dict[str, str]:
+    """Return the option for the first column that says train, val or test."""
+    found = [column.name for column in columns if column.gives_split]
+    return {"split": found[0]} if found else {}
+
+
+def _unread(columns: Iterable[Column], options: Mapping[str, str]) -> tuple[str, ...]:
+    """Return in words which columns no option names."""
+    others = [column.name for column in columns if column.name not in options.values()]
+    return (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",) if others else ()
+
+
 def _one_column_per_label(
     kind: str, columns: Sequence[Column], options: Mapping[str, str]
 ) -> Iterator[Proposal]:
@@ -293,7 +310,7 @@ def _one_column_per_label(
     yield Proposal(
         kind,
         f"{len(flags)} columns hold 0 or 1: a label each, of which a sample may have several",
-        {"label_columns": names, **_time_among(columns), **options},
+        {"label_columns": names, **_time_among(columns), **_split_among(columns), **options},
     )
 
 
@@ -314,7 +331,7 @@ def _ids(head: TableHead, time: Column) -> list[Column]:
         return []
     found = []
     for column in head.columns:
-        if column is time or len(column.cells) != column.count or len(column.values) >= column.count:
+        if column is time or len(column.cells) != column.count or 2 * len(column.values) > column.count:
             continue
         pairs = {(str(a), str(b)) for a, b in zip(column.cells, time.cells, strict=True)}
         if len(pairs) == column.count:
@@ -338,6 +355,8 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         return
     folders = [PurePosixPath(name).parts[:-1] for name in tables]
     if len(tables) == len(look.names) and len(set(folders)) > 1 and all(folders):
+        if {len(folder) for folder in folders} == {2} and not {*map(top_of, tables)} <= SPLITS.keys():
+            yield from _two_folders(folders)
         # Folders of persons look like folders of classes.
         yield from (replace(proposal, sure=False) for proposal in _by_select("series_files", look))
         return
@@ -349,6 +368,9 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         for name in tables
         if (str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) == (folder, shape)
     ]
+    pattern = proposed(tables) if len(tables) == len(look.names) else ""
+    if pattern:
+        yield Proposal("series_files", "names of files hold words that may be labels", {"label": pattern})
     head = look.table(series[0])
     if count < 3 or head is None or not all(column.numeric for column in head.columns):
         return
@@ -376,6 +398,7 @@ def _series_files(look: Look) -> Iterator[Proposal]:
                     "id": column.plain_name,
                     role: other.plain_name,
                     "files": glob,
+                    **_split_among(rest),
                 }
                 options |= {"header": "false"} if "header" in head.options else {}
                 yield Proposal(
@@ -387,6 +410,19 @@ def _series_files(look: Look) -> Iterator[Proposal]:
             return
 
 
+def _two_folders(folders: Sequence[tuple[str, ...]]) -> Iterator[Proposal]:
+    """Yield both readings of two folders above each series: persons below classes, or classes below persons."""
+    for place, pattern in ((0, "{label}/{group}/*"), (1, "{group}/{label}/*")):
+        classes = sorted({folder[place] for folder in folders})
+        if 2 <= len(classes) <= len(folders) // 2:
+            shown = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
+            yield Proposal(
+                "series_files",
+                f"of two folders above each series one may be its class: {shown}",
+                {"label": pattern},
+            )
+
+
 def _text_lines(look: Look) -> Iterator[Proposal]:
     if not look.named([".txt"]):
         return
@@ -396,7 +432,10 @@ def _text_lines(look: Look) -> Iterator[Proposal]:
         if first and all(line.startswith(mark) for line in first):
             yield Proposal("text_lines", "every line begins with __label__", {"separator": name}, sure=True)
             return
-    yield from _by_select("text_lines", look)
+    pattern = proposed(texts)
+    if pattern:
+        yield Proposal("text_lines", "names of files hold words that may be labels", {"label": pattern})
+    yield from (replace(found, sure=found.sure and not pattern) for found in _by_select("text_lines", look))
 
 
 def _idx(look: Look) -> Iterator[Proposal]:
@@ -410,7 +449,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
     names = {part for name in images for part in (name, PurePosixPath(name).name, PurePosixPath(name).stem)}
     for head in look.tables if images else ():
         for column in head.columns:
-            cells = [str(cell) for cell in column.cells]
+            cells = [str(cell).replace("\\", "/") for cell in column.cells]
             known = [
                 cell for cell in cells if {cell, PurePosixPath(cell).name, PurePosixPath(cell).stem} & names
             ]
@@ -420,7 +459,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             classes = sorted(
                 (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
             )
-            timed = _time_among(rest)
+            timed = {**_time_among(rest), **_split_among(rest)}
             classes = [other for other in classes if other.name != timed.get("time")]
             numbers = [
                 other
@@ -429,8 +468,6 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             ]
             roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
             common = {"path": column.name, **head.options}
-            if "files" not in common and len(look.named(FORMATS)) > 1:
-                common["files"] = head.name
             yield from _one_column_per_label("image_table", rest, common)
             for role, other in roles[:3]:
                 options = {"path": column.name, role: other.name, **timed, **common}
@@ -439,6 +476,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",
                     options,
                     sure=len(roles) == 1 or other.is_called(LABELS),
+                    open=_unread(rest, options),
                 )
             return
 
@@ -466,7 +504,7 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
 
 
 def _image_folder(look: Look) -> Iterator[Proposal]:
-    if look.named(IMAGE_SUFFIXES | NOT_READ):
+    if look.named(IMAGE_SUFFIXES | NOT_READ - ARRAYS):
         # What keeps pictures from being read is worth a look, unless a table may say what they are.
         yield from (replace(found, likely=not look.tables) for found in _by_select("image_folder", look))
 

@@ -149,9 +149,15 @@ def _parts(archive: tarfile.TarFile, options: Options) -> list[_Part]:
 
 
 def _unclear(received: str, known: Sequence[str]) -> DataRefused:
+    names = [name.rpartition(": ")[2] for name in known if ": " in name]
+    pair = (
+        f" If the first holds the series and the second their answers: --set x={names[0]} --set y={names[1]}."
+        if len(names) == len(known) == 2
+        else ""
+    )
     return DataRefused(
         f"It is not clear which arrays belong together. Expected {LAYOUT}; without answers: --set y=none. Received: "
-        f"{received}, among {', '.join(known[:20])}. Name them, or choose: --set files=GLOB."
+        f"{received}, among {', '.join(known[:20])}. Name them, or choose: --set files=GLOB.{pair}"
     )
 
 

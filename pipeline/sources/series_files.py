@@ -32,6 +32,7 @@ from pipeline.raw.sample import (
     stem_of,
 )
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.path_labels import Labels, check_labels, give_splits, is_rule, top_of
 from pipeline.sources.series_facts import facts, join_tables, side_kinds
 
 LAYOUT = (
@@ -61,7 +62,9 @@ class Options(TextTableOptions, frozen=True, forbid_unknown_fields=True, kw_only
     id: str = ""
     """Column of the tables that the series are found by; "": their first."""
     label: str = ""
-    """Column with the class."""
+    """Column with the class; without a table where in the path of a series it stands: `first` or `parent` of several
+    folders, or a pattern, `{label}_p{group}_#.csv` for walk_p03_1.csv, where `#` is a number, `*` anything and
+    `{group}` a person, or `{group}/{label}/*.csv`."""
     target: str = ""
     """Column with the number that regression predicts."""
     group: str = ""
@@ -120,6 +123,8 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     for name, writing in [*tables, *series]:
         with open_member(archive, name) as file:
             found.append(formats_tables.describe_table(file, name, writing))
+    if rule := _label_by_path(options):
+        return [*found, f"the path of a series says its class by label={rule}"]
     said = _folders_say([name.removeprefix(SERIES_DIR) for name in _series(names)], options)
     detected = " (detected)" if options.folders == "auto" else ""
     return [*found, *([f"the folder of a series is its {said}{detected}"] if said != "nothing" else [])]
@@ -141,7 +146,8 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     _check_names(members, problems)
     cells = _facts_of(archive, ids, options, problems)
     written = NumberWriting.of(options)
-    answers = AnswerColumns(options.label, options.target, options.label_columns, options.unlabelled, written)
+    label = "" if _label_by_path(options) else options.label
+    answers = AnswerColumns(label, options.target, options.label_columns, options.unlabelled, written)
     kinds = side_kinds(
         cells.values(), options.side, options.categorical, target=options.target, writing=written
     )
@@ -180,6 +186,11 @@ class _Place(NamedTuple):
     split: GivenSplit | None = None
 
 
+def _label_by_path(options: Options) -> str:
+    """Return the rule by which paths give classes, "" where they do not."""
+    return options.label if is_rule(options.label) and not _tables(options) else ""
+
+
 def _folders_say(names: Sequence[str], options: Options) -> Literal["class", "group", "nothing"]:
     if options.folders != "auto":
         return options.folders
@@ -207,6 +218,11 @@ def _places(names: Sequence[str], options: Options) -> dict[str, _Place]:
     Raises:
         DataRefused: They should say something, and do not; or some give a split and others none.
     """
+    if rule := _label_by_path(options):
+        check_labels(rule, names)
+        labels = Labels(rule, give_splits({*map(top_of, names)}))
+        found_places = [(name, labels.place(name)) for name in names]
+        return {name: _Place(place.label, place.group, place.split) for name, place in found_places if place}
     said = _folders_say(names, options)
     if said == "group":
         missing = [name for name in names if "/" not in name]
@@ -267,7 +283,7 @@ def _facts_of(
             problems.add(
                 member, "an id of its own", f"{name}, as {members[name]}", "Rename one of the files."
             )
-    answers = (options.label, *options.label_columns, options.target)
+    answers = (options.label, *options.label_columns, options.target)  # with a table, so of columns
     wanted = [*answers, options.group, options.split, *options.side]
     tables = [TABLES_DIR + PurePosixPath(table).name for table in _tables(options)]
     return join_tables(
@@ -340,22 +356,26 @@ class _SeriesFiles:
 def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     problems = []
-    learnt = [*filter(None, [options.label, *options.label_columns, options.target])]
+    label = "" if _label_by_path(options) else options.label
+    learnt = [*filter(None, [label, *options.label_columns, options.target])]
     columns = [*learnt, *filter(None, [options.group, options.split]), *options.side]
     if columns and not _tables(options):
         problems.append(
             f"no table is named that has {', '.join(columns)}. Expected --set targets=FILE; or none of these, where "
-            "the folder of a series is its class"
+            "the folder of a series is its class; or, where its path says the class, label=first, parent or a pattern "
+            "with {label} in it"
         )
     if options.folders == "class" and learnt:
         problems.append("folders=class, and a table has the class or target. Expected one of them")
     problems += [
-        *answer_problems(options, options.label, [options.target]),
+        *answer_problems(options, label, [options.target]),
         *NumberWriting.of(options).problems,
     ]
     if options.folders == "group" and options.group:
         problems.append(f"folders=group and group={options.group}. Expected one of them")
-    if options.step_label and (learnt or options.folders == "class"):
+    if _label_by_path(options) and options.folders != "auto":
+        problems.append(f"label={options.label} and folders={options.folders}. Expected one of them")
+    if options.step_label and (learnt or _label_by_path(options) or options.folders == "class"):
         problems.append("step_label, and a class or target of whole series. Expected one of them")
     if options.step_label and options.step_label in (*options.columns, *options.drop):
         problems.append(

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import pyarrow as pa
+
 from pipeline.formats.cells import is_missing, plain_number
-from pipeline.formats.json_rows import array_items, is_array, nested_keys
+from pipeline.formats.json_rows import array_items, is_array, nested_keys, value_at
 from pipeline.formats.problems import Problems
 from pipeline.formats.tables import (
     FORM_BYTES,
@@ -26,9 +29,12 @@ from pipeline.formats.tables import (
     form_of_bytes,
     read_table,
 )
+from pipeline.formats.time_advice import formats_of
+from pipeline.formats.time_formats import time_format
 from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.path_labels import SPLITS
 
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
@@ -68,6 +74,15 @@ SLASHED = re.compile(
     r"(\d{1,2})/(\d{1,2})/\d{4}(?P<clock> \d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<half> [AaPp][Mm])?)?"
 )
 """03/04/2024 has two readings, unless a number beyond 12 stands somewhere in its column."""
+DATED = re.compile(r"(?=.*\d)(?=.*(?<!\d)(1[89]|20)\d\d(?!\d)).{4,40}")
+"""A cell that names a year among few other signs; a sentence is longer."""
+TRIED_TIMES = 200
+KEY_ROWS = 100
+FEWEST_TIMES = 5
+"""Columns that are called by times: one or two may be."""
+STATED_NOTHING = Writing()
+MOSTLY = 0.9
+"""Of the cells of a column, that are times: the reader names the others with their lines."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +133,45 @@ class Column:
             return ()
         if all(type(cell).__name__ in ("datetime", "date", "Timestamp") for cell in self.cells):
             return ("auto",)
+        return self._formats([str(cell).strip() for cell in self.cells])
+
+    @cached_property
+    def nearly_time_formats(self) -> tuple[str, ...]:
+        """Return what `time_formats` does of a column in which a few cells are no times, such as `Total`."""
+        if self.time_formats or self.words > 6:
+            return self.time_formats
         written = [str(cell).strip() for cell in self.cells]
+        dated = [cell for cell in written if re.search(r"\d", cell)]
+        return self._formats(dated) if MOSTLY * len(written) <= len(dated) < len(written) else ()
+
+    @property
+    def looks_dated(self) -> bool:
+        """Return whether its cells look like times, in whatever language: `3. März 2023`."""
+        different = len(self.values) > len(self.cells) // 2
+        return different and self.words <= 6 and all(DATED.fullmatch(str(cell)) for cell in self.cells)
+
+    def _formats(self, written: Sequence[str]) -> tuple[str, ...]:
+        named = any(word in self.name.casefold() for word in (*TIMES, "epoch", "year", "jahr"))
+        if self.numeric and not named:
+            return ()
         for name, pattern in FORMATS_OF_TIME:
             if all(pattern.fullmatch(cell) for cell in written):
-                named = any(word in self.name.casefold() for word in (*TIMES, "epoch", "year", "jahr"))
-                return (name,) if named or not self.numeric else ()
-        return _slashed(written)
+                return (name,)
+        if slashed := _slashed(written):
+            return slashed
+        if self.words > 6 or not all(re.search(r"\d", cell) and len(cell) <= 40 for cell in written):
+            return ()
+        some = [*written[:: max(1, len(written) // TRIED_TIMES)], *written[-1:]]
+        found = formats_of(some) if not self.numeric or len(written[0]) >= 6 else []
+        cells = pa.array(some, pa.string())
+        return tuple(form for form in found if bool(time_format(form).read(cells).written.all()))
+
+    @cached_property
+    def gives_split(self) -> bool:
+        """Return whether its cells say train, and val or test, in every row."""
+        words = {value.strip().casefold() for value in self.values}
+        full = len(self.cells) == self.count
+        return full and words <= SPLITS.keys() and {SPLITS[word] for word in words} > {"train"}
 
     @property
     def plain_name(self) -> str:
@@ -142,9 +190,11 @@ class Column:
 
     @property
     def looks_like_classes(self) -> bool:
-        """Return whether a few values come again and again, in every row."""
+        """Return whether a few values come again and again; rows without one are told when they are read."""
+        if self.gives_split:
+            return False
         few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
-        return few and len(self.cells) == self.count and self.words < 4
+        return few and 2 * len(self.cells) > self.count and self.words < 4
 
 
 def _slashed(written: Sequence[str]) -> tuple[str, ...]:
@@ -179,28 +229,30 @@ class TableHead:
     form: Format = "csv"
 
 
-def table_head(path: Path, name: str) -> TableHead | str:
+def table_head(path: Path, name: str, writing: Writing = STATED_NOTHING) -> TableHead | str:
     """Return the first rows of a file, with what must be stated to read it; why not, where it is no table.
 
     Args:
         path: The file.
         name: What it is called where it was given; its suffix says the format.
+        writing: What is stated already.
     """
     if PurePosixPath(name).suffix.lower() in NO_TABLES:
         return ""
     with path.open("rb") as file:
         begin = file.read(HEAD_BYTES)
     try:
-        stated = _stated_format(name, begin)
-        form = form_of_bytes(begin[:FORM_BYTES], name, stated)
+        if writing.format == "auto":
+            writing = replace(writing, format=_stated_format(name, begin))
+        form = form_of_bytes(begin[:FORM_BYTES], name, writing.format)
         with path.open("rb") if form == "parquet" else io.BytesIO(whole_lines(begin)) as opened:
-            return _head(opened, name, Writing(format=stated), form)
+            return _head(opened, name, writing, form)
     except DataRefused as refused:
         # What the reader says of lines above a table is followed, and told.
         skip = re.search(r"--set skip=(\d+)", str(refused))
-        if skip is None:
+        if skip is None or writing.skip:
             return str(refused)
-        writing = Writing(format=stated, skip=int(skip[1]))
+        writing = replace(writing, skip=int(skip[1]))
     except (WronglyCalled, ValueError) as error:  # ValueError: JSON that is none
         return str(error)
     try:
@@ -214,10 +266,10 @@ def _head(file: IO[bytes], name: str, writing: Writing, form: Format) -> TableHe
     columns, options = _columns(file, name, writing), _option(writing.format)
     if writing.skip:
         options["skip"] = str(writing.skip)
-    if text and _is_data(columns):
+    if text and writing.header and _is_data(columns):
         file.seek(0)
         columns, options["header"] = _columns(file, name, replace(writing, header=False)), "false"
-    elif text and _has_units(columns):
+    elif text and not writing.units_row and _has_units(columns):
         file.seek(0)
         columns, options["units_row"] = _columns(file, name, replace(writing, units_row=True)), "true"
     return TableHead(name, columns, options, form)
@@ -267,17 +319,32 @@ def _columns(file: IO[bytes], name: str, writing: Writing) -> list[Column]:
                         cells[column].append(cell)
         if count >= HEAD_ROWS:
             break
+    if not count:
+        problems.check()
     return [Column(column, found, count) for column, found in cells.items() if found]
 
 
 def _keys(file: IO[bytes], name: str) -> tuple[str, ...]:
-    """Return the paths of the values in the first object of JSON lines."""
-    first = next((item for item, _ in array_items(file, dict, float)), None) if is_array(file) else None
-    first = first if first is not None else json.loads(file.readline() or "null")
+    """Return the paths of the values in the first objects of JSON; a list of several words is one value."""
+    if is_array(file):
+        first = [item for item, _ in islice(array_items(file, dict, float), KEY_ROWS)]
+    else:
+        first = [json.loads(line) for line in islice(file, KEY_ROWS) if line.strip()]
     file.seek(0)
-    if not isinstance(first, dict):
+    if not first or not isinstance(first[0], dict):
         raise DataRefused(f"{name} holds no objects. Expected one per line.")
-    return tuple(nested_keys(first))
+    keys = [_as_a_list(key, first) for key in nested_keys(first[0])]
+    return tuple(dict.fromkeys(keys))
+
+
+def _as_a_list(key: str, objects: Iterable[Any]) -> str:
+    """Return the path of a list in place of that of its first word, where some hold several or none."""
+    path, _, last = key.rpartition(".")
+    lists = (
+        [found for item in objects if isinstance(found := value_at(item, path), list)] if last == "0" else []
+    )
+    plain = all(isinstance(word, str) for found in lists for word in found)
+    return path if lists and plain and any(len(found) != 1 for found in lists) else key
 
 
 def _is_data(columns: Sequence[Column]) -> bool:
@@ -297,11 +364,13 @@ class Look:
 
     Args:
         files: Where each lies, by its name, with `/`.
+        writing: What is stated about tables.
     """
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
+    def __init__(self, files: Mapping[str, Path], writing: Writing = STATED_NOTHING) -> None:
         self.names = list(files)
         self._files = files
+        self._writing = writing
         self._heads: dict[str, TableHead | str] = {}
 
     def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
@@ -317,7 +386,7 @@ class Look:
     def table(self, name: str) -> TableHead | None:
         """Return the first rows of a file; None where it is no table."""
         if name not in self._heads:
-            self._heads[name] = table_head(self._files[name], name)
+            self._heads[name] = table_head(self._files[name], name, self._writing)
         head = self._heads[name]
         return head if isinstance(head, TableHead) else None
 
@@ -380,7 +449,30 @@ def seen(look: Look) -> list[str]:
         columns = ", ".join(column.name for column in head.columns[:MOST_COLUMNS])
         more = f" and {len(head.columns) - MOST_COLUMNS} more" if len(head.columns) > MOST_COLUMNS else ""
         lines.append(f"{head.name}: columns {columns}{more}")
+        lines += [
+            f"column {column.name!r} looks like times that are not read, such as {column.cells[0]!r}; write them as "
+            "2026-11-23 17:05, or with English names of months"
+            for column in head.columns
+            if column.looks_dated and not column.nearly_time_formats
+        ]
+        lines += _turned(head)
     return lines + look.no_tables[:MOST_REASONS]
+
+
+def _turned(head: TableHead) -> list[str]:
+    """Say how a table becomes one with a row per time, where its columns are called by times: one series per row."""
+    names = [column.name for column in head.columns]
+    times = [name for name in names[1:] if name]
+    if len(times) < FEWEST_TIMES or not Column("time", times, len(times)).time_formats:
+        return []
+    made = f"{PurePosixPath(head.name).stem}-turned.csv"
+    command = (
+        f"python -c \"import pandas; pandas.read_csv({head.name!r}, index_col=0).T.rename_axis('time')"
+        f'.to_csv({made!r})"'
+    )
+    return [
+        f"columns are called by times, so each row is a series: `{command}`; --path {made} --set wide=true"
+    ]
 
 
 def _common_beginning(names: Sequence[str]) -> str:

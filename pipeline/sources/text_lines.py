@@ -2,7 +2,8 @@
 
 - `labelled_lines`: each line is `LABEL<separator>text`; train, val and test in file names give the split.
 - `class_files`: one file per class, one text per line: pos.txt; or train/pos.txt.
-- `class_folders`: one file per text in a folder per class: pos/1.txt; or train/pos/1.txt.
+- `class_folders`: one file per text in a folder per class: pos/1.txt; or train/pos/1.txt. Its class may stand higher,
+  lower or in its name, too: option `label`.
 
 In the archive the layout is the folder around everything, so that reading need not guess it again.
 """
@@ -27,8 +28,17 @@ from pipeline.formats.text_file import (
     open_member,
     wide_by_zeros,
 )
-from pipeline.raw.sample import GivenSplit, RawSample, check_splits, choose_files, split_in, splits_of
+from pipeline.raw.sample import (
+    GivenSplit,
+    RawSample,
+    check_splits,
+    choose_files,
+    members,
+    split_in,
+    splits_of,
+)
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.path_labels import Labels, Place, check_labels, give_splits, top_of
 
 Layout = Literal["labelled_lines", "class_files", "class_folders"]
 LAYOUT = (
@@ -49,6 +59,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     """`auto`: labelled_lines where a separator is given, else what the folders say."""
     separator: str = ""
     """Between label and text, at its first place: tab, space, comma, semicolon, colon, pipe, or itself."""
+    label: str = ""
+    """Of one file per text: where in its path the class stands: `first` or `parent` of several folders, or a pattern of
+    names: `{label}_#.txt` for pos_12.txt, where `#` is a number, `*` anything and `{group}` a person."""
     files: str = ""
     """Glob that chooses files; "" for all that end in .txt."""
     encoding: EncodingOption = "auto"
@@ -67,9 +80,11 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
     chosen = choose_files(names if options.files else usual, {".txt"}, options.files, LAYOUT)
     inner = sorted(chosen)
     layout = "labelled_lines" if options.separator else options.layout
-    layout = _layout_of(inner) if layout == "auto" else layout
+    layout = ("class_folders" if options.label else _layout_of(inner)) if layout == "auto" else layout
     if layout == "labelled_lines":
         splits_of(inner)
+    elif options.label:
+        check_labels(options.label, inner)
     else:
         _check_places(inner, layout)
     if layout != "class_folders":
@@ -87,8 +102,9 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
     layout, _ = _unwrapped(first.name if first else "")
     detected = " (detected)" if options.layout == "auto" else ""
     if layout == "class_folders":
+        where = f"its class by label={options.label}" if options.label else f"one folder per class{detected}"
         encoding = {"auto": "UTF-8 or else cp1252, detected per file"}.get(options.encoding, options.encoding)
-        return [f"one file per text, one folder per class{detected}; {encoding}"]
+        return [f"one file per text, {where}; {encoding}"]
     said = {
         "class_files": "one file per class, one text per line",
         "labelled_lines": "a label and a text per line",
@@ -115,7 +131,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     first = archive.next()
     layout, _ = _unwrapped(first.name if first else "")
     if layout == "class_folders" and first is not None:
-        yield from _documents(archive, first, options.encoding, problems)
+        yield from _documents(archive, options, problems)
     else:
         if (layout == "labelled_lines") != bool(options.separator):
             raise WronglyCalled(
@@ -129,11 +145,11 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
 def _lines_of_files(
     archive: tarfile.TarFile, layout: Layout, options: Options, problems: Problems
 ) -> Iterator[RawSample]:
-    members = {_unwrapped(name)[1]: name for name in archive.getnames()}
-    splits = splits_of(members) if layout == "labelled_lines" else {}
-    for prefix, name in sorted(_prefixes(list(members), layout).items()):
+    places = {_unwrapped(name)[1]: name for name in archive.getnames()}
+    splits = splits_of(places) if layout == "labelled_lines" else {}
+    for prefix, name in sorted(_prefixes(list(places), layout).items()):
         split, label = (splits[name], "") if layout == "labelled_lines" else _place(name, layout)
-        for number, line in enumerate(_texts(archive, members[name], name, options.encoding, problems)):
+        for number, line in enumerate(_texts(archive, places[name], name, options.encoding, problems)):
             text = line.text
             if layout == "labelled_lines":
                 label, found, text = line.text.partition(SEPARATORS.get(options.separator, options.separator))
@@ -166,19 +182,20 @@ def _texts(
         yield line
 
 
-def _documents(
-    archive: tarfile.TarFile, first: tarfile.TarInfo, option: EncodingOption, problems: Problems
-) -> Iterator[RawSample]:
-    member: tarfile.TarInfo | None = first
-    while member is not None:
-        # tarfile remembers every member it has seen; a list of all files would grow with the data.
-        archive.members.clear()  # type: ignore[attr-defined]  # missing in the stubs
+def _documents(archive: tarfile.TarFile, options: Options, problems: Problems) -> Iterator[RawSample]:
+    tops = {top_of(_unwrapped(member.name)[1]) for member in members(archive)} if options.label else set()
+    labels = Labels(options.label, give_splits(tops))
+    for member in members(archive):
         _, name = _unwrapped(member.name)
-        text = _document(archive.extractfile(member), member.size, name, option, problems)
-        if text is not None:
-            split, label = _place(name, "class_folders")
-            yield RawSample(sample_id=name, label=label, split=split, text=text)
-        member = archive.next()
+        text = _document(archive.extractfile(member), member.size, name, options.encoding, problems)
+        if text is None:
+            continue
+        place = labels.place(name) if options.label else Place(*_place(name, "class_folders"))
+        if place is None:
+            raise DataRefused(
+                f"{name} does not say its class by label={options.label}. Run `millrace init` again."
+            )
+        yield RawSample(sample_id=name, label=place.label, split=place.split, group=place.group, text=text)
 
 
 def _document(
@@ -206,6 +223,11 @@ def _check_options(options: Options) -> None:
         raise WronglyCalled(
             "layout=labelled_lines and separator belong together. Expected both, or neither. Received: "
             f"layout={options.layout}, separator={options.separator!r}. Add --set separator=tab, or leave it out."
+        )
+    if options.label and (options.separator or options.layout not in ("auto", "class_folders")):
+        raise WronglyCalled(
+            "label says the class of files that are one text each. Expected neither separator nor another layout "
+            f"beside it. Received: label={options.label}. Leave one out."
         )
 
 

@@ -25,9 +25,10 @@ from pipeline.formats.tables import FORMATS, TableOptions, Writing, describe_tab
 from pipeline.formats.text_file import open_member
 from pipeline.formats.times import Fault, TimeReader, time_problems
 from pipeline.formats.written_numbers import NumberWriting
-from pipeline.raw.answer_columns import AnswerColumns, answer_problems
+from pipeline.raw.answer_columns import AnswerColumns, answer_problems, as_split
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
+from pipeline.sources.path_labels import SPLITS
 
 COLUMNS_FIX = (
     "Name the right column (--set text=, label=, ...); of a file whose first row is data: --set header=false."
@@ -56,6 +57,8 @@ class Options(TableOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     timezone: str = ""
     """IANA name (Europe/Berlin) of the local clock that wrote the times, which become instants then; of an hour that
     came twice it is the first. "": times without an offset stay as they are."""
+    split: str = ""
+    """Column that says train, val or test; "": the names of the files may."""
     side: tuple[str, ...] = ()
     """Columns of further facts about a text: numbers or categories, told apart by their cells."""
     categorical: tuple[str, ...] = ()
@@ -84,7 +87,7 @@ def select(names: Sequence[str], options: Options) -> dict[str, str]:
     """
     _check_options(options)
     chosen = choose_files(names, FORMATS, options.files, LAYOUT)
-    _files(sorted(chosen))
+    _files(sorted(chosen), options)
     return chosen
 
 
@@ -95,7 +98,7 @@ def describe(archive: tarfile.TarFile, options: Options) -> list[str]:
         DataRefused: An encoding cannot be told.
     """
     described = []
-    for file in _files(archive.getnames()):
+    for file in _files(archive.getnames(), options):
         with open_member(archive, file.name) as opened:
             described.append(describe_table(opened, file.name, Writing.of(options)))
     return described
@@ -112,7 +115,7 @@ def read(archive: tarfile.TarFile, options: Options) -> Iterator[RawSample]:
     """
     _check_options(options)
     problems = Problems()
-    files = _files(archive.getnames())
+    files = _files(archive.getnames(), options)
     columns = _Columns(options, side_kinds(archive, options))
     for file in files:
         number = 0
@@ -144,7 +147,7 @@ def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind
     if not options.target and stated.issuperset(options.side):
         return kinds
     asked = [column for column in options.side if column not in stated]
-    first = _files(archive.getnames())[0].name
+    first = _files(archive.getnames(), options)[0].name
     with open_member(archive, first) as opened:
         typed = form_of(opened, first, options.format) in ("jsonl", "parquet")
     batches = _batches(archive, _Columns(options, kinds).wanted, options)
@@ -154,7 +157,7 @@ def side_kinds(archive: tarfile.TarFile, options: Options) -> dict[str, SideKind
 
 def _batches(archive: tarfile.TarFile, wanted: Sequence[str], options: Options) -> Iterator[Batch]:
     """Yield all tables; rows that cannot be read are named by the second reading, with all other problems."""
-    for file in _files(archive.getnames()):
+    for file in _files(archive.getnames(), options):
         with open_member(archive, file.name) as opened:
             # All columns are asked for, so that one that is missing is named together with the others.
             yield from table_with(
@@ -172,7 +175,7 @@ class _Columns:
         self._answers = AnswerColumns(
             options.label, options.target, options.label_columns, options.unlabelled, self._writing
         )
-        roles = [options.text, *self._answers.names, options.group, options.time]
+        roles = [options.text, *self._answers.names, options.group, options.time, options.split]
         self.wanted = [*dict.fromkeys(filter(None, roles)), *(name for name in kinds if name not in roles)]
 
     def sample(
@@ -196,9 +199,10 @@ class _Columns:
         def name(column: str, fix: str = NAME_FIX) -> str:
             return (as_name(cell(column), problems, fix) or "") if column else ""
 
+        split = as_split(cell(options.split), problems, SPLITS) if options.split else file.split
         if self._answers.lacking(values.__getitem__):
             # Nobody reads the rest of such a row; see `pipeline.raw.answers`.
-            return RawSample(f"{file.prefix}{number:08d}", split=file.split, text="")
+            return RawSample(f"{file.prefix}{number:08d}", split=split, text="")
 
         def time_of(time: str | Fault) -> str:
             if isinstance(time, str):
@@ -210,7 +214,7 @@ class _Columns:
         sample = RawSample(
             sample_id=f"{file.prefix}{number:08d}",
             label=answer.label,
-            split=file.split,
+            split=split,
             text=as_text(cell(options.text), problems),
             target=answer.target,
             group=name(options.group),
@@ -224,9 +228,9 @@ class _Columns:
         return sample if problems.count == before else None
 
 
-def _files(names: Sequence[str]) -> list[_File]:
-    """Return the tables in the order of their samples."""
-    splits = splits_of(names)
+def _files(names: Sequence[str], options: Options) -> list[_File]:
+    """Return the tables in the order of their samples; where a column gives the split, no name does."""
+    splits = dict.fromkeys(names) if options.split else splits_of(names)
     alone = len(names) == 1 and None in splits.values()
     files = [_File(name, "" if alone else f"{stem_of(name)}/", splits[name]) for name in names]
     counts = Counter(file.prefix for file in files)
@@ -243,17 +247,19 @@ def _check_options(options: Options) -> None:
     """Refuse options that contradict each other, naming all contradictions."""
     strangers = [column for column in options.categorical if column not in options.side]
     learnt = (options.label, *options.label_columns, options.target)
-    taken = [column for column in options.side if column in (options.text, *learnt)]
+    taken = [column for column in options.side if column in (options.text, *learnt, options.split)]
     faults = {
         "no text column is named. Expected --set text=COLUMN": not options.text,
         "nothing to learn is named. Expected --set label=COLUMN, or --set target=COLUMN for regression": not any(
             learnt
         ),
         f"categorical names {', '.join(strangers)}. Expected columns that side names too": strangers,
-        f"side names {', '.join(taken)}. Expected columns other than text, label and target": taken,
+        f"side names {', '.join(taken)}. Expected columns other than text, label, target and split": taken,
     }
     problems = [message for message, fault in faults.items() if fault]
-    problems += answer_problems(options, options.label, (options.text, options.target, *options.side))
+    problems += answer_problems(
+        options, options.label, (options.text, options.target, options.split, *options.side)
+    )
     problems += [*NumberWriting.of(options).problems, *time_problems(options.time_format, options.timezone)]
     stated = {"time_format": options.time_format != "auto", "timezone": bool(options.timezone)}
     if not options.time and any(stated.values()):
@@ -262,7 +268,7 @@ def _check_options(options: Options) -> None:
     if problems:
         received = ", ".join(
             f"{name}={value!r}"
-            for name in ("text", "label", "label_columns", "target", "side", "categorical")
+            for name in ("text", "label", "label_columns", "target", "split", "side", "categorical")
             if (value := getattr(options, name))
         )
         raise WronglyCalled(

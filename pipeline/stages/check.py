@@ -8,11 +8,12 @@ Parameters:
     All.
 """
 
+import os
 import shutil
 from pathlib import Path
 
 from pipeline.checks.asked_for import unused_columns
-from pipeline.checks.contradictions import contradictions, idle_settings
+from pipeline.checks.contradictions import contradictions, idle_settings, slow_settings
 from pipeline.checks.secrets import committed_secrets
 from pipeline.checks.store import ask_store
 from pipeline.fetching.source import read_source
@@ -30,7 +31,8 @@ def check() -> tuple[int, list[str]]:
     """Check params.yaml against itself and against the source.
 
     Returns:
-        How many candidates passed, and warnings: settings without effect, a store that is silent, leaked secrets.
+        How many candidates passed, and warnings: settings without effect, more workers than cores, a store that is
+        silent, leaked secrets.
 
     Raises:
         ParamsError: With every problem found.
@@ -50,6 +52,7 @@ def check() -> tuple[int, list[str]]:
     told += ask_store(Path.cwd(), params.register.experiment)
     _forget_removed(set(params.candidates))
     write_json(paths.CHECK_PASSED, {"params.yaml": "passed"})
+    told = slow_settings(params, len(os.sched_getaffinity(0))) + told
     return len(params.candidates), idle_settings(params, source) + unused_columns(params, source) + told
 
 

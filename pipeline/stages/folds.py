@@ -88,19 +88,23 @@ def cross_validate(
     # Here, because they import Keras, which must wait for `backend.prepare_tensorflow`.
     from pipeline.inputs.train_data import load_train_data
     from pipeline.selection.out_of_fold import FoldTrainings, in_order
+    from pipeline.training.candidate import train_candidate
+    from pipeline.training.workers import training_with
 
     settings = read_json(paths.tuned_dir(candidate) / "settings.json", made_by=f"tune@{candidate}")
     folder = paths.STATE_DIR / "folds" / candidate / stage.inputs_key
-    trainings = FoldTrainings(
-        family,
-        load_train_data(family),
-        rows.rows,
-        settings,
-        folder,
-        say=lambda text: say(f"{candidate} {text}"),
-    )
-    length = trainings.length([fold for fold in plan if fold.repeat == 0])
-    positions, answers = in_order(plan, trainings.answers(plan, length))
+    with training_with(train_candidate, settings["training"], threads) as train:
+        trainings = FoldTrainings(
+            family,
+            load_train_data(family),
+            rows.rows,
+            settings,
+            folder,
+            say=lambda text: say(f"{candidate} {text}"),
+            train=train,
+        )
+        length = trainings.length([fold for fold in plan if fold.repeat == 0])
+        positions, answers = in_order(plan, trainings.answers(plan, length))
     sizes = [[fold.repeat, fold.number, len(fold.train), len(fold.held)] for fold in plan]
     _write(candidate, told | {"folds": sizes, "length": asdict(length)}, positions=positions, answers=answers)
     # Of older inputs too. A second `dvc repro --force` must train again.

@@ -60,9 +60,15 @@ def refit(
     for name in again:
         # Here, because it imports Keras, which must wait for `backend.prepare_tensorflow`.
         from pipeline.selection.refit import refit_candidate
+        from pipeline.training.candidate import train_candidate
+        from pipeline.training.workers import training_with
 
+        target = paths.selected_dir(name)
         checkpoint_dir = paths.STATE_DIR / "refit" / name / stage.inputs_key
-        told = refit_candidate(name, paths.selected_dir(name), checkpoint_dir, stage.console)
+        settings = read_json(target / "settings.json")
+        # By as many processes as the candidate that was chosen.
+        with training_with(train_candidate, settings["training"], settings["threads"]) as train:
+            told = refit_candidate(name, target, checkpoint_dir, stage.console, train)
         stage.console.print(
             f"{name}: trained again on {told['rows']:,} rows of train and val, {told['epochs']} epochs",
             highlight=False,

@@ -126,11 +126,19 @@ def register(
     from pipeline.gate.uses import share_uses
     from pipeline.tracking.champions import champions
     from pipeline.tracking.record import attach, record_pipeline, set_description, set_name
-    from pipeline.tracking.registry import apply_decision, champion_version, record_decision, set_tags
+    from pipeline.tracking.registry import (
+        apply_decision,
+        champion_version,
+        record_decision,
+        registered_at,
+        set_tags,
+    )  # fmt: skip
     from pipeline.tracking.revocations import keep_revocations
     from pipeline.tracking.runs import sweep
     from pipeline.tracking.store import open_store, service_errors, store_lock
 
+    for page_of_last in (paths.RUN_REPORT, paths.DECISION_PAGE):
+        page_of_last.unlink(missing_ok=True)
     state = provenance_state.read_state(candidates)
     card = read_json(paths.BEST_DIR / "card.json", "evaluate")
     store = open_store(Path.cwd(), experiment)
@@ -177,13 +185,26 @@ def register(
         set_description(store, recorded.parent_run_id, page)
         for run_called, name in run_names(model_name, card, state.candidates, recorded).items():
             set_name(store, run_called, name)
-        write_text(paths.RUN_REPORT, run_report(decision, looks))
-        attach(store, recorded.parent_run_id, paths.RUN_REPORT)
-        write_text(paths.DECISION_PAGE, decision_page(decision))
-        attach(store, run_id, paths.DECISION_PAGE)
-    base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
-    run_ids = (recorded.parent_run_id, run_id)
-    links = run.links(base, store.experiment_id, run_ids, model_name, version.number, primary=rules.primary)
+        base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
+        run_ids = (recorded.parent_run_id, run_id)
+        links = run.links(
+            base, store.experiment_id, run_ids, model_name, version.number, primary=rules.primary
+        )
+        facts = run.facts(
+            f"{model}, sha256 {version.model_sha256[:12]}",
+            state.data,
+            state.committed.commit[:12]
+            + (", and what it does not hold yet" if state.committed.problems else ""),
+            registered_at(store, model_name, version),
+            links,
+        )
+        # In the dashboard a page stands alone; here the others lie beside it.
+        for beside in ((), run.PAGES):
+            write_text(paths.RUN_REPORT, run_report(decision, looks, [*facts, *beside]))
+            write_text(paths.DECISION_PAGE, decision_page(decision, [*facts, *beside]))
+            if not beside:
+                attach(store, recorded.parent_run_id, paths.RUN_REPORT)
+                attach(store, run_id, paths.DECISION_PAGE)
     shown_decision = {**decision, "reasons": told}
     write_last_run(
         links, model_name, version, shown_decision, recorded.parent_run_id, looks=looks, reigned=reigns

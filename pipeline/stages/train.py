@@ -65,7 +65,7 @@ def train(
         model: Settings of the family.
         training: The keys of `training`, with the candidate's own values laid over them.
         seed: Everything random follows from it.
-        threads: CPU threads; recorded, because the bits depend on them.
+        threads: CPU threads of each process; recorded, because the bits depend on them.
         stage: The running stage.
         live: Gets each epoch.
     """
@@ -73,20 +73,24 @@ def train(
     from pipeline.inputs.train_data import load_train_data
     from pipeline.runtime.progress import epoch_progress
     from pipeline.training.candidate import train_candidate, write_candidate
+    from pipeline.training.workers import training_with
 
     checkpoint_dir = paths.STATE_DIR / "train" / candidate / stage.inputs_key
     phases = {"": training["epochs"]}
     if "pretrain_epochs" in model:
         phases["pretrain_"] = model["pretrain_epochs"]
-    data = load_train_data(family)
 
-    with epoch_progress(stage.console, candidate, phases) as show:
+    with (
+        training_with(train_candidate, training, threads) as train_together,
+        epoch_progress(stage.console, candidate, phases) as show,
+    ):
+        data = load_train_data(family)
 
         def on_epoch(epoch: int, logs: dict[str, float]) -> None:
             live.append(epoch, logs)
             show(epoch, logs)
 
-        trained = train_candidate(
+        trained = train_together(
             family, data, model, training, seed=seed, checkpoint_dir=checkpoint_dir, on_epoch=on_epoch
         )
         settings = {"family": family, "model": model, "training": training, "seed": seed, "threads": threads}

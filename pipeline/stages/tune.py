@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.engine.chosen import chosen_engine
 from pipeline.params.load import load_params
 from pipeline.params.space import sampled_of, with_sampled
 from pipeline.params.values import training_of, tune_of
@@ -77,7 +78,7 @@ def tune(
         reduction: After each rung the best 1/reduction of a generation goes on.
         min_epochs: Epochs before the first rung.
         trial_limit_seconds: CPU time of one trial, of all its threads.
-        workers: Processes side by side; has no influence on the result.
+        workers: Processes side by side on this machine; has no influence on the result, as the engine has none.
         seed: Of the sampler and of every training.
         threads: CPU threads; the bits of a model depend on them.
         stage: The running stage.
@@ -109,8 +110,14 @@ def tune(
             trial.number, trial.sampled, laid, epochs, trial_folder(folder, trial.number, trial.sampled)
         )
 
-    opener = functools.partial(open_training, family, seed=seed, threads=threads)
-    with TrialWorkers(opener, num_workers=workers, trial_limit_seconds=trial_limit_seconds) as pool:
+    with TrialWorkers(
+        functools.partial(open_training, family, seed=seed, threads=threads),
+        num_workers=workers,
+        trial_limit_seconds=trial_limit_seconds,
+        engine=chosen_engine(),
+        cores=threads * settings["training"].get("workers", 1),
+        needs=stage.files,
+    ) as pool:
         run_rungs = RememberedRungs(pool, lambda *what: say(tuning_trials.line(candidate, monitor, *what)))
         found = search(
             space,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.provenance.origin import pinned
+from pipeline.provenance.locked import pinned
 from pipeline.runtime.errors import InputMissing, NotPermitted
 from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.tracking.registry import EXTRA_DIR, MODEL_FILE

@@ -6,6 +6,7 @@ its model before one is made; and what was decided stands in its tags before a c
 business of `pipeline.tracking.champions`. The file is long because all of that is one transaction, whose order counts.
 """
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -144,6 +145,12 @@ class Version:
     model_sha256: str
     model_id: str
     tags: dict[str, str]
+
+
+def registered_at(store: Store, name: str, version: Version) -> dt.datetime:
+    """Return when a version was made, by the clock of the store, in UTC."""
+    made = store.client.get_model_version(name, str(version.number)).creation_timestamp
+    return dt.datetime.fromtimestamp(made / 1000, dt.UTC)
 
 
 def the_version(store: Store, name: str, model_sha256: str) -> Version | None:

@@ -72,6 +72,8 @@ class BatchedData:
         shuffle: Another order each epoch (training), or the order of `rows` (validation).
         augmentation: Change of a batch of images, drawn anew each epoch; None for none.
         passes: How often an epoch goes through the rows, each time in another order.
+        rank: Which of `num_ranks` this one is, from 0: it gets every `num_ranks`-th row of each batch.
+        num_ranks: Processes that share each batch.
 
     Raises:
         ValueError: There are no rows, or an input that is used is not a finite number.
@@ -89,6 +91,8 @@ class BatchedData:
         augmentation: Augmentation | None = None,
         passes: int = 1,
         reconstruct: bool = False,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         if len(rows) == 0:
             raise ValueError("A data set without rows. Expected at least one sample. Received: rows=[].")
@@ -102,6 +106,8 @@ class BatchedData:
         self.shuffle = shuffle
         self.augmentation = augmentation
         self.passes = passes
+        self.rank = rank
+        self.num_ranks = num_ranks
         self._order: tuple[int, np.ndarray] = (-1, self.rows)
         require_finite(inputs, self.rows)
 
@@ -113,6 +119,12 @@ class BatchedData:
     @property
     def _batches_per_pass(self) -> int:
         return -(-len(self.rows) // self.batch_size)
+
+    def rows_of_rank(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many rows each batch of a pass has, and how many of them are this rank's, int64 (num_batches,)."""
+        starts = np.arange(self._batches_per_pass) * self.batch_size
+        sizes = np.minimum(self.batch_size, len(self.rows) - starts)
+        return sizes, (sizes - self.rank + self.num_ranks - 1) // self.num_ranks
 
     def order(self, number: int) -> np.ndarray:
         """Return the rows in the order of that pass (counted from 0 over all epochs), shape `(num_rows,)`."""
@@ -141,10 +153,14 @@ class BatchedData:
         rows = self.order(number)[index * self.batch_size : (index + 1) * self.batch_size]
         # Sorted rows read a memory-mapped file in one direction; within a batch the order carries no meaning.
         rows = np.sort(rows) if self.shuffle else rows
+        # A last batch may have fewer rows than there are ranks. No network takes a batch of none: a rank without a row
+        # gets one that counts for nothing.
+        rows = rows[self.rank :: self.num_ranks] if self.rank < len(rows) else rows[:1]
         inputs = take(self.inputs, rows)
         if self.augmentation is not None and isinstance(inputs, np.ndarray):
-            # index + 1, because NumPy seeds [a, b] and [a, b, 0] alike.
-            inputs = self.augmentation(inputs, np.random.default_rng([self.seed, number, index + 1]))
+            # index + 1, because NumPy seeds [a, b] and [a, b, 0] alike; so rank 0 draws as one process alone.
+            drawn = np.random.default_rng([self.seed, number, index + 1, self.rank])
+            inputs = self.augmentation(inputs, drawn)
         if self.reconstruct:
             return inputs, reconstruction_targets(inputs)
         return inputs, take_targets(self.inputs, self.targets, rows)

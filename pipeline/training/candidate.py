@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -28,6 +28,9 @@ from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
 from pipeline.training.fit import FitResult, Length
 from pipeline.training.short_epochs import Traced
 from pipeline.training.validation_scores import validation_metrics
+
+if TYPE_CHECKING:
+    from pipeline.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def train_candidate(
     length: Length | None = None,
     checkpoint_seconds: float = 0.0,
     traced: Traced | None = None,
+    ranks: "Ranks | None" = None,
 ) -> TrainedCandidate:
     """Build a model and train it, or continue where the checkpoints in `checkpoint_dir` end.
 
@@ -85,6 +89,7 @@ def train_candidate(
         checkpoint_seconds: At least so long between two checkpoints.
         traced: Of an earlier training that differs in its rows alone, not in its number of batches or its weights of
             classes; its model, set back, is this one's. A new one is filled.
+        ranks: The processes that do this together; None for this one alone.
     """
     if data.frozen is not None:
         trained = train_candidate(
@@ -99,6 +104,7 @@ def train_candidate(
             length=length,
             checkpoint_seconds=checkpoint_seconds,
             traced=traced,
+            ranks=ranks,
         )
         return _behind_its_trunk(family, trained, data, model_settings)
     keras.utils.set_random_seed(seed)
@@ -128,6 +134,7 @@ def train_candidate(
             on_epoch=_prefixed(on_epoch),
             length=replace(length, steps=length.pretrain_steps) if length else None,
             checkpoint_seconds=checkpoint_seconds,
+            ranks=ranks,
         )
         build_settings["trained_encoder"] = autoencoder.get_layer("encoder")
     if reconstructs:
@@ -162,6 +169,7 @@ def train_candidate(
         length=length,
         checkpoint_seconds=checkpoint_seconds,
         traced=traced,
+        ranks=ranks,
     )
     return TrainedCandidate(model, model if reconstructs else autoencoder, result, pretraining, passes)
 
@@ -256,6 +264,7 @@ def _fit(
     length: Length | None = None,
     checkpoint_seconds: float,
     traced: Traced | None = None,
+    ranks: "Ranks | None" = None,
 ) -> FitResult:
     images = data.input_spec.kind == "image"
     train = BatchedData(
@@ -270,7 +279,11 @@ def _fit(
         else None,
         passes=passes,
         reconstruct=reconstruct,
+        rank=ranks.rank if ranks else 0,
+        num_ranks=ranks.size if ranks else 1,
     )
+    if ranks is not None:
+        ranks.deal(*train.rows_of_rank())
     val = None
     if length is None:
         val = BatchedData(
@@ -287,7 +300,8 @@ def _fit(
     optimizer = traced.optimizer if traced is not None else None
     if optimizer is None:
         steps = length.steps_per_epoch if length and decays else train.num_batches
-        optimizer = _optimizer(settings, epochs=epochs, steps_per_epoch=steps)
+        mean_gradients = ranks.mean_gradients if ranks is not None else None
+        optimizer = _optimizer(settings, epochs=epochs, steps_per_epoch=steps, mean_gradients=mean_gradients)
     monitor = settings["monitor"]
 
     def score() -> float:
@@ -312,11 +326,16 @@ def _fit(
         stop_after=stop_after,
         checkpoint_seconds=checkpoint_seconds,
         traced=traced,
+        ranks=ranks,
     )
 
 
 def _optimizer(
-    settings: Mapping[str, Any], *, epochs: int, steps_per_epoch: int
+    settings: Mapping[str, Any],
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+    mean_gradients: optimizers.MeanGradients | None,
 ) -> keras.optimizers.Optimizer:
     learning_rate = optimizers.create_schedule(
         settings["schedule"],
@@ -334,6 +353,7 @@ def _optimizer(
         weight_decay=settings["weight_decay"],
         ema_momentum=settings["ema_momentum"],
         clip_norm=settings["clip_norm"],
+        mean_gradients=mean_gradients,
     )
 
 

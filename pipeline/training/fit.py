@@ -1,7 +1,8 @@
 """One training: fits a model, can be killed at any instruction, and ends in the same bytes.
 
 `fit` lets Keras run the epochs, or `pipeline.training.short_epochs` where they are short, to the same bits; everything
-that happens between two of them is here.
+that happens between two of them is here. It is long, because what a checkpoint holds, when it is written, and who waits
+for it must be read together.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -24,6 +25,9 @@ from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 from pipeline.training.losses import Loss
 from pipeline.training.short_epochs import Traced, are_short, fit_short_epochs
+
+if TYPE_CHECKING:
+    from pipeline.training.ranks import Ranks
 
 # --- The state of a training as one file that is whole, verified and old, or whole, verified and new.
 #
@@ -165,6 +169,7 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         score: Callable[[], float] | None,
         checkpoint_seconds: float = 0.0,
         last_epoch: int = 0,
+        ranks: "Ranks | None" = None,
     ) -> None:
         super().__init__()
         self.checkpoint_path = checkpoint_path
@@ -175,9 +180,11 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         self.score = score
         self.checkpoint_seconds = checkpoint_seconds
         self.last_epoch = last_epoch
+        self.ranks = ranks
         self.progress = Progress()
         self.best_weights: list[np.ndarray] = []
         self._epoch = 0
+        self._settled = -1
         self._raw_weights: list[np.ndarray] = []
         self._validated_weights: list[np.ndarray] = []
         self._score: float | None = None
@@ -193,16 +200,23 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         Args:
             last_epoch: How far this call trains; what a longer training left cannot be turned back.
         """
-        if not self.checkpoint_path.is_file():
-            return
-        start = values(self.model.variables)
-        try:
-            self._load(last_epoch)
-        except (DamagedCheckpoint, KeyError, TypeError) as error:
-            logger.warning("%s The training starts over.", error)
-            assign(self.model.variables, start, "weights")
+        if self.checkpoint_path.is_file():
+            start = values(self.model.variables)
+            try:
+                self.load(last_epoch)
+            except (DamagedCheckpoint, KeyError, TypeError) as error:
+                logger.warning("%s The training starts over.", error)
+                assign(self.model.variables, start, "weights")
+        if self.ranks is not None:
+            self.ranks.begin_alike(self.model, self.progress.epoch, str(self.checkpoint_path.parent))
 
-    def _load(self, last_epoch: int) -> None:
+    def load(self, last_epoch: int) -> None:
+        """Take everything from the checkpoint, or nothing.
+
+        Raises:
+            DamagedCheckpoint: It is of no use.
+            FileNotFoundError: There is none.
+        """
         groups, state = load(self.checkpoint_path)
         progress = Progress(**state)
         if progress.epoch > last_epoch:
@@ -220,6 +234,7 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
 
     def on_test_begin(self, _logs: Logs | None = None) -> None:
         """Swap in the averaged weights, where there are any."""
+        self._settle()
         if self.model.optimizer.use_ema:
             self._raw_weights = values(self.model.trainable_variables)
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
@@ -233,8 +248,14 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
             assign(self.model.trainable_variables, self._raw_weights, "weights")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Guard, best, early stopping, report, checkpoint."""
+        """Guard, best, early stopping, report, checkpoint; by rank 0, which the others wait for."""
+        self._settle()
         metrics = {name: float(value) for name, value in (logs or {}).items()}
+        if self.ranks is not None:
+            metrics = self.ranks.mean_logs(metrics)
+            if self.ranks.rank:
+                self.model.stop_training = self.ranks.told(None)[0]
+                return
         if self._score is not None:
             metrics[self.monitor] = self._score
         metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -264,6 +285,14 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
             self.on_epoch(epoch + 1, metrics)
         if due or progress.finished:
             self._save(variables)
+        if self.ranks is not None:
+            self.ranks.told(stopped_early)
+
+    def _settle(self) -> None:
+        """Let the ranks agree once an epoch: before it is validated, or before it ends where nothing is."""
+        if self.ranks is not None and self._settled != self._epoch:
+            self._settled = self._epoch
+            self.ranks.settle(self.model)
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._saved_at >= self.checkpoint_seconds
@@ -374,6 +403,7 @@ def fit(
     stop_after: int | None = None,
     checkpoint_seconds: float = 0.0,
     traced: Traced | None = None,
+    ranks: "Ranks | None" = None,
 ) -> FitResult:
     """Train a model, or continue where the checkpoint ends, and leave it with the weights of its best epoch.
 
@@ -395,6 +425,8 @@ def fit(
         checkpoint_seconds: At least so long between two checkpoints, but for the last one; 0 for one after each epoch.
         traced: What an earlier training with the same model, loss, optimizer and number of batches left: `model` and
             `optimizer` are its own, as they began; filled where it is new.
+        ranks: The processes that share this training, each with its rows of `train`; `val` is rank 0's alone, as are
+            `score` and the checkpoint. None: this one process.
 
     Raises:
         TrainingDiverged: A loss, metric or weight is not finite.
@@ -418,12 +450,16 @@ def fit(
         score=score,
         checkpoint_seconds=checkpoint_seconds,
         last_epoch=last_epoch,
+        ranks=ranks,
     )
     between.set_model(model)
     between.resume(last_epoch)
     progress = between.progress
     open_ended = not progress.finished and progress.epoch < last_epoch
-    if open_ended and are_short(train, val):
+    short = open_ended and are_short(train, val)
+    follows = ranks is not None and ranks.rank > 0
+    val = None if follows else val
+    if short:
         fit_short_epochs(
             model,
             train,
@@ -443,6 +479,10 @@ def fit(
             shuffle=False,
             verbose=0,
         )
+    if open_ended and follows:
+        # What was best is known to rank 0 alone, and what is trained next may begin with it.
+        between.load(last_epoch)
+        progress = between.progress
     between.restore_best()
     # What follows predicts or saves; the optimizer stays in the checkpoint, and out of the `.keras` file.
     model.optimizer, model.compiled = None, False

@@ -1,12 +1,14 @@
 """The rules that turn gradients into new weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
 
 Schedule: TypeAlias = Any
 """A number, or a `keras.optimizers.schedules.LearningRateSchedule`."""
+MeanGradients: TypeAlias = Callable[[list[Any], Any], list[Any]]
+"""Gradients of some rows and the number of steps before this one, to the gradients of all rows of the batch."""
 
 
 # --- How the learning rate changes over the steps of one training.
@@ -86,6 +88,20 @@ class _RampedAverage:
                 average.assign(momentum * average + (1 - momentum) * variable)
 
 
+class _Together:
+    """Mixed into an optimizer: it takes the gradient of all ranks, before it is clipped and anything is made of it."""
+
+    mean_gradients: MeanGradients
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        known = [index for index, gradient in enumerate(grads) if gradient is not None]
+        means = self.mean_gradients([grads[index] for index in known], self.iterations)  # type: ignore[attr-defined]
+        together = list(grads)
+        for index, mean in zip(known, means, strict=True):
+            together[index] = mean
+        super().apply(together, trainable_variables)  # type: ignore[misc]
+
+
 def create_optimizer(
     name: str,
     learning_rate: Schedule,
@@ -94,6 +110,7 @@ def create_optimizer(
     weight_decay: float = 0.0,
     ema_momentum: float = 0.0,
     clip_norm: float = 0.0,
+    mean_gradients: MeanGradients | None = None,
 ) -> keras.optimizers.Optimizer:
     """Return a Keras optimizer.
 
@@ -104,6 +121,7 @@ def create_optimizer(
         weight_decay: Share of each kernel (times the learning rate) taken away per step; adamw and sgd only.
         ema_momentum: Of a moving average of the weights, 0 for none; less in the first steps, see `_RampedAverage`.
         clip_norm: Largest norm of the whole gradient, 0 for no limit.
+        mean_gradients: Of the ranks that share each batch; None where one process has all of it.
 
     Raises:
         ValueError: The name is unknown.
@@ -115,11 +133,11 @@ def create_optimizer(
         "ema_momentum": ema_momentum or 0.99,
     }
     if name == "adam":
-        return _class_of("Adam", ema_momentum)(**shared)
+        return _class_of("Adam", ema_momentum, mean_gradients)(**shared)
     if name == "adamw":
-        optimizer = _class_of("AdamW", ema_momentum)(weight_decay=weight_decay, **shared)
+        optimizer = _class_of("AdamW", ema_momentum, mean_gradients)(weight_decay=weight_decay, **shared)
     elif name == "sgd":
-        optimizer = _class_of("SGD", ema_momentum)(
+        optimizer = _class_of("SGD", ema_momentum, mean_gradients)(
             momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay or None, **shared
         )
     else:
@@ -128,7 +146,11 @@ def create_optimizer(
     return optimizer
 
 
-def _class_of(name: str, ema_momentum: float) -> Any:
-    """Return Keras' class, with an average that forgets where there is one."""
-    plain = getattr(keras.optimizers, name)
-    return type(name, (_RampedAverage, plain), {}) if ema_momentum else plain
+def _class_of(name: str, ema_momentum: float, mean_gradients: MeanGradients | None) -> Any:
+    """Return Keras' class, with an average that forgets where there is one, and for several ranks."""
+    made = getattr(keras.optimizers, name)
+    if ema_momentum:
+        made = type(name, (_RampedAverage, made), {})
+    if mean_gradients is not None:
+        made = type(name, (_Together, made), {"mean_gradients": staticmethod(mean_gradients)})
+    return made

@@ -8,6 +8,7 @@ processes that train need no Optuna.
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import numpy as np
 
 from pipeline.inference import backend
 from pipeline.inputs.train_data import load_train_data
+from pipeline.runtime.errors import Busy
 from pipeline.runtime.files import content_key, write_json
 from pipeline.training.validation_scores import validation_metrics
 
@@ -286,15 +288,24 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
 
     from pipeline.inference.prediction import answers
     from pipeline.training.candidate import train_candidate, write_candidate
+    from pipeline.training.workers import Train, training_with
 
     data = load_train_data(family)
+    # Until this process ends, and the same for all trials (`space.FIXED`): starting them costs more than many a rung.
+    workers, together = ExitStack(), list[Train]()
 
     def run_rung(rung: Rung) -> TrialOutcome:
         keras.backend.clear_session()
         model, training = rung.settings["model"], rung.settings["training"]
-        trained = train_candidate(
-            family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
-        )
+        if not together:
+            together.append(workers.enter_context(training_with(train_candidate, training, threads)))
+        try:
+            trained = together[0](
+                family, data, model, training, seed=seed, checkpoint_dir=rung.folder, stop_after=rung.epochs
+            )
+        except Busy as error:
+            # One of the processes of this training was killed, which is no fault of the settings: as if this one had.
+            raise SystemExit(error.exit_code) from error
         given = answers(trained.model, data.inputs, data.val_rows, training, data.output_spec)
         measured = validation_metrics(data, given, training["monitor"])
         if trained.result.finished:

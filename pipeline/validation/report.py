@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.reports.html import Tiles, render
+from pipeline.reports.html import Fact, Tiles, render
+from pipeline.runtime.files import content_key
 from pipeline.validation.facts import blemishes, by_label
 from pipeline.validation.profile import Show
 from pipeline.validation.suites import ExpectationResult
@@ -164,6 +165,10 @@ def validation_report(
     return (
         render(
             "validation_report.html.j2",
+            facts=[
+                Fact("data", f"{description}; sha256 over all contents {_digest(facts)}"),
+                Fact("page", "the run that this data led to", "../register/report.html"),
+            ],
             passed=not any(outcome.refuses for outcome in every),
             verdict=_verdict(every, description),
             tiles=_tiles(facts),
@@ -182,6 +187,10 @@ def validation_report(
         )
         + "\n"
     )
+
+
+def _digest(facts: pd.DataFrame) -> str:
+    return content_key(sorted(facts["content_sha256"]))[:12]
 
 
 def _verdict(outcomes: Sequence[ExpectationResult], description: str) -> str:

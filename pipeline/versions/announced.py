@@ -1,14 +1,15 @@
 """Which version a name or an alias stands for, told to a server that itself knows no MLflow; fetched and verified.
 
-`python -m pipeline.versions.announced NAMED DEFAULT_NAME SECONDS [patient]` prints a line of JSON at a time:
+`python -m pipeline.versions.announced NAMED DEFAULT_NAME SECONDS [patient] [once]` prints a line of JSON at a time:
 
 - `{"name", "version", "folder", "sha256"}`: this version answers from now on; its files lie in the folder;
 - `{"heard": true}`: the registry was asked, and nothing is new;
 - `{"problem": ...}`: it could not be asked, or the version cannot be fetched, and `version` which one, if it is known;
   with `"gone": true` the registry has answered that there is no such alias or version.
 
-It asks every SECONDS, or once if these are 0. That nobody can be asked at the start ends it, with the exit code of the
-cause, unless it is patient: then it is told as later ones are. It dies with the process that started it.
+It asks every SECONDS; once, until it has told a version or that there is none. That nobody can be asked at the start
+ends it, with the exit code of the cause, unless it is patient: then it is told as later ones are. It dies with the
+process that started it.
 """
 
 import json
@@ -31,16 +32,17 @@ LONGEST_WAIT_SECONDS = 60.0
 
 
 def announced(
-    named: str, default_name: str, seconds: float, root: Path, *, patient: bool = False
+    named: str, default_name: str, seconds: float, root: Path, *, patient: bool = False, once: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Yield what is to be told, see the head of this file.
 
     Args:
         named: `MODEL`, `MODEL/VERSION`, `MODEL@ALIAS`, or "" for the champion of this project.
         default_name: The model of this project.
-        seconds: Between two questions; 0 to ask once.
+        seconds: Between two questions.
         root: The project's folder.
         patient: Whether the first question may go unanswered.
+        once: Whether one answer is enough: that of a number does not change.
 
     Raises:
         UserError: It could not be answered, and nobody is patient.
@@ -75,7 +77,9 @@ def announced(
             if of:  # the alias left the version that was told: should it come back, that is told again
                 told = ""
             yield {"problem": str(error) if isinstance(error, UserError) else repr(error)} | of
-        if not seconds:
+            if once and "gone" in of:
+                return
+        if once and told:
             return
         time.sleep(wait)
 
@@ -84,11 +88,14 @@ def main() -> None:
     """Tell it to whoever started this process."""
     with exit_codes("serve", recorded=False):
         die_with_parent()
-        named, default_name, seconds, *patient = sys.argv[1:]
+        named, default_name, seconds, *how = sys.argv[1:]
         # Whatever else is printed, by TensorFlow say, is no line of ours.
         with os.fdopen(os.dup(sys.stdout.fileno()), "w") as told:
             os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-            for line in announced(named, default_name, float(seconds), Path.cwd(), patient=bool(patient)):
+            lines = announced(
+                named, default_name, float(seconds), Path.cwd(), patient="patient" in how, once="once" in how
+            )
+            for line in lines:
                 try:
                     print(json.dumps(line), file=told, flush=True)
                 except BrokenPipeError:

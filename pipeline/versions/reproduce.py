@@ -18,7 +18,8 @@ import httpx
 from pipeline.fetching.download import CONNECT_SECONDS
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location, Source, read_source, stored_tar
-from pipeline.provenance.origin import differing_packages, read_params
+from pipeline.provenance.locked import differing_packages
+from pipeline.provenance.origin import read_params
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown, without_secrets
 from pipeline.runtime.dvc_place import close_site_cache

@@ -26,8 +26,8 @@ from pipeline.inputs.specs import OutputSpec, output_spec
 from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import unseen_loss
-from pipeline.reports.html import render
-from pipeline.runtime import paths
+from pipeline.reports.html import Fact, data_fact, made_fact, render
+from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, read_json, write_text
 from pipeline.runtime.repository import without_register
@@ -119,6 +119,7 @@ def _described(model: Whole, called: str, card: Mapping[str, Any]) -> dict[str, 
         "parameters": card.get("parameters"),
         "threshold": (card.get("operating_point") or {}).get("threshold"),
         "commit": commit if commit != "none" else None,
+        "sha256": file_digest(model.keras_file, "sha256"),
         "bytes": model.keras_file.stat().st_size,
     }
 
@@ -447,7 +448,25 @@ def write_page(path: Path, content: Mapping[str, Any]) -> None:
         "params": params,
         "undefined": UNDEFINED,
     }
-    write_text(path, render("compare.html.j2", **told))
+    facts = [
+        Fact(
+            "model",
+            ", ".join(
+                [
+                    called[side],
+                    *(f"{part} {value}" for part, value in _told_short(content[side]).items() if value),
+                ]
+            ),
+        )
+        for side in SIDES
+    ]
+    if paths.SOURCE_JSON.is_file():
+        facts.append(data_fact(read_json(paths.SOURCE_JSON)))
+    write_text(path, render("compare.html.j2", facts=[*facts, made_fact(processes.now())], **told))
+
+
+def _told_short(model: Mapping[str, Any]) -> dict[str, str]:
+    return {"sha256": model["sha256"][:12], "commit": (model["commit"] or "")[:12]}
 
 
 def _interval(found: Mapping[str, float] | None, sign: str = "") -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from pipeline.fetching.source import read_source
 from pipeline.provenance.installed import installed_problems, strange_places
-from pipeline.provenance.origin import NOTHING, REQUIREMENTS_LOCK, differing_packages
+from pipeline.provenance.locked import differing_packages
+from pipeline.provenance.origin import NOTHING, REQUIREMENTS_LOCK
 from pipeline.runtime import paths
 from pipeline.runtime.errors import InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest, path_digest

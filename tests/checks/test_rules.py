@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.checks import rules
 from pipeline.checks.asked_for import unused_columns
-from pipeline.checks.contradictions import contradictions, idle_settings
+from pipeline.checks.contradictions import contradictions, idle_settings, slow_settings
 from pipeline.fetching.source import Source
-from pipeline.params.families import input_kind
+from pipeline.params.families import FAMILIES, family_of, input_kind
 from pipeline.params.load import load_params
 from pipeline.params.sections import FloatRange, LabelledWindows, TuneOverride
 from pipeline.params.values import training_of
@@ -399,3 +399,33 @@ def test_a_ridge_hands_scaled_values_through():
     params = example("etth1", **{"features.series": {"scaling": "series"}})
     problems = list(rules.families_fit_the_data(params, source("series_table")))
     assert any("candidates.ridge.model.look_backs hands scaled values through" in line for line in problems)
+
+
+def test_workers_without_rows_are_refused():
+    """A batch of 32 rows cannot be dealt out to 33."""
+    assert [] == contradictions(example("digits", training={"workers": 32}), source("digits"))
+    problems = contradictions(example("digits", training={"workers": 33}), source("digits"))
+    assert all("training.workers must not exceed its batch_size of 32" in problem for problem in problems)
+    trained = [
+        name for name, block in example("digits").candidates.items() if FAMILIES[family_of(block)].trained
+    ]
+    assert len(trained) == len(problems)
+
+
+def test_more_workers_than_cores_are_told_and_not_refused():
+    """Only of what is trained, and only where they are workers: many threads of one process are the user's choice."""
+    params = example("digits", training={"workers": 2})
+    assert [] == slow_settings(params, num_cores=2 * params.threads)
+    (line,) = slow_settings(params, num_cores=2 * params.threads - 1)
+    assert f"cnn (2 x {params.threads})" in line
+    assert "linear" not in line
+    assert [] == slow_settings(example("digits"), num_cores=1)
+
+
+def test_workers_of_a_solved_family_have_no_effect_and_that_is_told():
+    """Beside its `epochs`."""
+    params = example("digits")
+    block = msgspec.structs.replace(params.candidates["linear"], training={"epochs": 0, "workers": 2})
+    params = msgspec.structs.replace(params, candidates={**params.candidates, "linear": block})
+    (line,) = idle_settings(params, source("digits"))
+    assert "candidates.linear.training.workers (family linear is solved, not trained)" in line

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+# What only root calls is not on everybody's PATH.
+RUNUSER = shutil.which("runuser", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
@@ -32,7 +35,7 @@ def postgres_bin() -> Path:
     programs = [Path(item).parent for item in found if item]
     if not programs:
         pytest.skip("PostgreSQL is not installed: no initdb under /usr/lib/postgresql or on PATH")
-    if os.getuid() == 0 and shutil.which("runuser") is None:
+    if os.getuid() == 0 and RUNUSER is None:
         pytest.skip("PostgreSQL does not run as root, and there is no runuser to become another user")
     return programs[-1]
 
@@ -42,7 +45,7 @@ def postgres():
     """Run a PostgreSQL server with its data in a new folder; yield the URI of an empty database."""
     programs, port = postgres_bin(), free_port()
     as_root = os.getuid() == 0
-    prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
+    prefix = [RUNUSER, "-u", "postgres", "--"] if as_root else []
     # Not one of pytest's folders: those are closed to the user that PostgreSQL runs as.
     folder = Path(tempfile.mkdtemp(prefix="millrace-postgres-"))
     if as_root:

@@ -143,9 +143,14 @@ def test_parent_run_shows_the_verdict_first(recorded, show):
     show(recorded["this run"], "became champion", "test/accuracy", "digits-train", "dvc.stages.sha256")
 
 
-def test_parent_run_shows_pictures_and_the_report(recorded, show):
-    """The artifacts of the parent are there to be looked at."""
-    show(recorded["pictures"], "pictures", "reports")
+def test_parent_run_shows_pictures_and_the_report(recorded, show, browser):
+    """One link opens the report in the dashboard's frame; pictures stand beside it."""
+    show(recorded["report and pictures"], "pictures", "reports", "report.html")
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    page = browser.find_element("tag name", "body").text
+    browser.switch_to.default_content()
+    assert "cnn became champion" in page
+    assert "the whole run" not in page, "what lies beside the file does not lie here"
 
 
 def test_candidate_run_shows_its_curves(recorded, show):

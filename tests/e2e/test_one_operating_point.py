@@ -147,7 +147,7 @@ def table_of(page: str) -> list[dict[str, list[float]]]:
     names = [text_of(cell).strip() for cell in re.findall(r"<th.*?</th>", head, flags=re.DOTALL)]
     found = []
     for line in lines:
-        cells = [text_of(cell) for cell in re.findall(r"<td.*?</td>", line, flags=re.DOTALL)]
+        cells = [text_of(cell) for cell in re.findall(r"<t[dh].*?</t[dh]>", line, flags=re.DOTALL)]
         numbers = [[float(item) for item in re.findall(NUMBER, cell.replace(",", ""))] for cell in cells]
         found.append({**dict(zip(names, numbers, strict=True)), "name": cells[0].split()[0]})
     return found

@@ -76,6 +76,22 @@ def test_the_decision_says_what_was_decided_and_why(ran):
     assert decision["decision"] == "promoted"
 
 
+def test_the_notebook_runs_anew(ran):
+    """Every cell of examples/notebook.ipynb, beside the champion that was trained here."""
+    folder, _ = ran
+    command = [sys.executable, "-m", "docs.notebook"]
+    subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True)
+    notebook = json.loads((folder / "examples/notebook.ipynb").read_text())
+    said = [
+        "".join(out["data"]["text/plain"]) for cell in notebook["cells"] for out in cell.get("outputs", [])
+    ]
+    assert 3 == len(said)
+    assert 3 == len(re.findall(r"\('\d', [01]\.\d+\)", said[1]))
+    board = (folder / "reports/evaluate/tables/candidates.json").read_text()
+    assert {row["candidate"] for row in json.loads(board)} <= set(re.findall(r"\w+", said[2]))
+    subprocess.run(["git", "checkout", "-q", "examples/notebook.ipynb"], cwd=folder, check=True)
+
+
 @pytest.mark.long
 def test_what_dvc_shows(ran):
     """metrics show, params diff, plots show and dag answer as a DVC user expects."""

@@ -17,7 +17,7 @@ def tried(tmp_path, monkeypatch):
 
     def look(files):
         fill(tmp_path / "given", files)
-        trials, _ = look_at(Location(path=str(tmp_path / "given")), KINDS, ignore=[], max_bytes=1 << 30)
+        trials, _ = look_at(Location(path=str(tmp_path / "given")), KINDS, stated={}, max_bytes=1 << 30)
         return [trial for trial in trials if trial.proposal.likely]
 
     return look

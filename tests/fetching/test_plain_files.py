@@ -125,7 +125,7 @@ def test_a_compressed_table_beside_its_images(tmp_path):
 def test_a_compressed_file_is_proposed_like_a_plain_one(tmp_path):
     """Without --kind."""
     (tmp_path / "mail.csv.gz").write_bytes(gzip.compress(CSV.encode()))
-    trials, _ = look_at(Location(path="mail.csv.gz"), list(KINDS), ignore=(), max_bytes=GIB)
+    trials, _ = look_at(Location(path="mail.csv.gz"), list(KINDS), stated={}, max_bytes=GIB)
     assert ("text_table", "") == (trials[0].proposal.kind, trials[0].refused)
 
 
@@ -277,7 +277,7 @@ def test_utf_16_is_recoded_in_little_memory(tmp_path):
 def test_the_form_is_what_the_first_bytes_say(name, content):
     """Whatever the file is called, stated or found without a kind."""
     assert texts(name, content) == ROWS
-    trials, _ = look_at(Location(path=name), list(KINDS), ignore=(), max_bytes=GIB)
+    trials, _ = look_at(Location(path=name), list(KINDS), stated={}, max_bytes=GIB)
     assert ("text_table", "") == (trials[0].proposal.kind, trials[0].refused)
 
 
@@ -369,7 +369,7 @@ def test_a_spreadsheet_without_a_kind(tmp_path):
     """The same answer."""
     workbook(tmp_path / "a.xlsx")
     with pytest.raises(DataRefused, match="CSV UTF-8"):
-        look_at(Location(path="a.xlsx"), list(KINDS), ignore=(), max_bytes=GIB)
+        look_at(Location(path="a.xlsx"), list(KINDS), stated={}, max_bytes=GIB)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def test_ten_thousand_ways_to_write_a_number_have_the_key_of_the_number():
     [
         ("ok", "0k"), ("a b", "ab"), ("1", "l"), ("x²", "x2"), ("1.2.3", "1.2.30"),
         ("12345678901234567890123456789012", "12345678901234567890123456789013"), ("NA", "N/A"), ("1,5", "1.5"),
-        ("1_000", "1000"), ("\u0435", "e"), ("1e", "1"),
+        ("1_000", "1000"), ("\u0435", "e"), ("1e", "1"), ("\u0441\u043e\u043f", "con"), ("\u043d\u0435\u0442", "HeT"),
+        ("a-b", "a_b"), ("\u03bbx", "lx"),
     ],
 )  # fmt: skip
 def test_names_that_a_reader_tells_apart_stay_apart(names):
@@ -85,6 +86,13 @@ def test_names_that_a_reader_tells_apart_stay_apart(names):
         (("TRUE", "1"), "upper and lower case, how a number is written"),
         (("\uff2f\uff2b", "OK"), "full-width signs"),
         (("OK ", "ok"), "blanks, upper and lower case"),
+        (("T-shirt", "T\u2011shirt"), "dashes and quotes"),
+        (("can't", "can\u2019t"), "dashes and quotes"),
+        (("-1", "\u22121.0"), "dashes and quotes, how a number is written"),
+        (("cat", "c\u0430t"), "letters of another script"),
+        (("\u043c\u0430\u043c\u0430", "\u043ca\u043ca"), "letters of another script"),
+        (("\u039cax 2", "Max 2"), "letters of another script"),
+        (("file", "\ufb01le"), "ligatures"),
     ],
 )
 def test_what_tells_spellings_apart_is_said(names, said):

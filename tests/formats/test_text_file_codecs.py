@@ -84,3 +84,28 @@ def test_western_letters_stay_cp1252(text, rows):
         "cp1252"
     )
     assert f"{text} 0" == read_source(text_table, {"a.csv": content}, label="label")[0].text
+
+
+OTHER_LANGUAGES = {
+    "cp1250": "účet nebyl zaplacen včas, kurýr nepřijel žádný den",
+    "iso8859_2": "Proszę o zwrot pieniędzy, żądam wyjaśnień: przesyłka nie dotarła",
+    "cp1254": "Şifremi unuttum, giriş bekliyorum, ödeme gözükmüyor",
+    "cp1257": "Lūdzu atsūtiet rēķinu, parole nestrādā, nav saņemts",
+    "mac_roman": "Für die Größe möchte ich die Überweisung ändern können",
+    "cp850": "Für die Größe möchte ich die Überweisung ändern",
+    "cp852": "Příliš žluťoučký kůň, účet nebyl zaplacen včas",
+}
+
+
+@pytest.mark.parametrize("codec", OTHER_LANGUAGES)
+@pytest.mark.parametrize("rows", [1, 60])
+def test_letters_of_no_western_language_together_are_not_taken_for_cp1252(codec, rows):
+    """Each of them is one: the first reading that is offered is of a language, and reads right."""
+    text = OTHER_LANGUAGES[codec]
+    lines = [f'"{text} {row}",{"ab"[row % 2]}' for row in range(rows)]
+    content = "\n".join(["text,label", *lines, ""]).encode(codec)
+    with pytest.raises(DataRefused, match="cannot be told") as refused:
+        read_source(text_table, {"a.csv": content}, label="label")
+    first = re.search(r"--set encoding=([\w-]+)", str(refused.value).partition("right: ")[2])
+    samples = read_source(text_table, {"a.csv": content}, label="label", encoding=first[1])
+    assert [f"{text} {row}" for row in range(rows)] == [sample.text for sample in samples]

@@ -160,3 +160,25 @@ def test_what_the_policy_does_not_allow_is_refused(minutes, policy, message):
     """Row and reason; a time stamp of another century does not fill the memory."""
     with pytest.raises(DataRefused, match=message):
         grid_of((np.array(minutes) * MINUTE).astype(np.int64), range(len(minutes)), **policy)
+
+
+@pytest.mark.parametrize(
+    ("zone", "around", "minutes"),
+    [
+        ("Europe/Berlin", "2024-03-25", 60),
+        ("Europe/Berlin", "2027-03-25", 15),
+        ("America/New_York", "2024-03-06", 30),
+    ],
+)
+def test_the_hour_that_a_local_clock_jumped_over_is_said(zone, around, minutes):
+    """Of a clock that pandas knows; the same rows in UTC, and a gap at another hour, say nothing."""
+    utc = pd.date_range(around, periods=14 * 24 * 60 // minutes, freq=f"{minutes}min", tz="UTC")
+    local = utc.tz_convert(zone).tz_localize(None)
+    times = microseconds(*local[~local.duplicated()].to_numpy())
+    note = grid_of(times, range(len(times)), gaps="fill").timeline.note
+    assert f"--set timezone={zone}" in note
+    assert "T02:00:00" in note
+    plain = microseconds(*utc.tz_localize(None).to_numpy())
+    assert not grid_of(plain, range(len(plain)), gaps="fill").timeline.note
+    gap = np.delete(plain, slice(100, 100 + 60 // minutes))
+    assert not grid_of(gap, range(len(gap)), gaps="fill").timeline.note

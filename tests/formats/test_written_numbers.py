@@ -1,6 +1,7 @@
 """Numbers as people write them are read as stated, and otherwise refused with the options that read them."""
 
 import random
+import re
 from itertools import product
 
 import numpy as np
@@ -178,3 +179,37 @@ def test_a_missing_value_with_a_comma_is_refused_and_with_a_point_understood():
             :, 0
         ]
         assert [True, False, True] == np.isnan(values).tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "read"),
+    [
+        (
+            ["12,50-", "1.234,00-", "3,00"],
+            "--set decimal=comma --set thousands=point --set negative=behind",
+            "-12.50",
+        ),
+        (["(1,234.50)", "(3.10)"], "--set thousands=comma --set negative=brackets", "-1234.50"),
+        (["3.5 kg", "4 kg"], "--set units=kg", "3.5"),
+        (["-12.5 °C", "4 °C"], "--set units=°C", "-12.5"),
+        (["($3.50)", "$12"], "--set units=$ --set negative=brackets", "-3.50"),
+    ],
+)
+def test_signs_behind_brackets_and_units_are_told_and_read_as_advised(cells, options, read):
+    """As accounting writes them; they became categories without a word, or ended without an option."""
+    assert advice(cells) == options
+    said = dict(re.findall(r"--set (\w+)=(\S+)", options))
+    units = (said["units"],) if "units" in said else ()
+    writing = NumberWriting(
+        said.get("decimal", "point"),
+        said.get("thousands", "none"),
+        units,
+        negative=said.get("negative", "before"),
+    )
+    assert writing.plain(cells[0]) == read
+    assert None not in map(writing.plain, cells)
+
+
+def test_blanks_without_end_take_no_time():
+    """Of a column that holds anything; some thousand blanks took minutes."""
+    assert not looks_marked("1" + " " * 20_000 + "x")

@@ -156,7 +156,10 @@ def test_a_smaller_error_is_better(hours: np.ndarray) -> None:
     assert decision.verdict == "promoted"
     expected = np.abs(poor.predictions - hours).mean() - np.abs(good.predictions - hours).mean()
     assert expected == pytest.approx(decision.differences["poor"].value)
-    assert "good beats poor: mean absolute error lower by +" in decision.reasons[0]
+    errors = [f"{np.abs(model.predictions - hours).mean():.4f}" for model in (good, poor)]
+    said = f"good beats poor: mean absolute error {errors[0]} against {errors[1]}, lower by +"
+    assert decision.reasons[0].startswith(said)
+    assert decision.reasons[0].endswith("; needed above 0.")
     assert next_champion(hours, poor, good, ERRORS).verdict == "refused"
 
 

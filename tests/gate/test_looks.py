@@ -163,7 +163,9 @@ def test_refreshes_do_not_add_up():
         decision = decide(question, REFRESH)
         verdicts.append(decision.verdict)
     assert ["promoted", "refused"] == [verdicts[0], verdicts[-1]]
-    assert "the last promoted as better: accuracy -0.0600" in " ".join(decision.reasons)
+    assert "the last promoted as better: accuracy 0.9400 against 1.0000, -0.0600" in " ".join(
+        decision.reasons
+    )
     assert "the sum of 3 refreshes since" in " ".join(decision.reasons)
     alone = decide(replace(question, superior=None), REFRESH)
     assert "promoted" == alone.verdict

@@ -193,6 +193,32 @@ def grey_values(*arrays, stated=None):
     return values
 
 
+def deep_png(*colours):
+    """Return a PNG of one row with 16 bits per colour, which Pillow cannot write."""
+    rows = b"\0" + np.array(colours, ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", len(colours), 1, 16, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(("brightest", "times"), [(4095, 16), (255, 256), (8191, 8)])
+def test_colours_of_twelve_bits_in_sixteen_are_refused_with_the_command_that_mends_it(brightest, times):
+    """Pillow keeps the highest 8 bits: they arrived nearly black, unsaid."""
+    values = GreyValues(None)
+    values.add(decode(deep_png((0, brightest, 7))))
+    with pytest.raises(DataRefused, match=f"at most {brightest} in 1 images.*-evaluate multiply {times} "):
+        values.check()
+    values.add(decode(deep_png((0, 40_000, 7))))
+    values.check()
+    plain = GreyValues(None)
+    plain.add(decode(encoded(Image.new("RGB", (1, 1), (9, 9, 9)))))
+    plain.check()
+
+
 def test_a_range_that_is_hardly_used_is_refused_with_the_one_that_fits():
     """12 bits in 16 would arrive nearly black; over all images together, and never for 8 bits."""
     with pytest.raises(DataRefused, match=r"0 to 4080 in 2 images.*data.grey_range: \[0, 4095\]"):

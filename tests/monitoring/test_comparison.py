@@ -142,6 +142,26 @@ def test_the_model_that_answers_is_watched_and_the_shadow_moves_nothing(tmp_path
     assert [] == shadow["beside"]
 
 
+def test_what_a_model_said_as_a_shadow_is_left_out_once_clients_hear_it(tmp_path):
+    """It was promoted: counts, time and labels are of its own answers; the shadow's are told, and counted where alone."""
+    log = Log(tmp_path)
+    before = log.write(1, "answers", classes(log.shares(100)), hours=0.5)
+    log.write(0, "shadow", classes(log.shares(100)), names=before, hours=0.5)
+    shares = log.shares(50)
+    names = log.write(0, "answers", classes(shares), start=NOON + 9 * HOUR)
+    truth = [CLASSES[place] for place in shares.argmax(axis=1)]
+    rows = [[name, "dark"] for name in before] + [[name, c] for name, c in zip(names, truth, strict=True)]
+    content = log.watched(labels=write_labels(tmp_path / "labels.csv", rows))
+    assert ({"answers": 50}, {"answered": 50}, 50) == (
+        content["roles"], content["outcomes"], content["labels"]["judged"],
+    )  # fmt: skip
+    assert 1.0 == content["metrics"]["accuracy"]["live"]["value"]
+    assert {"digits/6 (shadow)": 100, "digits/7": 100} == content["other_models"]
+    assert "Left out: 100 of digits/6 (shadow), 100 of digits/7." in content["notes"]
+    alone = log.watched(until=NOON + 5 * HOUR)
+    assert ({"shadow": 100}, {"digits/7": 100}) == (alone["roles"], alone["other_models"])
+
+
 def test_refusals_and_lost_rows_are_told_apart(tmp_path):
     """Of both, of one alone; a row whose other half the log has lost is counted."""
     log = Log(tmp_path)

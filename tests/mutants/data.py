@@ -75,10 +75,24 @@ MUTANTS = (
     ),
     Mutant(
         "a trial's limit is in CPU time",
-        "pipeline/tuning/workers.py",
+        "pipeline/engine/local.py",
         "        now = cpu_seconds(self.process.pid) if self.alive else None\n",
         "        now = time.monotonic()\n",
         ("tests/tuning/test_workers.py::test_waiting_does_not_count_towards_the_limit",),
+    ),
+    Mutant(
+        "our variables that choose kernels, on a cluster",
+        "pipeline/engine/ray.py",
+        "        del os.environ[name]\n",
+        "        pass\n",
+        ("tests/engine/test_ray.py::test_a_task_sees_our_files_and_our_variables",),
+    ),
+    Mutant(
+        "packages of a machine of a cluster",
+        "pipeline/engine/ray.py",
+        "    differing = differing_packages(kind.lock)\n",
+        "    differing: list[str] = []\n",
+        ("tests/engine/test_ray.py::test_a_machine_with_other_packages_gets_no_work",),
     ),
     Mutant(
         "the precision of oneDNN",

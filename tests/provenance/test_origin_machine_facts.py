@@ -2,7 +2,8 @@
 
 import json
 
-from pipeline.provenance.origin import _gpus, _processor, machine_facts, other_processor
+from pipeline.provenance.origin import _gpus, machine_facts, other_processor
+from pipeline.provenance.processor import processor
 
 # As an x86-64 machine with one H200 shows it, shortened.
 VERSION = """\
@@ -37,7 +38,7 @@ def test_the_first_processor_stands_for_all(tmp_path):
     path.write_text(
         "model name\t: Some CPU\nflags\t\t: sse4_2 avx2\n\nmodel name\t: Other\nflags\t\t: none\n"
     )
-    assert ("Some CPU", {"sse4_2", "avx2"}) == _processor(path)
+    assert ("Some CPU", "sse4_2 avx2") == processor(path)
 
 
 def test_switches_of_the_libraries_are_recorded(monkeypatch):

@@ -190,3 +190,21 @@ def test_one_column_of_labels_or_one_for_each():
 def test_odd_brackets_are_names(name):
     """No traceback: what Python cannot read as a list of names is none."""
     assert lists_among([name, "b"]) is None
+
+
+def test_arrays_as_pandas_writes_them_are_lists_of_their_names():
+    """Python reads `['a' 'b']` as one name, `ab`."""
+    assert taken_apart("['billing' 'vip'\n 'late']", "list") == ("billing", "late", "vip")
+    assert taken_apart('["it\'s"]', "list") == ("it's",)
+
+
+def test_classes_of_one_sample_each_are_names_of_samples(tmp_path, monkeypatch):
+    """Forty files were forty classes; the refusal names what leaves rare ones out, and that works."""
+    monkeypatch.chdir(tmp_path)
+    options = table(tmp_path, [f"file{n}" for n in range(20)] + ["a", "a", "b", "b"])
+    with pytest.raises(DataRefused, match="22 classes of 24 samples, 20 of them with one"):
+        take_snapshot("text_table", Location(path=str(tmp_path)), max_bytes=GIB, options=options)
+    kept = take_snapshot(
+        "text_table", Location(path=str(tmp_path)), max_bytes=GIB, options={**options, "least_per_class": 2}
+    )
+    assert 4 == kept.source.count

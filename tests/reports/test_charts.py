@@ -153,3 +153,19 @@ def test_importing_pictures_opens_no_window_system() -> None:
     code = "import sys, pipeline.reports.charts, pipeline.reports.samples; print('matplotlib.pyplot' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+def test_of_many_classes_the_worst_are_drawn():
+    """Sixty bars with their names; the title says how many there are."""
+    scores = {f"c{n:03d}": Interval(n / 100, n / 100, n / 100) for n in range(77)}
+    (axes,) = charts.class_bars(scores, "cnn", "F1").axes
+    assert [f"c{n:03d}" for n in range(60)] == [label.get_text() for label in axes.get_yticklabels()]
+    assert "cnn\nthe worst 60 of 77" == axes.get_title(loc="left")
+
+
+def test_names_of_many_classes_do_not_lie_over_each_other():
+    """Beside the confusions of 77 classes a name is no taller than its row."""
+    figure = charts.confusion_matrix(np.eye(77, dtype=int), [f"intent {n}" for n in range(77)])
+    heights = [label.get_window_extent().height for label in figure.axes[0].get_yticklabels()]
+    places = [label.get_window_extent().y0 for label in figure.axes[0].get_yticklabels()]
+    assert max(heights) <= 1.02 * np.abs(np.diff(places)).min()

@@ -1,9 +1,12 @@
 """One page tells the whole run, offline, with equal bytes for equal reports."""
 
+import io
 import re
 
 import pytest
+from rich.console import Console
 
+from pipeline.reports.console import print_report
 from pipeline.reports.run import run_report
 from pipeline.reports.run import test_score as score_in_words
 from pipeline.runtime import paths
@@ -117,3 +120,47 @@ def test_a_refusal_looks_like_one():
     page = run_report(DECISION | {"decision": "refused"})
     assert "cnn was not promoted" in page
     assert '<header class="refused">' in page
+
+
+@pytest.mark.parametrize(("number", "drawn"), [(20, False), (21, True)])
+def test_more_than_twenty_classes_are_drawn_instead_of_listed(number, drawn):
+    """The counts of each split stand in both; the smallest class comes first where they are drawn."""
+    split = read_json(paths.SPLIT_SUMMARY)
+    split["classes"] = {f"c{n:02d}": {"train": 900 - n, "val": 20, "test": 10} for n in range(number)}
+    write_json(paths.SPLIT_SUMMARY, split)
+    data = run_report(DECISION).partition("<h2>Data</h2>")[2]
+    assert drawn is ('<div class="class counts">' in data)
+    assert drawn is not ("<table>" in data)
+    last = f"c{number - 1:02d}"
+    assert (data.index(last) < data.index("c00")) is drawn
+    share = 100 * (900 - 20) / (900 + 30)
+    assert (f'<div class="train" style="width: {share:.2f}%"></div>' in data) is drawn
+
+
+def test_the_column_before_tuning_is_there_where_somebody_has_a_score():
+    """An empty column would be a puzzle."""
+    assert "baseline, val accuracy" in run_report(DECISION)
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json")
+    for row in rows:
+        row["baseline_val"] = {}
+    write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
+    page = run_report(DECISION)
+    assert "baseline, val" not in page
+    assert "tuned, val accuracy" in page
+
+
+def test_log_loss_before_tuning_is_what_training_calls_loss():
+    """The page and the terminal show the same number."""
+    rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json")
+    for row, loss in zip(rows, (0.4321, 0.8765), strict=True):
+        row["baseline_val"], row["val"] = {"loss": loss, "accuracy": 0.9}, {"log_loss": 0.4}
+    write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
+    selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json") | {"select_by": "log_loss"}
+    write_json(paths.EVALUATE_TABLES_DIR / "selection.json", selection)
+    page = run_report(DECISION)
+    assert "baseline, val log loss" in page
+    file = io.StringIO()
+    print_report(Console(file=file, width=120))
+    for number in ("0.4321", "0.8765"):
+        assert f'<td class="number">{number}</td>' in page
+        assert number in file.getvalue()

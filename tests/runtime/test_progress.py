@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 
+import pytest
 from rich.console import Console
 
 from pipeline.runtime.progress import LiveLog, epoch_progress, live_path
@@ -119,6 +121,32 @@ def test_one_line_per_epoch_in_a_log():
     """A log gets whole lines: name, epoch of how many in its phase, metrics."""
     expected = "cnn epoch 3/10 pretrain_loss=0.1235\ncnn epoch 4/20 loss=0.5 val_loss=1e-05\n"
     assert expected == shown()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_narrow_terminal_keeps_name_epoch_bar_and_time_and_has_as_many_metrics_as_fit(width):
+    """Never half a metric, those on validation first; with room, all of them."""
+    output = io.StringIO()
+    logs = {
+        "loss": 0.5051,
+        "accuracy": 0.8018,
+        "val_loss": 0.1214,
+        "val_accuracy": 0.9554,
+        "learning_rate": 0.001,
+    }
+    with epoch_progress(
+        Console(file=output, width=width, force_terminal=True), "autoencoder", {"": 120}
+    ) as show:
+        show(7, logs)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue()).strip().splitlines()[-1]
+    assert last.startswith("autoencoder   7/120 ")
+    assert len(last) <= width
+    assert re.search("[━╸╺]{3,}", last)
+    shown = re.findall(r"\w+=\S+", last)
+    assert "…" not in last
+    assert set(shown) <= {f"{name}={value:.4g}" for name, value in logs.items()}
+    assert {40: 0, 80: 1, 120: 4}[width] == len(shown)
+    assert shown[:1] == ["val_loss=0.1214"][: len(shown)]
 
 
 def test_a_bar_on_a_terminal():

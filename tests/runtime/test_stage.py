@@ -152,6 +152,27 @@ def test_the_lock_goes_with_its_holder(inputs, stage_environment):
     assert second.returncode == 0
 
 
+def test_the_lock_goes_with_a_stage_that_fails(inputs, stage_environment):
+    """Though somebody in the same process still holds its error, and with that every frame it passed."""
+    script = (
+        "from pipeline.runtime.stage import running_stage\n"
+        "kept = []\n"
+        "def fail():\n"
+        "    with running_stage('split'):\n"
+        "        raise ValueError\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        fail()\n"
+        "    except SystemExit as error:\n"
+        "        kept.append(error)\n"
+        "print([error.code for error in kept])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=stage_environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[70, 70]\n", done.stderr
+
+
 def test_a_stage_dies_with_the_process_that_started_it(inputs, stage_environment):
     """kill -9 of the parent (DVC) leaves no stage running."""
     script = BODY.format(body="time.sleep(60)")

@@ -1,5 +1,9 @@
 """Parameters are read as DVC reads them, and every problem is told at once."""
 
+import re
+import shlex
+import subprocess
+
 import pytest
 from dvc.utils.serialize import load_yaml
 
@@ -7,6 +11,7 @@ from pipeline.params.load import load_params
 from pipeline.params.values import Params
 from pipeline.runtime.errors import ParamsError
 from pipeline.runtime.strict_yaml import convert, read_yaml, value_at
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -148,3 +153,20 @@ def test_a_value_is_found_by_its_dotted_key():
     assert value_at(content, "training.epochs.x", "none") == "none"
     with pytest.raises(KeyError, match=r"training\.rate"):
         value_at(content, "training.rate")
+
+
+def test_a_section_that_a_newer_version_asks_for_is_shown_by_the_command_of_the_message(project):
+    """Whoever upgrades a clone lacks it, and where it stands with its comments is no guess."""
+    path = project / "params.yaml"
+    before, _, after = path.read_text().partition("\nselect:")
+    path.write_text(before + "\n" + after[after.index("\nevaluate:") :])
+    with pytest.raises(ParamsError) as refused:
+        load_params(path)
+    (problem,) = refused.value.problems
+    assert problem.startswith(
+        "params.yaml: select is missing. Expected a block of parameters. Add it; git grep "
+    )
+    command = shlex.split(re.search(r"git grep .*(?= shows one)", problem)[0])
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "examples/sms-spam.yaml:select:" in shown
+    assert re.search(r"folds: \d+ +#", shown)

@@ -97,7 +97,7 @@ def whole(tuned: Path, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(backend, "prepare_tensorflow", lambda *_: None)
-        patch.setattr("pipeline.selection.out_of_fold.train_candidate", counted)
+        patch.setattr("pipeline.training.candidate.train_candidate", counted)
         patch.setattr(keras.Model, "train_step", traced)
         return folder, cross_validate(), calls, traces
 
@@ -108,7 +108,7 @@ def test_folds_that_are_not_needed_cost_no_training(project, monkeypatch):
     def trained(*_arguments, **_settings):
         raise AssertionError
 
-    monkeypatch.setattr("pipeline.selection.out_of_fold.train_candidate", trained)
+    monkeypatch.setattr("pipeline.training.candidate.train_candidate", trained)
     written = cross_validate(min_val_units=15)
     assert list(written) == ["folds.json"]
     assert read_json(paths.folds_dir("cnn") / "folds.json") == {
@@ -128,7 +128,7 @@ def test_a_killed_stage_goes_on_behind_the_last_fold_and_ends_in_the_same_bytes(
             raise KeyboardInterrupt
         return real(*arguments, **settings)
 
-    monkeypatch.setattr("pipeline.selection.out_of_fold.train_candidate", counted)
+    monkeypatch.setattr("pipeline.training.candidate.train_candidate", counted)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             cross_validate()
@@ -233,8 +233,11 @@ def test_the_length_is_the_best_of_all_held_rows_together(project, monkeypatch, 
 
 
 @pytest.mark.parametrize(("patience", "trained"), [(1, 3), (2, 4), (0, 4)])
-def test_folds_end_together(project, monkeypatch, patience, trained):
-    """Best after the first of 4 epochs: they end once that is longer ago than the patience, else a third of 4."""
+def test_folds_end_together(project, monkeypatch, capsys, patience, trained):
+    """Best after the first of 4 epochs: they end once that is longer ago than the patience, else a third of 4.
+
+    Each stretch that is done is told: minutes of silence look like a program that hangs.
+    """
     settings = read_json(paths.tuned_dir("cnn") / "settings.json")
     settings["training"]["early_stopping_patience"] = patience
     trainings, seen = FoldTrainings("cnn", None, np.arange(4), settings, Path("memo"), say=print), []
@@ -246,6 +249,8 @@ def test_folds_end_together(project, monkeypatch, patience, trained):
     monkeypatch.setattr(trainings, "_measured", measured)
     assert Length(2, 2, 0) == trainings.length([Fold(0, 0, None, np.arange(2))])
     assert trained == seen[-1]
+    told = [f"1 folds side by side: {until} of at most 4 epochs, best after 1" for until in seen if until < 4]
+    assert [*told, f"best after epoch 1; {trained} of 4 trained"] == capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("name", ["cnn", "autoencoder"])
@@ -290,6 +295,33 @@ def test_a_killed_refit_ends_in_the_same_bytes(project, monkeypatch):
     refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
     assert expected == files_of(paths.selected_dir("cnn"))
     assert saved == [1, 2, 3]
+
+
+@pytest.mark.long
+def test_folds_and_refit_are_trained_by_as_many_processes_as_the_candidate(project):
+    """Two learn what one learns, but for rounding: the same length, close answers and weights, and other bytes."""
+    from pipeline.inference.keras_files import load_model
+
+    made = []
+    settings = read_json(paths.tuned_dir("cnn") / "settings.json")
+    model = settings["model"] | {"batch_normalization": False, "dropout": 0.0}
+    for workers in (1, 2):
+        training = settings["training"] | {"augment": None, "workers": workers}
+        write_json(
+            paths.tuned_dir("cnn") / "settings.json", settings | {"model": model, "training": training}
+        )
+        cross_validate()
+        refit.refit(["cnn"], ["cnn"], {}, stage_of("refit"))
+        refitted = load_model(paths.selected_dir("cnn") / "model.keras").get_weights()
+        length = read_json(paths.folds_dir("cnn") / "folds.json")["length"]
+        made.append((length, [*refitted, np.load(paths.folds_dir("cnn") / "answers.npy")]))
+    (length, one), (expected, two) = made
+    assert expected == length
+    for first, second in zip(one, two, strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-5)
+    assert any((first != second).any() for first, second in zip(one, two, strict=True)), (
+        "or one process trained both"
+    )
 
 
 def test_the_length_of_folds_counts_where_there_were_any(project):

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -14,11 +15,14 @@ class Model:
 
     def __init__(self, name, seconds=0.0001):
         self.name, self.seconds_per_record, self.scorer = name, seconds, SimpleNamespace(answers=self.answers)
-        self.batches, self.threads = [], set()
+        self.batches, self.threads = [], []
+
+    def took(self, seconds):
+        self.seconds_per_record = max(seconds, (self.seconds_per_record + seconds) / 2)
 
     def answers(self, records):
         self.batches.append(list(records))
-        self.threads.add(threading.current_thread())
+        self.threads.append(threading.current_thread())
         if "poison" in records:
             raise ZeroDivisionError
         return [(self.name, record) for record in records]
@@ -41,7 +45,7 @@ def test_one_turn_of_the_loop_is_one_batch():
     answers = together((model, [1, 2], {}), (model, [3], {}), (model, [4], {}))
     assert [[("a", 1), ("a", 2)], [("a", 3)], [("a", 4)]] == answers
     assert [[1, 2, 3, 4]] == model.batches
-    assert {threading.main_thread()} == model.threads
+    assert [threading.main_thread()] == model.threads
 
 
 def test_a_swap_between_two_requests_parts_them():
@@ -97,3 +101,72 @@ def test_the_worker_takes_all_that_waits():
 
     assert [[("a", 1)], [("a", 2)], [("a", 4)]] == [one.answers for one in asyncio.run(ask())]
     assert [[1], [2, 4]] == model.batches
+
+
+def busy(seconds):
+    """Use the processor."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_a_model_that_was_quick_on_its_example_and_is_slow_on_real_records_leaves_the_loop():
+    """From its first slow record on; once it has been quick for a while it comes back. What is heavy tells nothing."""
+    model = Model("a")
+    plain = model.answers
+    model.scorer.answers = lambda records: busy(0.03 * records.count("slow")) or plain(records)
+
+    async def ask():
+        batches = Batches(lambda _count: None)
+        await batches.answers(model, ["slow"], heavy=True)
+        await batches.answers(model, ["slow"])
+        for _ in range(12):
+            await batches.answers(model, ["quick"])
+
+    asyncio.run(ask())
+    on_loop = [thread is threading.main_thread() for thread in model.threads]
+    assert [False, True, False, False, True] == [*on_loop[:4], on_loop[-1]]
+
+
+def test_a_request_that_brings_a_slow_model_down_was_slow_all_the_same():
+    """Else one that fails after a second would do so on the loop, again and again."""
+    model = Model("a")
+    model.scorer.answers = lambda _records: busy(0.03) or 1 / 0
+    (told,) = together((model, [1], {}))
+    assert isinstance(told, ZeroDivisionError)
+    assert model.seconds_per_record > 0.02
+
+
+def test_between_two_batches_of_a_turn_the_loop_goes_on():
+    """Many requests at once are several turns, in their order."""
+    model, seen = Model("a"), []
+    model.took = lambda _seconds: None
+
+    async def ask():
+        batches = Batches(lambda _count: None)
+        waiting = [asyncio.create_task(batches.answers(model, [number] * 150)) for number in range(3)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+            seen.append(len(model.batches))
+        await asyncio.gather(*waiting)
+
+    asyncio.run(ask())
+    assert {0, 1, 2, 3} >= {*seen} >= {1, 2}
+    assert [0, 1, 2] == [batch[0] for batch in model.batches]
+
+
+def test_who_left_before_the_turn_is_not_answered():
+    """Told that it takes too long, say; where all have left the model is not asked."""
+    model = Model("a")
+
+    async def ask(left, others):
+        batches = Batches(lambda _count: None)
+        waiting = [asyncio.create_task(batches.answers(model, [number])) for number in left + others]
+        await asyncio.sleep(0)
+        for task in waiting[: len(left)]:
+            task.cancel()
+        return await asyncio.gather(*waiting[len(left) :])
+
+    assert [("a", 2)] == asyncio.run(ask([1], [2]))[0].answers
+    asyncio.run(ask([3, 4], []))
+    assert [[2]] == model.batches

@@ -91,8 +91,17 @@ def test_a_child_that_dies_is_started_again(monkeypatch):
     ]
 
 
-def test_a_child_that_was_to_answer_once_is_not_started_again():
-    """A version by its number: said, ended, and put away."""
+def test_a_child_that_was_to_answer_once_is_not_started_again(monkeypatch, tmp_path):
+    """A version by its number: said, ended, and put away; one that died before it could say so is started again."""
+    monkeypatch.setattr("pipeline.serving.follower.RESTART_SECONDS", 0.01)
+    code = (
+        "import os, pathlib, signal, sys; seen = pathlib.Path(sys.argv[1]);"
+        "seen.exists() or (seen.touch(), os.kill(os.getpid(), signal.SIGKILL)); print('{\"heard\": true}')"
+    )
+    lines = []
+    announcements = Announcements([sys.executable, "-c", code, str(tmp_path / "seen")])
+    announcements.listen(lines.append, lasting=False)
+    assert ["problem", "heard"] == [name for line in lines for name in line]
     lines = []
     announcements = Announcements([sys.executable, "-c", "print('{\"heard\": true}')"])
     announcements.listen(lines.append, lasting=False)

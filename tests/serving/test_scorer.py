@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from rich.progress import Progress
 
@@ -29,12 +32,14 @@ from pipeline.data.samples import read_sample_rows, texts
 from pipeline.evaluation.measures import Yardstick
 from pipeline.inputs.record_columns import flat_columns
 from pipeline.metrics.anomalies import alarm_scores
+from pipeline.provenance.origin import pinned
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
 from pipeline.runtime.files import read_json
 from pipeline.serving.answer_files import flat
 from pipeline.serving.scorer import Refused, Scorer
 from pipeline.stages.features import features
+from pipeline.tracking.packing import PINNED
 from tests.helpers.featured import SERIES, SIDE, TEXT, run_features, write_samples, write_split, write_texts
 from tests.helpers.judged import made_once
 from tests.helpers.synthetic_project import HERE
@@ -655,3 +660,63 @@ def test_mlflow_serves_a_version_over_http(evaluated, loaded, tmp_path):
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def needed_by(names):
+    """Return the names of distributions, and of all that they need here."""
+    found, waiting = set(), [canonicalize_name(name) for name in names]
+    while waiting:
+        if (name := waiting.pop()) in found:
+            continue
+        found.add(name)
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                waiting.append(canonicalize_name(needed.name))
+    return found
+
+
+WITHOUT = """
+import sys
+from importlib.metadata import packages_distributions
+folder, image, *installed = sys.argv[1:]
+of = packages_distributions()
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        from_whom = of.get(name.partition(".")[0])
+        if from_whom and not any(one.lower().replace("_", "-").replace(".", "-") in installed for one in from_whom):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+import mlflow.pyfunc, pandas
+model = mlflow.pyfunc.load_model(folder)
+print(model.predict(pandas.DataFrame({"image": [open(image, "rb").read()]})))
+"""
+"""Asks MLflow where only some distributions are installed, and Millrace is importable."""
+
+
+@pytest.mark.long
+def test_an_image_that_mlflow_makes_lacks_what_the_guide_adds(loaded, tmp_path):
+    """Its Dockerfile installs MLflow and what a version lists; the flavour loads more, all of it in our slim lock."""
+    _, folder = loaded("images")
+    command = ["generate-dockerfile", "-m", str(folder), "-d", str(tmp_path / "image")]
+    subprocess.run([sys.executable, "-m", "mlflow", "models", *command], check=True, timeout=120)
+    lines = (tmp_path / "image/Dockerfile").read_text().splitlines()
+    assert f"RUN pip install mlflow=={metadata.version('mlflow')}" in lines
+    (copied,) = [line for line in lines if line.startswith("COPY ")]
+    assert copied.endswith(" /opt/ml/model"), "the version alone"
+    assert lines[-1].startswith("ENTRYPOINT")
+    (tmp_path / "one.png").write_bytes(encoded(np.zeros((8, 8, 1), np.uint8)))
+    listed = needed_by(["mlflow", *PINNED])
+    lock = {canonicalize_name(one.name) for one in pinned((HERE / "requirements-serve.lock").read_text())}
+
+    def answers_with(installed):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT, str(folder), str(tmp_path / "one.png"), *installed],
+            env=os.environ | {"PYTHONPATH": str(HERE)}, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return done.stdout or done.stderr
+
+    assert "No module named 'filelock'" in answers_with(listed)
+    assert "probabilities" in answers_with(listed | lock)
+    guide = (HERE / "docs/guides/models-out.md").read_text()
+    assert "RUN pip install -r /opt/millrace/requirements-serve.lock\nENV PYTHONPATH=/opt/millrace" in guide

@@ -1,5 +1,6 @@
 """A share of the clients is answered by a second model, each reply whole; whatever goes wrong there, the first one answers."""
 
+import asyncio
 import base64
 import json
 import shutil
@@ -179,6 +180,77 @@ def test_a_request_that_it_fails_on_is_answered_by_the_first_one(serve, capsys):
     assert "2" in versions_of(served, 3), "another try begins anew"
 
 
+TENSOR = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [BODY["records"][0]["image"]]}
+
+
+def test_who_names_the_version_of_a_canary_that_fails_is_told(serve, capsys):
+    """Nobody else answers: 500 with the reason, whatever the client's side; without the version the first one does."""
+    served = serve(0.5)
+    served.canary.taking_part.scorer.answers = lambda _records: 1 / 0
+    path = "/v2/models/digits/versions/2/infer"
+    for number in range(4):
+        reply = served.client.post(
+            path, json={"inputs": [TENSOR]}, headers={CLIENT: f"client-{number}", "x-request-id": "r-1"}
+        )
+        assert 500 == reply.status_code
+        assert "x-model-version" not in reply.headers
+        assert "Version 2 of digits failed" in reply.json()["error"]
+        assert "r-1" in reply.json()["error"]
+        assert "division" not in reply.text
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert 'millrace_canary_requests_total{outcome="failed"} 4' in served.client.get("/metrics").text
+    plain = served.client.post("/v2/models/digits/infer", json={"inputs": [TENSOR]})
+    assert (200, "1") == (plain.status_code, plain.json()["model_version"])
+
+
+def test_who_answers_in_its_place_reads_the_records_itself(serve, monkeypatch):
+    """Not as the canary would have: both read one form, but what is not in it (a size, say) may be read otherwise."""
+    served, read = serve(0.999), []
+    served.canary.taking_part.scorer.answers = lambda _records: 1 / 0
+    plain = Endpoints._records
+
+    async def noted(self, body, request, model):
+        read.append(model.named.version)
+        items = await plain(self, body, request, model)
+        return items[:1] if model.named.version == "2" else items
+
+    monkeypatch.setattr(Endpoints, "_records", noted)
+    assert ("1", served.first.scorer.answers(BODY["records"])) == ask(served, "client-0")
+    assert ["2", "1"] == read
+
+
+def test_a_canary_whose_reading_fails_is_not_asked(serve, monkeypatch):
+    """A bug there is its own; what is wrong with a request is the client's."""
+    served = serve(0.999)
+
+    async def broken(_self, _body, _request, model):
+        if model.named.version == "2":
+            raise ZeroDivisionError
+        return await plain(_self, _body, _request, model)
+
+    plain = Endpoints._records
+    monkeypatch.setattr(Endpoints, "_records", broken)
+    assert "1" == ask(served, "client-0")[0]
+    assert 'outcome="failed"} 1' in served.client.get("/metrics").text
+    monkeypatch.setattr(Endpoints, "_records", plain)
+    assert 400 == served.client.post("/predict", json={"records": 3}).status_code
+    assert 'outcome="failed"} 1' in served.client.get("/metrics").text
+
+
+def test_a_body_that_takes_too_long_to_read_is_not_the_canary_s_fault(serve, monkeypatch):
+    """The client gets 504; nothing is booked on a model that was not asked yet."""
+    served = serve(0.999, limits=Limits(seconds=0.05))
+
+    async def slow(_self, _body, _request, _model):
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(Endpoints, "_records", slow)
+    for _ in range(12):
+        assert 504 == served.client.post("/predict", json=BODY).status_code
+    assert served.canary.taking_part is not None
+    assert "millrace_canary_requests_total{" not in served.client.get("/metrics").text
+
+
 def test_one_failure_between_answers_is_no_reason(serve):
     """Only what fails again and again is left out."""
     served = serve(0.999)
@@ -202,6 +274,20 @@ def test_who_is_too_slow_again_and_again_is_left_out(serve):
     ]
     assert [504] * 10 + [200] * 2 == statuses
     assert 'outcome="too slow"} 10' in served.client.get("/metrics").text
+
+
+def test_how_long_a_record_took_is_known_at_once_and_forgotten_by_and_by(serve):
+    """Never less than the example takes."""
+    model = serve().first
+    example = model.seconds_per_record
+    model.took(0.1)
+    assert 0.1 == model.seconds_per_record
+    for _ in range(200):
+        model.took(0.0)
+    assert max(example, 0.1 * 0.98**200) == pytest.approx(model.seconds_per_record)
+    for _ in range(2000):
+        model.took(0.0)
+    assert example == model.seconds_per_record
 
 
 def test_without_its_golden_answers_it_is_left_out(serve, capsys):
@@ -290,6 +376,28 @@ def test_the_alias_moves_it_and_its_end_drops_it(serve, folders, capsys):
     said = capsys.readouterr().err
     assert 3 == said.count("digits version 2 answers a share of 0.999 of the clients")
     assert 1 == said.count("is left out: there is no digits@challenger")
+
+
+@pytest.mark.parametrize("alias", ["", "digits@challenger"])
+def test_a_registry_that_is_away_at_the_start_is_told(alias, serve, folders, capsys):
+    """As the reason, also of a number, which follows nothing; another reason that was found before stays."""
+    served = serve(0.999, load=False, alias=alias)
+    hear = served.canary.hear
+    for _ in range(3):
+        hear({"problem": "sqlite:///mlflow.db cannot be opened"})
+    told = served.client.get("/model").json()["canary"]
+    assert "the registry cannot be asked, which is tried again" in told["left_out"]
+    assert "sqlite" not in json.dumps(told)
+    said = capsys.readouterr().err
+    assert (1, 1) == (said.count("sqlite"), said.count("is left out"))
+    hear({"name": "digits", "version": "2", "folder": str(folders[1]), "sha256": "b"})
+    assert ({"2"}, None) == (
+        versions_of(served, 3),
+        served.client.get("/model").json()["canary"]["left_out"],
+    )
+    hear({"problem": "files differ", "version": "3"})
+    hear({"problem": "sqlite:///mlflow.db cannot be opened"})
+    assert "damaged or cannot be fetched" in served.client.get("/model").json()["canary"]["left_out"]
 
 
 def test_beside_itself_there_is_nothing_to_compare(serve, folders):

@@ -193,3 +193,25 @@ def test_the_archive_is_read_without_a_list_of_all_files(tmp_path):
         return highest
 
     assert peak(1600) < 1.5 * peak(200)
+
+
+def test_folders_that_repeat_their_name_and_splits_with_another_word_are_read():
+    """As archives unpack to seg_train/seg_train; pictures of no split are named with the option that passes them over."""
+    names = [
+        f"seg_{part}/seg_{part}/{label}/{n}.jpg"
+        for part in ("train", "test")
+        for label in ("sea", "sky")
+        for n in "12"
+    ]
+    chosen = image_folder.select(names)
+    assert set(chosen) == {name.split("/", 1)[1] for name in names}
+    samples = read_source(image_folder, dict.fromkeys(names, b""))
+    assert {("train", "sea"), ("test", "sky")} <= {(sample.split, sample.label) for sample in samples}
+    with pytest.raises(DataRefused, match="ignore=seg_pred"):
+        image_folder.select([*names, "seg_pred/seg_pred/1.jpg"])
+
+
+def test_names_that_nobody_can_guess_are_answered_with_the_option():
+    """And no longer with the advice to move the files."""
+    with pytest.raises(DataRefused, match=r"--set label=PATTERN, such as '\{label\}_#\.\*'"):
+        image_folder.select([f"{n}x{n % 3}.jpg" for n in range(9)])

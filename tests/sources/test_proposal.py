@@ -302,3 +302,83 @@ def test_numbered_steps_are_a_series_without_a_clock(tmp_path):
     assert not proposal.sure
     rows = "".join(f"{n * n},{n % 7}\n" for n in range(40))
     assert [] == found(tmp_path / "b", {"run.csv": f"step,load\n{rows}"})
+
+
+def test_words_in_names_of_files_are_proposed_as_classes(tmp_path):
+    """Of texts and series too, with the persons that are numbered; one text per file is no file of one class."""
+    reviews = {f"train/{'pos' if n % 2 else 'neg'}_{n}.txt": "good\n" for n in range(20)}
+    first, *others = found(tmp_path / "a", reviews)
+    assert ("text_lines", {"label": "{label}_#.*"}) == (first.kind, dict(first.options))
+    assert not any(proposal.sure for proposal in others)
+    walks = {f"{'walk' if n % 2 else 'run'}_p{n % 3}_{n}.csv": "a,b\n1,2\n3,4\n" for n in range(20)}
+    assert {"label": "{label}_p{group}_#.*"} in [dict(one.options) for one in found(tmp_path / "b", walks)]
+    persons = {f"p{n % 4}/{'walk' if n % 2 else 'run'}/{n}.csv": "a,b\n1,2\n" for n in range(20)}
+    assert {"label": "{group}/{label}/*"} in [dict(one.options) for one in found(tmp_path / "c", persons)]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["Jan 02, 2024 03:00", "02/01/24 03:00", "2024-01-02 03:00:00 UTC", "Tue Jan 02 03:00:00 2024", "02-Jan-2024 03:00",
+     "2024/01/02 03.00", "02. 01. 2024 03:00"],
+)  # fmt: skip
+def test_every_form_of_time_that_is_read_is_seen(tmp_path, stamp):
+    """They were taken for texts, and that was called sure."""
+    hours = "".join(f'"{stamp.replace("03", f"{n:02d}", 1)}",{n}\n' for n in range(24))
+    every = found(tmp_path, {"a.csv": f"when,value\n{hours}"})
+    assert {"series_table"} == {proposal.kind for proposal in every}
+
+
+def test_a_line_that_is_no_time_is_left_to_the_reader_to_name(tmp_path):
+    """`Total` at the end; a time in another language is said, and is no text."""
+    stamps = "".join(f"{hour},{n}\n" for n, hour in enumerate(HOURS))
+    (proposal,) = found(tmp_path / "a", {"a.csv": f"time,v\n{stamps}Total,7\n"})
+    assert ("series_table", {"time": "time"}) == (proposal.kind, dict(proposal.options))
+    days = "".join(f"{n + 1}. März 2024,{n}\n" for n in range(30))
+    assert {"series_table"} == {
+        proposal.kind for proposal in found(tmp_path / "b", {"a.csv": f"Datum,v\n{days}"})
+    }
+    assert any("'1. März 2024'" in line for line in seen(Look({"a.csv": tmp_path / "b/a.csv"})))
+
+
+def test_a_column_of_classes_may_have_gaps(tmp_path):
+    """Its reader says what becomes of rows without one."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{'' if n == 7 else 'ab'[n % 2]}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": f"text,label\n{rows}"})
+    assert {"text": "text", "label": "label"} == dict(proposal.options)
+
+
+def test_rows_that_do_not_fit_their_header_are_why_a_file_is_no_table(tmp_path):
+    """A comma at the end of every row."""
+    rows = "".join(f"{n},{n},\n" for n in range(30))
+    assert [] == found(tmp_path, {"a.csv": f"time,v\n{rows}"})
+    assert any("sed -i 's/,$//' a.csv" in line for line in seen(Look({"a.csv": tmp_path / "a.csv"})))
+
+
+def test_a_column_that_says_train_and_test_is_the_split_and_no_class(tmp_path):
+    """It was proposed as a class, and lost where another column was taken."""
+    rows = "".join(
+        f"{WORDS[n % 3]} {n},{'ab'[n % 2]},{'test' if n % 5 == 0 else 'Train'}\n" for n in range(30)
+    )
+    (proposal,) = found(tmp_path / "a", {"mail.csv": f"text,label,part\n{rows}"})
+    assert {"text": "text", "label": "label", "split": "part"} == dict(proposal.options)
+    class_folders(tmp_path / "b", 4)
+    lines = "".join(f"C:\\x\\cat\\{n}.png,{'ab'[n % 2]},{'test' if n < 2 else 'train'}\n" for n in range(4))
+    every = found(tmp_path / "b", {"l.csv": f"file,kind,use\n{lines}"})
+    assert {"path": "file", "label": "kind", "split": "use"} in [dict(proposal.options) for proposal in every]
+
+
+def test_a_list_of_several_words_is_proposed_whole(tmp_path):
+    """The first choice alone was called sure, and the others were lost."""
+    lines = [
+        json.dumps(
+            {
+                "data": {"text": f"{WORDS[n % 3]} {n}"},
+                "result": [{"choices": ["ab"[n % 2]] + ["vip"] * (n % 3 == 0)}],
+            }
+        )
+        for n in range(30)
+    ]
+    every = found(tmp_path, {"a.jsonl": "\n".join(lines)})
+    assert [{"text": "data.text", "label": "result.0.choices", "labels_separator": "list"}] == [
+        dict(proposal.options) for proposal in every
+    ]

@@ -247,3 +247,32 @@ def test_a_sign_that_stands_in_numbers_is_not_what_stands_between_fields(content
     """One column of 1,5 is no two of 1 and 5, once somebody said what the comma is."""
     (sample,) = read_source(series_files, {"a/1.csv": content.encode()}, folders="nothing", **options)
     assert values == sample.series.tolist()
+
+
+def test_the_path_of_a_series_may_say_its_class_and_its_person():
+    """By a pattern of names or of folders, without a table; of anything else the ways are named."""
+    flat = {
+        f"{label}_p{person}_{n}.csv": b"a\n1\n2\n"
+        for label in ("run", "sit")
+        for person in "12"
+        for n in "34"
+    }
+    samples = read_source(series_files, flat, label="{label}_p{group}_#.csv")
+    assert {(name.removesuffix(".csv"), *name.split("_p")[:1], name.split("_")[1][1]) for name in flat} == {
+        (sample.sample_id, sample.label, sample.group) for sample in samples
+    }
+    below = {
+        f"{split}/p1/{label}/{n}.csv": b"a\n1\n"
+        for split in ("train", "test")
+        for label in ("run", "sit")
+        for n in "12"
+    }
+    found = read_source(series_files, below, label="{group}/{label}/*")
+    assert {("train", "run", "p1"), ("test", "sit", "p1")} <= {
+        (sample.split, sample.label, sample.group) for sample in found
+    }
+    assert "says its class by label=parent" in described(series_files, below, label="parent")[-1]
+    with pytest.raises(DataRefused, match="do not say two classes"):
+        read_source(series_files, below, label="{label}_#.csv")
+    with pytest.raises(WronglyCalled, match=r"label=first, parent or a pattern"):
+        read_source(series_files, flat, label="class")

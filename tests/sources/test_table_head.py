@@ -1,12 +1,15 @@
 """What is guessed from the first rows of a table."""
 
 import json
+import re
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from pipeline.sources.table_head import table_head, whole_lines
+from pipeline.sources.table_head import Look, seen, table_head, whole_lines
 
 
 def head(folder, name, content):
@@ -53,3 +56,19 @@ def test_the_last_line_of_a_beginning_is_left_out():
     """It may have been cut in the middle; that of a short file was not."""
     assert b"a\nb\n" == whole_lines(b"a\nb\nc", size=5)
     assert b"a\nb\nc" == whole_lines(b"a\nb\nc", size=6)
+
+
+def test_columns_that_are_called_by_times_say_how_the_table_is_turned(tmp_path):
+    """A row per shop, a column per day; what the command makes is a series per shop."""
+    days = [f"2026-01-{day:02d}" for day in range(1, 10)]
+    lines = [",".join(["shop", *days])] + [
+        ",".join([shop, *(str(n) for n in range(9))]) for shop in ("a", "b")
+    ]
+    (tmp_path / "sales.csv").write_text("\n".join(lines), encoding="utf-8")
+    said = seen(Look({"sales.csv": tmp_path / "sales.csv"}))[-1]
+    command = re.search(r'python -c "(.+?)"`', said)[1]
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
+    assert (
+        (tmp_path / "sales-turned.csv").read_text(encoding="utf-8").startswith("time,a,b\n2026-01-01,0,0\n")
+    )
+    assert "--set wide=true" in said

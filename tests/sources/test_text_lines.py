@@ -197,3 +197,22 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
         few, many = peak(make(2000)), peak(make(8000))
         assert (2000, 8000) == (few[0], many[0])
         assert many[1] < 1.2 * few[1]
+
+
+def test_the_class_of_a_text_may_stand_in_its_name_or_higher():
+    """As reviews come with a label in each file's name; lines of files were taken for classes of one text each."""
+    names = {
+        f"{split}/{label}_{n}.txt": b"x\n"
+        for split in ("train", "test")
+        for label in ("pos", "neg")
+        for n in (1, 2)
+    }
+    assert [
+        (f"{split}/{label}_{n}.txt", split, label, "x\n")
+        for split in ("test", "train") for label in ("neg", "pos") for n in (1, 2)
+    ] == rows(names, label="{label}_#.txt")  # fmt: skip
+    deep = {f"{label}/2024/p{n}.txt": b"x\n" for label in ("pos", "neg") for n in (1, 2)}
+    assert {"pos", "neg"} == {label for *_, label, _ in rows(deep, label="first")}
+    assert "its class by label=first" in described(text_lines, deep, label="first")[0]
+    assert "4 that do not" in refusal(deep, label="{label}_#.txt")
+    assert "Expected neither separator" in refusal(deep, WronglyCalled, label="first", separator="tab")

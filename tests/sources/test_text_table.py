@@ -335,3 +335,23 @@ def test_wrong_times_are_named_and_the_advice_is_one_of_this_kind():
 def test_options_of_times_that_cannot_be_used_are_refused(options):
     """Without a column, unknown, or contradicting each other; before any file is read."""
     assert "Expected" in refusal({"a.csv": FULL}, WronglyCalled, **options)
+
+
+def test_a_header_in_the_middle_is_no_sample():
+    """Files put one after the other: `text` was a text of the class `label`; one equal word is none."""
+    content = b"text,label\nfine,a\ntext,label\nbad,b\n"
+    with pytest.raises(DataRefused, match=r"line 3.*the header again(?s:.*)remove these lines"):
+        read_source(text_table, {"a.csv": content}, label="label")
+    other = content.replace(b"text,label\nbad", b"text,b\nbad")
+    assert ["fine", "text", "bad"] == [
+        sample.text for sample in read_source(text_table, {"a.csv": other}, label="label")
+    ]
+
+
+def test_a_column_may_give_the_split():
+    """Of any file; names of files say nothing then, and other words are refused with their line."""
+    content = b"text,label,part\nfine,a,train\nbad,b,Test\n"
+    samples = read_source(text_table, {"test.csv": content}, label="label", split="part")
+    assert [("fine", "train"), ("bad", "test")] == [(sample.text, sample.split) for sample in samples]
+    with pytest.raises(DataRefused, match=r"line 3, column 'part': expected train, val or test"):
+        read_source(text_table, {"a.csv": content.replace(b"Test", b"old")}, label="label", split="part")

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from markupsafe import escape
 
 from pipeline.evaluation import scoring
 from pipeline.evaluation.measures import Yardstick
@@ -334,7 +335,7 @@ def test_the_page_tells_every_check_of_any_decision(project):
         assert f"<h1>{title}</h1>" in page
         assert page.count('<span class="badge') == len(decision["checks"]) > 0
         for check in decision["checks"]:
-            assert f"<td>{check['name'].replace(chr(39), '&#39;')}</td>" in page
+            assert f'<th scope="row">{escape(check["name"])}</th>' in page
         assert "http" not in page
     assert '<span class="badge failed">failed</span>' in decision_page(decisions[1])
 

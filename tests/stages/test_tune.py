@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.params.load import load_params
 from tests.conftest import copy_project
+from tests.helpers.ray_cluster import cluster
 
 MAKE_BASELINE = """
 import json, shutil, sys
@@ -123,6 +124,15 @@ def tune(folder: Path, candidate: str = "cnn") -> subprocess.CompletedProcess[st
     """Run the stage as DVC does."""
     command = [sys.executable, "-m", "pipeline.stages.tune", candidate]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def tune_on(address: str, folder: Path) -> subprocess.Popen[str]:
+    """Start the stage with its trials on a cluster."""
+    command = [sys.executable, "-m", "pipeline.stages.tune", "cnn"]
+    environment = {**os.environ, "MILLRACE_ENGINE": address}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def tuned(folder: Path) -> dict[str, bytes]:
@@ -267,3 +277,34 @@ def test_a_trial_does_not_depend_on_rungs_or_on_the_trials_before_it(small_proje
         for name in files:
             piecewise, whole = (small_project / family / part / "files" / name for part in ("a", "whole"))
             assert piecewise.read_bytes() == whole.read_bytes(), name
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_machines_give_the_same_bytes(searched: Path, small_project: Path) -> None:
+    """Trials on two raylets leave the files of one worker here, trials.json and the model included."""
+    with cluster() as found:
+        process = tune_on(found.address, small_project)
+        _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert tuned(small_project) == tuned(searched)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["raylet", "head"])
+def test_a_machine_that_dies_changes_nothing(searched: Path, small_project: Path, killed: str) -> None:
+    """A raylet under kill -9 loses its rungs to the other; without its head the search ends with 69 and goes on later."""
+    with cluster() as found:
+        process = tune_on(found.address, small_project)
+        assert process.stdout is not None
+        assert process.stdout.readline()  # the first rung has ended, so others run or wait
+        os.kill(found.raylets[1] if killed == "raylet" else found.head, signal.SIGKILL)
+        _, errors = process.communicate(timeout=600)
+    if killed == "head":
+        assert process.returncode == 69, errors
+        assert "does not answer" in errors
+        assert tune(small_project).returncode == 0
+    else:
+        assert process.returncode == 0, errors
+    assert tuned(small_project) == tuned(searched)

@@ -172,3 +172,30 @@ def test_an_epoch_of_several_passes_has_the_rows_of_as_many_epochs():
 def test_passes_worked_by_hand(rows, batch_size, epochs, min_steps, expected):
     """18 series are 2 steps, 150 epochs of them 300; the digits have 2,220; 1,500 are enough and 1,400 are not."""
     assert expected == passes_per_epoch(rows, batch_size=batch_size, epochs=epochs, min_steps=min_steps)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_the_rows_of_a_batch_are_dealt_out_once(size):
+    """Of seven rows in batches of three: what the ranks have is the batch, but for a row that counts for nothing."""
+    whole = data()
+    dealt = [data(rank=rank, num_ranks=size) for rank in range(size)]
+    for epoch, index in np.ndindex(2, whole.num_batches):
+        expected, counts = whole.batch(epoch, index), [part.rows_of_rank() for part in dealt]
+        assert {len(expected[1])} == {sizes[index] for sizes, _ in counts}
+        parts = [part.batch(epoch, index) for part in dealt]
+        for side in (0, 1):
+            rows = [part[side][: own[index]] for part, (_, own) in zip(parts, counts, strict=True)]
+            received = np.concatenate(rows)
+            assert sorted(map(repr, expected[side])) == sorted(map(repr, received))
+        assert all(len(part[1]) for part in parts)
+
+
+def test_ranks_change_their_rows_each_in_its_own_way_and_rank_0_as_one_process_does():
+    """Or the second row of a batch would be shifted as the first one is."""
+
+    def drawn(images, generator):
+        return np.full_like(images, generator.integers(0, 200))
+
+    first = [data(augmentation=drawn, rank=rank, num_ranks=2).batch(3, 0)[0].flat[0] for rank in (0, 1)]
+    assert first[0] == data(augmentation=drawn).batch(3, 0)[0].flat[0]
+    assert first[0] != first[1]

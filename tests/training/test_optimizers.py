@@ -98,3 +98,24 @@ def test_unknown_name():
     """The message names the choices."""
     with pytest.raises(ValueError, match="adam, adamw or sgd"):
         optimizers.create_optimizer("rmsprop", 0.1)
+
+
+def test_the_gradient_of_all_ranks_is_made_before_it_is_clipped():
+    """The mean of (3, 4) and (0, 0) is (1.5, 2), of norm 2.5: at most 2 it is (1.2, 1.6). Clipped first it would be half."""
+    seen = []
+
+    def mean(gradients, step):
+        seen.append(int(step))
+        return [gradient / 2 for gradient in gradients]
+
+    optimizer = optimizers.create_optimizer("sgd", 1.0, clip_norm=2.0, ema_momentum=0.5, mean_gradients=mean)
+    variables = [
+        keras.Variable(np.zeros(2, np.float32), name="kernel"),
+        keras.Variable(np.zeros(1), name="unused"),
+    ]
+    optimizer.build(variables)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="unused"):
+            optimizer.apply([np.float32([3, 4]), None], variables)
+    np.testing.assert_allclose([-2 * 1.2, -2 * 1.6], np.asarray(variables[0]), rtol=1e-6)
+    assert [0, 1] == seen

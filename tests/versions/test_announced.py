@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.runtime.errors import InputMissing
 from pipeline.serving.scorer import Scorer
+from pipeline.serving.served import AWAY
 from pipeline.tracking import registry
 from pipeline.versions.announced import announced
 from tests.helpers.empty_store import put_store
@@ -119,16 +120,30 @@ def test_a_version_that_cannot_be_had_is_announced_again_by_the_one_before(store
 
 
 def test_who_is_patient_goes_on_where_nothing_is_there_yet(store, tmp_path):
-    """No alias, no version, no registry: told, and found once it is there; asked once, it is told once."""
+    """No alias, no version, no registry: told, and found once it is there."""
     lines = announced("digits@challenger", "digits", 0.01, Path.cwd(), patient=True)
     assert [True, True] == [next(lines)["gone"], next(lines)["gone"]]
     store.client.set_registered_model_alias("digits", "challenger", "3")
     assert "3" == next(lines)["version"]
     store.client.delete_registered_model_alias("digits", "challenger")
-    (told,) = announced("digits/9", "digits", 0, Path.cwd(), patient=True)
-    assert told["gone"]
-    (told,) = announced("digits@champion", "digits", 0, tmp_path, patient=True)
+    told = next(announced("digits@champion", "digits", 0, tmp_path, patient=True))
     assert ("no model registry" in told["problem"], "gone" in told) == (True, False)
+
+
+def test_who_wants_one_answer_asks_until_there_is_one(store):
+    """A number: told once; that there is none, once; where the registry is away at the start, when it is back."""
+    once = {"patient": True, "once": True}
+    assert ["2"] == [line["version"] for line in announced("digits/2", "digits", 0.01, Path.cwd(), **once)]
+    assert [True] == [line["gone"] for line in announced("digits/9", "digits", 0.01, Path.cwd(), **once)]
+    lines = announced("digits/2", "digits", 0.01, Path.cwd(), **once)
+    Path("mlflow.db").rename("away.db")
+    try:
+        away = [next(lines), next(lines)]
+    finally:
+        Path("mlflow.db").unlink(missing_ok=True)
+        Path("away.db").rename("mlflow.db")
+    assert ["problem"] * 2 == [name for line in away for name in line]
+    assert ["2"] == [line["version"] for line in lines if "version" in line]
 
 
 def same(path, other):
@@ -142,7 +157,6 @@ def test_what_is_not_there_at_the_start_is_an_error(store, tmp_path):
         next(announced("digits/9", "digits", 0, Path.cwd()))
     with pytest.raises(InputMissing, match="no model registry"):
         next(announced("", "digits", 0, tmp_path))
-    assert 1 == len(list(announced("digits/2", "digits", 0, Path.cwd())))
 
 
 @pytest.mark.long
@@ -186,3 +200,31 @@ def test_a_server_follows_the_champion(store):
     finally:
         server.process.kill()
         server.process.communicate(timeout=30)
+
+
+@pytest.mark.long
+def test_a_second_version_by_its_number_takes_part_once_the_registry_is_there(store):
+    """Away at the start of the server: told in /model, tried again."""
+    Path("mlflow.db").rename("away.db")
+    server = None
+    try:
+        more = ["--port", "0", "--poll-seconds", "0.2", "--canary", "digits/2", "--canary-share", "0.5"]
+        server = Running([*COMMAND, "packed-1/millrace", *more], cwd=Path.cwd())
+
+        def left_out(wanted):
+            deadline = time.monotonic() + 60
+            while (why := httpx.get(f"{server.uri}/model").json()["canary"]["left_out"]) != wanted:
+                assert time.monotonic() < deadline, why
+                time.sleep(0.05)
+
+        left_out(AWAY)
+        Path("mlflow.db").unlink(missing_ok=True)
+        Path("away.db").rename("mlflow.db")
+        left_out(None)
+        assert "2" == httpx.get(f"{server.uri}/model").json()["canary"]["version"]
+    finally:
+        if Path("away.db").exists():
+            Path("away.db").replace("mlflow.db")
+        if server is not None:
+            server.process.kill()
+            server.process.communicate(timeout=30)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.fetching.source import stored_tar
-from pipeline.provenance.origin import differing_packages
+from pipeline.provenance.locked import differing_packages
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, ServiceDown, UserError
 from pipeline.runtime.processes import Answer

@@ -12,7 +12,7 @@ from pipeline import cli
 from pipeline.commands import reproduce
 from pipeline.fetching.source import stored_tar
 from pipeline.params import load
-from pipeline.provenance.origin import differing_packages
+from pipeline.provenance.locked import differing_packages
 from pipeline.runtime import paths
 from pipeline.runtime.files import path_digest
 from pipeline.tracking import store as tracking_store

@@ -1,0 +1,177 @@
+"""Jobs on a Ray cluster end as they do here."""
+
+import functools
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from pipeline.engine import ray as on_ray
+from pipeline.engine.ray import Ray
+from pipeline.runtime.errors import Busy, NotPermitted
+from pipeline.tuning.trials import Rung, TrialOutcome
+from pipeline.tuning.workers import TrialWorkers
+from tests.helpers.fake_trials import open_fake
+from tests.helpers.ray_cluster import ROOT, cluster
+
+SAMPLED = {"training.learning_rate": 0.01, "model.units": 16}
+
+
+def open_environment():
+    """Return a job that says in which folder and with which variables it runs, and changes its files."""
+
+    def do(_given, folder: Path) -> tuple[list[str], str | None]:
+        (folder / "old").unlink()
+        (folder / "below").mkdir()
+        (folder / "below/new").write_bytes(b"")
+        return sorted(path.name for path in Path().glob("*.txt")), os.environ.get("OMP_NUM_THREADS")
+
+    return do
+
+
+@pytest.fixture
+def process(monkeypatch, tmp_path):
+    """This process as if a cluster had started it."""
+    monkeypatch.setattr(on_ray, "_OPENED", [])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray sets it
+    yield tmp_path
+    for opened in on_ray._OPENED:
+        opened.workers.__exit__(None, None, None)
+
+
+def kind(lock: str, **switches: str):
+    return on_ray._Kind("key", open_environment, lock, switches)
+
+
+LOCKED = f"numpy=={version('numpy')}\n"
+
+
+@pytest.mark.parametrize("switches", [{}, {"OMP_NUM_THREADS": "7"}])
+def test_a_task_sees_our_files_and_our_variables(process, switches):
+    """What chooses kernels is as it is here; the files of the job come back as it left them, and no others."""
+    needs = {"given.txt": np.frombuffer(b"yes", np.uint8)}
+    job = on_ray.Job("a job", None)
+    work = (job, {"old": np.frombuffer(b"1", np.uint8), "kept": np.frombuffer(b"22", np.uint8)})
+    ended, files = on_ray._do((kind(LOCKED, **switches), needs), work)
+    assert (["given.txt"], switches.get("OMP_NUM_THREADS")) == ended.value
+    assert {"kept": b"22", "below/new": b""} == {name: content.tobytes() for name, content in files.items()}
+
+
+def test_a_machine_with_other_packages_gets_no_work(process):
+    """77, before anything is opened."""
+    with pytest.raises(NotPermitted, match="Received: numpy: 0 locked") as error:
+        on_ray._do((kind("numpy==0\n"), {}), (on_ray.Job("a job", None), {}))
+    assert 77 == error.value.exit_code
+    assert [] == on_ray._OPENED
+
+
+def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
+    """77, or bits would depend on who was free; a head that takes no jobs may be of any kind."""
+    alike = [on_ray.Machine("a", 2.0, "x86_64: avx2"), on_ray.Machine("b", 2.0, "x86_64: avx2")]
+    on_ray._require_fit("ray://a:1", [*alike, on_ray.Machine("head", 0.0, "aarch64: sve")], 2)
+    with pytest.raises(NotPermitted, match=r"Received: b: x86_64: avx2; c: x86_64: avx2 avx512f"):
+        on_ray._require_fit("ray://a:1", [*alike, on_ray.Machine("c", 2.0, "x86_64: avx2 avx512f")], 2)
+    with pytest.raises(Busy, match=r"Expected 3 cores for one job .* Received: 2 at most"):
+        on_ray._require_fit("ray://a:1", alike, 3)
+
+
+def test_folders_of_processes_that_are_gone_are_removed(process):
+    """Those of living ones stay."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = [f"millrace-{os.getuid()}-{pid}-x" for pid in (gone.pid, os.getpid())]
+    for name in names:
+        (process / name).mkdir()
+    mine = on_ray._own_folder()
+    assert {names[1], mine.name} == {path.name for path in process.iterdir()}
+
+
+def test_files_replace_what_lay_there(tmp_path):
+    """A checkpoint that was removed elsewhere is removed here."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/stale").write_text("x")
+    on_ray._lay({"below/new": np.frombuffer(b"abc", np.uint8)}, tmp_path)
+    assert ["below/new"] == [
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    ]
+    assert b"abc" == (tmp_path / "below/new").read_bytes()
+
+
+@pytest.mark.ray
+@pytest.mark.long
+def test_a_trial_on_a_cluster_ends_as_it_does_here(tmp_path: Path) -> None:
+    """Start, trials that end well, raise, are killed once and for ever, stop: with one machine and the same outcomes."""
+    behaviour = {"2": "raise", "3": "kill once", "4": "kill"}
+    opener = functools.partial(open_fake, tmp_path / "log.txt", 0.0)
+
+    def outcomes(folder: Path, engine: Ray | None) -> list[TrialOutcome]:
+        rungs = [
+            Rung(number, SAMPLED, {"behaviour": behaviour}, 5, folder / str(number))
+            for number in (1, 2, 3, 4)
+        ]
+        with TrialWorkers(opener, num_workers=1, trial_limit_seconds=20.0, engine=engine) as workers:
+            return workers(rungs, lambda _rung, _outcome: None)
+
+    with cluster(nodes=1) as found:
+        there = outcomes(tmp_path / "there", Ray(found.address))
+    here = outcomes(tmp_path / "here", None)
+    assert ["", "ValueError: units must fit.", "", "the process was killed by SIGKILL (out of memory?)"] == [
+        outcome.error for outcome in there
+    ]
+    assert [(one.score, one.metrics, one.error) for one in here] == [
+        (one.score, one.metrics, one.error) for one in there
+    ]
+    assert {path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*")} == {
+        path.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("*")
+    }
+
+
+PARENT = """
+import functools, sys
+from pathlib import Path
+from pipeline.engine.ray import Ray
+from pipeline.tuning.trials import Rung
+from pipeline.tuning.workers import TrialWorkers
+from tests.helpers.fake_trials import open_fake
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    opener = functools.partial(open_fake, folder / "log.txt", 600.0)
+    with TrialWorkers(opener, num_workers=1, trial_limit_seconds=20.0, engine=Ray(sys.argv[1])) as workers:
+        workers([Rung(1, {}, {}, 5, folder / "1")], print)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_nothing_runs_on_for_a_parent_that_is_gone(tmp_path: Path) -> None:
+    """After kill -9 of the search its trial ends on the cluster too, and so does the process that Ray ran it in."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    with cluster(nodes=1) as found:
+        command = [sys.executable, str(tmp_path / "parent.py"), found.address, str(tmp_path)]
+        parent = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        while not (tmp_path / "log.txt").exists():
+            assert parent.poll() is None
+            time.sleep(0.1)
+        trial = psutil.Process(int((tmp_path / "log.txt").read_text().split()[2]))
+        ours = [trial, trial.parent()]
+        parent.kill()
+        parent.wait()
+        _, alive = psutil.wait_procs(ours, timeout=300)
+        assert [] == alive
+
+
+def test_the_manifest_asks_for_the_version_that_is_locked():
+    """Client and cluster must be of one version of Ray; the token is on."""
+    spec = yaml.safe_load((ROOT / "examples/cluster/raycluster.yaml").read_text())["spec"]
+    lock = (ROOT / "requirements.lock").read_text()
+    assert f"\nray=={spec['rayVersion']} " in lock
+    assert {"mode": "token"} == spec["authOptions"]
