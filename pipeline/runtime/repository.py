@@ -286,7 +286,7 @@ def _forget_who_was_at_work() -> bool:
 
     if not AT_WORK.is_file():
         return False
-    with make_lock(str(AT_WORK.with_name(RWLOCK_LOCK)), tmp_dir=str(AT_WORK.parent)):
+    with make_lock(str(AT_WORK.with_name(RWLOCK_LOCK)), tmp_dir=str(AT_WORK.parent), wait=True):
         try:
             json.loads(AT_WORK.read_text(encoding="utf-8"))
         except ValueError:
