@@ -141,13 +141,14 @@ class RayWorkers:
         """
         if self._shared is not None:
             return
-        _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
-        kind = _Kind(uuid.uuid4().hex, self._opener, LOCK.read_text(encoding="utf-8"), _switches())
+        processor = _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
+        lock = LOCK.read_text(encoding="utf-8")
+        kind = _Kind(uuid.uuid4().hex, self._opener, lock, processor, _switches())
         self._shared = ray.put((kind, _files(self.root, self.needs)))
 
 
-def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> None:
-    """Check that jobs can run, and that it does not matter where.
+def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> str:
+    """Check that jobs can run, and that it does not matter where, and return the kind of their processors.
 
     Args:
         address: Of the cluster.
@@ -171,6 +172,7 @@ def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> None:
             f"{address} has processors of several kinds, so that the last bits of a result would depend on who was "
             f"free. Expected one kind. Received: {told}. Start those of others with `--num-cpus 0`."
         )
+    return str(next(iter(kinds)))
 
 
 def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
@@ -280,12 +282,14 @@ class _Kind:
         key: Tells it from other calls.
         opener: What a worker calls first.
         lock: Our requirements.lock.
+        processor: Kind of those of the machines that were there when the call began.
         switches: Our variables that choose kernels; Ray sets some of its own.
     """
 
     key: str
     opener: Opener
     lock: str
+    processor: str
     switches: Mapping[str, str]
 
 
@@ -317,6 +321,11 @@ def _open(kind: _Kind, needed: Files) -> None:
             f"{socket.gethostname()} has other packages. Expected those of requirements.lock. Received: "
             f"{'; '.join(differing[:SHOWN_PACKAGES])}. Run `make setup` there, or take an image of this "
             "requirements.lock; `millrace doctor` looks at every machine."
+        )
+    if (mine := processor_kind()) != kind.processor:
+        raise NotPermitted(
+            f"{socket.gethostname()} joined with a processor of another kind. Expected {kind.processor}. Received: "
+            f"{mine}. Start it with `--num-cpus 0`, and run the same command again."
         )
     while _OPENED:
         old = _OPENED.pop()
