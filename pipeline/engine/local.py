@@ -20,6 +20,7 @@ from typing import Any, Self
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.runtime.processes import cpu_seconds, die_with_parent
+from pipeline.runtime.stage import code_of
 
 START_LIMIT_SECONDS = 600.0
 """A worker that is not ready after this time will not be: TensorFlow starts in seconds, on a busy machine
@@ -199,7 +200,9 @@ class _Worker:
         if not self.ready:
             raise RuntimeError(f"A worker {how} while it started.")
         advice = " (out of memory?)" if code == -signal.SIGKILL else ""
-        return Ended(error=f"the process {how}{advice}", seconds=self._took())
+        return Ended(
+            error=f"the process {how}{advice}", seconds=self._took(), exit_code=StorageFailed.exit_code
+        )
 
     def _at_the_limit(self) -> Ended:
         said = f"stopped at the limit of {self._seconds:g} seconds ({self.job.limit})"
@@ -241,7 +244,7 @@ def _ended(do: Do, job: Job) -> Ended:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001  # what is given may make it fail in any way
-        return Ended(error=_cause(error))
+        return Ended(error=_cause(error), exit_code=code_of(error)[0])
 
 
 def _cause(error: Exception) -> str:

@@ -30,7 +30,7 @@ from pipeline.engine.local import LocalWorkers
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.provenance.locked import differing_packages
 from pipeline.provenance.processor import ONEDNN_SWITCH, processor_kind, switches
-from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
 from pipeline.runtime.files import atomic_path
 
 CODE = Path(pipeline.__file__).parent
@@ -181,7 +181,8 @@ def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
         found: tuple[Ended, Files] = ray.get(task)
     except ray.exceptions.OutOfMemoryError:
         # As where the kernel had killed it.
-        return Ended(error="the process was killed by SIGKILL (out of memory?)"), None
+        killed = "the process was killed by SIGKILL (out of memory?)"
+        return Ended(error=killed, exit_code=StorageFailed.exit_code), None
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
         raise ServiceDown(
             f"{name} lost its machine twice. Expected machines that stay. Received: {type(error).__name__}. Run the "
