@@ -113,8 +113,9 @@ class RayWorkers:
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Ended]]:
         """Yield the place of each job and how it ended; see `Workers.run`. What is left at the end is cancelled."""
+        lock = _our_lock()
         with _reached(self.address) as ray:
-            self._share(ray)
+            self._share(ray, lock)
             task = ray.remote(num_cpus=self.cores, max_retries=1)(_do)
             waiting = {}
             for place, job in enumerate(jobs):
@@ -133,8 +134,12 @@ class RayWorkers:
                 for left in waiting:
                     ray.cancel(left, force=True)
 
-    def _share(self, ray: Any) -> None:
+    def _share(self, ray: Any, lock: str) -> None:
         """Hand over, once, what all workers share.
+
+        Args:
+            ray: The module, connected.
+            lock: Our requirements.lock.
 
         Raises:
             Busy: No machine has so many cores.
@@ -142,9 +147,23 @@ class RayWorkers:
         if self._shared is not None:
             return
         processor = _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
-        lock = LOCK.read_text(encoding="utf-8")
         kind = _Kind(uuid.uuid4().hex, self._opener, lock, processor, _switches())
         self._shared = ray.put((kind, _files(self.root, self.needs)))
+
+
+def _our_lock() -> str:
+    """Return our requirements.lock.
+
+    Raises:
+        InputMissing: There is none: a wheel has none.
+    """
+    if not LOCK.is_file():
+        raise InputMissing(
+            "A cluster is asked whether its machines have our packages. Expected a clone of the project, which has "
+            f"requirements.lock. Received: an installed Millrace without one ({CODE}). Run the same command from a "
+            "clone after `make setup`, or without MILLRACE_ENGINE and engine.yaml here."
+        )
+    return LOCK.read_text(encoding="utf-8")
 
 
 def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> str:

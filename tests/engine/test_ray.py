@@ -16,7 +16,7 @@ import yaml
 from pipeline.engine import ray as on_ray
 from pipeline.engine.ray import Ray
 from pipeline.provenance.processor import processor_kind
-from pipeline.runtime.errors import Busy, NotPermitted
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted
 from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
 from tests.helpers.fake_trials import open_fake
@@ -80,6 +80,15 @@ def test_a_machine_of_another_kind_that_joins_later_gets_no_work(process):
         on_ray._do((kind(LOCKED, processor="x86_64: none"), {}), (on_ray.Job("a job", None), {}))
     assert 77 == error.value.exit_code
     assert [] == on_ray._OPENED
+
+
+def test_an_installed_wheel_says_that_a_cluster_needs_a_clone(monkeypatch, tmp_path):
+    """66, before anything is connected: a wheel has no requirements.lock."""
+    monkeypatch.setattr(on_ray, "LOCK", tmp_path / "requirements.lock")
+    monkeypatch.setattr(on_ray, "_reached", None)
+    with Ray("ray://127.0.0.1:1").workers(open_environment, num_workers=1) as workers:
+        with pytest.raises(InputMissing, match="Expected a clone of the project"):
+            list(workers.run([on_ray.Job("a job", None)]))
 
 
 def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
