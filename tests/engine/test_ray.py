@@ -194,3 +194,16 @@ def test_the_manifest_asks_for_the_version_that_is_locked():
     lock = (ROOT / "requirements.lock").read_text()
     assert f"\nray=={spec['rayVersion']} " in lock
     assert {"mode": "token"} == spec["authOptions"]
+
+
+def test_the_manifest_has_probes_of_its_own():
+    """Those that KubeRay puts where there are none ask Ray's dashboard, which our lock does not hold."""
+    spec = yaml.safe_load((ROOT / "examples/cluster/raycluster.yaml").read_text())["spec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    probes = [
+        container[probe]["exec"]["command"]
+        for group in groups
+        for container in group["template"]["spec"]["containers"]
+        for probe in ("livenessProbe", "readinessProbe")
+    ]
+    assert [["ray", "health-check"]] * 4 == probes
