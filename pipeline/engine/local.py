@@ -18,9 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
-from pipeline.runtime.errors import Busy, StorageFailed
+from pipeline.runtime.errors import Busy, StorageFailed, UserError
 from pipeline.runtime.processes import cpu_seconds, die_with_parent
-from pipeline.runtime.stage import code_of
 
 START_LIMIT_SECONDS = 600.0
 """A worker that is not ready after this time will not be: TensorFlow starts in seconds, on a busy machine
@@ -244,7 +243,8 @@ def _ended(do: Do, job: Job) -> Ended:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001  # what is given may make it fail in any way
-        return Ended(error=_cause(error), exit_code=code_of(error)[0])
+        known = error if isinstance(error, UserError) else UserError()
+        return Ended(error=_cause(error), exit_code=known.exit_code)
 
 
 def _cause(error: Exception) -> str:

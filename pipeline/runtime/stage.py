@@ -5,7 +5,6 @@ inputs that change while it runs (DVC hashes them only afterwards) and can be ha
 object. `stage` closes these three holes and turns exceptions into messages and exit codes.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -17,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import lock_descriptor
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
@@ -124,13 +125,13 @@ def _dvc_waits() -> Iterator[None]:
     DVC writes dvc.lock anew in place, and lets go of its lock only while a stage runs; so does the DVC of this one.
     """
     try:
-        # What DVC itself does (zc.lockfile), whose import takes longer than a stage to start.
+        # The lock that DVC itself takes (zc.lockfile), whose import takes longer than a stage to start.
         file = DVC_GUARD.open("r+b")
     except FileNotFoundError:  # no DVC has been here
         yield
         return
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_descriptor(file.fileno())
         yield
 
 
