@@ -106,7 +106,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
         columns = [column for column in head.columns if not is_nameless(column.name)]
         texts = [column for column in columns if not (column.numeric or column.nearly_time_formats)]
-        texts = [column for column in texts if not column.looks_dated]
+        texts = [column for column in texts if not column.looks_dated or column.is_called(TEXTS)]
         texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
         if not texts:
             continue

@@ -74,8 +74,16 @@ SLASHED = re.compile(
     r"(\d{1,2})/(\d{1,2})/\d{4}(?P<clock> \d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<half> [AaPp][Mm])?)?"
 )
 """03/04/2024 has two readings, unless a number beyond 12 stands somewhere in its column."""
-DATED = re.compile(r"(?=.*\d)(?=.*(?<!\d)(1[89]|20)\d\d(?!\d)).{4,40}")
-"""A cell that names a year among few other signs; a sentence is longer."""
+YEAR = re.compile(r"(?<!\d)(1[89]|20)\d\d(?!\d)")
+DAY_OR_MONTH = re.compile(r"(?<!\d)(0?[1-9]|[12]\d|3[01])(?!\d)")
+WORD = re.compile(r"[^\W\d_]{3,}")
+MONTH = re.compile(
+    r"jan|ene|gen|f[eé][bv]|mar|mär|mrz|maa|a[pbv]r|ma[iyjg]|mei|ju[nli]|giu|lug|a[ug]g|ago|aoû|sep|set|o[kc]t|ott|out"
+    r"|nov|d[eéi][zc]",
+    re.IGNORECASE,
+)
+"""How months begin in languages of western Europe; in others a word beside a day will do."""
+LONGEST_DATE = 40
 TRIED_TIMES = 200
 KEY_ROWS = 100
 FEWEST_TIMES = 5
@@ -148,7 +156,7 @@ class Column:
     def looks_dated(self) -> bool:
         """Return whether its cells look like times, in whatever language: `3. März 2023`."""
         different = len(self.values) > len(self.cells) // 2
-        return different and self.words <= 6 and all(DATED.fullmatch(str(cell)) for cell in self.cells)
+        return different and self.words <= 6 and all(_is_dated(str(cell)) for cell in self.cells)
 
     def _formats(self, written: Sequence[str]) -> tuple[str, ...]:
         named = any(word in self.name.casefold() for word in (*TIMES, "epoch", "year", "jahr"))
@@ -195,6 +203,16 @@ class Column:
             return False
         few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
         return few and 2 * len(self.cells) > self.count and self.words < 4
+
+
+def _is_dated(cell: str) -> bool:
+    """Tell whether a cell names a year, a day or month beside it, and one word more at most; titles name years, too."""
+    words = WORD.findall(cell)
+    months = [word for word in words if MONTH.match(word)]
+    parts = months or DAY_OR_MONTH.search(cell)
+    return bool(
+        len(cell) <= LONGEST_DATE and YEAR.search(cell) and parts and len(words) <= 1 + len(months[:1])
+    )
 
 
 def _slashed(written: Sequence[str]) -> tuple[str, ...]:
