@@ -85,7 +85,7 @@ def select(names: Sequence[str], options: Options = OPTIONS) -> dict[str, str]:
         depth += 1
     chosen = _without_repeated({"/".join(name.split("/")[depth:]): name for name in images})
     ordered = sorted(chosen)
-    labels = Labels(options.label, give_splits({top_of(name) for name in ordered}))
+    labels = Labels(options.label, give_splits(ordered))
     _check_splits({top_of(name) for name in ordered}, labels)
     places = {name: labels.place(name) for name in ordered}
     _check_places(places, labels, tables)
@@ -124,7 +124,7 @@ def read(archive: tarfile.TarFile, options: Options = OPTIONS) -> Iterator[RawSa
 
 
 def _labels(archive: tarfile.TarFile, options: Options) -> Labels:
-    return Labels(options.label, give_splits({top_of(member.name) for member in members(archive)}))
+    return Labels(options.label, give_splits(member.name for member in members(archive)))
 
 
 def _has_wrapper(images: Sequence[str], depth: int, label: str) -> bool:
@@ -176,8 +176,8 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
     """Yield options of `millrace init` with which the images can be read."""
     folders = [len(name.split("/")) - 1 - labels.has_splits for name in places]
     tops = {top_of(name) for name in places} - {""}
-    some_splits = not labels.has_splits and any(map(split_of, tops))
-    if some_splits and {split_of(top) for top in tops} >= {"train", "test"}:
+    some_splits = not labels.has_splits and any(top.casefold() in SPLITS for top in tops)
+    if not labels.has_splits and {split_of(top) for top in tops} >= {"train", "test"}:
         others = ",".join(sorted(top for top in tops if not split_of(top)))
         yield f"What belongs to no split is passed over with --set ignore={others}"
         return

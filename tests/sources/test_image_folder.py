@@ -211,6 +211,24 @@ def test_folders_that_repeat_their_name_and_splits_with_another_word_are_read():
         image_folder.select([*names, "seg_pred/seg_pred/1.jpg"])
 
 
+@pytest.mark.parametrize("label", ["folder", "first", "parent", "{label}/*"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["positive_test/1.jpg", "negative_test/1.jpg"],
+        ["steam-train/1.jpg", "freight-train/1.jpg"],
+        ["steam-train/1.jpg", "stress-test/1.jpg"],
+    ],
+)
+def test_classes_may_be_called_like_a_split_and_another_word(names, label):
+    """Where none of them is for training, two are, or pictures lie in them, they are no splits."""
+    classes = [(None, name.split("/")[0]) for name in names]
+    assert classes == read_places(names, label=label)
+    below = [name.replace("/", "/2024/") for name in names]
+    if label == "first" and names[1] != "stress-test/1.jpg":
+        assert classes == read_places(below, label=label)
+
+
 def test_names_that_nobody_can_guess_are_answered_with_the_option():
     """And no longer with the advice to move the files."""
     with pytest.raises(DataRefused, match=r"--set label=PATTERN, such as '\{label\}_#\.\*'"):
