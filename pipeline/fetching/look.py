@@ -30,6 +30,7 @@ from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, UserError
 from pipeline.sources.kinds import (
     COMMON,
+    CommonOptions,
     common_options,
     fields_of,
     option_names,
@@ -204,9 +205,7 @@ def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Tri
         part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
         write_tar(tar_path, part)
-        described, samples = _read(
-            kind, tar_path, options, join=common_options(stated).join_labels, partly=partly
-        )
+        described, samples = _read(kind, tar_path, options, common_options(stated), partly=partly)
     except UserError as error:
         return Trial(proposal, refused=str(error))
     counts = {pattern: len(found) for pattern, found in left_out.items()}
@@ -214,7 +213,7 @@ def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Tri
 
 
 def _read(
-    kind: str, tar_path: Path, options: Any, *, join: bool | None, partly: bool
+    kind: str, tar_path: Path, options: Any, common: CommonOptions, *, partly: bool
 ) -> tuple[list[str], list[str]]:
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
@@ -229,8 +228,9 @@ def _read(
             elif partly:
                 break
     if not partly:
-        refuse_single(kind, labels)
-    if join is None:
+        kept = {label: count for label, count in labels.items() if count >= common.least_per_class}
+        refuse_single(kind, kept if len(kept) > 1 else labels)
+    if common.join_labels is None:
         spellings.check()
     return described, samples
 

@@ -97,3 +97,11 @@ def test_all_labels_of_a_sample_are_shown():
     """Also that there is none."""
     assert "a, labels 'rude', 'toxic', 'x'" == in_words(RawSample("a", text="x", labels=("rude", "toxic")))
     assert "a, labels none, 'x'" == in_words(RawSample("a", text="x", labels=()))
+
+
+def test_the_way_out_of_classes_that_look_like_names_is_one(tried):
+    """Nine letters written once and three written twice: without the rare ones; where all are rare there is none."""
+    once = {f"{letter}/1.png": picture(ord(letter)) for letter in "abcdefghijkl"}
+    assert [] == taken(tried(once))
+    twice = {f"{letter}/2.png": picture(ord(letter) + 20) for letter in "abc"}
+    assert [{"least_per_class": "2"}] == taken(tried(once | twice))
