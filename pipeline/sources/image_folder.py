@@ -83,7 +83,9 @@ def select(names: Sequence[str], options: Options = OPTIONS) -> dict[str, str]:
     depth = 0
     while _has_wrapper(images, depth, options.label):
         depth += 1
-    chosen = _without_repeated({"/".join(name.split("/")[depth:]): name for name in images})
+    chosen = {"/".join(name.split("/")[depth:]): name for name in images}
+    if "/" not in options.label:
+        chosen = _without_repeated(chosen)
     ordered = sorted(chosen)
     labels = Labels(options.label, give_splits(ordered))
     _check_splits({top_of(name) for name in ordered}, labels)
@@ -136,12 +138,15 @@ def _has_wrapper(images: Sequence[str], depth: int, label: str) -> bool:
 
 
 def _without_repeated(chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return names without a folder inside another of its name that holds nothing else: `test/test/` is `test/`."""
+    """Return names without a folder inside another of its name that holds nothing else, where it gives a split.
+
+    `test/test/` is `test/`; `ray/ray/` may be a species in its family, and stays.
+    """
     below: defaultdict[str, set[str]] = defaultdict(set)
     for name in chosen:
         top, *rest = name.split("/")
         below[top].add(rest[0] if len(rest) > 1 else "")
-    repeated = {top for top, inner in below.items() if inner == {top}}
+    repeated = {top for top, inner in below.items() if inner == {top} and split_of(top)}
     return {
         name.split("/", 1)[1] if top_of(name) in repeated else name: given for name, given in chosen.items()
     }

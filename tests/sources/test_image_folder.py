@@ -229,6 +229,16 @@ def test_classes_may_be_called_like_a_split_and_another_word(names, label):
         assert classes == read_places(below, label=label)
 
 
+def test_only_splits_lose_a_folder_of_their_name():
+    """A species called like its family keeps both; so does everything where a pattern says what each folder is."""
+    species = ["eel/eel/1.jpg", "ray/ray/2.jpg", "shark/hammer/3.jpg"]
+    for label, classes in {"first": ["eel", "ray", "shark"], "parent": ["eel", "ray", "hammer"]}.items():
+        assert species == list(image_folder.select(species, image_folder.Options(label=label)))
+        assert classes == [found for _, found in read_places(species, label=label)]
+    splits = ["train/train/cat/1.jpg", "train/train/dog/2.jpg"]
+    assert ["cat", "dog"] == [found for _, found in read_places(splits, label="train/{label}/*")]
+
+
 def test_names_that_nobody_can_guess_are_answered_with_the_option():
     """And no longer with the advice to move the files."""
     with pytest.raises(DataRefused, match=r"--set label=PATTERN, such as '\{label\}_#\.\*'"):
