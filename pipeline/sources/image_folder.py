@@ -39,6 +39,10 @@ SUFFIXES = heif.SUFFIXES | frozenset(
 """Of formats that Pillow reads everywhere, and HEIC, which `refuse_unread_pictures` refuses without its extra."""
 
 
+MOST_LOOSE = 5
+"""Files beside the folders of splits that are named to pass them over."""
+
+
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Where in its path the class of an image stands."""
 
@@ -182,9 +186,13 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
     folders = [len(name.split("/")) - 1 - labels.has_splits for name in places]
     tops = {top_of(name) for name in places} - {""}
     some_splits = not labels.has_splits and any(top.casefold() in SPLITS for top in tops)
-    if not labels.has_splits and {split_of(top) for top in tops} >= {"train", "test"}:
-        others = ",".join(sorted(top for top in tops if not split_of(top)))
-        yield f"What belongs to no split is passed over with --set ignore={others}"
+    loose = [name for name in places if "/" not in name]
+    others = sorted([*loose, *(top for top in tops if not split_of(top))])
+    if not labels.has_splits and others and {split_of(top) for top in tops} >= {"train", "test"}:
+        # A glob covers every file of its last part: one called like a picture in a class would take that along.
+        covered = [other for other in places if any(covers(name, other) for name in loose[:MOST_LOOSE])]
+        if covered == loose:
+            yield f"What belongs to no split is passed over with --set ignore={','.join(others)}"
         return
     if labels.rule == "folder" and min(folders) >= 1 and not some_splits:
         options = [

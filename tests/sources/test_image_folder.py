@@ -229,6 +229,15 @@ def test_classes_may_be_called_like_a_split_and_another_word(names, label):
         assert classes == read_places(below, label=label)
 
 
+def test_a_file_beside_the_splits_is_passed_over_by_its_name():
+    """Followed to the letter, the rest reads; not where the name would take a picture of a class along."""
+    names = ["test/hat/1.jpg", "test/shoe/2.jpg", "train/hat/3.jpg", "train/shoe/4.jpg"]
+    assert "--set ignore=preview.jpg;" in refusal([*names, "preview.jpg"])
+    assert "--set ignore=more,preview.jpg;" in refusal([*names, "more/5.jpg", "preview.jpg"])
+    for loose in (["3.jpg"], ["[3].jpg"], [f"{number}.png" for number in range(9)]):
+        assert "ignore=" not in refusal([*names, *loose])
+
+
 def test_only_splits_lose_a_folder_of_their_name():
     """A species called like its family keeps both; so does everything where a pattern says what each folder is."""
     species = ["eel/eel/1.jpg", "ray/ray/2.jpg", "shark/hammer/3.jpg"]
