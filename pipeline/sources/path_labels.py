@@ -19,7 +19,9 @@ SPLITS: dict[str, GivenSplit] = {
     "test": "test",
     "testing": "test",
 }
-"""Names of folders, and cells of a table, that give the split; upper and lower case are one."""
+"""Names of folders that give the split; upper and lower case are one."""
+SPLIT_CELLS: dict[str, GivenSplit] = SPLITS | {"dev": "val"}
+"""Cells of a column that give it. A folder `dev/` beside `prod/` is a class."""
 FOLDERS = ("folder", "first", "parent")
 PROPOSED = tuple(
     f"{{label}}{end}"
