@@ -240,7 +240,8 @@ def _read(
             elif partly:
                 break
     if not partly:
-        refuse_single(kind, labels)
+        kept = {label: count for label, count in labels.items() if count >= common.least_per_class}
+        refuse_single(kind, kept if len(kept) > 1 else labels)
     if common.join_labels is None:
         spellings.check()
     return described, samples

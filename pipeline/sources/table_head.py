@@ -34,7 +34,7 @@ from pipeline.formats.time_formats import time_format
 from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.path_labels import SPLITS
+from pipeline.sources.path_labels import SPLIT_CELLS
 
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
@@ -179,7 +179,7 @@ class Column:
         """Return whether its cells say train, and val or test, in every row."""
         words = {value.strip().casefold() for value in self.values}
         full = len(self.cells) == self.count
-        return full and words <= SPLITS.keys() and {SPLITS[word] for word in words} > {"train"}
+        return full and words <= SPLIT_CELLS.keys() and {SPLIT_CELLS[word] for word in words} > {"train"}
 
     @property
     def plain_name(self) -> str:
@@ -198,9 +198,12 @@ class Column:
 
     @property
     def looks_like_classes(self) -> bool:
-        """Return whether a few values come again and again; rows without one are told when they are read."""
-        if self.gives_split:
-            return False
+        """Return whether a few values come again and again, and give no split; rows without one are told when read."""
+        return self.repeats and not self.gives_split
+
+    @property
+    def repeats(self) -> bool:
+        """Return whether a few values come again and again."""
         few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
         return few and 2 * len(self.cells) > self.count and self.words < 4
 

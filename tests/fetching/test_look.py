@@ -135,3 +135,11 @@ def test_a_mistake_in_what_is_stated_is_told_by_the_reader(tried):
 def test_what_every_kind_is_told_alone_proposes_none(tried):
     """`ignore` says nothing of how files are read."""
     assert [] == tried({"a.bin": b"\0\1"}, ignore=["*.txt"])
+
+
+def test_the_way_out_of_classes_that_look_like_names_is_one(tried):
+    """Nine letters written once and three written twice: without the rare ones; where all are rare there is none."""
+    once = {f"{letter}/1.png": picture(ord(letter)) for letter in "abcdefghijkl"}
+    assert [] == taken(tried(once))
+    twice = {f"{letter}/2.png": picture(ord(letter) + 20) for letter in "abc"}
+    assert [{"least_per_class": "2"}] == taken(tried(once | twice))

@@ -414,3 +414,24 @@ def test_a_list_of_several_words_is_proposed_whole(tmp_path):
     assert [{"text": "data.text", "label": "result.0.choices", "labels_separator": "list"}] == [
         dict(proposal.options) for proposal in every
     ]
+
+
+def test_train_and_test_may_be_classes_where_there_is_no_other(tmp_path):
+    """Vehicles and lessons: the only column that could be the answer is it, and gives no split."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{'train' if n % 3 else 'test'}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": "text,vehicle\n" + rows})
+    assert {"text": "text", "label": "vehicle"} == dict(proposal.options)
+    names = "".join(f"{n}.png,{'train' if n % 3 else 'test'}\n" for n in range(30))
+    pictures = {f"{n}.png": "x" for n in range(30)}
+    every = found(tmp_path / "pictures", {"table.csv": "file,vehicle\n" + names, **pictures})
+    assert {"path": "file", "label": "vehicle"} in [dict(proposal.options) for proposal in every]
+
+
+def test_dev_is_a_split_as_val_is(tmp_path):
+    """In whatever case; a column of other words is told with the option that would read it."""
+    parts = ("Train", "Test", "Dev")
+    rows = "".join(f"{WORDS[n % 3]} {n},{'no' if n % 2 else 'yes'},{parts[n % 3]}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows})
+    assert {"text": "text", "label": "label", "split": "part"} == dict(proposal.options)
+    (proposal, *_) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows.replace("Dev", "held out")})
+    assert any("part" in line and "split=" in line for line in proposal.open)
