@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet
 
-from pipeline.formats.tables import spreadsheet_refused
+from pipeline.formats.tables import literal, python_command, spreadsheet_refused
 
 MOST_FORMS = 3
 MOST_FILES = 2000
@@ -85,16 +85,6 @@ def conversions(files: Mapping[str, Path]) -> list[str]:
     return list(found.values())
 
 
-def _python(imported: str, done: str) -> str:
-    """Return a command; literals in it stand in double quotes, so that a shell reads what is read here."""
-    return f"python -c {shlex.quote(f'import {imported}; {done}')}"
-
-
-def _literal(text: str) -> str:
-    """Return a text as Python writes it, in double quotes."""
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _beside(name: str, path: Path, ending: str, taken: Collection[str]) -> str:
     """Return what a command may call what it makes of a file: a name that no file has."""
     stem = str(PurePosixPath(name).with_suffix(""))
@@ -107,15 +97,15 @@ def _beside(name: str, path: Path, ending: str, taken: Collection[str]) -> str:
 
 def _coco(name: str, made: str) -> str:
     """Return how boxes on images become a table of what is on each image."""
-    command = _python(
+    command = python_command(
         "json, pandas",
-        f"all = {{k: pandas.DataFrame(v) for k, v in json.load(open({_literal(name)})).items() "
+        f"all = {{k: pandas.DataFrame(v) for k, v in json.load(open({literal(name)})).items() "
         "if isinstance(v, list)}; "
         'all["annotations"][["image_id", "category_id"]]'
         '.merge(all["images"][["id", "file_name"]], left_on="image_id", right_on="id")'
         '.merge(all["categories"][["id", "name"]], left_on="category_id", right_on="id", suffixes=("", "_of"))'
         '.groupby("file_name")["name"].agg(lambda names: "|".join(sorted(set(names))))'
-        f".to_csv({_literal(made)})",
+        f".to_csv({literal(made)})",
     )
     return (
         f"{name} holds boxes on images (COCO), which are not learnt here. What is on each image, as a table: "
@@ -136,14 +126,14 @@ def _pictures_inside(name: str, path: Path, made: str) -> str:
     ]
     if not columns:
         return ""
-    column = _literal(columns[0])
-    picture = _literal(PurePosixPath(name).stem.replace("%", "%%") + "-%06d.png")
-    command = _python(
+    column = literal(columns[0])
+    picture = literal(PurePosixPath(name).stem.replace("%", "%%") + "-%06d.png")
+    command = python_command(
         "pandas",
-        f"rows = pandas.read_parquet({_literal(name)}); "
+        f"rows = pandas.read_parquet({literal(name)}); "
         f'rows["path"] = [{picture} % n for n in range(len(rows))]; '
         f'[open(path, "xb").write(image["bytes"]) for path, image in zip(rows["path"], rows[{column}])]; '
-        f"rows.drop(columns={column}).to_csv({_literal(PurePosixPath(made).name)}, index=False)",
+        f"rows.drop(columns={column}).to_csv({literal(PurePosixPath(made).name)}, index=False)",
     )
     return f"{name} holds pictures in column {columns[0]!r}. Make files of them: `{command}`; then --kind image_table"
 
@@ -159,9 +149,9 @@ def _database(name: str, path: Path, made: str) -> str:
         found = []
     tables = [table for table in found if not table.startswith("sqlite_")]
     chosen = (tables or ["NAME OF A TABLE"])[0].replace('"', '""')
-    query = _literal(f'SELECT * FROM "{chosen}"')  # noqa: S608  # shown, not run
-    rows = f"pandas.read_sql({query}, sqlite3.connect({_literal(name)}))"
-    command = _python("pandas, sqlite3", f"{rows}.to_csv({_literal(made)}, index=False)")
+    query = literal(f'SELECT * FROM "{chosen}"')  # noqa: S608  # shown, not run
+    rows = f"pandas.read_sql({query}, sqlite3.connect({literal(name)}))"
+    command = python_command("pandas, sqlite3", f"{rows}.to_csv({literal(made)}, index=False)")
     others = f" Other tables: {', '.join(tables[1:MOST_TABLES])}." if tables[1:] else ""
     return f"{name} is a database: `{command}`.{others}"
 
@@ -177,8 +167,8 @@ def _recordings(files: Mapping[str, Path]) -> str:
         if not zipfile.is_zipfile(path):
             return ""
         with zipfile.ZipFile(path) as archive:
-            array += f"[{_literal(archive.namelist()[0].removesuffix('.npy'))}]"
-    command = _python(
+            array += f"[{literal(archive.namelist()[0].removesuffix('.npy'))}]"
+    command = python_command(
         "glob, numpy",
         f'[numpy.savetxt(name[:-4] + ".csv", {array}, delimiter=",") '
         f'for name in glob.glob("**/*{suffix}", recursive=True)]',
@@ -198,8 +188,8 @@ def _forms(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str,
     with path.open("rb") as file:
         begin = file.read(BEGIN_BYTES)
     if HTML.match(begin):
-        done = f"pandas.read_html({_literal(name)})[0].to_csv({_literal(table)}, index=False)"
-        command = _python("pandas", done)
+        done = f"pandas.read_html({literal(name)})[0].to_csv({literal(table)}, index=False)"
+        command = python_command("pandas", done)
         yield "html", f"{name} is a page of HTML: `{command}` (needs `pip install pandas lxml`)."
         return
     if suffix in (".xlsx", ".xlsm", ".xls", ".ods", ".numbers") and b"\0" in begin:
@@ -209,10 +199,10 @@ def _forms(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str,
         yield "pickle", f"{name} is {words}."
     for mark, (form, imported, done, ending) in BY_BYTES.items():
         if re.match(mark, begin, re.DOTALL):
-            made = _literal(_beside(name, path, ending, taken))
+            made = literal(_beside(name, path, ending, taken))
             yield (
                 form,
-                f"{name} is {form}: `{_python(imported, done.format(name=_literal(name), made=made))}`.",
+                f"{name} is {form}: `{python_command(imported, done.format(name=literal(name), made=made))}`.",
             )
     if begin.startswith(b"SQLite format 3\0"):
         yield "a database", _database(name, path, table)
@@ -248,9 +238,9 @@ def _json(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str, 
         for key, value in content.items()
         if isinstance(value, list) and value and isinstance(value[0], dict)
     ]
-    quoted = _literal(name)
+    quoted = literal(name)
     if len(tables) == 1:
-        reading = f'pandas.DataFrame(json.load(open({quoted}, encoding="utf-8"))[{_literal(tables[0])}])'
+        reading = f'pandas.DataFrame(json.load(open({quoted}, encoding="utf-8"))[{literal(tables[0])}])'
     elif {"columns", "data"} <= content.keys():
         reading = f'pandas.read_json({quoted}, orient="split", dtype=False, convert_dates=False)'
     elif content and not tables and all(isinstance(value, list) for value in content.values()):
@@ -260,7 +250,9 @@ def _json(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str, 
         reading = f'pandas.read_json({quoted}, orient="{orient}", dtype=False, convert_dates=False)'
     else:
         return
-    command = _python("json, pandas", f'{reading}.to_json({_literal(made)}, orient="records", lines=True)')
+    command = python_command(
+        "json, pandas", f'{reading}.to_json({literal(made)}, orient="records", lines=True)'
+    )
     yield (
         "json",
         f"{name} is one JSON object whose rows are inside. Expected an object per row: `{command}`, and --path {made}.",

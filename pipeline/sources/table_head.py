@@ -27,6 +27,8 @@ from pipeline.formats.tables import (
     FormatOption,
     Writing,
     form_of_bytes,
+    literal,
+    python_command,
     read_table,
 )
 from pipeline.formats.time_advice import formats_of
@@ -487,10 +489,8 @@ def _turned(head: TableHead) -> list[str]:
     if len(times) < FEWEST_TIMES or not Column("time", times, len(times)).time_formats:
         return []
     made = f"{PurePosixPath(head.name).stem}-turned.csv"
-    command = (
-        f"python -c \"import pandas; pandas.read_csv({head.name!r}, index_col=0).T.rename_axis('time')"
-        f'.to_csv({made!r})"'
-    )
+    reading = f'pandas.read_csv({literal(head.name)}, index_col=0).T.rename_axis("time")'
+    command = python_command("pandas", f'{reading}.to_csv({literal(made)}, mode="x")')
     return [
         f"columns are called by times, so each row is a series: `{command}`; --path {made} --set wide=true"
     ]
