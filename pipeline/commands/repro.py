@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.engine.chosen import VARIABLE, engine_at
-from pipeline.engine.local import LocalWorkers
+from pipeline.engine.chosen import VARIABLE, chosen_engine, engine_at
+from pipeline.engine.local import Local, LocalWorkers
 from pipeline.engine.stage import ON
 from pipeline.engine.work import Do, Job
 from pipeline.params.load import load_params
-from pipeline.params.values import training_of
+from pipeline.params.values import Params, training_of, tune_of
 from pipeline.runtime import paths
 from pipeline.runtime.errors import StorageFailed, UserError, WronglyCalled, say
 from pipeline.runtime.files import folder_bytes
@@ -61,7 +61,7 @@ class Failure(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     text = "candidates at a time (without N: as many as there are cores, `threads` each, and memory for); default: 1"
-    parser.add_argument("--parallel", type=_count, nargs="?", const=0, default=1, metavar="N", help=text)
+    parser.add_argument("--parallel", type=_count, nargs="?", const=0, metavar="N", help=text)
     text = "a Ray cluster for train, folds and the trials of tune; N (default: all) candidates at a time wait for it"
     parser.add_argument("--on", default="", metavar="ray://HOST:PORT", help=text)
 
@@ -88,24 +88,29 @@ def run(options: argparse.Namespace) -> None:
     stages = read_yaml(paths.DVC_YAML)["stages"]
     per_candidate = [name for name, stage in stages.items() if "foreach" in stage]
     first = list(stages).index(per_candidate[0])
-    if options.parallel == 1 and not options.on:
+    if options.parallel in {None, 1} and not options.on:
         _require(_dvc("dvc", []))
         return
     before = _locked()
     _require(_dvc("dvc", list(stages)[:first]))
     if options.on:
-        num_workers = options.parallel if options.parallel > 1 else len(params.candidates)
+        num_workers = options.parallel or len(params.candidates)
     else:
-        trainings = [msgspec.to_builtins(training_of(params, name)) for name in params.candidates]
-        processes = max(training.get("workers", 1) for training in trainings)
-        num_workers = options.parallel or room(params.threads, processes)
-        _require_memory(num_workers, processes)
+        working, idle = processes(params)
+        num_workers = options.parallel or room(params.threads, working, idle)
+        _require_memory(num_workers, working + idle)
     chains = {name: [f"{stage}@{name}" for stage in per_candidate] for name in params.candidates}
     waiting = _waiting(chains)
     if waiting:
         say(f"repro: {', '.join(waiting)}, {num_workers} at a time")
-        side_by_side(waiting, num_workers)
-    _require(_dvc("dvc", []))
+    try:
+        if waiting:
+            side_by_side(waiting, num_workers)
+        _require(_dvc("dvc", []))
+    except UserError:
+        if paths.DVC_LOCK.is_file():
+            put_in_order(before)
+        raise
     put_in_order(before)
 
 
@@ -137,7 +142,7 @@ def _waiting(chains: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     """Return the candidates of which a stage is not up to date."""
     from dvc.repo import Repo
 
-    with Repo(".") as repo:
+    with Repo(".", _wait_for_lock=True) as repo:
         changed = repo.status([stage for stages in chains.values() for stage in stages])
     return {name: stages for name, stages in chains.items() if any(stage in changed for stage in stages)}
 
@@ -198,15 +203,31 @@ def _require(failure: Failure | None) -> None:
 # --- How many fit.
 
 
-def room(threads: int, processes: int = 1) -> int:
+def processes(params: Params) -> tuple[int, int]:
+    """Return how many processes of a candidate work at a time, at most, and how many hold the data and wait for them.
+
+    Args:
+        params: Of the project; on this machine a search has `tune.workers` trials at a time.
+    """
+    here = chosen_engine().address == Local.address
+    counts = []
+    for name, candidate in params.candidates.items():
+        training = msgspec.to_builtins(training_of(params, name)).get("workers", 1)
+        searched = here and bool(candidate.tune.space) and tune_of(params, name).trials > 0
+        counts.append((training * (params.tune.workers if searched else 1), int(searched)))
+    return max(working for working, _ in counts), max(waiting for _, waiting in counts)
+
+
+def room(threads: int, working: int = 1, waiting: int = 0) -> int:
     """Return how many candidates this machine has cores and memory for, at least one.
 
     Args:
         threads: CPU threads of a process.
-        processes: That share the training of one candidate.
+        working: Processes of one candidate that work at a time.
+        waiting: Those that only take memory.
     """
-    cores = len(os.sched_getaffinity(0)) // (threads * processes)
-    return max(1, min(cores, free_bytes() // (processes * bytes_each())))
+    cores = len(os.sched_getaffinity(0)) // (threads * working)
+    return max(1, min(cores, free_bytes() // ((working + waiting) * bytes_each())))
 
 
 def _require_memory(num_workers: int, processes: int) -> None:
@@ -247,7 +268,7 @@ def put_in_order(before: Sequence[str]) -> None:
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
     from dvc.utils.serialize import modify_yaml
 
-    with Repo(".") as repo, repo.lock:
+    with Repo(".", _wait_for_lock=True) as repo, repo.lock:
         planned = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, [PROJECT_FILE]))
         with modify_yaml(str(paths.DVC_LOCK)) as lock:
             new = [stage.addressing for stage in planned if stage.addressing not in before]

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
-from pipeline.runtime.errors import Busy, StorageFailed
+from pipeline.runtime.errors import Busy, StorageFailed, UserError
 from pipeline.runtime.processes import cpu_seconds, die_with_parent
 
 START_LIMIT_SECONDS = 600.0
@@ -199,7 +199,9 @@ class _Worker:
         if not self.ready:
             raise RuntimeError(f"A worker {how} while it started.")
         advice = " (out of memory?)" if code == -signal.SIGKILL else ""
-        return Ended(error=f"the process {how}{advice}", seconds=self._took())
+        return Ended(
+            error=f"the process {how}{advice}", seconds=self._took(), exit_code=StorageFailed.exit_code
+        )
 
     def _at_the_limit(self) -> Ended:
         said = f"stopped at the limit of {self._seconds:g} seconds ({self.job.limit})"
@@ -241,7 +243,8 @@ def _ended(do: Do, job: Job) -> Ended:
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001  # what is given may make it fail in any way
-        return Ended(error=_cause(error))
+        known = error if isinstance(error, UserError) else UserError()
+        return Ended(error=_cause(error), exit_code=known.exit_code)
 
 
 def _cause(error: Exception) -> str:

@@ -30,7 +30,7 @@ from pipeline.engine.local import LocalWorkers
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.provenance.locked import differing_packages
 from pipeline.provenance.processor import ONEDNN_SWITCH, processor_kind, switches
-from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
 from pipeline.runtime.files import atomic_path
 
 CODE = Path(pipeline.__file__).parent
@@ -113,8 +113,9 @@ class RayWorkers:
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Ended]]:
         """Yield the place of each job and how it ended; see `Workers.run`. What is left at the end is cancelled."""
+        lock = _our_lock()
         with _reached(self.address) as ray:
-            self._share(ray)
+            self._share(ray, lock)
             task = ray.remote(num_cpus=self.cores, max_retries=1)(_do)
             waiting = {}
             for place, job in enumerate(jobs):
@@ -133,21 +134,40 @@ class RayWorkers:
                 for left in waiting:
                     ray.cancel(left, force=True)
 
-    def _share(self, ray: Any) -> None:
+    def _share(self, ray: Any, lock: str) -> None:
         """Hand over, once, what all workers share.
+
+        Args:
+            ray: The module, connected.
+            lock: Our requirements.lock.
 
         Raises:
             Busy: No machine has so many cores.
         """
         if self._shared is not None:
             return
-        _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
-        kind = _Kind(uuid.uuid4().hex, self._opener, LOCK.read_text(encoding="utf-8"), _switches())
+        processor = _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
+        kind = _Kind(uuid.uuid4().hex, self._opener, lock, processor, _switches())
         self._shared = ray.put((kind, _files(self.root, self.needs)))
 
 
-def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> None:
-    """Check that jobs can run, and that it does not matter where.
+def _our_lock() -> str:
+    """Return our requirements.lock.
+
+    Raises:
+        InputMissing: There is none: a wheel has none.
+    """
+    if not LOCK.is_file():
+        raise InputMissing(
+            "A cluster is asked whether its machines have our packages. Expected a clone of the project, which has "
+            f"requirements.lock. Received: an installed Millrace without one ({CODE}). Run the same command from a "
+            "clone after `make setup`, or without MILLRACE_ENGINE and engine.yaml here."
+        )
+    return LOCK.read_text(encoding="utf-8")
+
+
+def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> str:
+    """Check that jobs can run, and that it does not matter where, and return the kind of their processors.
 
     Args:
         address: Of the cluster.
@@ -171,6 +191,7 @@ def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> None:
             f"{address} has processors of several kinds, so that the last bits of a result would depend on who was "
             f"free. Expected one kind. Received: {told}. Start those of others with `--num-cpus 0`."
         )
+    return str(next(iter(kinds)))
 
 
 def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
@@ -179,7 +200,8 @@ def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
         found: tuple[Ended, Files] = ray.get(task)
     except ray.exceptions.OutOfMemoryError:
         # As where the kernel had killed it.
-        return Ended(error="the process was killed by SIGKILL (out of memory?)"), None
+        killed = "the process was killed by SIGKILL (out of memory?)"
+        return Ended(error=killed, exit_code=StorageFailed.exit_code), None
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
         raise ServiceDown(
             f"{name} lost its machine twice. Expected machines that stay. Received: {type(error).__name__}. Run the "
@@ -280,12 +302,14 @@ class _Kind:
         key: Tells it from other calls.
         opener: What a worker calls first.
         lock: Our requirements.lock.
+        processor: Kind of those of the machines that were there when the call began.
         switches: Our variables that choose kernels; Ray sets some of its own.
     """
 
     key: str
     opener: Opener
     lock: str
+    processor: str
     switches: Mapping[str, str]
 
 
@@ -317,6 +341,11 @@ def _open(kind: _Kind, needed: Files) -> None:
             f"{socket.gethostname()} has other packages. Expected those of requirements.lock. Received: "
             f"{'; '.join(differing[:SHOWN_PACKAGES])}. Run `make setup` there, or take an image of this "
             "requirements.lock; `millrace doctor` looks at every machine."
+        )
+    if (mine := processor_kind()) != kind.processor:
+        raise NotPermitted(
+            f"{socket.gethostname()} joined with a processor of another kind. Expected {kind.processor}. Received: "
+            f"{mine}. Start it with `--num-cpus 0`, and run the same command again."
         )
     while _OPENED:
         old = _OPENED.pop()

@@ -56,7 +56,7 @@ class Said(NamedTuple):
 
 
 class FailedThere(UserError):
-    """A stage failed elsewhere, with its own exit code."""
+    """A stage, or what answers, failed elsewhere, with its own exit code."""
 
     meaning = "as on the machine where it ran"
 

@@ -48,12 +48,14 @@ class Ended:
         error: Why not, in words that are the same each time; "" where all went well.
         seconds: CPU time that it took.
         at_limit: It was stopped at its limit.
+        exit_code: What the error stands for (docs/guides/exit-codes.md): 74 of a process that was killed.
     """
 
     value: Any = None
     error: str = ""
     seconds: float = 0.0
     at_limit: bool = False
+    exit_code: int = 70
 
 
 class Workers(Protocol):

@@ -190,8 +190,8 @@ def dvc_cache() -> Path:
 
 
 @contextmanager
-def dvc_at_rest() -> Iterator[None]:
-    """Keep every dvc command of this project waiting for the time of the body.
+def dvc_waits() -> Iterator[None]:
+    """Keep every dvc command of this project waiting for the time of the body, but for stages that it runs.
 
     Raises:
         Busy: One is at work.
@@ -207,14 +207,25 @@ def dvc_at_rest() -> Iterator[None]:
     except LockError:
         raise Busy("A dvc command is at work in this project. Run it again once that has ended.") from None
     try:
+        yield
+    finally:
+        lock.unlock()
+
+
+@contextmanager
+def dvc_at_rest() -> Iterator[None]:
+    """Keep every dvc command of this project waiting for the time of the body.
+
+    Raises:
+        Busy: One is at work, or a stage that it runs.
+    """
+    with dvc_waits():
         # While a stage runs DVC lets go of its lock, and notes here who reads and writes.
         text = AT_WORK.read_text(encoding="utf-8") if AT_WORK.is_file() else ""
         running = {int(pid) for pid in re.findall(r'"pid": (\d+)', text) if Path("/proc", pid).exists()}
         if running:
             raise Busy(f"dvc is at work in this project (process {min(running)}). Wait for it, or stop it.")
         yield
-    finally:
-        lock.unlock()
 
 
 def mend() -> list[str]:
@@ -222,6 +233,9 @@ def mend() -> list[str]:
 
     Returns:
         What was mended, in words.
+
+    Raises:
+        Busy: dvc.lock is being written.
     """
     told = []
     if _mend_lock():
@@ -236,6 +250,21 @@ def mend() -> list[str]:
 
 def _mend_lock() -> bool:
     """Replace a dvc.lock that DVC itself does not take; it is kept beside. Return whether it was torn."""
+    if not _torn():
+        return False
+    # DVC writes it in place: what looks torn may be half written now.
+    with dvc_waits():
+        if not _torn():
+            return False
+        TORN_LOCK.parent.mkdir(exist_ok=True)
+        paths.DVC_LOCK.replace(TORN_LOCK)
+        # Without git, or without a committed one, there is none to take.
+        git("checkout", "--quiet", "HEAD", "--", f"./{paths.DVC_LOCK}")
+        return True
+
+
+def _torn() -> bool:
+    """Return whether there is a dvc.lock that DVC itself does not take."""
     # Importing DVC takes a second, and only a kill asks for it.
     from dvc.exceptions import DvcException
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -246,10 +275,6 @@ def _mend_lock() -> bool:
     try:
         load(str(paths.DVC_LOCK), COMPILED_LOCKFILE_SCHEMA)
     except DvcException:
-        TORN_LOCK.parent.mkdir(exist_ok=True)
-        paths.DVC_LOCK.replace(TORN_LOCK)
-        # Without git, or without a committed one, there is none to take.
-        git("checkout", "--quiet", "HEAD", "--", f"./{paths.DVC_LOCK}")
         return True
     return False
 
@@ -261,7 +286,7 @@ def _forget_who_was_at_work() -> bool:
 
     if not AT_WORK.is_file():
         return False
-    with make_lock(str(AT_WORK.with_name(RWLOCK_LOCK)), tmp_dir=str(AT_WORK.parent)):
+    with make_lock(str(AT_WORK.with_name(RWLOCK_LOCK)), tmp_dir=str(AT_WORK.parent), wait=True):
         try:
             json.loads(AT_WORK.read_text(encoding="utf-8"))
         except ValueError:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import lock_descriptor
+
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import without_secrets
 from pipeline.runtime.dvc_place import require_private_place
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 
 CODE = "pipeline/"
+DVC_GUARD = Path(".dvc/tmp/lock")
+"""Locked by whichever dvc command reads or writes dvc.lock."""
 
 
 # --- What a stage reads, as dvc.yaml lists it, and whether it stays the same.
@@ -97,9 +101,11 @@ class Snapshot:
         """Return the dependencies whose bytes are not those that dvc.lock says their stage wrote."""
         if not paths.DVC_LOCK.is_file():
             return []
+        with _dvc_waits():
+            locked = read_yaml(paths.DVC_LOCK).get("stages", {})
         recorded = {
             out["path"]: out["md5"]
-            for name, stage in read_yaml(paths.DVC_LOCK).get("stages", {}).items()
+            for name, stage in locked.items()
             if _exists(name)
             for out in stage.get("outs", [])
         }
@@ -110,6 +116,23 @@ class Snapshot:
             if out == dependency or out.startswith(f"{dependency}/")
         }
         return [out for out, md5 in read.items() if (self.digests.get(out) or _digest_or_gone(out)) != md5]
+
+
+@contextmanager
+def _dvc_waits() -> Iterator[None]:
+    """Keep every dvc command from writing for the time of the body; wait for one that is at it.
+
+    DVC writes dvc.lock anew in place, and lets go of its lock only while a stage runs; so does the DVC of this one.
+    """
+    try:
+        # The lock that DVC itself takes (zc.lockfile), whose import takes longer than a stage to start.
+        file = DVC_GUARD.open("r+b")
+    except FileNotFoundError:  # no DVC has been here
+        yield
+        return
+    with file:
+        lock_descriptor(file.fileno())
+        yield
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pipeline.engine.stage import FailedThere
 from pipeline.engine.work import Engine, Job
 from pipeline.serving.answer_files import Lines, Parts
 from pipeline.serving.record_files import Given
@@ -57,7 +58,7 @@ def answered_elsewhere(
         parts: What was answered already; None: nothing is kept.
 
     Raises:
-        RuntimeError: Answering failed, and does so again.
+        FailedThere: Answering failed, and does so again; with the exit code that it had here.
         ServiceDown: The cluster is gone.
     """
     reading = iter(lots)
@@ -71,7 +72,9 @@ def answered_elsewhere(
             jobs = [Job(f"{len(group[place]):,} records", group[place]) for place in asked]
             for which, ended in workers.run(jobs):
                 if ended.error:
-                    raise RuntimeError(f"{jobs[which].name} were not answered: {ended.error}.")
+                    raise FailedThere(
+                        f"{jobs[which].name} were not answered: {ended.error}.", ended.exit_code
+                    )
                 found[asked[which]] = ended.value
                 if parts:
                     parts.keep(group[asked[which]], ended.value)

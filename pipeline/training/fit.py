@@ -483,6 +483,9 @@ def fit(
         # What was best is known to rank 0 alone, and what is trained next may begin with it.
         between.load(last_epoch)
         progress = between.progress
+    if open_ended and ranks is not None:
+        # Until all have read it: what called us may remove the checkpoint.
+        ranks.told(None)
     between.restore_best()
     # What follows predicts or saves; the optimizer stays in the checkpoint, and out of the `.keras` file.
     model.optimizer, model.compiled = None, False

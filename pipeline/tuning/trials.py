@@ -17,10 +17,12 @@ import numpy as np
 
 from pipeline.inference import backend
 from pipeline.inputs.train_data import load_train_data
-from pipeline.runtime.errors import Busy
+from pipeline.runtime.errors import Busy, UserError
 from pipeline.runtime.files import content_key, write_json
 from pipeline.training.validation_scores import validation_metrics
 
+FILES_TROUBLE = (66, 74, 77)
+"""Exit codes of errors with files (docs/guides/exit-codes.md), which say nothing about settings."""
 FILES = "files"
 
 
@@ -306,6 +308,11 @@ def open_training(family: str, *, seed: int, threads: int) -> RunRung:
         except Busy as error:
             # One of the processes of this training was killed, which is no fault of the settings: as if this one had.
             raise SystemExit(error.exit_code) from error
+        except UserError as error:
+            if error.exit_code not in FILES_TROUBLE:
+                raise
+            # Of another process of this training, as if this one had met it: it stops the search.
+            raise OSError(str(error)) from error
         given = answers(trained.model, data.inputs, data.val_rows, training, data.output_spec)
         measured = validation_metrics(data, given, training["monitor"])
         if trained.result.finished:

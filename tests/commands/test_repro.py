@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pipeline.commands import repro
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import WronglyCalled
+from pipeline.runtime.repository import dvc_waits
 from pipeline.runtime.strict_yaml import read_yaml
 from tests.helpers.dvc_project import init_dvc
 
@@ -114,17 +117,58 @@ def test_as_many_as_there_are_cores_and_memory_for(folder, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(8)))
     monkeypatch.setattr(repro, "free_bytes", lambda: 100 << 30)
     assert [8, 4, 2, 1] == [repro.room(threads) for threads in (1, 2, 3, 16)]
-    assert [4, 1] == [repro.room(1, processes=2), repro.room(2, processes=4)]
+    assert [4, 1] == [repro.room(1, working=2), repro.room(2, working=4)]
     paths.PAYLOAD_NPY.parent.mkdir(parents=True)
     with paths.PAYLOAD_NPY.open("wb") as payload:
         payload.truncate(9 << 30)
     assert (10 << 30, 8) == (repro.bytes_each(), repro.room(1))
     monkeypatch.setattr(repro, "free_bytes", lambda: 25 << 30)
-    assert [2, 1] == [repro.room(1), repro.room(1, processes=2)]
+    assert [2, 1, 1] == [repro.room(1), repro.room(1, working=2), repro.room(1, waiting=1)]
     monkeypatch.setattr(repro, "free_bytes", lambda: 1 << 20)
     assert 1 == repro.room(1)
     with pytest.raises(WronglyCalled, match=r"Expected 10\.0 GiB for each of --parallel 3"):
         repro._require_memory(3, 1)
+
+
+@pytest.mark.parametrize(
+    ("trials", "engine", "expected"), [(4, "local", (6, 1)), (0, "local", (2, 0)), (4, "ray://a:1", (2, 0))]
+)
+def test_a_search_has_as_many_processes_as_trials_at_a_time(
+    project_without_code, monkeypatch, trials, engine, expected
+):
+    """Each with its `training.workers`, and the stage that waits for them; on a cluster they are not here."""
+    monkeypatch.setenv("MILLRACE_ENGINE", engine)
+    params = read_yaml(Path("params.yaml"))
+    params["training"]["workers"] = 2
+    params["tune"] |= {"workers": 3, "trials": trials}
+    params["candidates"] = {name: params["candidates"][name] for name in ("cnn", "majority")}
+    params["candidates"]["cnn"]["tune"] = {
+        "space": {"training.learning_rate": {"kind": "float", "low": 0.1, "high": 1.0}}
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert expected == repro.processes(load_params())
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_another_dvc_for_a_moment_stops_nothing(toy, monkeypatch, failed):
+    """An IDE asks DVC for the state all the time: we wait for it, and order dvc.lock also where a candidate failed."""
+    monkeypatch.setattr("dvc.lock.DEFAULT_TIMEOUT", 0.1)
+    reached, ordered = [], []
+    monkeypatch.setattr(
+        repro, "_dvc", lambda *_called: repro.Failure("select", 65, "x") if reached and failed else None
+    )
+    monkeypatch.setattr(repro, "side_by_side", lambda chains, _number: reached.extend(chains))
+    monkeypatch.setattr(repro, "room", lambda *_counts: 2)
+    monkeypatch.setattr(repro, "put_in_order", ordered.append)
+    paths.DVC_LOCK.write_text("schema: '2.0'\nstages: {}\n")
+    with ExitStack() as ide:
+        ide.enter_context(dvc_waits())
+        timer = threading.Timer(2, ide.close)
+        timer.start()
+        with pytest.raises(SystemExit, match="65") if failed else nullcontext():
+            main(["repro", "--parallel"])
+        timer.join()
+    assert (["cnn", "linear", "majority"], [[]]) == (reached, ordered)
 
 
 def test_free_memory_is_the_smaller_of_machine_and_container(folder, monkeypatch):
@@ -138,7 +182,10 @@ def test_free_memory_is_the_smaller_of_machine_and_container(folder, monkeypatch
     assert 64 << 30 == repro.free_bytes()
 
 
-def test_a_cluster_takes_what_trains(project_without_code, monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "at_a_time"), [([], None), (["--parallel"], None), (["--parallel", "1"], 1)]
+)
+def test_a_cluster_takes_what_trains(project_without_code, monkeypatch, arguments, at_a_time):
     """`--on` gives every stage below the address, and as many candidates wait for it as there are."""
     monkeypatch.setattr("os.environ", dict(os.environ))
     calls, chained = [], []
@@ -146,10 +193,10 @@ def test_a_cluster_takes_what_trains(project_without_code, monkeypatch):
     monkeypatch.setattr(repro, "put_in_order", lambda before: None)
     monkeypatch.setattr(repro, "_waiting", dict)
     monkeypatch.setattr(repro, "side_by_side", lambda chains, number: chained.append((chains, number)))
-    main(["repro", "--on", "ray://10.0.0.5:10001"])
+    main(["repro", "--on", "ray://10.0.0.5:10001", *arguments])
     ((chains, number),) = chained
     assert list(load_params().candidates) == list(chains)
-    assert (len(chains), ["train@cnn", "tune@cnn", "folds@cnn"]) == (number, chains["cnn"])
+    assert (at_a_time or len(chains), ["train@cnn", "tune@cnn", "folds@cnn"]) == (number, chains["cnn"])
     assert ["ray://10.0.0.5:10001"] * 2 == [os.environ[name] for name in ("MILLRACE_ON", "MILLRACE_ENGINE")]
     assert [["check", "fetch", "ingest", "validate", "split", "leaks", "features"], []] == calls
 

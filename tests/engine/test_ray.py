@@ -15,7 +15,8 @@ import yaml
 
 from pipeline.engine import ray as on_ray
 from pipeline.engine.ray import Ray
-from pipeline.runtime.errors import Busy, NotPermitted
+from pipeline.provenance.processor import processor_kind
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted
 from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
 from tests.helpers.fake_trials import open_fake
@@ -47,8 +48,8 @@ def process(monkeypatch, tmp_path):
         opened.workers.__exit__(None, None, None)
 
 
-def kind(lock: str, **switches: str):
-    return on_ray._Kind("key", open_environment, lock, switches)
+def kind(lock: str, processor: str = "", **switches: str):
+    return on_ray._Kind("key", open_environment, lock, processor or processor_kind(), switches)
 
 
 LOCKED = f"numpy=={version('numpy')}\n"
@@ -73,10 +74,28 @@ def test_a_machine_with_other_packages_gets_no_work(process):
     assert [] == on_ray._OPENED
 
 
+def test_a_machine_of_another_kind_that_joins_later_gets_no_work(process):
+    """77: those that were there were asked before."""
+    with pytest.raises(NotPermitted, match=r"another kind. Expected x86_64: none\. Received: ") as error:
+        on_ray._do((kind(LOCKED, processor="x86_64: none"), {}), (on_ray.Job("a job", None), {}))
+    assert 77 == error.value.exit_code
+    assert [] == on_ray._OPENED
+
+
+def test_an_installed_wheel_says_that_a_cluster_needs_a_clone(monkeypatch, tmp_path):
+    """66, before anything is connected: a wheel has no requirements.lock."""
+    monkeypatch.setattr(on_ray, "LOCK", tmp_path / "requirements.lock")
+    monkeypatch.setattr(on_ray, "_reached", None)
+    with Ray("ray://127.0.0.1:1").workers(open_environment, num_workers=1) as workers:
+        with pytest.raises(InputMissing, match="Expected a clone of the project"):
+            list(workers.run([on_ray.Job("a job", None)]))
+
+
 def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
     """77, or bits would depend on who was free; a head that takes no jobs may be of any kind."""
     alike = [on_ray.Machine("a", 2.0, "x86_64: avx2"), on_ray.Machine("b", 2.0, "x86_64: avx2")]
-    on_ray._require_fit("ray://a:1", [*alike, on_ray.Machine("head", 0.0, "aarch64: sve")], 2)
+    head = on_ray.Machine("head", 0.0, "aarch64: sve")
+    assert "x86_64: avx2" == on_ray._require_fit("ray://a:1", [head, *alike], 2)
     with pytest.raises(NotPermitted, match=r"Received: b: x86_64: avx2; c: x86_64: avx2 avx512f"):
         on_ray._require_fit("ray://a:1", [*alike, on_ray.Machine("c", 2.0, "x86_64: avx2 avx512f")], 2)
     with pytest.raises(Busy, match=r"Expected 3 cores for one job .* Received: 2 at most"):
@@ -175,3 +194,16 @@ def test_the_manifest_asks_for_the_version_that_is_locked():
     lock = (ROOT / "requirements.lock").read_text()
     assert f"\nray=={spec['rayVersion']} " in lock
     assert {"mode": "token"} == spec["authOptions"]
+
+
+def test_the_manifest_has_probes_of_its_own():
+    """Those that KubeRay puts where there are none ask Ray's dashboard, which our lock does not hold."""
+    spec = yaml.safe_load((ROOT / "examples/cluster/raycluster.yaml").read_text())["spec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    probes = [
+        container[probe]["exec"]["command"]
+        for group in groups
+        for container in group["template"]["spec"]["containers"]
+        for probe in ("livenessProbe", "readinessProbe")
+    ]
+    assert [["ray", "health-check"]] * 4 == probes

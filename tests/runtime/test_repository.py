@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.retraining.children import Children
 from pipeline.runtime import paths, repository
+from pipeline.runtime.errors import Busy
 from pipeline.runtime.files import file_digest
 from tests.helpers.dvc_project import init_dvc
 from tests.helpers.fake_project import git
@@ -99,6 +100,17 @@ def test_a_whole_list_of_who_is_at_work_is_left_alone(folder):
     repository.AT_WORK.write_text(whole)
     assert repository.mend() == []
     assert repository.AT_WORK.read_text() == whole
+
+
+def test_a_lock_that_is_being_written_is_not_torn(folder, monkeypatch):
+    """DVC writes in place, under its own lock: busy as long as it holds that, and whole afterwards."""
+    monkeypatch.setattr("dvc.lock.DEFAULT_TIMEOUT", 0.1)
+    whole = paths.DVC_LOCK.read_bytes()
+    paths.DVC_LOCK.write_bytes(whole[:20])
+    with repository.dvc_waits(), pytest.raises(Busy, match="A dvc command is at work"):
+        repository.mend()
+    assert whole[:20] == paths.DVC_LOCK.read_bytes()
+    assert not repository.TORN_LOCK.exists()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from pipeline.runtime.errors import (
     ServiceDown,
     Terminated,
 )
+from pipeline.runtime.repository import dvc_waits
 from pipeline.runtime.stage import KILLED, Snapshot, declared_inputs, exit_codes
 from tests.conftest import ROOT
 
@@ -214,6 +215,24 @@ def test_a_damaged_cache_object_is_noticed(inputs, stage_environment):
     damaged = start("pass", stage_environment | {"DVC_STAGE": "split"})
     _, error = damaged.communicate(timeout=60)
     assert (healthy.returncode, damaged.returncode) == (0, 74)
+    assert "samples.parquet differ" in error
+
+
+def test_a_lock_that_dvc_is_writing_is_read_when_it_is_whole(inputs, stage_environment):
+    """Another dvc writes dvc.lock in place, under its own lock: half of it would hide what is damaged, or stop us."""
+    whole = (
+        "schema: '2.0'\nstages:\n  ingest:\n    cmd: x\n    outs:\n"
+        f"    - path: {paths.SAMPLES_PARQUET}\n      hash: md5\n      md5: 9a0364b9e99bb480dd25e1f0284c8555\n"
+    )
+    (inputs / paths.SAMPLES_PARQUET).write_text("contenT")
+    with dvc_waits():
+        (inputs / "dvc.lock").write_text("schema: '2.0'\n")
+        stage = start("pass", stage_environment | {"DVC_STAGE": "split"})
+        with pytest.raises(subprocess.TimeoutExpired):
+            stage.wait(timeout=3)
+        (inputs / "dvc.lock").write_text(whole)
+    _, error = stage.communicate(timeout=60)
+    assert 74 == stage.returncode
     assert "samples.parquet differ" in error
 
 

@@ -11,7 +11,10 @@ import pytest
 from PIL import Image
 
 from pipeline.commands import predict
-from pipeline.engine.work import Ended
+from pipeline.engine.local import LocalWorkers
+from pipeline.engine.stage import FailedThere
+from pipeline.engine.work import Ended, Job
+from pipeline.runtime.errors import NotPermitted
 from pipeline.serving.answer_files import Parts
 from pipeline.serving.elsewhere import answered_elsewhere, lines_of, open_answers
 from pipeline.serving.record_files import Given
@@ -81,15 +84,40 @@ def test_what_was_answered_is_asked_nowhere_again(folder, model):
     assert (3, first) == (engine.jobs, again[:2])
 
 
-def test_a_lot_that_fails_is_not_passed_over(folder, model):
-    """Nothing is missing without a word."""
+class Killed(Exception):
+    """Stands for a process that ends at once."""
+
+
+def open_failing():
+    """Return what fails as it is told."""
+
+    def fail(error, _folder):
+        if isinstance(error, Killed):
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (ValueError("no"), "ValueError: no", 70),
+        (NotPermitted("no"), "NotPermitted: no", 77),
+        (Killed(), "the process was killed by SIGKILL", 74),
+    ],
+)
+def test_a_lot_that_fails_is_not_passed_over(folder, model, error, said, code):
+    """Nothing is missing without a word, and the exit code is that of the same trouble here."""
 
     class Failing(Backwards):
-        def run(self, jobs):
-            yield 0, Ended(error="ValueError: no")
+        def run(self, _jobs):
+            with LocalWorkers(open_failing, num_workers=1) as workers:
+                yield from workers.run([Job("a lot", error)])
 
-    with pytest.raises(RuntimeError, match="2 records were not answered: ValueError: no"):
+    with pytest.raises(FailedThere, match=f"2 records were not answered: {said}") as failed:
         list(answered_elsewhere(Failing(), model, lots(1), None))
+    assert code == failed.value.exit_code
 
 
 def test_a_worker_opens_the_papers_that_it_is_given(folder, model):

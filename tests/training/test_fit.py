@@ -14,6 +14,7 @@ from pipeline.training import fit as training_fit
 from pipeline.training import losses, optimizers
 from pipeline.training.batches import BatchedData
 from pipeline.training.fit import TrainingDiverged
+from pipeline.training.ranks import Ranks
 from tests.helpers.training_runs import images, run, small_network
 
 
@@ -101,6 +102,14 @@ def test_checkpoint_of_another_model_starts_over(tmp_path, caplog):
     result = fit(small_network(), tmp_path / "c", epochs=1)
     assert [logs["epoch"] for logs in result.history] == [1]
     assert "belong to another model" in caplog.text
+
+
+def test_ranks_go_on_together_after_the_last_checkpoint(tmp_path, monkeypatch):
+    """A follower reads it after the last epoch: until all have, nobody returns, whose caller may remove it."""
+    told, tell = [], Ranks.told
+    monkeypatch.setattr(Ranks, "told", lambda ranks, word: told.append(word) or tell(ranks, word))
+    fit(small_network(), tmp_path / "c", epochs=1, ranks=Ranks(0, 1, []))
+    assert [False, None] == told[-2:], "it goes on after its last epoch, and waits once more"
 
 
 def test_best_epoch_by_validation(tmp_path):
@@ -283,7 +292,7 @@ def test_reconstruction(tmp_path):
 
 def fit(
     model, path, *, epochs, learning_rate=0.01, ema_momentum=0.0, patience=0, monitor="val_loss", loss=None,
-    stop_after=None, on_epoch=None, train_class=BatchedData, reconstruct=False, targets=None,
+    stop_after=None, on_epoch=None, train_class=BatchedData, reconstruct=False, targets=None, ranks=None,
 ):  # fmt: skip
     """Fit on 70 images, validate on 20."""
     inputs, classes = images(90)
@@ -298,7 +307,7 @@ def fit(
         ),
         optimizer=optimizers.create_optimizer("adam", learning_rate, ema_momentum=ema_momentum),
         epochs=epochs, checkpoint_path=Path(path), monitor=monitor, early_stopping_patience=patience,
-        stop_after=stop_after, on_epoch=on_epoch,
+        stop_after=stop_after, on_epoch=on_epoch, ranks=ranks,
     )  # fmt: skip
 
 
