@@ -155,7 +155,7 @@ def _open() -> Do:
 def _dvc(called: str, arguments: Sequence[str]) -> Failure | None:
     """Run `dvc repro`, each line after a name but for "dvc", and return how it failed, None if it did not."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *arguments]
-    alone = called == "dvc"
+    alone, told = called == "dvc", _told_at()
     process = subprocess.Popen(
         command,
         stdout=None if alone else subprocess.PIPE,
@@ -170,15 +170,23 @@ def _dvc(called: str, arguments: Sequence[str]) -> Failure | None:
             failure = Failure(found[1], int(found[2]), found[3])
     if not process.wait():
         return None
-    return _recorded() if alone else failure
+    if not alone:
+        return failure
+    # What a stage of before has said is no cause of today.
+    return _recorded() if _told_at() not in (0, told) else Failure("dvc", 74, "dvc failed, see above")
+
+
+def _told_at() -> int:
+    """Return when a stage last said how it ended (nanoseconds since 1970), 0 for never."""
+    status = paths.STATE_DIR / "status.json"
+    return status.stat().st_mtime_ns if status.is_file() else 0
 
 
 def _recorded() -> Failure:
     """Return how the stage that ran last failed, by its own word; of what failed in DVC itself nobody noted a code."""
     from pipeline.runtime.files import read_json
 
-    status = paths.STATE_DIR / "status.json"
-    told = read_json(status) if status.is_file() else {}
+    told = read_json(paths.STATE_DIR / "status.json")
     code = told.get("exit_code", 0)
     return Failure(told["stage"], code, "see above") if code else Failure("dvc", 74, "dvc failed, see above")
 

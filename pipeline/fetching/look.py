@@ -23,6 +23,7 @@ from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, g
 from pipeline.fetching.source import Location
 from pipeline.formats.tables import TEXT_SUFFIXES, TableOptions, Writing
 from pipeline.raw.answers import refuse_single
+from pipeline.raw.label_sets import labels_of, with_label_sets
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
@@ -30,6 +31,7 @@ from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, UserError
 from pipeline.sources.kinds import (
     COMMON,
+    CommonOptions,
     common_options,
     fields_of,
     option_names,
@@ -114,7 +116,7 @@ def look_at(
         look = Look(files, _writing(stated))
         trials = [
             trial
-            for proposal in _with_stated(proposals(look, kinds), stated)
+            for proposal in _with_stated(proposals(look, kinds), stated, kinds)
             for trial in _tried_with_advice(proposal, files, incoming)
         ]
         fits = any(not trial.refused for trial in trials)
@@ -129,18 +131,28 @@ def _writing(stated: Mapping[str, Any]) -> Writing:
     return Writing.of(msgspec.convert(own, TableOptions, strict=False))
 
 
-def _with_stated(found: Iterable[Proposal], stated: Mapping[str, Any]) -> Iterator[Proposal]:
-    """Yield proposals with what was stated in place of what they guessed, those of kinds that have such options."""
+def _with_stated(
+    found: Iterable[Proposal], stated: Mapping[str, Any], kinds: Sequence[str]
+) -> Iterator[Proposal]:
+    """Yield proposals with what was stated in place of what they guessed, those of kinds that have such options.
+
+    Where none is likely, each such kind is tried with what was stated alone: its reader says what is missing.
+    """
     typed = {
         name: as_typed(value) if isinstance(value, list) else str(value) for name, value in stated.items()
     }
-    seen_before = []
+    having = [kind for kind in kinds if stated.keys() <= set(option_names(kind))]
+    likely, seen_before = False, []
     for proposal in found:
         merged = replace(proposal, options={**proposal.options, **typed})
         key = (merged.kind, merged.options)
-        if stated.keys() <= set(option_names(proposal.kind)) and key not in seen_before:
+        if proposal.kind in having and key not in seen_before:
             seen_before.append(key)
+            likely = likely or merged.likely
             yield merged
+    # What every kind can be told says nothing of how files are read.
+    if not likely and stated.keys() - COMMON.keys():
+        yield from (Proposal(kind, "as stated", typed) for kind in having if (kind, typed) not in seen_before)
 
 
 def _tried_with_advice(
@@ -204,9 +216,7 @@ def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Tri
         part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
         write_tar(tar_path, part)
-        described, samples = _read(
-            kind, tar_path, options, join=common_options(stated).join_labels, partly=partly
-        )
+        described, samples = _read(kind, tar_path, options, common_options(stated), partly=partly)
     except UserError as error:
         return Trial(proposal, refused=str(error))
     counts = {pattern: len(found) for pattern, found in left_out.items()}
@@ -214,7 +224,7 @@ def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Tri
 
 
 def _read(
-    kind: str, tar_path: Path, options: Any, *, join: bool | None, partly: bool
+    kind: str, tar_path: Path, options: Any, common: CommonOptions, *, partly: bool
 ) -> tuple[list[str], list[str]]:
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
@@ -222,15 +232,17 @@ def _read(
     spellings = Spellings()
     labels: Counter[str] = Counter()
     with tarfile.open(tar_path, "r:") as archive:
-        for sample in spellings.watched(source_of(kind).read(archive, options)):
-            labels[sample.label] += 1
+        given = with_label_sets(source_of(kind).read(archive, options), common.labels_separator)
+        for sample in spellings.watched(given):
+            labels.update(labels_of(sample) or ("",))
             if len(samples) < SAMPLES:
                 samples.append(in_words(sample))
             elif partly:
                 break
     if not partly:
-        refuse_single(kind, labels)
-    if join is None:
+        kept = {label: count for label, count in labels.items() if count >= common.least_per_class}
+        refuse_single(kind, kept if len(kept) > 1 else labels)
+    if common.join_labels is None:
         spellings.check()
     return described, samples
 

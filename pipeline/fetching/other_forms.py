@@ -1,62 +1,70 @@
 """Files of forms that no kind of source reads, each with the command that makes one of them that is read.
 
 Told by their first bytes or their suffix, once nothing fits: somebody who points at a workbook, a database or an answer
-of a web service is told what to type, not which kinds there are.
+of a web service is told what to type, not which kinds there are. No command writes to a name that is taken.
 """
 
 import json
+import re
+import shlex
+import sqlite3
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from pipeline.formats.tables import spreadsheet_refused
+from pipeline.formats.tables import literal, python_command, spreadsheet_refused
 
 MOST_FORMS = 3
 MOST_FILES = 2000
+MOST_TABLES = 10
 FEWEST_RECORDINGS = 8
 MAX_JSON_BYTES = 1 << 26
 BEGIN_BYTES = 4096
+HTML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|table)\b", re.IGNORECASE)
 BY_BYTES = {
-    b"ARROW1": ("Feather", "pandas", "pandas.read_feather({name!r}).to_parquet({stem!r} + '.parquet')"),
+    b"ARROW1": ("Feather", "pandas", "pandas.read_feather({name}).to_parquet({made})", "-table.parquet"),
     b"Obj\x01": (
         "Avro",
         "fastavro, pandas",
-        "pandas.DataFrame(fastavro.reader(open({name!r}, 'rb'))).to_parquet({stem!r} + '.parquet')",
+        'pandas.DataFrame(fastavro.reader(open({name}, "rb"))).to_parquet({made})',
+        "-table.parquet",
     ),
     b"\x89HDF\r\n\x1a\n": (
         "HDF5",
         "h5py, numpy",
-        "numpy.savez({stem!r}, **{{key: item[()] for key, item in h5py.File({name!r}).items()}})",
+        "numpy.savez({made}, **{{key: item[()] for key, item in h5py.File({name}).items()}})",
+        "-arrays.npz",
     ),
     b"MATLAB 5.0": (
         "a file of MATLAB",
         "numpy, scipy.io",
-        "numpy.savez({stem!r}, **{{k: v for k, v in scipy.io.loadmat({name!r}).items() if k[0] != '_'}})",
+        'numpy.savez({made}, **{{k: v for k, v in scipy.io.loadmat({name}).items() if k[0] != "_"}})',
+        "-arrays.npz",
     ),
-    b"RIFF": (
+    b"RIFF....WAVE": (
         "sound",
         "numpy, scipy.io.wavfile as wav",
-        "numpy.savetxt({stem!r} + '.csv', wav.read({name!r})[1], fmt='%g', delimiter=',')",
+        'numpy.savetxt({made}, wav.read({name})[1], fmt="%g", delimiter=",")',
+        "-table.csv",
     ),
-    b"SQLite format 3\0": (
-        "a database",
-        "",
-        "sqlite3 -header -csv {name!r} 'SELECT * FROM TABLE' > {stem!r}.csv",
-    ),
-    b"(\xb5/\xfd": ("packed by zstd", "", "zstd -d {name!r}"),
-    b"7z\xbc\xaf'\x1c": ("packed by 7-Zip", "", "7z x {name!r} && rm {name!r}"),
-    b"Rar!\x1a\x07": ("packed by RAR", "", "unrar x {name!r} && rm {name!r}"),
 }
-"""First bytes to the form's name, and what makes files that are read of it: Python after an import, or a command."""
+"""How a form begins (a pattern) to its name, what is imported, what makes a file that is read, its ending."""
+PACKED = {
+    b"(\xb5/\xfd": ("zstd", "zstd -d {name}"),
+    b"7z\xbc\xaf'\x1c": ("7-Zip", "7z x {name} && rm {name}"),
+    b"Rar!\x1a\x07": ("RAR", "unrar x {name} && rm {name}"),
+}
 BY_SUFFIX = {
-    ".zip": "unzip {name!r} -d {stem!r} && rm {name!r}",
-    ".tar": "tar -xf {name!r} && rm {name!r}",
-    ".tgz": "tar -xf {name!r} && rm {name!r}",
+    ".zip": "unzip {name} -d {stem} && rm {name}",
+    ".tar": "tar -xkf {name} && rm {name}",
+    ".tgz": "tar -xkf {name} && rm {name}",
 }
+"""Commands that ask or stop before they replace a file."""
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 
 
@@ -70,21 +78,34 @@ def conversions(files: Mapping[str, Path]) -> list[str]:
     if words := _recordings(files):
         found["recordings"] = words
     for name, path in islice(files.items(), MOST_FILES):
-        for form, words in _forms(name, path):
+        for form, words in _forms(name, path, files):
             found.setdefault(form, words)
         if len(found) == MOST_FORMS:
             break
     return list(found.values())
 
 
-def _coco(name: str) -> str:
+def _beside(name: str, path: Path, ending: str, taken: Collection[str]) -> str:
+    """Return what a command may call what it makes of a file: a name that no file has."""
+    stem = str(PurePosixPath(name).with_suffix(""))
+    made, number = f"{stem}{ending}", 1
+    while made in taken or (path.parent / PurePosixPath(made).name).exists():
+        number += 1
+        made = f"{stem}-{number}{ending}"
+    return made
+
+
+def _coco(name: str, made: str) -> str:
     """Return how boxes on images become a table of what is on each image."""
-    command = (
-        f'python -c "import json, pandas; all = {{k: pandas.DataFrame(v) for k, v in json.load(open({name!r})).items() '
-        "if isinstance(v, list)}; all['annotations'][['image_id', 'category_id']]"
-        ".merge(all['images'][['id', 'file_name']], left_on='image_id', right_on='id')"
-        ".merge(all['categories'][['id', 'name']], left_on='category_id', right_on='id', suffixes=('', '_of'))"
-        ".groupby('file_name')['name'].agg(lambda names: '|'.join(sorted(set(names)))).to_csv('labels.csv')\""
+    command = python_command(
+        "json, pandas",
+        f"all = {{k: pandas.DataFrame(v) for k, v in json.load(open({literal(name)})).items() "
+        "if isinstance(v, list)}; "
+        'all["annotations"][["image_id", "category_id"]]'
+        '.merge(all["images"][["id", "file_name"]], left_on="image_id", right_on="id")'
+        '.merge(all["categories"][["id", "name"]], left_on="category_id", right_on="id", suffixes=("", "_of"))'
+        '.groupby("file_name")["name"].agg(lambda names: "|".join(sorted(set(names))))'
+        f".to_csv({literal(made)})",
     )
     return (
         f"{name} holds boxes on images (COCO), which are not learnt here. What is on each image, as a table: "
@@ -92,7 +113,7 @@ def _coco(name: str) -> str:
     )
 
 
-def _pictures_inside(name: str, path: Path) -> str:
+def _pictures_inside(name: str, path: Path, made: str) -> str:
     """Return how pictures in a column of Parquet, as Hugging Face has them, become files and a table; "" for none."""
     try:
         schema = pyarrow.parquet.read_schema(path)
@@ -105,14 +126,34 @@ def _pictures_inside(name: str, path: Path) -> str:
     ]
     if not columns:
         return ""
-    stem = PurePosixPath(name).stem
-    command = (
-        f'python -c "import pandas; rows = pandas.read_parquet({name!r}); '
-        f"rows['path'] = ['{stem}-%06d.png' % n for n in range(len(rows))]; "
-        f"[open(path, 'wb').write(image['bytes']) for path, image in zip(rows['path'], rows[{columns[0]!r}])]; "
-        f"rows.drop(columns={columns[0]!r}).to_csv('{stem}.csv', index=False)\""
+    column = literal(columns[0])
+    picture = literal(PurePosixPath(name).stem.replace("%", "%%") + "-%06d.png")
+    command = python_command(
+        "pandas",
+        f"rows = pandas.read_parquet({literal(name)}); "
+        f'rows["path"] = [{picture} % n for n in range(len(rows))]; '
+        f'[open(path, "xb").write(image["bytes"]) for path, image in zip(rows["path"], rows[{column}])]; '
+        f"rows.drop(columns={column}).to_csv({literal(PurePosixPath(made).name)}, index=False)",
     )
     return f"{name} holds pictures in column {columns[0]!r}. Make files of them: `{command}`; then --kind image_table"
+
+
+def _database(name: str, path: Path, made: str) -> str:
+    """Return how a table of a database becomes one that is read, and which there are."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            found = [
+                str(row[0]) for row in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            ]
+    except sqlite3.Error:
+        found = []
+    tables = [table for table in found if not table.startswith("sqlite_")]
+    chosen = (tables or ["NAME OF A TABLE"])[0].replace('"', '""')
+    query = literal(f'SELECT * FROM "{chosen}"')  # noqa: S608  # shown, not run
+    rows = f"pandas.read_sql({query}, sqlite3.connect({literal(name)}))"
+    command = python_command("pandas, sqlite3", f"{rows}.to_csv({literal(made)}, index=False)")
+    others = f" Other tables: {', '.join(tables[1:MOST_TABLES])}." if tables[1:] else ""
+    return f"{name} is a database: `{command}`.{others}"
 
 
 def _recordings(files: Mapping[str, Path]) -> str:
@@ -121,15 +162,16 @@ def _recordings(files: Mapping[str, Path]) -> str:
     if len(files) < FEWEST_RECORDINGS or suffixes not in ({".npy"}, {".npz"}):
         return ""
     name, path = next(iter(files.items()))
-    array = "numpy.load(name)"
-    if suffixes == {".npz"}:
+    array, suffix = "numpy.load(name)", suffixes.pop()
+    if suffix == ".npz":
         if not zipfile.is_zipfile(path):
             return ""
         with zipfile.ZipFile(path) as archive:
-            array += f"[{archive.namelist()[0].removesuffix('.npy')!r}]"
-    command = (
-        "python -c \"import glob, numpy; [numpy.savetxt(name[:-4] + '.csv', "
-        f"{array}, delimiter=',') for name in glob.glob('**/*{suffixes.pop()}', recursive=True)]\""
+            array += f"[{literal(archive.namelist()[0].removesuffix('.npy'))}]"
+    command = python_command(
+        "glob, numpy",
+        f'[numpy.savetxt(name[:-4] + ".csv", {array}, delimiter=",") '
+        f'for name in glob.glob("**/*{suffix}", recursive=True)]',
     )
     return (
         f"{len(files):,} files of arrays, such as {name}. If each is a recording, make tables of them, a row per step: "
@@ -137,15 +179,17 @@ def _recordings(files: Mapping[str, Path]) -> str:
     )
 
 
-def _forms(name: str, path: Path) -> Iterator[tuple[str, str]]:
+def _forms(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what a file is and how it becomes readable."""
     place = PurePosixPath(name)
-    suffix, stem = place.suffix.lower(), str(place.with_suffix(""))
+    suffix = place.suffix.lower()
+    quoted = {"name": shlex.quote(name), "stem": shlex.quote(str(place.with_suffix("")))}
+    table = _beside(name, path, "-table.csv", taken)
     with path.open("rb") as file:
         begin = file.read(BEGIN_BYTES)
-    if b"<table" in begin.lower() or (b"<html" in begin.lower() and suffix in (".xls", ".xlsx")):
-        command = (
-            f'python -c "import pandas; pandas.read_html({name!r})[0].to_csv({stem + ".csv"!r}, index=False)"'
-        )
+    if HTML.match(begin):
+        done = f"pandas.read_html({literal(name)})[0].to_csv({literal(table)}, index=False)"
+        command = python_command("pandas", done)
         yield "html", f"{name} is a page of HTML: `{command}` (needs `pip install pandas lxml`)."
         return
     if suffix in (".xlsx", ".xlsm", ".xls", ".ods", ".numbers") and b"\0" in begin:
@@ -153,56 +197,62 @@ def _forms(name: str, path: Path) -> Iterator[tuple[str, str]]:
     if suffix in PICKLES:
         words = "a pickle, which runs what stands in it when it is opened. Whoever made it writes Parquet, CSV or .npz"
         yield "pickle", f"{name} is {words}."
-    for mark, (form, imported, made) in BY_BYTES.items():
+    for mark, (form, imported, done, ending) in BY_BYTES.items():
+        if re.match(mark, begin, re.DOTALL):
+            made = literal(_beside(name, path, ending, taken))
+            yield (
+                form,
+                f"{name} is {form}: `{python_command(imported, done.format(name=literal(name), made=made))}`.",
+            )
+    if begin.startswith(b"SQLite format 3\0"):
+        yield "a database", _database(name, path, table)
+    for mark, (form, command) in PACKED.items():
         if begin.startswith(mark):
-            done = made.format(name=name, stem=stem)
-            command = f'python -c "import {imported}; {done}"' if imported else done
-            yield form, f"{name} is {form}: `{command}`."
+            yield form, f"{name} is packed by {form}: `{command.format(**quoted)}`."
     if suffix in BY_SUFFIX:
-        yield (
-            "archive",
-            f"{name} is an archive inside the data: `{BY_SUFFIX[suffix].format(name=name, stem=stem)}`.",
-        )
-    if begin.startswith(b"PAR1") and (words := _pictures_inside(name, path)):
+        yield "archive", f"{name} is an archive inside the data: `{BY_SUFFIX[suffix].format(**quoted)}`."
+    if begin.startswith(b"PAR1") and (words := _pictures_inside(name, path, table)):
         yield "pictures", words
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and path.stat().st_size <= MAX_JSON_BYTES:
-        yield from _json(name, stem, path)
+        yield from _json(name, path, taken)
 
 
-def _json(name: str, stem: str, path: Path) -> Iterator[tuple[str, str]]:
+def _json(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield where the rows of a single JSON object are: below a key, by column, or by their index."""
+    made = _beside(name, path, "-rows.jsonl", taken)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and error.lineno > 2:
-            yield (
-                "json",
-                f"{name} holds objects over several lines each: `jq -c . '{name}' > '{stem}.jsonl'`.",
-            )
+        if error.msg == "Extra data" and "\n" in text[: error.pos].strip():
+            command = f"jq -c . {shlex.quote(name)} > {shlex.quote(made)}"
+            yield "json", f"{name} holds objects over several lines each: `{command}`, and --path {made}."
         return
     except (UnicodeDecodeError, RecursionError):
         return
     if {"images", "annotations", "categories"} <= content.keys():
-        yield "coco", _coco(name)
+        yield "coco", _coco(name, _beside(name, path, "-labels.csv", taken))
         return
     tables = [
         key
         for key, value in content.items()
         if isinstance(value, list) and value and isinstance(value[0], dict)
     ]
-    made = f"{stem}-rows.jsonl"
+    quoted = literal(name)
     if len(tables) == 1:
-        reading = f"pandas.DataFrame(json.load(open({name!r}, encoding='utf-8'))[{tables[0]!r}])"
+        reading = f'pandas.DataFrame(json.load(open({quoted}, encoding="utf-8"))[{literal(tables[0])}])'
     elif {"columns", "data"} <= content.keys():
-        reading = f"pandas.read_json({name!r}, orient='split', dtype=False, convert_dates=False)"
+        reading = f'pandas.read_json({quoted}, orient="split", dtype=False, convert_dates=False)'
     elif content and not tables and all(isinstance(value, list) for value in content.values()):
-        reading = f"pandas.DataFrame(json.load(open({name!r}, encoding='utf-8')))"
+        reading = f'pandas.DataFrame(json.load(open({quoted}, encoding="utf-8")))'
     elif content and all(isinstance(value, dict) and value for value in content.values()):
         orient = "index" if len(next(iter(content.values()))) < len(content) else "columns"
-        reading = f"pandas.read_json({name!r}, orient={orient!r}, dtype=False, convert_dates=False)"
+        reading = f'pandas.read_json({quoted}, orient="{orient}", dtype=False, convert_dates=False)'
     else:
         return
-    command = f"python -c \"import json, pandas; {reading}.to_json({made!r}, orient='records', lines=True)\""
+    command = python_command(
+        "json, pandas", f'{reading}.to_json({literal(made)}, orient="records", lines=True)'
+    )
     yield (
         "json",
         f"{name} is one JSON object whose rows are inside. Expected an object per row: `{command}`, and --path {made}.",

@@ -30,6 +30,7 @@ from pipeline.fetching.plain_files import (
 )
 from pipeline.fetching.source import KINDS, Kind, Location, Source, stored_tar
 from pipeline.formats.steps import Timeline, in_words
+from pipeline.formats.tables import FORMATS
 from pipeline.raw.answers import Answered, rare_classes, refuse_single
 from pipeline.raw.label_sets import labels_of, refuse_lists, with_label_sets
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored, refuse_empty_classes
@@ -183,7 +184,9 @@ def _files(
     try:
         chosen = source_of(kind).select(names, options)
     except DataRefused as refused:
-        if converted := conversions(given.files):
+        reads = tuple(getattr(source_of(kind), "SUFFIXES", FORMATS))
+        others = {name: path for name, path in given.files.items() if not name.lower().endswith(reads)}
+        if converted := conversions(others):
             raise DataRefused("\n".join([str(refused), *converted])) from refused
         raise
     beside = sorted(set(names) - set(chosen.values()))

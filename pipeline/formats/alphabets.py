@@ -68,11 +68,16 @@ def fit(sample: bytes, codec: str) -> tuple[float, int]:
 
 
 def latin_codec(sample: bytes) -> str:
-    """Return the codec in which a text is of one language where it is of none in cp1252; "" where that is in doubt."""
+    """Return the codec in which a text is of one language where it is of none in cp1252; "" where that is in doubt.
+
+    A codec that reads the same letters as cp1252 is no other reading: names of several countries are of no language.
+    """
     share, total = fit(sample, "cp1252")
     if total < FEWEST or share >= DOUBTFUL:
         return ""
-    return next((codec for codec in OF_CODECS if fit(sample, codec)[0] >= FITS), "")
+    western = sample.decode("cp1252", errors="replace")
+    others = [codec for codec in OF_CODECS if sample.decode(codec, errors="replace") != western]
+    return next((codec for codec in others if fit(sample, codec)[0] >= FITS), "")
 
 
 def by_fit(sample: bytes, codecs: Iterable[str]) -> list[str]:

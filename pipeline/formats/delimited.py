@@ -287,6 +287,8 @@ def _without_headers(
 ) -> Iterator[Batch]:
     """Pass batches on; rows that repeat the header become problems: labels and texts would take its words for data.
 
+    Below a header of numbers alone, such as the `0,1` of pandas, a row that equals it may be data and stays.
+
     Args:
         batches: Of columns in `spelt`.
         spelt: Column to its cell in the header.
@@ -294,7 +296,8 @@ def _without_headers(
     """
     for batch in batches:
         same = [pc.equal(cells, spelt[column]) for column, cells in batch.columns.items()]
-        again = reduce(pc.and_, same).to_pylist() if len(same) > 1 else []
+        words = any(NUMBER.fullmatch(spelt[column].strip()) is None for column in batch.columns)
+        again = reduce(pc.and_, same).to_pylist() if words and len(same) > 1 else []
         if not any(again):
             yield batch
             continue

@@ -9,6 +9,7 @@ asked for are read. Millions of rows pass through without ever being in memory t
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -198,14 +199,12 @@ def spreadsheet_refused(name: str) -> DataRefused:
     """
     last = PurePosixPath(name)
     # Without the filter NA and None, which may be labels, would become blank.
-    python = (
-        f"import pandas; pandas.read_excel({last.name!r}, dtype=str, na_filter=False)"
-        f".to_csv({_csv_beside(last)!r}, index=False)"
-    )
+    reading = f"pandas.read_excel({literal(last.name)}, dtype=str, na_filter=False)"
+    command = python_command("pandas", f"{reading}.{_to_csv_beside(last)}")
     return DataRefused(
         f"{name} is a spreadsheet, or another file that is packed. Expected a table of text or Parquet. Received: the "
         "first bytes of one. Save the sheet as CSV UTF-8 in the program that made it, or convert its first sheet: "
-        f'`python -c "{python}"` (needs `pip install pandas openpyxl`; of .xls xlrd, of .ods odfpy).'
+        f"`{command}` (needs `pip install pandas openpyxl`; of .xls xlrd, of .ods odfpy)."
     )
 
 
@@ -215,18 +214,30 @@ def not_read(file: IO[bytes], name: str, form: Format) -> DataRefused:
     received = "Parquet" if form == "parquet" else "a JSON array" if array else "JSON lines"
     last = PurePosixPath(name)
     reading = (
-        f"pandas.read_parquet({last.name!r})"
+        f"pandas.read_parquet({literal(last.name)})"
         if form == "parquet"
-        else f"pandas.read_json({last.name!r}, lines={not array}, dtype=False, convert_dates=False)"
+        else f"pandas.read_json({literal(last.name)}, lines={not array}, dtype=False, convert_dates=False)"
     )
     return DataRefused(
         f"{name} is {received}. Expected a format that this kind of source reads, such as CSV. Received: {received}. "
-        f'Convert it: `python -c "import pandas; {reading}.to_csv({_csv_beside(last)!r}, index=False)"`.'
+        f"Convert it: `{python_command('pandas', f'{reading}.{_to_csv_beside(last)}')}`."
     )
 
 
-def _csv_beside(path: PurePosixPath) -> str:
-    return f"{path.stem}.csv" if path.suffix.lower() != ".csv" else f"{path.stem}-1.csv"
+def _to_csv_beside(path: PurePosixPath) -> str:
+    """Return the end of a snippet that writes a table to a new file, or fails where that name is taken."""
+    made = f"{path.stem}.csv" if path.suffix.lower() != ".csv" else f"{path.stem}-1.csv"
+    return f'to_csv({literal(made)}, index=False, mode="x")'
+
+
+def python_command(imported: str, done: str) -> str:
+    """Return a command for a shell; literals in it stand in double quotes, so that it reads what is read here."""
+    return f"python -c {shlex.quote(f'import {imported}; {done}')}"
+
+
+def literal(text: str) -> str:
+    """Return a text as Python writes it, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def describe_table(file: IO[bytes], name: str, writing: Writing) -> str:

@@ -19,7 +19,7 @@ OF_ARRAYS = ("image_arrays", "series_arrays")
 UNLABELLED = "unlabelled"
 """The reason that reports/ingest/summary.json names."""
 MANY_CLASSES = 10
-"""From so many on that have two samples or fewer each on average they are no classes."""
+"""From so many on, most of which have one sample and all two or fewer on average, they are no classes."""
 WITH_PATHS = ("image_folder", "text_lines", "series_files")
 """Kinds with an option that says where in the path a class stands."""
 
@@ -85,15 +85,15 @@ def refuse_single(kind: str, counts: Mapping[str, int]) -> None:
 
     Args:
         kind: Of the source.
-        counts: Class to its samples.
+        counts: Class to its samples, without those that `least_per_class` leaves out.
 
     Raises:
         DataRefused: They look like names of samples.
     """
     samples = sum(counts.values())
-    if len(counts) < MANY_CLASSES or samples > 2 * len(counts):
-        return
     single = sum(count == 1 for count in counts.values())
+    if len(counts) < MANY_CLASSES or samples > 2 * len(counts) or 2 * single <= len(counts):
+        return
     path = " If paths say the class, --set label= says where." if kind in WITH_PATHS else ""
     raise DataRefused(
         f"The classes look like names of samples. Expected several samples of each. Received: {len(counts):,} classes "

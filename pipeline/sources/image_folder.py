@@ -39,6 +39,10 @@ SUFFIXES = heif.SUFFIXES | frozenset(
 """Of formats that Pillow reads everywhere, and HEIC, which `refuse_unread_pictures` refuses without its extra."""
 
 
+MOST_LOOSE = 5
+"""Files beside the folders of splits that are named to pass them over."""
+
+
 class Options(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Where in its path the class of an image stands."""
 
@@ -83,9 +87,11 @@ def select(names: Sequence[str], options: Options = OPTIONS) -> dict[str, str]:
     depth = 0
     while _has_wrapper(images, depth, options.label):
         depth += 1
-    chosen = _without_repeated({"/".join(name.split("/")[depth:]): name for name in images})
+    chosen = {"/".join(name.split("/")[depth:]): name for name in images}
+    if "/" not in options.label:
+        chosen = _without_repeated(chosen)
     ordered = sorted(chosen)
-    labels = Labels(options.label, give_splits({top_of(name) for name in ordered}))
+    labels = Labels(options.label, give_splits(ordered))
     _check_splits({top_of(name) for name in ordered}, labels)
     places = {name: labels.place(name) for name in ordered}
     _check_places(places, labels, tables)
@@ -124,7 +130,7 @@ def read(archive: tarfile.TarFile, options: Options = OPTIONS) -> Iterator[RawSa
 
 
 def _labels(archive: tarfile.TarFile, options: Options) -> Labels:
-    return Labels(options.label, give_splits({top_of(member.name) for member in members(archive)}))
+    return Labels(options.label, give_splits(member.name for member in members(archive)))
 
 
 def _has_wrapper(images: Sequence[str], depth: int, label: str) -> bool:
@@ -136,12 +142,15 @@ def _has_wrapper(images: Sequence[str], depth: int, label: str) -> bool:
 
 
 def _without_repeated(chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return names without a folder inside another of its name that holds nothing else: `test/test/` is `test/`."""
+    """Return names without a folder inside another of its name that holds nothing else, where it gives a split.
+
+    `test/test/` is `test/`; `ray/ray/` may be a species in its family, and stays.
+    """
     below: defaultdict[str, set[str]] = defaultdict(set)
     for name in chosen:
         top, *rest = name.split("/")
         below[top].add(rest[0] if len(rest) > 1 else "")
-    repeated = {top for top, inner in below.items() if inner == {top}}
+    repeated = {top for top, inner in below.items() if inner == {top} and split_of(top)}
     return {
         name.split("/", 1)[1] if top_of(name) in repeated else name: given for name, given in chosen.items()
     }
@@ -176,10 +185,14 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
     """Yield options of `millrace init` with which the images can be read."""
     folders = [len(name.split("/")) - 1 - labels.has_splits for name in places]
     tops = {top_of(name) for name in places} - {""}
-    some_splits = not labels.has_splits and any(map(split_of, tops))
-    if some_splits and {split_of(top) for top in tops} >= {"train", "test"}:
-        others = ",".join(sorted(top for top in tops if not split_of(top)))
-        yield f"What belongs to no split is passed over with --set ignore={others}"
+    some_splits = not labels.has_splits and any(top.casefold() in SPLITS for top in tops)
+    loose = [name for name in places if "/" not in name]
+    others = sorted([*loose, *(top for top in tops if not split_of(top))])
+    if not labels.has_splits and others and {split_of(top) for top in tops} >= {"train", "test"}:
+        # A glob covers every file of its last part: one called like a picture in a class would take that along.
+        covered = [other for other in places if any(covers(name, other) for name in loose[:MOST_LOOSE])]
+        if covered == loose:
+            yield f"What belongs to no split is passed over with --set ignore={','.join(others)}"
         return
     if labels.rule == "folder" and min(folders) >= 1 and not some_splits:
         options = [

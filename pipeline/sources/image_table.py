@@ -26,7 +26,7 @@ from pipeline.raw.sample import GivenSplit, RawSample, common_folders, members, 
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES, image_files
 from pipeline.sources.image_paths import ImagePaths, Unmatched
-from pipeline.sources.path_labels import SPLITS
+from pipeline.sources.path_labels import SPLIT_CELLS
 
 COLUMNS_FIX = (
     "Name the right column (--set path=, label=, target=, ...), or the tables that are meant: --set files=."
@@ -248,7 +248,7 @@ class _Columns:
             return ""
 
         if options.split:
-            split = as_split(cell(options.split), problems, SPLITS)
+            split = as_split(cell(options.split), problems, SPLIT_CELLS)
         answer = self._answers.of(cell, problems)
         if answer is NO_ANSWER:
             # Nobody reads the rest of such a row; see `pipeline.raw.answers`.

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -19,7 +19,9 @@ SPLITS: dict[str, GivenSplit] = {
     "test": "test",
     "testing": "test",
 }
-"""Names of folders, and cells of a table, that give the split; upper and lower case are one."""
+"""Names of folders that give the split; upper and lower case are one."""
+SPLIT_CELLS: dict[str, GivenSplit] = SPLITS | {"dev": "val"}
+"""Cells of a column that give it. A folder `dev/` beside `prod/` is a class."""
 FOLDERS = ("folder", "first", "parent")
 PROPOSED = tuple(
     f"{{label}}{end}"
@@ -78,9 +80,21 @@ def split_of(top: str) -> GivenSplit | None:
     return SPLITS.get(top.casefold()) or split_in(top)
 
 
-def give_splits(tops: Collection[str]) -> bool:
-    """Tell whether all of these first folders are names of splits."""
-    return bool(tops) and all(split_of(top) for top in tops)
+def give_splits(names: Iterable[str]) -> bool:
+    """Tell whether the first folders of all these paths are names of splits.
+
+    With a word more (`seg_train`) they are so only where one is for training, no split comes twice, and every file has
+    a folder below: `positive_test/1.jpg` and `steam-train/1.jpg` lie in classes.
+    """
+    folder_below: dict[str, bool] = {}
+    for name in names:
+        top = top_of(name)
+        folder_below[top] = folder_below.get(top, True) and name.count("/") > 1
+    if {top.casefold() for top in folder_below} <= SPLITS.keys():
+        return bool(folder_below)
+    splits = [split_of(top) for top in folder_below]
+    once = len(set(splits)) == len(splits)
+    return None not in splits and "train" in splits and once and all(folder_below.values())
 
 
 def is_rule(label: str) -> bool:
@@ -106,7 +120,7 @@ def check_labels(rule: str, names: Collection[str]) -> None:
     """
     if rule not in FOLDERS:
         compiled(rule)
-    labels = Labels(rule, give_splits({*map(top_of, names)}))
+    labels = Labels(rule, give_splits(names))
     places = {name: labels.place(name) for name in names}
     wrong = [name for name, place in places.items() if place is None]
     classes = sorted({place.label for place in places.values() if place is not None})

@@ -106,7 +106,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
         columns = [column for column in head.columns if not is_nameless(column.name)]
         texts = [column for column in columns if not (column.numeric or column.nearly_time_formats)]
-        texts = [column for column in texts if not column.looks_dated]
+        texts = [column for column in texts if not column.looks_dated or column.is_called(TEXTS)]
         texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
         if not texts:
             continue
@@ -124,7 +124,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
         ]
         targets.sort(key=lambda column: _rank(column, NUMBERS))
         yield from _one_column_per_label("text_table", rest, {"text": text.name, **head.options})
-        roles = [("label", column) for column in classes] + [("target", column) for column in targets]
+        roles = _roles(classes, targets, rest)
         for number, (role, column) in enumerate(roles[:3]):
             alone = len(roles) == 1 or (number == 0 and column.is_called(LABELS))
             said = (
@@ -132,7 +132,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 if role == "label"
                 else "numbers to predict"
             )
-            beside = {**_time_among(rest), **_split_among(rest)}
+            beside = {**_time_among(rest), **_split_among(rest, column)}
             more = _unread(rest, {**beside, role: column.name})
             lists = lists_among(column.values) if role == "label" else None
             several = {"labels_separator": lists.separator} if lists else {}
@@ -285,16 +285,28 @@ def _time_among(columns: Iterable[Column]) -> dict[str, str]:
     return {"time": times[0].name, **written}
 
 
-def _split_among(columns: Iterable[Column]) -> dict[str, str]:
-    """Return the option for the first column that says train, val or test."""
-    found = [column.name for column in columns if column.gives_split]
+def _roles(
+    classes: Iterable[Column], numbers: Iterable[Column], columns: Iterable[Column]
+) -> list[tuple[str, Column]]:
+    """Return which columns may be the answer; one that says train and test only where there is no other."""
+    roles = [("label", column) for column in classes] + [("target", column) for column in numbers]
+    return roles or [("label", column) for column in columns if column.gives_split and column.repeats]
+
+
+def _split_among(columns: Iterable[Column], answer: Column | None = None) -> dict[str, str]:
+    """Return the option for the first column that says train, val or test, and is not the answer."""
+    found = [column.name for column in columns if column.gives_split and column is not answer]
     return {"split": found[0]} if found else {}
 
 
 def _unread(columns: Iterable[Column], options: Mapping[str, str]) -> tuple[str, ...]:
     """Return in words which columns no option names."""
     others = [column.name for column in columns if column.name not in options.values()]
-    return (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, time=)",) if others else ()
+    return (
+        (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, split=, time=)",)
+        if others
+        else ()
+    )
 
 
 def _one_column_per_label(
@@ -388,7 +400,7 @@ def _series_files(look: Look) -> Iterator[Proposal]:
                 (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
             )
             numbers = [other for other in rest if other.numeric and other not in classes]
-            roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
+            roles = _roles(classes, numbers, rest)
             suffix = PurePosixPath(series[0]).suffix
             prefix = "" if folder == "." else f"{folder}/"
             glob = f"{prefix}{shape.split('*', 1)[0]}*{suffix}" if part > whole else f"{prefix}*{suffix}"
@@ -398,7 +410,7 @@ def _series_files(look: Look) -> Iterator[Proposal]:
                     "id": column.plain_name,
                     role: other.plain_name,
                     "files": glob,
-                    **_split_among(rest),
+                    **_split_among(rest, other),
                 }
                 options |= {"header": "false"} if "header" in head.options else {}
                 yield Proposal(
@@ -459,18 +471,24 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             classes = sorted(
                 (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
             )
-            timed = {**_time_among(rest), **_split_among(rest)}
+            timed = _time_among(rest)
             classes = [other for other in classes if other.name != timed.get("time")]
             numbers = [
                 other
                 for other in rest
                 if other.numeric and other not in classes and other.name != timed.get("time")
             ]
-            roles = [("label", other) for other in classes] + [("target", other) for other in numbers]
+            roles = _roles(classes, numbers, rest)
             common = {"path": column.name, **head.options}
             yield from _one_column_per_label("image_table", rest, common)
             for role, other in roles[:3]:
-                options = {"path": column.name, role: other.name, **timed, **common}
+                options = {
+                    "path": column.name,
+                    role: other.name,
+                    **timed,
+                    **_split_among(rest, other),
+                    **common,
+                }
                 yield Proposal(
                     "image_table",
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",

@@ -32,7 +32,7 @@ from pipeline.raw.sample import (
     stem_of,
 )
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.path_labels import Labels, check_labels, give_splits, is_rule, top_of
+from pipeline.sources.path_labels import Labels, check_labels, give_splits, is_rule
 from pipeline.sources.series_facts import facts, join_tables, side_kinds
 
 LAYOUT = (
@@ -220,7 +220,7 @@ def _places(names: Sequence[str], options: Options) -> dict[str, _Place]:
     """
     if rule := _label_by_path(options):
         check_labels(rule, names)
-        labels = Labels(rule, give_splits({*map(top_of, names)}))
+        labels = Labels(rule, give_splits(names))
         found_places = [(name, labels.place(name)) for name in names]
         return {name: _Place(place.label, place.group, place.split) for name, place in found_places if place}
     said = _folders_say(names, options)

@@ -27,6 +27,8 @@ from pipeline.formats.tables import (
     FormatOption,
     Writing,
     form_of_bytes,
+    literal,
+    python_command,
     read_table,
 )
 from pipeline.formats.time_advice import formats_of
@@ -34,7 +36,7 @@ from pipeline.formats.time_formats import time_format
 from pipeline.formats.written_numbers import advice, looks_marked
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.path_labels import SPLITS
+from pipeline.sources.path_labels import SPLIT_CELLS
 
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
@@ -74,8 +76,16 @@ SLASHED = re.compile(
     r"(\d{1,2})/(\d{1,2})/\d{4}(?P<clock> \d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<half> [AaPp][Mm])?)?"
 )
 """03/04/2024 has two readings, unless a number beyond 12 stands somewhere in its column."""
-DATED = re.compile(r"(?=.*\d)(?=.*(?<!\d)(1[89]|20)\d\d(?!\d)).{4,40}")
-"""A cell that names a year among few other signs; a sentence is longer."""
+YEAR = re.compile(r"(?<!\d)(1[89]|20)\d\d(?!\d)")
+DAY_OR_MONTH = re.compile(r"(?<!\d)(0?[1-9]|[12]\d|3[01])(?!\d)")
+WORD = re.compile(r"[^\W\d_]{3,}")
+MONTH = re.compile(
+    r"jan|ene|gen|f[eé][bv]|mar|mär|mrz|maa|a[pbv]r|ma[iyjg]|mei|ju[nli]|giu|lug|a[ug]g|ago|aoû|sep|set|o[kc]t|ott|out"
+    r"|nov|d[eéi][zc]",
+    re.IGNORECASE,
+)
+"""How months begin in languages of western Europe; in others a word beside a day will do."""
+LONGEST_DATE = 40
 TRIED_TIMES = 200
 KEY_ROWS = 100
 FEWEST_TIMES = 5
@@ -148,7 +158,7 @@ class Column:
     def looks_dated(self) -> bool:
         """Return whether its cells look like times, in whatever language: `3. März 2023`."""
         different = len(self.values) > len(self.cells) // 2
-        return different and self.words <= 6 and all(DATED.fullmatch(str(cell)) for cell in self.cells)
+        return different and self.words <= 6 and all(_is_dated(str(cell)) for cell in self.cells)
 
     def _formats(self, written: Sequence[str]) -> tuple[str, ...]:
         named = any(word in self.name.casefold() for word in (*TIMES, "epoch", "year", "jahr"))
@@ -171,7 +181,7 @@ class Column:
         """Return whether its cells say train, and val or test, in every row."""
         words = {value.strip().casefold() for value in self.values}
         full = len(self.cells) == self.count
-        return full and words <= SPLITS.keys() and {SPLITS[word] for word in words} > {"train"}
+        return full and words <= SPLIT_CELLS.keys() and {SPLIT_CELLS[word] for word in words} > {"train"}
 
     @property
     def plain_name(self) -> str:
@@ -190,11 +200,24 @@ class Column:
 
     @property
     def looks_like_classes(self) -> bool:
-        """Return whether a few values come again and again; rows without one are told when they are read."""
-        if self.gives_split:
-            return False
+        """Return whether a few values come again and again, and give no split; rows without one are told when read."""
+        return self.repeats and not self.gives_split
+
+    @property
+    def repeats(self) -> bool:
+        """Return whether a few values come again and again."""
         few = 2 <= len(self.values) <= min(MOST_CLASSES, max(2, len(self.cells) // 2))
         return few and 2 * len(self.cells) > self.count and self.words < 4
+
+
+def _is_dated(cell: str) -> bool:
+    """Tell whether a cell names a year, a day or month beside it, and one word more at most; titles name years, too."""
+    words = WORD.findall(cell)
+    months = [word for word in words if MONTH.match(word)]
+    parts = months or DAY_OR_MONTH.search(cell)
+    return bool(
+        len(cell) <= LONGEST_DATE and YEAR.search(cell) and parts and len(words) <= 1 + len(months[:1])
+    )
 
 
 def _slashed(written: Sequence[str]) -> tuple[str, ...]:
@@ -466,10 +489,8 @@ def _turned(head: TableHead) -> list[str]:
     if len(times) < FEWEST_TIMES or not Column("time", times, len(times)).time_formats:
         return []
     made = f"{PurePosixPath(head.name).stem}-turned.csv"
-    command = (
-        f"python -c \"import pandas; pandas.read_csv({head.name!r}, index_col=0).T.rename_axis('time')"
-        f'.to_csv({made!r})"'
-    )
+    reading = f'pandas.read_csv({literal(head.name)}, index_col=0).T.rename_axis("time")'
+    command = python_command("pandas", f'{reading}.to_csv({literal(made)}, mode="x")')
     return [
         f"columns are called by times, so each row is a series: `{command}`; --path {made} --set wide=true"
     ]

@@ -38,7 +38,7 @@ from pipeline.raw.sample import (
     splits_of,
 )
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.path_labels import Labels, Place, check_labels, give_splits, top_of
+from pipeline.sources.path_labels import Labels, Place, check_labels, give_splits
 
 Layout = Literal["labelled_lines", "class_files", "class_folders"]
 LAYOUT = (
@@ -183,8 +183,8 @@ def _texts(
 
 
 def _documents(archive: tarfile.TarFile, options: Options, problems: Problems) -> Iterator[RawSample]:
-    tops = {top_of(_unwrapped(member.name)[1]) for member in members(archive)} if options.label else set()
-    labels = Labels(options.label, give_splits(tops))
+    given = options.label and give_splits(_unwrapped(member.name)[1] for member in members(archive))
+    labels = Labels(options.label, bool(given))
     for member in members(archive):
         _, name = _unwrapped(member.name)
         text = _document(archive.extractfile(member), member.size, name, options.encoding, problems)

@@ -28,7 +28,7 @@ from pipeline.formats.written_numbers import NumberWriting
 from pipeline.raw.answer_columns import AnswerColumns, answer_problems, as_split
 from pipeline.raw.sample import GivenSplit, RawSample, choose_files, splits_of, stem_of
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources.path_labels import SPLITS
+from pipeline.sources.path_labels import SPLIT_CELLS
 
 COLUMNS_FIX = (
     "Name the right column (--set text=, label=, ...); of a file whose first row is data: --set header=false."
@@ -199,7 +199,7 @@ class _Columns:
         def name(column: str, fix: str = NAME_FIX) -> str:
             return (as_name(cell(column), problems, fix) or "") if column else ""
 
-        split = as_split(cell(options.split), problems, SPLITS) if options.split else file.split
+        split = as_split(cell(options.split), problems, SPLIT_CELLS) if options.split else file.split
         if self._answers.lacking(values.__getitem__):
             # Nobody reads the rest of such a row; see `pipeline.raw.answers`.
             return RawSample(f"{file.prefix}{number:08d}", split=split, text="")

@@ -208,3 +208,22 @@ def test_what_is_no_cluster_is_refused_before_anything_runs(project_without_code
         main(["repro", "--on", "10.0.0.5"])
     assert 78 == stopped.value.code
     assert "--on names no engine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "told"), [("exit 1", ("dvc", 74)), ("echo '{status}' > {file}; exit 1", ("train", 65))]
+)
+def test_a_failure_of_before_is_not_told_as_the_cause_of_today(tmp_path, monkeypatch, script, told):
+    """Where dvc itself fails, no stage has said anything, and `.millrace/status.json` is of another day."""
+    monkeypatch.chdir(tmp_path)
+    status = tmp_path / paths.STATE_DIR / "status.json"
+    status.parent.mkdir()
+    status.write_text('{"stage": "features", "exit_code": 66}')
+    os.utime(status, (0, 0))
+    program = tmp_path / "dvc"
+    said = script.format(status='{"stage": "train", "exit_code": 65}', file=status)
+    program.write_text(f"#!/bin/sh\n{said}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    failure = repro._dvc("dvc", [])
+    assert told == (failure.stage, failure.exit_code)

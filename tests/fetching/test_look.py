@@ -15,9 +15,9 @@ def tried(tmp_path, monkeypatch):
     """Return what becomes of files: {kind and options: refusal}."""
     monkeypatch.chdir(tmp_path)
 
-    def look(files):
+    def look(files, **stated):
         fill(tmp_path / "given", files)
-        trials, _ = look_at(Location(path=str(tmp_path / "given")), KINDS, stated={}, max_bytes=1 << 30)
+        trials, _ = look_at(Location(path=str(tmp_path / "given")), KINDS, stated=stated, max_bytes=1 << 30)
         return [trial for trial in trials if trial.proposal.likely]
 
     return look
@@ -97,3 +97,49 @@ def test_all_labels_of_a_sample_are_shown():
     """Also that there is none."""
     assert "a, labels 'rude', 'toxic', 'x'" == in_words(RawSample("a", text="x", labels=("rude", "toxic")))
     assert "a, labels none, 'x'" == in_words(RawSample("a", text="x", labels=()))
+
+
+GENRES = ["comedy", "drama", "horror", "war", "music"]
+SETS = ["|".join(genre for bit, genre in enumerate(GENRES) if n >> bit & 1) for n in range(1, 32)]
+FILMS = "".join(f"a film of {n} long scenes,{genres},{n % 7}\n" for n, genres in enumerate(SETS))
+STATED = {"text": "plot", "label": "genres", "labels_separator": "pipe"}
+
+
+def test_lists_of_labels_are_counted_by_their_labels(tried):
+    """31 sets of five genres were called 31 classes that look like names of samples."""
+    way, *_ = tried(
+        {"movies.csv": f"plot,genres,score\n{FILMS}".encode()}, label="genres", labels_separator="pipe"
+    )
+    assert ("", STATED) == (way.refused, dict(way.proposal.options))
+    assert "labels 'comedy', 'drama'" in way.samples[2]
+
+
+def test_what_is_stated_is_tried_where_nothing_proposes_itself(tried):
+    """`No kind fits without being told more` was the answer to somebody who had told all of it."""
+    lines = "".join(f"film {n},{genres}\n" for n, genres in enumerate(SETS))
+    rows = {"movies.csv": f"plot,genres\n{lines}".encode()}
+    assert [] == tried(rows)
+    (way,) = [trial for trial in tried(rows, **STATED) if not trial.refused]
+    assert ("text_table", "as stated") == (way.proposal.kind, way.proposal.reason)
+
+
+def test_a_mistake_in_what_is_stated_is_told_by_the_reader(tried):
+    """It vanished where no kind had proposed itself."""
+    rows = {"a.csv": b"first,second\n" + b"".join(b"%d,%d\n" % (n, n) for n in range(30))}
+    refused = {trial.proposal.kind: trial.refused for trial in tried(rows, text="first", label="nocolumn")}
+    assert "nocolumn" in refused["text_table"]
+    refused = {trial.proposal.kind: trial.refused for trial in tried(rows, time="first", timezone="Mars")}
+    assert "Mars" in refused["series_table"]
+
+
+def test_what_every_kind_is_told_alone_proposes_none(tried):
+    """`ignore` says nothing of how files are read."""
+    assert [] == tried({"a.bin": b"\0\1"}, ignore=["*.txt"])
+
+
+def test_the_way_out_of_classes_that_look_like_names_is_one(tried):
+    """Nine letters written once and three written twice: without the rare ones; where all are rare there is none."""
+    once = {f"{letter}/1.png": picture(ord(letter)) for letter in "abcdefghijkl"}
+    assert [] == taken(tried(once))
+    twice = {f"{letter}/2.png": picture(ord(letter) + 20) for letter in "abc"}
+    assert [{"least_per_class": "2"}] == taken(tried(once | twice))

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import h5py
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 
 from pipeline.commands.init import propose
 from pipeline.fetching.look import look_at
+from pipeline.fetching.other_forms import conversions
+from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import KINDS, Location
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.runtime.processes import terminal
@@ -42,8 +46,8 @@ def looked_at(path, **stated):
 
 def followed(there, folder):
     """Run the first command that is said."""
-    command = re.search(r'`python -c "(.+?)"`', there[0])[1]
-    subprocess.run([sys.executable, "-c", command], cwd=folder, check=True)
+    command = re.search(r"`python (-c .+?)`", there[0])[1]
+    subprocess.run(f"{sys.executable} {command}", cwd=folder, check=True, shell=True)
 
 
 @pytest.mark.parametrize("form", JSONS)
@@ -66,26 +70,26 @@ def test_feather_becomes_parquet_and_hdf5_becomes_arrays(tmp_path, monkeypatch):
     pd.DataFrame(COLUMNS).to_feather(tmp_path / "x/a.feather")
     _, there = looked_at("x")
     followed(there, tmp_path / "x")
-    (trial,), _ = looked_at("x/a.parquet")
+    (trial,), _ = looked_at("x/a-table.parquet")
     assert trial.proposal.kind == "text_table"
     (tmp_path / "y").mkdir()
     with h5py.File(tmp_path / "y/b.h5", "w") as file:
         file["X"], file["y"] = np.arange(40.0).reshape(4, 10), np.arange(4) % 2
     _, there = looked_at("y")
     followed(there, tmp_path / "y")
-    (trial,), _ = looked_at("y/b.npz")
+    (trial,), _ = looked_at("y/b-arrays.npz")
     assert trial.proposal.kind == "series_arrays"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.db", b"SQLite format 3\0", "sqlite3 -header -csv 'a.db'"),
-        ("a.csv.zst", b"(\xb5/\xfd\0\0", "zstd -d 'a.csv.zst'"),
-        ("a.7z", b"7z\xbc\xaf'\x1c\0", "7z x 'a.7z'"),
+        ("a.db", b"SQLite format 3\0", r"SELECT * FROM \"NAME OF A TABLE\""),
+        ("a.csv.zst", b"(\xb5/\xfd\0\0", "zstd -d a.csv.zst"),
+        ("it's.7z", b"7z\xbc\xaf'\x1c\0", """7z x 'it'"'"'s.7z'"""),
         ("a.pkl", b"\x80\x05", "a pickle, which runs"),
-        ("a.xls", b"<html><table><tr><td>1</td></tr></table>", "pandas.read_html('a.xls')"),
-        ("a.json", b'{\n"text": 1\n}\n{\n"text": 2\n}\n', "jq -c . 'a.json'"),
+        ("a.xls", b"<html><table><tr><td>1</td></tr></table>", 'pandas.read_html("a.xls")'),
+        ("a.json", b'{\n"text": 1\n}\n{\n"text": 2\n}\n', "jq -c . a.json > a-rows.jsonl"),
     ],
 )
 def test_what_is_packed_or_no_table_says_what_opens_it(tmp_path, monkeypatch, name, content, said):
@@ -104,7 +108,7 @@ def test_an_archive_beside_others_is_named_with_what_unpacks_it(tmp_path, monkey
     for name in ("train.zip", "test.zip"):
         (tmp_path / "a" / name).write_bytes(b"PK\x05\x06" + bytes(18))
     _, there = looked_at("a")
-    assert "unzip 'test.zip' -d 'test'" in there[0]
+    assert "unzip test.zip -d test" in there[0]
 
 
 def test_what_is_stated_is_tried_before_a_kind_is_named(tmp_path, monkeypatch):
@@ -176,8 +180,98 @@ def test_boxes_on_images_become_a_table_of_what_is_on_them(tmp_path, monkeypatch
     fitting, there = looked_at("a")
     assert fitting == []
     followed(there, tmp_path / "a")
-    assert (tmp_path / "a/labels.csv").read_text(encoding="utf-8").splitlines()[:3] == [
+    assert (tmp_path / "a/boxes-labels.csv").read_text(encoding="utf-8").splitlines()[:3] == [
         "file_name,name",
         "0.png,cat|dog",
         "1.png,cat|hat",
     ]
+
+
+PACKED_LOOK = {
+    "a.feather": b"ARROW1",
+    "a.parquet": b"ARROW1",
+    "a.avro": b"Obj\x01",
+    "a.npz": b"\x89HDF\r\n\x1a\n",
+    "a.mat": b"MATLAB 5.0",
+    "a.csv": b"RIFF\x24\0\0\0WAVE",
+    "b.csv": b"SQLite format 3\0",
+    "c.csv": b"\xef\xbb\xbf\n<!DOCTYPE html><table><tr><td>1</td></tr></table>",
+    "pretty.jsonl": b'{\n"text": 1\n}\n{\n"text": 2\n}\n',
+    "a-rows.jsonl": json.dumps(JSONS["wrapped"]).encode(),
+    "labels.csv": json.dumps({"images": [], "annotations": [], "categories": []}).encode(),
+}
+
+
+@pytest.mark.parametrize("name", PACKED_LOOK)
+def test_no_advice_writes_to_a_name_that_is_taken(tmp_path, name):
+    """A shell empties `pretty.jsonl` before `jq -c . pretty.jsonl > pretty.jsonl` has read a byte of it."""
+    path = tmp_path / name
+    path.write_bytes(PACKED_LOOK[name])
+    for _ in range(2):
+        (said,) = conversions({name: path})
+        made = re.search(r"""(?:>|to_csv\(|to_parquet\(|savez\(|savetxt\(|to_json\() ?"?([^",) `]+)""", said)[
+            1
+        ]
+        assert not (tmp_path / made).exists()
+        (tmp_path / made).touch()
+
+
+def test_a_picture_in_parquet_never_replaces_a_file(tmp_path):
+    """Nor does the table beside the pictures replace the file they are in, whatever its suffix."""
+    pd.DataFrame([{"image": {"bytes": picture(1)}, "label": 1}]).to_parquet(tmp_path / "a.csv")
+    (tmp_path / "a-000000.png").write_bytes(b"mine")
+    before = (tmp_path / "a.csv").read_bytes()
+    with pytest.raises(subprocess.CalledProcessError):
+        followed(conversions({"a.csv": tmp_path / "a.csv"}), tmp_path)
+    assert (before, b"mine") == ((tmp_path / "a.csv").read_bytes(), (tmp_path / "a-000000.png").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b'text,label\n"write <table> here",a\n'),
+        ("a.jsonl", b'{"text": "<html><table><tr>", "label": "a"}\n\n{"text": "b", "label": "b"}\n'),
+        ("a.webp", b"RIFF\x24\0\0\0WEBPVP8 "),
+    ],
+)
+def test_what_only_resembles_another_form_is_not_called_so(tmp_path, name, content):
+    """Texts about pages, a blank line between objects, pictures that begin as sound does."""
+    (tmp_path / name).write_bytes(content)
+    assert [] == conversions({name: tmp_path / name})
+
+
+def test_names_with_quotes_do_not_break_the_command(tmp_path, monkeypatch):
+    """`it's.json`, read by a real shell."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "it's.json").write_text(json.dumps(JSONS["wrapped"]), encoding="utf-8")
+    _, there = looked_at("it's.json")
+    followed(there, tmp_path)
+    assert looked_at("it's-rows.jsonl")[0]
+
+
+def test_a_database_says_how_its_first_table_is_read(tmp_path, monkeypatch):
+    """By its name, which may need quotes, with those of the others."""
+    monkeypatch.chdir(tmp_path)
+    with closing(sqlite3.connect("a.db")) as database:
+        pd.DataFrame(ROWS).to_sql("the order", database, index=False)
+        pd.DataFrame(ROWS).to_sql("other", database, index=False)
+    _, there = looked_at("a.db")
+    assert there[0].endswith("Other tables: other.")
+    followed(there, tmp_path)
+    (trial,), _ = looked_at("a-table.csv")
+    assert {"text": "text", "label": "label"} == dict(trial.proposal.options)
+
+
+def test_a_file_that_the_kind_reads_is_not_told_to_become_another(tmp_path, monkeypatch):
+    """Where `files` chose none of them, the form of the others says nothing."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "a", {"a.csv": PACKED_LOOK["c.csv"], "b.xls": PACKED_LOOK["c.csv"]})
+    with pytest.raises(DataRefused) as refused:
+        take_snapshot(
+            "text_table",
+            Location(path="a"),
+            max_bytes=GIB,
+            options={"text": "x", "label": "y", "files": "*.tsv"},
+        )
+    assert "b.xls is a page of HTML" in str(refused.value)
+    assert "a.csv is" not in str(refused.value)

@@ -5,10 +5,12 @@ import gzip
 import io
 import json
 import lzma
+import os
 import subprocess
 import sys
 import tarfile
 import tracemalloc
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -309,10 +311,7 @@ def test_series_in_json_are_refused_with_the_command_that_converts(kind, tmp_pat
     for content in [rows.to_json(orient="records", lines=lines)]:
         with pytest.raises(DataRefused, match="JSON") as refused:
             taken(kind, "a.csv", content.encode(), *options)
-        command = str(refused.value).split("`")[1]
-        assert command.startswith('python -c "')
-        subprocess.run([sys.executable, "-c", command[11:-1]], check=True, cwd=tmp_path)
-        written = command.split("to_csv('")[1].split("'")[0]
+        written = converted(str(refused.value), tmp_path)
         assert taken(kind, written, (tmp_path / written).read_bytes(), *options)[0].source.count
 
 
@@ -325,6 +324,28 @@ def test_parquet_where_a_file_per_series_is_read_is_refused(tmp_path):
         take_snapshot("series_files", Location(path="data"), max_bytes=GIB, options={})
 
 
+def converted(said, folder):
+    """Do as a refusal says, in a shell, and return what was written; a second time it fails and replaces nothing."""
+    command = next(part for part in said.split("`") if part.startswith("python -c "))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    before = set(folder.iterdir())
+
+    def called():
+        done = subprocess.run(
+            ["sh", "-c", command],
+            check=False,
+            cwd=folder,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+        )
+        return done.returncode
+
+    assert 0 == called()
+    (written,) = set(folder.iterdir()) - before
+    assert 0 != called()
+    return written.name
+
+
 # --- Spreadsheets.
 
 
@@ -334,15 +355,14 @@ def workbook(path):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["a.xlsx", "a.csv"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a.csv", "it's a.xlsx"])
 def test_a_spreadsheet_is_refused_with_a_command_that_converts_it(tmp_path, name):
     """And the command works: words that mean "missing" to pandas stay words, blanks stay blank, 007 stays 007."""
     content = workbook(tmp_path / "a.xlsx")
+    (tmp_path / "a.xlsx").rename(tmp_path / name)
     with pytest.raises(DataRefused, match="CSV UTF-8") as refused:
         texts(name, content)
-    command = next(part for part in str(refused.value).split("`") if part.startswith('python -c "'))
-    subprocess.run([sys.executable, "-c", command[11:-1]], check=True, cwd=tmp_path)
-    written = command.split("to_csv('")[1].split("'")[0]
+    written = converted(str(refused.value), tmp_path)
     found = pd.read_csv(tmp_path / written, dtype=str, keep_default_na=False)
     assert [*found["text"]] == [*(row["text"] for row in ROWS), "NA", "", "007"]
 

@@ -22,10 +22,10 @@ from tests.helpers.mutations import mutations
 COMMA = Dialect(",")
 
 
-def fields(content, dialect=COMMA):
+def fields(content, dialect=COMMA, *, header=False):
     """Return the fields of all rows, or raise with all problems."""
     problems = Problems()
-    _, rows = read(content, replace(dialect, header=False), problems)
+    _, rows = read(content, replace(dialect, header=header), problems)
     problems.check()
     return [row for _, row in rows]
 
@@ -435,3 +435,13 @@ def test_a_row_of_values_is_no_row_of_units():
     """It would be lost."""
     with pytest.raises(DataRefused, match="line 2 holds no units"):
         rows_of(b"x,y\n1,2\n3,4\n", units_row=True)
+
+
+@pytest.mark.parametrize("header", ["0,1", "-1.5, 2e3", "7,0,1"])
+def test_a_row_that_equals_a_header_of_numbers_is_data(header):
+    """As pandas names columns without names: the second time step may hold 0 and 1. Words are told as ever."""
+    cells = header.split(",")
+    content = f"{header}\n5{',5' * (len(cells) - 1)}\n{header}\n".encode()
+    assert cells == fields(content, header=True)[-1]
+    with pytest.raises(DataRefused, match="line 3: expected a row of data; received the header again"):
+        fields(content.replace(cells[0].encode(), b"x"), header=True)

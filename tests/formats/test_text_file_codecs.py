@@ -109,3 +109,11 @@ def test_letters_of_no_western_language_together_are_not_taken_for_cp1252(codec,
     first = re.search(r"--set encoding=([\w-]+)", str(refused.value).partition("right: ")[2])
     samples = read_source(text_table, {"a.csv": content}, label="label", encoding=first[1])
     assert [f"{text} {row}" for row in range(rows)] == [sample.text for sample in samples]
+
+
+def test_names_that_read_alike_in_cp1252_and_another_codec_stay_cp1252():
+    """Of Spain and Germany together: letters of no one language, and the same ones in cp1250."""
+    names = ["Garc\u00eda", "M\u00fcller", "J\u00f6rg", "L\u00f3pez", "K\u00f6hler", "Mart\u00ednez"]
+    content = "".join(["text,label\n", *(f"{name},{name[0]}\n" for name in names)]).encode("cp1252")
+    assert content.decode("cp1250") == content.decode("cp1252")
+    assert names == [sample.text for sample in read_source(text_table, {"a.csv": content}, label="label")]

@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant(
         "augmentation of each batch by itself",
         BATCHES,
-        "np.random.default_rng([self.seed, number, index + 1])",
-        "np.random.default_rng([self.seed, number, 1])",
+        "np.random.default_rng([self.seed, number, index + 1, self.rank])",
+        "np.random.default_rng([self.seed, number, 1, self.rank])",
         (*OF_BATCHES, *OF_AUGMENTATION),
     ),
     Mutant(

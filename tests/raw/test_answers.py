@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline.raw.answers import Answered, rare_classes, without_classes
+from pipeline.raw.answers import Answered, rare_classes, refuse_single, without_classes
 from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused
 from pipeline.sources import image_arrays, series_arrays, series_files, series_table, text_table
@@ -82,3 +82,14 @@ def test_arrays_have_their_answers_without_an_option_that_names_them():
         samples = read_source(source, files, **options, unlabelled="leave_out")
         rule = Answered(options | {"unlabelled": "leave_out"}, kind)
         assert counts == (len(list(rule.among(samples))), rule.unlabelled)
+
+
+def test_classes_of_which_most_have_one_sample_look_like_names():
+    """Twelve with two pictures each are classes, and so are twelve of which six have one."""
+    names = [f"class {number}" for number in range(12)]
+    with pytest.raises(
+        DataRefused, match=r"12 classes of 12 samples, 12 of them with one.*least_per_class=2"
+    ):
+        refuse_single("image_folder", dict.fromkeys(names, 1))
+    refuse_single("image_folder", dict.fromkeys(names, 2))
+    refuse_single("image_folder", dict.fromkeys(names, 1) | dict.fromkeys(names[:6], 2))

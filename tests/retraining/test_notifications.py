@@ -210,8 +210,8 @@ def test_slow_deliveries_do_not_hold_the_lock(outbox):
     """What is left once the time is over is sent next time; at least one is sent each time."""
     for number in range(5):
         notifications.put(ENTRY | {"run": f"2026040{number}"}, outbox)
-    slow = "sh -c 'sleep 0.7'"
-    assert 2 == notifications.deliver(slow, None, 1.0, outbox=outbox)
+    slow = f"sleep {load.seconds(0.7)}"
+    assert 2 == notifications.deliver(slow, None, load.seconds(1), outbox=outbox)
     assert 4 == len(list(outbox.glob("*.json")))
 
 

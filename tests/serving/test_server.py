@@ -23,6 +23,7 @@ from PIL import Image
 
 from pipeline import cli
 from pipeline.serving.scorer import Scorer
+from tests.helpers.load import seconds
 from tests.helpers.served_models import DIGITS, environment, write_model
 from tests.helpers.synthetic_project import HERE
 
@@ -320,7 +321,8 @@ def test_second_models_by_their_folder_or_bundle(start, models, tmp_path):
 
 def test_sigterm_lets_everybody_have_their_answer(start, models):
     """It says that it will end, answers what comes until then, and ends with 0."""
-    server = start(*COMMAND, models[0], "--port", "0", "--drain-seconds", "1.5")
+    drain = seconds(1.5)
+    server = start(*COMMAND, models[0], "--port", "0", "--drain-seconds", str(drain))
     seen, states, told = [], [], []
 
     def end():
@@ -330,11 +332,13 @@ def test_sigterm_lets_everybody_have_their_answer(start, models):
     async def both():
         loop = asyncio.get_running_loop()
         loop.call_later(1, end)
-        loop.call_later(1.7, lambda: states.append(httpx.get(f"{server.uri}/health/ready").status_code))
+        loop.call_later(
+            1 + drain / 2, lambda: states.append(httpx.get(f"{server.uri}/health/ready").status_code)
+        )
 
         # Whoever asks in the last moment may stand in a queue that the kernel closes with the socket.
         def in_time(begun):
-            return not told or begun < told[0] + 1.4
+            return not told or begun < told[0] + drain - 0.1
 
         await load(server.uri, 8, lambda: server.process.poll() is not None, seen, in_time)
 

@@ -211,6 +211,43 @@ def test_folders_that_repeat_their_name_and_splits_with_another_word_are_read():
         image_folder.select([*names, "seg_pred/seg_pred/1.jpg"])
 
 
+@pytest.mark.parametrize("label", ["folder", "first", "parent", "{label}/*"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["positive_test/1.jpg", "negative_test/1.jpg"],
+        ["steam-train/1.jpg", "freight-train/1.jpg"],
+        ["steam-train/1.jpg", "stress-test/1.jpg"],
+    ],
+)
+def test_classes_may_be_called_like_a_split_and_another_word(names, label):
+    """Where none of them is for training, two are, or pictures lie in them, they are no splits."""
+    classes = [(None, name.split("/")[0]) for name in names]
+    assert classes == read_places(names, label=label)
+    below = [name.replace("/", "/2024/") for name in names]
+    if label == "first" and names[1] != "stress-test/1.jpg":
+        assert classes == read_places(below, label=label)
+
+
+def test_a_file_beside_the_splits_is_passed_over_by_its_name():
+    """Followed to the letter, the rest reads; not where the name would take a picture of a class along."""
+    names = ["test/hat/1.jpg", "test/shoe/2.jpg", "train/hat/3.jpg", "train/shoe/4.jpg"]
+    assert "--set ignore=preview.jpg;" in refusal([*names, "preview.jpg"])
+    assert "--set ignore=more,preview.jpg;" in refusal([*names, "more/5.jpg", "preview.jpg"])
+    for loose in (["3.jpg"], ["[3].jpg"], [f"{number}.png" for number in range(9)]):
+        assert "ignore=" not in refusal([*names, *loose])
+
+
+def test_only_splits_lose_a_folder_of_their_name():
+    """A species called like its family keeps both; so does everything where a pattern says what each folder is."""
+    species = ["eel/eel/1.jpg", "ray/ray/2.jpg", "shark/hammer/3.jpg"]
+    for label, classes in {"first": ["eel", "ray", "shark"], "parent": ["eel", "ray", "hammer"]}.items():
+        assert species == list(image_folder.select(species, image_folder.Options(label=label)))
+        assert classes == [found for _, found in read_places(species, label=label)]
+    splits = ["train/train/cat/1.jpg", "train/train/dog/2.jpg"]
+    assert ["cat", "dog"] == [found for _, found in read_places(splits, label="train/{label}/*")]
+
+
 def test_names_that_nobody_can_guess_are_answered_with_the_option():
     """And no longer with the advice to move the files."""
     with pytest.raises(DataRefused, match=r"--set label=PATTERN, such as '\{label\}_#\.\*'"):

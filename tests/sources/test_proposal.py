@@ -7,7 +7,7 @@ import pytest
 from pipeline.fetching.source import KINDS
 from pipeline.sources import series_archive
 from pipeline.sources.proposal import Proposal, proposals
-from pipeline.sources.table_head import Look, seen
+from pipeline.sources.table_head import Column, Look, seen
 from tests.helpers.picture_folders import class_folders, fill
 
 WORDS = ["the parcel never came", "please refund my money", "how do I log in again"]
@@ -340,6 +340,38 @@ def test_a_line_that_is_no_time_is_left_to_the_reader_to_name(tmp_path):
     assert any("'1. März 2024'" in line for line in seen(Look({"a.csv": tmp_path / "b/a.csv"})))
 
 
+@pytest.mark.parametrize(
+    ("column", "title"),
+    [
+        ("film", "Toy Story {n} ({year})"),
+        ("games", "Olympics Paris {year}"),
+        ("title", "Apollo {n} {year}"),
+        ("film", "The {n} summits of {year}"),
+    ],
+)
+def test_titles_that_name_a_year_are_texts(tmp_path, column, title):
+    """They were taken for times that are not read, and no kind fitted."""
+    rows = "".join(f"{title.format(n=n, year=1990 + n)},{'ab'[n % 2]}\n" for n in range(1, 30))
+    (proposal,) = found(tmp_path, {"a.csv": f"{column},genre\n{rows}"})
+    assert (column, True) == (proposal.options["text"], proposal.sure)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "3. März 2023",
+        "Montag, 3. März 2023",
+        "März 2023",
+        "3 de marzo de 2023",
+        "14 stycznia 2024",
+        "2024年3月1日",
+    ],
+)
+def test_dates_in_other_languages_are_no_texts(cell):
+    """A year, a day or month beside it, and one word more at most."""
+    assert Column("x", [cell], 1).looks_dated
+
+
 def test_a_column_of_classes_may_have_gaps(tmp_path):
     """Its reader says what becomes of rows without one."""
     rows = "".join(f"{WORDS[n % 3]} {n},{'' if n == 7 else 'ab'[n % 2]}\n" for n in range(30))
@@ -382,3 +414,24 @@ def test_a_list_of_several_words_is_proposed_whole(tmp_path):
     assert [{"text": "data.text", "label": "result.0.choices", "labels_separator": "list"}] == [
         dict(proposal.options) for proposal in every
     ]
+
+
+def test_train_and_test_may_be_classes_where_there_is_no_other(tmp_path):
+    """Vehicles and lessons: the only column that could be the answer is it, and gives no split."""
+    rows = "".join(f"{WORDS[n % 3]} {n},{'train' if n % 3 else 'test'}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": "text,vehicle\n" + rows})
+    assert {"text": "text", "label": "vehicle"} == dict(proposal.options)
+    names = "".join(f"{n}.png,{'train' if n % 3 else 'test'}\n" for n in range(30))
+    pictures = {f"{n}.png": "x" for n in range(30)}
+    every = found(tmp_path / "pictures", {"table.csv": "file,vehicle\n" + names, **pictures})
+    assert {"path": "file", "label": "vehicle"} in [dict(proposal.options) for proposal in every]
+
+
+def test_dev_is_a_split_as_val_is(tmp_path):
+    """In whatever case; a column of other words is told with the option that would read it."""
+    parts = ("Train", "Test", "Dev")
+    rows = "".join(f"{WORDS[n % 3]} {n},{'no' if n % 2 else 'yes'},{parts[n % 3]}\n" for n in range(30))
+    (proposal,) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows})
+    assert {"text": "text", "label": "label", "split": "part"} == dict(proposal.options)
+    (proposal, *_) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows.replace("Dev", "held out")})
+    assert any("part" in line and "split=" in line for line in proposal.open)

@@ -66,7 +66,7 @@ def test_columns_that_are_called_by_times_say_how_the_table_is_turned(tmp_path):
     ]
     (tmp_path / "sales.csv").write_text("\n".join(lines), encoding="utf-8")
     said = seen(Look({"sales.csv": tmp_path / "sales.csv"}))[-1]
-    command = re.search(r'python -c "(.+?)"`', said)[1]
+    command = re.search(r"python -c '(.+?)'`", said)[1]
     subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True)
     assert (
         (tmp_path / "sales-turned.csv").read_text(encoding="utf-8").startswith("time,a,b\n2026-01-01,0,0\n")
