@@ -51,8 +51,8 @@ MUTANTS = (
     Mutant(
         "a torn dvc.lock",
         "pipeline/runtime/repository.py",
-        "    except DvcException:\n        TORN_LOCK.parent",
-        "    except DvcException:\n        return False\n        TORN_LOCK.parent",
+        "    except DvcException:\n        return True\n",
+        "    except DvcException:\n        return False\n",
         ("tests/runtime/test_repository.py",),
     ),
     Mutant(
