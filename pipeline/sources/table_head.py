@@ -491,9 +491,7 @@ def _turned(head: TableHead) -> list[str]:
     made = f"{PurePosixPath(head.name).stem}-turned.csv"
     reading = f'pandas.read_csv({literal(head.name)}, index_col=0).T.rename_axis("time")'
     command = python_command("pandas", f'{reading}.to_csv({literal(made)}, mode="x")')
-    return [
-        f"columns are called by times, so each row is a series: `{command}`; --path {made} --set wide=true"
-    ]
+    return [f"columns are times, so each row is a series: `{command}`; --path {made} --set wide=true"]
 
 
 def _common_beginning(names: Sequence[str]) -> str:
