@@ -32,7 +32,7 @@ from pipeline.data.samples import read_sample_rows, texts
 from pipeline.evaluation.measures import Yardstick
 from pipeline.inputs.record_columns import flat_columns
 from pipeline.metrics.anomalies import alarm_scores
-from pipeline.provenance.origin import pinned
+from pipeline.provenance.locked import pinned
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
 from pipeline.runtime.files import read_json
