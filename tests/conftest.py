@@ -96,13 +96,36 @@ def pytest_runtestloop():
     gc.enable()
 
 
+SERVICES = ("browser", "ray", "services")
+"""Markers of tests that skip where a program is missing."""
+
+
+def skipped_services(config) -> list[str]:
+    """Return the tests with such a marker that were skipped though MILLRACE_ALL_SERVICES says that all is here."""
+    if "MILLRACE_ALL_SERVICES" not in os.environ:
+        return []
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    return sorted(
+        {report.nodeid for report in skipped if any(marker in report.keywords for marker in SERVICES)}
+    )
+
+
+def pytest_sessionfinish(session):
+    """A test that could have run and was skipped is a failure."""
+    if skipped_services(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    """Say which tests were left out on purpose, and the commands that run them."""
+    """Say which tests were left out on purpose, the commands that run them, and which should not have skipped."""
     for marker in ("long", "slow"):
         if f"not {marker}" in config.getoption("markexpr"):
             terminalreporter.write_line(
                 f"Tests marked {marker} were left out: `make test-{marker}` runs them."
             )
+    for test in skipped_services(config):
+        terminalreporter.write_line(f"SKIPPED though MILLRACE_ALL_SERVICES is set: {test}")
 
 
 def benchmarks_dir() -> Path:
