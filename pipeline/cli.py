@@ -58,6 +58,8 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
 }
 """Every command with an example, in the order of `millrace --help`."""
 COMMANDS = tuple(name for group in GROUPS.values() for name in group)
+MACHINES = ("doctor", "repro")
+"""Commands of the room `pipeline/commands/machines`."""
 USAGE_EXIT_CODE = 64
 TAKES_PATHS = ("absolute_path", "named_model", "Path")
 """What reads an argument that is a path, or may be one."""
@@ -173,7 +175,8 @@ def parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
 
 def _module(name: str) -> Any:
-    return import_module(f"pipeline.commands.{name}")
+    room = "machines." if name in MACHINES else ""
+    return import_module(f"pipeline.commands.{room}{name}")
 
 
 if __name__ == "__main__":

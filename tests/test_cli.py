@@ -77,7 +77,7 @@ def test_millrace_alone_tells_every_command_with_an_example(capsys):
     assert millrace() == 0
     said = capsys.readouterr().out
     parser, _ = cli.parsers()
-    files = {path.stem for path in Path(cli.__file__).parent.glob("commands/[a-z]*.py")}
+    files = {path.stem for path in Path(cli.__file__).parent.glob("commands/**/[a-z]*.py")}
     assert files == set(cli.COMMANDS)
     for group, commands in cli.GROUPS.items():
         assert f"\n{group}:\n" in said

@@ -8,8 +8,6 @@ protects nobody. Nothing here imports TensorFlow.
 
 from collections.abc import Callable, Iterator
 
-from msgspec import UNSET
-
 from pipeline.checks.asked_for import columns_are_named, side_columns_are_used
 from pipeline.checks.ensemble import ensemble_can_answer
 from pipeline.checks.example_names import other_data_than
@@ -39,9 +37,9 @@ from pipeline.params.families import (
     family_of,
     input_kind,
 )
-from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES, Training
+from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.space import space_problems
-from pipeline.params.values import Params, training_of, tune_of
+from pipeline.params.values import Params, training_of, tune_of, workers_of
 
 
 def contradictions(params: Params, source: Source) -> list[str]:
@@ -182,7 +180,7 @@ def _candidates_can_train(params: Params, source: Source) -> Iterator[str]:
                 f"candidates.{name}: epochs must be at least 1 for family {family_of(candidate)}. Received: epochs=0. "
                 f"Only families {', '.join(UNTRAINED_FAMILIES)} learn nothing step by step."
             )
-        if _workers(training) > training.batch_size:
+        if workers_of(training) > training.batch_size:
             yield (
                 f"candidates.{name}: training.workers must not exceed its batch_size of {training.batch_size}, whose "
                 f"rows are dealt out to them. Received: workers={training.workers}. Lower it, or raise batch_size."
@@ -292,10 +290,6 @@ OF_PAYLOAD = {
 PLURALS = {"image": "images", "text": "texts", "series": "series"}
 
 
-def _workers(training: Training) -> int:
-    return 1 if training.workers is UNSET or not training.epochs else int(training.workers)
-
-
 def slow_settings(params: Params, num_cores: int) -> list[str]:
     """Return one line that names the candidates whose workers have not a core per thread; [] if there are none.
 
@@ -305,7 +299,7 @@ def slow_settings(params: Params, num_cores: int) -> list[str]:
         params: Values that do not contradict each other.
         num_cores: Of this machine.
     """
-    wanted = {name: _workers(training_of(params, name)) * params.threads for name in params.candidates}
+    wanted = {name: workers_of(training_of(params, name)) * params.threads for name in params.candidates}
     slow = [
         f"{name} ({threads // params.threads} x {params.threads})"
         for name, threads in wanted.items()
@@ -332,9 +326,8 @@ def idle_settings(params: Params, source: Source) -> list[str]:
     idle += [f"{name} ({why})" for name, why in _idle_of_candidates(params)]
     if not idle:
         return []
-    return [
-        f"params.yaml: these settings have no effect here: {', '.join(idle)}. Remove them, or set them to null."
-    ]
+    told = f"params.yaml: these settings have no effect here: {', '.join(idle)}."
+    return [f"{told} Remove them, or set them to null or false."]
 
 
 def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
@@ -353,6 +346,8 @@ def _idle(params: Params, source: Source) -> Iterator[tuple[str, str]]:
         yield "features.pretrained", "no candidate reads it"
     if params.data.windows is not None and params.split.method == "time":
         yield "validate.near_series_distance", "series that are cut by time are not compared as a whole"
+    if params.data.task == "anomaly" and params.select.refit:
+        yield "select.refit", "alarms are in units of the errors of the model that set them: false says so"
     if params.data.task != "anomaly":
         yield "evaluate.anomaly", f"the task is {params.data.task}"
 

@@ -28,7 +28,7 @@ import numpy as np
 import pipeline
 from pipeline.engine.local import LocalWorkers
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
-from pipeline.provenance.locked import differing_packages
+from pipeline.provenance.locked import differing_packages, in_words
 from pipeline.provenance.processor import ONEDNN_SWITCH, processor_kind, switches
 from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
 from pipeline.runtime.files import atomic_path
@@ -40,7 +40,6 @@ LISTENING_SECONDS = 5.0
 CONNECTIONS = 3
 NOT_STARTED = "Initialization failure"
 """A busy head does not start what serves us within the half minute that Ray gives it; the next time it may."""
-SHOWN_PACKAGES = 3
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -339,7 +338,7 @@ def _open(kind: _Kind, needed: Files) -> None:
     if differing:
         raise NotPermitted(
             f"{socket.gethostname()} has other packages. Expected those of requirements.lock. Received: "
-            f"{'; '.join(differing[:SHOWN_PACKAGES])}. Run `make setup` there, or take an image of this "
+            f"{in_words(differing)}. Run `make setup` there, or take an image of this "
             "requirements.lock; `millrace doctor` looks at every machine."
         )
     if (mine := processor_kind()) != kind.processor:

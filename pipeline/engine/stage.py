@@ -1,8 +1,8 @@
 """A stage of one candidate in a task of a cluster: its inputs go there, its outs come back, and DVC sees no difference.
 
 `millrace repro --on ray://host:port` sets MILLRACE_ON, and `pipeline/run` then starts this instead of `train` and
-`folds`. It is the stage for DVC: it holds the lock, hashes the inputs and
-ends with the stage's exit code. What goes along is what dvc.yaml names (tests prove that it is all), and the code.
+`folds`. It is the stage for DVC: it holds the lock, hashes the inputs and ends with the stage's exit code. What goes
+along is what dvc.yaml names (tests prove that it is all), and the code.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pipeline.engine.chosen import engine_at
 from pipeline.engine.work import Do, Engine, Job
 from pipeline.runtime import paths
-from pipeline.runtime.errors import StorageFailed, UserError, say
+from pipeline.runtime.errors import ProgramFailed, StorageFailed, say
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import end_with_parent, naming_us
 from pipeline.runtime.progress import FOLLOWED, live_path
@@ -25,6 +25,7 @@ from pipeline.runtime.strict_yaml import read_yaml
 
 ON = "MILLRACE_ON"
 CODE = Path("pipeline")
+THERE = "as on the machine where it ran"
 
 
 class Given(NamedTuple):
@@ -55,16 +56,6 @@ class Said(NamedTuple):
     message: str
 
 
-class FailedThere(UserError):
-    """A stage, or what answers, failed elsewhere, with its own exit code."""
-
-    meaning = "as on the machine where it ran"
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        self.exit_code = exit_code
-        super().__init__(message)
-
-
 def main() -> None:
     """Run the stage and candidate named on the command line on the cluster that MILLRACE_ON names."""
     base, candidate = sys.argv[1:]
@@ -82,7 +73,7 @@ def run_there(engine: Engine, base: str, candidate: str, stage: Stage) -> None:
         stage: The running stage.
 
     Raises:
-        FailedThere: It failed.
+        ProgramFailed: It failed.
     """
     declared = read_yaml(paths.DVC_YAML)["stages"][base]["do"]["outs"]
     outs = [Path(str(out).replace("${key}", candidate)) for out in declared]
@@ -101,7 +92,7 @@ def run_there(engine: Engine, base: str, candidate: str, stage: Stage) -> None:
     said: Said = ended.value
     say(said.text, end="")
     if said.code:
-        raise FailedThere(said.message, said.code)
+        raise ProgramFailed(said.message, said.code, THERE)
     for out in outs:
         if not (folder / out).exists():
             raise StorageFailed(

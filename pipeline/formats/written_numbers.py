@@ -29,51 +29,10 @@ THOUSANDS = {"none": "", "point": ".", "comma": ",", "blank": BLANKS, "apostroph
 SIGNS = "%\u2030\u00b0$\u20ac\u00a3\u00a5\u20b9"
 """Per cent, per mille, degrees and currencies: what is taken for a mark of a number where nobody stated units."""
 WORDS = (
-    *(
-        "\u00b0C",
-        "\u00b0F",
-        "km/h",
-        "m/s",
-        "km",
-        "cm",
-        "mm",
-        "m",
-        "mi",
-        "ft",
-        "kg",
-        "mg",
-        "g",
-        "t",
-        "lbs",
-        "lb",
-        "oz",
-        "ml",
-        "l",
-    ),
-    *(
-        "ms",
-        "min",
-        "s",
-        "h",
-        "kWh",
-        "MWh",
-        "kW",
-        "MW",
-        "W",
-        "mA",
-        "A",
-        "mV",
-        "V",
-        "kHz",
-        "MHz",
-        "Hz",
-        "hPa",
-        "kPa",
-        "Pa",
-    ),
-    *("bar", "dB", "ppm", "px", "kB", "MB", "GB", "EUR", "USD", "GBP", "CHF", "K"),
+    "\u00b0C|\u00b0F|km/h|m/s|km|cm|mm|m|mi|ft|kg|mg|g|t|lbs|lb|oz|ml|l|ms|min|s|h|kWh|MWh|kW|MW|W|mA|A|mV|V|kHz|MHz|Hz|"
+    "hPa|kPa|Pa|bar|dB|ppm|px|kB|MB|GB|EUR|USD|GBP|CHF|K"
 )
-"""Units that people write behind numbers; of other words a cell may be a name."""
+"""Units that people write behind numbers, a pattern; of other words a cell may be a name."""
 OF_SPREADSHEETS = (
     "#nv",
     "#n/a",
@@ -90,11 +49,10 @@ OF_PEOPLE = ("n/a", "n.a.", "na", "k.a.", ".", "..", "nan", "nil", "null", "none
 NO_VALUE = frozenset((*OF_SPREADSHEETS, *OF_PEOPLE, "-", "--", "---", "\u2013", "\u2014"))
 """Words of spreadsheets and people for no value, in lower case; missing values only once somebody says so."""
 BETWEEN = rf"[.,{BLANKS}{APOSTROPHES}]"
-AFTER = "|".join(map(re.escape, WORDS))
 MARKED = re.compile(
     rf"(?P<open>\()?[{BLANKS}]*+(?P<before>[{SIGNS}]?)[{BLANKS}]*+[+\-\u2212]?[{BLANKS}]*+(?P<before2>[{SIGNS}]?)[{BLANKS}]*+"
     rf"(?P<body>\d+(?:[.,]\d*)?|[1-9]\d{{0,2}}(?P<group>{BETWEEN})\d{{3}}(?:(?P=group)\d{{3}})*(?:[.,]\d+)?)"
-    rf"[{BLANKS}]*+(?P<after>(?:{AFTER}|[{SIGNS}])?)[{BLANKS}]*+(?P<behind>[\-\u2212]?)(?(open)[{BLANKS}]*+\))",
+    rf"[{BLANKS}]*+(?P<after>(?:{WORDS}|[{SIGNS}])?)[{BLANKS}]*+(?P<behind>[\-\u2212]?)(?(open)[{BLANKS}]*+\))",
     re.ASCII,
 )
 """Digits in groups of three, or with one comma or point; `01.02.2026` and `1.2.3` are none."""

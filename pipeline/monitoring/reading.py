@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,9 @@ def read_log(
         until: Before when.
         labels: Are joined to its answers.
     """
-    seen = Seen(paper)
-    for roles in ((ANSWERS, CANARY), (SHADOW,)):
-        seen = _read(folder, paper, papers, roles, since=since, until=until, labels=labels)
-        if seen.rows:
-            break
-    return seen
+    read = partial(_read, folder, paper, papers, since=since, until=until, labels=labels)
+    heard = read((ANSWERS, CANARY))
+    return heard if heard.rows else read((SHADOW,))
 
 
 def _read(

@@ -7,7 +7,7 @@ left out. Stages take plain values from here and hand them on; nothing below a s
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from pipeline.params.families import FAMILIES, Candidate, family_of
 from pipeline.params.sections import (
@@ -76,6 +76,11 @@ def training_of(params: Params, candidate: str) -> Training:
     if FAMILIES[family_of(block)].trained:
         return training
     return msgspec.structs.replace(training, epochs=0)
+
+
+def workers_of(training: Training) -> int:
+    """Return how many processes share a training: what is solved, without epochs, has one."""
+    return 1 if training.workers is UNSET or not training.epochs else int(training.workers)
 
 
 def tune_of(params: Params, candidate: str) -> Tune:

@@ -1,6 +1,6 @@
 """The packages that requirements.lock pins, and whether this interpreter has them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,8 @@ from pipeline.runtime.errors import InputMissing
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
+
+SHOWN = 3
 
 
 def pinned(lock: str, environment: Mapping[str, str] | None = None) -> "Iterator[Requirement]":
@@ -51,3 +53,9 @@ def differing_packages(lock: str) -> list[str]:
             "requirements.lock pins no package. Expected lines of name==version. Received: none. Run `make lock`."
         )
     return found
+
+
+def in_words(differing: Sequence[str]) -> str:
+    """Return the first lines of `differing_packages`, and how many more there are."""
+    more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return "; ".join(differing[:SHOWN]) + more

@@ -18,7 +18,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.provenance.processor import ONEDNN_SWITCH, processor, switches, text_of
 from pipeline.runtime import paths
@@ -26,10 +26,6 @@ from pipeline.runtime.errors import StorageFailed
 from pipeline.runtime.files import content_key, file_digest
 from pipeline.runtime.repository import digest_at, file_at, git, git_refuses, relevant_stages
 from pipeline.runtime.strict_yaml import value_at, yaml_content
-
-if TYPE_CHECKING:
-    pass
-
 
 # --- What about a machine changes the bits of a result, beside data, code and parameters.
 #

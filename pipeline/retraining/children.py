@@ -10,7 +10,7 @@ from subprocess import TimeoutExpired
 
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import store_address
-from pipeline.runtime.errors import Busy, StorageFailed, UserError
+from pipeline.runtime.errors import Busy, ProgramFailed, StorageFailed
 from pipeline.runtime.files import read_json
 from pipeline.runtime.processes import PIPE, Answer, run
 from pipeline.runtime.stage import KILLED
@@ -27,15 +27,6 @@ DROPPED = (
 )
 SIGNATURES = ("commit.gpgSign", "tag.gpgSign", "push.gpgSign")
 DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
-
-
-class ChildFailed(UserError):
-    """A program that a retrain started failed, with the exit code of the stage where one is known."""
-
-    def __init__(self, message: str, exit_code: int, meaning: str) -> None:
-        self.exit_code = exit_code
-        self.meaning = meaning
-        super().__init__(message)
 
 
 class Children:
@@ -56,13 +47,13 @@ class Children:
         """Run git in the tree (or another folder) and return what it answered.
 
         Raises:
-            ChildFailed: It failed and `check` is set.
+            ProgramFailed: It failed and `check` is set.
         """
         command = ["git", *self._settings, *arguments]
         answer = self._run(command, folder or self.tree, capture=True)
         if check and answer.code:
             message = f"`git {' '.join(arguments)}` failed in {folder or self.tree}: {answer.err.strip()}"
-            raise ChildFailed(message, 74, "input/output error")
+            raise ProgramFailed(message, 74, "input/output error")
         return answer
 
     def dvc(self, *arguments: str) -> Answer:
@@ -74,7 +65,7 @@ class Children:
         """Bring a stage and all before it up to date, also where an earlier kill tore dvc.lock.
 
         Raises:
-            ChildFailed: With the exit code and message of the stage that failed.
+            ProgramFailed: With the exit code and message of the stage that failed.
         """
         answer = self.dvc("repro", target)
         if (
@@ -89,7 +80,7 @@ class Children:
         """Run a millrace command in the tree, with the code of the tree.
 
         Raises:
-            ChildFailed: With its exit code and message.
+            ProgramFailed: With its exit code and message.
         """
         (self.tree / paths.STATE_DIR / "status.json").unlink(missing_ok=True)
         answer = self._run([sys.executable, "-m", "pipeline.cli", *arguments], self.tree)
@@ -101,16 +92,16 @@ class Children:
         command = [sys.executable, "-m", "pipeline.cli", "watch", *arguments, "--json"]
         return self._run(command, Path(paths.__file__).parents[2], capture=True)
 
-    def failure(self, what: str) -> ChildFailed:
+    def failure(self, what: str) -> ProgramFailed:
         """Return the error that a failed stage or command left in the status file of the tree."""
         status_path = self.tree / paths.STATE_DIR / "status.json"
         status = read_json(status_path) if status_path.is_file() else {}
         code = status.get("exit_code", 0)
         if not code:
-            return ChildFailed(f"`{what}` failed; the lines above say why.", 74, "a program failed")
+            return ProgramFailed(f"`{what}` failed; the lines above say why.", 74, "a program failed")
         # A kill is a pause, as a disk that is full: the journal knows what is finished.
         code = StorageFailed.exit_code if code == KILLED else code
-        return ChildFailed(f"{status['stage']}: {status['message']}", code, f"at {status['stage']}")
+        return ProgramFailed(f"{status['stage']}: {status['message']}", code, f"at {status['stage']}")
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every child: this interpreter first, the project as the home."""

@@ -169,7 +169,7 @@ def compare_with_results(
         there are results or accepted data that nobody has any more.
 
     Raises:
-        ChildFailed: `validate` does not pass the data.
+        ProgramFailed: `validate` does not pass the data.
     """
     tree = children.tree
     recorded = recorded_files(tree)

@@ -18,13 +18,21 @@ from pipeline.retraining.accepted import (
     accept,
     accepted_data,
 )
-from pipeline.retraining.children import ChildFailed, Children
+from pipeline.retraining.children import Children
 from pipeline.retraining.journal import Facts, Run
 from pipeline.retraining.live import live_triggers
 from pipeline.retraining.triggers import PUSH, DriftBounds, Retrain
 from pipeline.runtime import paths, processes
 from pipeline.runtime.addresses import shown, without_secrets
-from pipeline.runtime.errors import Busy, DataRefused, InputMissing, ServiceDown, UserError, say
+from pipeline.runtime.errors import (
+    Busy,
+    DataRefused,
+    InputMissing,
+    ProgramFailed,
+    ServiceDown,
+    UserError,
+    say,
+)
 from pipeline.runtime.files import read_json
 from pipeline.runtime.paths import JOURNAL
 from pipeline.runtime.repository import has_remote
@@ -111,7 +119,7 @@ def read_source_again(children: Children, wishes: Wishes) -> Facts:
     before = _committed_source(children)
     try:
         children.millrace("refresh", "--max-gib", str(wishes.max_gib))
-    except ChildFailed as error:
+    except ProgramFailed as error:
         if error.exit_code in (ServiceDown.exit_code, InputMissing.exit_code):
             raise _stale(error, before) from error
         raise
@@ -136,7 +144,7 @@ def find_triggers(children: Children, settings: Retrain, wishes: Wishes, prepare
         prepared: `branch` that is followed, and its commit `source`.
 
     Raises:
-        ChildFailed: `validate` does not pass the data.
+        ProgramFailed: `validate` does not pass the data.
     """
     # An earlier call may have been stopped after a stage wrote what it made into the lock.
     children.git("checkout", "--quiet", "HEAD", "--", paths.DVC_LOCK.as_posix(), check=False)
@@ -233,7 +241,7 @@ def bring_up_to_date(children: Children, looked: Facts) -> Facts:
         Of how many rows it is.
 
     Raises:
-        ChildFailed: With the exit code and message of the stage that failed.
+        ProgramFailed: With the exit code and message of the stage that failed.
     """
     fired = [item["name"] for item in looked["triggers"] if item["fired"]]
     if fired == ["not_judged"]:
@@ -307,7 +315,7 @@ def register_model(children: Children, *, again: bool = False) -> Facts:
         again: An earlier call of this retrain came so far: what reigns now, it may have promoted itself.
 
     Raises:
-        ChildFailed: With the exit code and message of the stage.
+        ProgramFailed: With the exit code and message of the stage.
     """
     # Without it the stage runs, also where somebody committed a lock that says it did, for another registry.
     (children.tree / paths.REGISTER_DECISION).unlink(missing_ok=True)
@@ -334,7 +342,7 @@ def _committed_source(children: Children) -> dict[str, Any]:
     return source
 
 
-def _stale(error: ChildFailed, source: dict[str, Any]) -> UserError:
+def _stale(error: ProgramFailed, source: dict[str, Any]) -> UserError:
     seen = source.get("seen") or "an unknown day"
     age = _age_days(("promoted",))
     champion = "no champion of a retrain yet" if age is None else f"the champion is {age:.1f} days old"

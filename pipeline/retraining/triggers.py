@@ -32,7 +32,7 @@ def awaits_decision(children: Children) -> tuple[bool, str]:
     registry does not answer, nothing could be judged either: no reason to retrain tonight, and said as it is.
 
     Raises:
-        ChildFailed: git cannot read the committed dvc.lock; that is not the same as none.
+        ProgramFailed: git cannot read the committed dvc.lock; that is not the same as none.
     """
     name = paths.DVC_LOCK.as_posix()
     committed = children.git("ls-tree", "--name-only", "HEAD", "--", name).out.strip()

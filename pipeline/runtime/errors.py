@@ -28,6 +28,15 @@ class UserError(Exception):
     meaning = "internal error"
 
 
+class ProgramFailed(UserError):
+    """A stage or another program that was started failed, with an exit code of its own."""
+
+    def __init__(self, message: str, exit_code: int, meaning: str) -> None:
+        self.exit_code = exit_code
+        self.meaning = meaning
+        super().__init__(message)
+
+
 class WronglyCalled(UserError):
     """The options of a command do not fit together."""
 

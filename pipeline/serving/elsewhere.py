@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.stage import FailedThere
+from pipeline.engine.stage import THERE
 from pipeline.engine.work import Engine, Job
+from pipeline.runtime.errors import ProgramFailed
 from pipeline.serving.answer_files import Lines, Parts
 from pipeline.serving.record_files import Given
 from pipeline.serving.scorer import PAPERS, Refused, Scorer
@@ -58,7 +59,7 @@ def answered_elsewhere(
         parts: What was answered already; None: nothing is kept.
 
     Raises:
-        FailedThere: Answering failed, and does so again; with the exit code that it had here.
+        ProgramFailed: Answering failed, and does so again; with the exit code that it had here.
         ServiceDown: The cluster is gone.
     """
     reading = iter(lots)
@@ -72,9 +73,8 @@ def answered_elsewhere(
             jobs = [Job(f"{len(group[place]):,} records", group[place]) for place in asked]
             for which, ended in workers.run(jobs):
                 if ended.error:
-                    raise FailedThere(
-                        f"{jobs[which].name} were not answered: {ended.error}.", ended.exit_code
-                    )
+                    told = f"{jobs[which].name} were not answered: {ended.error}."
+                    raise ProgramFailed(told, ended.exit_code, THERE)
                 found[asked[which]] = ended.value
                 if parts:
                     parts.keep(group[asked[which]], ended.value)

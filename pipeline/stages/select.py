@@ -56,13 +56,6 @@ def main() -> None:
         )
         for warning in selection.warnings:
             stage.console.print(f"Warning: {warning}", highlight=False, markup=False)
-        if params.select.refit and params.data.task == "anomaly":
-            stage.console.print(
-                "select.refit has no effect on detectors of anomalies: alarm thresholds are in units of the errors of "
-                "the model that set them. Set it to false.",
-                highlight=False,
-                markup=False,
-            )
         stage.console.print(selection.choice.reason, highlight=False, markup=False)
         stage.console.print(sentence(evidence, selection), highlight=False, markup=False)
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from pipeline.inference import backend
 from pipeline.inputs.train_data import TrainData, load_train_data
-from pipeline.runtime.errors import Busy, UserError
+from pipeline.runtime.errors import Busy, ProgramFailed, UserError
 from pipeline.runtime.processes import die_with_parent, naming_us
 from pipeline.runtime.stage import exit_codes
 from pipeline.training.ranks import Ranks, RanksDiffer
@@ -109,8 +108,6 @@ class Workers:
         model_settings: Mapping[str, Any],
         training_settings: Mapping[str, Any],
         *,
-        seed: int,
-        checkpoint_dir: Path,
         traced: "Traced | None" = None,
         on_epoch: Any = None,
         **more: Any,
@@ -122,13 +119,7 @@ class Workers:
             UserError: One of the others failed, with its exit code; it has said why.
         """
         ranks = self._ranks or self._start()
-        arguments = {
-            "model_settings": model_settings,
-            "training_settings": training_settings,
-            "seed": seed,
-            "checkpoint_dir": checkpoint_dir,
-            **more,
-        }
+        arguments = {"model_settings": model_settings, "training_settings": training_settings, **more}
         job = Job(self._train, family, data.train_rows, data.monitored_rows, arguments, self._number(traced))
         try:
             ranks.told(job)
@@ -188,9 +179,8 @@ class Workers:
         )
         if code <= 0 or code == Busy.exit_code:
             return Busy(message)
-        failed = UserError(f"Rank {ranks.lost} of {ranks.size} that train together {how}; it said why above.")
-        failed.exit_code, failed.meaning = code, "a worker failed"
-        return failed
+        told = f"Rank {ranks.lost} of {ranks.size} that train together {how}; it said why above."
+        return ProgramFailed(told, code, "a worker failed")
 
 
 def serve() -> None:

@@ -76,6 +76,7 @@ def test_no_example_has_a_setting_without_effect(name):
 @pytest.mark.parametrize(
     ("name", "sections", "idle"),
     [
+        ("nab", {"select": {"refit": True}}, "select.refit (alarms are in units of the errors"),
         ("nab", {"validate": {"max_class_ratio": 20.0}}, "validate.max_class_ratio (there are no classes)"),
         (
             "etth1",

@@ -8,35 +8,24 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.engine.stage import FailedThere, Given, Said, run_there
+from pipeline.engine.stage import Given, Said, run_there
 from pipeline.engine.work import Ended
 from pipeline.runtime import paths
-from pipeline.runtime.errors import StorageFailed
+from pipeline.runtime.errors import ProgramFailed, StorageFailed
 from pipeline.runtime.stage import Stage
 from tests.conftest import ROOT
+from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.ray_cluster import cluster
 from tests.helpers.train_project import write_train_project
 
 OUT = Path("models/baseline/cnn")
 
 
-class There:
+class There(FakeEngine):
     """An engine on which a stage ends as a test wants, and leaves these files."""
-
-    address = "ray://there:1"
 
     def __init__(self, said, *left):
         self.said, self.left = said, left
-
-    def workers(self, opener, *, num_workers, cores, needs):
-        self.cores, self.needs = cores, needs
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        pass
 
     def run(self, jobs):
         (self.job,) = jobs
@@ -56,9 +45,11 @@ def test_outs_are_laid_where_dvc_looks_for_them(project_without_code, capsys):
     run_there(there, "train", "cnn", stage())
     assert "made there" == (OUT / "model.keras").read_text() == Path(".millrace/live/cnn.jsonl").read_text()
     assert "cnn: best epoch 2\n" == capsys.readouterr().out
-    assert [Path("data/features"), Path("pipeline"), paths.DVC_YAML, paths.PARAMS_YAML] == there.needs
+    assert [Path("data/features"), Path("pipeline"), paths.DVC_YAML, paths.PARAMS_YAML] == there.asked[
+        "needs"
+    ]
     assert Given("train", "cnn", [OUT, Path(".millrace/live/cnn.jsonl")]) == there.job.given
-    assert 2 == there.cores, "threads in params.yaml"
+    assert 2 == there.asked["cores"], "threads in params.yaml"
     assert not there.job.folder.exists()
 
 
@@ -72,12 +63,12 @@ def test_a_training_by_several_processes_takes_their_cores(project_without_code,
     yaml.dump(params, paths.PARAMS_YAML)
     there = There(Said("", 0, ""), OUT / "model.keras")
     run_there(there, "train", "cnn", stage())
-    assert cores == there.cores
+    assert cores == there.asked["cores"]
 
 
 def test_its_exit_code_is_the_stages(project_without_code):
     """With its message, and nothing is laid anywhere."""
-    with pytest.raises(FailedThere, match="Loss is NaN") as error:
+    with pytest.raises(ProgramFailed, match="Loss is NaN") as error:
         run_there(There(Said("", 65, "Loss is NaN."), OUT / "half"), "train", "cnn", stage())
     assert 65 == error.value.exit_code
     assert not OUT.exists()

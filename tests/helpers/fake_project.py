@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 
 from pipeline.provenance.origin import JUDGED, judged_digest
-from pipeline.retraining.children import ChildFailed, Children
+from pipeline.retraining.children import Children
 from pipeline.retraining.triggers import load_settings
+from pipeline.runtime.errors import ProgramFailed
 from pipeline.runtime.files import file_digest
 from pipeline.runtime.paths import tracking_uri
 from pipeline.runtime.processes import PIPE, Answer, run
@@ -193,7 +194,7 @@ def examined_by_count(children, _bounds, _accepted):
 
 def failing(code, message="no"):
     """Return what a stage with that exit code raises."""
-    return ChildFailed(message, code, "test")
+    return ProgramFailed(message, code, "test")
 
 
 def settings():

@@ -8,10 +8,9 @@ import pytest
 
 from pipeline.provenance.origin import JUDGED
 from pipeline.retraining import retrain as retraining_retrain
-from pipeline.retraining.children import ChildFailed
 from pipeline.retraining.retrain import Wishes
 from pipeline.retraining.triggers import _is_registered, awaits_decision
-from pipeline.runtime.errors import ServiceDown, UserError
+from pipeline.runtime.errors import ProgramFailed, ServiceDown, UserError
 from pipeline.runtime.paths import RETRAIN_DIR, sqlite_uri, tracking_uri
 from tests.helpers.empty_store import put_store
 from tests.helpers.fake_project import FakeChildren, failing, git, make_project, settings
@@ -116,7 +115,7 @@ def test_a_committed_lock_that_git_cannot_read_is_not_taken_for_none(children):
     retrain(children)
     digest = git(children.tree, "rev-parse", "HEAD:dvc.lock")
     (children.project / ".git/objects" / digest[:2] / digest[2:]).unlink()
-    with pytest.raises(ChildFailed, match=r"git show HEAD:\./dvc\.lock"):
+    with pytest.raises(ProgramFailed, match=r"git show HEAD:\./dvc\.lock"):
         awaits_decision(children)
 
 

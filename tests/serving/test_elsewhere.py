@@ -12,35 +12,27 @@ from PIL import Image
 
 from pipeline.commands import predict
 from pipeline.engine.local import LocalWorkers
-from pipeline.engine.stage import FailedThere
 from pipeline.engine.work import Ended, Job
-from pipeline.runtime.errors import NotPermitted
+from pipeline.runtime.errors import NotPermitted, ProgramFailed
 from pipeline.serving.answer_files import Parts
 from pipeline.serving.elsewhere import answered_elsewhere, lines_of, open_answers
 from pipeline.serving.record_files import Given
 from pipeline.serving.scorer import Scorer
+from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.ray_cluster import cluster
 from tests.helpers.served_models import DIGITS, write_model
 
 
-class Backwards:
+class Backwards(FakeEngine):
     """An engine whose last job ends first, in this process; counts its jobs."""
-
-    address = "ray://backwards:1"
 
     def __init__(self):
         self.jobs = 0
 
-    def workers(self, opener, *, num_workers, cores=1, root, needs):
-        os.chdir(root)
-        self.do = opener()
-        return self
-
     def __enter__(self):
+        os.chdir(self.asked["root"])
+        self.do = self.opener()
         return self
-
-    def __exit__(self, *_error):
-        pass
 
     def run(self, jobs):
         self.jobs += len(jobs)
@@ -115,7 +107,7 @@ def test_a_lot_that_fails_is_not_passed_over(folder, model, error, said, code):
             with LocalWorkers(open_failing, num_workers=1) as workers:
                 yield from workers.run([Job("a lot", error)])
 
-    with pytest.raises(FailedThere, match=f"2 records were not answered: {said}") as failed:
+    with pytest.raises(ProgramFailed, match=f"2 records were not answered: {said}") as failed:
         list(answered_elsewhere(Failing(), model, lots(1), None))
     assert code == failed.value.exit_code
 

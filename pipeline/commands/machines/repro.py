@@ -13,17 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from pipeline.engine.chosen import VARIABLE, chosen_engine, engine_at
 from pipeline.engine.local import Local, LocalWorkers
 from pipeline.engine.stage import ON
 from pipeline.engine.work import Do, Job
 from pipeline.params.load import load_params
-from pipeline.params.values import Params, training_of, tune_of
+from pipeline.params.values import Params, training_of, tune_of, workers_of
 from pipeline.runtime import paths
-from pipeline.runtime.errors import StorageFailed, UserError, WronglyCalled, say
-from pipeline.runtime.files import folder_bytes
+from pipeline.runtime.errors import ProgramFailed, StorageFailed, UserError, WronglyCalled, say
+from pipeline.runtime.files import folder_bytes, read_json
 from pipeline.runtime.processes import end_with_parent
 from pipeline.runtime.repository import mend
 from pipeline.runtime.strict_yaml import read_yaml
@@ -39,15 +37,6 @@ MEMORY = (
     (Path("/sys/fs/cgroup/memory.max"), re.compile(r"(\d+)"), 1),
 )
 """Where Linux says what is free, and what a container may take: file, number, bytes per unit."""
-
-
-class StageFailed(UserError):
-    """A stage failed, with its own exit code."""
-
-    def __init__(self, message: str, exit_code: int, meaning: str) -> None:
-        self.exit_code = exit_code
-        self.meaning = meaning
-        super().__init__(message)
 
 
 class Failure(NamedTuple):
@@ -76,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
-        StageFailed: A stage failed; those of other candidates were run to their end.
+        ProgramFailed: A stage failed; those of other candidates were run to their end.
         WronglyCalled: There is no memory for so many.
     """
     for line in mend():
@@ -122,7 +111,7 @@ def side_by_side(chains: Mapping[str, Sequence[str]], num_workers: int) -> None:
         num_workers: Candidates at a time.
 
     Raises:
-        StageFailed: One failed, after the others have come to their end.
+        ProgramFailed: One failed, after the others have come to their end.
     """
     # A training has no limit, and a process that is killed is tried once more from its checkpoint.
     jobs = [Job(name, stages) for name, stages in chains.items()]
@@ -184,8 +173,6 @@ def _told_at() -> int:
 
 def _recorded() -> Failure:
     """Return how the stage that ran last failed, by its own word; of what failed in DVC itself nobody noted a code."""
-    from pipeline.runtime.files import read_json
-
     told = read_json(paths.STATE_DIR / "status.json")
     code = told.get("exit_code", 0)
     return Failure(told["stage"], code, "see above") if code else Failure("dvc", 74, "dvc failed, see above")
@@ -193,7 +180,7 @@ def _recorded() -> Failure:
 
 def _require(failure: Failure | None) -> None:
     if failure is not None:
-        raise StageFailed(
+        raise ProgramFailed(
             f"{failure.stage} failed; its message stands above. Mend what it names, and run the same command again.",
             failure.exit_code,
             failure.meaning,
@@ -212,7 +199,7 @@ def processes(params: Params) -> tuple[int, int]:
     here = chosen_engine().address == Local.address
     counts = []
     for name, candidate in params.candidates.items():
-        training = msgspec.to_builtins(training_of(params, name)).get("workers", 1)
+        training = workers_of(training_of(params, name))
         searched = here and bool(candidate.tune.space) and tune_of(params, name).trials > 0
         counts.append((training * (params.tune.workers if searched else 1), int(searched)))
     return max(working for working, _ in counts), max(waiting for _, waiting in counts)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.commands import repro
+from pipeline.commands.machines import repro
 from pipeline.params.load import load_params
 from pipeline.runtime import paths
 from pipeline.runtime.errors import WronglyCalled

@@ -2,12 +2,11 @@
 
 import argparse
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from pipeline.engine.chosen import chosen_engine
 from pipeline.engine.work import Machine
-from pipeline.provenance.locked import differing_packages
+from pipeline.provenance.locked import differing_packages, in_words
 from pipeline.provenance.origin import REQUIREMENTS_LOCK, machine_facts, other_processor
 from pipeline.runtime.errors import NotPermitted, UserError, say
 
@@ -15,7 +14,6 @@ HELP = (
     "where work runs: here or on a Ray cluster, its machines, and whether each has our packages and processor"
 )
 RECORDED = False
-SHOWN_PACKAGES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +44,8 @@ def run(options: argparse.Namespace) -> None:
     if differing:
         raise NotPermitted(
             f"{', '.join(one.name for one in differing)}: other packages. Expected those of requirements.lock. "
-            f"Received: {_packages(differing[0].answer)}. Run `make setup` there, or start it from an image of this "
-            "requirements.lock; until then it is given no work."
+            f"Received: {in_words(differing[0].answer['differing'])}. Run `make setup` there, or start it from an "
+            "image of this requirements.lock; until then it is given no work."
         )
 
 
@@ -67,13 +65,7 @@ def _show(address: str, machines: list[Machine]) -> None:
     where = "this machine" if address == "local" else address
     say(f"Work runs on {where}: {len(machines)} machine{'s' * (len(machines) > 1)}, {cores:g} cores")
     for one in machines:
-        packages = _packages(one.answer) or "packages of requirements.lock"
+        packages = in_words(one.answer["differing"]) or "packages of requirements.lock"
         say(f"  {one.name}: {one.cores:g} cores of {one.answer['machine']['cpu']}; {packages}")
         for line in other_processor(json.dumps(one.answer["machine"])):
             say(f"    {line}")
-
-
-def _packages(answer: Mapping[str, Any]) -> str:
-    lines = answer["differing"]
-    more = f" and {len(lines) - SHOWN_PACKAGES} more" if len(lines) > SHOWN_PACKAGES else ""
-    return "; ".join(lines[:SHOWN_PACKAGES]) + more

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pipeline.cli import main
-from pipeline.commands import doctor
+from pipeline.commands.machines import doctor
 from pipeline.engine.work import Machine
 
 
