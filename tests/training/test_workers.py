@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.inputs.train_data import load_train_data
 from pipeline.params.load import load_params
-from pipeline.runtime.errors import Busy, UserError
+from pipeline.runtime.errors import Busy, ProgramFailed
 from pipeline.training.candidate import train_candidate
 from pipeline.training.workers import Workers, training_with
 from tests.helpers.together import children, start, wait_for
@@ -87,7 +87,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(tmp_path, mon
 
 @pytest.mark.parametrize(
     ("code", "kind", "answer", "said"),
-    [(-9, Busy, 75, "killed by SIGKILL"), (74, UserError, 74, "ended with exit code 74"), (75, Busy, 75, "exit code 75")],
+    [(-9, Busy, 75, "killed by SIGKILL"), (74, ProgramFailed, 74, "ended with exit code 74"), (75, Busy, 75, "exit code 75")],
 )  # fmt: skip
 def test_how_a_rank_was_lost_decides_whether_to_try_again(code, kind, answer, said):
     """One that was killed may be tried again; one that failed has said why, and would fail again with that code."""
