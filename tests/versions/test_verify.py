@@ -147,13 +147,14 @@ def test_packages_are_compared_with_the_lock(tmp_path, monkeypatch):
     """Another version, a missing package, an empty or missing lock; conditions of other systems are left out."""
     monkeypatch.setattr(versions_verify, "installed_problems", lambda _lock, _folders: iter(["a file"]))
     monkeypatch.setattr(versions_verify, "ALLOWED_OUTSIDE", ("MLFLOW_ALLOW_PICKLE_DESERIALIZATION",))
+    monkeypatch.setattr(versions_verify, "strange_places", lambda _folders, _ours: iter(["a folder"]))
     lock = tmp_path / "requirements.lock"
     lock.write_text(
         "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package-of-ours==1.0\n"
         "also-not-there==1.0 ; sys_platform == 'win32'\n"
     )
-    one, other, files, switch = versions_verify.environment_problems(lock)
-    assert "a file" == files
+    one, other, files, folder, switch = versions_verify.environment_problems(lock)
+    assert ("a file", "a folder") == (files, folder)
     assert switch.startswith("MLFLOW_ALLOW_PICKLE_DESERIALIZATION is on in the environment")
     assert one.startswith("numpy: 0.0.1 locked, ")
     assert other.startswith("no-such-package-of-ours: 1.0 locked, none installed")
