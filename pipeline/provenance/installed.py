@@ -81,13 +81,14 @@ def strange_places(folders: Iterable[str], ours: Iterable[Path]) -> Iterator[str
         folders: As in `sys.path`.
         ours: The project, and where the code that runs lies.
     """
-    known = {
-        Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")
-    }
-    known |= {*(folder.resolve() for folder in ours), *(folder / "lib-dynload" for folder in known)}
-    # What is no folder is the archive that a frozen standard library would lie in.
+    python = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib")}
+    packages = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    known = python | {folder / "lib-dynload" for folder in python} | {folder.resolve() for folder in ours}
     for folder in dict.fromkeys(Path(folder or ".").resolve() for folder in folders):
-        if folder.is_dir() and folder not in known:
+        # Below the packages `installed_problems` hashes every file: setuptools and Ray bring packages within them.
+        of_packages = not packages.isdisjoint((folder, *folder.parents))
+        # What is no folder is the archive that a frozen standard library would lie in.
+        if folder.is_dir() and folder not in known and not of_packages:
             yield (
                 f"{folder}: modules there are imported as well, and may come before those installed. Expected none "
                 "beside Python, its packages and the project. Unset PYTHONPATH, or remove the .pth file that names it."

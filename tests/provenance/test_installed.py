@@ -4,6 +4,7 @@ import base64
 import hashlib
 import py_compile
 import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,13 @@ def test_what_pytest_compiles_is_no_planted_file(place):
     (place / "toy/__pycache__/v0.9.a.cpython-311.opt-1.pyc").unlink()
     (place / "toy/__pycache__/other.cpython-311-pytest-9.2.0.pyc").write_bytes(b"")
     assert 1 == len(problems(place))
+
+
+def test_what_a_package_brings_within_it_is_installed_as_well():
+    """Ray imports from a folder of its own; each file there is in its RECORD, or is found by it."""
+    within = Path(sysconfig.get_path("purelib")) / "ray/thirdparty_files"
+    assert within.is_dir()
+    assert [] == list(strange_places([str(within)], []))
 
 
 def test_a_folder_of_modules_beside_python_and_its_packages_is_found(tmp_path):
