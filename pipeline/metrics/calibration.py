@@ -90,6 +90,25 @@ def fitted_temperature(
     return float(f"{math.exp(found.x):.6g}")
 
 
+def calibrated_log_loss(
+    y_true: npt.NDArray[np.integer], y_pred: npt.NDArray[np.floating], _at: object = None
+) -> float:
+    """Return the mean cross-entropy, in nats, that answers have once they are as sure as they are right.
+
+    What the log loss of an overconfident model hides is how well it tells classes apart: one row that it is surely
+    wrong about outweighs all others. With the temperature taken out, training goes on while it still learns (Berta et
+    al., 2025, "Rethinking early stopping: refine, then calibrate").
+
+    Args:
+        y_true: Class of each row, shape (num_rows,); or which labels it has, shape (num_rows, num_labels).
+        y_pred: Probabilities, shape (num_rows, num_classes).
+    """
+    several = y_true.ndim == y_pred.ndim
+    truth = y_true.astype(bool) if several else y_true[:, None] == np.arange(y_pred.shape[1])
+    temperature = fitted_temperature(truth, y_pred, several=several)
+    return cross_entropy(truth, tempered(y_pred, temperature, several=several), several=several)
+
+
 def helpful_temperature(
     truth: npt.NDArray[np.bool_],
     probabilities: npt.NDArray[np.floating],

@@ -226,6 +226,7 @@ class Family(NamedTuple):
         needs_history: Whether it needs data.windows.length >= 1; others can answer from what is known about the step.
         side: Whether side features change its answer; if not, it takes them and pays no attention.
         frozen: Whether it learns from what the trunk of features.pretrained made of every sample once.
+        logits: Whether its probabilities come from logits, which a temperature can divide.
     """
 
     settings: type[Section]
@@ -239,6 +240,7 @@ class Family(NamedTuple):
     needs_history: bool = False
     side: bool = True
     frozen: bool = False
+    logits: bool = True
 
 
 QUESTIONS: tuple[Question, ...] = (
@@ -282,7 +284,12 @@ FAMILIES = {
         Naive, (FORECASTING,), trained=False, baseline=True, blind=True, needs_history=True, side=False
     ),
     "nearest": Family(
-        Nearest, (("series", "classification", False),), trained=False, baseline=True, side=False
+        Nearest,
+        (("series", "classification", False),),
+        trained=False,
+        baseline=True,
+        side=False,
+        logits=False,
     ),
     "pretrained": Family(
         Pretrained,

@@ -107,7 +107,7 @@ def _fitting(
 def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any], width: int) -> Table:
     """Return what the rows that chose say of every candidate, best first, beside validation before tuning.
 
-    The score that chose is the one from before a temperature was set, as the sentence below the table has it.
+    The score that chose is that of the answers at a candidate's temperature, as the sentence below the table has it.
     """
     select_by, chosen_by = selection["select_by"], selection.get("chosen_by", "validation")
     words, before = metric_words(select_by), before_tuning(rows, select_by)

@@ -92,8 +92,8 @@ def score_that_chose(
 ) -> tuple[float | None, float | None]:
     """Return the score by which a candidate was chosen or not, and the threshold it was measured at; None for none.
 
-    Of a candidate that could be chosen it is the one from before a temperature was set, as the sentence of the choice
-    has it; of others that on validation.
+    Of a candidate that could be chosen it is that of its answers at its temperature, as the sentence of the choice has
+    it; of others that on validation.
 
     Args:
         selection: Content of selection.json.

@@ -24,7 +24,8 @@ from pipeline.evaluation.measures import (
 )
 from pipeline.evaluation.results import Bootstrap
 from pipeline.inputs.specs import output_spec
-from pipeline.metrics.calibration import helpful_temperature
+from pipeline.metrics.calibration import helpful_temperature, tempered
+from pipeline.metrics.intervals import rounded
 from pipeline.metrics.names import primary_called
 from pipeline.params.families import BASELINE_FAMILIES, FAMILIES
 from pipeline.params.load import load_params
@@ -83,7 +84,8 @@ def select(
         season: Steps of the seasonal naive forecast that errors are compared with; None for none.
         refit: Whether the chosen candidate and the baselines are trained again with the rows of validation; detectors
             of anomalies never are.
-        temperature: Whether their probabilities may be made less or more sure.
+        temperature: Whether probabilities may be made less or more sure; candidates are compared as they would answer
+            then.
         baselines_may_win: Whether a baseline may be chosen.
         margin: `register.margin`, which `evaluate` asks for again where a baseline may win.
         ensemble: Candidates whose answers are averaged, as one candidate more; () for none.
@@ -99,10 +101,12 @@ def select(
     able = [name for name in families if baselines_may_win or name not in baselines]
     if ensemble:
         able.append(paths.ENSEMBLE)
+    judged = {*able, *baselines}
+    temperatures = _temperatures(evidence, measures, families, sorted(judged)) if temperature else {}
     selection = select_candidate(
         evidence,
         measures,
-        {name: _answers(evidence, measures, name) for name in able},
+        {name: _as_served(evidence, measures, name, temperatures.get(name)) for name in able},
         {name: sum(map(_parameters, evidence.members_of(name) or (name,))) for name in able},
         select_by=select_by,
         bootstrap=bootstrap,
@@ -121,22 +125,27 @@ def select(
         "primary": primary_called(select_by).as_json(),
         "sentence": sentence(evidence, selection),
     }
+    for entry in content["ranking"]:
+        if entry["candidate"] in temperatures:
+            entry["temperature"] = rounded(temperatures[entry["candidate"]])
     # Absent where nobody asked for an ensemble: then both files say what they said before there were any.
     joined = {"members": list(ensemble)} if ensemble else {}
     write_json(paths.SELECTION_JSON, content | joined)
-    judged = sorted({selection.choice.chosen, *baselines})
+    told = {selection.choice.chosen, *baselines}
     again = sorted({*(evidence.members_of(selection.choice.chosen) or [selection.choice.chosen]), *baselines})
     # Alarm thresholds are in units of one model's errors on rows that it has not seen; a refit would leave none.
     choice = {
         "chosen": selection.choice.chosen,
         "refit": again if refit and not isinstance(measures, AnomalyMeasures) else [],
-        "temperatures": _temperatures(evidence, measures, judged) if temperature else {},
+        "temperatures": {name: value for name, value in temperatures.items() if name in told},
     }
     write_json(paths.CHOICE_JSON, choice | joined)
     return evidence, selection
 
 
-def _temperatures(evidence: Evidence, measures: Measures, names: Sequence[str]) -> dict[str, float]:
+def _temperatures(
+    evidence: Evidence, measures: Measures, families: Mapping[str, str], names: Sequence[str]
+) -> dict[str, float]:
     """Return the temperature of each candidate whose answers for other rows gain by one."""
     if isinstance(measures, ClassMeasures):
         truth = measures.y_true[:, None] == np.arange(len(measures.classes))
@@ -150,9 +159,20 @@ def _temperatures(evidence: Evidence, measures: Measures, names: Sequence[str]) 
     for name in names:
         _answers(evidence, measures, name)  # refuses what no temperature could be laid on
         answers = evidence.probabilities(name)
-        if np.ptp(answers, axis=-2).any():  # who says the same of every row has nothing to be less sure of
+        logits = all(FAMILIES[families[one]].logits for one in evidence.members_of(name) or (name,))
+        # Who says the same of every row has nothing to be less sure of.
+        if logits and np.ptp(answers, axis=-2).any():
             found[name] = helpful_temperature(truth, answers, units, several=several)
     return {name: temperature for name, temperature in found.items() if temperature is not None}
+
+
+def _as_served(evidence: Evidence, measures: Measures, name: str, temperature: float | None) -> Predictions:
+    """Return what a candidate answered, as sure as the model that is made of it would be."""
+    given = _answers(evidence, measures, name)
+    if temperature is None:
+        return given
+    several = isinstance(measures, LabelMeasures)
+    return tempered(evidence.probabilities(name), temperature, several=several).astype(np.float32)
 
 
 def _parameters(candidate: str) -> int:

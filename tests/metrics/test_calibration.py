@@ -5,6 +5,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from pipeline.metrics.calibration import (
+    calibrated_log_loss,
     cross_entropy,
     fitted_temperature,
     half_widths,
@@ -158,3 +159,31 @@ def test_one_temperature_of_all_members_suits_their_mean(several):
     assert found == pytest.approx(tried[int(np.argmin(losses))], rel=0.02)
     alone = helpful_temperature(truth, answers(logits[0]), np.arange(600), several=several)
     assert alone > 1.05 * found
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_calibrated_log_loss_does_not_see_how_sure_a_model_is(several):
+    """Logits times any number have the same; it is the least of 400 temperatures that are tried one by one."""
+    answers = expit if several else lambda logits: softmax(logits, axis=-1)
+    truth, logits = overconfident(400, 3, 1.0)
+    y_true = truth.astype(int) if several else truth.argmax(axis=1)
+    losses = [
+        cross_entropy(truth, answers(logits / one), several=several) for one in np.geomspace(0.2, 5, 400)
+    ]
+    for surer in (0.5, 1.0, 3.0):
+        found = calibrated_log_loss(y_true, answers(logits * surer))
+        assert found == pytest.approx(min(losses), rel=1e-3)
+
+
+def test_one_row_that_is_surely_wrong_does_not_outweigh_a_model_that_tells_classes_apart():
+    """Of 67 rows one is called wrong with all certainty; by log loss a coin flip is better, calibrated it is not."""
+    y_true = np.arange(67) % 2
+    sure = np.where(y_true[:, None] == np.arange(2), 1 - 1e-6, 1e-6)
+    sure[0] = sure[0, ::-1]
+    unsure = np.where(y_true[:, None] == np.arange(2), 0.9, 0.1)
+    wrong = [0, 1]
+    unsure[wrong] = unsure[wrong, ::-1]
+    truth = y_true[:, None] == np.arange(2)
+    raw = [cross_entropy(truth, answers, several=False) for answers in (sure, unsure)]
+    assert raw[0] > 0.2 > raw[1]
+    assert calibrated_log_loss(y_true, sure) < 0.1 < calibrated_log_loss(y_true, unsure)

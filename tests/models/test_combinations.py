@@ -10,12 +10,14 @@ from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model, save_model
 from pipeline.params.families import (
     COMBINATIONS,
+    FAMILIES,
     UNTRAINED_FAMILIES,
     as_markdown,
     input_kind,
     supports,
     what_works,
 )
+from pipeline.selection.refit import tempered_model
 from pipeline.training import losses
 from tests.models.combination_cases import (
     answers_of,
@@ -53,6 +55,15 @@ def layer_names(model):
 
 def walk(rows=COMBINATIONS):
     return pytest.mark.parametrize("row", rows, ids=[named(row) for row in rows])
+
+
+@walk(
+    [row for row in COMBINATIONS if row.task in ("classification", "multilabel") and row.payload == "series"]
+)
+def test_a_temperature_is_laid_on_those_that_have_logits(row):
+    """What is said of a family is so: candidates are compared as they would answer at their temperature."""
+    model = built(row)
+    assert (tempered_model(model, 2.0) is not None) == FAMILIES[row.family].logits
 
 
 @pytest.mark.long

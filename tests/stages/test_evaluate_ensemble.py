@@ -161,6 +161,33 @@ def test_without_an_ensemble_nothing_says_that_there_could_be_one(project: Path)
     assert "members" not in read_json(paths.SELECTION_JSON)
 
 
+def test_candidates_are_compared_at_the_temperature_that_they_would_be_served_with(project: Path) -> None:
+    """Who is right more often and far too sure of it is chosen: its file is made less sure before anybody uses it."""
+    truth = classes_of(300, 400)[:, None] == np.arange(10)
+    wrong = np.arange(100) % 10 == 3
+    for name, logits, wrong_ones in (("first", 12.0, wrong), ("second", 3.0, np.arange(100) % 4 == 3)):
+        told = np.where(wrong_ones[:, None], np.roll(truth, 1, axis=1), truth)
+        powers = np.exp(logits * told)
+        answers = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        np.save(paths.tuned_dir(name) / "val_predictions.npy", answers)
+    raw = {
+        name: log_loss(classes_of(300, 400), np.load(paths.tuned_dir(name) / "val_predictions.npy"))
+        for name in MEMBERS
+    }
+    assert raw["first"] > raw["second"]
+    select.select(FAMILIES, **SETTINGS, refit=True, temperature=False)
+    assert read_json(paths.CHOICE_JSON)["chosen"] == "second"
+    select.select(FAMILIES, **SETTINGS, refit=True, temperature=True)
+    choice = read_json(paths.CHOICE_JSON)
+    assert choice["chosen"] == "first"
+    assert choice["temperatures"]["first"] > 2
+    ranking = {entry["candidate"]: entry for entry in read_json(paths.SELECTION_JSON)["ranking"]}
+    assert ranking["first"]["temperature"] == pytest.approx(choice["temperatures"]["first"])
+    answers = np.load(paths.tuned_dir("first") / "val_predictions.npy")
+    at = tempered(answers, choice["temperatures"]["first"], several=False)
+    assert ranking["first"]["score"] == pytest.approx(log_loss(classes_of(300, 400), at), abs=1e-5)
+
+
 def test_an_answer_that_is_no_number_is_blamed_on_the_member(project: Path) -> None:
     """Not on the mean of them all."""
     path = paths.tuned_dir("second") / "val_predictions.npy"

@@ -37,6 +37,24 @@ def test_what_is_monitored_is_there_too():
     assert set(validation_metrics(of_classes, answers)) == {"val_accuracy", "val_loss"}
 
 
+def test_the_loss_at_its_best_temperature_can_be_monitored():
+    """Twice as sure logits are the same model, once calibrated; their log loss is not the same."""
+    spec = OutputSpec(("no", "yes"), (1, 1))
+    rows = np.arange(8)
+    truth = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.int32)
+    of_classes = TrainData(np.zeros((8, 1), np.float32), truth, rows[:0], rows, INPUT, spec)
+    shares = np.array([0.8, 0.3, 0.6, 0.9, 0.4, 0.7, 0.7, 0.8])
+    surer = shares**2 / (shares**2 + (1 - shares) ** 2)
+    one, other = (
+        validation_metrics(
+            of_classes, np.stack([1 - yes, yes], axis=1).astype(np.float32), "val_calibrated_loss"
+        )
+        for yes in (shares, surer)
+    )
+    assert one["val_calibrated_loss"] == pytest.approx(other["val_calibrated_loss"], rel=1e-3)
+    assert one["val_loss"] != pytest.approx(other["val_loss"], rel=1e-2)
+
+
 def test_a_monitor_that_these_rows_do_not_have_is_refused():
     """Also of families that are solved, and of the rows of a fold: no class beside another, no ROC."""
     spec = OutputSpec(("no", "yes"), (1, 1))
