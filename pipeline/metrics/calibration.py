@@ -91,8 +91,8 @@ def fitted_temperature(
 
 
 def calibrated_log_loss(
-    y_true: npt.NDArray[np.integer], y_pred: npt.NDArray[np.floating], _at: object = None
-) -> float:
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, _at: npt.ArrayLike | None = None
+) -> FloatArray:
     """Return the mean cross-entropy, in nats, that answers have once they are as sure as they are right.
 
     What the log loss of an overconfident model hides is how well it tells classes apart: one row that it is surely
@@ -102,11 +102,16 @@ def calibrated_log_loss(
     Args:
         y_true: Class of each row, shape (num_rows,); or which labels it has, shape (num_rows, num_labels).
         y_pred: Probabilities, shape (num_rows, num_classes).
+
+    Returns:
+        Shape ().
     """
-    several = y_true.ndim == y_pred.ndim
-    truth = y_true.astype(bool) if several else y_true[:, None] == np.arange(y_pred.shape[1])
-    temperature = fitted_temperature(truth, y_pred, several=several)
-    return cross_entropy(truth, tempered(y_pred, temperature, several=several), several=several)
+    known, answers = np.asarray(y_true), np.asarray(y_pred, float)
+    several = known.ndim == answers.ndim
+    truth = known.astype(bool) if several else known[:, None] == np.arange(answers.shape[1])
+    temperature = fitted_temperature(truth, answers, several=several)
+    made = tempered(answers, temperature, several=several)
+    return np.asarray(cross_entropy(truth, made, several=several))
 
 
 def helpful_temperature(
