@@ -97,7 +97,7 @@ def calibrated_log_loss(
 
     What the log loss of an overconfident model hides is how well it tells classes apart: one row that it is surely
     wrong about outweighs all others. With the temperature taken out, training goes on while it still learns (Berta et
-    al., 2025, "Rethinking early stopping: refine, then calibrate").
+    al., 2025, "Rethinking early stopping: refine, then calibrate"). The temperature is that of `smoothed` truth.
 
     Args:
         y_true: Class of each row, shape (num_rows,); or which labels it has, shape (num_rows, num_labels).
