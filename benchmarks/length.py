@@ -130,10 +130,10 @@ def main():
                 np.array([scores[rule] for scores in found]) for rule in ("log loss", "calibrated")
             )
             gains += list(second - first)
+            (epoch, right, loss), (epoch_2, right_2, loss_2) = first.mean(axis=0), second.mean(axis=0)
             print(
-                f"{name:<18} {kind:<6} {len(found)} draws: epoch {first[:, 0].mean():.0f} and "
-                f"{second[:, 0].mean():.0f}, accuracy {first[:, 1].mean():.3f} and {second[:, 1].mean():.3f}, log loss {first[:, 2].mean():.3f} "
-                f"and {second[:, 2].mean():.3f}",
+                f"{name:<18} {kind:<6} {len(found)} draws: epoch {epoch:.0f} and {epoch_2:.0f}, "
+                f"accuracy {right:.3f} and {right_2:.3f}, log loss {loss:.3f} and {loss_2:.3f}",
                 flush=True,
             )
     mean, error = np.mean(gains, axis=0), np.std(gains, axis=0, ddof=1) / np.sqrt(len(gains))
