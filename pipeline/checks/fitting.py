@@ -424,6 +424,9 @@ class _Fit:
             most = ONE_BATCH if rows < SMALL // 5 else 2 * ONE_BATCH
             if self._content["training"]["batch_size"] > most:
                 self.set("training.batch_size", most, f"of {rows:,} samples")
+            if self._task in WITH_CLASSES:
+                why = "where few are held out, one that is surely wrong should end no training"
+                self.set("training.monitor", "val_calibrated_loss", why)
         if self._content.get("reduce") is not None:
             self.template.set("reduce", None)  # it costs minutes and decides nothing
         for name, candidate in self._content["candidates"].items():

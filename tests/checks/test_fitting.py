@@ -167,6 +167,20 @@ def test_small_data_gets_enough_rows_to_be_judged_by():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "monitor"),
+    [
+        ("photographs", "val_calibrated_loss"),
+        ("recordings", "val_calibrated_loss"),
+        ("many recordings", "val_loss"),
+        ("a number for each recording", "val_loss"),
+    ],
+)
+def test_of_few_rows_one_that_is_surely_wrong_ends_no_training(name, monitor):
+    """Where few are held out; numbers have no temperature."""
+    assert params_of(fit(*CASES[name])[1].text).training.monitor == monitor
+
+
 def test_comments_of_the_example_are_kept_and_every_change_is_told():
     """The head says what was set and why; each knob is explained where it stands."""
     _, fit_ = fit(*CASES["photographs"])
