@@ -346,11 +346,11 @@ class _Fit:
             if candidate["family"] in ("autoencoder", "rnn"):
                 self.template.remove(f"candidates.{name}")
                 self.changes.append(
-                    f"candidates.{name}: left out (minutes of each run, and no better on few photographs)"
+                    f"candidates.{name}: left out (dear, and no better on few photographs; the example has its block)"
                 )
             elif filters:
                 halves = [max(1, number // 2) for number in filters[:most_blocks]]
-                why = f"half of {filters}: as good on {self._rows:,} photographs, at a third of the cost"
+                why = f"half of {filters}: hardly worse on {self._rows:,} photographs, at two fifths of the cost"
                 self.set(f"candidates.{name}.model.filters", halves, why)
 
     def _blocks(self, side: int) -> None:

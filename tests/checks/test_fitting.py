@@ -170,7 +170,7 @@ def test_small_data_gets_enough_rows_to_be_judged_by():
 
 
 def test_few_photographs_get_networks_that_a_dozen_trainings_of_each_can_be_waited_for():
-    """A third of the arithmetic, no second pass in an epoch, and no candidate that costs minutes and never led."""
+    """Two fifths of the arithmetic, no second pass in an epoch, and no candidate that costs minutes and never led."""
 
     def of(count, **facts):
         return params_of(fit("image_folder", Facts(**classes(*[count // 4] * 4), **PICTURES | facts))[1].text)
