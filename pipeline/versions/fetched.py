@@ -100,8 +100,8 @@ def whole_model(
             )
         given = named.relative_to(root) if named.is_relative_to(root) else named
         whole = Whole(named.resolve().name, "", named, named / "model.keras", given=str(given))
-        drawn = paths.EVALUATE_PICTURES_DIR
-        yield replace(whole, pictures_dir=drawn if whole.is_best and drawn.is_dir() else None)
+        has_some = whole.is_best and paths.EVALUATE_PICTURES_DIR.is_dir()
+        yield replace(whole, pictures_dir=paths.EVALUATE_PICTURES_DIR if has_some else None)
         return
     store = open_existing_store(root)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
