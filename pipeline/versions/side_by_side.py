@@ -480,15 +480,10 @@ def _pictures(drawn: tuple[Path | None, Path | None]) -> dict[str, Any]:
     first, other = (
         {} if folder is None else {one.title: one for one in pictures(folder, PICTURES)} for folder in drawn
     )
-    alone = [
-        [title for title in mine if title not in rest] for mine, rest in ((first, other), (other, first))
-    ]
     return {
-        "pairs": [
-            dict(zip(SIDES, (first[title], other[title]), strict=True)) for title in first if title in other
-        ],
-        "alone": dict(zip(SIDES, alone, strict=True)),
-        "drawn": dict(zip(SIDES, map(bool, (first, other)), strict=True)),
+        "pairs": [{"first": first[title], "other": other[title]} for title in first if title in other],
+        "alone": {"first": sorted(first.keys() - other.keys()), "other": sorted(other.keys() - first.keys())},
+        "drawn": {"first": bool(first), "other": bool(other)},
     }
 
 
