@@ -26,9 +26,13 @@ WANTED_TEST_ROWS = 45
 """The gate wants 30; a split by hash misses its share by a few."""
 MOST_PIXELS = 64
 """Side of the images that the example of photographs reads."""
+PHOTOGRAPH = 40
+"""Pixels of a side beyond which an image is a photograph."""
 SMALL = 1000
 """Samples below which a batch is a tenth of the training set or less, and the search for copies costs nothing."""
 ONE_BATCH = 8
+FEW_STEPS = 1000
+"""Steps of a training on few photographs, at least; the examples' 1,500 would go twice through them in each epoch."""
 PACKED = re.compile(
     r"([.](zip|tar|tgz|gz|bz2|xz|csv|tsv|tab|txt|jsonl|ndjson|json|parquet|pq|npz|npy))+$", re.IGNORECASE
 )
@@ -66,7 +70,7 @@ def base_example(source: Source) -> str:
         side = max(
             (facts.height or (0, 0, 0))[1], (facts.width or (0, 0, 0))[1], *(source.image_size or (0,))
         )
-        if side > 40:
+        if side > PHOTOGRAPH:
             return "clothing"
         return "fashion-mnist" if side > 16 and source.count >= 5 * SMALL else "digits"
     if payload == "text" and source.several_labels:
@@ -330,12 +334,29 @@ class _Fit:
                     f"candidates.{name} mirrors images left and right: set augment.flip and test_time_flip to false "
                     "where left and right mean something (letters, arrows)"
                 )
+        if max(height, width) > PHOTOGRAPH and self._rows < SMALL:
+            self._few_photographs(_most_blocks(min(height, width)))
+
+    def _few_photographs(self, most_blocks: int) -> None:
+        """Spend no hour on what few photographs cannot repay: a dozen trainings of each network, to choose by folds."""
+        least = min(FEW_STEPS, self._content["training"]["min_steps"])
+        self.set("training.min_steps", least, "photographs are dear, and these few are soon known by heart")
+        for name, candidate in self._content["candidates"].items():
+            filters = (candidate.get("model") or {}).get("filters")
+            if candidate["family"] in ("autoencoder", "rnn"):
+                self.template.remove(f"candidates.{name}")
+                self.changes.append(
+                    f"candidates.{name}: left out (dear where photographs are few; the example has its block)"
+                )
+            elif filters:
+                halves = [max(1, number // 2) for number in filters[:most_blocks]]
+                why = f"half of {filters}: hardly worse on {self._rows:,} photographs, at two fifths of the cost"
+                self.set(f"candidates.{name}.model.filters", halves, why)
 
     def _blocks(self, side: int) -> None:
         """Leave out blocks of convolutions that would halve the image away."""
         for name, candidate in self._content["candidates"].items():
-            filters = (candidate.get("model") or {}).get("filters")
-            most = max(1, int(math.log2(max(2, side))) - 1)
+            filters, most = (candidate.get("model") or {}).get("filters"), _most_blocks(side)
             if filters and len(filters) > most:
                 self.set(
                     f"candidates.{name}.model.filters",
@@ -435,6 +456,10 @@ class _Fit:
                 self.template.set(f"candidates.{name}.training.label_smoothing", 0.0)
             if training.get("batch_size", 0) > max(ONE_BATCH, rows // 10):
                 self.template.set(f"candidates.{name}.training.batch_size", max(ONE_BATCH, rows // 20))
+
+
+def _most_blocks(side: int) -> int:
+    return max(1, int(math.log2(max(2, side))) - 1)
 
 
 def _counts(splits: Mapping[str, int]) -> str:

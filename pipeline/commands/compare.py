@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "the same (default: this project's champion)"
     parser.add_argument("other", nargs="?", default="", metavar="B", type=named_model, help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--page", type=absolute_path, metavar="FILE", help="also as an HTML page")
+    parser.add_argument(
+        "--page", type=absolute_path, metavar="FILE", help="also as an HTML page, with pictures"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -52,12 +54,12 @@ def run(options: argparse.Namespace) -> None:
     asking = Asking(yardstick, bootstrap, params.register.min_rows, settings.season)
     with ExitStack() as stack:
         first, other = (
-            stack.enter_context(_whole(named, params.register.model_name))
+            stack.enter_context(_whole(named, params.register.model_name, pictures=options.page is not None))
             for named in (options.first, options.other)
         )
         content = side_by_side(first, other, asking)
-    if options.page is not None:
-        write_page(options.page, content)
+        if options.page is not None:
+            write_page(options.page, content, (first.pictures_dir, other.pictures_dir))
     if options.json:
         say(json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False))
         return
@@ -68,12 +70,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _whole(named: str | Path, default_name: str) -> "Iterator[Whole]":
+def _whole(named: str | Path, default_name: str, *, pictures: bool) -> "Iterator[Whole]":
     """Yield a model with its model.keras; of a bundle too."""
     from pipeline.versions.fetched import whole_model
 
     if not isinstance(named, Path) or named.suffix != SUFFIX:
-        with whole_model(Path.cwd(), named, default_name) as model:
+        with whole_model(Path.cwd(), named, default_name, pictures=pictures) as model:
             yield model
         return
     with opened(named, with_keras=True) as bundle:

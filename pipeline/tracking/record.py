@@ -94,6 +94,8 @@ OUTPUT_MD5 = "dvc.out.md5"
 TRIAL = "millrace.trial"
 DESCRIPTION = "mlflow.note.content"
 RUN_NAME = "mlflow.runName"
+PICTURES = "pictures"
+"""Folder of a pipeline's run; below it one for each stage that drew some."""
 ATTEMPTS = 8
 """Of two machines that record the same state at once; each attempt continues where the last one ended."""
 SHORTEST_PAUSE_SECONDS = 0.2
@@ -242,7 +244,7 @@ def _fill_parent(store: Store, state: PipelineState, parent: Run) -> None:
     runs.send_tags(store, parent.info.run_id, state.tags)
     _send_data_sets(store, parent, state)
     for path in state.report_paths:
-        folder = "pictures" if path.suffix == ".png" else "reports"
+        folder = PICTURES if path.suffix == ".png" else "reports"
         # validate/report.html and evaluate/report.html share a name, so each keeps the folder of its stage.
         store.client.log_artifact(
             parent.info.run_id, str(path), f"{folder}/{path.relative_to('reports').parts[0]}"
@@ -357,3 +359,21 @@ def record_origin(store: Store, name: str, version: Version, tags: Mapping[str, 
         if is_outage(error):
             raise
         return told
+
+
+def download_pictures(store: Store, name: str, version: Version, folder: Path) -> Path | None:
+    """Download what `evaluate` drew of a version, and return where it lies; None where its run has nothing of it.
+
+    Raises:
+        MlflowException: The store failed.
+    """
+    try:
+        run = store.client.get_run(store.client.get_model_version(name, str(version.number)).run_id)
+        whole, drawn = run.data.tags.get(runs.PARENT, run.info.run_id), f"{PICTURES}/evaluate"
+        if not store.client.list_artifacts(whole, drawn):
+            return None
+        return Path(store.client.download_artifacts(whole, drawn, str(folder)))
+    except (OSError, MlflowException) as error:
+        if is_outage(error):
+            raise
+        return None  # removed with its run, or by a person

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.runtime import paths
@@ -12,6 +13,7 @@ from pipeline.runtime.errors import InputMissing
 from pipeline.runtime.files import file_digest, write_text
 from pipeline.runtime.paths import MODEL_ONNX
 from pipeline.runtime.processes import acquire_lock
+from pipeline.tracking.record import download_pictures
 from pipeline.tracking.registry import EXTRA_DIR, FILES, MODEL_FILE, Version, fetch_model
 from pipeline.tracking.store import Store, open_existing_store, service_errors
 from pipeline.versions.lineage import named_version
@@ -69,8 +71,16 @@ def fetched_model(root: Path, named: str, default_name: str) -> tuple[str, Path]
 
 
 @contextmanager
-def whole_model(root: Path, named: str | Path, default_name: str) -> Iterator[Whole]:
+def whole_model(
+    root: Path, named: str | Path, default_name: str, *, pictures: bool = False
+) -> Iterator[Whole]:
     """Yield a model that was named by its folder, or as for `fetched_model`, with its model.keras.
+
+    Args:
+        root: As for `fetched_model`.
+        named: The folder, or as for `fetched_model`.
+        default_name: As for `fetched_model`.
+        pictures: Fetch what was drawn of it, too.
 
     Raises:
         InputMissing: The folder holds no whole model.
@@ -89,7 +99,9 @@ def whole_model(root: Path, named: str | Path, default_name: str) -> Iterator[Wh
                 "`dvc repro evaluate` makes it."
             )
         given = named.relative_to(root) if named.is_relative_to(root) else named
-        yield Whole(named.resolve().name, "", named, named / "model.keras", given=str(given))
+        whole = Whole(named.resolve().name, "", named, named / "model.keras", given=str(given))
+        has_some = whole.is_best and paths.EVALUATE_PICTURES_DIR.is_dir()
+        yield replace(whole, pictures_dir=paths.EVALUATE_PICTURES_DIR if has_some else None)
         return
     store = open_existing_store(root)
     with tempfile.TemporaryDirectory(prefix="millrace-") as temporary:
@@ -97,7 +109,8 @@ def whole_model(root: Path, named: str | Path, default_name: str) -> Iterator[Wh
             name, version = named_version(store, named, default_name)
             folder = fetched_version(store, version)
             arrived = fetch_model(store, version, Path(temporary) / "arrived")
-        yield Whole(name, str(version.number), folder, arrived / MODEL_FILE, version.tags)
+            drawn = download_pictures(store, name, version, Path(temporary)) if pictures else None
+        yield Whole(name, str(version.number), folder, arrived / MODEL_FILE, version.tags, pictures_dir=drawn)
 
 
 def held_but_for(digests: Collection[str]) -> list[Path]:

@@ -26,7 +26,8 @@ from pipeline.inputs.specs import OutputSpec, output_spec
 from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import unseen_loss
-from pipeline.reports.html import Fact, data_fact, made_fact, render
+from pipeline.reports.html import Fact, data_fact, made_fact, pictures, render
+from pipeline.reports.run import PICTURES
 from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, read_json, write_text
@@ -424,8 +425,16 @@ def _changed(what: str, items: list[str]) -> str:
     return f"{what}: {', '.join(items[:MOST_SHOWN]) or 'the same'}{more}"
 
 
-def write_page(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the comparison as one HTML page that opens offline."""
+def write_page(
+    path: Path, content: Mapping[str, Any], drawn: tuple[Path | None, Path | None] = (None, None)
+) -> None:
+    """Write the comparison as one HTML page that opens offline.
+
+    Args:
+        path: The page.
+        content: See `side_by_side`.
+        drawn: Where the pictures of each lie; None where it has none.
+    """
     called = {side: content[side]["called"] for side in SIDES}
     metrics = [
         {
@@ -447,6 +456,7 @@ def write_page(path: Path, content: Mapping[str, Any]) -> None:
         "metrics": metrics,
         "params": params,
         "undefined": UNDEFINED,
+        **_pictures(drawn),
     }
     facts = [
         Fact(
@@ -463,6 +473,18 @@ def write_page(path: Path, content: Mapping[str, Any]) -> None:
     if paths.SOURCE_JSON.is_file():
         facts.append(data_fact(read_json(paths.SOURCE_JSON)))
     write_text(path, render("compare.html.j2", facts=[*facts, made_fact(processes.now())], **told))
+
+
+def _pictures(drawn: tuple[Path | None, Path | None]) -> dict[str, Any]:
+    """Return the `pairs` of pictures that both have, what matters most first, and the titles of one `alone`."""
+    first, other = (
+        {} if folder is None else {one.title: one for one in pictures(folder, PICTURES)} for folder in drawn
+    )
+    return {
+        "pairs": [{"first": first[title], "other": other[title]} for title in first if title in other],
+        "alone": {"first": sorted(first.keys() - other.keys()), "other": sorted(other.keys() - first.keys())},
+        "drawn": {"first": bool(first), "other": bool(other)},
+    }
 
 
 def _told_short(model: Mapping[str, Any]) -> dict[str, str]:

@@ -18,6 +18,7 @@ class Whole:
         keras_file: Its model.keras.
         tags: Of the version; {} for a folder.
         given: The path it was named by; "" for a version.
+        pictures_dir: What was drawn of it when it was judged, PNG; None where there is nothing, or nobody asked.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Whole:
     keras_file: Path
     tags: Mapping[str, str] = field(default_factory=dict)
     given: str = ""
+    pictures_dir: Path | None = None
 
     @property
     def called(self) -> str:

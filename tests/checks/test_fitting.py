@@ -9,6 +9,8 @@ from pipeline.checks.contradictions import contradictions, idle_settings
 from pipeline.checks.fitting import base_example, fitted, model_name
 from pipeline.fetching.source import KINDS, Facts, Location
 from pipeline.params.load import params_of
+from pipeline.params.values import training_of
+from pipeline.training.batches import passes_of
 from tests.checks.test_rules import EXAMPLES, source
 
 
@@ -179,6 +181,25 @@ def test_small_data_gets_enough_rows_to_be_judged_by():
 def test_of_few_rows_one_that_is_surely_wrong_ends_no_training(name, monitor):
     """Where few are held out; numbers have no temperature."""
     assert params_of(fit(*CASES[name])[1].text).training.monitor == monitor
+
+
+def test_few_photographs_get_networks_that_a_dozen_trainings_of_each_can_be_waited_for():
+    """Two fifths of the arithmetic, no second pass in an epoch, and no candidate that costs minutes and never led."""
+
+    def of(count, **facts):
+        return params_of(fit("image_folder", Facts(**classes(*[count // 4] * 4), **PICTURES | facts))[1].text)
+
+    example = params_of((EXAMPLES / "clothing.yaml").read_text())
+    few, many = of(400), of(1000)
+    assert [16, 32, 64, 128] == list(few.candidates["cnn"].model.filters)
+    assert {"cnn", "dense", "linear", "majority"} == set(few.candidates)
+    training = msgspec.to_builtins(training_of(few, "cnn"))
+    assert 1 == passes_of(round(400 * 0.8 * 0.85), training)
+    assert (example.candidates, example.training.min_steps) == (many.candidates, many.training.min_steps)
+    # A strip, of which four blocks would leave nothing.
+    assert [16, 32, 64] == list(of(400, height=(90,) * 3).candidates["cnn"].model.filters)
+    # What is no photograph is cheap.
+    assert "rnn" in of(400, height=(28,) * 3, width=(28,) * 3).candidates
 
 
 def test_comments_of_the_example_are_kept_and_every_change_is_told():

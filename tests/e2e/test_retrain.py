@@ -189,3 +189,31 @@ def test_the_history_can_be_read(project):
     lines = millrace(project, "history", "--json", "--limit", "2").stdout.splitlines()
     assert [json.loads(line)["run"] for line in lines] == [entry["run"] for entry in history(project)[-2:]]
     assert os.path.getsize(project / ".millrace/retrain/history.html") > 2000
+
+
+def test_the_remote_of_a_clone_hears_what_retrain_yaml_says_and_no_more(tmp_path):
+    """As it comes, the refs of the bare remote stay what they were; with `publish: push` one branch is added."""
+    source = GrowingSource()
+    source.files = pictures(0, 240)
+    remote, folder = tmp_path / "remote", tmp_path / "clone"
+    subprocess.run(["git", "init", "-q", "--bare", str(remote)], check=True)
+    people = following(tmp_path / "people", source)
+    git(people, "push", "-q", str(remote), "HEAD:main", "HEAD:somebody/else")
+    subprocess.run(["git", "clone", "-q", "-b", "main", str(remote), str(folder)], check=True)
+    before, known = git(remote, "for-each-ref"), git(folder, "for-each-ref", "refs/remotes")
+    done = millrace(folder, "retrain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert last(folder)["outcome"] == "promoted"
+    assert (before, known) == (git(remote, "for-each-ref"), git(folder, "for-each-ref", "refs/remotes"))
+    # Not committed anywhere but here, and new rows, so that there is something to tell.
+    settings = folder / "retrain.yaml"
+    settings.write_text(settings.read_text().replace("publish: none", "publish: push"))
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "publish")
+    source.files |= pictures(240, 60)
+    done = millrace(folder, "retrain")
+    source.close()
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    after = git(remote, "for-each-ref")
+    assert f"{last(folder)['commit']} commit\trefs/heads/retrain/main" in after.splitlines()
+    assert before.splitlines() == [line for line in after.splitlines() if "retrain/main" not in line]
+    assert "origin/retrain/main" in done.stdout

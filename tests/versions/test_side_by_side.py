@@ -1,6 +1,9 @@
 """Two versions side by side: the same rows, the same arithmetic as the gate, and what they were made from."""
 
+import base64
+import io
 import json
+import re
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sklearn.metrics
+from PIL import Image
 
 from pipeline import cli
 from pipeline.data.label_sets import as_cell
@@ -48,12 +52,29 @@ def project(tmp_path_factory):
     with chdir(root), pytest.MonkeyPatch.context() as patched:
         patched.setattr("pipeline.tracking.registry.check_in_fresh_process", lambda _folder: None)
         (root / "params.yaml").write_text(params)
+        draw(root, confusion=10)
         run_register(uncommitted="")
         (root / "params.yaml").write_text(params.replace("  learning_rate: 2e-3", "  learning_rate: 5e-3", 1))
+        draw(root, confusion=20, per_class=30)
         put_best(root, model(9.0, confused=20.0))
         run_register(uncommitted="")
         (root / "params.yaml").write_text(params)
     return root
+
+
+def draw(root, **grey_levels):
+    """Put pictures of one pixel each where `evaluate` puts its own."""
+    for name, level in grey_levels.items():
+        Image.new("L", (1, 1), level).save(root / f"reports/evaluate/pictures/{name}.png")
+
+
+def pictures_on(page):
+    """Return the alt text and the grey level of each picture on a page, in its order."""
+    found = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)">', page.read_text())
+    assert page.read_text().count("<img") == len(found)
+    return [
+        (alt, Image.open(io.BytesIO(base64.b64decode(content))).getpixel((0, 0))) for alt, content in found
+    ]
 
 
 def compared(project, *called, capsys):
@@ -119,6 +140,34 @@ def test_people_get_lines_and_a_page(project, tmp_path, capsys):
     assert "<td>accuracy</td>" in page
     assert '<td class="better">digits version 1</td>' in page
     assert "training.learning_rate" in page
+
+
+def test_pictures_that_both_have_stand_side_by_side(project, tmp_path):
+    """Each as its own run keeps it, in the page itself; what one of them has alone is told."""
+    page = tmp_path / "page.html"
+    with chdir(project):
+        cli.main(["compare", "digits/1", "digits/2", "--page", str(page)])
+    title = "What was taken for what"
+    assert [(f"{title}: digits version 1", 10), (f"{title}: digits version 2", 20)] == pictures_on(page)
+    assert "Of digits version 2 alone: class by class." in page.read_text()
+
+
+def test_a_model_without_pictures_is_said_to_have_none(project, tmp_path):
+    """Those of models/best lie in the project; a folder elsewhere has none, nor has a version whose run lost them."""
+    root = tmp_path / "project"
+    shutil.copytree(project, root)
+    shutil.copytree(root / "models/best", root / "elsewhere")
+    page = tmp_path / "page.html"
+    with chdir(root):
+        cli.main(["compare", "models/best", "digits/1", "--page", str(page)])
+        assert [20, 10] == [level for _alt, level in pictures_on(page)]
+        cli.main(["compare", "elsewhere", "models/best", "--page", str(page)])
+        assert [] == pictures_on(page)
+        assert "None is kept of elsewhere" in page.read_text()
+        for drawn in (root / "mlartifacts").rglob("pictures"):
+            shutil.rmtree(drawn)
+        cli.main(["compare", "digits/1", "models/best", "--page", str(page)])
+    assert "None is kept of digits version 1" in page.read_text()
 
 
 def test_where_they_cannot_be_asked_their_own_scores_are_told(project, tmp_path, capsys):
