@@ -10,7 +10,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -59,12 +59,15 @@ class SourceSnapshot:
         counts: Samples per (given split or "", class).
         left_out: An example of each row of `source.left_out`.
         described: How the files were read, in words.
+        groups: Samples (or steps) of each group by class, {} where there are none or very many. Groups are often
+            persons: nothing that is written holds them.
     """
 
     source: Source
     counts: Mapping[tuple[str, str], int]
     left_out: Mapping[str, str]
     described: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 # --- From the original files to a verified archive.
@@ -107,7 +110,8 @@ def take_snapshot(
         read = _read_all(kind, tar_path, stated, answered, common.labels_separator)
         refuse_empty_classes(found.chosen, found.beside, found.folders, read.as_given)
         named = _named_once(read.spellings, common.join_labels, joined or {})
-        counts = _renamed(read.counts, named.get("label", {}))
+        labels, groups = named.get("label", {}), named.get("group", {})
+        counts = _renamed(read.counts, labels)
         rare = rare_classes(counts, common.least_per_class)
         counts = Counter({key: count for key, count in counts.items() if key[1] not in rare})
         _check_classes(kind, counts)
@@ -124,7 +128,7 @@ def take_snapshot(
             unlabelled=read.unlabelled,
             rare=rare,
             image_size=read.image_size,
-            facts=None if location == "bundled" else read.facts.found(named.get("label", {}), rare),
+            facts=None if location == "bundled" else read.facts.found(labels, rare, groups),
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         if keep:
@@ -136,7 +140,8 @@ def take_snapshot(
         *_joined_in_words(named),
     ]
     examples = {pattern: names[0] for pattern, names in left_out.items()}
-    return SourceSnapshot(source, counts, examples, tuple(described))
+    members = read.facts.members(labels, rare, groups)
+    return SourceSnapshot(source, counts, examples, tuple(described), members)
 
 
 def downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:

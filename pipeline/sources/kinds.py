@@ -148,7 +148,7 @@ def common_options(content: Mapping[str, Any]) -> CommonOptions:
     common = _common(content)
     if content.get("unlabelled") == "no_labels" and common.labels_separator in (None, ONE_CLASS):
         raise WronglyCalled(
-            "unlabelled=no_labels is for a column of several labels, in which an empty cell says none of them. Expected "
+            "unlabelled=no_labels is for a column of several labels, where an empty cell says none of them. Expected "
             "labels_separator beside it, such as --set labels_separator=pipe. Received: unlabelled=no_labels, and "
             f"labels_separator={common.labels_separator or 'nothing'}. Say what stands between labels, or leave rows "
             "without a class out: --set unlabelled=leave_out."
