@@ -10,9 +10,11 @@ from typing import Literal
 import numpy as np
 
 from pipeline.fetching.source import MOST_CLASSES, PARTS, Facts, Span
+from pipeline.formats.problems import to_list
 from pipeline.raw import heif
 from pipeline.raw.label_sets import labels_of
 from pipeline.raw.sample import RawSample, StepLabels
+from pipeline.runtime.errors import DataRefused
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 TURNED = (5, 6, 7, 8)
@@ -26,6 +28,8 @@ class FactsSeen:
     """Looks at samples that pass; memory grows with the number of different values, not of samples."""
 
     def __init__(self) -> None:
+        self._pictures: Counter[str] = Counter()
+        self._unread: dict[str, list[str]] = {}
         self._splits: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
         self._step_classes: Counter[str] = Counter()
@@ -64,7 +68,10 @@ class FactsSeen:
         if sample.series is not None:
             self._see_series(sample.series, sample)
         if sample.image is not None:
-            self._see_image(sample.image)
+            self._pictures.update(_names_of(sample))
+            if not self._see_image(sample.image):
+                for name in _names_of(sample):
+                    self._unread.setdefault(name, []).append(sample.sample_id)
 
     def found(
         self, joined: Mapping[str, str], rare: Collection[str] = (), groups: Mapping[str, str] | None = None
@@ -156,17 +163,34 @@ class FactsSeen:
         if sample.anomalies is not None:
             self._anomalies += int(sample.anomalies.sum())
 
-    def _see_image(self, image: np.ndarray | bytes) -> None:
+    def check_pictures(self) -> None:
+        """Refuse a class that would vanish.
+
+        Raises:
+            DataRefused: Of its images none can be decoded.
+        """
+        for name, unread in sorted(self._unread.items()):
+            if len(unread) == self._pictures[name]:
+                raise DataRefused(
+                    f"No image{f' of class {name!r}' if name else ''} can be decoded. Expected files that Pillow "
+                    f"reads. Received: {len(unread):,} that it does not, such as {unread[0]}. See whether another "
+                    "program opens them, and save them as PNG or JPEG; or pass them over: "
+                    f"{to_list('ignore', [f'{name}/*'] if name else ['GLOB'])}."
+                )
+
+    def _see_image(self, image: np.ndarray | bytes) -> bool:
+        """Look at an image; tell whether it can be read, of which the ingest stage says more."""
         if isinstance(image, np.ndarray):
             height, width, channels = image.shape
         else:
             shape = measured(image)
-            if shape is None:  # the ingest stage says what is wrong with it
-                return
+            if shape is None:
+                return False
             height, width, channels = shape
         self._heights[height] += 1
         self._widths[width] += 1
         self._image_channels.add(channels)
+        return True
 
 
 def _names_of(sample: RawSample) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.data.samples import MISSING
 from pipeline.formats.cells import PADDED, SideKind, is_missing, is_number, plain_number
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import shown
+from pipeline.formats.problems import shown, to_list
 from pipeline.formats.written_numbers import MOSTLY, PLAIN, NumberWriting, advice, looks_marked, means_nothing
 from pipeline.runtime.errors import DataRefused
 
@@ -68,7 +68,7 @@ class SideCells:
             raise DataRefused(
                 f"The side column {self._column!r} mixes numbers and words. Expected one or the other. Received: "
                 f"{self._number}, and {self._word}. Correct the cells, or say that they are categories: "
-                f"--set categorical={self._column}."
+                f"{to_list('categorical', [self._column])}."
             )
         return "category" if self._word or self._padded else "number"
 
@@ -86,7 +86,7 @@ class SideCells:
         options = advice(self._odd, self._writing)
         said = f"Say how they are written: {options}." if options else "Correct them."
         if self._role == "side column":
-            said += f" What only looks like numbers: --set categorical={self._column}."
+            said += f" What only looks like numbers: {to_list('categorical', [self._column])}."
         raise DataRefused(
             f"The {self._role} {self._column!r} looks like numbers written for people. Expected {self._writing.words}. "
             f"Received: {odd:,} of {self._numbers + self._words:,} cells that are not, such as {self._odd_place}. "

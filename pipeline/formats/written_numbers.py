@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from pipeline.data.samples import MISSING
+from pipeline.formats.problems import to_list
 
 DecimalOption = Literal["point", "comma"]
 ThousandsOption = Literal["none", "point", "comma", "blank", "apostrophe"]
@@ -241,7 +242,7 @@ def advice(cells: Iterable[str], writing: NumberWriting = PLAIN) -> str:
     if in_points and "--set thousands=point" not in options:
         options.append("--set thousands=point")
     if nothing:
-        options.append(f"--set missing={','.join(dict.fromkeys([*writing.missing, *nothing]))}")
+        options.append(to_list("missing", dict.fromkeys([*writing.missing, *nothing])))
     return " ".join(options)
 
 
@@ -257,7 +258,7 @@ def _signs(cells: Sequence[str]) -> set[str]:
 
 
 def _signs_of(cells: Sequence[str]) -> list[str]:
-    return [f"--set units={sign}" for sign in _signs(cells)]
+    return [to_list("units", [sign]) for sign in _signs(cells)]
 
 
 def _negatives_of(cells: Sequence[str]) -> list[str]:

@@ -14,16 +14,18 @@ same columns, and what one of them takes for its own no other may.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
+from pipeline.formats.problems import as_typed, typed_in
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import ARRAYS, NOT_READ
-from pipeline.raw.typed import as_typed
+from pipeline.raw.typed import listed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
@@ -64,6 +66,7 @@ class Proposal:
         sure: Whether nothing was chosen among several possibilities.
         open: What only the owner can say, as a line each.
         likely: Whether a refusal is worth showing where another kind fits.
+        columns: Those that it does not name, and that may be something of a sample.
     """
 
     kind: str
@@ -72,6 +75,7 @@ class Proposal:
     sure: bool = False
     open: tuple[str, ...] = ()
     likely: bool = True
+    columns: tuple[str, ...] = ()
 
 
 def proposals(look: Look, kinds: Iterable[str]) -> Iterator[Proposal]:
@@ -133,11 +137,11 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 else "numbers to predict"
             )
             beside = {**_time_among(rest), **_split_among(rest, column)}
-            more = _unread(rest, {**beside, role: column.name})
+            more: tuple[str, ...] = ()
             lists = lists_among(column.values) if role == "label" else None
             several = {"labels_separator": lists.separator} if lists else {}
             if lists:
-                more += ("labels look like lists; where each is one class: --set labels_separator=none",)
+                more = ("labels look like lists; where each is one class: --set labels_separator=none",)
             yield Proposal(
                 "text_table",
                 f"column {text.name!r} holds texts of {text.words:.0f} words, column {column.name!r} {said}",
@@ -154,6 +158,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 and len(look.tables) == 1
                 and (len(texts) == 1 or text.is_called(TEXTS)),
                 open=more,
+                columns=tuple(other.name for other in rest),
             )
 
 
@@ -273,7 +278,7 @@ def written_as(columns: Iterable[Column]) -> dict[str, str]:
         if plain_number(cell) is None
     ]
     said = advice(odd)
-    return {} if " if " in said else dict(re.findall(r"--set (\w+)=(\S+)", said))
+    return {} if " if " in said else {name: value for pairs in typed_in(said) for name, value in pairs}
 
 
 def _time_among(columns: Iterable[Column]) -> dict[str, str]:
@@ -299,9 +304,12 @@ def _split_among(columns: Iterable[Column], answer: Column | None = None) -> dic
     return {"split": found[0]} if found else {}
 
 
-def _unread(columns: Iterable[Column], options: Mapping[str, str]) -> tuple[str, ...]:
-    """Return in words which columns no option names."""
-    others = [column.name for column in columns if column.name not in options.values()]
+def unread_in_words(proposal: Proposal) -> tuple[str, ...]:
+    """Return in words which of its columns no option of a proposal names."""
+    named = {*proposal.options.values()}
+    with suppress(WronglyCalled):  # a value that is no list
+        named |= {name for value in proposal.options.values() for name in listed(value)}
+    others = [name for name in proposal.columns if name not in named]
     return (
         (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, split=, time=)",)
         if others
@@ -494,7 +502,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",
                     options,
                     sure=len(roles) == 1 or other.is_called(LABELS),
-                    open=_unread(rest, options),
+                    columns=tuple(other.name for other in rest),
                 )
             return
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline.formats.cells import is_missing, plain_number
 from pipeline.formats.json_rows import array_items, is_array, nested_keys, value_at
-from pipeline.formats.problems import Problems
+from pipeline.formats.problems import Problems, in_a_shell
 from pipeline.formats.tables import (
     FORM_BYTES,
     FORMATS,
@@ -491,7 +491,9 @@ def _turned(head: TableHead) -> list[str]:
     made = f"{PurePosixPath(head.name).stem}-turned.csv"
     reading = f'pandas.read_csv({literal(head.name)}, index_col=0).T.rename_axis("time")'
     command = python_command("pandas", f'{reading}.to_csv({literal(made)}, mode="x")')
-    return [f"columns are times, so each row is a series: `{command}`; --path {made} --set wide=true"]
+    return [
+        f"columns are times, so each row is a series: `{command}`; --path {in_a_shell(made)} --set wide=true"
+    ]
 
 
 def _common_beginning(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.fetching.source import KINDS
 from pipeline.sources import series_archive
-from pipeline.sources.proposal import Proposal, proposals
+from pipeline.sources.proposal import Proposal, proposals, unread_in_words
 from pipeline.sources.table_head import Column, Look, seen
 from tests.helpers.picture_folders import class_folders, fill
 
@@ -434,4 +434,4 @@ def test_dev_is_a_split_as_val_is(tmp_path):
     (proposal,) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows})
     assert {"text": "text", "label": "label", "split": "part"} == dict(proposal.options)
     (proposal, *_) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows.replace("Dev", "held out")})
-    assert any("part" in line and "split=" in line for line in proposal.open)
+    assert any("part" in line and "split=" in line for line in unread_in_words(proposal))
