@@ -1,10 +1,12 @@
 """What a complete reading finds out about the data beside its samples: `Facts` of data/source.json."""
 
+import glob
 import io
 import math
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -164,19 +166,28 @@ class FactsSeen:
             self._anomalies += int(sample.anomalies.sum())
 
     def check_pictures(self) -> None:
-        """Refuse a class that would vanish.
+        """Refuse classes that would vanish.
 
         Raises:
-            DataRefused: Of its images none can be decoded.
+            DataRefused: Of their images none can be decoded.
         """
-        for name, unread in sorted(self._unread.items()):
-            if len(unread) == self._pictures[name]:
-                raise DataRefused(
-                    f"No image{f' of class {name!r}' if name else ''} can be decoded. Expected files that Pillow "
-                    f"reads. Received: {len(unread):,} that it does not, such as {unread[0]}. See whether another "
-                    "program opens them, and save them as PNG or JPEG; or pass them over: "
-                    f"{to_list('ignore', [f'{name}/*'] if name else ['GLOB'])}."
-                )
+        gone = [name for name, unread in sorted(self._unread.items()) if len(unread) == self._pictures[name]]
+        if not gone:
+            return
+        unread = [image for name in gone for image in self._unread[name]]
+        folders = {
+            name: all(name in PurePosixPath(image).parts[:-1] for image in self._unread[name])
+            for name in gone
+        }
+        which, instead = "", ""
+        if gone != sorted(self._pictures):
+            which = f" of class {', '.join(map(repr, gone))}"
+            globs = [glob.escape(name) for name in gone if folders[name]]
+            instead = f", or pass them over: {to_list('ignore', globs) if globs else '--set ignore=GLOB'}"
+        raise DataRefused(
+            f"No image{which} can be decoded. Expected files that Pillow reads. Received: {len(unread):,} that it does "
+            f"not, such as {unread[0]}. See whether another program opens them, and save them as PNG or JPEG{instead}."
+        )
 
     def _see_image(self, image: np.ndarray | bytes) -> bool:
         """Look at an image; tell whether it can be read, of which the ingest stage says more."""

@@ -134,7 +134,13 @@ def look_at(
         fits = any(not trial.refused for trial in trials)
         there = [] if fits else conversions(files) or seen(look)
         trials = [trial for n, trial in enumerate(trials) if not any(_same(trial, one) for one in trials[:n])]
-        return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), there
+        return sorted(trials, key=_doubts), there
+
+
+def _doubts(trial: Trial) -> tuple[bool, bool, int]:
+    """Return a key that puts first what is sure, and then what needs the least advice to be read."""
+    guesses = sum(line.startswith("whether ") for line in trial.proposal.open)
+    return bool(trial.refused), not trial.proposal.sure, guesses
 
 
 def _same(one: Trial, other: Trial) -> bool:

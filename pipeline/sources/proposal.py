@@ -30,7 +30,7 @@ from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.path_labels import SPLITS, proposed, top_of
-from pipeline.sources.table_head import HEAD_ROWS, MOST_TABLES, TIMES, Column, Look, TableHead, whole_lines
+from pipeline.sources.table_head import HEAD_ROWS, SOME_TABLES, TIMES, Column, Look, TableHead, whole_lines
 
 MOST_OF_A_KIND = 5
 FEWEST_STEPS = 9
@@ -51,6 +51,8 @@ HOURS = ("hr", "hour", "stunde")
 STEPS = ("i", "t", "step", "tick", "time", "frame")
 NAMES_OF_SERIES = ("id", "name", "series", "sensor", "device", "meter", "station", "unique_id")
 TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
+FEWEST_DATES = 3
+"""Different times of samples: with fewer (of one export) none are later than others in train, val and test."""
 LONGEST_CHANGE = 1 / 3
 """A class per step stays for some steps: it changes at this share of them at most."""
 
@@ -282,8 +284,12 @@ def written_as(columns: Iterable[Column]) -> dict[str, str]:
 
 
 def _time_among(columns: Iterable[Column]) -> dict[str, str]:
-    """Return the options for the one column of these that holds a time in every row; {} for none, or several."""
-    times = [column for column in columns if column.time_format and len(column.cells) == column.count]
+    """Return the options for the one column of these that holds times, one in every row; {} for none, or several."""
+    times = [
+        column
+        for column in columns
+        if column.time_format and len(column.cells) == column.count and len(column.values) >= FEWEST_DATES
+    ]
     if len(times) != 1:
         return {}
     written = {} if times[0].time_format == "auto" else {"time_format": times[0].time_format}
@@ -396,7 +402,7 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         return
     begin, end = (re.escape(part) for part in (shape.split("*", 1) if "*" in shape else ("", "")))
     ids = {found[1] for name in series if (found := re.fullmatch(f"{begin}(.*){end}", stems[name]))}
-    for name in [name for name in tables if name not in series][:MOST_TABLES]:
+    for name in [name for name in tables if name not in series][:SOME_TABLES]:
         table = look.table(name)
         for column in table.columns if table else ():
             known = {str(cell) for cell in column.cells}
