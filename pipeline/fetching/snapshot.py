@@ -1,7 +1,8 @@
 """From the original files to a verified archive: read once, completely, then kept by its digest.
 
 Only `millrace init` and `millrace refresh` come here; the pipeline itself never asks the network or the
-original files for anything.
+original files for anything. The file is long because everything that may stop a reading stands in it in the order in
+which it is asked, for `pipeline/fetching/look.py` to ask the same.
 """
 
 import os

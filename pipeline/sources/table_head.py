@@ -1,6 +1,7 @@
 """Files that nobody has said anything about: the first rows of tables, their columns, what their cells look like.
 
-Guesses for `millrace init` without `--kind`; whoever reads the data is told what to read.
+Guesses for `millrace init` without `--kind`; whoever reads the data is told what to read. A third of this long file is
+what times look like.
 """
 
 import io
