@@ -67,6 +67,8 @@ SHOWN_STEPS = 3
 SHOWN_CHANNELS = 6
 ASKED = ("label", "label_columns", "target", "step_label")
 """Options that say what is to be learnt."""
+WRITTEN = ("decimal", "thousands", "negative", "units", "missing")
+"""And how numbers are written."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,11 @@ def _merged(proposal: Proposal, typed: Mapping[str, str]) -> Proposal:
     Who names an answer has named all of them: a class that was guessed beside a stated number would change the task.
     """
     guessed = proposal.options
-    if any(name in typed for name in ASKED):
-        guessed = {name: value for name, value in guessed.items() if name not in ASKED}
+    if any(name in typed for name in ASKED) and any(
+        guessed.get(name, "") != typed.get(name, "") for name in ASKED
+    ):
+        gone = (*ASKED, *WRITTEN) if "target" in guessed else ASKED  # how that column writes its numbers
+        guessed = {name: value for name, value in guessed.items() if name not in gone}
     options = {**guessed, **typed}
     if all(proposal.options.get(name) == value for name, value in options.items()):
         return proposal
@@ -219,7 +224,7 @@ def _tried_with_advice(
 
 
 def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
-    """Return the options that a refusal names with values, in its order, without those that were given.
+    """Return the options that a refusal names with values, without those that were given; the most together first.
 
     Args:
         message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change. What
@@ -234,7 +239,9 @@ def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
         fresh = {name: value for name, value in pairs if proposal.options.get(name) != value}
         if usable and fresh and fresh not in found:
             found.append(fresh)
-    return found
+    return sorted(
+        found, key=len, reverse=True
+    )  # what reads several columns at once before what reads one of them
 
 
 def _first_sentence(message: str) -> str:

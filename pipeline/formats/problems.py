@@ -179,7 +179,7 @@ def without_padding(series: np.ndarray) -> np.ndarray:
 # --- What a message says to type: a shell must take it as it stands, whatever files and columns are called.
 
 NEEDS_QUOTES = re.compile(r'\A["\s]|[,\n]|\s\Z')
-OF_A_SHELL = re.compile(r"""[\s'"\\$`;&|<>()!~*?\[{]|\A#""")
+OF_A_SHELL = re.compile(r"""[\s'"\\$`;&|<>()!~*?\[{]""")
 WORD = re.compile(r"""--set ((?:'[^']*'|"[^"]*"|[^\s'"`,;:()]|[,;:](?=[^\s`)]))+)""")
 """What belongs to a sentence, a comma before a blank, ends it."""
 
@@ -194,12 +194,12 @@ def as_typed(elements: Iterable[str]) -> str:
 
 def in_a_shell(value: str) -> str:
     """Return a value for a command that somebody copies, in quotes only where a shell would read something into it."""
-    return shlex.quote(value) if OF_A_SHELL.search(value) else value
+    return shlex.quote(value) if OF_A_SHELL.search(value) or value.startswith("#") else value
 
 
 def to_set(name: str, value: str) -> str:
     """Return `--set NAME=VALUE` as it can be typed."""
-    return f"--set {name}={in_a_shell(value)}"
+    return f"--set {name}={shlex.quote(value) if OF_A_SHELL.search(value) else value}"
 
 
 def to_list(name: str, elements: Iterable[str]) -> str:

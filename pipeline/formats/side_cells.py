@@ -6,9 +6,12 @@ from typing import Any
 from pipeline.data.samples import MISSING
 from pipeline.formats.cells import PADDED, SideKind, is_missing, is_number, plain_number
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import shown, to_list
+from pipeline.formats.problems import shown, to_list, typed_in
 from pipeline.formats.written_numbers import MOSTLY, PLAIN, NumberWriting, advice, looks_marked, means_nothing
 from pipeline.runtime.errors import DataRefused
+
+LISTS = ("units", "missing")
+"""Options of the writing of numbers that take several values."""
 
 
 class SideCells:
@@ -108,8 +111,26 @@ def kinds_of(seen: Mapping[str, SideCells]) -> dict[str, SideKind]:
         except DataRefused as refused:
             refusals.append(str(refused))
     if refusals:
-        raise DataRefused("\n".join(refusals))
+        raise DataRefused("\n".join([*refusals, *_together(refusals)]))
     return kinds
+
+
+def _together(refusals: Sequence[str]) -> list[str]:
+    """Return what reads all columns at once, where each is written in a way of its own and no two contradict."""
+    said = [pair for refused in refusals for pairs in typed_in(refused) for pair in pairs]
+    options: dict[str, list[str]] = {}
+    for name, value in said:
+        if name != "categorical":
+            options.setdefault(name, []).extend(
+                one for one in value.split(",") if one not in options.get(name, ())
+            )
+    if len(refusals) < 2 or any(len(values) > 1 for name, values in options.items() if name not in LISTS):
+        return []
+    return (
+        [f"All of them: {' '.join(to_list(name, values) for name, values in options.items())}."]
+        if options
+        else []
+    )
 
 
 def kinds_by_reading(

@@ -238,7 +238,7 @@ def advice(cells: Iterable[str], writing: NumberWriting = PLAIN) -> str:
             return ""
     if len(_signs(marked)) > 1:
         return ""  # dollars and euros are not one unit
-    options = [*_signs_of(marked), *_marks_of(marked), *_negatives_of(marked)]
+    options = [*_signs_of(marked, writing.units), *_marks_of(marked), *_negatives_of(marked)]
     if in_points and "--set thousands=point" not in options:
         options.append("--set thousands=point")
     if nothing:
@@ -257,8 +257,8 @@ def _signs(cells: Sequence[str]) -> set[str]:
     }
 
 
-def _signs_of(cells: Sequence[str]) -> list[str]:
-    return [to_list("units", [sign]) for sign in _signs(cells)]
+def _signs_of(cells: Sequence[str], stated: Sequence[str]) -> list[str]:
+    return [to_list("units", dict.fromkeys([*stated, sign])) for sign in _signs(cells)]
 
 
 def _negatives_of(cells: Sequence[str]) -> list[str]:
