@@ -38,6 +38,7 @@ WRITTEN_PARAMS = paths.STATE_DIR / "params-written.yaml"
 """The last params.yaml that came from here: who has not touched it loses nothing when it is replaced."""
 MOST_LEFT_OUT = 10
 MOST_LINES = 8
+WHERE_TYPED = " Type commands in the folder of these files, and that folder before a name behind --path."
 HELP = "say what the data is; writes data/source.json"
 
 
@@ -175,9 +176,10 @@ def propose(
     if not fitting:
         kinds = ", ".join(kind for kind in KINDS if kind != "digits")
         received = "; ".join(line.rstrip(".") for line in there)
+        where = WHERE_TYPED if "`" in received else ""
         raise DataRefused(
             f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). Received: "
-            f"{received}. Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
+            f"{received}.{where} Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
         )
     sure = [trial for trial in fitting if trial.proposal.sure]
     if not yes:

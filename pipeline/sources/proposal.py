@@ -525,7 +525,9 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
             ("last", columns[-1], columns[:-1]),
             ("first", columns[0], columns[1:]),
         ):
-            if answer.looks_like_classes and all(column.numeric for column in values):
+            # Two shops in two rows are no classes: nothing comes again.
+            comes_again = len(answer.cells) >= 2 * len(answer.values)
+            if comes_again and answer.looks_like_classes and all(column.numeric for column in values):
                 yield Proposal(
                     "series_rows",
                     f"a row of {head.name} holds {len(values)} numbers, and a class in column {answer.name!r}",

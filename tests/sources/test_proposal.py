@@ -474,3 +474,10 @@ def test_a_time_that_all_samples_share_is_that_of_their_export(tmp_path):
         )
         (proposal, *_) = found(tmp_path, {"mail.csv": "text,label,created\n" + rows})
         assert wanted == proposal.options.get("time")
+
+
+def test_two_rows_of_two_shops_are_not_two_classes(tmp_path):
+    """Days in columns, a row per shop: called sure, a series per class."""
+    days = ",".join(f"2026-01-{day:02d}" for day in range(1, 21))
+    numbers = ",".join(str(n) for n in range(20))
+    assert [] == found(tmp_path, {"sales.csv": f"shop,{days}\na,{numbers}\nb,{numbers}\n"})
