@@ -3,10 +3,11 @@
 Each rule yields messages without the name of the file; a data/source.json without facts says nothing here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.checks.rules import WITHOUT_COLUMNS
-from pipeline.fetching.source import Facts, Source
+from pipeline.fetching.source import PARTS, Facts, Source
+from pipeline.params.sections import WITH_CLASSES
 from pipeline.params.values import Params
 
 SHOWN = 12
@@ -85,12 +86,42 @@ def _split(params: Params, source: Source, facts: Facts) -> Iterator[str]:
             "split.method=group needs groups. Received: method=group, and no sample has one. Set split.method: "
             f"stratified, or name the column: `millrace init --kind {source.kind} --set group=COLUMN ...`."
         )
+    if split.method == "group":
+        yield from _groups(params, source, facts)
     if split.method == "time" and params.data.windows is None and facts.times < source.count:
         yield (
             "split.method=time needs a time for each sample. Received: method=time, and "
             f"{source.count - facts.times:,} of {source.count:,} samples have none. Set split.method: stratified, or "
             f"name the column: `millrace init --kind {source.kind} --set time=COLUMN ...`."
         )
+
+
+def few_groups(task: str, facts: Facts) -> Mapping[str, int]:
+    """Return what has fewer groups than a split by group needs: class to groups; without classes "" to all groups."""
+    if task in WITH_CLASSES:
+        return facts.few_groups
+    return {"": facts.groups} if 0 < facts.groups < PARTS else {}
+
+
+def _groups(params: Params, source: Source, facts: Facts) -> Iterator[str]:
+    few = few_groups(params.data.task, facts)
+    if not few:
+        return
+    noun, mend = "groups", "bring more"
+    if params.data.labelled_windows is None:
+        mend += (
+            ", or, where members of a group are no copies of each other, read the data without --set group="
+        )
+    elif not facts.groups:
+        noun = "recordings"
+        mend += ", or make several of each, as by a column that numbers them: --set id=COLUMN"
+    elif source.count >= PARTS:
+        mend += ", or read the data without --set group=: then recordings are kept whole, and nothing else is"
+    shown = [f"{count} of class {name!r}" if name else f"{count}" for name, count in few.items()]
+    yield (
+        f"split.method=group cannot put every class into train, val and test. Expected three {noun} of each, or more. "
+        f"Received: {_some(shown)}. Say who is where in a column (--set split=COLUMN), {mend}."
+    )
 
 
 def _windows(params: Params, _source: Source, facts: Facts) -> Iterator[str]:

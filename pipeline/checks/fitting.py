@@ -16,11 +16,13 @@ import msgspec
 
 from pipeline.checks.asked_for import SERIES_WITH_TIMES
 from pipeline.checks.example_names import OF_MODELS
+from pipeline.checks.facts import few_groups
 from pipeline.fetching.source import KINDS, Facts, Source
 from pipeline.params.families import supports
 from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
 from pipeline.params.template import Template
 from pipeline.runtime.strict_yaml import yaml_content
+from pipeline.splits.assignment import salt_for_groups
 
 WANTED_TEST_ROWS = 45
 """The gate wants 30; a split by hash misses its share by a few."""
@@ -46,6 +48,11 @@ SEASONS = ((3600.0, 24), (1800.0, 48), (900.0, 96), (86400.0, 7), (2629800.0, 12
 USUAL_DUPLICATES = 0.05
 USUAL_WINDOW = 100
 """Steps of a window with a class, where recordings are long enough."""
+SALT = "millrace"
+LARGER_SHARES = (0.25, 0.3, 0.33)
+"""Of three groups each is a third: no split of a fifth holds one."""
+MOST_HELD_OUT = 0.7
+"""Of val and test together."""
 FEWEST, HANDFUL = 3, 10
 """Samples of a class: one for each split, and so many that it is no slip of the pen."""
 
@@ -86,7 +93,13 @@ def base_example(source: Source) -> str:
     return "basic-motions" if source.count < SMALL else "japanese-vowels"
 
 
-def fitted(example: str, text: str, source: Source, project: Path) -> Fitted:
+def fitted(
+    example: str,
+    text: str,
+    source: Source,
+    project: Path,
+    groups: Mapping[str, Mapping[str, int]] | None = None,
+) -> Fitted:
     """Return an example's params.yaml, made to fit a source.
 
     Args:
@@ -94,12 +107,13 @@ def fitted(example: str, text: str, source: Source, project: Path) -> Fitted:
         text: Its content.
         source: What the data is; its facts must be known.
         project: Folder of the project, which names a model where the data has no name.
+        groups: Group to class to samples, where they are known: a split by group is tried on them.
     """
     facts = source.facts or Facts()
     fit = _Fit(Template(text), yaml_content(text, example), source, facts)
     fit.task()
     fit.validation()
-    fit.split()
+    fit.split(groups or {})
     {"image": fit.images, "text": fit.texts, "series": fit.series}[KINDS[source.kind]]()
     fit.side()
     fit.training()
@@ -247,12 +261,12 @@ class _Fit:
         if ratio > 10 and self._task == "classification":
             self.set("training.class_weights", "balanced", "classes of very different size")
 
-    def split(self) -> None:
+    def split(self, members: Mapping[str, Mapping[str, int]]) -> None:
         """The given split, else by group, else stratified; enough rows to judge by."""
         facts, count = self._facts, self._source.count
         for key in ("val_start", "test_start", "test_end"):
             self.template.remove(f"split.{key}")
-        self.template.set("split.salt", "millrace")
+        self.template.set("split.salt", SALT)
         if self._windowed:
             if self._task == "forecasting":
                 self.set("split.val_share", 0.15, "")
@@ -264,7 +278,8 @@ class _Fit:
             if "val" not in facts.splits:  # counted out class by class, so that none is missed
                 self.set("split.val_share", self._usual_val_share(), "")
             return
-        if facts.groups or self._cut is not None:
+        by_group = bool(facts.groups) or self._cut is not None
+        if by_group:
             groups = f"{facts.groups:,} groups" if facts.groups else f"windows of {count:,} recordings"
             self.set("split.method", "group", f"{groups}, none torn apart")
         elif facts.times == count and self._source.kind not in SERIES_WITH_TIMES:
@@ -275,9 +290,40 @@ class _Fit:
         share = min(0.4, max(0.2, math.ceil(100 * WANTED_TEST_ROWS / self._rows) / 100))
         why = "" if share == 0.2 else f"of {self._rows:,} samples; the gate judges by 30 rows or more"
         self.set("split.test_share", share, why)
-        self._val_share(1 - share)
+        val_share = self._val_share(1 - share)
+        if by_group and members and not few_groups(self._task, facts):
+            self._draw(members, val_share, share)
 
-    def _val_share(self, left: float) -> None:
+    def _draw(self, members: Mapping[str, Mapping[str, int]], val_share: float, test_share: float) -> None:
+        """Try the split by group; of few groups another salt, or larger shares, put every class everywhere.
+
+        Args:
+            members: Group to class to samples.
+            val_share: As it is set.
+            test_share: As it is set.
+        """
+        if self._task not in WITH_CLASSES:  # which is to be everywhere as a whole
+            members = {group: {"": sum(held.values())} for group, held in members.items()}
+        for least in (0.0, *LARGER_SHARES):
+            shares = {"val_share": max(val_share, least), "test_share": max(test_share, least)}
+            if sum(shares.values()) > MOST_HELD_OUT:
+                break
+            salt = salt_for_groups(members, salt=SALT, **shares)
+            if salt is None:
+                continue
+            why = f"so {len(members):,} groups put every class into train, val and test"
+            for name, share in shares.items():
+                if least:
+                    self.set(f"split.{name}", share, why)
+            if salt != SALT:
+                self.set("split.salt", salt, why)
+            return
+        self.changes.append(
+            f"split: no draw of {len(members):,} groups was found that puts every class into train, val and test, with "
+            "no group much larger than its part; bring more groups, or say who is where in a column: --set split=COLUMN"
+        )
+
+    def _val_share(self, left: float) -> float:
         """Raise the share of validation where a rare class would miss it more often than once in a hundred draws.
 
         Args:
@@ -285,13 +331,14 @@ class _Fit:
         """
         if self._cut is not None:
             self.set("split.val_share", 0.2, "")  # of groups, of which nobody knows the classes
-            return
+            return 0.2
         usual = self._usual_val_share()
         rarest = left * min(self._facts.classes.values(), default=self._source.count)
         needed = math.ceil(100 * (1 - 0.01 ** (1 / max(rarest, 1)))) / 100
-        share = min(0.4, max(usual, needed))
+        share: float = min(0.4, max(usual, needed))
         why = "" if share == usual else f"the rarest class has about {rarest:.0f} samples to draw from"
         self.set("split.val_share", share, why)
+        return share
 
     def _usual_val_share(self) -> float:
         return 0.15 if self._source.count >= SMALL // 5 else 0.2

@@ -5,7 +5,7 @@ Without `--kind` it looks at the files and proposes, and changes nothing unless 
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,7 @@ WRITTEN_PARAMS = paths.STATE_DIR / "params-written.yaml"
 """The last params.yaml that came from here: who has not touched it loses nothing when it is replaced."""
 MOST_LEFT_OUT = 10
 MOST_LINES = 8
+WHERE_TYPED = " Type commands in the folder of these files, and that folder before a name behind --path."
 HELP = "say what the data is; writes data/source.json"
 
 
@@ -175,9 +176,10 @@ def propose(
     if not fitting:
         kinds = ", ".join(kind for kind in KINDS if kind != "digits")
         received = "; ".join(line.rstrip(".") for line in there)
+        where = WHERE_TYPED if "`" in received else ""
         raise DataRefused(
             f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). Received: "
-            f"{received}. Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
+            f"{received}.{where} Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
         )
     sure = [trial for trial in fitting if trial.proposal.sure]
     if not yes:
@@ -279,14 +281,21 @@ def init(
             replace_params(params)
         console.print(f"params.yaml {'would be' if dry_run else 'is now'} {EXAMPLES_DIR}/{example}.yaml.")
     else:
-        fit_params(snapshot.source, force=force, dry_run=dry_run, console=console)
+        fit_params(snapshot.source, force=force, dry_run=dry_run, console=console, groups=snapshot.groups)
     if dry_run:
         console.print("Nothing was written (--dry-run).")
     else:
         console.print("Next: look at params.yaml, then run `make run` (or `dvc repro`).")
 
 
-def fit_params(source: Source, *, force: bool, dry_run: bool, console: "Console") -> None:
+def fit_params(
+    source: Source,
+    *,
+    force: bool,
+    dry_run: bool,
+    console: "Console",
+    groups: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
     """Write a params.yaml that fits the source, unless the present one does or holds work that would be lost.
 
     Args:
@@ -294,6 +303,7 @@ def fit_params(source: Source, *, force: bool, dry_run: bool, console: "Console"
         force: Replace it whatever it holds; it is kept as params.yaml.bak.
         dry_run: Say what would be set, and change nothing.
         console: Where it is said.
+        groups: Samples of each group by class, where a split can be tried.
     """
     from pipeline.checks.contradictions import contradictions
     from pipeline.checks.fitting import base_example
@@ -312,7 +322,7 @@ def fit_params(source: Source, *, force: bool, dry_run: bool, console: "Console"
         say("fit. Commit it, or add --force, which writes one that fits and keeps yours as params.yaml.bak.")
         return
     example = base_example(source)
-    fit = _fitted(example, source)
+    fit = _fitted(example, source, groups or {})
     if fit is None:
         say(
             f"{EXAMPLES_DIR}/{example}.yaml is not there or of no use, so params.yaml stays as it is: it needs settings"
@@ -333,7 +343,7 @@ def fit_params(source: Source, *, force: bool, dry_run: bool, console: "Console"
         say(f"To be decided by you: {problem}")
 
 
-def _fitted(example: str, source: Source) -> "Fitted | None":
+def _fitted(example: str, source: Source, groups: Mapping[str, Mapping[str, int]]) -> "Fitted | None":
     from pipeline.checks.fitting import fitted
     from pipeline.params.load import params_of
 
@@ -345,7 +355,7 @@ def _fitted(example: str, source: Source) -> "Fitted | None":
         params_of(text)
     except ParamsError:
         return None
-    return fitted(example, text, source, Path.cwd())
+    return fitted(example, text, source, Path.cwd(), groups)
 
 
 def _fits_already(source: Source) -> bool:

@@ -4,11 +4,11 @@ Nothing is kept and nothing is written. Small data is read completely, so that w
 will do; of large data the beginning of some files is, which the answer says.
 """
 
-import re
 import tarfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,24 @@ from pipeline.fetching.archives import write_tar
 from pipeline.fetching.facts import measured
 from pipeline.fetching.other_forms import conversions
 from pipeline.fetching.plain_files import recoded_files
-from pipeline.fetching.snapshot import INCOMING_DIR, downloaded, empty_folder, given_files
+from pipeline.fetching.snapshot import (
+    INCOMING_DIR,
+    Found,
+    Given,
+    downloaded,
+    empty_folder,
+    given_files,
+    read_all,
+    settled,
+)
 from pipeline.fetching.source import Location
+from pipeline.formats.problems import as_typed, typed_in
 from pipeline.formats.tables import TEXT_SUFFIXES, TableOptions, Writing
-from pipeline.raw.answers import refuse_single
-from pipeline.raw.label_sets import labels_of, with_label_sets
+from pipeline.raw.answers import Answered
+from pipeline.raw.label_sets import with_label_sets
 from pipeline.raw.left_out import by_folder_and_suffix, not_ignored
 from pipeline.raw.sample import RawSample
 from pipeline.raw.spellings import Spellings
-from pipeline.raw.typed import as_typed
 from pipeline.runtime.errors import DataRefused, UserError
 from pipeline.sources.kinds import (
     COMMON,
@@ -39,7 +48,7 @@ from pipeline.sources.kinds import (
     source_of,
     stated_options,
 )
-from pipeline.sources.proposal import Proposal, proposals
+from pipeline.sources.proposal import Proposal, proposals, unread_in_words
 from pipeline.sources.table_head import HEAD_BYTES, Look, seen, whole_lines
 
 if TYPE_CHECKING:
@@ -49,7 +58,6 @@ MOST_BYTES = 1 << 26
 """Data up to this size is read completely: 64 MiB take a second or two."""
 MOST_PER_FOLDER = 3
 MOST_FILES = 200
-ADVICE = re.compile(r"--set (?:'(\w+)=([^']+)'|(\w+)=(?:'([^']+)'|([^\s'`,;:)]+)))")
 MOST_ADVICE = 3
 MOST_TURNS = 2
 """Ways out of a refusal that are tried, and how often one after the other."""
@@ -57,6 +65,10 @@ SAMPLES = 3
 SHOWN_CHARACTERS = 100
 SHOWN_STEPS = 3
 SHOWN_CHANNELS = 6
+ASKED = ("label", "label_columns", "target", "step_label")
+"""Options that say what is to be learnt."""
+WRITTEN = ("decimal", "thousands", "negative", "units", "missing")
+"""And how numbers are written."""
 
 
 @dataclass(frozen=True)
@@ -106,22 +118,36 @@ def look_at(
         if location.url is not None:
             location = downloaded(location, incoming, max_bytes, console)
         ignore = common_options({name: stated[name] for name in stated if name in COMMON}).ignore
-        files = given_files(location, incoming, max_bytes=max_bytes, kind="", ignore=ignore).files
+        given = given_files(location, incoming, max_bytes=max_bytes, kind="", ignore=ignore)
+        files = given.files
         if not files:
             raise DataRefused(
                 f"There is no file. Expected data. Received: path={location.path}, where hidden files and what "
                 "--set ignore= covers is no data. Point --path at the right place."
             )
         files = recoded_files(files, stated.get("encoding", ""), incoming / "recoded")
+        given = replace(given, files=files)
         look = Look(files, _writing(stated))
         trials = [
             trial
             for proposal in _with_stated(proposals(look, kinds), stated, kinds)
-            for trial in _tried_with_advice(proposal, files, incoming)
+            for trial in _tried_with_advice(proposal, given, incoming)
         ]
         fits = any(not trial.refused for trial in trials)
         there = [] if fits else conversions(files) or seen(look)
-        return sorted(trials, key=lambda trial: (bool(trial.refused), not trial.proposal.sure)), there
+        trials = [trial for n, trial in enumerate(trials) if not any(_same(trial, one) for one in trials[:n])]
+        return sorted(trials, key=_doubts), there
+
+
+def _doubts(trial: Trial) -> tuple[bool, bool, int]:
+    """Return a key that puts first what is sure, and then what needs the least advice to be read."""
+    guesses = sum(line.startswith("whether ") for line in trial.proposal.open)
+    return bool(trial.refused), not trial.proposal.sure, guesses
+
+
+def _same(one: Trial, other: Trial) -> bool:
+    """Tell whether two ways are one, which advice may reach in any order."""
+    return (one.proposal.kind, one.proposal.options) == (other.proposal.kind, other.proposal.options)
 
 
 def _writing(stated: Mapping[str, Any]) -> Writing:
@@ -144,22 +170,42 @@ def _with_stated(
     having = [kind for kind in kinds if stated.keys() <= set(option_names(kind))]
     likely, seen_before = False, []
     for proposal in found:
-        merged = replace(proposal, options={**proposal.options, **typed})
+        merged = _merged(proposal, typed)
         key = (merged.kind, merged.options)
         if proposal.kind in having and key not in seen_before:
             seen_before.append(key)
             likely = likely or merged.likely
-            yield merged
+            yield replace(merged, open=(*merged.open, *unread_in_words(merged)))
     # What every kind can be told says nothing of how files are read.
     if not likely and stated.keys() - COMMON.keys():
         yield from (Proposal(kind, "as stated", typed) for kind in having if (kind, typed) not in seen_before)
 
 
+def _merged(proposal: Proposal, typed: Mapping[str, str]) -> Proposal:
+    """Return a proposal with what was stated; its reason and its open questions spoke of what was guessed.
+
+    Who names an answer has named all of them: a class that was guessed beside a stated number would change the task.
+    """
+    guessed = proposal.options
+    if any(name in typed for name in ASKED) and any(
+        guessed.get(name, "") != typed.get(name, "") for name in ASKED
+    ):
+        gone = (*ASKED, *WRITTEN) if "target" in guessed else ASKED  # how that column writes its numbers
+        guessed = {name: value for name, value in guessed.items() if name not in gone}
+    options = {**guessed, **typed}
+    if all(proposal.options.get(name) == value for name, value in options.items()):
+        return proposal
+    changed = any(proposal.options.get(name) != options.get(name) for name in proposal.options)
+    told = ", ".join(f"{name}={value}" for name, value in typed.items())
+    reason = f"as stated: {told}" if changed else proposal.reason
+    return replace(proposal, options=options, reason=reason)
+
+
 def _tried_with_advice(
-    proposal: Proposal, files: Mapping[str, Path], incoming: Path, turns: int = MOST_TURNS
+    proposal: Proposal, given: Given, incoming: Path, turns: int = MOST_TURNS
 ) -> Iterator[Trial]:
     """Yield how a proposal did; where its reader refused it, what becomes of each way out that it names, too."""
-    trial = _tried(proposal, files, incoming)
+    trial = _tried(proposal, given, incoming)
     yield trial
     if not trial.refused or not proposal.likely or not turns:
         return
@@ -173,12 +219,12 @@ def _tried_with_advice(
             sure=False,
             open=(*proposal.open, f"whether {words} is right: {_first_sentence(trial.refused)}"),
         )
-        followed = list(_tried_with_advice(way, files, incoming, turns - 1))
+        followed = list(_tried_with_advice(way, given, incoming, turns - 1))
         yield from (found for found in followed if not found.refused)
 
 
 def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
-    """Return the options that a refusal names with values, in its order, without those that were given.
+    """Return the options that a refusal names with values, without those that were given; the most together first.
 
     Args:
         message: Of a reader; `--set NAME=VALUE`, where quotes stand around values that a shell would change. What
@@ -187,14 +233,15 @@ def advised(message: str, proposal: Proposal) -> list[dict[str, str]]:
     """
     known = option_names(proposal.kind)
     found = []
-    for group in re.finditer(rf"{ADVICE.pattern}(?:\s+{ADVICE.pattern})*", message):
-        pairs = [(a or c, b or d or e.rstrip(".")) for a, b, c, d, e in ADVICE.findall(group[0])]
+    for pairs in typed_in(message):
         # Words in capitals stand for what the reader cannot know.
         usable = all(name in known and value and not value.isupper() for name, value in pairs)
         fresh = {name: value for name, value in pairs if proposal.options.get(name) != value}
         if usable and fresh and fresh not in found:
             found.append(fresh)
-    return found
+    return sorted(
+        found, key=len, reverse=True
+    )  # what reads several columns at once before what reads one of them
 
 
 def _first_sentence(message: str) -> str:
@@ -204,44 +251,48 @@ def _first_sentence(message: str) -> str:
     return " ".join(wrong.split()).split(". ", 1)[0].rstrip(".") + "."
 
 
-def _tried(proposal: Proposal, files: Mapping[str, Path], incoming: Path) -> Trial:
-    kind = proposal.kind
+def _tried(proposal: Proposal, given: Given, incoming: Path) -> Trial:
+    kind, files = proposal.kind, given.files
     try:
         stated = stated_options(kind, [f"{name}={value}" for name, value in proposal.options.items()])
-        options = options_of(kind, stated)
-        kept = {name: files[name] for name in not_ignored(list(files), common_options(stated).ignore)}
+        options, common = options_of(kind, stated), common_options(stated)
+        kept = {name: files[name] for name in not_ignored(list(files), common.ignore)}
         chosen = {name: kept[given] for name, given in source_of(kind).select(list(kept), options).items()}
-        left_out = by_folder_and_suffix(name for name, path in kept.items() if path not in chosen.values())
+        beside = [name for name, path in kept.items() if path not in chosen.values()]
         partly = sum(path.stat().st_size for path in chosen.values()) > MOST_BYTES
         part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
         write_tar(tar_path, part)
-        described, samples = _read(kind, tar_path, options, common_options(stated), partly=partly)
+        if partly:
+            described, samples = _read_part(kind, tar_path, options, common)
+        else:
+            first: list[RawSample] = []
+            read = read_all(
+                kind,
+                tar_path,
+                options,
+                Answered(stated, kind),
+                common.labels_separator,
+                noted=lambda sample: first.append(sample) if len(first) < SAMPLES else None,
+            )
+            names = [name for name in kept if name not in set(beside)]
+            found = Found(chosen, names, beside, not_ignored(list(given.folders), common.ignore))
+            settled(kind, read, found, common, {})
+            described, samples = read.described, [in_words(sample) for sample in first]
     except UserError as error:
         return Trial(proposal, refused=str(error))
-    counts = {pattern: len(found) for pattern, found in left_out.items()}
+    counts = {pattern: len(names) for pattern, names in by_folder_and_suffix(beside).items()}
     return Trial(proposal, len(chosen), counts, tuple(described), tuple(samples), partly=partly)
 
 
-def _read(
-    kind: str, tar_path: Path, options: Any, common: CommonOptions, *, partly: bool
-) -> tuple[list[str], list[str]]:
+def _read_part(kind: str, tar_path: Path, options: Any, common: CommonOptions) -> tuple[list[str], list[str]]:
+    """Return how files are read and their first samples, where all of them would take too long."""
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
-    samples: list[str] = []
     spellings = Spellings()
-    labels: Counter[str] = Counter()
     with tarfile.open(tar_path, "r:") as archive:
-        given = with_label_sets(source_of(kind).read(archive, options), common.labels_separator)
-        for sample in spellings.watched(given):
-            labels.update(labels_of(sample) or ("",))
-            if len(samples) < SAMPLES:
-                samples.append(in_words(sample))
-            elif partly:
-                break
-    if not partly:
-        kept = {label: count for label, count in labels.items() if count >= common.least_per_class}
-        refuse_single(kind, kept if len(kept) > 1 else labels)
+        read = with_label_sets(source_of(kind).read(archive, options), common.labels_separator)
+        samples = [in_words(sample) for sample in islice(spellings.watched(read), SAMPLES)]
     if common.join_labels is None:
         spellings.check()
     return described, samples

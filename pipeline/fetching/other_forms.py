@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet
 
+from pipeline.formats.problems import in_a_shell
 from pipeline.formats.tables import literal, python_command, spreadsheet_refused
 
 MOST_FORMS = 3
@@ -226,7 +227,10 @@ def _json(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str, 
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" in text[: error.pos].strip():
             command = f"jq -c . {shlex.quote(name)} > {shlex.quote(made)}"
-            yield "json", f"{name} holds objects over several lines each: `{command}`, and --path {made}."
+            yield (
+                "json",
+                f"{name} holds objects over several lines each: `{command}`, and --path {in_a_shell(made)}.",
+            )
         return
     except (UnicodeDecodeError, RecursionError):
         return
@@ -253,7 +257,5 @@ def _json(name: str, path: Path, taken: Collection[str]) -> Iterator[tuple[str, 
     command = python_command(
         "json, pandas", f'{reading}.to_json({literal(made)}, orient="records", lines=True)'
     )
-    yield (
-        "json",
-        f"{name} is one JSON object whose rows are inside. Expected an object per row: `{command}`, and --path {made}.",
-    )
+    said = f"{name} is one JSON object whose rows are inside. Expected an object per row"
+    yield "json", f"{said}: `{command}`, and --path {in_a_shell(made)}."

@@ -1,16 +1,17 @@
 """From the original files to a verified archive: read once, completely, then kept by its digest.
 
 Only `millrace init` and `millrace refresh` come here; the pipeline itself never asks the network or the
-original files for anything.
+original files for anything. The file is long because everything that may stop a reading stands in it in the order in
+which it is asked, for `pipeline/fetching/look.py` to ask the same.
 """
 
 import os
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -40,7 +41,7 @@ from pipeline.runtime import paths, processes
 from pipeline.runtime.errors import DataRefused, InputMissing
 from pipeline.runtime.files import file_digest, fsync_dir
 from pipeline.sources import digits, image_table
-from pipeline.sources.kinds import common_options, options_of, plain_options, source_of
+from pipeline.sources.kinds import CommonOptions, common_options, options_of, plain_options, source_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,12 +60,15 @@ class SourceSnapshot:
         counts: Samples per (given split or "", class).
         left_out: An example of each row of `source.left_out`.
         described: How the files were read, in words.
+        groups: Samples (or steps) of each group by class, {} where there are none or very many. Groups are often
+            persons: nothing that is written holds them.
     """
 
     source: Source
     counts: Mapping[tuple[str, str], int]
     left_out: Mapping[str, str]
     described: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 # --- From the original files to a verified archive.
@@ -99,18 +103,14 @@ def take_snapshot(
         if location != "bundled" and location.url is not None:
             location = downloaded(location, incoming, max_bytes, console)
         common = common_options(options or {})
-        found = _files(kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore)
+        found = _found(kind, location, incoming, max_bytes=max_bytes, options=stated, ignore=common.ignore)
         left_out = by_folder_and_suffix(found.beside)
         tar_path = incoming / "source.tar"
         write_tar(tar_path, found.files)
         answered = Answered(options or {}, kind)
-        read = _read_all(kind, tar_path, stated, answered, common.labels_separator)
-        refuse_empty_classes(found.chosen, found.beside, found.folders, read.as_given)
-        named = _named_once(read.spellings, common.join_labels, joined or {})
-        counts = _renamed(read.counts, named.get("label", {}))
-        rare = rare_classes(counts, common.least_per_class)
-        counts = Counter({key: count for key, count in counts.items() if key[1] not in rare})
-        _check_classes(kind, counts)
+        read = read_all(kind, tar_path, stated, answered, common.labels_separator)
+        named, counts, rare = settled(kind, read, found, common, joined or {})
+        labels, groups = named.get("label", {}), named.get("group", {})
         source = Source(
             kind=kind,
             location=location,
@@ -124,7 +124,7 @@ def take_snapshot(
             unlabelled=read.unlabelled,
             rare=rare,
             image_size=read.image_size,
-            facts=None if location == "bundled" else read.facts.found(named.get("label", {}), rare),
+            facts=None if location == "bundled" else read.facts.found(labels, rare, groups),
             seen=None if location == "bundled" else processes.now().date().isoformat(),
         )
         if keep:
@@ -136,7 +136,8 @@ def take_snapshot(
         *_joined_in_words(named),
     ]
     examples = {pattern: names[0] for pattern, names in left_out.items()}
-    return SourceSnapshot(source, counts, examples, tuple(described))
+    members = read.facts.members(labels, rare, groups)
+    return SourceSnapshot(source, counts, examples, tuple(described), members)
 
 
 def downloaded(location: Location, incoming: Path, max_bytes: int, console: "Console | None") -> Location:
@@ -150,7 +151,7 @@ def downloaded(location: Location, incoming: Path, max_bytes: int, console: "Con
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What lies where the data is.
 
     Attributes:
@@ -168,7 +169,7 @@ class _Found:
     said: Sequence[str] = ()
 
 
-def _files(
+def _found(
     kind: str,
     location: Literal["bundled"] | Location,
     incoming: Path,
@@ -176,9 +177,9 @@ def _files(
     max_bytes: int,
     options: Struct,
     ignore: Sequence[str],
-) -> _Found:
+) -> Found:
     if location == "bundled":
-        return _Found(digits.bundled_files())
+        return Found(digits.bundled_files())
     given = given_files(location, incoming, max_bytes=max_bytes, kind=kind, ignore=ignore)
     names = list(given.files)
     try:
@@ -193,7 +194,7 @@ def _files(
     wanted = {name: given.files[name] for name in chosen.values()}
     recoded = recoded_files(wanted, getattr(options, "encoding", ""), incoming / "recoded")
     files = {name: recoded[place] for name, place in chosen.items()}
-    return _Found(files, list(chosen.values()), beside, given.folders, given.said)
+    return Found(files, list(chosen.values()), beside, given.folders, given.said)
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ def _file_name(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
     """What a complete reading found.
 
     Attributes:
@@ -297,8 +298,24 @@ class _Read:
     described: list[str]
 
 
-def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, separator: str | None) -> _Read:
+def read_all(
+    kind: str,
+    tar_path: Path,
+    options: Struct,
+    answered: Answered,
+    separator: str | None,
+    *,
+    noted: Callable[[RawSample], object] = lambda _: None,
+) -> Read:
     """Read everything once.
+
+    Args:
+        kind: Of the source.
+        tar_path: Its archive.
+        options: How it is read.
+        answered: What becomes of samples without an answer.
+        separator: What stands between several labels.
+        noted: Gets each sample.
 
     Raises:
         DataRefused: The source does not fit, or its labels look like lists and nobody said what they are.
@@ -308,7 +325,7 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, se
     several: Counter[int] = Counter()
     num_samples = 0
 
-    def noted(samples: Iterator[RawSample]) -> Iterator[RawSample]:
+    def counted(samples: Iterator[RawSample]) -> Iterator[RawSample]:
         for sample in samples:
             as_given[sample.label] += sample.labels is None
             yield sample
@@ -321,9 +338,10 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, se
     with tarfile.open(tar_path, "r:") as archive:
         described = source_of(kind).describe(archive, options)
     with tarfile.open(tar_path, "r:") as archive:
-        given = noted(answered.among(source_of(kind).read(archive, options)))
+        given = counted(answered.among(source_of(kind).read(archive, options)))
         for sample in spellings.watched(with_label_sets(given, separator)):
             num_samples += 1
+            noted(sample)
             for label in labels_of(sample) or ("",):
                 counts[sample.split or "", label] += 1
             if sample.labels is not None:
@@ -346,7 +364,7 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, se
     if steps:
         words = ", ".join(f"{name} {number:,}" for name, number in sorted(steps.items()))
         described = [*described, f"steps by class, for data.labelled_windows in params.yaml: {words}"]
-    return _Read(
+    return Read(
         samples=num_samples,
         counts=counts,
         as_given=as_given,
@@ -357,6 +375,24 @@ def _read_all(kind: str, tar_path: Path, options: Struct, answered: Answered, se
         image_size=sizes.pop() if len(sizes) == 1 else None,
         described=described,
     )
+
+
+def settled(
+    kind: str, read: Read, found: Found, common: CommonOptions, joined: Joined
+) -> tuple[dict[str, dict[str, str]], Counter[tuple[str, str]], dict[str, int]]:
+    """Return which names are read as another one, samples per split and class, and classes that are left out.
+
+    Raises:
+        DataRefused: A class gives nothing, is spelt in two ways, or there are too few of them.
+    """
+    refuse_empty_classes(found.chosen, found.beside, found.folders, read.as_given)
+    read.facts.check_pictures()
+    named = _named_once(read.spellings, common.join_labels, joined)
+    counts = _renamed(read.counts, named.get("label", {}))
+    rare = rare_classes(counts, common.least_per_class)
+    counts = Counter({key: count for key, count in counts.items() if key[1] not in rare})
+    _check_classes(kind, counts)
+    return named, counts, rare
 
 
 def _named_once(spellings: Spellings, join: bool | None, before: Joined) -> dict[str, dict[str, str]]:

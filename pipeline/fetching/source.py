@@ -88,6 +88,9 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
     """Samples with a number that regression predicts."""
     groups: int = 0
     """Different persons, machines or documents."""
+    few_groups: dict[str, int] = {}
+    """Classes that fewer than three groups have, with their number; of recordings with a class per step without a
+    group each is one."""
     times: int = 0
     """Samples with a time."""
     side: dict[str, Literal["number", "category"]] = {}
@@ -108,6 +111,8 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
 
 
 MOST_CLASSES = 1000
+PARTS = 3
+"""Train, val and test: a split by group needs as many groups of each class."""
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -100,6 +100,10 @@ PADDED = re.compile(r"[+-]?0[0-9]+")
 CLEAN_TEXT = "Write Unicode text without NUL."
 NAME_FIX = "Fill in or remove these rows."
 UNLABELLED_FIX = "Fill in these cells, or leave such rows out, counted: --set unlabelled=leave_out."
+LABEL_FIX = (
+    f"{UNLABELLED_FIX} Where a sample may have several labels, and an empty cell says none of them: --set "
+    "unlabelled=no_labels."
+)
 TRUTHS = {"1": True, "true": True, "0": False, "false": False}
 TRUTH_FIX = "Correct these cells: each label either applies or does not."
 NUMBER_FIX = "Correct these cells; a missing value is an empty cell."
@@ -140,9 +144,9 @@ def as_text(cell: Cell, problems: Problems) -> str | None:
 
 
 def as_name(cell: Cell, problems: Problems, fix: str = NAME_FIX) -> str | None:
-    """Return a label, group or id as text; None and a problem where there is none, or a fraction."""
+    """Return a label, group or id as text; None and a problem where there is none, only blanks, or a fraction."""
     name = plain_name(cell.value)
-    if not name:
+    if name is None or is_blank(name):
         problems.add(cell.place, "a name or a whole number", shown(cell.value), fix)
         return None
     return name if _storable(Cell(cell.place, name), problems) else None

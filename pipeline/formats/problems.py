@@ -1,6 +1,8 @@
-"""All problems of the files at once, by cause and with their places; and series that have none."""
+"""All problems of the files at once, by cause and with their places; and what to type about them."""
 
 import re
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,3 +174,58 @@ def without_padding(series: np.ndarray) -> np.ndarray:
     """
     there = np.flatnonzero(~np.isnan(series).all(axis=1))
     return series[: there[-1] + 1] if there.size else series[:0]
+
+
+# --- What a message says to type: a shell must take it as it stands, whatever files and columns are called.
+
+NEEDS_QUOTES = re.compile(r'\A["\s]|[,\n]|\s\Z')
+OF_A_SHELL = re.compile(r"""[\s'"\\$`;&|<>()!~*?\[{]""")
+WORD = re.compile(r"""--set ((?:'[^']*'|"[^"]*"|[^\s'"`,;:()]|[,;:](?=[^\s`)]))+)""")
+"""What belongs to a sentence, a comma before a blank, ends it."""
+
+
+def as_typed(elements: Iterable[str]) -> str:
+    """Return a list as `listed` in `pipeline/raw/typed.py` reads it."""
+    return ",".join(
+        '"' + element.replace('"', '""') + '"' if NEEDS_QUOTES.search(element) else element
+        for element in elements
+    )
+
+
+def in_a_shell(value: str) -> str:
+    """Return a value for a command that somebody copies, in quotes only where a shell would read something into it."""
+    return shlex.quote(value) if OF_A_SHELL.search(value) or value.startswith("#") else value
+
+
+def to_set(name: str, value: str) -> str:
+    """Return `--set NAME=VALUE` as it can be typed."""
+    return f"--set {name}={shlex.quote(value) if OF_A_SHELL.search(value) else value}"
+
+
+def to_list(name: str, elements: Iterable[str]) -> str:
+    """Return `--set NAME=A,B` as it can be typed, each element whole whatever it holds."""
+    return to_set(name, as_typed(elements))
+
+
+def typed_in(message: str) -> list[list[tuple[str, str]]]:
+    """Return what a message says to type, as names and values; what stands side by side belongs together.
+
+    Args:
+        message: With `--set NAME=VALUE` in it, as `to_set` writes it.
+    """
+    found: list[list[tuple[str, str]]] = []
+    end = -1
+    for match in WORD.finditer(message):
+        try:
+            (item, *more) = shlex.split(match[1])
+        except ValueError:  # a quote that belongs to the sentence
+            continue
+        name, _, value = item.partition("=")
+        value = value if match[1].endswith(("'", '"')) else value.rstrip(".")
+        if more or not name.isidentifier() or not value:
+            continue
+        if message[end : match.start()].strip() or end < 0:
+            found.append([])
+        found[-1].append((name, value))
+        end = match.end()
+    return found

@@ -6,9 +6,12 @@ from typing import Any
 from pipeline.data.samples import MISSING
 from pipeline.formats.cells import PADDED, SideKind, is_missing, is_number, plain_number
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import shown
+from pipeline.formats.problems import shown, to_list, typed_in
 from pipeline.formats.written_numbers import MOSTLY, PLAIN, NumberWriting, advice, looks_marked, means_nothing
 from pipeline.runtime.errors import DataRefused
+
+LISTS = ("units", "missing")
+"""Options of the writing of numbers that take several values."""
 
 
 class SideCells:
@@ -68,7 +71,7 @@ class SideCells:
             raise DataRefused(
                 f"The side column {self._column!r} mixes numbers and words. Expected one or the other. Received: "
                 f"{self._number}, and {self._word}. Correct the cells, or say that they are categories: "
-                f"--set categorical={self._column}."
+                f"{to_list('categorical', [self._column])}."
             )
         return "category" if self._word or self._padded else "number"
 
@@ -86,7 +89,7 @@ class SideCells:
         options = advice(self._odd, self._writing)
         said = f"Say how they are written: {options}." if options else "Correct them."
         if self._role == "side column":
-            said += f" What only looks like numbers: --set categorical={self._column}."
+            said += f" What only looks like numbers: {to_list('categorical', [self._column])}."
         raise DataRefused(
             f"The {self._role} {self._column!r} looks like numbers written for people. Expected {self._writing.words}. "
             f"Received: {odd:,} of {self._numbers + self._words:,} cells that are not, such as {self._odd_place}. "
@@ -108,8 +111,26 @@ def kinds_of(seen: Mapping[str, SideCells]) -> dict[str, SideKind]:
         except DataRefused as refused:
             refusals.append(str(refused))
     if refusals:
-        raise DataRefused("\n".join(refusals))
+        raise DataRefused("\n".join([*refusals, *_together(refusals)]))
     return kinds
+
+
+def _together(refusals: Sequence[str]) -> list[str]:
+    """Return what reads all columns at once, where each is written in a way of its own and no two contradict."""
+    said = [pair for refused in refusals for pairs in typed_in(refused) for pair in pairs]
+    options: dict[str, list[str]] = {}
+    for name, value in said:
+        if name != "categorical":
+            options.setdefault(name, []).extend(
+                one for one in value.split(",") if one not in options.get(name, ())
+            )
+    if len(refusals) < 2 or any(len(values) > 1 for name, values in options.items() if name not in LISTS):
+        return []
+    return (
+        [f"All of them: {' '.join(to_list(name, values) for name, values in options.items())}."]
+        if options
+        else []
+    )
 
 
 def kinds_by_reading(

@@ -42,6 +42,7 @@ from pipeline.runtime.errors import DataRefused
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
 Unlabelled = Literal["fail", "reject", "leave_out"]
+UnlabelledRows = Literal["fail", "reject", "leave_out", "no_labels"]
 FormatOption = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -72,10 +73,10 @@ class TextTableOptions(
 
     label_columns: tuple[str, ...] = ()
     """Columns that are a label each, 0 or 1: a sample may have several of them, or none. In place of `label`."""
-    unlabelled: Unlabelled = "fail"
+    unlabelled: UnlabelledRows = "fail"
     """Samples without an answer (label, target, or one of label_columns): fail; reject them, which counts against
     data.max_rejected_share; or leave them out, which is counted apart. Of windows with classes those without one are
-    rejected unless they are left out."""
+    rejected unless they are left out. Beside labels_separator, no_labels: an empty label says none of the labels."""
     header: bool = True
     """Whether the first row of a text file names the columns; if not, they are called 1, 2, 3."""
     skip: SkipOption = 0

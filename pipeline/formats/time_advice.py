@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
+from pipeline.formats.problems import to_set
 from pipeline.formats.time_formats import DIGITS, UNITS, time_format
 
 TRIED_CELLS = 2_000
@@ -147,7 +148,7 @@ def advice(cells: pa.Array, stated: str, every: bool) -> str:
     if len(found) == 1:
         return _state(found[0])
     if found:
-        both = ", or ".join(f"--set time_format='{text}' ({_order(text)})" for text in found[:3])
+        both = ", or ".join(f"{to_set('time_format', text)} ({_order(text)})" for text in found[:3])
         return f"These cells can be read in several ways: {both}. State the right one."
     units = _units(some)
     if units and units != [stated]:
@@ -232,7 +233,7 @@ def _units(cells: list[str]) -> list[str]:
 
 
 def _state(text: str) -> str:
-    return f"State how times are written: --set time_format='{text}'."
+    return f"State how times are written: {to_set('time_format', text)}."
 
 
 def _order(text: str) -> str:

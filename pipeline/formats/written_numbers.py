@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from pipeline.data.samples import MISSING
+from pipeline.formats.problems import to_list
 
 DecimalOption = Literal["point", "comma"]
 ThousandsOption = Literal["none", "point", "comma", "blank", "apostrophe"]
@@ -237,11 +238,11 @@ def advice(cells: Iterable[str], writing: NumberWriting = PLAIN) -> str:
             return ""
     if len(_signs(marked)) > 1:
         return ""  # dollars and euros are not one unit
-    options = [*_signs_of(marked), *_marks_of(marked), *_negatives_of(marked)]
+    options = [*_signs_of(marked, writing.units), *_marks_of(marked), *_negatives_of(marked)]
     if in_points and "--set thousands=point" not in options:
         options.append("--set thousands=point")
     if nothing:
-        options.append(f"--set missing={','.join(dict.fromkeys([*writing.missing, *nothing]))}")
+        options.append(to_list("missing", dict.fromkeys([*writing.missing, *nothing])))
     return " ".join(options)
 
 
@@ -256,8 +257,8 @@ def _signs(cells: Sequence[str]) -> set[str]:
     }
 
 
-def _signs_of(cells: Sequence[str]) -> list[str]:
-    return [f"--set units={sign}" for sign in _signs(cells)]
+def _signs_of(cells: Sequence[str], stated: Sequence[str]) -> list[str]:
+    return [to_list("units", dict.fromkeys([*stated, sign])) for sign in _signs(cells)]
 
 
 def _negatives_of(cells: Sequence[str]) -> list[str]:

@@ -170,14 +170,15 @@ def leak_refusal(findings: Sequence[Finding], accepted: Mapping[str, SignOff], w
     still = [finding for finding in findings if not finding.is_signed(accepted)]
     lines = [f"The split leaks: {len(still)} findings. Expected none that nobody signed off."]
     lines += [f"- {finding.message}{_outgrown(finding, accepted)}" for finding in still]
+    place = "an entry of that name, or behind the others" if accepted else "`accepted: []`"
+    lines.append(
+        f"All samples: {where}. If one of these is no leak, say why below `leaks:` in params.yaml, in place of "
+        f"{place}, in ten characters or more, and it is recorded:"
+    )
+    lines += [] if accepted else ["  accepted:"]
     lines += [
-        f"All samples: {where}. If one of these is no leak, say why in params.yaml, and it is recorded:",
-        "leaks:",
-        "  accepted:",
-        *(
-            f"  - {{finding: {finding.finding!r}, up_to: {finding.extent:.12g}, reason: ...}}"
-            for finding in still
-        ),
+        f"  - {{finding: {finding.finding!r}, up_to: {finding.extent:.12g}, reason: ...}}"
+        for finding in still
     ]
     return "\n".join(lines)
 

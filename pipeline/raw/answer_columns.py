@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.formats.cells import (
+    LABEL_FIX,
     UNLABELLED_FIX,
     Cell,
     as_label,
@@ -17,7 +18,7 @@ from pipeline.formats.cells import (
     is_blank,
 )
 from pipeline.formats.problems import Problems, shown
-from pipeline.formats.tables import TextTableOptions, Unlabelled
+from pipeline.formats.tables import TextTableOptions, UnlabelledRows
 from pipeline.formats.written_numbers import PLAIN, NumberWriting
 from pipeline.raw.sample import SPLITS, GivenSplit
 
@@ -38,6 +39,8 @@ class Answer:
 
 
 NO_ANSWER = Answer()
+NO_LABELS = Answer(labels=())
+"""Of several labels none: an answer like any other."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,14 @@ class AnswerColumns:
         label: Column of the class, "" for none.
         target: Column of the number that regression predicts, "" for none.
         label_columns: Columns that are a label each.
-        unlabelled: What becomes of rows without an answer.
+        unlabelled: What becomes of rows without an answer; `no_labels`: an empty cell in `label` is one.
         writing: How numbers are written.
     """
 
     label: str = ""
     target: str = ""
     label_columns: Sequence[str] = ()
-    unlabelled: Unlabelled = "fail"
+    unlabelled: UnlabelledRows = "fail"
     writing: NumberWriting = PLAIN
 
     @property
@@ -69,7 +72,7 @@ class AnswerColumns:
         Args:
             value_of: The cell of a column, as the format gives it.
         """
-        if self.unlabelled == "fail":
+        if self.unlabelled in ("fail", "no_labels"):
             return False
         if self.target and self._is_no_number(value_of(self.target)):
             return True
@@ -84,8 +87,10 @@ class AnswerColumns:
         """
         if self.lacking(lambda column: cell_of(column).value):
             return NO_ANSWER
+        if self.unlabelled == "no_labels" and self.label and is_blank(cell_of(self.label).value):
+            return NO_LABELS
         return Answer(
-            (as_label(cell_of(self.label), problems, UNLABELLED_FIX) or "") if self.label else "",
+            (as_label(cell_of(self.label), problems, LABEL_FIX) or "") if self.label else "",
             label_set({column: cell_of(column) for column in self.label_columns}, problems),
             as_target(cell_of(self.target), problems, self.writing, UNLABELLED_FIX) if self.target else None,
         )

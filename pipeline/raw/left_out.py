@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from pipeline.formats.problems import to_list
 from pipeline.raw import heif
-from pipeline.raw.typed import as_typed, in_a_shell
 from pipeline.runtime.errors import DataRefused
 
 NOT_READ = frozenset(
@@ -64,10 +64,10 @@ def refuse_unread_pictures(names: Sequence[str]) -> None:
     )
     if any(_suffix(name) in heif.SUFFIXES for name in unread):
         convert = f"HEIC is read with the extra heic ({heif.INSTALL}). {convert}"
-    globs = ",".join(sorted({f"*{_suffix(name)}" for name in unread}))
+    globs = sorted({f"*{_suffix(name)}" for name in unread})
     raise DataRefused(
         "Some pictures are of a format that is not read. Expected formats that Pillow reads everywhere. Received: "
-        f"{in_words(by_folder_and_suffix(unread))}. {convert}: --set ignore={globs}."
+        f"{in_words(by_folder_and_suffix(unread))}. {convert}: {to_list('ignore', globs)}."
     )
 
 
@@ -96,7 +96,7 @@ def refuse_empty_classes(
         raise DataRefused(
             "Folders beside those of the classes give nothing. Expected data in each of them. Received: "
             f"{', '.join(empty[:20])} ({in_words(by_folder_and_suffix(held)) or 'no file'}). Fill or remove them, or "
-            f"pass them over: --set ignore={in_a_shell(as_typed(map(glob.escape, empty[:20])))}."
+            f"pass them over: {to_list('ignore', map(glob.escape, empty[:20]))}."
         )
 
 

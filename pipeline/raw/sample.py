@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from pipeline.formats.problems import to_set
 from pipeline.formats.steps import Timeline
 from pipeline.runtime.errors import DataRefused
 
@@ -121,7 +122,7 @@ def choose_files(
     """
     chosen = [name for name in names if _fits(name, pattern, suffixes, alone=len(names) == 1)]
     if not chosen:
-        wanted = f"--set files={pattern}" if pattern else f"the suffixes {' '.join(sorted(suffixes))}"
+        wanted = to_set("files", pattern) if pattern else f"the suffixes {' '.join(sorted(suffixes))}"
         raise DataRefused(
             f"No file of this kind found. Expected {layout}. Received: {len(names)} files, none for {wanted}"
             f"{_some(names)}. Point --path at the right place, or name the files: --set files=."

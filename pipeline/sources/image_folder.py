@@ -3,6 +3,7 @@
 Classes may also stand higher or lower in the path, or in the names of the files: option `label`.
 """
 
+import glob
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import PurePosixPath
 
 from msgspec import Struct
 
+from pipeline.formats.problems import to_list, to_set
 from pipeline.formats.tables import FORMATS
 from pipeline.formats.text_file import open_member
 from pipeline.raw import heif
@@ -192,7 +194,7 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
         # A glob covers every file of its last part: one called like a picture in a class would take that along.
         covered = [other for other in places if any(covers(name, other) for name in loose[:MOST_LOOSE])]
         if covered == loose:
-            yield f"What belongs to no split is passed over with --set ignore={','.join(others)}"
+            yield f"What belongs to no split is passed over with {to_list('ignore', map(glob.escape, others))}"
         return
     if labels.rule == "folder" and min(folders) >= 1 and not some_splits:
         options = [
@@ -203,7 +205,7 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
     pattern = proposed([*places])
     if labels.rule == "folder" and max(folders) == 0:
         yield (
-            f"The names hold words that may be labels: --set label='{pattern}' takes them from there"
+            f"The names hold words that may be labels: {to_set('label', pattern)} takes them from there"
             if pattern
             else "Where names hold the label, say how: --set label=PATTERN, such as '{label}_#.*' for cat_12.jpg"
         )
@@ -212,7 +214,7 @@ def _ways(wrong: Sequence[str], places: dict[str, Place | None], labels: Labels)
         top for top in without if all(place is None for name, place in places.items() if top_of(name) == top)
     }
     if held and len(held) < len({top_of(name) for name in places}):
-        yield f"What has no labels is passed over with --set ignore={','.join(sorted(held))}"
+        yield f"What has no labels is passed over with {to_list('ignore', map(glob.escape, sorted(held)))}"
 
 
 def _classes_by(rule: str, names: Collection[str], labels: Labels) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from posixpath import normpath
 
+from pipeline.formats.problems import to_set
 from pipeline.raw.left_out import by_folder_and_suffix, in_words
 from pipeline.runtime.errors import DataRefused
 
@@ -151,7 +152,7 @@ class Unmatched:
             prefix = _prefix_of(self._cells, self._files) or "/what/is/not/here/"
             fixes.append(
                 "Name the column of paths: --set path=COLUMN; of paths from another machine say what they begin "
-                f"with: --set 'prefix={prefix}'."
+                f"with: {to_set('prefix', prefix)}."
             )
         if self._counts["several"]:
             fixes.append("Write more of the path, or the suffix, into these rows.")

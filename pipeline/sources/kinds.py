@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, cast, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from pipeline.raw.label_sets import ONE_CLASS
 from pipeline.raw.sample import RawSample
 from pipeline.raw.typed import listed
 from pipeline.runtime.errors import WronglyCalled
@@ -118,7 +119,7 @@ def plain_options(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         WronglyCalled: A value is not of its type.
     """
     # Not `to_builtins`: msgspec's `omit_defaults` keeps a default that was typed, since it is another object.
-    made = msgspec.structs.asdict(options_of(kind, content)) | msgspec.structs.asdict(common_options(content))
+    made = msgspec.structs.asdict(options_of(kind, content)) | msgspec.structs.asdict(_common(content))
     defaults = msgspec.structs.asdict(source_of(kind).Options()) | msgspec.structs.asdict(CommonOptions())
     changed = {name: value for name, value in made.items() if defaults[name] != value}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
@@ -139,7 +140,23 @@ def options_of(kind: str, content: Mapping[str, Any]) -> Struct:
 
 
 def common_options(content: Mapping[str, Any]) -> CommonOptions:
-    """Return the options that every kind has, out of all options of a source, which `options_of` has checked."""
+    """Return the options that every kind has, out of all options of a source, which `options_of` has checked.
+
+    Raises:
+        WronglyCalled: An option of the kind needs one of these beside it.
+    """
+    common = _common(content)
+    if content.get("unlabelled") == "no_labels" and common.labels_separator in (None, ONE_CLASS):
+        raise WronglyCalled(
+            "unlabelled=no_labels is for a column of several labels, where an empty cell says none of them. Expected "
+            "labels_separator beside it, such as --set labels_separator=pipe. Received: unlabelled=no_labels, and "
+            f"labels_separator={common.labels_separator or 'nothing'}. Say what stands between labels, or leave rows "
+            "without a class out: --set unlabelled=leave_out."
+        )
+    return common
+
+
+def _common(content: Mapping[str, Any]) -> CommonOptions:
     own = {name: value for name, value in content.items() if name in COMMON}
     return msgspec.convert(own, CommonOptions, strict=False)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
-from pipeline.raw.typed import as_typed
+from pipeline.formats.problems import as_typed
 from pipeline.sources.kinds import CommonOptions, fields_of, source_of
 
 

@@ -14,21 +14,23 @@ same columns, and what one of them takes for its own no other may.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
+from pipeline.formats.problems import as_typed, typed_in
 from pipeline.formats.written_numbers import advice
 from pipeline.raw.label_sets import lists_among
 from pipeline.raw.left_out import ARRAYS, NOT_READ
-from pipeline.raw.typed import as_typed
+from pipeline.raw.typed import listed
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources.image_folder import SUFFIXES as IMAGE_SUFFIXES
 from pipeline.sources.kinds import options_of, source_of
 from pipeline.sources.path_labels import SPLITS, proposed, top_of
-from pipeline.sources.table_head import HEAD_ROWS, MOST_TABLES, TIMES, Column, Look, TableHead, whole_lines
+from pipeline.sources.table_head import HEAD_ROWS, SOME_TABLES, TIMES, Column, Look, TableHead, whole_lines
 
 MOST_OF_A_KIND = 5
 FEWEST_STEPS = 9
@@ -49,6 +51,8 @@ HOURS = ("hr", "hour", "stunde")
 STEPS = ("i", "t", "step", "tick", "time", "frame")
 NAMES_OF_SERIES = ("id", "name", "series", "sensor", "device", "meter", "station", "unique_id")
 TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
+FEWEST_DATES = 3
+"""Different times of samples: with fewer (of one export) none are later than others in train, val and test."""
 LONGEST_CHANGE = 1 / 3
 """A class per step stays for some steps: it changes at this share of them at most."""
 
@@ -64,6 +68,7 @@ class Proposal:
         sure: Whether nothing was chosen among several possibilities.
         open: What only the owner can say, as a line each.
         likely: Whether a refusal is worth showing where another kind fits.
+        columns: Those that it does not name, and that may be something of a sample.
     """
 
     kind: str
@@ -72,6 +77,7 @@ class Proposal:
     sure: bool = False
     open: tuple[str, ...] = ()
     likely: bool = True
+    columns: tuple[str, ...] = ()
 
 
 def proposals(look: Look, kinds: Iterable[str]) -> Iterator[Proposal]:
@@ -133,11 +139,11 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 else "numbers to predict"
             )
             beside = {**_time_among(rest), **_split_among(rest, column)}
-            more = _unread(rest, {**beside, role: column.name})
+            more: tuple[str, ...] = ()
             lists = lists_among(column.values) if role == "label" else None
             several = {"labels_separator": lists.separator} if lists else {}
             if lists:
-                more += ("labels look like lists; where each is one class: --set labels_separator=none",)
+                more = ("labels look like lists; where each is one class: --set labels_separator=none",)
             yield Proposal(
                 "text_table",
                 f"column {text.name!r} holds texts of {text.words:.0f} words, column {column.name!r} {said}",
@@ -154,6 +160,7 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 and len(look.tables) == 1
                 and (len(texts) == 1 or text.is_called(TEXTS)),
                 open=more,
+                columns=tuple(other.name for other in rest),
             )
 
 
@@ -273,12 +280,16 @@ def written_as(columns: Iterable[Column]) -> dict[str, str]:
         if plain_number(cell) is None
     ]
     said = advice(odd)
-    return {} if " if " in said else dict(re.findall(r"--set (\w+)=(\S+)", said))
+    return {} if " if " in said else {name: value for pairs in typed_in(said) for name, value in pairs}
 
 
 def _time_among(columns: Iterable[Column]) -> dict[str, str]:
-    """Return the options for the one column of these that holds a time in every row; {} for none, or several."""
-    times = [column for column in columns if column.time_format and len(column.cells) == column.count]
+    """Return the options for the one column of these that holds times, one in every row; {} for none, or several."""
+    times = [
+        column
+        for column in columns
+        if column.time_format and len(column.cells) == column.count and len(column.values) >= FEWEST_DATES
+    ]
     if len(times) != 1:
         return {}
     written = {} if times[0].time_format == "auto" else {"time_format": times[0].time_format}
@@ -299,9 +310,12 @@ def _split_among(columns: Iterable[Column], answer: Column | None = None) -> dic
     return {"split": found[0]} if found else {}
 
 
-def _unread(columns: Iterable[Column], options: Mapping[str, str]) -> tuple[str, ...]:
-    """Return in words which columns no option names."""
-    others = [column.name for column in columns if column.name not in options.values()]
+def unread_in_words(proposal: Proposal) -> tuple[str, ...]:
+    """Return in words which of its columns no option of a proposal names."""
+    named = {*proposal.options.values()}
+    with suppress(WronglyCalled):  # a value that is no list
+        named |= {name for value in proposal.options.values() for name in listed(value)}
+    others = [name for name in proposal.columns if name not in named]
     return (
         (f"columns that nobody reads: {', '.join(others)} (--set side=, group=, split=, time=)",)
         if others
@@ -388,7 +402,7 @@ def _series_files(look: Look) -> Iterator[Proposal]:
         return
     begin, end = (re.escape(part) for part in (shape.split("*", 1) if "*" in shape else ("", "")))
     ids = {found[1] for name in series if (found := re.fullmatch(f"{begin}(.*){end}", stems[name]))}
-    for name in [name for name in tables if name not in series][:MOST_TABLES]:
+    for name in [name for name in tables if name not in series][:SOME_TABLES]:
         table = look.table(name)
         for column in table.columns if table else ():
             known = {str(cell) for cell in column.cells}
@@ -494,7 +508,7 @@ def _image_table(look: Look) -> Iterator[Proposal]:
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",
                     options,
                     sure=len(roles) == 1 or other.is_called(LABELS),
-                    open=_unread(rest, options),
+                    columns=tuple(other.name for other in rest),
                 )
             return
 
@@ -511,7 +525,9 @@ def _series_rows(look: Look) -> Iterator[Proposal]:
             ("last", columns[-1], columns[:-1]),
             ("first", columns[0], columns[1:]),
         ):
-            if answer.looks_like_classes and all(column.numeric for column in values):
+            # Two shops in two rows are no classes: nothing comes again.
+            comes_again = len(answer.cells) >= 2 * len(answer.values)
+            if comes_again and answer.looks_like_classes and all(column.numeric for column in values):
                 yield Proposal(
                     "series_rows",
                     f"a row of {head.name} holds {len(values)} numbers, and a class in column {answer.name!r}",

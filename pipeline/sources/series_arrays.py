@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pipeline.formats.cells import LARGEST, is_blank, plain_name
 from pipeline.formats.npy import SUFFIXES, ArrayFile, array_names, opened_array, whole
-from pipeline.formats.problems import Problems, shown, without_padding
+from pipeline.formats.problems import Problems, shown, to_set, without_padding
 from pipeline.formats.tables import Unlabelled
 from pipeline.formats.text_file import open_member
 from pipeline.raw.sample import SPLITS, GivenSplit, RawSample, check_splits, choose_files
@@ -151,13 +151,13 @@ def _parts(archive: tarfile.TarFile, options: Options) -> list[_Part]:
 def _unclear(received: str, known: Sequence[str]) -> DataRefused:
     names = [name.rpartition(": ")[2] for name in known if ": " in name]
     pair = (
-        f" If the first holds the series and the second their answers: --set x={names[0]} --set y={names[1]}."
+        f"If the first holds the series and the second their answers: {to_set('x', names[0])} {to_set('y', names[1])}. "
         if len(names) == len(known) == 2
         else ""
     )
     return DataRefused(
         f"It is not clear which arrays belong together. Expected {LAYOUT}; without answers: --set y=none. Received: "
-        f"{received}, among {', '.join(known[:20])}. Name them, or choose: --set files=GLOB.{pair}"
+        f"{received}, among {', '.join(known[:20])}. {pair}Name them, or choose: --set files=GLOB."
     )
 
 

@@ -1,10 +1,12 @@
 """Files that nobody has said anything about: the first rows of tables, their columns, what their cells look like.
 
-Guesses for `millrace init` without `--kind`; whoever reads the data is told what to read.
+Guesses for `millrace init` without `--kind`; whoever reads the data is told what to read. A third of this long file is
+what times look like.
 """
 
 import io
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +21,7 @@ import pyarrow as pa
 
 from pipeline.formats.cells import is_missing, plain_number
 from pipeline.formats.json_rows import array_items, is_array, nested_keys, value_at
-from pipeline.formats.problems import Problems
+from pipeline.formats.problems import Problems, in_a_shell
 from pipeline.formats.tables import (
     FORM_BYTES,
     FORMATS,
@@ -40,9 +42,11 @@ from pipeline.sources.path_labels import SPLIT_CELLS
 
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 2000
-MOST_TABLES = 12
+MOST_TABLES, SOME_TABLES = 48, 12
+"""Tables that are all looked into, and how many of more."""
 MOST_COLUMNS = 20
 MOST_REASONS = 2
+MOST_SHOWN = 4
 MOST_CLASSES = 100
 COUNTED = 5
 """Whole numbers one after the other: from so many on they are names, not values."""
@@ -382,12 +386,20 @@ def _is_data(columns: Sequence[Column]) -> bool:
 # --- All files, and the tables among them.
 
 
+def _names_in(head: TableHead) -> tuple[str, ...]:
+    """Return the columns of a table; of one without header its name."""
+    return tuple(column.name for column in head.columns) if "header" not in head.options else (head.name,)
+
+
 class Look:
     """Files that somebody pointed at: their names, and how they begin.
 
     Args:
         files: Where each lies, by its name, with `/`.
         writing: What is stated about tables.
+
+    Attributes:
+        mixed: Tables by their columns, once `tables` has been asked for, where they have different ones.
     """
 
     def __init__(self, files: Mapping[str, Path], writing: Writing = STATED_NOTHING) -> None:
@@ -395,6 +407,7 @@ class Look:
         self._files = files
         self._writing = writing
         self._heads: dict[str, TableHead | str] = {}
+        self.mixed: Mapping[tuple[str, ...], Sequence[TableHead]] = {}
 
     def first_bytes(self, name: str, size: int = HEAD_BYTES) -> bytes:
         """Return how a file begins."""
@@ -430,21 +443,20 @@ class Look:
             name for name in self.names if PurePosixPath(name).suffix.lower() in ("", ".txt", ".dat", ".data")
         ]
         for names in (named, self.names if len(self.names) == 1 else plain):
-            heads = [
-                head for name in names[:MOST_TABLES] if (head := self.table(name)) and len(head.columns) > 1
-            ]
+            # Of hundreds some tell what the others are; the reader looks at all of them, and says where one differs.
+            every = 1 if len(names) <= MOST_TABLES else math.ceil(len(names) / SOME_TABLES)
+            looked_at = names[::every]
+            heads = [head for name in looked_at if (head := self.table(name)) and len(head.columns) > 1]
             if heads:
                 break
         groups: dict[tuple[str, ...], list[TableHead]] = {}
         for head in heads:
-            names_of = (
-                tuple(column.name for column in head.columns)
-                if "header" not in head.options
-                else (head.name,)
-            )
-            groups.setdefault(names_of, []).append(head)
-        if len(groups) == 1 and len(named) in (0, len(heads)) and (named or len(self.names) == 1):
+            groups.setdefault(_names_in(head), []).append(head)
+        self.mixed = groups if len(groups) > 1 else {}
+        if len(groups) == 1 and len(heads) == len(looked_at) and (named or len(self.names) == 1):
             return heads[:1]
+        if every > 1:
+            return []
         return [
             replace(heads[0], options={**heads[0].options, "files": glob})
             for heads in groups.values()
@@ -479,6 +491,14 @@ def seen(look: Look) -> list[str]:
             if column.looks_dated and not column.nearly_time_formats
         ]
         lines += _turned(head)
+    if len(look.tables) < len(look.mixed):
+        shown = [
+            f"{heads[0].name} has {', '.join(names[:MOST_COLUMNS])}" for names, heads in look.mixed.items()
+        ]
+        lines.append(
+            f"tables with different columns, which no pattern of names tells apart: {'; '.join(shown[:MOST_SHOWN])}; "
+            "point --path at one of them, or at a folder with those that belong together"
+        )
     return lines + look.no_tables[:MOST_REASONS]
 
 
@@ -491,7 +511,9 @@ def _turned(head: TableHead) -> list[str]:
     made = f"{PurePosixPath(head.name).stem}-turned.csv"
     reading = f'pandas.read_csv({literal(head.name)}, index_col=0).T.rename_axis("time")'
     command = python_command("pandas", f'{reading}.to_csv({literal(made)}, mode="x")')
-    return [f"columns are times, so each row is a series: `{command}`; --path {made} --set wide=true"]
+    return [
+        f"columns are times, so each row is a series: `{command}`; --path {in_a_shell(made)} --set wide=true"
+    ]
 
 
 def _common_beginning(names: Sequence[str]) -> str:

@@ -244,26 +244,35 @@ def presence_problems(
     ]
 
 
-def size_problems(units: Sequence[str], splits: np.ndarray, *, shares: Mapping[str, float]) -> list[str]:
+def size_problems(
+    units: Sequence[str],
+    splits: np.ndarray,
+    *,
+    shares: Mapping[str, float],
+    sizes: Mapping[str, int] | None = None,
+) -> list[str]:
     """Return one message per unit that is too large for the split it was drawn into.
 
     Args:
         units: What was drawn: the group of each sample, with all copies of its members.
         splits: As drawn.
         shares: Share of each split.
+        sizes: Samples of each unit, where `units` does not name it once for each of them.
     """
     split_of = dict(zip(units, splits, strict=True))
+    sizes = Counter(units) if sizes is None else sizes
+    total = sum(sizes.values())
     problems = []
-    for unit, count in sorted(Counter(units).items()):
+    for unit, count in sorted(sizes.items()):
         split = split_of[unit]
-        if split in shares and count > OVERSIZE * shares[split] * len(units):
-            share = count / len(units)
+        if split in shares and count > OVERSIZE * shares[split] * total:
+            share = count / total
             raised = (
                 f"raise split.{split}_share to {share:.2f}" if split != "train" else "lower the other shares"
             )
             problems.append(
                 f"group {unit!r} is larger than {split}, which it was drawn into. Expected at most "
-                f"{int(OVERSIZE * shares[split] * len(units))} of {len(units)} samples, {OVERSIZE:g} times the share "
+                f"{int(OVERSIZE * shares[split] * total)} of {total} samples, {OVERSIZE:g} times the share "
                 f"of {split}. Received: {count} samples. Add other groups: at least "
                 f"{math.ceil(count / (OVERSIZE * shares[split]))} samples are needed in all; or {raised}, or set "
                 "another split.salt."
@@ -310,6 +319,40 @@ def working_salt(
         if wanted <= set(zip(strata, drawn.tolist(), strict=True)) and accepts(splits):
             return candidate
     return None
+
+
+def salt_for_groups(
+    members: Mapping[str, Mapping[str, int]], *, val_share: float, test_share: float, salt: str
+) -> str | None:
+    """Return a salt with which groups that nobody has split yet can be split, None if none is found.
+
+    It is the given one where that will do; what stage split finds out later, copies that join groups, is not known.
+
+    Args:
+        members: Group to class to samples; class "" where there are none.
+        val_share: Expected share of val.
+        test_share: Expected share of test.
+        salt: The one to begin with.
+    """
+    pairs = [(group, label) for group, held in sorted(members.items()) for label in sorted(held)]
+    units = [group for group, _ in pairs]
+    strata = [label for _, label in pairs]
+    sizes = {group: sum(held.values()) for group, held in members.items() if held}
+    drawn = {"val": val_share, "test": test_share, "train": 1 - val_share - test_share}
+    assigned = Assigned(np.empty(0, object), units, drawn)
+
+    def draw(salt: str) -> np.ndarray:
+        return by_hash.assign_by_hash(units, salt=salt, val_share=val_share, test_share=test_share)
+
+    def fits(splits: np.ndarray) -> bool:
+        return not size_problems(units, splits, shares=drawn, sizes=sizes)
+
+    first = draw(salt)
+    if fits(first) and not presence_problems(strata, units, first, shares=drawn):
+        return salt
+    return working_salt(
+        strata, draw, salt=salt, accepts=lambda splits: fits(splits) and keeps_shares(assigned, splits)
+    )
 
 
 def _presence_fix(split: str, num_units: int, shares: Mapping[str, float], noun: str) -> str:

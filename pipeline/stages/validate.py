@@ -37,6 +37,7 @@ from pipeline.validation.suites import ExpectationResult, read_suites, validate_
 from pipeline.validation.texts import profile_texts
 
 SUITES = Path(__file__).parent.parent / "validation/suites"
+MOST_NAMED = 5
 
 
 def validate(
@@ -182,6 +183,22 @@ def main() -> None:
             f"{summary['samples']:,} samples{classes}: {judged['met']} of "
             f"{judged['judged']} expectations met, {judged['warnings']} warnings. Report: {paths.VALIDATE_HTML}"
         )
+        for line in warning_lines(summary):
+            stage.console.print(line, markup=False, highlight=False)
+
+
+def warning_lines(summary: dict[str, Any]) -> list[str]:
+    """Return a line for each warning: what was expected, and of which columns or of how many samples it is not so."""
+    lines = []
+    for found in summary["not_met"]:
+        columns = summary.get("columns", {}).get(found["column"], [])
+        of = (
+            f"column {', '.join(columns[:MOST_NAMED])}"
+            if columns
+            else f"{found['failing_samples']:,} samples"
+        )
+        lines.append(f"Warning, {of}: expected: {found['demand']}")
+    return lines
 
 
 if __name__ == "__main__":

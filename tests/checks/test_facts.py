@@ -95,3 +95,31 @@ def test_a_contradiction_with_the_data_is_refused_before_anything_runs(name, fac
 def test_what_fits_is_not_mentioned_and_old_files_say_nothing(name, facts):
     """A data/source.json without facts is as good as ever."""
     assert [] == said(name, facts)
+
+
+@pytest.mark.parametrize(
+    ("few", "sections", "part"),
+    [
+        (
+            {"hat": 2},
+            {},
+            "Received: 2 of class 'hat'. Say who is where in a column (--set split=COLUMN), bring more",
+        ),
+        ({"hat": 2, "cap": 1}, {}, "2 of class 'hat', 1 of class 'cap'"),
+    ],
+)
+def test_classes_of_too_few_groups_cannot_be_split_by_group(few, sections, part):
+    """Train, val and test need one each; three are enough for the rule, and other ways to split do not ask."""
+    facts = msgspec.structs.replace(PICTURES, groups=9, few_groups=few)
+    split = {"method": "group", "val_share": 0.2, "test_share": 0.2, "salt": "s"}
+    (problem,) = [
+        one for one in said("clothing", facts, split=split, **sections) if "cannot put every" in one
+    ]
+    assert part in problem
+    assert not [
+        one
+        for one in said("clothing", msgspec.structs.replace(facts, few_groups={}), split=split)
+        if "put every" in one
+    ]
+    stratified = split | {"method": "stratified"}
+    assert not [one for one in said("clothing", facts, split=stratified) if "put every" in one]

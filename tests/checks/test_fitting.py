@@ -11,6 +11,7 @@ from pipeline.fetching.source import KINDS, Facts, Location
 from pipeline.params.load import params_of
 from pipeline.params.values import training_of
 from pipeline.training.batches import passes_of
+from pipeline.splits.assignment import assign_by_units, assignment_problems
 from tests.checks.test_rules import EXAMPLES, source
 
 
@@ -19,7 +20,7 @@ def classes(*counts):
     return {"classes": {f"class {n}": count for n, count in enumerate(counts)}, "num_classes": len(counts)}
 
 
-def fit(kind, facts, *, count=None, options=None, path="data/own set.zip"):
+def fit(kind, facts, *, count=None, options=None, path="data/own set.zip", groups=None):
     """Return the source and the params.yaml that fits it."""
     known = msgspec.structs.replace(
         source(kind),
@@ -29,7 +30,8 @@ def fit(kind, facts, *, count=None, options=None, path="data/own set.zip"):
         options=options or {},
     )
     name = base_example(known)
-    return known, fitted(name, (EXAMPLES / f"{name}.yaml").read_text(), known, Path("/home/project"))
+    text = (EXAMPLES / f"{name}.yaml").read_text()
+    return known, fitted(name, text, known, Path("/home/project"), groups)
 
 
 PICTURES = {"image_channels": [3], "height": (300, 400, 900), "width": (300, 500, 900)}
@@ -151,6 +153,35 @@ def test_samples_with_times_are_split_by_time(kind):
         known, fit_ = fit(kind, facts, options={"time": "when"})
         assert method == params_of(fit_.text).split.method
         assert [] == contradictions(params_of(fit_.text), known)
+
+
+@pytest.mark.parametrize("number", range(3, 13))
+def test_few_groups_get_a_salt_and_shares_that_put_every_class_everywhere(number):
+    """What stage split would otherwise refuse after minutes; the change is told with its reason."""
+    members = {f"person_{one}": {"run": 800, "sit": 900, "walk": 1300} for one in range(number)}
+    facts = Facts(step_classes=dict.fromkeys(("run", "sit", "walk"), 1000 * number), channels=["x"], times=number,
+                  step_seconds=0.02, length=(3000, 3000, 3000))  # fmt: skip
+    known, fit_ = fit("series_table", facts, options={"step_label": "state"}, count=number, groups=members)
+    split = params_of(fit_.text).split
+    assert [] == contradictions(params_of(fit_.text), known)
+    rows = [(group, label) for group, held in members.items() for label in held for _ in range(5)]
+    samples = {"cluster": [str(row) for row in range(len(rows))], "group": [group for group, _ in rows],
+               "label": [label for _, label in rows], "target": [float("nan")] * len(rows)}  # fmt: skip
+    shares = {"val_share": split.val_share, "test_share": split.test_share}
+    assigned = assign_by_units(
+        "group", samples | {"given_split": [""] * len(rows)}, salt=split.salt, **shares
+    )
+    assert [] == assignment_problems("group", samples, assigned, salt=split.salt, task="classification")
+    told = [line for line in fit_.changes if line.startswith("split.salt")]
+    assert [split.salt != "millrace"] == [bool(told)]
+
+
+def test_groups_of_which_no_draw_will_do_are_told():
+    """One class is nearly all of one person's and the other nearly all of another's: each would have to train."""
+    members = {"ann": {"a": 900, "b": 1}, "ben": {"a": 1, "b": 900}, "cid": {"a": 9, "b": 9}}
+    facts = Facts(**classes(910, 910), length=(1, 12, 171), groups=3)
+    _, fit_ = fit("text_table", facts, groups=members)
+    assert any("no draw of 3 groups" in line and "--set split=COLUMN" in line for line in fit_.changes)
 
 
 def test_two_unequal_classes_are_judged_by_the_rarer_one():

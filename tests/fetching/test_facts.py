@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.fetching.facts import FactsSeen
 from pipeline.fetching.source import Facts
-from pipeline.raw.sample import RawSample
+from pipeline.raw.sample import RawSample, StepLabels
 from tests.helpers.picture_folders import picture
 
 
@@ -31,6 +31,7 @@ def test_texts_are_counted_by_class_split_and_words():
         classes={"ham": 2, "spam": 1},
         num_classes=2,
         groups=1,
+        few_groups={"ham": 1},
         times=1,
         side={"age": "number", "site": "category"},
         length=(1, 2, 3),
@@ -67,3 +68,17 @@ def test_series_have_channels_lengths_steps_and_labelled_anomalies():
     assert (["x", "y"], (2, 2, 5), 30.0, 1, 1, {}) == (
         found.channels, found.length, found.step_seconds, found.anomalies, found.targets, found.splits
     )  # fmt: skip
+
+
+def test_groups_are_counted_by_class():
+    """Recordings are groups where nobody named one; what has no group stands for itself."""
+    steps = StepLabels(np.array([0, 0, 1, -1], np.int32), ("sit", "run"))
+    recordings = [RawSample(name, series=np.zeros((4, 1), np.float32), step_labels=steps) for name in "ab"]
+    seen = FactsSeen()
+    for sample in recordings:
+        seen.see(sample)
+    assert {"a": {"sit": 2, "run": 1}, "b": {"sit": 2, "run": 1}} == seen.members({}, (), {})
+    assert {"sit": 2, "run": 2} == seen.found({}).few_groups
+    texts = [RawSample(str(number), "spam", text="x", group=f"{number % 2}") for number in range(9)]
+    assert {"spam": 2} == facts(*texts).few_groups
+    assert {} == facts(*texts, RawSample("9", "spam", text="x")).few_groups

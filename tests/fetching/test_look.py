@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from pipeline.fetching.look import advised, in_words, look_at
+from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import KINDS, Location
 from pipeline.raw.sample import RawSample
+from pipeline.runtime.errors import UserError
+from pipeline.sources.kinds import stated_options
 from pipeline.sources.proposal import Proposal
 from tests.helpers.picture_folders import fill, picture
 
@@ -84,6 +87,8 @@ def test_events_are_proposed_with_all_that_their_step_needs(tried):
         ("give --set 'label={label} #.*' to", [{"label": "{label} #.*"}]),
         ("say --set label=first.", [{"label": "first"}]),
         ("such as --set label=first --set ignore=*.txt; or", [{"label": "first", "ignore": "*.txt"}]),
+        ("name it: --set 'label=it'\"'\"'s #.*', or", [{"label": "it's #.*"}]),
+        ("two folders: --set ignore='a (b),c d': one", [{"ignore": "a (b),c d"}]),
         ("as --set label=COLUMN, or --set nonsense=1, or --set label=, ...", []),
         ("--set join_labels=true was given", []),
     ],
@@ -143,3 +148,81 @@ def test_the_way_out_of_classes_that_look_like_names_is_one(tried):
     assert [] == taken(tried(once))
     twice = {f"{letter}/2.png": picture(ord(letter) + 20) for letter in "abc"}
     assert [{"least_per_class": "2"}] == taken(tried(once | twice))
+
+
+PHOTOS = {f"img/{n}.png": picture(n) for n in range(30)}
+ROWS = "".join(f"{n},{'ball' if n % 2 else 'box'},{n / 10},{'AB'[n % 3 % 2]}\n" for n in range(30))
+LISTED = {**PHOTOS, "labels.csv": f"id,label,weight,site\n{ROWS}".encode()}
+
+
+def test_a_stated_answer_stands_for_all_that_were_guessed(tried):
+    """Who says `target=weight` wants the weight: a class beside it, which nobody named, made it a classification."""
+    ways = [trial for trial in tried(LISTED, target="weight") if not trial.refused]
+    assert [{"path": "id", "target": "weight"}] == [dict(trial.proposal.options) for trial in ways]
+
+
+def test_a_reason_names_no_column_that_was_guessed_where_another_was_stated(tried):
+    """`'label' says what is on them` stood over the classes of `site`; nor is a stated column one that nobody reads."""
+    (way,) = [trial.proposal for trial in tried(LISTED, label="site", side=["weight"]) if not trial.refused]
+    assert "as stated: label=site, side=weight" == way.reason
+    assert [line for line in way.open if "nobody reads: label (" in line]
+    (plain, *_) = tried(LISTED)
+    assert "'label' says what is on them" in plain.proposal.reason
+    assert [line for line in plain.proposal.open if "nobody reads: weight, site (" in line]
+
+
+def as_init(folder, trial):
+    """Return why `millrace init` refuses what was proposed, "" where it does not."""
+    options = stated_options(trial.proposal.kind, [f"{k}={v}" for k, v in trial.proposal.options.items()])
+    try:
+        take_snapshot(
+            trial.proposal.kind, Location(path=str(folder)), max_bytes=1 << 30, options=options, keep=False
+        )
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+MAIL = [("a b c", "x"), ("d e f", "y|x"), ("g h i", "y")] * 4
+KINDS_OF_FILES = {
+    "a class without a picture": ({f"{c}/{n}.png": picture(n + ord(c)) for c in "ab" for n in range(4)} | {"c/note.txt": b"-"}),
+    "no picture that a program opens": {f"{c}/{n}.png": b"no" for c in "ab" for n in range(4)},
+    "a class whose pictures no program opens": (
+        {f"{c}/{n}.png": picture(n + ord(c)) for c in "ab" for n in range(4)} | {f"c/{n}.png": b"no" for n in range(4)}),
+    "lists beside pictures": {f"{n}.png": picture(n) for n in range(12)} | {
+        "t.csv": ("path,label\n" + "".join(f"{n},{label}\n" for n, (_, label) in enumerate(MAIL))).encode()},
+    "empty cells": {"t.csv": ("text,label\n" + "".join(f"{text} {n},{'' if n == 5 else label[:1]}\n" for n, (text, label) in enumerate(MAIL))).encode()},
+    "photographs with a table": LISTED,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS_OF_FILES)
+def test_a_trial_says_what_init_says(name, tried, tmp_path):
+    """What it takes is taken, and what it refuses is refused, in the same words: the trial read less than `init`."""
+    trials = tried(KINDS_OF_FILES[name])
+    assert trials
+    for trial in trials:
+        assert trial.refused == as_init(tmp_path / "given", trial)
+
+
+def test_two_ways_that_are_one_are_shown_once(tried):
+    """Two refusals were followed in either order."""
+    rows = "".join(f'parcel {n} never came,{"ab"[n % 2]},"{n + 1},443.65",{n} %\n' for n in range(30))
+    files = {"mail.csv": f"text,label,amount,share\n{rows}".encode()}
+    ways = taken(tried(files, side=["amount", "share"]))
+    assert len(ways) == len({tuple(sorted(way.items())) for way in ways})
+    assert {
+        "text": "text",
+        "label": "label",
+        "side": "amount,share",
+        "thousands": "comma",
+        "units": "%",
+    } in ways
+
+
+def test_of_two_readings_the_one_that_needs_no_advice_comes_first(tried):
+    """03/04/2024: read month first, half of the hours are missing."""
+    rows = "".join(f"{day:02d}/{month:02d}/2024 {hour:02d}:00,{hour}\n"
+                   for month in (1,) for day in range(1, 13) for hour in range(24))  # fmt: skip
+    first, *_ = tried({"load.csv": f"time,load\n{rows}".encode()})
+    assert "%d/%m/%Y %H:%M" == first.proposal.options["time_format"]

@@ -2,14 +2,13 @@
 
 import datetime as dt
 import random
-import re
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import Problems
+from pipeline.formats.problems import Problems, typed_in
 from pipeline.formats.times import CLOCKS, TimeReader, format_problem, iso, zone_problem
 from pipeline.runtime.errors import DataRefused
 
@@ -170,11 +169,11 @@ ADVISED = [
 def test_advice_followed_reads_the_cells_or_names_what_is_left(cells):
     """One option, tried before it is said; the second reading has no other advice about the format."""
     message = refusal(cells)
-    (stated,) = re.findall(r"--set time_format=('[^']+'|\w+)", message)
+    (stated,) = [said for pairs in typed_in(message) for name, said in pairs if name == "time_format"]
     if cells[-1] != "30.02.2023":
-        assert len(cells) == len(times_of(cells, stated.strip("'")))
+        assert len(cells) == len(times_of(cells, stated))
         return
-    message = refusal(cells, stated.strip("'"))
+    message = refusal(cells, stated)
     assert "line 32" in message
     assert "remove these rows" in message
     assert "--set" not in message
@@ -190,7 +189,7 @@ def test_day_numbers_of_a_spreadsheet_are_named(cells):
 def test_a_day_that_may_be_a_month_is_asked_for(cells, ways):
     """Both readings are named, and none is taken."""
     message = refusal(cells)
-    assert [] == [way for way in ways if f"--set time_format='{way}'" not in message]
+    assert ways == [way for pairs in typed_in(message) for _, way in pairs]
     assert "the day first" in message
     assert "the month first" in message
 

@@ -1,7 +1,6 @@
 """Numbers as people write them are read as stated, and otherwise refused with the options that read them."""
 
 import random
-import re
 from itertools import product
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from pipeline.formats.cells import number_cells, plain_number
 from pipeline.formats.delimited import Batch
-from pipeline.formats.problems import Problems
+from pipeline.formats.problems import Problems, typed_in
 from pipeline.formats.side_cells import SideCells
 from pipeline.formats.written_numbers import THOUSANDS, NumberWriting, advice, looks_marked
 from pipeline.runtime.errors import DataRefused
@@ -87,7 +86,7 @@ def test_what_is_not_written_as_stated_is_no_number(cell, writing):
         (["1.234.567"], "--set decimal=comma --set thousands=point"),
         (["1,409"], "--set thousands=comma if 1,409 is 1409, --set decimal=comma if it is 1.409"),
         (["49 %", "7%"], "--set units=%"),
-        (["$12.24", "$3"], "--set units=$"),
+        (["$12.24", "$3"], "--set units='$'"),
         (["1 234", "7 000 000"], "--set thousands=blank"),
         (["1'234.5"], "--set thousands=apostrophe"),
         (["1 234,5 \u20ac"], "--set units=\u20ac --set decimal=comma --set thousands=blank"),
@@ -192,13 +191,13 @@ def test_a_missing_value_with_a_comma_is_refused_and_with_a_point_understood():
         (["(1,234.50)", "(3.10)"], "--set thousands=comma --set negative=brackets", "-1234.50"),
         (["3.5 kg", "4 kg"], "--set units=kg", "3.5"),
         (["-12.5 °C", "4 °C"], "--set units=°C", "-12.5"),
-        (["($3.50)", "$12"], "--set units=$ --set negative=brackets", "-3.50"),
+        (["($3.50)", "$12"], "--set units='$' --set negative=brackets", "-3.50"),
     ],
 )
 def test_signs_behind_brackets_and_units_are_told_and_read_as_advised(cells, options, read):
     """As accounting writes them; they became categories without a word, or ended without an option."""
     assert advice(cells) == options
-    said = dict(re.findall(r"--set (\w+)=(\S+)", options))
+    said = dict(pair for pairs in typed_in(options) for pair in pairs)
     units = (said["units"],) if "units" in said else ()
     writing = NumberWriting(
         said.get("decimal", "point"),

@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.fetching.facts import measured
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.formats.problems import typed_in
 from pipeline.ingest.images import UndecodableImage, decode
 from pipeline.raw import heif
 from pipeline.runtime.errors import DataRefused
@@ -103,7 +104,7 @@ def test_without_the_extra_the_refusal_names_it_and_the_command_that_converts(ph
     assert "pip install 'millrace[heic]'" in message
     assert "magick mogrify -format png" in message
     assert "-iname '*.heic'" in message
-    globs = message.partition("--set ignore=")[2].rstrip(".")
+    ((*_, (_, globs)),) = typed_in(message)
     (photographs / "data/cow/1.png").write_bytes(picture(1))
     assert 7 == snapshot(ignore=globs.split(",")).source.count
 

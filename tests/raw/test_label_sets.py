@@ -10,7 +10,8 @@ from pipeline.fetching.source import Location
 from pipeline.raw.label_sets import label_cell, lists_among, taken_apart, with_label_sets
 from pipeline.raw.sample import RawSample
 from pipeline.runtime.errors import DataRefused, WronglyCalled
-from pipeline.sources import text_table
+from pipeline.sources import image_table, series_files, series_rows, series_table, text_table
+from pipeline.sources.kinds import common_options, stated_options
 from tests.helpers.read_source import read_source
 
 GIB = 2**30
@@ -162,6 +163,50 @@ def test_lists_of_json_lines_are_read_as_such():
     read = read_source(text_table, {"a.jsonl": lines.encode()}, label="tags")
     assert ['["a", "b"]', "[]", '["a"]'] == [sample.label for sample in read]
     assert [("a", "b"), (), ("a",)] == [one.labels for one in with_label_sets(read, "list")]
+
+
+STEPS = b"time,id,load,tags\n" + b"".join(
+    b"2026-01-0%d,%s,1,%s\n" % (day, name, tags)
+    for name, tags in ((b"a", b"x|y"), (b"b", b""), (b"c", b"y"))
+    for day in (1, 2)
+)
+RUNS = {f"run_{name}.csv": b"a\n1\n2\n" for name in "123"}
+OF_KINDS = [
+    (text_table, {"a.csv": b"text,tags\nd,x|y\ne,\nf,y\n"}, {"text": "text"}),
+    (text_table, {"a.jsonl": b'{"text": "d", "tags": "x|y"}\n{"text": "e", "tags": null}\n{"text": "f", "tags": "y"}\n'},
+     {"text": "text"}),
+    (image_table, {"t.csv": b"path,tags\n1,x|y\n2, \n3,y\n", "1.png": b"1", "2.png": b"2", "3.png": b"3"}, {}),
+    (series_table, {"a.csv": STEPS}, {"id": "id"}),
+    (series_rows, {"a.csv": b"p,q,tags\n1,2,x|y\n3,4,\n5,6,y\n"}, {}),
+    (series_files, {**RUNS, "t.csv": b"run,tags\nrun_1,x|y\nrun_2,\nrun_3,y\n"}, {"targets": "t.csv", "id": "run"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "files", "options"), OF_KINDS)
+def test_an_empty_cell_says_none_of_several_labels_where_that_is_said(source, files, options):
+    """In every kind with a column of labels; refused until then, with the option named; the sample itself is read."""
+    with pytest.raises(DataRefused, match=r"(?s)column 'tags'.*--set unlabelled=no_labels"):
+        read_source(source, files, **options, label="tags")
+    read = read_source(source, files, **options, label="tags", unlabelled="no_labels")
+    assert [("x", "y"), (), ("y",)] == [one.labels for one in with_label_sets(read, "pipe")]
+    assert all(one.text or one.image is not None or one.series is not None for one in read)
+
+
+def test_an_empty_cell_that_says_none_of_them_needs_several_labels():
+    """A class that is missing is no class: what stands between labels must be said beside it."""
+    alone = stated_options("text_table", ["label=tags", "unlabelled=no_labels"])
+    for options in (alone, alone | {"labels_separator": "none"}):
+        with pytest.raises(WronglyCalled, match="--set labels_separator=pipe"):
+            common_options(options)
+    assert "pipe" == common_options(alone | {"labels_separator": "pipe"}).labels_separator
+
+
+def test_rows_without_any_label_are_samples_of_the_data_set(tmp_path):
+    """They are counted, and are no class of their own."""
+    options = table(tmp_path, [*TAGS, "", ""])
+    taken = snapshot(tmp_path, **options, text="text", labels_separator="pipe", unlabelled="no_labels")
+    assert 8 == taken.source.count
+    assert {"billing", "delivery", "login"} == set(taken.source.facts.classes)
 
 
 def test_one_column_per_label():

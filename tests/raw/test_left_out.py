@@ -7,6 +7,7 @@ from PIL import Image
 from pipeline.fetching.archives import list_files
 from pipeline.fetching.snapshot import show, take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.formats.problems import typed_in
 from pipeline.raw import heif
 from pipeline.raw.left_out import MOST_GROUPS, by_folder_and_suffix, not_ignored
 from pipeline.runtime.errors import DataRefused
@@ -62,7 +63,7 @@ def test_a_class_whose_pictures_cannot_be_read_does_not_vanish(data, suffix):
     assert f"1 x cone/*{suffix}" in message
     assert f"-iname '*{suffix.lower()}'" in message
     assert "magick mogrify -format png" in message
-    advice = message.partition("--set ignore=")[2].split()[0].rstrip(".")
+    ((*_, (_, advice)),) = typed_in(message)
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(data / "cone" / "1.png")
     assert 5 == snapshot(data, ignore=[advice]).source.count
 

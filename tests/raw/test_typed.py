@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.fetching.source import KINDS
-from pipeline.raw.typed import as_typed, in_a_shell, listed
+from pipeline.formats.problems import as_typed, in_a_shell
+from pipeline.raw.typed import listed
 from pipeline.runtime.errors import WronglyCalled
 from pipeline.sources.kinds import source_of, stated_options
 from pipeline.sources.meanings import meanings

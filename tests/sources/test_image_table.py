@@ -115,9 +115,9 @@ def test_whole_numbers_of_parquet_and_json_are_names():
 def test_paths_of_another_machine_lose_what_they_begin_with():
     """`prefix` is taken off; without it the message says what it is, also of Windows."""
     files = IMAGES | {"t.csv": csv("path,label", "/home/ana/x/IMG 1.JPG,a", "/home/ana/x/IMG 2.JPG,b")}
-    assert "--set 'prefix=/home/ana/x/'" in refusal(files)
+    assert "--set prefix=/home/ana/x/" in refusal(files)
     windows = IMAGES | {"t.csv": csv("path,label", "C:\\a\\IMG 1.JPG,a", "C:\\a\\IMG 2.JPG,b")}
-    assert "--set 'prefix=C:\\a\\'" in refusal(windows)
+    assert "--set prefix='C:\\a\\'" in refusal(windows)
     assert ["a", "b"] == [sample.label for sample in read(windows, prefix="C:\\a\\")]
     assert ["a", "b"] == [sample.label for sample in read(files, prefix="/home/ana/x/")]
 

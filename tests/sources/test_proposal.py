@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.fetching.source import KINDS
 from pipeline.sources import series_archive
-from pipeline.sources.proposal import Proposal, proposals
+from pipeline.sources.proposal import Proposal, proposals, unread_in_words
 from pipeline.sources.table_head import Column, Look, seen
 from tests.helpers.picture_folders import class_folders, fill
 
@@ -68,7 +68,7 @@ def test_a_time_beside_the_answer_is_read(tmp_path):
     (proposal,) = found(tmp_path, {"mail.csv": f"text,label,sent\n{rows}"})
     assert {"text": "text", "label": "label", "time": "sent"} == dict(proposal.options)
     assert () == proposal.open
-    twice = rows.replace("\n", ",2026-02-01\n")
+    twice = "".join(f"{row},2026-02-{1 + n % 28:02d}\n" for n, row in enumerate(rows.splitlines()))
     (proposal,) = found(tmp_path, {"mail.csv": f"text,label,sent,read\n{twice}"})
     assert "time" not in proposal.options
 
@@ -434,4 +434,50 @@ def test_dev_is_a_split_as_val_is(tmp_path):
     (proposal,) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows})
     assert {"text": "text", "label": "label", "split": "part"} == dict(proposal.options)
     (proposal, *_) = found(tmp_path, {"mail.csv": "text,label,part\n" + rows.replace("Dev", "held out")})
-    assert any("part" in line and "split=" in line for line in proposal.open)
+    assert any("part" in line and "split=" in line for line in unread_in_words(proposal))
+
+
+def stamped(number, names=("time", "load")):
+    """Return a table of ten hours."""
+    rows = [
+        ",".join([f"2026-01-01 {hour:02d}:00", *[str(number + hour)] * (len(names) - 1)])
+        for hour in range(10)
+    ]
+    return "\n".join([",".join(names), *rows]) + "\n"
+
+
+@pytest.mark.parametrize("count", [3, 13, 60])
+def test_a_folder_of_many_tables_of_one_kind_is_proposed(tmp_path, count):
+    """Of more than twelve nothing was, though a reader takes any number."""
+    tables = {f"person_{n:03d}.csv": stamped(n) for n in range(count)}
+    assert ("series_table", {"time": "time"}) in [
+        (proposal.kind, dict(proposal.options)) for proposal in found(tmp_path, tables)
+    ]
+
+
+def test_tables_of_several_kinds_are_told_apart_in_words(tmp_path):
+    """`24 x *.csv` was all that was said of a folder in which every table is readable by itself."""
+    tables = {"a.csv": stamped(1), "b.csv": stamped(2, ("time", "x", "y")), "c.csv": stamped(3)}
+    fill(tmp_path, {name: text.encode() for name, text in tables.items()})
+    lines = seen(Look({name: tmp_path / name for name in sorted(tables)}))
+    assert any(
+        "a.csv has time, load; b.csv has time, x, y; point --path at one of them" in line for line in lines
+    )
+
+
+def test_a_time_that_all_samples_share_is_that_of_their_export(tmp_path):
+    """Nothing is later than anything else: a split by time has nothing to go by."""
+    days = [f"2026-01-{day:02d}" for day in range(1, 10)]
+    for times, wanted in ((["2026-01-01T10:00:00Z"], None), (days, "created")):
+        rows = "".join(
+            f"{WORDS[n % 3]} {n},{'no' if n % 2 else 'yes'},{times[n % len(times)]}\n" for n in range(30)
+        )
+        (proposal, *_) = found(tmp_path, {"mail.csv": "text,label,created\n" + rows})
+        assert wanted == proposal.options.get("time")
+
+
+def test_two_rows_of_two_shops_are_not_two_classes(tmp_path):
+    """Days in columns, a row per shop: called sure, a series per class."""
+    days = ",".join(f"2026-01-{day:02d}" for day in range(1, 21))
+    numbers = ",".join(str(n) for n in range(20))
+    assert [] == found(tmp_path, {"sales.csv": f"shop,{days}\na,{numbers}\nb,{numbers}\n"})

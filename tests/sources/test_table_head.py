@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -72,3 +73,17 @@ def test_columns_that_are_called_by_times_say_how_the_table_is_turned(tmp_path):
         (tmp_path / "sales-turned.csv").read_text(encoding="utf-8").startswith("time,a,b\n2026-01-01,0,0\n")
     )
     assert "--set wide=true" in said
+
+
+@pytest.mark.parametrize("name", ["Umsätze (2026).csv", "O'Brien.csv", 'the "b" $HOME.csv'])
+def test_what_a_shell_is_told_of_a_table_names_the_file_whole(tmp_path, name):
+    """Both the command that turns it, and the path of what that makes."""
+    days = [f"2026-01-{day:02d}" for day in range(1, 10)]
+    (tmp_path / name).write_text(f"shop,{','.join(days)}\na,{','.join('123456789')}\n", encoding="utf-8")
+    said = seen(Look({name: tmp_path / name}))[-1]
+    command, path = re.search(r"`(python.+)`; --path (.+) --set wide=true", said).groups()
+    there = subprocess.run(
+        ["bash", "-c", f"{command.replace('python', shlex.quote(sys.executable), 1)} && cat {path}"],
+        cwd=tmp_path, check=True, capture_output=True, encoding="utf-8",
+    )  # fmt: skip
+    assert there.stdout.startswith("time,a\n2026-01-01,1\n")

@@ -11,8 +11,10 @@ import pytest
 from pipeline.fetching.archives import write_tar
 from pipeline.fetching.snapshot import take_snapshot
 from pipeline.fetching.source import Location
+from pipeline.formats.problems import typed_in
 from pipeline.runtime.errors import DataRefused, WronglyCalled
 from pipeline.sources import text_table
+from pipeline.sources.kinds import stated_options
 from tests.helpers.parquet_file import parquet
 from tests.helpers.read_source import described, read_source
 
@@ -307,7 +309,7 @@ def test_wrong_times_are_named_and_the_advice_is_one_of_this_kind():
     cases = {
         ("30.02.2024", "29.02.2024"): ({"time_format": "%d.%m.%Y"}, "line 2", "remove these rows"),
         ("1704067200000", "1704067200001"): ({}, "line 2", "--set time_format=milliseconds"),
-        ("31.01.2024", "01.02.2024"): ({}, "line 3", "--set time_format='%d.%m.%Y'"),
+        ("31.01.2024", "01.02.2024"): ({}, "line 3", "--set time_format=%d.%m.%Y."),
         ("2024-03-31 02:30", "2024-03-31 03:30"): ({"timezone": "Europe/Berlin"}, "line 2", "Etc/GMT-1"),
         ("2024-03-31T02:30Z", "2024-03-31T03:30Z"): (
             {"timezone": "Europe/Berlin"},
@@ -355,3 +357,25 @@ def test_a_column_may_give_the_split():
     assert ["train", "test", "val"] == [sample.split for sample in samples]
     with pytest.raises(DataRefused, match=r"line 3, column 'part': expected train, val or test"):
         read_source(text_table, {"a.csv": content.replace(b"Test", b"old")}, label="label", split="part")
+
+
+def test_columns_that_are_written_in_several_ways_are_read_by_one_line():
+    """`%` in one and `$` in another: each column's advice alone was one option typed twice."""
+    rows = "".join(f'text {n},{"ab"[n % 2]},"{n},409.93",{n}%,${n}.24\n' for n in range(1, 40))
+    files = {"a.csv": f"text,label,amount,share,price\n{rows}".encode()}
+    options = {"label": "label", "side": ("amount", "share", "price")}
+    with pytest.raises(DataRefused) as refused:
+        read_source(text_table, files, **options)
+    (*_, together) = typed_in(str(refused.value))
+    assert {"thousands": "comma", "units": "%,$"} == dict(together)
+    said = stated_options("text_table", [f"{name}={value}" for name, value in together])
+    first, *_ = read_source(text_table, files, **options, **said)
+    assert {"amount": 1409.93, "share": 1.0, "price": 1.24} == first.side
+
+
+def test_what_stands_beside_numbers_is_added_to_what_was_stated():
+    """The next refusal named the new sign alone, and following it lost the first."""
+    rows = "".join(f"text {n},{'ab'[n % 2]},{n}%,${n}.24\n" for n in range(1, 40))
+    files = {"a.csv": f"text,label,share,price\n{rows}".encode()}
+    with pytest.raises(DataRefused, match=r"--set units='%,\$'"):
+        read_source(text_table, files, label="label", side=("share", "price"), units=("%",))

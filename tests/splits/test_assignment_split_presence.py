@@ -3,12 +3,14 @@
 import hashlib
 
 import numpy as np
+import pytest
 
 from pipeline.splits.assignment import (
     assign_by_units,
     assignment_problems,
     class_strata,
     presence_problems,
+    salt_for_groups,
     size_problems,
     target_strata,
     working_salt,
@@ -170,3 +172,49 @@ def test_a_share_of_zero_is_named_as_the_reason():
         ["class 'hat'"] * 5, names(5), np.array(["train"] * 4 + ["test"], dtype=object), shares={"val": 0.0}
     )
     assert "Raise split.val_share above 0" in problem
+
+
+def drawn_by(salt, members, share):
+    """Return what stage split finds wrong when it splits these groups."""
+    rows = [
+        (group, label)
+        for group, held in members.items()
+        for label, count in held.items()
+        for _ in range(count)
+    ]
+    samples = {
+        "cluster": names(len(rows)),
+        "group": [group for group, _ in rows],
+        "label": [label for _, label in rows],
+        "given_split": [""] * len(rows),
+        "target": [float("nan")] * len(rows),
+    }
+    assigned = assign_by_units("group", samples, val_share=share, test_share=share, salt=salt)
+    return assignment_problems("group", samples, assigned, salt=salt, task="classification")
+
+
+@pytest.mark.parametrize("number", range(3, 16))
+@pytest.mark.parametrize("share", [0.2, 0.3])
+def test_a_salt_that_is_found_for_few_groups_is_one_that_the_split_takes(number, share):
+    """Groups of many sizes, of which some lack a class; where the first salt will do it stays."""
+    generator = np.random.default_rng(number)
+    for _ in range(5):
+        members = {
+            f"person {one}": {
+                label: int(generator.integers(1, 9)) for label in ("sit", "run", "walk")[: 2 + one % 2]
+            }
+            for one in range(number)
+        }
+        found = salt_for_groups(members, val_share=share, test_share=share, salt="millrace")
+        if found is not None:
+            assert [] == drawn_by(found, members, share)
+        if not drawn_by("millrace", members, share):
+            assert "millrace" == found
+
+
+def test_three_equal_groups_cannot_be_split_by_fifths():
+    """Each is a third, more than half as much again as a fifth; of quarters a salt is found."""
+    members = {name: {"sit": 5, "run": 5} for name in "abc"}
+    assert salt_for_groups(members, val_share=0.2, test_share=0.2, salt="millrace") is None
+    found = salt_for_groups(members, val_share=0.25, test_share=0.25, salt="millrace")
+    assert [] == drawn_by(found, members, 0.25)

@@ -2,14 +2,17 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 from pipeline.leaks.findings import Finding, SignOff, leak_refusal
+from pipeline.params.load import params_of
 from pipeline.params.sections import AcceptedFinding
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing
@@ -69,7 +72,7 @@ def test_the_refusal_prints_the_line_that_signs_off():
     torn_groups()
     with pytest.raises(DataRefused) as error:
         run_gate()
-    printed = str(error.value).split("leaks:\n", 1)[1].replace("reason: ...", f"reason: {PERSONS}")
+    printed = str(error.value).split("it is recorded:\n", 1)[1].replace("reason: ...", f"reason: {PERSONS}")
     (entry,) = msgspec.yaml.decode(printed, type=dict[str, tuple[AcceptedFinding, ...]])["accepted"]
     assert entry.up_to == len(list(csv.DictReader(paths.LEAKS_FINDINGS.read_text().splitlines())))
     assert run_gate(accepted={entry.finding: SignOff(entry.reason, entry.up_to)})["passed"] is True
@@ -184,3 +187,20 @@ def test_the_stage_starts_lean():
         text=True,
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_what_signs_a_finding_off_can_be_pasted_into_params_yaml():
+    """In place of the line that it names; with `leaks:` above it the file had a key twice."""
+    finding = Finding("near-neighbours", "L1.4", "Six images lie near others.", "Remove them.", score=0.0504)
+    message = leak_refusal([finding], {}, "findings.csv")
+    said, _, lines = message.partition(
+        "in place of `accepted: []`, in ten characters or more, and it is recorded:\n"
+    )
+    assert "below `leaks:` in params.yaml" in said
+    text = (Path(__file__).parents[2] / "examples/clothing.yaml").read_text(encoding="utf-8")
+    pasted = re.sub(r"(?m)^  accepted: \[\].*$", lambda _: lines.replace("...", "all of one shop"), text)
+    (signed,) = params_of(pasted).leaks.accepted
+    assert ("near-neighbours", 0.0504, "all of one shop") == (signed.finding, signed.up_to, signed.reason)
+    assert "behind the others" in leak_refusal(
+        [finding], {"group-overlap": SignOff("one", 1.0)}, "findings.csv"
+    )

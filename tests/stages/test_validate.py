@@ -12,7 +12,7 @@ import pytest
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, ParamsError
 from pipeline.stages.split import split
-from pipeline.stages.validate import validate
+from pipeline.stages.validate import validate, warning_lines
 from tests.helpers.ingested import pictures, write_ingested
 
 BOUNDS = {
@@ -234,6 +234,17 @@ def test_classes_that_read_alike_are_a_warning(tmp_path, twin):
     assert ["label_twin"] == warned(summary)
     assert 24 == summary["not_met"][0]["failing_samples"]
     assert "Not met: No two classes read alike" in paths.VALIDATE_HTML.read_text()
+    (line,) = warning_lines(summary)
+    assert line.startswith("Warning, 24 samples: expected: No two classes read alike")
+
+
+def test_a_warning_names_its_columns():
+    """`1 warnings` was all that the terminal said of -9999 among the measurements."""
+    demand = "No value far outside all others repeats exactly."
+    found = {"demand": demand, "column": "far_out", "severity": "warning", "failing_samples": 2}
+    summary = {"not_met": [found], "columns": {"far_out": ["temp", "rh"]}}
+    assert [f"Warning, column temp, rh: expected: {demand}"] == warning_lines(summary)
+    assert [] == warning_lines({"not_met": []})
 
 
 def test_one_letter_spelled_two_ways_is_a_warning(tmp_path):
