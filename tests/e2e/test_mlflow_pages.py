@@ -5,13 +5,13 @@ Screenshots go to a temporary folder, or to the one that MILLRACE_SCREENSHOTS na
 
 import json
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from docs import screens
 from pipeline.evaluation.measures import Yardstick
 from pipeline.gate.question import Rules
 from pipeline.metrics.names import primary_called
@@ -21,17 +21,6 @@ from tests.helpers.synthetic_project import write_live_log
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(600)]
 NAMES = ["cnn", "linear", "majority"]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1500,1100",
-]
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +59,12 @@ def recorded(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser():
     """A headless Chromium with an empty profile."""
-    from selenium import webdriver
-
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    if None in programs:
+    if screens.programs() is None:
         pytest.skip("no chromium and chromedriver on PATH")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
-    yield driver
-    driver.quit()
+    with screens.chromium(1500, 1100) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -91,24 +72,14 @@ def show(browser, request, tmp_path):
     """Open a page, wait until it shows some texts, keep a screenshot, and give all its text."""
 
     def open_page(link, *texts, click=""):
-        browser.get("about:blank")
-        browser.get(link)
-        deadline = time.monotonic() + 60
-        while True:
-            if click and (found := browser.find_elements("xpath", click)):
-                found[0].click()
-                click = ""
-            body = browser.find_element("tag name", "body").text
-            missing = [text for text in texts if text not in body]
-            if not missing or time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
+        missing = screens.shown(browser, link, texts, click)
         time.sleep(1.5)  # charts draw themselves after their titles
         folder = Path(os.environ.get("MILLRACE_SCREENSHOTS", tmp_path))
         folder.mkdir(parents=True, exist_ok=True)
         browser.save_screenshot(str(folder / f"{request.node.name}.png"))
+        body = browser.find_element("tag name", "body").text
         assert not missing, f"{link} does not show {missing}: {body[:2000]}"
-        return browser.find_element("tag name", "body").text
+        return body
 
     return open_page
 

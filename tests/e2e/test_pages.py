@@ -301,12 +301,10 @@ def test_every_page_says_what_it_is_of(pages, look):
 def test_the_pictures_of_the_documents_are_drawn_by_the_code_that_says_so(pages, tmp_path):
     """The top of each page that docs/reading.md shows, small enough for a repository."""
     shown = set(re.findall(r"\]\(pictures/(\w+)\.png\)", (HERE / "docs/reading.md").read_text()))
-    assert shown == set(screens.PAGES) == {path.stem for path in (HERE / "docs/pictures").glob("*.png")}
+    kept = HERE / "docs/pictures"
+    assert shown == {*screens.PAGES, *screens.DASHBOARD} == {path.stem for path in kept.glob("*.png")}
     places = {"report": "report", "decision": "decision", "data": "images"}
-    screens.draw(
-        tmp_path, {name: Path(pages[place].removeprefix("file://")) for name, place in places.items()}
-    )
-    for name in shown:
-        for folder in (tmp_path, HERE / "docs/pictures"):
-            assert screens.WIDTH == Image.open(folder / f"{name}.png").width
-            assert (folder / f"{name}.png").stat().st_size < 60_000
+    screens.draw(tmp_path, {name: (pages[place], ()) for name, place in places.items()})
+    for path in (*tmp_path.glob("*.png"), *kept.glob("*.png")):
+        assert (screens.WIDTH, screens.HEIGHT) == Image.open(path).size
+        assert path.stat().st_size < 100_000
