@@ -10,8 +10,8 @@ from pipeline.checks.fitting import base_example, fitted, model_name
 from pipeline.fetching.source import KINDS, Facts, Location
 from pipeline.params.load import params_of
 from pipeline.params.values import training_of
-from pipeline.training.batches import passes_of
 from pipeline.splits.assignment import assign_by_units, assignment_problems
+from pipeline.training.batches import passes_of
 from tests.checks.test_rules import EXAMPLES, source
 
 
