@@ -2,7 +2,8 @@
 
 `millrace init` writes it, so that `dvc repro` is the next thing typed. Every change is told with its reason, both to
 the user and at the head of the file. What only the owner of the data can know (what counts as good enough, which
-column is worth forecasting) keeps the example's value or the plainest one, and is told as well.
+column is worth forecasting) keeps the example's value or the plainest one, and is told as well. The file is long
+because every rule changes the same file, in the order in which its owner reads what was changed.
 """
 
 import math
