@@ -29,10 +29,12 @@ COLOURS = 128
 PAGES = {"report": paths.RUN_REPORT, "decision": paths.DECISION_PAGE, "data": paths.VALIDATE_HTML}
 DASHBOARD = {
     "candidates": ("candidates, best first", ("Sort: ",)),
-    "curves": ("candidates compared", ("train", "val")),
+    "curves": ("candidates compared", ("train", "val", "majority, ")),
     "version": ("model version", ("model_sha256",)),
 }
 """Name of the picture to the link of the run, and words that are there once the page is."""
+ASSISTANT = "//button[@aria-label='Close']"
+"""Of the panel that the dashboard opens at the first visit."""
 WAIT_SECONDS = 60.0
 """For words to appear."""
 DRAW_SECONDS = 3.0
@@ -122,7 +124,7 @@ def draw(folder: Path, addresses: Mapping[str, tuple[str, tuple[str, ...]]]) -> 
             {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False},
         )
         for name, (address, words) in addresses.items():
-            if missing := shown(browser, address, words):
+            if missing := shown(browser, address, words, ASSISTANT if words else ""):
                 sys.exit(f"{address} does not show {missing}.")
             if words:
                 time.sleep(DRAW_SECONDS)

@@ -161,7 +161,8 @@ def links(
         "orderByAsc": str(not primary.higher_is_better).lower(),
     }
     ordered = urlencode({"searchFilter": children, **best}, quote_via=quote)
-    compare = urlencode({"searchFilter": children, "compareRunsMode": "CHART"}, quote_via=quote)
+    # In the usual order the dashboard folds them under their parent, and draws that one alone.
+    compare = f"{ordered}&compareRunsMode=CHART"
     addresses = {
         "runs": f"{runs}?",
         "this run": f"{runs}/{run_ids[0]}?",
