@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
 from pipeline.metrics.classification import FloatArray
 
@@ -80,6 +79,8 @@ def fitted_temperature(
     truth: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.floating], *, several: bool
 ) -> float:
     """Return the temperature with the lowest cross-entropy against `smoothed` truth; arguments as for `tempered`."""
+    from scipy import optimize  # takes longer than stages that only ask for names of metrics
+
     wanted = smoothed(truth, several=several)
 
     def loss(log_temperature: float) -> float:
@@ -91,7 +92,7 @@ def fitted_temperature(
 
 
 def calibrated_log_loss(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, _at: npt.ArrayLike | None = None
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, _sample_weight: npt.ArrayLike | None = None
 ) -> FloatArray:
     """Return the mean cross-entropy, in nats, that answers have once they are as sure as they are right.
 

@@ -20,6 +20,8 @@ SHOWN = 3
 RUN_BY_PYTHON = (*all_suffixes(), ".pth")
 """Ends of names of what an import, or the start of Python, may run."""
 COMPILED = re.compile(r"(.+)\.(?:cpython|pypy)[\w.-]*\.pyc")
+WITHIN_PACKAGES = ("_vendor", "thirdparty_files")
+"""Folders of packages that setuptools and Ray bring within them; `installed_problems` hashes what is in them, too."""
 OF_VIRTUALENV = ("_virtualenv.py", "_virtualenv.pth")
 """Put there by virtualenv and uv, which list them nowhere."""
 
@@ -85,8 +87,9 @@ def strange_places(folders: Iterable[str], ours: Iterable[Path]) -> Iterator[str
     packages = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
     known = python | {folder / "lib-dynload" for folder in python} | {folder.resolve() for folder in ours}
     for folder in dict.fromkeys(Path(folder or ".").resolve() for folder in folders):
-        # Below the packages `installed_problems` hashes every file: setuptools and Ray bring packages within them.
-        of_packages = not packages.isdisjoint((folder, *folder.parents))
+        of_packages = folder in packages or (
+            folder.name in WITHIN_PACKAGES and not packages.isdisjoint(folder.parents)
+        )
         # What is no folder is the archive that a frozen standard library would lie in.
         if folder.is_dir() and folder not in known and not of_packages:
             yield (

@@ -77,7 +77,7 @@ def refit(
     if members:
         from pipeline.selection.ensemble import write_ensemble
 
-        temperature_of_all = temperatures.get(paths.ENSEMBLE) if ensemble_chosen else None
+        temperature_of_all = temperatures.get(paths.ENSEMBLE)
         folder_of = paths.selected_dir if ensemble_chosen else paths.tuned_dir
         divided = write_ensemble(members, folder_of, paths.selected_dir(paths.ENSEMBLE), temperature_of_all)
         said = f", logits divided by {temperature_of_all:.3f}" if divided else ""

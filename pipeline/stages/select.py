@@ -131,13 +131,12 @@ def select(
     # Absent where nobody asked for an ensemble: then both files say what they said before there were any.
     joined = {"members": list(ensemble)} if ensemble else {}
     write_json(paths.SELECTION_JSON, content | joined)
-    told = {selection.choice.chosen, *baselines}
     again = sorted({*(evidence.members_of(selection.choice.chosen) or [selection.choice.chosen]), *baselines})
     # Alarm thresholds are in units of one model's errors on rows that it has not seen; a refit would leave none.
     choice = {
         "chosen": selection.choice.chosen,
         "refit": again if refit and not isinstance(measures, AnomalyMeasures) else [],
-        "temperatures": {name: value for name, value in temperatures.items() if name in told},
+        "temperatures": temperatures,
     }
     write_json(paths.CHOICE_JSON, choice | joined)
     return evidence, selection

@@ -57,9 +57,7 @@ def walk(rows=COMBINATIONS):
     return pytest.mark.parametrize("row", rows, ids=[named(row) for row in rows])
 
 
-@walk(
-    [row for row in COMBINATIONS if row.task in ("classification", "multilabel") and row.payload == "series"]
-)
+@walk([row for row in COMBINATIONS if row.task in ("classification", "multilabel")])
 def test_a_temperature_is_laid_on_those_that_have_logits(row):
     """What is said of a family is so: candidates are compared as they would answer at their temperature."""
     model = built(row)

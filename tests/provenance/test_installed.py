@@ -110,6 +110,8 @@ def test_what_a_package_brings_within_it_is_installed_as_well():
     within = Path(sysconfig.get_path("purelib")) / "ray/thirdparty_files"
     assert within.is_dir()
     assert [] == list(strange_places([str(within)], []))
+    (found,) = strange_places([str(within.parent)], [])
+    assert "ray: modules there are imported as well" in found
 
 
 def test_a_folder_of_modules_beside_python_and_its_packages_is_found(tmp_path):

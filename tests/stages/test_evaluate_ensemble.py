@@ -103,8 +103,13 @@ def test_a_chosen_ensemble_is_trained_again_and_judged_as_one_model(project: Pat
         != (paths.tuned_dir(name) / "model.keras").read_bytes()
         for name in MEMBERS
     )
-    answers = np.stack([model.predict_on_batch(images) for model in members])
-    expected = np.mean([tempered(own, temperature, several=False) for own in answers], axis=0)
+    answers = [model.predict_on_batch(images) for model in members]
+    # Members that stand for themselves have temperatures of their own, which the ensemble's takes the place of.
+    own_ones = [choice["temperatures"].get(name, 1.0) for name in MEMBERS]
+    by = [temperature / own for own in own_ones]
+    expected = np.mean(
+        [tempered(given, more, several=False) for given, more in zip(answers, by, strict=True)], axis=0
+    )
     best = load_model(paths.BEST_DIR / "model.keras")
     assert best.predict_on_batch(images) == pytest.approx(expected, abs=1e-5)
     assert evaluation.answers == pytest.approx(expected, abs=1e-5)
@@ -186,6 +191,38 @@ def test_candidates_are_compared_at_the_temperature_that_they_would_be_served_wi
     answers = np.load(paths.tuned_dir("first") / "val_predictions.npy")
     at = tempered(answers, choice["temperatures"]["first"], several=False)
     assert ranking["first"]["score"] == pytest.approx(log_loss(classes_of(300, 400), at), abs=1e-5)
+
+
+def test_every_candidate_is_judged_as_it_was_compared(project: Path) -> None:
+    """Also those that were not chosen: a page that ranks models of which half are made less sure ranks nothing."""
+    judged(FAMILIES, **SETTINGS, again=True, ensemble=MEMBERS, pictures=False)
+    temperatures = read_json(paths.CHOICE_JSON)["temperatures"]
+    ranking = {entry["candidate"]: entry for entry in read_json(paths.SELECTION_JSON)["ranking"]}
+    assert (
+        {"first", "second", "ensemble"}
+        <= set(temperatures)
+        == {name for name, entry in ranking.items() if "temperature" in entry}
+        | set(temperatures) - set(ranking)
+    )
+    for name, entry in ranking.items():
+        assert rows()[name]["val"]["log_loss"] == pytest.approx(entry["score"], abs=2e-6)
+        settings = read_json(paths.selected_dir(name) / "settings.json")
+        assert settings.get("temperature") == temperatures.get(name)
+
+
+def test_who_looks_probabilities_up_is_compared_as_it_answers(project: Path) -> None:
+    """There are no logits to divide, and none of a mean with such a member; others have a temperature."""
+    truth = classes_of(300, 400)[:, None] == np.arange(10)
+    wrong = np.where(np.arange(100)[:, None] % 5 == 0, np.roll(truth, 1, axis=1), truth)
+    sure = np.where(wrong, 0.9991, 0.0001).astype(np.float32)
+    for name in MEMBERS:
+        np.save(paths.tuned_dir(name) / "val_predictions.npy", sure)
+    families = FAMILIES | {"second": "nearest"}
+    select.select(families, **SETTINGS, refit=True, temperature=True, ensemble=MEMBERS)
+    assert {"first", "second", "ensemble"} & set(read_json(paths.CHOICE_JSON)["temperatures"]) == {"first"}
+    ranking = {entry["candidate"]: entry for entry in read_json(paths.SELECTION_JSON)["ranking"]}
+    assert ranking["ensemble"]["score"] == pytest.approx(log_loss(classes_of(300, 400), sure), abs=1e-5)
+    assert ranking["first"]["score"] < ranking["ensemble"]["score"] - 0.5
 
 
 def test_an_answer_that_is_no_number_is_blamed_on_the_member(project: Path) -> None:

@@ -21,6 +21,7 @@ from pipeline.metrics.anomalies import AlarmRules
 from pipeline.metrics.classification import best_threshold
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
+from pipeline.stages import select
 from tests.helpers.featured import (
     SERIES,
     TEXT,
@@ -211,6 +212,34 @@ def test_the_primary_metric_is_named_everywhere(evaluated, name) -> None:
     found = content(folder, paths.EVALUATE_METRICS)["test"]
     assert found[f"{primary}_low"] <= found[primary] <= found[f"{primary}_high"]
     assert set(card["baseline_operating_points"]) == set(evaluation.baselines)
+
+
+def test_several_labels_are_compared_at_one_temperature_of_all_logits(
+    evaluated, tmp_path, monkeypatch
+) -> None:
+    """Each label by its own sigmoid: nothing is taken from one to give it to another."""
+    folder, _ = evaluated("tickets")
+    shutil.copytree(folder, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    path = paths.tuned_dir("dense") / "val_predictions.npy"
+    before = np.load(path).astype(float)
+    surer = before**4 / (before**4 + (1 - before) ** 4)
+    np.save(path, surer.clip(1e-6, 1 - 1e-6).astype(np.float32))
+    families = {label: family for label, (family, _, _) in SETS["tickets"][1].items()}
+    settings = SETS["tickets"][2] | {"select_by": "log_loss", "bootstrap": BOOTSTRAP}
+    select.select(families, **settings, refit=False, temperature=True)
+    entry = next(
+        one for one in content(Path(), paths.SELECTION_JSON)["ranking"] if one["candidate"] == "dense"
+    )
+    temperature = content(Path(), paths.CHOICE_JSON)["temperatures"]["dense"]
+    assert temperature > 2
+    rows = load_split_rows("val", "dense")
+    truth = label_matrix(rows.labels, ["billing", "login", "rare"])
+    logits = np.log(np.load(path) / (1 - np.load(path).astype(float)))
+    shares = 1 / (1 + np.exp(-logits / temperature))
+    assert entry["score"] == pytest.approx(
+        -np.mean(truth * np.log(shares) + (1 - truth) * np.log(1 - shares)), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", SETS)
