@@ -17,7 +17,7 @@ import msgspec
 
 from pipeline.checks.asked_for import SERIES_WITH_TIMES
 from pipeline.checks.example_names import OF_MODELS
-from pipeline.checks.facts import few_groups
+from pipeline.checks.facts import classes_of_few_groups
 from pipeline.fetching.source import KINDS, Facts, Source
 from pipeline.params.families import supports
 from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
@@ -292,19 +292,25 @@ class _Fit:
         why = "" if share == 0.2 else f"of {self._rows:,} samples; the gate judges by 30 rows or more"
         self.set("split.test_share", share, why)
         val_share = self._val_share(1 - share)
-        if by_group and members and not few_groups(self._task, facts):
+        if by_group and members and not classes_of_few_groups(self._task, facts):
             self._draw(members, val_share, share)
 
     def _draw(self, members: Mapping[str, Mapping[str, int]], val_share: float, test_share: float) -> None:
         """Try the split by group; of few groups another salt, or larger shares, put every class everywhere.
 
         Args:
-            members: Group to class to samples.
+            members: Group to class to samples, or steps.
             val_share: As it is set.
             test_share: As it is set.
         """
         if self._task not in WITH_CLASSES:  # which is to be everywhere as a whole
             members = {group: {"": sum(held.values())} for group, held in members.items()}
+        if self._cut is not None:  # a few steps between two classes are of no window the most frequent ones
+            least = self._cut["length"] / 2
+            members = {
+                group: {name: steps for name, steps in held.items() if steps >= least} or held
+                for group, held in members.items()
+            }
         for least in (0.0, *LARGER_SHARES):
             shares = {"val_share": max(val_share, least), "test_share": max(test_share, least)}
             if sum(shares.values()) > MOST_HELD_OUT:

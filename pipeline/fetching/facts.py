@@ -146,7 +146,7 @@ class FactsSeen:
     def _see_group(self, group: str, sample: RawSample) -> None:
         steps = sample.step_labels
         counts = Counter(_names_of(sample)) if steps is None else _steps_of(steps)
-        for label in counts:
+        for label in counts if steps is None else ():
             groups = self._groups_of.setdefault(label, set())
             if len(groups) < MOST_GROUPS:
                 groups.add(group)

@@ -184,6 +184,20 @@ def test_groups_of_which_no_draw_will_do_are_told():
     assert any("no draw of 3 groups" in line and "--set split=COLUMN" in line for line in fit_.changes)
 
 
+@pytest.mark.parametrize(("steps", "told"), [(49, False), (50, True)])
+def test_a_few_steps_between_two_classes_are_no_class_that_every_part_needs(steps, told):
+    """Half a window of 100 makes none; of a class that one recording alone holds no draw will do."""
+    members = {f"rec_{one}": {"run": 200, "sit": 200, "walk": 200} for one in range(5)}
+    members["rec_3"] = members["rec_3"] | {"odd": steps}
+    facts = Facts(step_classes={"run": 1000, "sit": 1000, "walk": 1000, "odd": steps}, channels=["x"], times=5,
+                  step_seconds=0.02, length=(600, 600, 600))  # fmt: skip
+    known, fit_ = fit("series_table", facts, options={"step_label": "state"}, count=5, groups=members)
+    counted = msgspec.structs.replace(facts, few_groups={"odd": 1})  # as a version between two did
+    assert [] == contradictions(params_of(fit_.text), msgspec.structs.replace(known, facts=counted))
+    assert told == any("no draw of 5 groups" in line for line in fit_.changes)
+    assert told != any(line.startswith("split.salt") for line in fit_.changes)
+
+
 def test_two_unequal_classes_are_judged_by_the_rarer_one():
     """By name, so that it stays the same class when the data grows."""
     params = params_of(fit(*CASES["two classes of photographs, one rare"])[1].text)
