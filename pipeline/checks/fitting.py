@@ -35,7 +35,8 @@ SMALL = 1000
 """Samples below which a batch is a tenth of the training set or less, and the search for copies costs nothing."""
 ONE_BATCH = 8
 FEW_STEPS = 1000
-"""Steps of a training on few photographs, at least; the examples' 1,500 would go twice through them in each epoch."""
+"""Steps of a training on few photographs, at least; with the examples' 1,500 a cnn goes twice through 400 of them in
+each epoch. Through fewer than 300 it goes two or three times also with these."""
 PACKED = re.compile(
     r"([.](zip|tar|tgz|gz|bz2|xz|csv|tsv|tab|txt|jsonl|ndjson|json|parquet|pq|npz|npy))+$", re.IGNORECASE
 )
@@ -377,7 +378,6 @@ class _Fit:
             groups = [group for group in self._content["features"]["groups"] if group != "colour"]
             self.set("features.groups", groups, "")
         self.set("features.edge_cell_px", max(2, min(8, min(height, width) // 4)), "")
-        self._blocks(min(height, width))
         for name in self._content["candidates"]:
             augment = (self._content["candidates"][name].get("training") or {}).get("augment") or {}
             for key in ("shift_px", "cutout_px"):
@@ -389,22 +389,26 @@ class _Fit:
                     "where left and right mean something (letters, arrows)"
                 )
         if max(height, width) > PHOTOGRAPH and self._rows < SMALL:
-            self._few_photographs(_most_blocks(min(height, width)))
+            self._few_photographs(min(height, width))
+        else:
+            self._blocks(min(height, width))
 
-    def _few_photographs(self, most_blocks: int) -> None:
+    def _few_photographs(self, side: int) -> None:
         """Spend no hour on what few photographs cannot repay: a dozen trainings of each network, to choose by folds."""
         least = min(FEW_STEPS, self._content["training"]["min_steps"])
         self.set("training.min_steps", least, "photographs are dear, and these few are soon known by heart")
         for name, candidate in self._content["candidates"].items():
-            filters = (candidate.get("model") or {}).get("filters")
+            filters, most = (candidate.get("model") or {}).get("filters"), _most_blocks(side)
             if candidate["family"] in ("autoencoder", "rnn"):
                 self.template.remove(f"candidates.{name}")
                 self.changes.append(
                     f"candidates.{name}: left out (dear where photographs are few; the example has its block)"
                 )
             elif filters:
-                halves = [max(1, number // 2) for number in filters[:most_blocks]]
-                why = f"half of {filters}: hardly worse on {self._rows:,} photographs, at two fifths of the cost"
+                halves = [max(1, number // 2) for number in filters[:most]]
+                why = f"half of {filters[:most]}: hardly worse on {self._rows:,} photographs, at two fifths of the cost"
+                if len(filters) > most:
+                    why += f"; {side} pixels are halved {most} times"
                 self.set(f"candidates.{name}.model.filters", halves, why)
 
     def _blocks(self, side: int) -> None:
