@@ -110,8 +110,8 @@ def _groups(params: Params, facts: Facts) -> Iterator[str]:
     shown = [f"{count} of class {name!r}" if name else f"{count}" for name, count in few.items()]
     yield (
         "split.method=group cannot put every class into train, val and test. Expected three groups of each, or more. "
-        f"Received: {_some(shown)}. Say who is where in a column (--set split=COLUMN), bring more, or, where members of "
-        "a group are no copies of each other, read the data without --set group=."
+        f"Received: {_some(shown)}. Say who is where in a column (--set split=COLUMN), bring more, or, where members "
+        "of a group are no copies of each other, read the data without --set group=."
     )
 
 

@@ -245,7 +245,9 @@ def test_few_photographs_get_networks_that_a_dozen_trainings_of_each_can_be_wait
     assert (example.candidates, example.training.min_steps) == (many.candidates, many.training.min_steps)
     # A strip, of which four blocks would leave nothing.
     assert [16, 32, 64] == list(of(400, height=(90,) * 3).candidates["cnn"].model.filters)
-    wide = fit("image_folder", Facts(**classes(*[100] * 4), **PICTURES | {"height": (60,) * 3, "width": (500,) * 3}))[1]
+    wide = fit(
+        "image_folder", Facts(**classes(*[100] * 4), **PICTURES | {"height": (60,) * 3, "width": (500,) * 3})
+    )[1]
     (line,) = [line for line in wide.changes if line.startswith("candidates.cnn.model.filters")]
     assert line.startswith("candidates.cnn.model.filters: [16, 32, 64] (half of [32, 64, 128]")
     assert line.endswith("; 16 pixels are halved 3 times)")

@@ -108,7 +108,10 @@ def test_a_class_vanishes_with_its_pictures_where_it_is_one_by_then(
     classes = {"cat": map(picture, range(6)), "dog": map(picture, range(6, 12))} | third
     rows = [(label, image) for label, images in classes.items() for image in images]
     table = "path,label\n" + "".join(f"{n}.png,{label}\n" for n, (label, _) in enumerate(rows))
-    fill(tmp_path / "given", {f"{n}.png": image for n, (_, image) in enumerate(rows)} | {"t.csv": table.encode()})
+    fill(
+        tmp_path / "given",
+        {f"{n}.png": image for n, (_, image) in enumerate(rows)} | {"t.csv": table.encode()},
+    )
     options = {"path": "path", "label": "label"} | options
 
     def read():
