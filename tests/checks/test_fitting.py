@@ -198,6 +198,17 @@ def test_a_few_steps_between_two_classes_are_no_class_that_every_part_needs(step
     assert told != any(line.startswith("split.salt") for line in fit_.changes)
 
 
+def test_recordings_of_many_short_classes_are_drawn_as_they_are():
+    """No class has half a window of 15 in any of them, and windows have one all the same."""
+    held = {f"step {number}": 6 for number in range(10)}
+    facts = Facts(
+        step_classes=dict.fromkeys(held, 30), channels=["x"], times=5, step_seconds=1.0, length=(60,) * 3
+    )
+    members = {f"rec_{one}": held for one in range(5)}
+    _, fit_ = fit("series_table", facts, options={"step_label": "state"}, count=5, groups=members)
+    assert any(line.startswith("split.salt") for line in fit_.changes)
+
+
 def test_two_unequal_classes_are_judged_by_the_rarer_one():
     """By name, so that it stays the same class when the data grows."""
     params = params_of(fit(*CASES["two classes of photographs, one rare"])[1].text)
