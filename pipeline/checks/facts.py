@@ -87,7 +87,7 @@ def _split(params: Params, source: Source, facts: Facts) -> Iterator[str]:
             f"stratified, or name the column: `millrace init --kind {source.kind} --set group=COLUMN ...`."
         )
     if split.method == "group":
-        yield from _groups(params, source, facts)
+        yield from _groups(params, facts)
     if split.method == "time" and params.data.windows is None and facts.times < source.count:
         yield (
             "split.method=time needs a time for each sample. Received: method=time, and "
@@ -96,31 +96,22 @@ def _split(params: Params, source: Source, facts: Facts) -> Iterator[str]:
         )
 
 
-def few_groups(task: str, facts: Facts) -> Mapping[str, int]:
+def classes_of_few_groups(task: str, facts: Facts) -> Mapping[str, int]:
     """Return what has fewer groups than a split by group needs: class to groups; without classes "" to all groups."""
     if task in WITH_CLASSES:
         return facts.few_groups
     return {"": facts.groups} if 0 < facts.groups < PARTS else {}
 
 
-def _groups(params: Params, source: Source, facts: Facts) -> Iterator[str]:
-    few = few_groups(params.data.task, facts)
-    if not few:
+def _groups(params: Params, facts: Facts) -> Iterator[str]:
+    few = classes_of_few_groups(params.data.task, facts)
+    if not few or params.data.labelled_windows is not None:  # a few steps of a class are no window of it
         return
-    noun, mend = "groups", "bring more"
-    if params.data.labelled_windows is None:
-        mend += (
-            ", or, where members of a group are no copies of each other, read the data without --set group="
-        )
-    elif not facts.groups:
-        noun = "recordings"
-        mend += ", or make several of each, as by a column that numbers them: --set id=COLUMN"
-    elif source.count >= PARTS:
-        mend += ", or read the data without --set group=: then recordings are kept whole, and nothing else is"
     shown = [f"{count} of class {name!r}" if name else f"{count}" for name, count in few.items()]
     yield (
-        f"split.method=group cannot put every class into train, val and test. Expected three {noun} of each, or more. "
-        f"Received: {_some(shown)}. Say who is where in a column (--set split=COLUMN), {mend}."
+        "split.method=group cannot put every class into train, val and test. Expected three groups of each, or more. "
+        f"Received: {_some(shown)}. Say who is where in a column (--set split=COLUMN), bring more, or, where members "
+        "of a group are no copies of each other, read the data without --set group=."
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from pipeline.checks.asked_for import SERIES_WITH_TIMES
 from pipeline.checks.example_names import OF_MODELS
-from pipeline.checks.facts import few_groups
+from pipeline.checks.facts import classes_of_few_groups
 from pipeline.fetching.source import KINDS, Facts, Source
 from pipeline.params.families import supports
 from pipeline.params.sections import CLASS_BOUNDS, WITH_CLASSES
@@ -35,7 +35,8 @@ SMALL = 1000
 """Samples below which a batch is a tenth of the training set or less, and the search for copies costs nothing."""
 ONE_BATCH = 8
 FEW_STEPS = 1000
-"""Steps of a training on few photographs, at least; the examples' 1,500 would go twice through them in each epoch."""
+"""Steps of a training on few photographs, at least; with the examples' 1,500 a cnn goes twice through 400 of them in
+each epoch. Through fewer than 300 it goes two or three times also with these."""
 PACKED = re.compile(
     r"([.](zip|tar|tgz|gz|bz2|xz|csv|tsv|tab|txt|jsonl|ndjson|json|parquet|pq|npz|npy))+$", re.IGNORECASE
 )
@@ -292,19 +293,25 @@ class _Fit:
         why = "" if share == 0.2 else f"of {self._rows:,} samples; the gate judges by 30 rows or more"
         self.set("split.test_share", share, why)
         val_share = self._val_share(1 - share)
-        if by_group and members and not few_groups(self._task, facts):
+        if by_group and members and not classes_of_few_groups(self._task, facts):
             self._draw(members, val_share, share)
 
     def _draw(self, members: Mapping[str, Mapping[str, int]], val_share: float, test_share: float) -> None:
         """Try the split by group; of few groups another salt, or larger shares, put every class everywhere.
 
         Args:
-            members: Group to class to samples.
+            members: Group to class to samples, or steps.
             val_share: As it is set.
             test_share: As it is set.
         """
         if self._task not in WITH_CLASSES:  # which is to be everywhere as a whole
             members = {group: {"": sum(held.values())} for group, held in members.items()}
+        if self._cut is not None:  # a few steps between two classes are of no window the most frequent ones
+            least = self._cut["length"] / 2
+            members = {
+                group: {name: steps for name, steps in held.items() if steps >= least} or held
+                for group, held in members.items()
+            }
         for least in (0.0, *LARGER_SHARES):
             shares = {"val_share": max(val_share, least), "test_share": max(test_share, least)}
             if sum(shares.values()) > MOST_HELD_OUT:
@@ -371,7 +378,6 @@ class _Fit:
             groups = [group for group in self._content["features"]["groups"] if group != "colour"]
             self.set("features.groups", groups, "")
         self.set("features.edge_cell_px", max(2, min(8, min(height, width) // 4)), "")
-        self._blocks(min(height, width))
         for name in self._content["candidates"]:
             augment = (self._content["candidates"][name].get("training") or {}).get("augment") or {}
             for key in ("shift_px", "cutout_px"):
@@ -383,22 +389,26 @@ class _Fit:
                     "where left and right mean something (letters, arrows)"
                 )
         if max(height, width) > PHOTOGRAPH and self._rows < SMALL:
-            self._few_photographs(_most_blocks(min(height, width)))
+            self._few_photographs(min(height, width))
+        else:
+            self._blocks(min(height, width))
 
-    def _few_photographs(self, most_blocks: int) -> None:
+    def _few_photographs(self, side: int) -> None:
         """Spend no hour on what few photographs cannot repay: a dozen trainings of each network, to choose by folds."""
         least = min(FEW_STEPS, self._content["training"]["min_steps"])
         self.set("training.min_steps", least, "photographs are dear, and these few are soon known by heart")
         for name, candidate in self._content["candidates"].items():
-            filters = (candidate.get("model") or {}).get("filters")
+            filters, most = (candidate.get("model") or {}).get("filters"), _most_blocks(side)
             if candidate["family"] in ("autoencoder", "rnn"):
                 self.template.remove(f"candidates.{name}")
                 self.changes.append(
                     f"candidates.{name}: left out (dear where photographs are few; the example has its block)"
                 )
             elif filters:
-                halves = [max(1, number // 2) for number in filters[:most_blocks]]
-                why = f"half of {filters}: hardly worse on {self._rows:,} photographs, at two fifths of the cost"
+                halves = [max(1, number // 2) for number in filters[:most]]
+                why = f"half of {filters[:most]}: hardly worse on {self._rows:,} photographs, at two fifths of the cost"
+                if len(filters) > most:
+                    why += f"; {side} pixels are halved {most} times"
                 self.set(f"candidates.{name}.model.filters", halves, why)
 
     def _blocks(self, side: int) -> None:

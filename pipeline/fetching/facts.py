@@ -146,7 +146,7 @@ class FactsSeen:
     def _see_group(self, group: str, sample: RawSample) -> None:
         steps = sample.step_labels
         counts = Counter(_names_of(sample)) if steps is None else _steps_of(steps)
-        for label in counts:
+        for label in counts if steps is None else ():
             groups = self._groups_of.setdefault(label, set())
             if len(groups) < MOST_GROUPS:
                 groups.add(group)
@@ -165,22 +165,32 @@ class FactsSeen:
         if sample.anomalies is not None:
             self._anomalies += int(sample.anomalies.sum())
 
-    def check_pictures(self) -> None:
+    def check_pictures(self, joined: Mapping[str, str], rare: Collection[str]) -> None:
         """Refuse classes that would vanish.
+
+        Args:
+            joined: Classes that are read as another one.
+            rare: Classes that are left out.
 
         Raises:
             DataRefused: Of their images none can be decoded.
         """
-        gone = [name for name, unread in sorted(self._unread.items()) if len(unread) == self._pictures[name]]
+        pictures: Counter[str] = Counter()
+        unread_of: dict[str, list[str]] = {}
+        for label, count in self._pictures.items():
+            name = joined.get(label, label)
+            if name not in rare:
+                pictures[name] += count
+                unread_of.setdefault(name, []).extend(self._unread.get(label, ()))
+        gone = [name for name in sorted(pictures) if len(unread_of[name]) == pictures[name]]
         if not gone:
             return
-        unread = [image for name in gone for image in self._unread[name]]
+        unread = [image for name in gone for image in unread_of[name]]
         folders = {
-            name: all(name in PurePosixPath(image).parts[:-1] for image in self._unread[name])
-            for name in gone
+            name: all(name in PurePosixPath(image).parts[:-1] for image in unread_of[name]) for name in gone
         }
         which, instead = "", ""
-        if gone != sorted(self._pictures):
+        if gone != sorted(pictures):
             which = f" of class {', '.join(map(repr, gone))}"
             globs = [glob.escape(name) for name in gone if folders[name]]
             instead = f", or pass them over: {to_list('ignore', globs) if globs else '--set ignore=GLOB'}"

@@ -258,7 +258,8 @@ def _tried(proposal: Proposal, given: Given, incoming: Path) -> Trial:
         options, common = options_of(kind, stated), common_options(stated)
         kept = {name: files[name] for name in not_ignored(list(files), common.ignore)}
         chosen = {name: kept[given] for name, given in source_of(kind).select(list(kept), options).items()}
-        beside = [name for name, path in kept.items() if path not in chosen.values()]
+        taken = set(chosen.values())
+        beside = [name for name, path in kept.items() if path not in taken]
         partly = sum(path.stat().st_size for path in chosen.values()) > MOST_BYTES
         part = _part(chosen) if partly else dict[str, Path | bytes](chosen)
         tar_path = incoming / "trial.tar"
@@ -275,7 +276,7 @@ def _tried(proposal: Proposal, given: Given, incoming: Path) -> Trial:
                 common.labels_separator,
                 noted=lambda sample: first.append(sample) if len(first) < SAMPLES else None,
             )
-            names = [name for name in kept if name not in set(beside)]
+            names = [name for name, path in kept.items() if path in taken]
             found = Found(chosen, names, beside, not_ignored(list(given.folders), common.ignore))
             settled(kind, read, found, common, {})
             described, samples = read.described, [in_words(sample) for sample in first]

@@ -386,10 +386,11 @@ def settled(
         DataRefused: A class gives nothing, is spelt in two ways, or there are too few of them.
     """
     refuse_empty_classes(found.chosen, found.beside, found.folders, read.as_given)
-    read.facts.check_pictures()
     named = _named_once(read.spellings, common.join_labels, joined)
-    counts = _renamed(read.counts, named.get("label", {}))
+    labels = named.get("label", {})
+    counts = _renamed(read.counts, labels)
     rare = rare_classes(counts, common.least_per_class)
+    read.facts.check_pictures(labels, rare)
     counts = Counter({key: count for key, count in counts.items() if key[1] not in rare})
     _check_classes(kind, counts)
     return named, counts, rare

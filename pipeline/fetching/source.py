@@ -89,8 +89,7 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
     groups: int = 0
     """Different persons, machines or documents."""
     few_groups: dict[str, int] = {}
-    """Classes that fewer than three groups have, with their number; of recordings with a class per step without a
-    group each is one."""
+    """Classes of samples that fewer than three groups have, with their number."""
     times: int = 0
     """Samples with a time."""
     side: dict[str, Literal["number", "category"]] = {}

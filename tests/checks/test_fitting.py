@@ -184,6 +184,31 @@ def test_groups_of_which_no_draw_will_do_are_told():
     assert any("no draw of 3 groups" in line and "--set split=COLUMN" in line for line in fit_.changes)
 
 
+@pytest.mark.parametrize(("steps", "told"), [(49, False), (50, True)])
+def test_a_few_steps_between_two_classes_are_no_class_that_every_part_needs(steps, told):
+    """Half a window of 100 makes none; of a class that one recording alone holds no draw will do."""
+    members = {f"rec_{one}": {"run": 200, "sit": 200, "walk": 200} for one in range(5)}
+    members["rec_3"] = members["rec_3"] | {"odd": steps}
+    facts = Facts(step_classes={"run": 1000, "sit": 1000, "walk": 1000, "odd": steps}, channels=["x"], times=5,
+                  step_seconds=0.02, length=(600, 600, 600))  # fmt: skip
+    known, fit_ = fit("series_table", facts, options={"step_label": "state"}, count=5, groups=members)
+    counted = msgspec.structs.replace(facts, few_groups={"odd": 1})  # as a version between two did
+    assert [] == contradictions(params_of(fit_.text), msgspec.structs.replace(known, facts=counted))
+    assert told == any("no draw of 5 groups" in line for line in fit_.changes)
+    assert told != any(line.startswith("split.salt") for line in fit_.changes)
+
+
+def test_recordings_of_many_short_classes_are_drawn_as_they_are():
+    """No class has half a window of 15 in any of them, and windows have one all the same."""
+    held = {f"step {number}": 6 for number in range(10)}
+    facts = Facts(
+        step_classes=dict.fromkeys(held, 30), channels=["x"], times=5, step_seconds=1.0, length=(60,) * 3
+    )
+    members = {f"rec_{one}": held for one in range(5)}
+    _, fit_ = fit("series_table", facts, options={"step_label": "state"}, count=5, groups=members)
+    assert any(line.startswith("split.salt") for line in fit_.changes)
+
+
 def test_two_unequal_classes_are_judged_by_the_rarer_one():
     """By name, so that it stays the same class when the data grows."""
     params = params_of(fit(*CASES["two classes of photographs, one rare"])[1].text)
@@ -215,20 +240,28 @@ def test_of_few_rows_one_that_is_surely_wrong_ends_no_training(name, monitor):
 
 
 def test_few_photographs_get_networks_that_a_dozen_trainings_of_each_can_be_waited_for():
-    """Two fifths of the arithmetic, no second pass in an epoch, and no candidate that costs minutes and never led."""
+    """Two fifths of the arithmetic, from 300 on one pass in an epoch, no candidate that costs minutes and never led."""
 
     def of(count, **facts):
         return params_of(fit("image_folder", Facts(**classes(*[count // 4] * 4), **PICTURES | facts))[1].text)
 
     example = params_of((EXAMPLES / "clothing.yaml").read_text())
-    few, many = of(400), of(1000)
+    fewest, few, many = of(300), of(400), of(1000)
     assert [16, 32, 64, 128] == list(few.candidates["cnn"].model.filters)
     assert {"cnn", "dense", "linear", "majority"} == set(few.candidates)
-    training = msgspec.to_builtins(training_of(few, "cnn"))
-    assert 1 == passes_of(round(400 * 0.8 * 0.85), training)
+    assert (2, 1, 1) == tuple(
+        passes_of(round(count * 0.8 * 0.85), msgspec.to_builtins(training_of(params, "cnn")))
+        for count, params in ((200, of(200)), (300, fewest), (400, few))
+    )
     assert (example.candidates, example.training.min_steps) == (many.candidates, many.training.min_steps)
     # A strip, of which four blocks would leave nothing.
     assert [16, 32, 64] == list(of(400, height=(90,) * 3).candidates["cnn"].model.filters)
+    wide = fit(
+        "image_folder", Facts(**classes(*[100] * 4), **PICTURES | {"height": (60,) * 3, "width": (500,) * 3})
+    )[1]
+    (line,) = [line for line in wide.changes if line.startswith("candidates.cnn.model.filters")]
+    assert line.startswith("candidates.cnn.model.filters: [16, 32, 64] (half of [32, 64, 128]")
+    assert line.endswith("; 16 pixels are halved 3 times)")
     # What is no photograph is cheap.
     assert "rnn" in of(400, height=(28,) * 3, width=(28,) * 3).candidates
 

@@ -1,11 +1,14 @@
 """What a complete reading finds out beside the samples."""
 
 import numpy as np
+import pytest
 
 from pipeline.fetching.facts import FactsSeen
-from pipeline.fetching.source import Facts
+from pipeline.fetching.snapshot import take_snapshot
+from pipeline.fetching.source import Facts, Location
 from pipeline.raw.sample import RawSample, StepLabels
-from tests.helpers.picture_folders import picture
+from pipeline.runtime.errors import DataRefused
+from tests.helpers.picture_folders import fill, picture
 
 
 def facts(*samples, joined=None):
@@ -71,14 +74,51 @@ def test_series_have_channels_lengths_steps_and_labelled_anomalies():
 
 
 def test_groups_are_counted_by_class():
-    """Recordings are groups where nobody named one; what has no group stands for itself."""
+    """Recordings are groups where nobody named one; what has no group stands for itself.
+
+    Too few are classes of samples alone: windows are split, not steps, and of which class they are nobody knows yet.
+    """
     steps = StepLabels(np.array([0, 0, 1, -1], np.int32), ("sit", "run"))
     recordings = [RawSample(name, series=np.zeros((4, 1), np.float32), step_labels=steps) for name in "ab"]
     seen = FactsSeen()
     for sample in recordings:
         seen.see(sample)
     assert {"a": {"sit": 2, "run": 1}, "b": {"sit": 2, "run": 1}} == seen.members({}, (), {})
-    assert {"sit": 2, "run": 2} == seen.found({}).few_groups
+    assert {} == seen.found({}).few_groups
     texts = [RawSample(str(number), "spam", text="x", group=f"{number % 2}") for number in range(9)]
     assert {"spam": 2} == facts(*texts).few_groups
     assert {} == facts(*texts, RawSample("9", "spam", text="x")).few_groups
+
+
+@pytest.mark.parametrize(
+    ("third", "options", "count"),
+    [
+        ({"odd": [b"no"]}, {"least_per_class": 5}, 12),
+        ({"Cat": [b"no"]}, {"join_labels": True}, 13),
+        ({"odd": [b"no"]}, {}, "of class 'odd' can be decoded"),
+        ({"odd": [b"no"] * 2, "ODD": [b"no"]}, {"join_labels": True}, "of class 'odd' can be decoded"),
+        ({"odd": [b"no"] * 5}, {"least_per_class": 5}, "of class 'odd' can be decoded"),
+    ],
+)
+def test_a_class_vanishes_with_its_pictures_where_it_is_one_by_then(
+    third, options, count, tmp_path, monkeypatch
+):
+    """Not one that is read as another, nor one that is left out as too rare."""
+    monkeypatch.chdir(tmp_path)
+    classes = {"cat": map(picture, range(6)), "dog": map(picture, range(6, 12))} | third
+    rows = [(label, image) for label, images in classes.items() for image in images]
+    table = "path,label\n" + "".join(f"{n}.png,{label}\n" for n, (label, _) in enumerate(rows))
+    fill(
+        tmp_path / "given",
+        {f"{n}.png": image for n, (_, image) in enumerate(rows)} | {"t.csv": table.encode()},
+    )
+    options = {"path": "path", "label": "label"} | options
+
+    def read():
+        return take_snapshot("image_table", Location(path="given"), max_bytes=1 << 30, options=options).source
+
+    if isinstance(count, int):
+        assert count == read().count
+    else:
+        with pytest.raises(DataRefused, match=count):
+            read()
