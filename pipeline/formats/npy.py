@@ -21,6 +21,8 @@ MAX_BYTES = 1 << 40
 """What a header may promise."""
 DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 """What reading a damaged zip file ends in."""
+LAST_SIGN, SURROGATES = 0x10FFFF, 0xD800 >> 11
+"""The highest code point of Unicode; and the upper bits of those that are halves of signs."""
 AGAIN = "Write it again with numpy.save, without objects."
 
 
@@ -166,6 +168,19 @@ def _unreadable(place: str, received: str) -> DataRefused:
 
 
 def whole(array: ArrayFile) -> np.ndarray:
-    """Return all of an array, for those that are small: answers, groups."""
+    """Return all of an array, for those that are small: answers, groups.
+
+    Raises:
+        DataRefused: As `rows`; or text of four bytes a sign holds what is no sign at all, which Python would make
+            another one of.
+    """
     rows = list(array.rows())
-    return np.concatenate(rows) if rows else np.empty(array.shape, array.dtype)
+    values = np.concatenate(rows) if rows else np.empty(array.shape, array.dtype)
+    if values.dtype.kind == "U" and values.size:
+        signs = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("=")).view(np.uint32)
+        if wrong := signs[(signs > LAST_SIGN) | ((signs >> 11) == SURROGATES)].tolist():
+            raise DataRefused(
+                f"{array.place} holds what is no text. Expected Unicode, signs up to U+10FFFF. Received: "
+                f"{wrong[0]:#x}. Write names by `numpy.save(PATH, names.astype(str))`."
+            )
+    return values

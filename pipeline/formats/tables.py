@@ -362,7 +362,7 @@ def _parquet(file: IO[bytes], name: str) -> pyarrow.parquet.ParquetFile:
     try:
         # A small buffer and no pre-buffering: a row group of ten million rows is read page by page.
         return pyarrow.parquet.ParquetFile(file, buffer_size=BLOCK_BYTES, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
         raise _damaged(name, error) from error
 
 

@@ -296,14 +296,10 @@ def _column(archive: tarfile.TarFile, where: tuple[str, str] | None) -> _Column 
             )
         flat = values.reshape(-1)
         try:
-            # Text of four bytes a sign may hold what is no sign at all.
             texts = np.char.decode(flat.astype(np.bytes_), "utf-8") if array.dtype.kind == "S" else flat
-            listed = [
-                value.encode().decode() if isinstance(value, str) else value for value in texts.tolist()
-            ]
-        except (UnicodeError, ValueError, SystemError) as error:
+        except UnicodeError as error:
             raise DataRefused(
                 f"{array.place} holds what is no text. Expected Unicode (bytes: UTF-8). Received: {error}. "
                 "Write names by `numpy.save(PATH, names.astype(str))`."
             ) from error
-    return _Column(array.place, listed)
+    return _Column(array.place, texts.tolist())

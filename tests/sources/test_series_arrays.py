@@ -105,6 +105,8 @@ def test_basic_motions_as_arrays_is_the_archive_s_set(benchmarks):
         ({"X.npy": saved(np.full((2, 3), np.nan)), "y.npy": saved(Y)}, "row 0: expected at least one value"),
         ({"X.npy": saved(X[:, :, 0])[:-3], "y.npy": saved(Y)}, "the end of the file"),
         ({"X.npy": saved(X[:, :, 0]) + b"1", "y.npy": saved(Y)}, "more bytes than that"),
+        ({"X.npy": saved(X[:, :, 0]), "y.npy": saved(Y).replace("p".encode("utf-32-le"), b"\0\0\x8c\xc6")}, "0xc68c0000"),
+        ({"X.npy": saved(X[:, :, 0]), "y.npy": saved(Y).replace("p".encode("utf-32-le"), b"\0\xd8\0\0")}, "0xd800"),
         ({"X.npy": b"no array", "y.npy": saved(Y)}, "cannot be read"),
         ({"a.npz": b"no zip"}, "cannot be read"),
         ({"a.npz": packed(X=X[:, :, 0], y=Y), "X.npy": saved(X[:, :, 0])}, "for x"),
