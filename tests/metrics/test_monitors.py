@@ -8,8 +8,11 @@ from pipeline.metrics.monitors import monitors_of
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ("classification", {"val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_roc_auc"}),
-        ("multilabel", {"val_mean_average_precision"}),
+        (
+            "classification",
+            {"val_accuracy", "val_balanced_accuracy", "val_calibrated_loss", "val_macro_f1", "val_roc_auc"},
+        ),
+        ("multilabel", {"val_calibrated_loss", "val_mean_average_precision"}),
         ("regression", {"val_mean_absolute_error"}),
         ("forecasting", {"val_mean_absolute_error"}),
         ("anomaly", set()),
