@@ -80,7 +80,7 @@ def test_parquet_keeps_its_types():
 def test_a_damaged_parquet_file_is_refused():
     """No Parquet at all, cut off, and damaged inside; a missing column is named."""
     good = parquet({"text": ["x" * 50, "y"], "label": ["a", "b"]})
-    named_by_no_text = parquet({"tekst": ["x"], "label": ["a"]}).replace(b"tekst", b"teks\xf3")
+    named_by_no_text = parquet({"texts": ["x"], "label": ["a"]}).replace(b"texts", b"text\xf3")
     for content in (b"text\0label\n", good[:-9], b"", named_by_no_text):
         assert "intact Parquet" in refusal({"a.parquet": content})
     assert "has no column missing" in refusal({"a.parquet": good}, text="missing")
