@@ -142,6 +142,8 @@ def main() -> None:
             for line in dashboard.stdout or ():
                 if line.startswith("Dashboard on"):
                     break
+            else:
+                sys.exit("The dashboard did not start; it said why above. Nothing was drawn of it.")
             draw(FOLDER, {name: (links[link], words) for name, (link, words) in DASHBOARD.items()})
         finally:
             dashboard.terminate()

@@ -101,12 +101,17 @@ def select(
     able = [name for name in families if baselines_may_win or name not in baselines]
     if ensemble:
         able.append(paths.ENSEMBLE)
-    judged = {*able, *baselines}
-    temperatures = _temperatures(evidence, measures, families, sorted(judged)) if temperature else {}
+    names = sorted({*able, *baselines}) if temperature else able
+    answers = {name: _answers(evidence, measures, name) for name in names}
+    temperatures = _temperatures(evidence, measures, families, names) if temperature else {}
+    several = isinstance(measures, LabelMeasures)
+    for name, value in temperatures.items():
+        made = tempered(evidence.probabilities(name), value, several=several)
+        answers[name] = made.astype(np.float32)
     selection = select_candidate(
         evidence,
         measures,
-        {name: _as_served(evidence, measures, name, temperatures.get(name)) for name in able},
+        {name: answers[name] for name in able},
         {name: sum(map(_parameters, evidence.members_of(name) or (name,))) for name in able},
         select_by=select_by,
         bootstrap=bootstrap,
@@ -156,22 +161,12 @@ def _temperatures(
     several = isinstance(measures, LabelMeasures)
     found = {}
     for name in names:
-        _answers(evidence, measures, name)  # refuses what no temperature could be laid on
         answers = evidence.probabilities(name)
         logits = all(FAMILIES[families[one]].logits for one in evidence.members_of(name) or (name,))
         # Who says the same of every row has nothing to be less sure of.
         if logits and np.ptp(answers, axis=-2).any():
             found[name] = helpful_temperature(truth, answers, units, several=several)
     return {name: temperature for name, temperature in found.items() if temperature is not None}
-
-
-def _as_served(evidence: Evidence, measures: Measures, name: str, temperature: float | None) -> Predictions:
-    """Return what a candidate answered, as sure as the model that is made of it would be."""
-    given = _answers(evidence, measures, name)
-    if temperature is None:
-        return given
-    several = isinstance(measures, LabelMeasures)
-    return tempered(evidence.probabilities(name), temperature, several=several).astype(np.float32)
 
 
 def _parameters(candidate: str) -> int:
