@@ -8,6 +8,7 @@ because every rule changes the same file, in the order in which its owner reads 
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -113,9 +114,10 @@ def fitted(
     """
     facts = source.facts or Facts()
     fit = _Fit(Template(text), yaml_content(text, example), source, facts)
+    members = fit.of_windows(groups or {})
     fit.task()
-    fit.validation()
-    fit.split(groups or {})
+    fit.validation(members)
+    fit.split(members)
     {"image": fit.images, "text": fit.texts, "series": fit.series}[KINDS[source.kind]]()
     fit.side()
     fit.training()
@@ -213,6 +215,16 @@ class _Fit:
             length = max(2, min(length, shortest))
         return {"length": length, "stride": max(1, length // 2), "label": "majority"}
 
+    def of_windows(self, members: Mapping[str, Mapping[str, int]]) -> Mapping[str, Mapping[str, int]]:
+        """Return groups and their classes without the few steps between two others, which are most of no window."""
+        if self._cut is None:
+            return members
+        least = self._cut["length"] / 2
+        return {
+            group: {name: steps for name, steps in held.items() if steps >= least} or held
+            for group, held in members.items()
+        }
+
     @property
     def _rows(self) -> int:
         """Return how many samples there will be to learn from."""
@@ -236,15 +248,20 @@ class _Fit:
         elif self._content["evaluate"]["select_by"] == "positive_f1":
             self.set("evaluate.select_by", "accuracy", "two classes of about the same size")
 
-    def validation(self) -> None:
-        """Bounds of classes that this data can hold; they still guard against what later data loses."""
+    def validation(self, members: Mapping[str, Mapping[str, int]]) -> None:
+        """Bounds of classes that this data can hold; they still guard against what later data loses.
+
+        Args:
+            members: Group to class to samples, or to steps of windows; empty where they are not known.
+        """
         if "max_duplicate_share" in self._content["validate"]:
             # That of the short messages it begins from is a property of theirs.
             self.set("validate.max_duplicate_share", USUAL_DUPLICATES, "")
         classes: Mapping[str, int] = self._facts.classes
         if self._cut is not None:
             stride = int(self._cut["stride"])
-            classes = {name: steps // stride for name, steps in self._facts.step_classes.items()}
+            held = sum((Counter(group) for group in members.values()), Counter[str]())
+            classes = {name: steps // stride for name, steps in (held or self._facts.step_classes).items()}
         if self._task not in WITH_CLASSES or not classes:
             return
         rarest, largest = max(1, min(classes.values())), max(classes.values())
@@ -306,12 +323,6 @@ class _Fit:
         """
         if self._task not in WITH_CLASSES:  # which is to be everywhere as a whole
             members = {group: {"": sum(held.values())} for group, held in members.items()}
-        if self._cut is not None:  # a few steps between two classes are of no window the most frequent ones
-            least = self._cut["length"] / 2
-            members = {
-                group: {name: steps for name, steps in held.items() if steps >= least} or held
-                for group, held in members.items()
-            }
         for least in (0.0, *LARGER_SHARES):
             shares = {"val_share": max(val_share, least), "test_share": max(test_share, least)}
             if sum(shares.values()) > MOST_HELD_OUT:

@@ -199,7 +199,7 @@ def in_a_shell(value: str) -> str:
 
 def to_set(name: str, value: str) -> str:
     """Return `--set NAME=VALUE` as it can be typed."""
-    return f"--set {name}={shlex.quote(value) if OF_A_SHELL.search(value) else value}"
+    return f"--set {name}={in_a_shell(value)}"
 
 
 def to_list(name: str, elements: Iterable[str]) -> str:

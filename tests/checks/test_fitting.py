@@ -198,6 +198,20 @@ def test_a_few_steps_between_two_classes_are_no_class_that_every_part_needs(step
     assert told != any(line.startswith("split.salt") for line in fit_.changes)
 
 
+@pytest.mark.parametrize(("steps", "rare"), [(49, False), (50, True)])
+def test_a_few_steps_between_two_classes_are_no_rare_class(steps, rare):
+    """They are of no window, and so no reason for other bounds or for weights."""
+    members = {
+        f"rec_{one}": {"run": 1200, "sit": 1200, "to stand": steps if one == 3 else 7} for one in range(5)
+    }
+    facts = Facts(step_classes={"run": 6000, "sit": 6000, "to stand": 28 + steps}, channels=["x"], times=5,
+                  step_seconds=0.02, length=(2500, 2500, 2500))  # fmt: skip
+    _, fit_ = fit("series_table", facts, options={"step_label": "state"}, count=5, groups=members)
+    params = params_of(fit_.text)
+    assert rare == any("the rarest class, 'to stand', has 1" in line for line in fit_.changes)
+    assert ("balanced" if rare else "none") == params.training.class_weights
+
+
 def test_recordings_of_many_short_classes_are_drawn_as_they_are():
     """No class has half a window of 15 in any of them, and windows have one all the same."""
     held = {f"step {number}": 6 for number in range(10)}
