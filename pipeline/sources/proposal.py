@@ -13,11 +13,12 @@ same columns, and what one of them takes for its own no other may.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from pipeline.formats.cells import plain_number
 from pipeline.formats.delimited import is_nameless
@@ -111,47 +112,30 @@ def _by_select(kind: str, look: Look) -> Iterator[Proposal]:
 def _text_table(look: Look) -> Iterator[Proposal]:
     for head in look.tables:
         columns = [column for column in head.columns if not is_nameless(column.name)]
-        texts = [column for column in columns if not (column.numeric or column.nearly_time_formats)]
-        texts = [column for column in texts if not column.looks_dated or column.is_called(TEXTS)]
-        texts = [column for column in texts if column.words >= 3 or column.is_called(TEXTS)]
+        texts = [column for column in columns if _is_text(column)]
         if not texts:
             continue
         text = max(texts, key=lambda column: (column.is_called(TEXTS), column.words))
         rest = [column for column in columns if column is not text]
-        classes = [column for column in rest if column.looks_like_classes and not column.time_format]
-        classes.sort(key=lambda column: (_rank(column, LABELS), column.numeric, len(column.values)))
-        targets = [
-            column
-            for column in rest
-            if (column.numeric or column.marked)
-            and column not in classes
-            and len(column.values) > 1
-            and not column.is_called(IDS)
-        ]
-        targets.sort(key=lambda column: _rank(column, NUMBERS))
         yield from _one_column_per_label("text_table", rest, {"text": text.name, **head.options})
-        roles = _roles(classes, targets, rest)
-        for number, (role, column) in enumerate(roles[:3]):
-            alone = len(roles) == 1 or (number == 0 and column.is_called(LABELS))
+        answers = _answers(rest)
+        for number, (role, column) in enumerate(answers[:3]):
+            alone = len(answers) == 1 or (number == 0 and column.is_called(LABELS))
             said = (
                 f"{len(column.values):,} classes in the first {column.count:,} rows"
                 if role == "label"
                 else "numbers to predict"
             )
-            beside = {**_time_among(rest), **_split_among(rest, column)}
-            more: tuple[str, ...] = ()
             lists = lists_among(column.values) if role == "label" else None
-            several = {"labels_separator": lists.separator} if lists else {}
-            if lists:
-                more = ("labels look like lists; where each is one class: --set labels_separator=none",)
             yield Proposal(
                 "text_table",
                 f"column {text.name!r} holds texts of {text.words:.0f} words, column {column.name!r} {said}",
                 {
                     "text": text.name,
                     role: column.name,
-                    **several,
-                    **beside,
+                    **({"labels_separator": lists.separator} if lists else {}),
+                    **_time_among(rest),
+                    **_split_among(rest, column),
                     **written_as([column]),
                     **head.options,
                 },
@@ -159,9 +143,17 @@ def _text_table(look: Look) -> Iterator[Proposal]:
                 and alone
                 and len(look.tables) == 1
                 and (len(texts) == 1 or text.is_called(TEXTS)),
-                open=more,
+                open=("labels look like lists; where each is one class: --set labels_separator=none",)
+                if lists
+                else (),
                 columns=tuple(other.name for other in rest),
             )
+
+
+def _is_text(column: Column) -> bool:
+    if column.numeric or column.nearly_time_formats:
+        return False
+    return column.is_called(TEXTS) or (column.words >= 3 and not column.looks_dated)
 
 
 def _series_table(look: Look) -> Iterator[Proposal]:
@@ -296,12 +288,24 @@ def _time_among(columns: Iterable[Column]) -> dict[str, str]:
     return {"time": times[0].name, **written}
 
 
-def _roles(
-    classes: Iterable[Column], numbers: Iterable[Column], columns: Iterable[Column]
-) -> list[tuple[str, Column]]:
-    """Return which columns may be the answer; one that says train and test only where there is no other."""
-    roles = [("label", column) for column in classes] + [("target", column) for column in numbers]
-    return roles or [("label", column) for column in columns if column.gives_split and column.repeats]
+def _answers(columns: Sequence[Column]) -> list[tuple[str, Column]]:
+    """Return which columns may be the answer, as `label` or `target`, the likeliest first.
+
+    One that says train and test is an answer only where there is no other.
+    """
+    classes = [column for column in columns if column.looks_like_classes and not column.time_format]
+    classes.sort(key=lambda column: (_rank(column, LABELS), column.numeric, len(column.values)))
+    numbers = [
+        column
+        for column in columns
+        if (column.numeric or column.marked)
+        and column not in classes
+        and len(column.values) > 1
+        and not column.is_called(IDS)
+    ]
+    numbers.sort(key=lambda column: _rank(column, NUMBERS))
+    found = [("label", column) for column in classes] + [("target", column) for column in numbers]
+    return found or [("label", column) for column in columns if column.gives_split and column.repeats]
 
 
 def _split_among(columns: Iterable[Column], answer: Column | None = None) -> dict[str, str]:
@@ -379,61 +383,98 @@ def _series_files(look: Look) -> Iterator[Proposal]:
     tables = look.named([".csv", ".tsv", ".tab", ".txt"])
     if len(tables) < 3:
         return
+    alone = len(tables) == len(look.names)
     folders = [PurePosixPath(name).parts[:-1] for name in tables]
-    if len(tables) == len(look.names) and len(set(folders)) > 1 and all(folders):
+    if alone and len(set(folders)) > 1 and all(folders):
         if {len(folder) for folder in folders} == {2} and not {*map(top_of, tables)} <= SPLITS.keys():
             yield from _two_folders(folders)
         # Folders of persons look like folders of classes.
         yield from (replace(proposal, sure=False) for proposal in _by_select("series_files", look))
         return
-    stems = {name: PurePosixPath(name).stem for name in tables}
-    numbered = Counter((str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) for name in tables)
-    (folder, shape), count = numbered.most_common(1)[0]
-    series = [
-        name
-        for name in tables
-        if (str(PurePosixPath(name).parent), re.sub(r"\d+", "*", stems[name])) == (folder, shape)
-    ]
-    pattern = proposed(tables) if len(tables) == len(look.names) else ""
-    if pattern:
+    if alone and (pattern := proposed(tables)):
         yield Proposal("series_files", "names of files hold words that may be labels", {"label": pattern})
-    head = look.table(series[0])
-    if count < 3 or head is None or not all(column.numeric for column in head.columns):
+    series = _numbered(tables)
+    head = look.table(series.names[0])
+    if len(series.names) < 3 or head is None or not all(column.numeric for column in head.columns):
         return
-    begin, end = (re.escape(part) for part in (shape.split("*", 1) if "*" in shape else ("", "")))
-    ids = {found[1] for name in series if (found := re.fullmatch(f"{begin}(.*){end}", stems[name]))}
-    for name in [name for name in tables if name not in series][:SOME_TABLES]:
-        table = look.table(name)
-        for column in table.columns if table else ():
-            known = {str(cell) for cell in column.cells}
-            whole, part = len(known & set(stems.values())), len(known & ids)
-            if max(whole, part) < 3 or table is None:
-                continue
-            rest = [other for other in table.columns if other is not column]
-            classes = sorted(
-                (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
-            )
-            numbers = [other for other in rest if other.numeric and other not in classes]
-            roles = _roles(classes, numbers, rest)
-            suffix = PurePosixPath(series[0]).suffix
-            prefix = "" if folder == "." else f"{folder}/"
-            glob = f"{prefix}{shape.split('*', 1)[0]}*{suffix}" if part > whole else f"{prefix}*{suffix}"
-            for role, other in roles[:2]:
-                options = {
-                    "targets": PurePosixPath(name).name,
+    for name in [name for name in tables if name not in series.names][:SOME_TABLES]:
+        answers = look.table(name)
+        if answers and (found := list(_answers_beside(series, PurePosixPath(name).name, answers, head))):
+            yield from found
+            return
+
+
+class _Numbered(NamedTuple):
+    """Files that differ in their number alone.
+
+    Attributes:
+        names: Of them.
+        folder: Where they lie, "." above all.
+        begin: Of each name, up to its number; the whole of one without a number.
+        end: Of each, from there to the suffix.
+    """
+
+    names: Sequence[str]
+    folder: str
+    begin: str
+    end: str
+
+    def by_id(self, cells: Container[str]) -> str | None:
+        """Return the pattern of the files that cells name, by their stem or by their number; None: fewer than three."""
+        stems = [PurePosixPath(name).stem for name in self.names]
+        inside = re.compile(f"{re.escape(self.begin)}(.*){re.escape(self.end)}")
+        numbers = [found[1] for stem in stems if (found := inside.fullmatch(stem))]
+        whole, part = (len({one for one in names if one in cells}) for names in (stems, numbers))
+        if max(whole, part) < 3:
+            return None
+        prefix = "" if self.folder == "." else f"{self.folder}/"
+        return f"{prefix}{self.begin if part > whole else ''}*{PurePosixPath(self.names[0]).suffix}"
+
+
+def _numbered(names: Sequence[str]) -> _Numbered:
+    """Return the most files of one folder whose names differ in their number alone."""
+
+    def shape(name: str) -> tuple[str, str]:
+        path = PurePosixPath(name)
+        return str(path.parent), re.sub(r"\d+", "*", path.stem)
+
+    (most, _), *_ = Counter(map(shape, names)).most_common(1)
+    begin, star, end = most[1].partition("*")
+    of_shape = [name for name in names if shape(name) == most]
+    return _Numbered(of_shape, most[0], begin if star else "", end)
+
+
+def _answers_beside(series: _Numbered, name: str, answers: TableHead, head: TableHead) -> Iterator[Proposal]:
+    """Yield a table that names the file of each series in one column and an answer in another.
+
+    Args:
+        series: One file each.
+        name: Of the table.
+        answers: The table.
+        head: The first of the series.
+    """
+    for column in answers.columns:
+        files = series.by_id({str(cell) for cell in column.cells})
+        if files is None:
+            continue
+        rest = [other for other in answers.columns if other is not column]
+        roles = _answers(rest)
+        for role, other in roles[:2]:
+            yield Proposal(
+                "series_files",
+                f"{len(series.names):,} tables of numbers, and {name} says {other.plain_name!r} of each",
+                {
+                    "targets": name,
                     "id": column.plain_name,
                     role: other.plain_name,
-                    "files": glob,
+                    "files": files,
                     **_split_among(rest, other),
-                }
-                options |= {"header": "false"} if "header" in head.options else {}
-                yield Proposal(
-                    "series_files",
-                    f"{count:,} tables of numbers, and {PurePosixPath(name).name} says {other.plain_name!r} of each",
-                    options,
-                    sure=len(roles) == 1,
-                )
-            return
+                    **written_as([other]),
+                    **({"header": "false"} if "header" in head.options else {}),
+                },
+                sure=len(roles) == 1,
+            )
+        return
 
 
 def _two_folders(folders: Sequence[tuple[str, ...]]) -> Iterator[Proposal]:
@@ -482,31 +523,22 @@ def _image_table(look: Look) -> Iterator[Proposal]:
             if not cells or len(known) < MOSTLY * len(cells) or len(set(cells)) < MOSTLY * len(cells):
                 continue
             rest = [other for other in head.columns if other is not column]
-            classes = sorted(
-                (other for other in rest if other.looks_like_classes), key=lambda other: _rank(other, LABELS)
-            )
-            timed = _time_among(rest)
-            classes = [other for other in classes if other.name != timed.get("time")]
-            numbers = [
-                other
-                for other in rest
-                if other.numeric and other not in classes and other.name != timed.get("time")
-            ]
-            roles = _roles(classes, numbers, rest)
             common = {"path": column.name, **head.options}
             yield from _one_column_per_label("image_table", rest, common)
+            timed = _time_among(rest)
+            roles = _answers([other for other in rest if other.name != timed.get("time")])
             for role, other in roles[:3]:
-                options = {
-                    "path": column.name,
-                    role: other.name,
-                    **timed,
-                    **_split_among(rest, other),
-                    **common,
-                }
                 yield Proposal(
                     "image_table",
                     f"column {column.name!r} of {head.name} names the images, {other.name!r} says what is on them",
-                    options,
+                    {
+                        "path": column.name,
+                        role: other.name,
+                        **timed,
+                        **_split_among(rest, other),
+                        **written_as([other]),
+                        **head.options,
+                    },
                     sure=len(roles) == 1 or other.is_called(LABELS),
                     columns=tuple(other.name for other in rest),
                 )
