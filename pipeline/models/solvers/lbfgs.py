@@ -12,17 +12,21 @@ solution the start of the next, and ends when the loss rises. Beyond `MOST_ROWS_
 `MOST_ANSWERS_TO_CHOOSE` rows times outputs) so many of them, evenly spaced, choose: C is known well enough then, and it
 carries over to more rows. The final solution sees all rows.
 
+**Of fewer rows than features** (photographs, short archives) the solution is a sum of rows, so that it is looked for
+among those alone: `_RowSpace`. Steps and solution are the same but for rounding, each step is as many times cheaper as
+there are more features, and the features are read once.
+
 Numbers are float64 and one thread multiplies, so that the same rows give the same bytes.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, sparse, special
+from scipy import linalg, optimize, sparse, special
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from pipeline.models.solvers.folds import evenly
@@ -42,6 +46,8 @@ TIGHT, LOOSE = (1e-6, 0.0), (1e-7, 1e-7)
 """Where the way ends, of the solution and of those that only choose: largest slope, and gain of a step. A slope of
 1e-4, as scikit-learn has it, would end the latter at once: a penalty of a millionth moves the minimum, not that."""
 MOST_STEPS = 3000
+MOST_ROWS_AS_FEATURES = 4096
+"""Of more, products of all pairs take more than 128 MiB."""
 Matrix: TypeAlias = npt.NDArray[Any] | sparse.csr_matrix
 
 
@@ -94,15 +100,20 @@ def solve(
     weights = np.ones(features.shape[0]) if row_weights is None else np.asarray(row_weights, np.float64)
     start = None
     with threadpool_limits(1):  # the last bits of a product depend on how many threads share it
+        space = _RowSpace(_Problem(features, targets, kind, weights, outputs))
         if penalty is None:
             most = min(MOST_ROWS_TO_CHOOSE, max(1_000, MOST_ANSWERS_TO_CHOOSE // outputs))
             rows = evenly(features.shape[0], most)
-            whole = len(rows) == features.shape[0]
-            seen = features if whole else features[rows]
-            chosen = _Problem(seen, targets[rows], kind, weights[rows], outputs)
-            strength, start = _best_strength(chosen, folds[rows])
-            penalty = _penalty(strength, chosen.around[1], features.shape[0])
-        return _minimum(_Problem(features, targets, kind, weights, outputs), penalty, start, TIGHT)
+            chosen = space
+            if len(rows) < features.shape[0]:
+                chosen = _RowSpace(_Problem(features[rows], targets[rows], kind, weights[rows], outputs))
+            strength, start = _best_strength(chosen.problem, folds[rows])
+            penalty = _penalty(strength, chosen.problem.around[1], features.shape[0])
+            if start is not None and chosen is not space:
+                start = space.there(chosen.back(start))
+        solution = _minimum(space.problem, penalty, start, TIGHT)
+        found = space.back(np.vstack([solution.weights, solution.intercepts]))
+        return replace(solution, weights=found[:-1], intercepts=found[-1])
 
 
 class _Problem:
@@ -170,6 +181,75 @@ class _Problem:
         for first in range(0, self.features.shape[0], self._rows_at_once):
             rows = slice(first, first + self._rows_at_once)
             yield rows, np.asarray(self.features[rows], np.float64)
+
+
+class _RowSpace:
+    """A problem whose features are coordinates among its rows, where these are fewer than its features.
+
+    A direction at right angles to all rows (as seen from the mean row) moves no score and only adds to the penalty, so
+    that no solution has a part of it. The Cholesky factor of the products of all pairs of rows holds the coordinates
+    of the rows along axes at right angles to each other and of length 1, so that penalties stay what they are. Rows
+    that others add up to bring no axis.
+
+    Attributes:
+        problem: To be solved; the given one, where it has no more features than rows, too many rows or sparse ones.
+    """
+
+    def __init__(self, problem: _Problem) -> None:
+        self.problem = problem
+        self._axes: Floats | None = None
+        num_rows = problem.features.shape[0]
+        if sparse.issparse(problem.features) or num_rows > min(
+            MOST_ROWS_AS_FEATURES, problem.num_features - 1
+        ):
+            return
+        factor, order, rank, _info = linalg.lapack.dpstrf(self._products(), lower=1)
+        order = order - 1  # counted from 1
+        if not rank:  # all rows are alike
+            return
+        coordinates = np.empty((num_rows, rank))
+        coordinates[order] = np.tril(factor)[:, :rank]
+        self._rows, self._axes = order[:rank], coordinates[order[:rank]]
+        self._features, self._mean = problem.features, problem.around[0]
+        self.problem = _Problem(
+            coordinates, problem.targets, problem.kind, problem.weights, problem.num_outputs
+        )
+
+    def back(self, solution: Floats) -> Floats:
+        """Return weights of the features, and intercepts below, from those of the coordinates."""
+        if self._axes is None:
+            return solution
+        shares = linalg.solve_triangular(self._axes, solution[:-1], lower=True, trans=1)
+        weights = np.zeros((len(self._mean), solution.shape[1]))
+        for rows, part in self._chunks():
+            weights += part.T @ shares[rows]
+        return np.vstack([weights, solution[-1] - self._mean @ weights])
+
+    def there(self, solution: Floats) -> Floats:
+        """Return what `back` was given, of weights that it returned."""
+        if self._axes is None:
+            return solution
+        scores = np.vstack([part @ solution[:-1] for _rows, part in self._chunks()])
+        found = linalg.solve_triangular(self._axes, scores, lower=True)
+        return np.vstack([found, solution[-1] + self._mean @ solution[:-1]])
+
+    def _products(self) -> Floats:
+        """Return the products of all pairs of rows, seen from the mean row: (num_rows, num_rows)."""
+        features, mean = self.problem.features, self.problem.around[0]
+        products = np.zeros((len(features), len(features)))
+        columns_at_once = max(1, CHUNK_VALUES // len(features))
+        for first in range(0, self.problem.num_features, columns_at_once):
+            columns = slice(first, first + columns_at_once)
+            part = np.asarray(features[:, columns], np.float64) - mean[columns]
+            products += part @ part.T
+        return products
+
+    def _chunks(self) -> Iterator[tuple[slice, Floats]]:
+        """Yield some of the rows that bring an axis, in order, as seen from the mean row."""
+        at_once = max(1, CHUNK_VALUES // len(self._mean))
+        for first in range(0, len(self._rows), at_once):
+            rows = slice(first, first + at_once)
+            yield rows, np.asarray(self._features[self._rows[rows]], np.float64) - self._mean
 
 
 def _minimum(

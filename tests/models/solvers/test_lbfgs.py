@@ -122,3 +122,71 @@ def test_a_class_of_one_row_is_no_obstacle():
     found = lbfgs.solve(FEATURES, truth, "softmax", folds=dealt(truth, None))
     assert np.isfinite(found.weights).all()
     assert found.loss < 1.0
+
+
+# --- Fewer rows than features.
+
+WIDE = np.hstack([FEATURES, 3 * RANDOM.normal(size=(300, 500))])[:120]
+ALIKE = np.vstack([WIDE[:100], WIDE[:20]])
+"""Rows that others repeat bring no direction of their own."""
+UNEVEN = np.where(np.arange(120) % 3 == 0, 2.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    "rows", [WIDE, ALIKE, np.hstack([WIDE, np.ones((120, 3))])], ids=["all", "alike", "constants"]
+)
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "squares"])
+def test_of_fewer_rows_than_features_the_solution_is_that_of_all_features(kind, rows, monkeypatch):
+    """Weights of 512 features, looked for among 120 rows; intercepts but for what all classes share."""
+    targets = {"softmax": CLASSES, "sigmoid": LABELS, "squares": SCORES}[kind][:120]
+    given = {"folds": FOLDS[:120], "row_weights": UNEVEN}
+    for penalty in (0.3, None):
+        found = lbfgs.solve(rows, targets, kind, penalty=penalty, **given)
+        with monkeypatch.context() as at_large:
+            at_large.setattr(lbfgs, "MOST_ROWS_AS_FEATURES", 0)
+            expected = lbfgs.solve(rows, targets, kind, penalty=penalty, **given)
+        assert expected.penalty == pytest.approx(found.penalty)
+        assert expected.weights == pytest.approx(found.weights, abs=1e-5)
+        shift = (found.intercepts - expected.intercepts).mean() if kind == "softmax" else 0.0
+        assert expected.intercepts + shift == pytest.approx(found.intercepts, abs=1e-3)
+
+
+def test_of_photographs_softmax_regression_is_that_of_scikit_learn():
+    """As above, float32 and far more features than rows."""
+    features = WIDE.astype(np.float32)
+    found = lbfgs.solve(features, CLASSES[:120], "softmax", folds=FOLDS[:120], penalty=PENALTY)
+    reference = LogisticRegression(C=1 / (2 * 120 * PENALTY), tol=1e-9, max_iter=5000)
+    reference.fit(features.astype(np.float64), CLASSES[:120])
+    assert reference.coef_.T == pytest.approx(found.weights, abs=1e-3)
+
+
+def test_some_rows_choose_and_all_begin_where_they_ended(monkeypatch):
+    """Also where the rows that choose span another space than all do."""
+    monkeypatch.setattr(lbfgs, "MOST_ANSWERS_TO_CHOOSE", 0)
+    rows = np.hstack([FEATURES, RANDOM.normal(size=(300, 1500))]).repeat(4, axis=0)
+    rows += RANDOM.normal(size=rows.shape) / 10
+    targets, folds = CLASSES.repeat(4), FOLDS.repeat(4)
+    found = lbfgs.solve(rows, targets, "softmax", folds=folds)
+    alone = lbfgs.solve(rows, targets, "softmax", folds=folds, penalty=found.penalty)
+    assert alone.weights == pytest.approx(found.weights, abs=3e-5)
+    assert alone.steps > found.steps
+
+
+def test_weights_of_features_go_into_the_space_of_rows_and_come_back():
+    """What a solution says of the rows stays what it is, and its length does."""
+    space = lbfgs._RowSpace(lbfgs._Problem(ALIKE, CLASSES[:120], "softmax", np.ones(120), 4))
+    assert 99 == space.problem.num_features
+    solution = RANDOM.normal(size=(100, 4))
+    weights = space.back(solution)
+    assert solution == pytest.approx(space.there(weights), abs=1e-9)
+    scores = space.problem.scores(solution[:-1]) + solution[-1]
+    assert ALIKE @ weights[:-1] + weights[-1] == pytest.approx(scores, abs=1e-9)
+    assert np.linalg.norm(weights[:-1]) == pytest.approx(np.linalg.norm(solution[:-1]))
+
+
+def test_rows_that_are_all_alike_are_solved_as_they_are():
+    """There is no direction to look in: shares of the classes, and no weight."""
+    found = lbfgs.solve(np.ones((40, 90)), CLASSES[:40], "softmax", folds=FOLDS[:40], penalty=PENALTY)
+    assert np.zeros((90, 4)) == pytest.approx(found.weights, abs=1e-9)
+    shares = np.exp(found.intercepts) / np.exp(found.intercepts).sum()
+    assert np.bincount(CLASSES[:40], minlength=4) / 40 == pytest.approx(shares, abs=1e-4)
