@@ -41,13 +41,13 @@ def registered(tmp_path_factory):
     root = tmp_path_factory.mktemp("reproduce")
     write_idx(root / "digits")
     first = clone(root / "first", "quick/digits")
-    read = millrace(first, "init", "--kind", "idx", "--path", str(root / "digits"))
+    example = ["--example", "quick/digits", "--force"]
+    read = millrace(first, "init", "--kind", "idx", "--path", str(root / "digits"), *example)
     assert read.returncode == 0, read.stderr
     params = (first / "params.yaml").read_text()
-    params = params.replace("model_name: digits", "model_name: own").replace(
-        "millrace-digits", "millrace-own"
-    )
-    (first / "params.yaml").write_text(params)
+    assert "model_name: digits" in params
+    params = params.replace("model_name: digits", "model_name: own")
+    (first / "params.yaml").write_text(params.replace("millrace-digits", "millrace-own"))
     git(first, "commit", "-qam", "data")
     made_at = git(first, "rev-parse", "HEAD")
     start = time.monotonic()

@@ -129,6 +129,7 @@ def test_a_class_of_one_row_is_no_obstacle():
 WIDE = np.hstack([FEATURES, 3 * RANDOM.normal(size=(300, 500))])[:120]
 ALIKE = np.vstack([WIDE[:100], WIDE[:20]])
 """Rows that others repeat bring no direction of their own."""
+NOISY = SCORES + RANDOM.normal(size=SCORES.shape)
 UNEVEN = np.where(np.arange(120) % 3 == 0, 2.5, 0.25)
 
 
@@ -146,7 +147,7 @@ def test_of_fewer_rows_than_features_the_solution_is_that_of_all_features(kind, 
     """Weights of 512 features, looked for among 120 rows; intercepts but for what all classes share."""
     rows = OF_WIDE[name]
     monkeypatch.setattr(lbfgs, "FEWEST_OUTPUTS", 1)
-    targets = {"softmax": CLASSES, "sigmoid": LABELS, "squares": SCORES}[kind][:120]
+    targets = {"softmax": CLASSES, "sigmoid": LABELS, "squares": NOISY}[kind][:120]
     given = {"folds": FOLDS[:120], "row_weights": UNEVEN}
     for penalty in (0.3, None):
         found = lbfgs.solve(rows, targets, kind, penalty=penalty, **given)
@@ -176,7 +177,7 @@ def test_some_rows_choose_and_all_begin_where_they_ended(monkeypatch):
     targets, folds = CLASSES.repeat(4), FOLDS.repeat(4)
     found = lbfgs.solve(rows, targets, "softmax", folds=folds)
     alone = lbfgs.solve(rows, targets, "softmax", folds=folds, penalty=found.penalty)
-    assert alone.weights == pytest.approx(found.weights, abs=3e-5)
+    assert alone.weights == pytest.approx(found.weights, abs=1e-3)
     assert alone.steps > found.steps
 
 
