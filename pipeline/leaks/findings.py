@@ -61,6 +61,7 @@ class Finding:
         fix: What to do about it.
         sample_ids: The samples it is about; () where it is about a column or a whole split.
         score: How far it goes where that is no number of samples: AUC, R2, a distance, steps, columns.
+        like: Which sample of train each of the samples is like; () where nobody says so.
     """
 
     finding: str
@@ -69,11 +70,17 @@ class Finding:
     fix: str
     sample_ids: tuple[str, ...] = ()
     score: float | None = None
+    like: tuple[str, ...] = ()
 
     @property
     def extent(self) -> float:
         """Return how far it goes, to four digits: its score, else its samples; 1 where it is there or not."""
         return len(self.sample_ids) or 1 if self.score is None else round(self.score, 4)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return each sample and what it is like, "" where nobody says so."""
+        return list(zip(self.sample_ids, self.like or ("",) * len(self.sample_ids), strict=True))
 
     def is_signed(self, accepted: Mapping[str, SignOff]) -> bool:
         """Return whether a person signed off as much as was found."""
@@ -82,7 +89,8 @@ class Finding:
     @property
     def message(self) -> str:
         """Return the paragraph that a person reads, samples named."""
-        shown = ", ".join(self.sample_ids[:NAMED])
+        said = [f"{one} (like {other})" if other else one for one, other in self.pairs]
+        shown = ", ".join(said[:NAMED])
         more = len(self.sample_ids) - NAMED
         named = f" Samples: {shown}{f' and {more} more' if more > 0 else ''}." if shown else ""
         return f"{self.finding} ({self.leak} {LEAKS[self.leak]}): {self.problem}{named} {self.fix}"
@@ -150,13 +158,14 @@ def findings_csv(findings: Sequence[Finding], accepted: Mapping[str, SignOff]) -
             finding.finding,
             finding.leak,
             sample_id,
+            other,
             "yes" if finding.is_signed(accepted) else "no",
             finding.problem,
         ]
         for finding in findings
-        for sample_id in finding.sample_ids or ("",)
+        for sample_id, other in finding.pairs or [("", "")]
     ]
-    return csv_text(["finding", "leak", "sample_id", "accepted", "problem"], rows)
+    return csv_text(["finding", "leak", "sample_id", "like", "accepted", "problem"], rows)
 
 
 def leak_refusal(findings: Sequence[Finding], accepted: Mapping[str, SignOff], where: str) -> str:

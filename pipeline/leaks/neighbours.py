@@ -13,6 +13,8 @@ import numpy as np
 
 from pipeline.duplicates.changed import small_greys
 from pipeline.leaks.findings import Finding, LeakData
+from pipeline.runtime import paths
+from pipeline.runtime.files import atomic_path
 
 LEVELS, EDGES = np.linspace(0.02, 0.98, 24), np.linspace(0.1, 0.98, 24)
 """Quantiles of the levels of each channel, and of the steepness."""
@@ -30,35 +32,45 @@ MOST = 2000
 """Images of val and test that are looked at, evenly taken; a share of them is known well enough."""
 CHUNK_VALUES = 1 << 22
 FIX = (
-    "Look at the pairs: pictures made from one another, frames of one film or photographs of one thing belong into one "
-    "split. Remove the copies from the source, or split by group (split.method: group)."
+    f"Look at the pairs ({paths.LEAKS_PAIRS}): pictures made from one another, frames of one film, photographs of one "
+    "thing or in one place belong into one split. Remove the copies from the source, or split by group (split.method: "
+    "group)."
 )
+DRAWN, SIDE, GAP = 10, 160, 8
+"""Pairs of the picture, pixels of the side of an image, and between two."""
 
 
 def neighbour_findings(data: LeakData) -> list[Finding]:
     """Return a finding if more of the images that choose or judge have a copy in train than chance explains.
 
+    The pairs are drawn into reports/leaks/pairs.png, which is for people: no stage reads it, and it is gone where there
+    is nothing to be looked at.
+
     Args:
         data: Samples and payload; texts and series are compared in full elsewhere.
     """
     train, judged = data.train_rows, data.evaluation_rows
+    paths.LEAKS_PAIRS.unlink(missing_ok=True)
     if data.kind != "image" or len(train) < 5 * OTHERS or not len(judged):
         return []
     judged = judged[:: -(-len(judged) // MOST)]
     known = _marks(data.payload, train)
-    near = judged[stands_out(known, _marks(data.payload, judged))]
+    marks = _marks(data.payload, judged)
+    stand_out = stands_out(known, marks)
+    near = judged[stand_out]
     if len(near) < max(FEWEST, SHARE * len(judged)):
         return []
     own = train[:: -(-len(train) // MOST)]
     among = stands_out(known, _marks(data.payload, own), spare_itself=True).mean()
+    like = train[_nearest(known, marks[stand_out])]
+    _draw(data.payload, near, like)
     problem = (
         f"{len(near)} of {len(judged)} images of val and test ({len(near) / len(judged):.1%}) lie much nearer to an "
-        f"image of train than to any other, as changed copies do. Expected less than {SHARE:.0%}. Received: for "
-        f"example {', '.join(data.ids(near[:3]))}; among images of train it is {among:.1%}."
+        f"image of train than to any other, as changed copies do. Expected less than {SHARE:.0%}; among images of "
+        f"train it is {among:.1%}."
     )
-    return [
-        Finding("near-neighbours", "L1.4", problem, FIX, data.ids(near), round(len(near) / len(judged), 4))
-    ]
+    share = round(len(near) / len(judged), 4)
+    return [Finding("near-neighbours", "L1.4", problem, FIX, data.ids(near), share, data.ids(like))]
 
 
 def stands_out(known: np.ndarray, asked: np.ndarray, *, spare_itself: bool = False) -> np.ndarray:
@@ -83,6 +95,34 @@ def stands_out(known: np.ndarray, asked: np.ndarray, *, spare_itself: bool = Fal
         # Content that is the same to the pixel is another check's finding; of blank images all are.
         found.append(places[:, nearest] < STANDS_OUT**2 * places[:, nearest + OTHERS - 1])
     return np.concatenate(found)
+
+
+def _nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the place of the known image that is nearest to each of the asked ones, of few."""
+    squares = (known**2).sum(axis=1)
+    return np.array([(squares - 2 * (known @ one)).argmin() for one in asked])
+
+
+def _draw(images: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> None:
+    """Draw pairs above each other, the first ten, into reports/leaks/pairs.png.
+
+    Args:
+        images: Pixels, uint8, shape (num_images, height, width, channels).
+        upper: Rows of val and test.
+        lower: Rows of train, as many.
+    """
+    from PIL import Image
+
+    count = min(DRAWN, len(upper))
+    sheet = Image.new("RGB", (count * (SIDE + GAP) + GAP, 2 * (SIDE + GAP) + GAP), "white")
+    for line, rows in enumerate((upper[:count], lower[:count])):
+        for place, row in enumerate(rows):
+            pixels = np.asarray(images[row])
+            image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
+            image = image.convert("RGB").resize((SIDE, SIDE))
+            sheet.paste(image, (GAP + place * (SIDE + GAP), GAP + line * (SIDE + GAP)))
+    with atomic_path(paths.LEAKS_PAIRS) as draft:
+        sheet.save(draft, "png")
 
 
 def _marks(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,11 @@
 """A witness that knows no transform: copies that nobody described are missed by every comparison but this one."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from pipeline.leaks.neighbours import stands_out
 from pipeline.runtime.errors import DataRefused
@@ -40,6 +44,26 @@ def test_copies_that_were_changed_in_an_unknown_way_are_refused():
     with pytest.raises(DataRefused, match=r"near-neighbours \(L1.4 duplicates") as error:
         run_gate()
     assert "lie much nearer to an image of train" in str(error.value)
+    told = pd.read_csv("reports/leaks/findings.csv")
+    assert np.mean((told["sample_id"] - told["like"]).abs() == 200) > 0.9  # its original, or its copy
+    assert f"{told['sample_id'][0]} (like {told['like'][0]})" in str(error.value)
+
+
+def test_the_pairs_are_drawn_and_the_picture_goes_with_the_finding():
+    """An image above, what it is like below; ten pairs."""
+    images = shuffled_copies(200)
+    write_data(images, labels=two_classes(400))
+    run_split()
+    with pytest.raises(DataRefused, match=r"Look at the pairs \(reports/leaks/pairs.png\)"):
+        run_gate()
+    sheet = np.asarray(Image.open("reports/leaks/pairs.png").convert("L").resize((211, 43)), float)
+    upper, lower = sheet[2:21, 2:-2], sheet[23:42, 2:-2]
+    assert upper.mean() == pytest.approx(lower.mean(), rel=0.1)
+    assert np.abs(upper - lower).mean() > 5  # the quarters lie in another order
+    write_data(list(photographs(300, 32)), labels=two_classes(300))
+    run_split()
+    run_gate()
+    assert not Path("reports/leaks/pairs.png").exists()
 
 
 def test_an_honest_set_of_photographs_passes():

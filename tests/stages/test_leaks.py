@@ -41,7 +41,7 @@ def test_a_clean_split_passes_and_says_so():
     assert summary["passed"] is True
     assert [] == summary["findings"]
     assert "exact copies" in summary["checks"]
-    assert "finding,leak,sample_id,accepted,problem\n" == paths.LEAKS_FINDINGS.read_text()
+    assert "finding,leak,sample_id,like,accepted,problem\n" == paths.LEAKS_FINDINGS.read_text()
 
 
 def test_reports_are_written_where_the_split_is_refused():
