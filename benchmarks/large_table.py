@@ -1,4 +1,4 @@
-"""Does a table of gigabytes go from its file to answers in memory that stays small, here and on two machines of a cluster?
+"""Does a table of gigabytes go from its file to answers in memory that stays small, here and on a cluster?
 
 Writes a CSV as a shop exports its messages: a number, a text that a model reads, a class, and the page it was on, which
 nobody reads and which is most of the file. It goes in by `init`, `fetch` and `ingest` in a copy of the project; then
