@@ -19,6 +19,8 @@ MEMBERS_AXES = 3
 """Members, rows, classes."""
 FEWEST_UNITS = 10
 """With fewer, half of them say nothing about the other half."""
+ENOUGH_UNITS = 100
+"""From here on one row that a model is surely wrong about does not decide by itself whether a temperature helps."""
 
 
 # --- Temperature: probabilities^(1 / T), scaled to sum to 1 (Guo et al., 2017, "On calibration of modern neural
@@ -125,6 +127,8 @@ def helpful_temperature(
     """Return the temperature where one helps on rows it was not fitted on; None where it does not.
 
     Fitted on half of the units and measured on the other, both ways: on its own rows one number never makes it worse.
+    Of few units the other half is smoothed as well, which takes the side of modesty: networks that know some dozen rows
+    by heart need it. Of `ENOUGH_UNITS` it is the truth, or a model that is as sure as it is right would be made to doubt.
 
     Args:
         truth: As for `smoothed`.
@@ -133,7 +137,8 @@ def helpful_temperature(
         several: The same.
     """
     _, unit = np.unique(np.asarray(units), return_inverse=True)
-    if unit.max(initial=-1) + 1 < FEWEST_UNITS:
+    count = unit.max(initial=-1) + 1
+    if count < FEWEST_UNITS:
         return None
     first = unit % 2 == 0
     before = after = 0.0
@@ -141,7 +146,8 @@ def helpful_temperature(
     for fitted, asked in ((first, ~first), (~first, first)):
         temperature = fitted_temperature(truth[fitted], probabilities[..., fitted, :], several=several)
         made = tempered(probabilities[..., asked, :], temperature, several=several)
-        share, wanted = float(asked.mean()), smoothed(truth[asked], several=several)
+        share = float(asked.mean())
+        wanted = truth[asked] if count >= ENOUGH_UNITS else smoothed(truth[asked], several=several)
         before += share * cross_entropy(wanted, np.asarray(answers[asked], float), several=several)
         after += share * cross_entropy(wanted, made, several=several)
     return fitted_temperature(truth, probabilities, several=several) if after < before else None
