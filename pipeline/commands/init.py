@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         choices=KINDS,
-        help="how the files are laid out; without it the files are looked at, and kinds proposed",
+        metavar="KIND",
+        help="how the files are laid out; without it the files are looked at, and kinds proposed: "
+        + ", ".join(KINDS),
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--path", help="folder, .zip/.tar(.gz) archive, or single file, on this machine")

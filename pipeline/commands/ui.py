@@ -23,7 +23,8 @@ HELP = (
 RECORDED = False
 USUAL = "http://127.0.0.1:5000"
 """What `register` writes into links where the store is a file."""
-SHOWN = ("this run", "candidates, best first", "candidates compared", "report and pictures", "model")
+SHOWN = ("candidates, best first", "candidates compared", "this run", "report and pictures", "model version")
+"""Links of the last run; the first one is opened."""
 WAIT_SECONDS = 120.0
 """For the server to answer."""
 LAST_LINES = 20
@@ -108,7 +109,7 @@ def _tell_links(address: str) -> str:
             say(f"{name}: {own[name]}")
     if links and not own:
         say(f"The last run is on another server: {links['this run']}")
-    return own.get("this run", address)
+    return next((own[name] for name in SHOWN if name in own), address)
 
 
 class _Server:

@@ -2,7 +2,8 @@
 
 import csv
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,6 +19,8 @@ from pipeline.runtime.files import read_json
 
 WORKFLOW = "workflowType=machine_learning"
 """Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
+CANDIDATES = "candidates, best first"
+"""The link that is opened first: scores as columns. The run's own page hides its verdict behind MLflow's assistant."""
 VERDICTS = {
     "promoted": "became champion",
     "refused": "was not promoted",
@@ -55,9 +58,28 @@ def pipeline_page(
     )
 
 
-def version_page(candidate: str, test_score: str, fingerprint: str) -> str:
-    """Return the description of a model version, true for as long as it exists; a table shows its start as is."""
-    return f"{candidate}: {test_score}.\n\nPipeline state `{fingerprint[:12]}`; everything else is in the tags.\n"
+def version_page(card: Mapping[str, Any], source: Mapping[str, Any], fingerprint: str, decision: str) -> str:
+    """Return the description of a model version, true for as long as it exists; a table shows its start as is.
+
+    Args:
+        card: Content of card.json.
+        source: Content of data/source.json.
+        fingerprint: Of the pipeline state.
+        decision: Address of the gate's page within the dashboard.
+    """
+    metric = card["primary"]["name"]
+    baselines = [
+        f"{name} {format_value(scores[metric]['value'])}"
+        for name, scores in card.get("baselines", {}).items()
+        if metric in scores
+    ]
+    beside = f" Baselines: {', '.join(baselines)}." if baselines else ""
+    return (
+        f"{card['candidate']}: {test_score(card)}.{beside}\n\n"
+        f"Data: {source['kind']}, {source['count']:,} samples, sha256 `{str(source['sha256'])[:12]}`. "
+        f"[Every check of the gate]({decision}).\n\n"
+        f"Pipeline state `{fingerprint[:12]}`; everything else is in the tags, or said by `millrace lineage`.\n"
+    )
 
 
 def test_score(card: Mapping[str, Any]) -> str:
@@ -105,6 +127,36 @@ def score_that_chose(
     return row["val"].get(selection["select_by"]), row.get("operating_point", {}).get("threshold")
 
 
+def chosen_as(selection: Mapping[str, Any]) -> str:
+    """Return what a candidate's answers were when they were compared: `tuned`, or `as served` at its temperature.
+
+    Args:
+        selection: Of selection.json.
+    """
+    return "as served" if temperatures_sentence(selection) else "tuned"
+
+
+def temperatures_sentence(selection: Mapping[str, Any]) -> str:
+    """Return by what the logits of each candidate were divided; "" where none has a temperature.
+
+    Without it the score before tuning and the one that chose look like a search that made things worse.
+
+    Args:
+        selection: Of selection.json.
+    """
+    told = [
+        f"{entry['candidate']} {entry['temperature']:.3g}"
+        for entry in selection.get("ranking", ())
+        if "temperature" in entry
+    ]
+    if not told:
+        return ""
+    return (
+        f"As served: logits divided by a temperature ({', '.join(told)}), which takes out overconfidence and may cost "
+        "a little on these rows; before tuning: without."
+    )
+
+
 def before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return under which name `baseline_val` of candidates.json has a metric.
 
@@ -140,6 +192,34 @@ def threshold_cell(row: Mapping[str, Any]) -> str:
     return " to ".join(dict.fromkeys(format_value(end(values)) for end in (min, max))) if values else ""
 
 
+def shared_view(run_id: str, primary: Primary, metrics: Collection[str]) -> tuple[str, str]:
+    """Return the tag of an experiment that holds what the link to the candidates shows: scores as columns, best first.
+
+    An address alone orders the dashboard's table, but cannot choose its columns: what it shows by itself is the data
+    set, six times the same (mlflow/server/js, `sharedViewState`).
+
+    Args:
+        run_id: Of the pipeline, whose candidates are listed.
+        primary: What they are ordered by.
+        metrics: Of the test set.
+    """
+    shown = [
+        primary.name,
+        *[name for name in ("accuracy", "macro_f1") if name in metrics and name != primary.name],
+    ]
+    view = {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
+        "orderByKey": f"metrics.`test/{primary.name}`",
+        "orderByAsc": not primary.higher_is_better,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [*(f"metrics.`test/{name}`" for name in shown), "metrics.`val/best_loss`"],
+    }
+    return f"mlflow.sharedViewState.{run_id}", json.dumps(view, sort_keys=True)
+
+
 def links(
     base: str, experiment_id: str, run_ids: tuple[str, str], model: str, version: int, *, primary: Primary
 ) -> dict[str, str]:
@@ -161,6 +241,7 @@ def links(
         "orderByAsc": str(not primary.higher_is_better).lower(),
     }
     ordered = urlencode({"searchFilter": children, **best}, quote_via=quote)
+    listed = urlencode({"viewStateShareKey": run_ids[0]})
     # In the usual order the dashboard folds them under their parent, and draws that one alone.
     compare = f"{ordered}&compareRunsMode=CHART"
     addresses = {
@@ -168,7 +249,7 @@ def links(
         "this run": f"{runs}/{run_ids[0]}?",
         "report and pictures": f"{runs}/{run_ids[0]}/artifacts/report.html?",
         "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
-        "candidates, best first": f"{runs}?{ordered}&",
+        CANDIDATES: f"{runs}?{listed}&",
         "candidates compared": f"{runs}?{compare}&",
         "model": f"{page}/models/{model}?",
         "model version": f"{page}/models/{model}/versions/{version}?",
@@ -285,6 +366,9 @@ def run_report(decision: Mapping[str, Any], looks: str = "", facts: Sequence[Fac
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],
         before_tuning=before,
+        chosen_as=chosen_as(selection),
+        temperatures=temperatures_sentence(selection),
+        has_families=any(row["family"] != row["candidate"] for row in rows),
         before=dict(zip([row["candidate"] for row in rows], first, strict=True)),
         has_baselines=any(score is not None for score in first),
         most_rows=MOST_ROWS,
@@ -370,9 +454,15 @@ def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary:
         *baseline[:1],
         *_threshold_tile(chosen),
         (f"{chosen['parameters']:,}", "parameters of the chosen model"),
-        (f"{split['samples']['train']:,}", "samples to train on"),
+        _trained_on(chosen, split["samples"]),
         (f"{split['samples']['test']:,}", "samples to judge on"),
     ]
+
+
+def _trained_on(chosen: Mapping[str, Any], samples: Mapping[str, int]) -> tuple[str, str]:
+    if chosen.get("refit"):
+        return f"{samples['train'] + samples['val']:,}", "samples trained on, validation among them"
+    return f"{samples['train']:,}", "samples trained on"
 
 
 def _threshold_tile(row: Mapping[str, Any]) -> Tiles:

@@ -10,6 +10,7 @@ Every step finds what an earlier attempt left, so running it again changes nothi
 committed is registered and judged, but held, unless it is the first; the next `dvc repro` judges it anew.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,8 @@ def register(
         set_description(store, recorded.parent_run_id, page)
         for run_called, name in run_names(model_name, card, state.candidates, recorded).items():
             set_name(store, run_called, name)
+        view = run.shared_view(recorded.parent_run_id, rules.primary, card["test"])
+        store.client.set_experiment_tag(store.experiment_id, *view)
         base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
         run_ids = (recorded.parent_run_id, run_id)
         links = run.links(
@@ -211,14 +214,14 @@ def register(
     )
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)
-    console.print_report(links=False)
+    console.print_report(links=False, ending=not os.environ.get(console.ENDING))
     return decision
 
 
 def run_names(
     model_name: str, card: Mapping[str, Any], candidates: Sequence["CandidateState"], recorded: "Recorded"
 ) -> dict[str, str]:
-    """Return run id to what it is called: data, model and score, so that a table of runs can be read."""
+    """Return run id to what it is called: data, model, score, and which was chosen: a table that can be read."""
     metric = card["primary"]["name"]
     scores = {
         item.name: f"{metric_words(metric)} {format_value(item.test[metric])}"
@@ -226,7 +229,10 @@ def run_names(
         if metric in item.test
     }
     chosen = card["candidate"]
-    names = {recorded.candidate_run_ids[name]: f"{name}, {score}" for name, score in scores.items()}
+    names = {
+        recorded.candidate_run_ids[name]: f"{name}{' (chosen)' if name == chosen else ''}, {score}"
+        for name, score in scores.items()
+    }
     return {recorded.parent_run_id: f"{model_name}: {chosen}, {scores[chosen]}", **names}
 
 

@@ -74,7 +74,12 @@ def ensure_version(
             folder,
             run_id=run_id,
             tags=tags,
-            description=run.version_page(card["candidate"], run.test_score(card), state.fingerprint),
+            description=run.version_page(
+                card,
+                state.data,
+                state.fingerprint,
+                f"#/experiments/{store.experiment_id}/runs/{run_id}/artifacts/{paths.DECISION_PAGE.name}",
+            ),
         )
 
 

@@ -25,6 +25,7 @@ from pipeline.gate.question import Rules
 from pipeline.inference import backend
 from pipeline.metrics.names import format_value, primary_called
 from pipeline.reports import charts, console
+from pipeline.reports.run import chosen_as
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
 from pipeline.serving.scorer import Scorer
@@ -189,7 +190,7 @@ def test_the_page_shows_these_numbers_and_no_other(finished, said):
     for line in table:
         name, row = line["name"], rows()[line["name"]]
         assert [close(row["operating_point"]["threshold"])] == line["test: spam from"]
-        value, threshold = line[f"tuned, val {words(SELECT_BY)}"]
+        value, threshold = line[f"{chosen_as(selection)}, val {words(SELECT_BY)}"]
         entry = chose.get(name, {"score": row["val"][SELECT_BY], **row["operating_point"]})
         assert (close(entry["score"]), close(entry["threshold"])) == (value, threshold)
         for metric in ("positive_f1", "macro_f1"):
