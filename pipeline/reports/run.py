@@ -283,7 +283,12 @@ PAGES = (
     Fact("page", "the decision, check by check", paths.DECISION_PAGE.name),
     Fact("page", "the data, before anything was trained", f"../validate/{paths.VALIDATE_HTML.name}"),
 )
-"""Where the others lie, seen from reports/register."""
+"""Where the pages of a run lie, seen from reports/register."""
+
+
+def pages_beside(page: Path) -> list[Fact]:
+    """Return the links to the other pages of a run; one that leads to itself is a puzzle."""
+    return [fact for fact in PAGES if fact.link != page.name]
 
 
 # --- One page that tells the whole run.

@@ -202,9 +202,13 @@ def register(
             links,
         )
         # In the dashboard a page stands alone; here the others lie beside it.
-        for beside in ((), run.PAGES):
-            write_text(paths.RUN_REPORT, run_report(decision, looks, [*facts, *beside]))
-            write_text(paths.DECISION_PAGE, decision_page(decision, [*facts, *beside]))
+        for beside in (False, True):
+            report_facts, decision_facts = (
+                [*facts, *(run.pages_beside(path) if beside else ())]
+                for path in (paths.RUN_REPORT, paths.DECISION_PAGE)
+            )
+            write_text(paths.RUN_REPORT, run_report(decision, looks, report_facts))
+            write_text(paths.DECISION_PAGE, decision_page(decision, decision_facts))
             if not beside:
                 attach(store, recorded.parent_run_id, paths.RUN_REPORT)
                 attach(store, run_id, paths.DECISION_PAGE)

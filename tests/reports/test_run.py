@@ -9,7 +9,7 @@ from rich.console import Console
 
 from pipeline.metrics.names import primary_called
 from pipeline.reports.console import print_report
-from pipeline.reports.run import CANDIDATES, links, run_report, shared_view, version_page
+from pipeline.reports.run import CANDIDATES, links, pages_beside, run_report, shared_view, version_page
 from pipeline.reports.run import test_score as score_in_words
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
@@ -245,3 +245,10 @@ def test_the_page_of_a_version_tells_data_baselines_and_the_way_to_the_decision(
     assert page.startswith("cnn: test log loss 0.0341 (0.0180 to 0.0620). Baselines: linear 0.1083.\n")
     assert "Data: digits, 1,797 samples" in page
     assert "(#/experiments/1/runs/f01/artifacts/decision.html)" in page
+
+
+def test_no_page_leads_to_itself():
+    """The other two are one click away."""
+    texts = [fact.text for fact in pages_beside(paths.RUN_REPORT)]
+    assert texts == ["the decision, check by check", "the data, before anything was trained"]
+    assert "the whole run" in [fact.text for fact in pages_beside(paths.DECISION_PAGE)]
