@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Any, NoReturn
 
 from pipeline.runtime import paths
@@ -77,7 +77,12 @@ class _Parser(argparse.ArgumentParser):
         known = COMMANDS if found and found["choice"] else self._option_string_actions
         near = get_close_matches(found["choice"] or found["option"], known, 1) if found else []
         meant = f" Did you mean {near[0]}?" if near else ""
-        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {message}.{meant} See `{self.prog} --help`.\n")
+        told = f"{self.prog}: {message}.{meant} See `{self.prog} --help`."
+        if sys.stderr.isatty():
+            told = fill(
+                told, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
+            )
+        self.exit(USAGE_EXIT_CODE, f"{told}\n")
 
 
 class _Overview(_Parser):

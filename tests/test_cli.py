@@ -86,6 +86,32 @@ def test_millrace_alone_tells_every_command_with_an_example(capsys):
             assert name == parser.parse_args(shlex.split(example)).command
 
 
+@pytest.mark.parametrize("typed", [("init", "--kind", "foo"), ("predcit",)])
+def test_words_stay_whole_on_a_terminal(monkeypatch, capsys, typed):
+    """A list of names is broken between them; a file of errors keeps a message on one line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert millrace(*typed) == 64
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(
+        f"'{name}'" in "\n".join(lines)
+        for name in (cli.COMMANDS if typed == ("predcit",) else ("idx", "series_archive"))
+    )
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_says_what_a_command_does_with_an_example(monkeypatch, capsys, command):
+    """And no line of it is wider than a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert millrace(command, "--help") == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    assert "For example: millrace " in told
+    said = " ".join(told.split()).lower()
+    assert " ".join(cli._module(command).HELP.split()).lower() in said  # what the list of commands says
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
