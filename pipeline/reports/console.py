@@ -216,7 +216,7 @@ def _print_record(console: Console, last_run: Row, *, links: bool) -> None:
 def _next(decision: str) -> str:
     """Return the one command that most people want now."""
     if decision == "held":
-        return "git add -A && git commit -m 'a model', then dvc repro"
+        return f"git add -A && git commit -m 'a model', then {'make run' if os.environ.get(ENDING) else 'dvc repro'}"
     if decision == "refused":
         return f"open {paths.DECISION_PAGE.as_posix()}: every check, what was expected, what was received"
     millrace = "millrace" if shutil.which("millrace") and not os.environ.get(ENDING) else ".venv/bin/millrace"
@@ -229,11 +229,9 @@ def _input() -> str:
     kind = read_json(state).get("payload", "") if state.is_file() else ""
     own = {"image": "photos/", "text": "texts.csv", "series": "series.csv"}.get(kind, "INPUT")
     source = read_json(paths.SOURCE_JSON) if paths.SOURCE_JSON.is_file() else {}
-    return (
-        DIGITS.as_posix()
-        if source.get("kind") == "digits" and DIGITS.is_dir()
-        else f"{own} --out answers.csv"
-    )
+    if source.get("kind") == "digits" and DIGITS.is_dir():
+        return DIGITS.as_posix()
+    return f"{own} --out answers.csv"
 
 
 def _name(row: Row) -> str:
