@@ -21,7 +21,7 @@ from rich.console import Console
 
 from pipeline import cli
 from pipeline.checks.contradictions import contradictions
-from pipeline.commands import predict
+from pipeline.commands import init, predict
 from pipeline.fetching.source import Location, read_source, stored_tar
 from pipeline.params.load import load_params
 from pipeline.runtime import paths, processes
@@ -720,3 +720,30 @@ def test_no_line_moves_among_answers_on_a_terminal(beside, moves, monkeypatch):
         done(3)
     assert moves is ("3 records" in file.getvalue())
     assert moves or not file.getvalue().strip()
+
+
+def test_proposals_are_read_on_a_narrow_terminal(tmp_path, project):
+    """Words stay whole, below what they are said of; the command is one piece, and a lonely sure one alone is shown."""
+    table = tmp_path / "mails.csv"
+    rows = [
+        f"the mail number {n} tells of many things,{'ham' if n % 3 else 'spam'},{n % 4},{'ab'[n % 2]}"
+        for n in range(60)
+    ]
+    table.write_text("text,label,length,marks\n" + "\n".join(rows) + "\n")
+    location = Location(path=str(table))
+    text = io.StringIO()
+    narrow = Console(file=text, width=80, force_terminal=True)
+    init.propose(location, [], yes=False, max_bytes=2**30, console=narrow)
+    lines = text.getvalue().splitlines()
+    (first, *more) = [line for line in lines if line.startswith("   command   ")]
+    assert (
+        first
+        == f"   command   millrace init --kind text_table --path {table} --set text=text --set label=label"
+    )
+    assert more
+    assert max(len(line) for line in lines if not line.startswith("   command")) <= 80
+    assert any(line.startswith((" " * 13 + "(detected)", " " * 13 + "double")) for line in lines)
+    text.truncate(0)
+    chosen = init.propose(location, [], yes=True, max_bytes=2**30, console=narrow)
+    assert chosen.proposal.options == {"text": "text", "label": "label"}
+    assert 1 == text.getvalue().count("   command   ")

@@ -80,7 +80,9 @@ def test_an_ensemble_becomes_champion_with_a_run_and_members_of_its_own(project)
             [store.experiment_id], f"tags.`mlflow.parentRunId` = '{run.data.tags['mlflow.parentRunId']}'"
         )
     ]
-    assert ["cnn", "ensemble (chosen)", "linear", "majority"] == sorted(name.partition(",")[0] for name in names)
+    assert ["cnn", "ensemble (chosen)", "linear", "majority"] == sorted(
+        name.partition(",")[0] for name in names
+    )
     assert "cnn, other" == way_back(store, "digits", version)["tags"]["members"]
     again = run_register()
     assert decision == again
