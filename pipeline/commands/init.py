@@ -204,17 +204,7 @@ def show_trial(number: int, trial: "Trial", command: str, console: "Console") ->
     """Show one way to read the files: why, how, the first samples, what is left out, and the command."""
 
     def say(text: str) -> None:
-        # Of a terminal the words stay whole, below each other; a command stays in one piece, to be copied.
-        if console.is_terminal:
-            text = fill(
-                text,
-                console.width,
-                subsequent_indent=" " * VALUES,
-                break_long_words=False,
-                break_on_hyphens=False,
-                drop_whitespace=True,
-            )
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(console, text, VALUES)
 
     proposal = trial.proposal
     say(f"{number}. {proposal.kind}{' (sure)' if proposal.sure else ''}: {proposal.reason}")
@@ -230,6 +220,19 @@ def show_trial(number: int, trial: "Trial", command: str, console: "Console") ->
     for line in proposal.open:
         say(f"   open      {line}")
     console.print(f"   command   {command}\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(console: "Console", text: str, indent: int) -> None:
+    """Print a line; on a terminal words stay whole, and what does not fit stands below."""
+    if console.is_terminal:
+        text = fill(
+            text,
+            console.width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _beginning(message: str) -> str:
@@ -326,7 +329,7 @@ def fit_params(
     from pipeline.params.load import params_of
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(console, text, 4)
 
     if not force and _fits_already(source):
         say("params.yaml fits this data already, and stays as it is.")

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.metrics.names import format_value, metric_words
+from pipeline.reports.dashboard import CANDIDATES
 from pipeline.reports.run import (
-    CANDIDATES,
     VERDICTS,
     before_tuning,
     best_first,

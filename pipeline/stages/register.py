@@ -28,7 +28,7 @@ from pipeline.params.load import load_params
 from pipeline.params.values import Params
 from pipeline.provenance import state as provenance_state
 from pipeline.provenance.origin import JUDGED, judged_digest
-from pipeline.reports import console, run
+from pipeline.reports import console, dashboard, run
 from pipeline.reports.run import decision_page, run_report
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown
@@ -175,7 +175,7 @@ def register(
         told = [*decision["reasons"]]
         if not leads_back(version.tags):
             told += not_committed_yet(decision, state.committed)
-        page = run.pipeline_page(
+        page = dashboard.pipeline_page(
             {**decision, "reasons": told},
             model,
             run.test_score(card),
@@ -186,11 +186,11 @@ def register(
         set_description(store, recorded.parent_run_id, page)
         for run_called, name in run_names(model_name, card, state.candidates, recorded).items():
             set_name(store, run_called, name)
-        view = run.shared_view(recorded.parent_run_id, rules.primary, card["test"])
+        view = dashboard.shared_view(recorded.parent_run_id, rules.primary, card["test"])
         store.client.set_experiment_tag(store.experiment_id, *view)
         base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
         run_ids = (recorded.parent_run_id, run_id)
-        links = run.links(
+        links = dashboard.links(
             base, store.experiment_id, run_ids, model_name, version.number, primary=rules.primary
         )
         facts = run.facts(

@@ -16,7 +16,7 @@ from pipeline.provenance.origin import (
     machine_facts,
 )
 from pipeline.provenance.state import PipelineState, split_digests
-from pipeline.reports import run
+from pipeline.reports import dashboard
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest, read_json
 
@@ -74,7 +74,7 @@ def ensure_version(
             folder,
             run_id=run_id,
             tags=tags,
-            description=run.version_page(
+            description=dashboard.version_page(
                 card,
                 state.data,
                 state.fingerprint,

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from pipeline.metrics.names import primary_called
 from pipeline.reports.console import print_report
-from pipeline.reports.run import CANDIDATES, links, pages_beside, run_report, shared_view, version_page
+from pipeline.reports.dashboard import CANDIDATES, links, shared_view, version_page
+from pipeline.reports.run import pages_beside, run_report
 from pipeline.reports.run import test_score as score_in_words
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
