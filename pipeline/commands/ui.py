@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,6 +32,8 @@ LAST_LINES = 20
 """Of a server that ended, which are shown."""
 HIGHEST_PORT = 65535
 OK = 200
+ANSWERED = re.compile(r'"[A-Z]+ \S+ HTTP/[\d.]+" [1-4]\d\d\b')
+"""A request that the server could answer: one page of the dashboard is fifty, which pushed the links away."""
 LISTEN = "0A"
 """As /proc/net/tcp writes the state of a socket."""
 
@@ -126,7 +129,7 @@ class _Server:
         for content in self.process.stdout or ():
             line = content.decode(errors="replace").rstrip()
             self._said.append(line)
-            if self._up:
+            if self._up and not ANSWERED.search(line):
                 say(line, file=sys.stderr)
 
     def wait_until_up(self, address: str) -> None:
