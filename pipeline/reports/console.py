@@ -149,7 +149,7 @@ def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any], width: 
     select_by, chosen_by = selection["select_by"], selection.get("chosen_by", "validation")
     words, before = metric_words(select_by), before_tuning(rows, select_by)
     heading = thresholds_heading(rows)
-    where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; baselines on validation"
+    where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; untuned on validation"
     shown = best_first(rows, select_by)
     chosen_at = [score_that_chose(selection, row) for row in shown]
     needed = [_Column("candidate", [_name(row) for row in shown], number=False)]

@@ -169,6 +169,18 @@ def test_a_score_at_a_temperature_is_not_called_tuned():
     assert "as served" in file.getvalue()
 
 
+def test_a_score_on_rows_that_folds_held_out_is_not_called_one_on_validation():
+    """The one before tuning is; the two columns have other rows, and may not be compared."""
+    path = paths.EVALUATE_TABLES_DIR / "selection.json"
+    write_json(path, read_json(path) | {"chosen_by": "out-of-fold"})
+    page = run_report(DECISION)
+    assert "before tuning, val accuracy" in page
+    assert "tuned, out-of-fold accuracy" in page
+    file = io.StringIO()
+    print_report(Console(file=file, width=120))
+    assert "Candidates on out-of-fold rows; untuned on validation" in file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("refit", "told"),
     [
