@@ -58,7 +58,7 @@ def version_page(card: Mapping[str, Any], source: Mapping[str, Any], fingerprint
     baselines = [
         f"{name} {format_value(scores[metric]['value'])}"
         for name, scores in card.get("baselines", {}).items()
-        if metric in scores
+        if metric in scores and name != card["candidate"]
     ]
     beside = f" Baselines: {', '.join(baselines)}." if baselines else ""
     return (

@@ -101,10 +101,7 @@ DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
 ADVISORY_LOCK = int.from_bytes(b"millrace")
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
-DESCRIPTION = (
-    "Runs of a Millrace project: one for each state of its pipeline, with its candidates below it. "
-    "`millrace ui` prints the links that open the last one."
-)
+DESCRIPTION = "A run for each state of a Millrace pipeline, its candidates below it."
 LEDGER = "Who was champion and what was taken back, written down once by Millrace. Nothing to compare; please keep it."
 """Of the experiment that is no project: what the list of experiments says of it."""
 

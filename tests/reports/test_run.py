@@ -251,7 +251,11 @@ def test_the_page_of_a_version_tells_data_baselines_and_the_way_to_the_decision(
         "candidate": "cnn",
         "primary": {"name": "log_loss"},
         "test": {"log_loss": {"value": 0.0341, "low": 0.018, "high": 0.062}},
-        "baselines": {"linear": {"log_loss": {"value": 0.1083}}, "odd": {}},
+        "baselines": {
+            "linear": {"log_loss": {"value": 0.1083}},
+            "odd": {},
+            "cnn": {"log_loss": {"value": 0.0341}},
+        },
     }
     source = {"kind": "digits", "count": 1797, "sha256": "c2dcf1394b1ca1049eb"}
     page = version_page(card, source, "badde4c2aaeedafff", "#/experiments/1/runs/f01/artifacts/decision.html")

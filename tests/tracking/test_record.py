@@ -166,7 +166,7 @@ def test_experiments_say_what_they_are(project):
         store.client.get_experiment(number).tags["mlflow.note.content"]
         for number in (store.experiment_id, ledger)
     ]
-    assert "Runs of a Millrace project" in told[0]
+    assert "candidates below it" in told[0]
     assert "please keep it" in told[1]
 
 
