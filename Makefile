@@ -16,7 +16,9 @@ UPGRADE ?=
 .PHONY: help run test test-long test-ci test-slow mutants check docs format ui lock setup clean
 
 run: setup  ## the whole pipeline; a second time only what changed
-	.venv/bin/dvc --wait-for-lock repro || { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
+	@export MILLRACE_ENDING=later; .venv/bin/dvc --wait-for-lock repro || \
+	    { .venv/bin/python -m pipeline.runtime.repository && .venv/bin/dvc --wait-for-lock repro; }
+	@MILLRACE_ENDING=later .venv/bin/millrace report --ending
 
 test: setup  ## the default tests
 	.venv/bin/python -m pytest $(TESTS)

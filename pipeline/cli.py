@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Any, NoReturn
 
 from pipeline.runtime import paths
@@ -24,7 +24,7 @@ from pipeline.runtime.stage import exit_codes
 
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "Your data": {
-        "init": "init --kind image_folder --path photos/",
+        "init": "init --path photos/",
         "refresh": "refresh",
         "weights": "weights list",
     },
@@ -77,15 +77,20 @@ class _Parser(argparse.ArgumentParser):
         known = COMMANDS if found and found["choice"] else self._option_string_actions
         near = get_close_matches(found["choice"] or found["option"], known, 1) if found else []
         meant = f" Did you mean {near[0]}?" if near else ""
-        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {message}.{meant} See `{self.prog} --help`.\n")
+        told = f"{self.prog}: {message}.{meant} See `{self.prog} --help`."
+        if sys.stderr.isatty():
+            told = fill(
+                told, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
+            )
+        self.exit(USAGE_EXIT_CODE, f"{told}\n")
 
 
 class _Overview(_Parser):
     """The commands in groups, each with an example."""
 
     def format_help(self) -> str:
-        lines = [self.format_usage(), f"{self.description}\n"]
         width = shutil.get_terminal_size().columns
+        lines = [self.format_usage(), *wrap(str(self.description), width), ""]
         for group, commands in GROUPS.items():
             lines.append(f"{group}:")
             for name, example in commands.items():
@@ -94,8 +99,7 @@ class _Overview(_Parser):
                 )
                 lines += [*told, f"  {'':<10}   millrace {example}"]
             lines.append("")
-        last = "`dvc repro`, or `make run`, trains, judges and registers; `millrace COMMAND --help` tells the options."
-        return "\n".join([*lines, *wrap(last, width), ""])
+        return "\n".join([*lines, "`millrace COMMAND --help` tells the options.", ""])
 
 
 class _Version(argparse.Action):
@@ -162,13 +166,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """Return what reads the command line, and what reads that of each command."""
-    parser = _Overview(prog="millrace", description="What you type beside `dvc repro`.", allow_abbrev=False)
+    text = "`dvc repro`, or `make run`, trains, judges and registers. These commands do everything beside it."
+    parser = _Overview(prog="millrace", description=text, allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version of Millrace and exit")
     text = 'print completions for a shell: eval "$(millrace --completion bash)"'
     parser.add_argument("--completion", action=_Completion, choices=("bash", "zsh", "tcsh"), help=text)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    made = {name: commands.add_parser(name, help=_module(name).HELP, allow_abbrev=False) for name in COMMANDS}
+    examples = {name: example for group in GROUPS.values() for name, example in group.items()}
+    made = {
+        name: commands.add_parser(
+            name,
+            help=_module(name).HELP,
+            description=f"{_module(name).HELP[0].upper()}{_module(name).HELP[1:]}.",
+            epilog=f"For example: millrace {examples[name]}",
+            allow_abbrev=False,
+        )
+        for name in COMMANDS
+    }
     for name, command in made.items():
         _module(name).add_arguments(command)
     return parser, made

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from pipeline import cli
 from pipeline.checks.contradictions import contradictions
-from pipeline.commands import predict
+from pipeline.commands import init, predict
 from pipeline.fetching.source import Location, read_source, stored_tar
 from pipeline.params.load import load_params
 from pipeline.runtime import paths, processes
@@ -84,6 +84,32 @@ def test_millrace_alone_tells_every_command_with_an_example(capsys):
         for name, example in commands.items():
             assert f"millrace {example}\n" in said
             assert name == parser.parse_args(shlex.split(example)).command
+
+
+@pytest.mark.parametrize("typed", [("init", "--kind", "foo"), ("predcit",)])
+def test_words_stay_whole_on_a_terminal(monkeypatch, capsys, typed):
+    """A list of names is broken between them; a file of errors keeps a message on one line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert millrace(*typed) == 64
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(
+        f"'{name}'" in "\n".join(lines)
+        for name in (cli.COMMANDS if typed == ("predcit",) else ("idx", "series_archive"))
+    )
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_says_what_a_command_does_with_an_example(monkeypatch, capsys, command):
+    """And no line of it is wider than a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert millrace(command, "--help") == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    assert "For example: millrace " in told
+    said = " ".join(told.split()).lower()
+    assert " ".join(cli._module(command).HELP.split()).lower() in said  # what the list of commands says
 
 
 @pytest.mark.parametrize(
@@ -694,3 +720,30 @@ def test_no_line_moves_among_answers_on_a_terminal(beside, moves, monkeypatch):
         done(3)
     assert moves is ("3 records" in file.getvalue())
     assert moves or not file.getvalue().strip()
+
+
+def test_proposals_are_read_on_a_narrow_terminal(tmp_path, project):
+    """Words stay whole, below what they are said of; the command is one piece, and a lonely sure one alone is shown."""
+    table = tmp_path / "mails.csv"
+    rows = [
+        f"the mail number {n} tells of many things,{'ham' if n % 3 else 'spam'},{n % 4},{'ab'[n % 2]}"
+        for n in range(60)
+    ]
+    table.write_text("text,label,length,marks\n" + "\n".join(rows) + "\n")
+    location = Location(path=str(table))
+    text = io.StringIO()
+    narrow = Console(file=text, width=80, force_terminal=True)
+    init.propose(location, [], yes=False, max_bytes=2**30, console=narrow)
+    lines = text.getvalue().splitlines()
+    (first, *more) = [line for line in lines if line.startswith("   command   ")]
+    assert (
+        first
+        == f"   command   millrace init --kind text_table --path {table} --set text=text --set label=label"
+    )
+    assert more
+    assert max(len(line) for line in lines if not line.startswith("   command")) <= 80
+    assert any(line.startswith((" " * 13 + "(detected)", " " * 13 + "double")) for line in lines)
+    text.truncate(0)
+    chosen = init.propose(location, [], yes=True, max_bytes=2**30, console=narrow)
+    assert chosen.proposal.options == {"text": "text", "label": "label"}
+    assert 1 == text.getvalue().count("   command   ")

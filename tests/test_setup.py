@@ -1,6 +1,7 @@
 """`make setup` takes a Python that the locked packages have wheels for, says which, and why not another."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -161,6 +162,30 @@ def test_a_venv_from_before_this_was_noted_is_known_by_its_programs(project):
     assert (0, "") == setup(project)
     (project / ".venv/bin/pip").write_text("#!/somewhere/else/.venv/bin/python\n")
     assert "it was made in another folder" in setup(project)[1]
+
+
+def test_a_first_set_up_is_two_lines_and_no_list_of_packages(project):
+    """What is done, about how long, and how long it was; uv would print a line for each of 276 packages."""
+    shutil.copy(shutil.which("date"), project.parent / "bin/date")
+    python(project.parent / "bin", "python3.11", "3.11")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (project / name).touch()
+    uv = project.parent / "bin/uv"
+    uv.write_text('#!/bin/sh\ncase "$*" in *--quiet*) ;; *) echo " + absl-py==2.5.1" ;; esac\n')
+    uv.chmod(0o755)
+    assert 0 == setup(project)[0]
+    shutil.copy(uv, project / ".venv/bin/uv")
+    done = subprocess.run(
+        ["pipeline/runtime/setup"],
+        cwd=project,
+        env={"PATH": str(project.parent / "bin")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, last = (done.stdout + done.stderr).splitlines()
+    assert first.startswith("Installing the locked packages into .venv: a minute or two")
+    assert re.fullmatch(r"Set up in \d+ s\.", last)
 
 
 def test_it_promises_what_pyproject_promises():

@@ -49,6 +49,8 @@ SIDE_BLOCK = {"categories": "one_hot", "max_categories": 50}
 SEASONS = ((3600.0, 24), (1800.0, 48), (900.0, 96), (86400.0, 7), (2629800.0, 12))
 """Seconds of a step to the steps after which such series usually begin again: a day, a week, a year."""
 USUAL_DUPLICATES = 0.05
+MOST_DUPLICATES = 0.2
+"""As many as collections of short messages have (sms-spam); more of them is for a person to allow."""
 USUAL_WINDOW = 100
 """Steps of a window with a class, where recordings are long enough."""
 SALT = "millrace"
@@ -256,7 +258,12 @@ class _Fit:
         """
         if "max_duplicate_share" in self._content["validate"]:
             # That of the short messages it begins from is a property of theirs.
-            self.set("validate.max_duplicate_share", USUAL_DUPLICATES, "")
+            share = self._facts.copies / self._source.count
+            if USUAL_DUPLICATES < share <= MOST_DUPLICATES:
+                why = f"{share:.1%} of the texts stand there more than once; copies are kept in one split"
+                self.set("validate.max_duplicate_share", math.ceil(120 * share) / 100, why)
+            else:
+                self.set("validate.max_duplicate_share", USUAL_DUPLICATES, "")
         classes: Mapping[str, int] = self._facts.classes
         if self._cut is not None:
             stride = int(self._cut["stride"])

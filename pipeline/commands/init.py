@@ -7,6 +7,7 @@ import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.checks.secrets import source_secret
@@ -38,6 +39,8 @@ WRITTEN_PARAMS = paths.STATE_DIR / "params-written.yaml"
 """The last params.yaml that came from here: who has not touched it loses nothing when it is replaced."""
 MOST_LEFT_OUT = 10
 MOST_LINES = 8
+VALUES = 13
+"""Column at which what is said of a proposal begins."""
 WHERE_TYPED = " Type commands in the folder of these files, and that folder before a name behind --path."
 HELP = "say what the data is; writes data/source.json"
 
@@ -47,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         choices=KINDS,
-        help="how the files are laid out; without it the files are looked at, and kinds proposed",
+        metavar="KIND",
+        help="how the files are laid out; without it the files are looked at, and kinds proposed: "
+        + ", ".join(KINDS),
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--path", help="folder, .zip/.tar(.gz) archive, or single file, on this machine")
@@ -163,8 +168,12 @@ def propose(
     options = any_options([kind for kind in KINDS if kind != "digits"], stated)
     trials, there = look_at(location, list(KINDS), stated=options, max_bytes=max_bytes, console=console)
     fitting = [trial for trial in trials if not trial.refused]
-    for number, trial in enumerate(fitting, start=1):
+    sure = [trial for trial in fitting if trial.proposal.sure]
+    taken = yes and len(sure) == 1
+    for number, trial in enumerate(sure if taken else fitting, start=1):
         show_trial(number, trial, _command(location, trial), console)
+    if taken:
+        return sure[0]
     for trial in trials:
         if trial.refused and (trial.proposal.likely or not fitting):
             tried = "".join(f" --set {shlex.quote(item)}" for item in _stated(trial))
@@ -181,24 +190,21 @@ def propose(
             f"No kind fits without being told more. Expected one of {kinds} (docs/guides/own-data.md). Received: "
             f"{received}.{where} Say more by --set, or see what a kind can be told: `millrace init --options KIND`."
         )
-    sure = [trial for trial in fitting if trial.proposal.sure]
     if not yes:
         more = ", or add --yes to this one to take what is sure" if len(sure) == 1 else ""
         console.print(f"Nothing was written. Copy the command that is right{more}.", highlight=False)
         return None
-    if len(sure) != 1:
-        raise WronglyCalled(
-            f"millrace init: --yes takes a proposal that is sure. Expected one. Received: {len(sure)} of "
-            f"{len(fitting)} proposals are. Copy the command that is right."
-        )
-    return sure[0]
+    raise WronglyCalled(
+        f"millrace init: --yes takes a proposal that is sure. Expected one. Received: {len(sure)} of "
+        f"{len(fitting)} proposals are. Copy the command that is right."
+    )
 
 
 def show_trial(number: int, trial: "Trial", command: str, console: "Console") -> None:
     """Show one way to read the files: why, how, the first samples, what is left out, and the command."""
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(console, text, VALUES)
 
     proposal = trial.proposal
     say(f"{number}. {proposal.kind}{' (sure)' if proposal.sure else ''}: {proposal.reason}")
@@ -213,7 +219,20 @@ def show_trial(number: int, trial: "Trial", command: str, console: "Console") ->
         say(f"   left out  {count:,} x {pattern}")
     for line in proposal.open:
         say(f"   open      {line}")
-    say(f"   command   {command}\n")
+    console.print(f"   command   {command}\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(console: "Console", text: str, indent: int) -> None:
+    """Print a line; on a terminal words stay whole, and what does not fit stands below."""
+    if console.is_terminal:
+        text = fill(
+            text,
+            console.width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _beginning(message: str) -> str:
@@ -310,7 +329,7 @@ def fit_params(
     from pipeline.params.load import params_of
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _say(console, text, 4)
 
     if not force and _fits_already(source):
         say("params.yaml fits this data already, and stays as it is.")

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a table (.csv, .tsv, .jsonl, .json, .parquet), a folder of images, one image, or a .ts or .arff file"
     )
     parser.add_argument("input", metavar="INPUT", type=absolute_path, help=text)
-    text = "file for the answers: .csv, .jsonl or .parquet (default: JSON lines on standard output)"
+    text = "file for the answers: .csv, .jsonl or .parquet (default: JSON lines, rounded on a terminal)"
     parser.add_argument("--out", type=absolute_path, metavar="FILE", help=text)
     text = "column of a table that names its rows (default: their number, counted from 0)"
     parser.add_argument("--id", default="", metavar="COLUMN", help=text)

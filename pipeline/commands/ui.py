@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,13 +24,16 @@ HELP = (
 RECORDED = False
 USUAL = "http://127.0.0.1:5000"
 """What `register` writes into links where the store is a file."""
-SHOWN = ("this run", "candidates, best first", "candidates compared", "report and pictures", "model")
+SHOWN = ("candidates, best first", "candidates compared", "this run", "report and pictures", "model version")
+"""Links of the last run; the first one is opened."""
 WAIT_SECONDS = 120.0
 """For the server to answer."""
 LAST_LINES = 20
 """Of a server that ended, which are shown."""
 HIGHEST_PORT = 65535
 OK = 200
+ANSWERED = re.compile(r'"[A-Z]+ \S+ HTTP/[\d.]+" [1-4]\d\d\b')
+"""A request that the server could answer: one page of the dashboard is fifty, which pushed the links away."""
 LISTEN = "0A"
 """As /proc/net/tcp writes the state of a socket."""
 
@@ -108,7 +112,7 @@ def _tell_links(address: str) -> str:
             say(f"{name}: {own[name]}")
     if links and not own:
         say(f"The last run is on another server: {links['this run']}")
-    return own.get("this run", address)
+    return next((own[name] for name in SHOWN if name in own), address)
 
 
 class _Server:
@@ -125,7 +129,7 @@ class _Server:
         for content in self.process.stdout or ():
             line = content.decode(errors="replace").rstrip()
             self._said.append(line)
-            if self._up:
+            if self._up and not ANSWERED.search(line):
                 say(line, file=sys.stderr)
 
     def wait_until_up(self, address: str) -> None:

@@ -1,6 +1,7 @@
 """What a complete reading finds out about the data beside its samples: `Facts` of data/source.json."""
 
 import glob
+import hashlib
 import io
 import math
 import warnings
@@ -25,6 +26,9 @@ ORIENTATION_TAG = 0x0112
 MOST_GROUPS = 1000
 """Of more groups a split by hash misses its shares by little, and nobody needs to look at them one by one."""
 
+MOST_TEXTS = 500_000
+"""Of so many the copies are counted, in some 60 MB."""
+
 
 class FactsSeen:
     """Looks at samples that pass; memory grows with the number of different values, not of samples."""
@@ -47,6 +51,7 @@ class FactsSeen:
         self._lengths: Counter[int] = Counter()
         self._steps: set[float] = set()
         self._targets = self._times = self._anomalies = 0
+        self._texts: Counter[bytes] | None = Counter()
 
     def see(self, sample: RawSample) -> None:
         """Look at one sample."""
@@ -67,6 +72,7 @@ class FactsSeen:
                 self._side.setdefault(name, "number")
         if sample.text is not None:
             self._lengths[len(sample.text.split())] += 1
+            self._see_text(sample.text)
         if sample.series is not None:
             self._see_series(sample.series, sample)
         if sample.image is not None:
@@ -119,6 +125,7 @@ class FactsSeen:
             length=_span(self._lengths),
             step_seconds=min(self._steps, default=0.0),
             anomalies=self._anomalies,
+            copies=sum(count for count in (self._texts or {}).values() if count > 1),
         )
 
     def members(
@@ -154,6 +161,12 @@ class FactsSeen:
             self._members.setdefault(group, Counter()).update(counts)
             if len(self._members) > MOST_GROUPS:
                 self._members = None
+
+    def _see_text(self, text: str) -> None:
+        if self._texts is not None:
+            self._texts[hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8]] += 1
+            if len(self._texts) > MOST_TEXTS:
+                self._texts = None
 
     def _see_series(self, series: np.ndarray, sample: RawSample) -> None:
         self._lengths[len(series)] += 1

@@ -107,6 +107,8 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
     """Shortest time from one step to the next; 0 without time stamps."""
     anomalies: int = 0
     """Steps that are labelled as not normal."""
+    copies: int = 0
+    """Texts that stand there more than once, each time; 0 where there are too many texts to tell."""
 
 
 MOST_CLASSES = 1000

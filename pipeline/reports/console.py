@@ -1,6 +1,9 @@
 """What a run came to, on the terminal: candidates, choice, test scores, what was registered, what to open."""
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
@@ -9,12 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.metrics.names import format_value, metric_words
+from pipeline.reports.dashboard import CANDIDATES
 from pipeline.reports.run import (
     VERDICTS,
     before_tuning,
     best_first,
+    chosen_as,
     score_that_chose,
     scores_before_tuning,
+    temperatures_sentence,
     threshold_cell,
     thresholds_heading,
 )
@@ -24,6 +30,10 @@ from pipeline.runtime.processes import terminal
 
 LAST_RUN = paths.STATE_DIR / "last_run.json"
 """Written by the register stage: decision, reasons, model, links. Belongs to this machine."""
+ENDING = "MILLRACE_ENDING"
+"""Set by `make run`, whose shell does not find `millrace` by its name, and which prints the last lines itself."""
+DIGITS = Path("examples/digits")
+"""Three photographs of digits, for a first answer."""
 COLOURS = {"promoted": "green", "refused": "red", "unchanged": "default", "held": "yellow"}
 Row = Mapping[str, Any]
 
@@ -44,12 +54,13 @@ def report_content() -> dict[str, Any]:
     return {**tables, "last_run": read_json(LAST_RUN) if LAST_RUN.is_file() else None}
 
 
-def print_report(console: Console | None = None, *, links: bool = True) -> None:
+def print_report(console: Console | None = None, *, links: bool = True, ending: bool = True) -> None:
     """Print the tables at the end of a pipeline, and as last lines the verdict, what to open and the next command.
 
     Args:
         console: Where; standard output if None.
         links: Whether every address in the dashboard is printed, not only that of the run.
+        ending: Whether the last lines are printed; `make run` prints them after dvc's own last words.
 
     Raises:
         FileNotFoundError: There is no evaluation yet; says which stage makes it.
@@ -60,13 +71,39 @@ def print_report(console: Console | None = None, *, links: bool = True) -> None:
     primary = selection["primary"]
     console.print(_candidates_table(rows, selection, console.width))
     console.print(f"[bold]Choice[/bold]: {escape(selection['reason'])}", highlight=False)
-    for line in (selection.get("sentence"), *selection.get("warnings", ())):
+    for line in (selection.get("sentence"), temperatures_sentence(selection), *selection.get("warnings", ())):
         if line:
             console.print(f"  {escape(line)}", highlight=False)
     console.print(_test_table(rows, primary["name"], console.width))
     console.print(escape(_test_sentence(rows)), highlight=False)
     if LAST_RUN.is_file():
         _print_record(console, read_json(LAST_RUN), links=links)
+        if ending:
+            print_ending(console)
+
+
+def print_ending(console: Console | None = None) -> None:
+    """Print the last four lines: verdict, page, dashboard and the next command; nothing before `register` ever ran."""
+    if not LAST_RUN.is_file():
+        return
+    console, last_run = console or terminal(), read_json(LAST_RUN)
+    model = last_run["model"]
+    decision, links = _decision(last_run), last_run["links"]
+    colour, verdict = COLOURS[decision], VERDICTS[decision]
+    label = escape(f"{model['name']} version {model['version']}")
+    console.print(f"\n[bold]Verdict[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
+    ends = {
+        "Page": paths.RUN_REPORT.as_posix(),
+        "Dashboard": f"`make ui`, then {links.get(CANDIDATES, links['this run'])}",
+        "Next": _next(decision),
+    }
+    for name, text in ends.items():
+        console.print(f"[bold]{name}[/bold]: {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _decision(last_run: Row) -> str:
+    # One that reigned before has the decision by which it once became champion.
+    return "unchanged" if last_run.get("reigned") else str(last_run["decision"])
 
 
 class _Column(NamedTuple):
@@ -77,7 +114,7 @@ class _Column(NamedTuple):
     @property
     def folded(self) -> str:
         """Return the heading, in two lines where it is wider than what stands below."""
-        wide = cell_len(self.heading) > max(map(cell_len, self.cells))
+        wide = "\n" not in self.heading and cell_len(self.heading) > max(map(cell_len, self.cells))
         return self.heading.replace(" ", "\n", 1) if wide else self.heading
 
     @property
@@ -107,12 +144,12 @@ def _fitting(
 def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any], width: int) -> Table:
     """Return what the rows that chose say of every candidate, best first, beside validation before tuning.
 
-    The score that chose is that of the answers at a candidate's temperature, as the sentence below the table has it.
+    The score that chose is that of the answers at a candidate's temperature; a sentence below the table names them.
     """
     select_by, chosen_by = selection["select_by"], selection.get("chosen_by", "validation")
     words, before = metric_words(select_by), before_tuning(rows, select_by)
     heading = thresholds_heading(rows)
-    where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; baselines on validation"
+    where = "validation" if chosen_by == "validation" else f"{chosen_by} rows; untuned on validation"
     shown = best_first(rows, select_by)
     chosen_at = [score_that_chose(selection, row) for row in shown]
     needed = [_Column("candidate", [_name(row) for row in shown], number=False)]
@@ -123,14 +160,16 @@ def _candidates_table(rows: Sequence[Row], selection: Mapping[str, Any], width: 
         needed.append(_Column(heading, cells))
     first = scores_before_tuning(shown, select_by)
     if any(score is not None for score in first):
-        needed.append(_Column(f"baseline {metric_words(before)}", [_number(value) for value in first]))
+        needed.append(_Column(f"untuned\n{metric_words(before)}", [_number(value) for value in first]))
     needed += [
         _Column("trials", [str(row["trials"]) for row in shown]),
-        _Column(f"tuned {words}", [_number(score) for score, _ in chosen_at]),
+        _Column(f"{chosen_as(selection)}\n{words}", [_number(score) for score, _ in chosen_at]),
     ]
     more = [_Column("parameters", [f"{row['parameters']:,}" for row in shown])]
     if select_by != "log_loss" and all("log_loss" in row["val"] for row in rows):
-        more.append(_Column("tuned loss", [_number(row["val"]["log_loss"]) for row in shown]))
+        more.append(
+            _Column(f"{chosen_as(selection)} loss", [_number(row["val"]["log_loss"]) for row in shown])
+        )
     return _fitting(f"Candidates on {where}", needed, more, shown, width)
 
 
@@ -162,10 +201,6 @@ def _words(metric: str) -> str:
 
 
 def _print_record(console: Console, last_run: Row, *, links: bool) -> None:
-    model = last_run["model"]
-    # One that reigned before has the decision by which it once became champion.
-    decision = "unchanged" if last_run.get("reigned") else last_run["decision"]
-    colour, verdict = COLOURS[decision], VERDICTS[decision]
     if last_run.get("looks"):
         console.print(f"[bold]Test set[/bold]: {escape(last_run['looks'])}", highlight=False)
     if links:
@@ -176,31 +211,27 @@ def _print_record(console: Console, last_run: Row, *, links: bool) -> None:
     console.print("[bold]Why[/bold]:", highlight=False)
     for reason in last_run["reasons"]:
         console.print(f"  {escape(reason)}", highlight=False)
-    label = escape(f"{model['name']} version {model['version']}")
-    console.print(f"\n[bold]Verdict[/bold]: {label} [{colour}]{verdict}[/{colour}]", highlight=False)
-    ends = {
-        "Page": paths.RUN_REPORT.as_posix(),
-        "Dashboard": f"`make ui`, then {last_run['links']['this run']}",
-        "Next": _next(decision),
-    }
-    for name, text in ends.items():
-        console.print(f"[bold]{name}[/bold]: {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def _next(decision: str) -> str:
     """Return the one command that most people want now."""
     if decision == "held":
-        return "git add -A && git commit -m 'a model', then dvc repro"
+        return f"git add -A && git commit -m 'a model', then {'make run' if os.environ.get(ENDING) else 'dvc repro'}"
     if decision == "refused":
         return f"open {paths.DECISION_PAGE.as_posix()}: every check, what was expected, what was received"
-    return f"millrace predict {_input()} --out answers.csv   (or millrace serve)"
+    millrace = "millrace" if shutil.which("millrace") and not os.environ.get(ENDING) else ".venv/bin/millrace"
+    return f"{millrace} predict {_input()}   (or {millrace} serve)"
 
 
 def _input() -> str:
     """Return an example of what `predict` reads, for the kind of data."""
     state = paths.BEST_DIR / "state.json"
     kind = read_json(state).get("payload", "") if state.is_file() else ""
-    return {"image": "photos/", "text": "texts.csv", "series": "series.csv"}.get(kind, "INPUT")
+    own = {"image": "photos/", "text": "texts.csv", "series": "series.csv"}.get(kind, "INPUT")
+    source = read_json(paths.SOURCE_JSON) if paths.SOURCE_JSON.is_file() else {}
+    if source.get("kind") == "digits" and DIGITS.is_dir():
+        return DIGITS.as_posix()
+    return f"{own} --out answers.csv"
 
 
 def _name(row: Row) -> str:

@@ -5,19 +5,12 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from pipeline.metrics.names import Primary, argmax_name, format_value, metric_words, primary_called, said_from
+from pipeline.metrics.names import argmax_name, format_value, metric_words, primary_called, said_from
 from pipeline.reports.html import Fact, Tiles, Told, data_fact, pictures, render
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
 
-# --- Texts of the pages in MLflow, written to be read: the verdict first, because a page shows four lines.
-#
-# And the links that open the right view.
-
-WORKFLOW = "workflowType=machine_learning"
-"""Without it the UI opens in the mode for prompts and traces, which hides the model registry."""
 VERDICTS = {
     "promoted": "became champion",
     "refused": "was not promoted",
@@ -25,39 +18,6 @@ VERDICTS = {
     "held": "would become champion, and waits for your commit",
 }
 """Decision to words, which follow the name of a model."""
-
-
-def pipeline_page(
-    decision: Mapping[str, Any],
-    model: str,
-    test_score: str,
-    source: Mapping[str, Any],
-    commit: str,
-    *,
-    looks: str,
-) -> str:
-    """Return the description of a pipeline run, in Markdown.
-
-    Args:
-        decision: Content of decision.json.
-        model: Name and version in the registry.
-        test_score: Primary metric on test in words.
-        source: Content of data/source.json.
-        commit: Of git, or "none".
-        looks: How often the test set was used, see `pipeline.evaluation.ledger.sentence`.
-    """
-    return (
-        f"**{decision['candidate']} {VERDICTS[decision['decision']]}**: {test_score}.\n\n"
-        f"{' '.join(decision['reasons'])}\n\n"
-        f"Model: {model}, sha256 `{decision['model_sha256'][:12]}`.\n\n"
-        f"Data: {source['kind']}, {source['count']} samples, sha256 `{str(source['sha256'])[:12]}`; "
-        f"commit `{commit[:12]}`.\n\n{looks}\n"
-    )
-
-
-def version_page(candidate: str, test_score: str, fingerprint: str) -> str:
-    """Return the description of a model version, true for as long as it exists; a table shows its start as is."""
-    return f"{candidate}: {test_score}.\n\nPipeline state `{fingerprint[:12]}`; everything else is in the tags.\n"
 
 
 def test_score(card: Mapping[str, Any]) -> str:
@@ -105,6 +65,36 @@ def score_that_chose(
     return row["val"].get(selection["select_by"]), row.get("operating_point", {}).get("threshold")
 
 
+def chosen_as(selection: Mapping[str, Any]) -> str:
+    """Return what a candidate's answers were when they were compared: `tuned`, or `as served` at its temperature.
+
+    Args:
+        selection: Of selection.json.
+    """
+    return "as served" if temperatures_sentence(selection) else "tuned"
+
+
+def temperatures_sentence(selection: Mapping[str, Any]) -> str:
+    """Return by what the logits of each candidate were divided; "" where none has a temperature.
+
+    Without it the score before tuning and the one that chose look like a search that made things worse.
+
+    Args:
+        selection: Of selection.json.
+    """
+    told = [
+        f"{entry['candidate']} {entry['temperature']:.3g}"
+        for entry in selection.get("ranking", ())
+        if "temperature" in entry
+    ]
+    if not told:
+        return ""
+    return (
+        f"As served: logits divided by a temperature ({', '.join(told)}), which takes out overconfidence and may cost "
+        "a little on these rows; before tuning: without."
+    )
+
+
 def before_tuning(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Return under which name `baseline_val` of candidates.json has a metric.
 
@@ -140,42 +130,6 @@ def threshold_cell(row: Mapping[str, Any]) -> str:
     return " to ".join(dict.fromkeys(format_value(end(values)) for end in (min, max))) if values else ""
 
 
-def links(
-    base: str, experiment_id: str, run_ids: tuple[str, str], model: str, version: int, *, primary: Primary
-) -> dict[str, str]:
-    """Return what to open, by name.
-
-    Args:
-        base: Address of the server, `http://127.0.0.1:5000`.
-        experiment_id: Of the experiment.
-        run_ids: Of the pipeline and of the chosen candidate.
-        model: Name of the registered model.
-        version: Its version.
-        primary: What candidates are ordered by.
-    """
-    page = f"{base.rstrip('/')}/#"
-    runs = f"{page}/experiments/{experiment_id}/runs"
-    children = f"tags.`mlflow.parentRunId` = '{run_ids[0]}'"
-    best = {
-        "orderByKey": f"metrics.`test/{primary.name}`",
-        "orderByAsc": str(not primary.higher_is_better).lower(),
-    }
-    ordered = urlencode({"searchFilter": children, **best}, quote_via=quote)
-    # In the usual order the dashboard folds them under their parent, and draws that one alone.
-    compare = f"{ordered}&compareRunsMode=CHART"
-    addresses = {
-        "runs": f"{runs}?",
-        "this run": f"{runs}/{run_ids[0]}?",
-        "report and pictures": f"{runs}/{run_ids[0]}/artifacts/report.html?",
-        "chosen candidate": f"{runs}/{run_ids[1]}/model-metrics?",
-        "candidates, best first": f"{runs}?{ordered}&",
-        "candidates compared": f"{runs}?{compare}&",
-        "model": f"{page}/models/{model}?",
-        "model version": f"{page}/models/{model}/versions/{version}?",
-    }
-    return {name: address + WORKFLOW for name, address in addresses.items()}
-
-
 def facts(
     model: str, source: Mapping[str, Any], commit: str, registered: dt.datetime, links: Mapping[str, str]
 ) -> list[Fact]:
@@ -202,7 +156,12 @@ PAGES = (
     Fact("page", "the decision, check by check", paths.DECISION_PAGE.name),
     Fact("page", "the data, before anything was trained", f"../validate/{paths.VALIDATE_HTML.name}"),
 )
-"""Where the others lie, seen from reports/register."""
+"""Where the pages of a run lie, seen from reports/register."""
+
+
+def pages_beside(page: Path) -> list[Fact]:
+    """Return the links to the other pages of a run; one that leads to itself is a puzzle."""
+    return [fact for fact in PAGES if fact.link != page.name]
 
 
 # --- One page that tells the whole run.
@@ -285,6 +244,9 @@ def run_report(decision: Mapping[str, Any], looks: str = "", facts: Sequence[Fac
         tiles=_tiles(rows, split, selection["primary"]),
         select_by=selection["select_by"],
         before_tuning=before,
+        chosen_as=chosen_as(selection),
+        temperatures=temperatures_sentence(selection),
+        has_families=any(row["family"] != row["candidate"] for row in rows),
         before=dict(zip([row["candidate"] for row in rows], first, strict=True)),
         has_baselines=any(score is not None for score in first),
         most_rows=MOST_ROWS,
@@ -370,9 +332,15 @@ def _tiles(rows: Sequence[Mapping[str, Any]], split: Mapping[str, Any], primary:
         *baseline[:1],
         *_threshold_tile(chosen),
         (f"{chosen['parameters']:,}", "parameters of the chosen model"),
-        (f"{split['samples']['train']:,}", "samples to train on"),
+        _trained_on(chosen, split["samples"]),
         (f"{split['samples']['test']:,}", "samples to judge on"),
     ]
+
+
+def _trained_on(chosen: Mapping[str, Any], samples: Mapping[str, int]) -> tuple[str, str]:
+    if chosen.get("refit"):
+        return f"{samples['train'] + samples['val']:,}", "samples trained on, validation among them"
+    return f"{samples['train']:,}", "samples trained on"
 
 
 def _threshold_tile(row: Mapping[str, Any]) -> Tiles:

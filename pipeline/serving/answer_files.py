@@ -31,6 +31,8 @@ from pipeline.serving.scorer import papers_digest
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 MOST_SHOWN = 20
+SHOWN_DIGITS = 4
+"""Of a number on a terminal; files and pipes have all."""
 
 
 class Writer(Protocol):
@@ -53,6 +55,21 @@ class _Lines:
 
     def close(self) -> None:
         self._file.flush()
+
+
+class _Shown(_Lines):
+    """The same lines for somebody who reads them: sixteen digits of ten probabilities fill a screen."""
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        super().write([_rounded(row) for row in rows])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{SHOWN_DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class _Csv:
@@ -184,12 +201,12 @@ def refusal_file(out: Path | None) -> Iterator[Refusals]:
 
 @contextmanager
 def answer_file(out: Path | None) -> Iterator[Writer]:
-    """Yield what takes answers; without a path they are lines on standard output.
+    """Yield what takes answers; without a path they are lines on standard output, for a terminal rounded.
 
     The file is written beside and takes its name at the end; after an error there is none, and an older one stays.
     """
     if out is None:
-        yield _Lines(sys.stdout)
+        yield (_Shown if sys.stdout.isatty() else _Lines)(sys.stdout)
         sys.stdout.flush()
         return
     with atomic_path(out) as draft:

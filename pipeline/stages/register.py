@@ -10,6 +10,7 @@ Every step finds what an earlier attempt left, so running it again changes nothi
 committed is registered and judged, but held, unless it is the first; the next `dvc repro` judges it anew.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from pipeline.params.load import load_params
 from pipeline.params.values import Params
 from pipeline.provenance import state as provenance_state
 from pipeline.provenance.origin import JUDGED, judged_digest
-from pipeline.reports import console, run
+from pipeline.reports import console, dashboard, run
 from pipeline.reports.run import decision_page, run_report
 from pipeline.runtime import paths
 from pipeline.runtime.addresses import shown
@@ -174,7 +175,7 @@ def register(
         told = [*decision["reasons"]]
         if not leads_back(version.tags):
             told += not_committed_yet(decision, state.committed)
-        page = run.pipeline_page(
+        page = dashboard.pipeline_page(
             {**decision, "reasons": told},
             model,
             run.test_score(card),
@@ -185,9 +186,11 @@ def register(
         set_description(store, recorded.parent_run_id, page)
         for run_called, name in run_names(model_name, card, state.candidates, recorded).items():
             set_name(store, run_called, name)
+        view = dashboard.shared_view(recorded.parent_run_id, rules.primary, card["test"])
+        store.client.set_experiment_tag(store.experiment_id, *view)
         base = shown(store.uri) if store.uri.startswith("http") else LOCAL_UI
         run_ids = (recorded.parent_run_id, run_id)
-        links = run.links(
+        links = dashboard.links(
             base, store.experiment_id, run_ids, model_name, version.number, primary=rules.primary
         )
         facts = run.facts(
@@ -199,9 +202,13 @@ def register(
             links,
         )
         # In the dashboard a page stands alone; here the others lie beside it.
-        for beside in ((), run.PAGES):
-            write_text(paths.RUN_REPORT, run_report(decision, looks, [*facts, *beside]))
-            write_text(paths.DECISION_PAGE, decision_page(decision, [*facts, *beside]))
+        for beside in (False, True):
+            report_facts, decision_facts = (
+                [*facts, *(run.pages_beside(path) if beside else ())]
+                for path in (paths.RUN_REPORT, paths.DECISION_PAGE)
+            )
+            write_text(paths.RUN_REPORT, run_report(decision, looks, report_facts))
+            write_text(paths.DECISION_PAGE, decision_page(decision, decision_facts))
             if not beside:
                 attach(store, recorded.parent_run_id, paths.RUN_REPORT)
                 attach(store, run_id, paths.DECISION_PAGE)
@@ -211,14 +218,14 @@ def register(
     )
     write_json(paths.REGISTER_DECISION, decision)
     write_settled(held=decision["decision"] == HELD)
-    console.print_report(links=False)
+    console.print_report(links=False, ending=not os.environ.get(console.ENDING))
     return decision
 
 
 def run_names(
     model_name: str, card: Mapping[str, Any], candidates: Sequence["CandidateState"], recorded: "Recorded"
 ) -> dict[str, str]:
-    """Return run id to what it is called: data, model and score, so that a table of runs can be read."""
+    """Return run id to what it is called: data, model, score, and which was chosen: a table that can be read."""
     metric = card["primary"]["name"]
     scores = {
         item.name: f"{metric_words(metric)} {format_value(item.test[metric])}"
@@ -226,7 +233,10 @@ def run_names(
         if metric in item.test
     }
     chosen = card["candidate"]
-    names = {recorded.candidate_run_ids[name]: f"{name}, {score}" for name, score in scores.items()}
+    names = {
+        recorded.candidate_run_ids[name]: f"{name}{' (chosen)' if name == chosen else ''}, {score}"
+        for name, score in scores.items()
+    }
     return {recorded.parent_run_id: f"{model_name}: {chosen}, {scores[chosen]}", **names}
 
 

@@ -101,6 +101,9 @@ DATABASE_FAILED = (sqlalchemy.exc.OperationalError, sqlite3.OperationalError)
 ADVISORY_LOCK = int.from_bytes(b"millrace")
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """Opens the pages for model training; without it the UI shows those for prompts and traces."""
+DESCRIPTION = "A run for each state of a Millrace pipeline, its candidates below it."
+LEDGER = "Who was champion and what was taken back, written down once by Millrace. Nothing to compare; please keep it."
+"""Of the experiment that is no project: what the list of experiments says of it."""
 
 
 @dataclass(frozen=True)
@@ -338,14 +341,17 @@ def experiment_called(store: Store, name: str) -> str:
     place = None
     if not store.uri.startswith("http"):
         place = store.client.get_experiment(store.experiment_id).artifact_location
-    return _experiment_id(store.client, name, place)
+    return _experiment_id(store.client, name, place, LEDGER)
 
 
-def _experiment_id(client: MlflowClient, name: str, artifact_location: str | None) -> str:
+def _experiment_id(
+    client: MlflowClient, name: str, artifact_location: str | None, description: str = DESCRIPTION
+) -> str:
     found: Experiment | None = client.get_experiment_by_name(name)
     if found is None:
         try:
-            experiment_id = client.create_experiment(name, artifact_location, dict([EXPERIMENT_KIND]))
+            tags = dict([EXPERIMENT_KIND, ("mlflow.note.content", description)])
+            experiment_id = client.create_experiment(name, artifact_location, tags)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -16,7 +16,7 @@ from pipeline.runtime.files import csv_text
 from pipeline.validation.far_out import Ends
 from pipeline.validation.profile import ChannelSums
 from pipeline.validation.series import significant
-from pipeline.validation.suites import ExpectationResult
+from pipeline.validation.suites import ExpectationResult, WrittenExpectation
 
 # --- What is known of each column beside the samples: channels of series and side features, one row per column.
 
@@ -309,6 +309,14 @@ def failing_csv(facts: pd.DataFrame, outcomes: Sequence[ExpectationResult]) -> s
     return csv_text(["sample_id", "label", "severity", "column", "expectation", "demand"], rows)
 
 
+def _allowed(written: WrittenExpectation) -> str:
+    """Return the bounds of what is measured of a whole column, so that nobody has to look up what was set."""
+    words = {"min_value": "at least", "max_value": "at most"}
+    bounds = {} if "_values_" in written.type else written.kwargs
+    told = [f"{word} {bounds[name]}" for name, word in words.items() if bounds.get(name) is not None]
+    return f", allowed: {' and '.join(told)}" if told else ""
+
+
 def validation_refusal(
     outcomes: Sequence[ExpectationResult], column_outcomes: Sequence[ExpectationResult] = ()
 ) -> str:
@@ -328,6 +336,7 @@ def validation_refusal(
         first = f", first {outcome.failing[0]}" if outcome.failing else ""
         lines += [
             f"  {number:>14}  {outcome.written.notes}",
-            f"  {'':>14}  measured: {outcome.measured}{first}. {outcome.written.fix}".rstrip(),
+            f"  {'':>14}  measured: {outcome.measured}{_allowed(outcome.written)}{first}. "
+            f"{outcome.written.fix}".rstrip(),
         ]
     return "\n".join([*lines, f"Look at {paths.VALIDATE_HTML}; {paths.VALIDATE_FAILING} names every sample."])

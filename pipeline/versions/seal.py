@@ -16,7 +16,7 @@ from pipeline.provenance.origin import (
     machine_facts,
 )
 from pipeline.provenance.state import PipelineState, split_digests
-from pipeline.reports import run
+from pipeline.reports import dashboard
 from pipeline.runtime import paths
 from pipeline.runtime.files import file_digest, read_json
 
@@ -74,7 +74,12 @@ def ensure_version(
             folder,
             run_id=run_id,
             tags=tags,
-            description=run.version_page(card["candidate"], run.test_score(card), state.fingerprint),
+            description=dashboard.version_page(
+                card,
+                state.data,
+                state.fingerprint,
+                f"#/experiments/{store.experiment_id}/runs/{run_id}/artifacts/{paths.DECISION_PAGE.name}",
+            ),
         )
 
 

@@ -327,3 +327,13 @@ def test_a_line_break_in_a_class_is_no_line_of_params_yaml():
     facts = Facts(classes={"ham\nseed: 3": 40, "spam": 80}, num_classes=2, length=(1, 12, 171))
     _, fit_ = fit("text_table", facts)
     assert "ham\nseed: 3" == params_of(fit_.text).data.positive_class
+
+
+@pytest.mark.parametrize(("copies", "bound"), [(0, 0.05), (30, 0.05), (36, 0.08), (120, 0.24), (121, 0.05)])
+def test_copies_among_short_messages_are_allowed_as_they_are_and_said(copies, bound):
+    """Up to a fifth of 600; more of them is for a person to allow, and later data may not have many more."""
+    _, fit_ = fit("text_table", Facts(**classes(300, 300), length=(1, 12, 171), copies=copies))
+    assert bound == params_of(fit_.text).validate.max_duplicate_share
+    told = [change for change in fit_.changes if "max_duplicate_share" in change]
+    assert bool(told) is (bound > 0.05)
+    assert not told or "copies are kept in one split" in told[0]

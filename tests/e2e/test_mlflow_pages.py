@@ -89,7 +89,7 @@ def test_runs_table_shows_the_pipeline_and_its_candidates(recorded, show):
     text = show(
         recorded["runs"],
         "digits: cnn, accuracy 0.9000",
-        "cnn, accuracy 0.9000",
+        "cnn (chosen), accuracy 0.9000",
         "linear, accuracy",
         "majority, accuracy",
         click="(//a[starts-with(., 'digits: cnn')]/ancestor::*[@role='gridcell']//button)[1]",
@@ -98,11 +98,17 @@ def test_runs_table_shows_the_pipeline_and_its_candidates(recorded, show):
 
 
 def test_candidates_are_listed_by_the_score_that_counts(recorded, show, browser):
-    """One link orders the runs of this pipeline, best first: the worst stands lowest."""
+    """One link orders the runs of this pipeline, best first: the worst stands lowest; the score has a column."""
     text = show(
-        recorded["candidates, best first"], "Sort: test/accuracy", "cnn, accuracy", "majority, accuracy"
+        recorded["candidates, best first"],
+        "Sort: test/accuracy",
+        "cnn (chosen), accuracy",
+        "majority, accuracy",
     )
-    links = [browser.find_element("xpath", f"//a[starts-with(., '{name}, accuracy')]") for name in NAMES]
+    headings = [cell.text for cell in browser.find_elements("xpath", "//*[@role='columnheader']")]
+    assert "test/accuracy" in headings
+    assert "Dataset" not in headings
+    links = [browser.find_element("xpath", f"//a[starts-with(., '{name}')]") for name in NAMES]
     shown = sorted(links, key=lambda link: link.location["y"])
     scores = [float(link.text.rpartition(" ")[2]) for link in shown]
     assert [0.9, 0.6, 0.4] == scores
@@ -126,13 +132,13 @@ def test_parent_run_shows_pictures_and_the_report(recorded, show, browser):
 
 def test_candidate_run_shows_its_curves(recorded, show):
     """A candidate's charts have a section for train and one for val."""
-    show(recorded["chosen candidate"], "train", "val", "cnn, accuracy 0.9000 (train/accuracy)")
+    show(recorded["chosen candidate"], "train", "val", "cnn (chosen), accuracy 0.9000 (train/accuracy)")
 
 
 def test_candidates_are_compared_in_one_chart(recorded, show, browser):
     """One link lays the curves of all candidates over each other, for somebody who opens nothing else before."""
     browser.execute_script("localStorage.clear()")
-    names = [f"{name}, accuracy" for name in NAMES]
+    names = ["cnn (chosen), accuracy", *(f"{name}, accuracy" for name in NAMES if name != "cnn")]
     text = show(recorded["candidates compared"], *names, "train", "val")
     assert "digits: cnn" not in text, "folded under the pipeline's run"
 

@@ -25,6 +25,7 @@ from pipeline.gate.question import Rules
 from pipeline.inference import backend
 from pipeline.metrics.names import format_value, primary_called
 from pipeline.reports import charts, console
+from pipeline.reports.run import chosen_as
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json
 from pipeline.serving.scorer import Scorer
@@ -184,12 +185,13 @@ def test_the_page_shows_these_numbers_and_no_other(finished, said):
     page, truth = paths.RUN_REPORT.read_text(), finished["evaluation"].y_true
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json")
     chose = {entry["candidate"]: entry for entry in selection["ranking"]}
+    rows_chose = "out-of-fold" if selection.get("chosen_by") == "out-of-fold" else "val"
     table = table_of(page)
     assert set(CANDIDATES) == {line["name"] for line in table}
     for line in table:
         name, row = line["name"], rows()[line["name"]]
         assert [close(row["operating_point"]["threshold"])] == line["test: spam from"]
-        value, threshold = line[f"tuned, val {words(SELECT_BY)}"]
+        value, threshold = line[f"{chosen_as(selection)}, {rows_chose} {words(SELECT_BY)}"]
         entry = chose.get(name, {"score": row["val"][SELECT_BY], **row["operating_point"]})
         assert (close(entry["score"]), close(entry["threshold"])) == (value, threshold)
         for metric in ("positive_f1", "macro_f1"):

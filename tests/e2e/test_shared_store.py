@@ -102,7 +102,7 @@ def assert_complete(folder, client):
     """Compare what the server holds with the histories that training wrote, value by value."""
     experiment = client.get_experiment_by_name("millrace-digits")
     runs = {
-        run.info.run_name.partition(",")[0]: run
+        run.info.run_name.partition(",")[0].removesuffix(" (chosen)"): run
         for run in client.search_runs([experiment.experiment_id], max_results=1000)
     }
     for candidate in ("cnn", "rnn", "dense", "linear"):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline import cli
-from pipeline.commands.ui import listens
+from pipeline.commands.ui import ANSWERED, listens
 from tests.e2e.services import free_port
 
 HERE = Path(__file__).resolve().parents[2]
@@ -109,6 +109,23 @@ def test_it_is_known_whose_socket_it_is():
         ours.listen()
         assert listens(port, os.getsid(0))
         assert not listens(port, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "answered"),
+    [
+        (
+            'INFO:     127.0.0.1:51042 - "GET /static-files/static/js/3878.0467b2c4.chunk.js HTTP/1.1" 200 OK',
+            True,
+        ),
+        ('INFO:     127.0.0.1:51042 - "GET /ajax-api/2.0/mlflow/users/current HTTP/1.1" 404 Not Found', True),
+        ('INFO:     127.0.0.1:51042 - "POST /graphql HTTP/1.1" 500 Internal Server Error', False),
+        ("WARNING mlflow.server: the database is locked", False),
+    ],
+)
+def test_requests_that_were_answered_do_not_push_the_links_away(line, answered):
+    """What the server could not do is still told."""
+    assert answered is bool(ANSWERED.search(line))
 
 
 @pytest.mark.long

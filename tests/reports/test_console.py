@@ -174,6 +174,32 @@ def test_report_ends_with_the_verdict_what_to_open_and_the_next_command(
     assert dashboard == f"Dashboard: `make ui`, then {links['this run']}"
     assert after.startswith("Next: ")
     assert command in after
+    again = io.StringIO()
+    console.print_ending(Console(file=again, width=160))
+    assert text.getvalue().endswith(again.getvalue())
+    assert 4 == len(again.getvalue().split("\n", 1)[1].splitlines())
+
+
+def test_the_dashboard_that_is_named_shows_scores_as_columns(evaluated) -> None:
+    """The list of candidates, as `millrace ui` opens it; a run of an earlier version has none, and opens its page."""
+    links = {"this run": "http://a/run", "candidates, best first": "http://a/list"}
+    last = {"decision": "promoted", "reasons": [], "model": {"name": "digits", "version": 4}}
+    write_json(console.LAST_RUN, {**last, "links": links})
+    assert "then http://a/list\n" in printed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("digits", "examples/digits "), ("image_folder", "photos/ --out answers.csv ")]
+)
+def test_the_next_command_can_be_pasted_after_make_run(evaluated, monkeypatch, kind, told) -> None:
+    """`millrace` is not on the PATH of a newcomer's shell, and of the digits there are photographs to ask about."""
+    last = {"decision": "promoted", "reasons": [], "model": {"name": "digits", "version": 4}}
+    write_json(console.LAST_RUN, {**last, "links": {"this run": "http://a/run"}})
+    write_json(paths.BEST_DIR / "state.json", {"payload": "image"})
+    write_json(paths.SOURCE_JSON, {"kind": kind})
+    console.DIGITS.mkdir(parents=True)
+    monkeypatch.setenv(console.ENDING, "later")
+    assert f"Next: .venv/bin/millrace predict {told}" in printed()
 
 
 def test_report_as_json_is_what_the_files_say(evaluated, capsys) -> None:

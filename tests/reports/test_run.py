@@ -1,13 +1,16 @@
 """One page tells the whole run, offline, with equal bytes for equal reports."""
 
 import io
+import json
 import re
 
 import pytest
 from rich.console import Console
 
+from pipeline.metrics.names import primary_called
 from pipeline.reports.console import print_report
-from pipeline.reports.run import run_report
+from pipeline.reports.dashboard import CANDIDATES, links, shared_view, version_page
+from pipeline.reports.run import pages_beside, run_report
 from pipeline.reports.run import test_score as score_in_words
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
@@ -78,7 +81,7 @@ def test_the_threshold_stands_beside_the_scores():
         '<td class="number">0.4851</td>',
         '<td class="number">0.2000</td>',
         "0.6543<small>from 0.4321</small>",
-        '<th class="number">baseline, val argmax accuracy</th>',
+        '<th class="number">before tuning, val argmax accuracy</th>',
         '<td class="number">0.7777</td>',
     ):
         assert part in page, part
@@ -139,14 +142,70 @@ def test_more_than_twenty_classes_are_drawn_instead_of_listed(number, drawn):
 
 def test_the_column_before_tuning_is_there_where_somebody_has_a_score():
     """An empty column would be a puzzle."""
-    assert "baseline, val accuracy" in run_report(DECISION)
+    assert "before tuning, val accuracy" in run_report(DECISION)
     rows = read_json(paths.EVALUATE_TABLES_DIR / "candidates.json")
     for row in rows:
         row["baseline_val"] = {}
     write_json(paths.EVALUATE_TABLES_DIR / "candidates.json", rows)
     page = run_report(DECISION)
-    assert "baseline, val" not in page
+    assert "before tuning, val" not in page
     assert "tuned, val accuracy" in page
+
+
+def test_a_score_at_a_temperature_is_not_called_tuned():
+    """Beside the one before tuning it would look as if the search had made it worse."""
+    path = paths.EVALUATE_TABLES_DIR / "selection.json"
+    selection = read_json(path)
+    name = selection["ranking"][0]["candidate"] if "ranking" in selection else "cnn"
+    entry = {"candidate": name, "parameters": 1, "score": 0.9, "temperature": 1.28603}
+    write_json(path, selection | {"ranking": [entry]})
+    page = run_report(DECISION)
+    assert "as served, val accuracy" in page
+    assert "tuned, val" not in page
+    file = io.StringIO()
+    print_report(Console(file=file, width=120))
+    for told in (page, " ".join(file.getvalue().split())):
+        assert f"logits divided by a temperature ({name} 1.29)" in told
+    assert "as served" in file.getvalue()
+
+
+def test_a_score_on_rows_that_folds_held_out_is_not_called_one_on_validation():
+    """The one before tuning is; the two columns have other rows, and may not be compared."""
+    path = paths.EVALUATE_TABLES_DIR / "selection.json"
+    write_json(path, read_json(path) | {"chosen_by": "out-of-fold"})
+    page = run_report(DECISION)
+    assert "before tuning, val accuracy" in page
+    assert "tuned, out-of-fold accuracy" in page
+    file = io.StringIO()
+    print_report(Console(file=file, width=120))
+    assert "Candidates on out-of-fold rows; untuned on validation" in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("refit", "told"),
+    [
+        (False, "<b>1,220</b><span>samples trained on</span>"),
+        (True, "<b>1,467</b><span>samples trained on, "),
+    ],
+)
+def test_the_page_counts_the_samples_that_the_chosen_model_was_trained_on(refit, told):
+    """One that was trained again has seen those of validation too."""
+    path = paths.EVALUATE_TABLES_DIR / "candidates.json"
+    write_json(path, [row | {"refit": refit} for row in read_json(path)])
+    split = read_json(paths.SPLIT_SUMMARY)
+    split["samples"] |= {"train": 1220, "val": 247}
+    write_json(paths.SPLIT_SUMMARY, split)
+    assert told in run_report(DECISION)
+
+
+def test_a_column_of_families_stands_where_it_says_more_than_the_names():
+    """On a phone it would push the scores out of sight."""
+    path = paths.EVALUATE_TABLES_DIR / "candidates.json"
+    rows = read_json(path)
+    write_json(path, [row | {"family": row["candidate"]} for row in rows])
+    assert "<th>family</th>" not in run_report(DECISION)
+    write_json(path, [row | {"family": "dense"} for row in rows])
+    assert "<th>family</th>" in run_report(DECISION)
 
 
 def test_log_loss_before_tuning_is_what_training_calls_loss():
@@ -158,9 +217,55 @@ def test_log_loss_before_tuning_is_what_training_calls_loss():
     selection = read_json(paths.EVALUATE_TABLES_DIR / "selection.json") | {"select_by": "log_loss"}
     write_json(paths.EVALUATE_TABLES_DIR / "selection.json", selection)
     page = run_report(DECISION)
-    assert "baseline, val log loss" in page
+    assert "before tuning, val log loss" in page
     file = io.StringIO()
     print_report(Console(file=file, width=120))
     for number in ("0.4321", "0.8765"):
         assert f'<td class="number">{number}</td>' in page
         assert number in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("primary", "ascending", "columns"),
+    [("log_loss", True, ["log_loss", "accuracy", "macro_f1"]), ("accuracy", False, ["accuracy", "macro_f1"])],
+)
+def test_the_link_to_the_candidates_shows_scores_as_columns(primary, ascending, columns):
+    """It names a view that the experiment holds: the runs of this pipeline, best first, the score that counts first."""
+    tag, content = shared_view(
+        "f00", primary_called(primary), ["log_loss", "accuracy", "macro_f1", "roc_auc"]
+    )
+    address = links("http://h", "1", ("f00", "f01"), "digits", 1, primary=primary_called(primary))[CANDIDATES]
+    assert tag == "mlflow.sharedViewState." + address.split("viewStateShareKey=")[1].split("&")[0]
+    view = json.loads(content)
+    assert view["searchFilter"] == "tags.`mlflow.parentRunId` = 'f00'"
+    assert (view["orderByKey"], view["orderByAsc"]) == (f"metrics.`test/{primary}`", ascending)
+    assert view["selectedColumns"] == [
+        *(f"metrics.`test/{name}`" for name in columns),
+        "metrics.`val/best_loss`",
+    ]
+
+
+def test_the_page_of_a_version_tells_data_baselines_and_the_way_to_the_decision():
+    """A person who opens a version in the dashboard need not know a command."""
+    card = {
+        "candidate": "cnn",
+        "primary": {"name": "log_loss"},
+        "test": {"log_loss": {"value": 0.0341, "low": 0.018, "high": 0.062}},
+        "baselines": {
+            "linear": {"log_loss": {"value": 0.1083}},
+            "odd": {},
+            "cnn": {"log_loss": {"value": 0.0341}},
+        },
+    }
+    source = {"kind": "digits", "count": 1797, "sha256": "c2dcf1394b1ca1049eb"}
+    page = version_page(card, source, "badde4c2aaeedafff", "#/experiments/1/runs/f01/artifacts/decision.html")
+    assert page.startswith("cnn: test log loss 0.0341 (0.0180 to 0.0620). Baselines: linear 0.1083.\n")
+    assert "Data: digits, 1,797 samples" in page
+    assert "(#/experiments/1/runs/f01/artifacts/decision.html)" in page
+
+
+def test_no_page_leads_to_itself():
+    """The other two are one click away."""
+    texts = [fact.text for fact in pages_beside(paths.RUN_REPORT)]
+    assert texts == ["the decision, check by check", "the data, before anything was trained"]
+    assert "the whole run" in [fact.text for fact in pages_beside(paths.DECISION_PAGE)]

@@ -153,3 +153,27 @@ def test_another_model_is_asked_anew(tmp_path, model, changed):
     assert [2, 2] == asked
     Parts(out, model).of(SOME[:1], answer)
     assert [2, 2, 1] == asked
+
+
+def test_a_terminal_gets_four_digits_and_a_pipe_all_of_them(monkeypatch, capsys):
+    """At any depth, and nothing but numbers changes; what a program reads stays exact."""
+    row = {
+        "id": "8.png",
+        "class": "8",
+        "probabilities": {"8": 0.9768796563148499, "1": 1.5459323e-05},
+        "at": [1234567.0],
+    }
+    shown = []
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stdout.isatty", lambda is_terminal=is_terminal: is_terminal)
+        with answer_file(None) as answers:
+            answers.write([row])
+        shown.append(json.loads(capsys.readouterr().out))
+    exact, rounded = shown
+    assert exact == row
+    assert rounded == {
+        "id": "8.png",
+        "class": "8",
+        "probabilities": {"8": 0.9769, "1": 1.546e-05},
+        "at": [1235000.0],
+    }

@@ -70,7 +70,7 @@ def test_an_ensemble_becomes_champion_with_a_run_and_members_of_its_own(project)
     version = registry.champion_version(store, "digits")
     assert ("ensemble", "cnn, other") == (version.tags["candidate"], version.tags["members"])
     run = store.client.get_run(store.client.get_model_version("digits", "1").run_id)
-    assert "ensemble, accuracy 0.9000" == run.info.run_name
+    assert "ensemble (chosen), accuracy 0.9000" == run.info.run_name
     assert "pipeline" == store.client.get_run(run.data.tags["mlflow.parentRunId"]).data.tags["millrace.kind"]
     assert ("ensemble", "16") == (run.data.params["family"], run.data.params["members.cnn.model.units"])
     assert 0.9 == run.data.metrics["test/accuracy"]
@@ -80,7 +80,9 @@ def test_an_ensemble_becomes_champion_with_a_run_and_members_of_its_own(project)
             [store.experiment_id], f"tags.`mlflow.parentRunId` = '{run.data.tags['mlflow.parentRunId']}'"
         )
     ]
-    assert ["cnn", "ensemble", "linear", "majority"] == sorted(name.partition(",")[0] for name in names)
+    assert ["cnn", "ensemble (chosen)", "linear", "majority"] == sorted(
+        name.partition(",")[0] for name in names
+    )
     assert "cnn, other" == way_back(store, "digits", version)["tags"]["members"]
     again = run_register()
     assert decision == again

@@ -20,7 +20,7 @@ from pipeline.tracking import record, runs
 from pipeline.tracking import runs as tracking_runs
 from pipeline.tracking import store as tracking_store
 from pipeline.tracking.follower import IMPATIENT
-from pipeline.tracking.store import create_sqlite, half_migrated, open_store
+from pipeline.tracking.store import create_sqlite, experiment_called, half_migrated, open_store
 from tests.helpers.synthetic_project import HERE, HISTORY, make_project, write_live_log, write_lock
 
 
@@ -156,6 +156,18 @@ def test_experiment_opens_in_the_view_for_models(project):
         "custom_model_development"
         == store.client.get_experiment(store.experiment_id).tags["mlflow.experimentKind"]
     )
+
+
+def test_experiments_say_what_they_are(project):
+    """A person who opens the list of experiments finds that of the project, and leaves the ledger alone."""
+    store = open_store(project, "digits")
+    ledger = experiment_called(store, "millrace-champions")
+    told = [
+        store.client.get_experiment(number).tags["mlflow.note.content"]
+        for number in (store.experiment_id, ledger)
+    ]
+    assert "candidates below it" in told[0]
+    assert "please keep it" in told[1]
 
 
 def test_rules_for_mlflow_stand_before_it_is_imported():

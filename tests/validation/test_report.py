@@ -222,3 +222,13 @@ def test_the_refusal_names_demand_measure_sample_and_fix():
     assert "2 samples  A demand." in message
     assert "measured: 50.00% of rows break it, first id7. Mend it." in message
     assert "reports/validate/report.html" in message
+
+
+def test_the_refusal_names_the_bound_that_was_set():
+    """Nobody should have to look up what a measure of a whole column is held against; of rows the demand says it."""
+    kwargs = {"column": "has_exact_copy", "max_value": 0.05}
+    written = WrittenExpectation(
+        type="expect_column_mean_to_be_between", kwargs=kwargs, notes="A demand.", fix="Mend it."
+    )
+    message = validation_refusal([ExpectationResult(written, False, 0.0587, "0.0587", ["id7"])])
+    assert "measured: 0.0587, allowed: at most 0.05, first id7. Mend it." in message
