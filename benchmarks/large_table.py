@@ -148,7 +148,7 @@ def main():
             "label=label",
         ]
         run("init", [*python, "pipeline.cli", *init, "--force"], cwd=project)
-        for stage in ("fetch", "ingest"):
+        for stage in ("check", "fetch", "ingest"):
             run(stage, [*python, f"pipeline.stages.{stage}"], cwd=project)
         with table.open(newline="", encoding="utf-8") as file:
             given = digest((row["text"], row["label"]) for row in csv.DictReader(file))
