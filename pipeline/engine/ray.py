@@ -123,11 +123,15 @@ class RayWorkers:
             self._share(ray, lock)
             if self._mail is None and any(job.folder for job in jobs):
                 self._open_mail(ray)
+            # Not again by Ray: it would hand over the files of the first time.
+            task = ray.remote(num_cpus=self.cores, max_retries=0)(_do)
             tasks: dict[Any, _Begun] = {}
 
             def begin(place: int, attempt: int) -> None:
-                number = next(self._numbers)
-                tasks[self._begin(ray, number, jobs[place])] = _Begun(place, attempt, number)
+                number, mail = next(self._numbers), self._mail if jobs[place].folder else None
+                # Apart from the task: Ray's client is made for small arguments.
+                work = ray.put(_handed_over(jobs[place]))
+                tasks[task.remote(self._shared, work, mail, number)] = _Begun(place, attempt, number)
 
             try:
                 for place in range(len(jobs)):
@@ -136,32 +140,20 @@ class RayWorkers:
                     letters = [] if self._letter is None else [self._letter]
                     (first,), _ = ray.wait([*letters, *tasks], num_returns=1)
                     if first not in tasks:
-                        self._receive(ray, {task.number: jobs[task.place] for task in tasks.values()})
+                        self._receive(ray, {begun.number: jobs[begun.place] for begun in tasks.values()})
                         continue
                     place, attempt, _ = tasks.pop(first)
                     answer = _answer(ray, first, jobs[place].name, last=attempt == ATTEMPTS)
                     if answer is None:
                         begin(place, attempt + 1)
                         continue
-                    ended, left = answer
-                    if left is not None and (folder := jobs[place].folder) is not None:
-                        files.lay(left, folder)
+                    ended, came = answer
+                    if came is not None and (folder := jobs[place].folder) is not None:
+                        files.lay(came, folder)
                     yield place, ended
             finally:
-                for task in tasks:
-                    ray.cancel(task, force=True)
-
-    def _begin(self, ray: Any, number: int, job: Job) -> Any:
-        """Hand over a job with its folder as it lies here, and return its task."""
-        given: Files = {}
-        if job.folder is not None:
-            files.settle(job.folder)
-            given = files.read(job.folder)
-        # Handed over apart from the task: Ray's client is made for small arguments.
-        work = ray.put((replace(job, folder=None, on_files=None), given))
-        # Once: Ray would begin again with the files of today.
-        task = ray.remote(num_cpus=self.cores, max_retries=0)(_do)
-        return task.remote(self._shared, work, self._mail if job.folder is not None else None, number)
+                for left in tasks:
+                    ray.cancel(left, force=True)
 
     def _open_mail(self, ray: Any) -> None:
         # Wherever it is: should that machine be lost, Ray starts another and asks it what the first has not answered.
@@ -208,6 +200,14 @@ class _Begun(NamedTuple):
     place: int
     attempt: int
     number: int
+
+
+def _handed_over(job: Job) -> tuple[Job, Files]:
+    """Return what a task is given: the job, and its folder as it lies here."""
+    if job.folder is None:
+        return job, {}
+    files.settle(job.folder)
+    return replace(job, folder=None, on_files=None), files.read(job.folder)
 
 
 def _our_lock() -> str:
