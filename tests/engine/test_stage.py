@@ -2,15 +2,19 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
@@ -19,9 +23,17 @@ from pipeline.engine.stage import Given, Said, open_stage, run_there
 from pipeline.engine.work import Ended
 from pipeline.runtime import paths
 from pipeline.runtime.errors import ProgramFailed, ServiceDown, StorageFailed
-from pipeline.runtime.stage import Stage
+from pipeline.runtime.files import content_key
+from pipeline.runtime.stage import Snapshot, Stage
 from tests.conftest import ROOT
-from tests.helpers.digits_project import checkpoints, running_stages, train, trained, write_digits
+from tests.helpers.digits_project import (
+    checkpoints,
+    environment,
+    running_stages,
+    train,
+    trained,
+    write_digits,
+)
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.ray_cluster import cluster
 from tests.helpers.train_project import write_train_project
@@ -219,6 +231,53 @@ def test_outs_that_did_not_come_are_no_success(project_without_code):
     """Whatever its exit code says."""
     with pytest.raises(StorageFailed, match="train@cnn did not leave models/baseline/cnn"):
         run_there(There(WELL), "train", "cnn", stage())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["train", "folds"])
+def test_the_folder_of_a_job_is_where_its_stage_looks_for_checkpoints(project, name):
+    """Killed at its first, it goes on in another process with the files of that folder, and to the same bytes."""
+    yaml = YAML()
+    params = yaml.load(paths.PARAMS_YAML)
+    params["threads"] = 1
+    params["training"].update({"epochs": 5, "batch_size": 16})
+    params["select"]["min_val_units"] = 1000
+    params["candidates"]["cnn"].update(
+        {"tune": {}, "model": {**params["candidates"]["cnn"]["model"], "filters": [4], "units": 8}}
+    )
+    yaml.dump(params, paths.PARAMS_YAML)
+    write_train_project(project)
+    table = pq.read_table(paths.SAMPLES_PARQUET)
+    ids = pa.array([f"{row:03d}" for row in range(len(table))])
+    pq.write_table(table.append_column("sample_id", ids), paths.SAMPLES_PARQUET)
+    paths.DUPLICATES_PARQUET.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"sample_id": ids, "cluster": ids}), paths.DUPLICATES_PARQUET)
+    out = {"train": OUT, "folds": Path("models/folds/cnn")}[name]
+    for before in [["train"], ["train", "tune", "folds"]][name == "folds"]:
+        subprocess.run(["pipeline/run", before, "cnn"], env=environment(), check=True, capture_output=True)
+    expected = {path.name: path.read_bytes() for path in out.iterdir()}
+    shutil.rmtree(out)
+    snapshot = Snapshot.take(f"{name}@cnn")
+    given = Given(name, "cnn", content_key([snapshot.digests, snapshot.params]), [out])
+    first, second = project / "first", project / "second"
+    first.mkdir()
+
+    def kill():
+        while not list(first.rglob("*.checkpoint")):
+            time.sleep(0.01)
+        (stage,) = psutil.Process().children()
+        stage.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert 137 == open_stage()(given, first).code
+    killer.join()
+    begun = {path.relative_to(first): path.read_bytes() for path in first.rglob("*.checkpoint")}
+    first.rename(second)
+    assert 0 == open_stage()(given, second).code
+    assert expected == {path.name: path.read_bytes() for path in (second / "outs" / out).iterdir()}
+    assert begun
+    assert "cnn epoch 1/" not in (second / "said.log").read_text().partition("cnn epoch 1/")[2]
 
 
 @pytest.mark.ray
