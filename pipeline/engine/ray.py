@@ -319,7 +319,11 @@ def _reached(address: str) -> Iterator[Any]:
             f"{address} asks for a token. Expected RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token as on its "
             "machines. Received: none that Ray takes. See docs/guides/scale.md."
         ) from error
-    except (ConnectionError, TimeoutError, socket.gaierror, RayError) as error:
+    except Exception as error:
+        # Of a head that dies while it is asked, Ray's client says a bare exception.
+        gone = isinstance(error, ConnectionError | TimeoutError | socket.gaierror | RayError)
+        if not gone and type(error) is not Exception:
+            raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))
         raise ServiceDown(

@@ -94,6 +94,17 @@ def test_an_installed_wheel_says_that_a_cluster_needs_a_clone(monkeypatch, tmp_p
             list(workers.run([on_ray.Job("a job", None)]))
 
 
+def test_a_head_that_dies_while_it_is_asked_is_a_cluster_that_is_gone(monkeypatch):
+    """69: Ray's client has no other words for it than a bare exception; what is a class of its own passes."""
+    pytest.importorskip("ray")
+    monkeypatch.setattr(on_ray, "_connect", lambda _ray, _address: None)
+    with pytest.raises(ServiceDown, match=r"does not answer.*Client Wait request failed"):
+        with on_ray._reached("ray://127.0.0.1:1"):
+            raise Exception("Client Wait request failed. Reference invalid?")
+    with pytest.raises(ZeroDivisionError), on_ray._reached("ray://127.0.0.1:1"):
+        raise ZeroDivisionError
+
+
 def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
     """77, or bits would depend on who was free; a head that takes no jobs may be of any kind."""
     alike = [on_ray.Machine("a", 2.0, "x86_64: avx2"), on_ray.Machine("b", 2.0, "x86_64: avx2")]
