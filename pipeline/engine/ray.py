@@ -20,7 +20,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -265,10 +265,9 @@ def _answer(ray: Any, task: Any, name: str, *, last: bool) -> tuple[Ended, Files
     Raises:
         ServiceDown: Its machine was lost, and so was one before.
     """
-    lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
     try:
         found: tuple[Ended, Files] = ray.get(task)
-    except (*lost, ray.exceptions.OutOfMemoryError) as error:
+    except (*_lost(ray), ray.exceptions.OutOfMemoryError) as error:
         reason = type(error).__name__
         if not last:
             told = f"{name} lost its machine ({reason}). It begins again with the files that had come back."
@@ -283,6 +282,11 @@ def _answer(ray: Any, task: Any, name: str, *, last: bool) -> tuple[Ended, Files
             "again: what has ended is remembered, and what ran goes on from the files that had come back."
         ) from error
     return found
+
+
+def _lost(ray: Any) -> tuple[type[Exception], ...]:
+    """Return what Ray raises for a task whose machine is lost."""
+    return (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
 
 
 # --- Reaching a cluster.
@@ -357,17 +361,16 @@ def _asked(ray: Any, ask: Callable[[str], Any], given: str) -> list[Machine]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=1)(ask)
+    gone = (*_lost(ray), ray.exceptions.TaskUnschedulableError)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    answers = ray.get([task.options(scheduling_strategy=strategy).remote(given) for strategy in there])
-    return [
-        Machine(
-            f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})",
-            float(node["Resources"].get("CPU", 0)),
-            answer,
-        )
-        for node, answer in zip(nodes, answers, strict=True)
-    ]
+    asked = [task.options(scheduling_strategy=strategy).remote(given) for strategy in there]
+    answers = []
+    for node, question in zip(nodes, asked, strict=True):
+        with suppress(*gone):  # it takes the head some seconds to see that a machine is dead
+            name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+            answers.append(Machine(name, float(node["Resources"].get("CPU", 0)), ray.get(question)))
+    return answers
 
 
 # --- What happens in a process of the cluster.

@@ -105,6 +105,31 @@ def test_a_head_that_dies_while_it_is_asked_is_a_cluster_that_is_gone(monkeypatc
         raise ZeroDivisionError
 
 
+def test_a_machine_that_has_died_a_moment_ago_is_passed_over(monkeypatch):
+    """Its head does not know it yet, and a task for it cannot be placed."""
+    pytest.importorskip("ray")
+    fake = FakeCluster(
+        ("end", 0, FakeCluster.exceptions.TaskUnschedulableError()), ("end", 1, "x86_64: avx2")
+    )
+    fake.nodes = lambda: [
+        {"Alive": alive, "NodeID": number * 28, "NodeManagerAddress": "10.0.0.1", "Resources": {"CPU": 2.0}}
+        for alive, number in ((True, "a1"), (False, "b2"), (True, "c3"))
+    ]
+    events = iter(fake.events)
+
+    def get(_task):
+        fake.event = next(events)
+        return FakeCluster.get(fake, None)
+
+    fake.get = get
+    fake.remote = lambda **_: (
+        lambda _: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda _: "a task"))
+    )
+    assert [on_ray.Machine("10.0.0.1 (c3c3c3c3)", 2.0, "x86_64: avx2")] == on_ray._asked(
+        fake, processor_kind, ""
+    )
+
+
 def test_machines_of_one_kind_are_fit_and_of_several_are_refused():
     """77, or bits would depend on who was free; a head that takes no jobs may be of any kind."""
     alike = [on_ray.Machine("a", 2.0, "x86_64: avx2"), on_ray.Machine("b", 2.0, "x86_64: avx2")]
@@ -137,7 +162,13 @@ class FakeCluster:
     exceptions = SimpleNamespace(
         **{
             name: type(name, (Exception,), {})
-            for name in ("WorkerCrashedError", "NodeDiedError", "ObjectLostError", "OutOfMemoryError")
+            for name in (
+                "WorkerCrashedError",
+                "NodeDiedError",
+                "ObjectLostError",
+                "OutOfMemoryError",
+                "TaskUnschedulableError",
+            )
         }
     )
 

@@ -28,7 +28,6 @@ from tests.conftest import ROOT
 from tests.helpers.digits_project import (
     checkpoints,
     environment,
-    running_stages,
     train,
     trained,
     write_digits,
@@ -319,6 +318,11 @@ def epochs_told(text):
     return [int(number) for number in re.findall(r"cnn epoch (\d+)/", text)]
 
 
+def is_ours(process):
+    command = " ".join(process.cmdline())
+    return "pipeline.stages.train" in command or "_Mail" in command
+
+
 def wait_until(process, condition):
     while not condition():
         assert process.poll() is None, "it ended before"
@@ -356,7 +360,10 @@ def test_a_training_goes_on_from_the_files_that_came(digits, killed):
             before = log.read_text()
             assert "does not answer" in before
         else:
-            there = running_stages()
+            there = [
+                one for one in psutil.Process(found.started.pid).children(recursive=True) if is_ours(one)
+            ]
+            assert len(there) > 1, "the stage, and what passes its files on"
             process.kill()
             process.wait()
             before = log.read_text()

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 from ruamel.yaml import YAML
 
 from pipeline.runtime import paths
@@ -66,12 +65,3 @@ def trained(folder: Path) -> dict[str, bytes]:
     for name in found:
         (folder / OUT / name).unlink()
     return found
-
-
-def running_stages() -> list[psutil.Process]:
-    """Return the processes on this machine that train a cnn, not those that wait for a cluster."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if {"pipeline.stages.train", "cnn"} <= set(process.info["cmdline"] or ())
-    ]
