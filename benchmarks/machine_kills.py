@@ -137,9 +137,11 @@ def main() -> None:
                 equal = held(folder / out) == expected[kind]
                 differing += not equal
                 print(
-                    f"{kind} there: {killed} killed, {said.count(LOST)} jobs begun again, {commands} commands; "
-                    f"{len(epochs)} epochs told ({len(set(epochs))} different), {time.monotonic() - begun:.0f} s, "
-                    f"bytes {'equal' if equal else 'DIFFER'}",
+                    f"{kind} there: {killed} killed, {said.count(LOST)} jobs begun again, {commands} commands, "
+                    f"{time.monotonic() - begun:.0f} s, bytes {'equal' if equal else 'DIFFER'}"
+                    + (
+                        f"; {len(epochs)} epochs told, {len(set(epochs))} of them different" if epochs else ""
+                    ),
                     flush=True,
                 )
     sys.exit(int(differing > 0))

@@ -81,7 +81,6 @@ def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
         send: Returns when they have arrived.
     """
     over = threading.Event()
-    known = stamps(folder)
 
     def look(sent: Stamps) -> None:
         pause = LOOK_SECONDS
@@ -93,7 +92,7 @@ def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
             pause = max(LOOK_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1))
 
     # Not the job, but this in a thread: the kernel ends a child with the thread that started it.
-    thread = threading.Thread(target=look, args=(known,), daemon=True)
+    thread = threading.Thread(target=look, args=(stamps(folder),), daemon=True)
     thread.start()
     try:
         yield

@@ -21,9 +21,9 @@ from pipeline.engine.chosen import engine_at
 from pipeline.engine.work import Do, Engine, Job
 from pipeline.runtime import paths
 from pipeline.runtime.errors import ProgramFailed, StorageFailed, say
-from pipeline.runtime.files import read_json, write_bytes
+from pipeline.runtime.files import as_lines, read_json, write_bytes
 from pipeline.runtime.processes import end_with_parent, naming_us
-from pipeline.runtime.progress import FOLLOWED, LIVE_DIR, live_path, live_trace, start_follower
+from pipeline.runtime.progress import FOLLOWED, LIVE_DIR, earlier_lines, live_path, live_trace, start_follower
 from pipeline.runtime.stage import Stage, running_stage
 from pipeline.runtime.strict_yaml import read_yaml
 
@@ -119,22 +119,22 @@ class _Shown:
 
     Args:
         candidate: Whose curve it is.
-        folder: Of the job.
+        folder: Of the job, called by the key of its inputs.
     """
 
     def __init__(self, candidate: str, folder: Path) -> None:
         files.settle(folder)
         self._candidate = candidate
-        self._said, self._curve, self._here = (
-            folder / SAID,
-            folder / LIVE / live_path(candidate).name,
-            live_path(candidate),
-        )
+        self._said = folder / SAID
+        self._here = live_path(candidate)
+        self._curve = folder / LIVE / self._here.name
         self._shown_bytes = 0
         self._follower: subprocess.Popen[bytes] | None = None
         self._said.unlink(missing_ok=True)  # of an earlier call
-        if self._here.is_file():
-            write_bytes(self._curve, self._here.read_bytes())
+        # The longer one: a training of these inputs may have gone on here, or this process was killed before `look`.
+        drawn = max((earlier_lines(path, folder.name) for path in (self._curve, self._here)), key=len)
+        if drawn:
+            write_bytes(self._curve, as_lines(drawn))
 
     def look(self) -> None:
         """Show what is new in the files that have come."""

@@ -70,7 +70,7 @@ def held(folder):
 WELL = Said(0, "")
 MODEL = {f"outs/{OUT}/model.keras": "made there"}
 LIVE_LOG = Path(".millrace/live/cnn.jsonl")
-HEADER = '{"live_id": "a", "started": 1}\n'
+HEADER = '{"inputs_key": "key", "live_id": "a", "started": 1}\n'
 EPOCH = '{"epoch": 1, "metrics": {"loss": 0.5}, "timestamp": 2}\n'
 FOLDER = Path(".millrace/train/cnn/key")
 """Where `train` keeps its checkpoints."""
@@ -143,6 +143,17 @@ def test_a_stage_that_was_stopped_goes_on_where_its_files_came_to(project_withou
         "training.checkpoint": "epoch 4, trained here",
         "live/cnn.jsonl": HEADER + EPOCH * 2,
     } == there.given
+
+
+@pytest.mark.parametrize("here", [HEADER, HEADER.replace("key", "other") + EPOCH * 3])
+def test_a_curve_that_had_come_and_was_not_shown_yet_is_kept(project_without_code, here):
+    """Where this process was killed between the two; nor does the curve of other inputs replace it."""
+    files.lay({"live/cnn.jsonl": np.frombuffer((HEADER + EPOCH).encode(), np.uint8)}, FOLDER)
+    LIVE_LOG.parent.mkdir(parents=True)
+    LIVE_LOG.write_text(here)
+    there = There(WELL, MODEL)
+    run_there(there, "train", "cnn", stage())
+    assert {"live/cnn.jsonl": HEADER + EPOCH} == there.given
 
 
 def test_a_kill_between_old_files_and_new_ones_costs_nothing(project_without_code):
@@ -238,7 +249,7 @@ def test_the_folder_of_a_job_is_where_its_stage_looks_for_checkpoints(project, n
     yaml = YAML()
     params = yaml.load(paths.PARAMS_YAML)
     params["threads"] = 1
-    params["training"].update({"epochs": 5, "batch_size": 16})
+    params["training"].update({"epochs": 20, "batch_size": 16})
     params["select"]["min_val_units"] = 1000
     params["candidates"]["cnn"].update(
         {"tune": {}, "model": {**params["candidates"]["cnn"]["model"], "filters": [4], "units": 8}}
@@ -255,22 +266,23 @@ def test_the_folder_of_a_job_is_where_its_stage_looks_for_checkpoints(project, n
         subprocess.run(["pipeline/run", before, "cnn"], env=environment(), check=True, capture_output=True)
     expected = {path.name: path.read_bytes() for path in out.iterdir()}
     shutil.rmtree(out)
+    shutil.rmtree(paths.STATE_DIR)  # a worker begins without
     snapshot = Snapshot.take(f"{name}@cnn")
     given = Given(name, "cnn", content_key([snapshot.digests, snapshot.params]), [out])
     first, second = project / "first", project / "second"
     first.mkdir()
 
     def kill():
-        while not list(first.rglob("*.checkpoint")):
+        while not list(first.rglob("[!.]*.checkpoint")):
             time.sleep(0.01)
         (stage,) = psutil.Process().children()
         stage.kill()
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     assert 137 == open_stage()(given, first).code
     killer.join()
-    begun = {path.relative_to(first): path.read_bytes() for path in first.rglob("*.checkpoint")}
+    begun = {path.relative_to(first): path.read_bytes() for path in first.rglob("[!.]*.checkpoint")}
     first.rename(second)
     assert 0 == open_stage()(given, second).code
     assert expected == {path.name: path.read_bytes() for path in (second / "outs" / out).iterdir()}
