@@ -243,7 +243,7 @@ def test_outs_that_did_not_come_are_no_success(project_without_code):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["train", "folds"])
+@pytest.mark.parametrize("name", ["train", pytest.param("folds", marks=pytest.mark.slow)])
 def test_the_folder_of_a_job_is_where_its_stage_looks_for_checkpoints(project, name):
     """Killed at its first, it goes on in another process with the files of that folder, and to the same bytes."""
     yaml = YAML()
