@@ -1,37 +1,42 @@
 """Workers on the machines of a Ray cluster, and the door to Ray: a job is one of its tasks.
 
 A task does its job as this machine would (`LocalWorkers`, in the process that Ray started there), in a folder of its
-own, and brings the files back. So a limit, a crash or a full disk means the same everywhere; which machine is free,
-how often a lost one is tried again and what is left when we go is Ray's. The code travels with the work; packages do
-not, and a machine without those of our requirements.lock is refused.
+own. So a limit, a crash or a full disk means the same everywhere; which machine is free and what is left when we go is
+Ray's. The code travels with the work; packages do not, and a machine without those of our requirements.lock is refused.
+
+The files of a job come back while it runs. A thread beside it reads the folder as it is at one moment and hands that to
+the one actor of a call, `_Mail`; from there we lay it into the job's folder here, whole. Nothing else is remembered: a
+job that is begun again, because its machine was lost or by the same command later, is given its folder as it lies here.
 
 Nobody reaches a cluster without its token (`RAY_AUTH_TOKEN`), unless `RAY_AUTH_MODE` says otherwise: whoever may hand
 over a task may run anything there.
 """
 
+import asyncio
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-import numpy as np
-
 import pipeline
-from pipeline.engine.local import LocalWorkers
+from pipeline.engine import files
+from pipeline.engine.files import Files
+from pipeline.engine.local import ATTEMPTS, LocalWorkers
 from pipeline.engine.work import HERE, Do, Ended, Job, Machine, Opener
 from pipeline.provenance.locked import differing_packages, in_words
 from pipeline.provenance.processor import ONEDNN_SWITCH, processor_kind, switches
-from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed
-from pipeline.runtime.files import atomic_path
+from pipeline.runtime.errors import Busy, InputMissing, NotPermitted, ServiceDown, StorageFailed, say
 
 CODE = Path(pipeline.__file__).parent
 LOCK = CODE.parent / "requirements.lock"
@@ -46,8 +51,6 @@ SETTINGS = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of tasks that nobody waits for any more
 }
 """Of Ray, where the user has none of their own; read when it is imported."""
-Files = Mapping[str, np.ndarray]
-"""Path below a folder to content, uint8: arrays are handed on without a copy."""
 
 
 class Ray:
@@ -99,6 +102,9 @@ class RayWorkers:
         self.needs = needs
         self._opener = opener
         self._shared: Any = None
+        self._mail: Any = None
+        self._letter: Any = None
+        self._numbers = count()
 
     def __enter__(self) -> Self:
         """Start nothing yet."""
@@ -108,30 +114,62 @@ class RayWorkers:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Let go of what the workers share; Ray ends those that wait."""
-        self._shared = None
+        self._shared = self._mail = self._letter = None
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Ended]]:
         """Yield the place of each job and how it ended; see `Workers.run`. What is left at the end is cancelled."""
         lock = _our_lock()
         with _reached(self.address) as ray:
             self._share(ray, lock)
-            task = ray.remote(num_cpus=self.cores, max_retries=1)(_do)
-            waiting = {}
-            for place, job in enumerate(jobs):
-                # Handed over apart from the task: Ray's client is made for small arguments.
-                work = ray.put((replace(job, folder=None), _files(job.folder, [HERE])))
-                waiting[task.remote(self._shared, work)] = place
+            if self._mail is None and any(job.folder for job in jobs):
+                self._open_mail(ray)
+            # Not again by Ray: it would hand over the files of the first time.
+            task = ray.remote(num_cpus=self.cores, max_retries=0)(_do)
+            tasks: dict[Any, _Begun] = {}
+
+            def begin(place: int, attempt: int) -> None:
+                number, mail = next(self._numbers), self._mail if jobs[place].folder else None
+                # Apart from the task: Ray's client is made for small arguments.
+                work = ray.put(_handed_over(jobs[place]))
+                tasks[task.remote(self._shared, work, mail, number)] = _Begun(place, attempt, number)
+
             try:
-                while waiting:
-                    (first,), _ = ray.wait(list(waiting), num_returns=1)
-                    ended, files = _answer(ray, first, jobs[waiting[first]].name)
-                    folder = jobs[waiting[first]].folder
-                    if files is not None and folder is not None:
-                        _lay(files, folder)
-                    yield waiting.pop(first), ended
+                for place in range(len(jobs)):
+                    begin(place, 1)
+                while tasks:
+                    letters = [] if self._letter is None else [self._letter]
+                    (first,), _ = ray.wait([*letters, *tasks], num_returns=1)
+                    if first not in tasks:
+                        self._receive(ray, {begun.number: jobs[begun.place] for begun in tasks.values()})
+                        continue
+                    place, attempt, _ = tasks.pop(first)
+                    answer = _answer(ray, first, jobs[place].name, last=attempt == ATTEMPTS)
+                    if answer is None:
+                        begin(place, attempt + 1)
+                        continue
+                    ended, came = answer
+                    if came is not None and (folder := jobs[place].folder) is not None:
+                        files.lay(came, folder)
+                    yield place, ended
             finally:
-                for left in waiting:
+                for left in tasks:
                     ray.cancel(left, force=True)
+
+    def _open_mail(self, ray: Any) -> None:
+        # Wherever it is: should that machine be lost, Ray starts another and asks it what the first has not answered.
+        mail = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Mail)
+        self._mail = mail.remote()
+        self._letter = self._mail.next.remote()
+
+    def _receive(self, ray: Any, running: Mapping[int, Job]) -> None:
+        """Lay the files that have come into the folder of their job, if it still runs, and wait for the next."""
+        number, came = ray.get(self._letter)
+        job = running.get(number)
+        if job is not None and job.folder is not None:
+            files.lay(came, job.folder)
+            if job.on_files is not None:
+                job.on_files()
+        self._letter = self._mail.next.remote()
 
     def _share(self, ray: Any, lock: str) -> None:
         """Hand over, once, what all workers share.
@@ -147,7 +185,29 @@ class RayWorkers:
             return
         processor = _require_fit(self.address, _asked(ray, processor_kind, ""), self.cores)
         kind = _Kind(uuid.uuid4().hex, self._opener, lock, processor, _switches())
-        self._shared = ray.put((kind, _files(self.root, self.needs)))
+        self._shared = ray.put((kind, files.read(self.root, self.needs)))
+
+
+class _Begun(NamedTuple):
+    """A task.
+
+    Attributes:
+        place: Of its job.
+        attempt: From 1.
+        number: Tells its letters from those of a task that was lost, and may not know.
+    """
+
+    place: int
+    attempt: int
+    number: int
+
+
+def _handed_over(job: Job) -> tuple[Job, Files]:
+    """Return what a task is given: the job, and its folder as it lies here."""
+    if job.folder is None:
+        return job, {}
+    files.settle(job.folder)
+    return replace(job, folder=None, on_files=None), files.read(job.folder)
 
 
 def _our_lock() -> str:
@@ -193,20 +253,40 @@ def _require_fit(address: str, machines: Sequence[Machine], cores: int) -> str:
     return str(next(iter(kinds)))
 
 
-def _answer(ray: Any, task: Any, name: str) -> tuple[Ended, Files | None]:
-    """Return how a task ended, and its files where it brings some."""
+def _answer(ray: Any, task: Any, name: str, *, last: bool) -> tuple[Ended, Files | None] | None:
+    """Return how a task ended, and its files where it brings some; None where its job shall be begun again.
+
+    Args:
+        ray: The module, connected.
+        task: That has ended.
+        name: Of its job.
+        last: It is not begun again.
+
+    Raises:
+        ServiceDown: Its machine was lost, and so was one before.
+    """
     try:
         found: tuple[Ended, Files] = ray.get(task)
-    except ray.exceptions.OutOfMemoryError:
-        # As where the kernel had killed it.
-        killed = "the process was killed by SIGKILL (out of memory?)"
-        return Ended(error=killed, exit_code=StorageFailed.exit_code), None
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+    except (*_lost(ray), ray.exceptions.OutOfMemoryError) as error:
+        reason = type(error).__name__
+        if not last:
+            told = f"{name} lost its machine ({reason}). It begins again with the files that had come back."
+            say(told, file=sys.stderr)
+            return None
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            # As where the kernel had killed it.
+            killed = "the process was killed by SIGKILL (out of memory?)"
+            return Ended(error=killed, exit_code=StorageFailed.exit_code), None
         raise ServiceDown(
-            f"{name} lost its machine twice. Expected machines that stay. Received: {type(error).__name__}. Run the "
-            "same command again: what has ended is remembered."
+            f"{name} lost its machine twice. Expected machines that stay. Received: {reason}. Run the same command "
+            "again: what has ended is remembered, and what ran goes on from the files that had come back."
         ) from error
     return found
+
+
+def _lost(ray: Any) -> tuple[type[Exception], ...]:
+    """Return what Ray raises for a task whose machine is lost."""
+    return (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
 
 
 # --- Reaching a cluster.
@@ -243,7 +323,11 @@ def _reached(address: str) -> Iterator[Any]:
             f"{address} asks for a token. Expected RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token as on its "
             "machines. Received: none that Ray takes. See docs/guides/scale.md."
         ) from error
-    except (ConnectionError, TimeoutError, socket.gaierror, RayError) as error:
+    except Exception as error:
+        # Of a head that dies while it is asked, Ray's client says a bare exception.
+        gone = isinstance(error, ConnectionError | TimeoutError | socket.gaierror | RayError)
+        if not gone and type(error) is not Exception:
+            raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))
         raise ServiceDown(
@@ -277,17 +361,16 @@ def _asked(ray: Any, ask: Callable[[str], Any], given: str) -> list[Machine]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=1)(ask)
+    gone = (*_lost(ray), ray.exceptions.TaskUnschedulableError)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    answers = ray.get([task.options(scheduling_strategy=strategy).remote(given) for strategy in there])
-    return [
-        Machine(
-            f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})",
-            float(node["Resources"].get("CPU", 0)),
-            answer,
-        )
-        for node, answer in zip(nodes, answers, strict=True)
-    ]
+    asked = [task.options(scheduling_strategy=strategy).remote(given) for strategy in there]
+    answers = []
+    for node, question in zip(nodes, asked, strict=True):
+        with suppress(*gone):  # it takes the head some seconds to see that a machine is dead
+            name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+            answers.append(Machine(name, float(node["Resources"].get("CPU", 0)), ray.get(question)))
+    return answers
 
 
 # --- What happens in a process of the cluster.
@@ -322,15 +405,53 @@ _OPENED: list[_Opened] = []
 """At most one: the kind of job that this process of a cluster did last."""
 
 
-def _do(shared: tuple[_Kind, Files], work: tuple[Job, Files]) -> tuple[Ended, Files]:
-    """Do a job here, as this machine's own engine would; the body of a task."""
-    job, files = work
+def _do(shared: tuple[_Kind, Files], work: tuple[Job, Files], mail: Any, number: int) -> tuple[Ended, Files]:
+    """Do a job here, as this machine's own engine would; the body of a task.
+
+    Args:
+        shared: What all jobs of a call have.
+        work: The job, and its files.
+        mail: The actor to which they go while it runs; None where it has none.
+        number: Of this task.
+    """
+    job, given = work
     if not _OPENED or _OPENED[0].key != shared[0].key:
         _open(*shared)
-    with tempfile.TemporaryDirectory(dir=_OPENED[0].root) as folder:
-        _lay(files, Path(folder))
-        ((_, ended),) = _OPENED[0].workers.run([replace(job, folder=Path(folder))])
-        return ended, _files(Path(folder), [HERE])
+    with tempfile.TemporaryDirectory(dir=_OPENED[0].root) as name, ExitStack() as running:
+        folder = Path(name)
+        files.write(given, folder)
+        if mail is not None:
+            running.enter_context(files.brought_back(folder, partial(_send, mail, number)))
+        ((_, ended),) = _OPENED[0].workers.run([replace(job, folder=folder)])
+        running.close()
+        return ended, files.read(folder)
+
+
+def _send(mail: Any, number: int, sent: Files) -> None:
+    """Send the files of a job, and wait until they lie where the job came from."""
+    import ray
+
+    ray.get(mail.send.remote(number, sent))
+
+
+class _Mail:
+    """Files of jobs that run, on their way from a task to us; an actor that takes no core."""
+
+    def __init__(self) -> None:
+        self._letters: asyncio.Queue[tuple[int, Files, asyncio.Event]] = asyncio.Queue()
+        self._laid = asyncio.Event()
+
+    async def send(self, number: int, sent: Files) -> None:
+        """Keep the files of a task until they were asked for, and laid."""
+        laid = asyncio.Event()
+        await self._letters.put((number, sent, laid))
+        await laid.wait()
+
+    async def next(self) -> tuple[int, Files]:
+        """Return the number of a task and its files, once there are some; whoever asks has laid those of before."""
+        self._laid.set()
+        number, sent, self._laid = await self._letters.get()
+        return number, sent
 
 
 def _open(kind: _Kind, needed: Files) -> None:
@@ -354,7 +475,7 @@ def _open(kind: _Kind, needed: Files) -> None:
         del os.environ[name]
     os.environ.update(kind.switches)
     root = _own_folder()
-    _lay(needed, root)
+    files.write(needed, root)
     opener = partial(_open_in, root, kind.opener)
     _OPENED.append(_Opened(kind.key, root, LocalWorkers(opener, num_workers=1)))
 
@@ -376,30 +497,3 @@ def _own_folder() -> Path:
 def _switches() -> dict[str, str]:
     mine = switches()
     return mine | ({ONEDNN_SWITCH: os.environ[ONEDNN_SWITCH]} if ONEDNN_SWITCH in os.environ else {})
-
-
-def _files(folder: Path | None, below: Sequence[Path]) -> Files:
-    """Return the content of files, by their paths below a folder.
-
-    Args:
-        folder: Where they lie; None: there are none.
-        below: Files and folders in it.
-    """
-    if folder is None:
-        return {}
-    found = [path for start in below for path in (folder / start, *(folder / start).rglob("*"))]
-    return {
-        path.relative_to(folder).as_posix(): np.fromfile(path, np.uint8)
-        for path in found
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-
-
-def _lay(files: Files, folder: Path) -> None:
-    """Make a folder hold these files and no others."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in files:
-            path.unlink()
-    for name, content in files.items():
-        with atomic_path(folder / name) as draft:
-            content.tofile(draft)

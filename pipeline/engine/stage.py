@@ -3,6 +3,9 @@
 `millrace repro --on ray://host:port` sets MILLRACE_ON, and `pipeline/run` then starts this instead of `train` and
 `folds`. It is the stage for DVC: it holds the lock, hashes the inputs and ends with the stage's exit code. What goes
 along is what dvc.yaml names (tests prove that it is all), and the code.
+
+The folder of the job is the one where the stage keeps its checkpoints, here and there, so that either goes on where the
+other was stopped. In it come back, while it runs: the checkpoints, what it prints, and its live curve.
 """
 
 import os
@@ -13,19 +16,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.engine import files
 from pipeline.engine.chosen import engine_at
 from pipeline.engine.work import Do, Engine, Job
 from pipeline.runtime import paths
 from pipeline.runtime.errors import ProgramFailed, StorageFailed, say
-from pipeline.runtime.files import read_json
+from pipeline.runtime.files import as_lines, read_json, write_bytes
 from pipeline.runtime.processes import end_with_parent, naming_us
-from pipeline.runtime.progress import FOLLOWED, live_path
+from pipeline.runtime.progress import FOLLOWED, LIVE_DIR, earlier_lines, live_path, live_trace, start_follower
 from pipeline.runtime.stage import Stage, running_stage
 from pipeline.runtime.strict_yaml import read_yaml
 
 ON = "MILLRACE_ON"
 CODE = Path("pipeline")
 THERE = "as on the machine where it ran"
+SAID, LIVE, OUTS = "said.log", "live", "outs"
+"""In the folder of the job, beside the checkpoints."""
 
 
 class Given(NamedTuple):
@@ -34,24 +40,24 @@ class Given(NamedTuple):
     Attributes:
         stage: Name of its file.
         candidate: Which one.
+        inputs_key: Of the running stage; the name of its folder of checkpoints.
         outs: Files and folders that come back.
     """
 
     stage: str
     candidate: str
+    inputs_key: str
     outs: Sequence[Path]
 
 
 class Said(NamedTuple):
-    """What comes back beside the outs.
+    """What comes back beside the files.
 
     Attributes:
-        text: All that the stage printed.
-        code: Its exit code.
+        code: The exit code.
         message: Of `.millrace/status.json`, "" where all went well.
     """
 
-    text: str
     code: int
     message: str
 
@@ -77,29 +83,71 @@ def run_there(engine: Engine, base: str, candidate: str, stage: Stage) -> None:
     """
     declared = read_yaml(paths.DVC_YAML)["stages"][base]["do"]["outs"]
     outs = [Path(str(out).replace("${key}", candidate)) for out in declared]
-    folder = paths.STATE_DIR / "there" / stage.name
-    shutil.rmtree(folder, ignore_errors=True)
-    job = Job(stage.name, Given(base, candidate, [*outs, live_path(candidate)]), folder)
+    folder = _kept(base, candidate, stage.inputs_key)
+    shown = _Shown(candidate, folder)
+    given = Given(base, candidate, stage.inputs_key, outs)
     with engine.workers(
         open_stage,
         num_workers=1,
         cores=_cores(candidate),
         needs=[*stage.files, CODE, paths.DVC_YAML, paths.PARAMS_YAML],
     ) as workers:
-        ((_, ended),) = workers.run([job])
+        ((_, ended),) = workers.run([Job(stage.name, given, folder, on_files=shown.look)])
+    shown.look()
     if ended.error:
         raise StorageFailed(f"{stage.name}: {ended.error}. Run the same command again.")
     said: Said = ended.value
-    say(said.text, end="")
     if said.code:
         raise ProgramFailed(said.message, said.code, THERE)
     for out in outs:
-        if not (folder / out).exists():
+        if not (folder / OUTS / out).exists():
             raise StorageFailed(
                 f"{stage.name} did not leave {out}. Expected all its outs. Run the same command again."
             )
-    shutil.copytree(folder, Path(), dirs_exist_ok=True)
-    shutil.rmtree(folder)
+    shutil.copytree(folder / OUTS, Path(), dirs_exist_ok=True)
+    # Of older inputs too, as the stage does it.
+    shutil.rmtree(folder.parent)
+
+
+def _kept(base: str, candidate: str, inputs_key: str) -> Path:
+    """Return where a stage keeps its checkpoints."""
+    return paths.STATE_DIR / base / candidate / inputs_key
+
+
+class _Shown:
+    """Shows here what the stage prints there, each line once, and its live curve.
+
+    Args:
+        candidate: Whose curve it is.
+        folder: Of the job, called by the key of its inputs.
+    """
+
+    def __init__(self, candidate: str, folder: Path) -> None:
+        files.settle(folder)
+        self._candidate = candidate
+        self._said = folder / SAID
+        self._here = live_path(candidate)
+        self._curve = folder / LIVE / self._here.name
+        self._shown_bytes = 0
+        self._follower: subprocess.Popen[bytes] | None = None
+        self._said.unlink(missing_ok=True)  # of an earlier call
+        # The longer one: a training of these inputs may have gone on here, or this process was killed before `look`.
+        drawn = max((earlier_lines(path, folder.name) for path in (self._curve, self._here)), key=len)
+        if drawn:
+            write_bytes(self._curve, as_lines(drawn))
+
+    def look(self) -> None:
+        """Show what is new in the files that have come."""
+        if self._said.is_file():
+            new = self._said.read_bytes()[self._shown_bytes :]
+            whole = new[: new.rfind(b"\n") + 1]
+            say(whole.decode(errors="replace"), end="")
+            self._shown_bytes += len(whole)
+        if self._curve.is_file():
+            write_bytes(self._here, self._curve.read_bytes())
+            trace = live_trace(self._here)
+            if self._follower is None and trace is not None and trace.epochs:
+                self._follower = start_follower(self._candidate)
 
 
 def _cores(candidate: str) -> int:
@@ -109,28 +157,42 @@ def _cores(candidate: str) -> int:
     return int(params["threads"] * own.get("workers", params["training"].get("workers", 1)))
 
 
+# --- What happens there.
+
+
 def open_stage() -> Do:
-    """Return what runs a stage in the working directory and moves its outs into the folder of the job."""
+    """Return what runs a stage in the working directory, with the folder of the job as that of its checkpoints."""
     return _run
 
 
 def _run(given: Given, folder: Path) -> Said:
-    # The working directory comes first for `-m`, and there lies the code that dvc.yaml names.
-    done = subprocess.run(
-        [sys.executable, "-m", f"pipeline.stages.{given.stage}", given.candidate],
-        env=naming_us() | {FOLLOWED: "0", "PYTHONPATH": ""},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        preexec_fn=end_with_parent,  # one thread only
-    )
+    shutil.rmtree(folder / OUTS, ignore_errors=True)  # of a worker that died before its answer was there
+    for place, held in (
+        (_kept(given.stage, given.candidate, given.inputs_key), folder),
+        (LIVE_DIR, folder / LIVE),
+    ):
+        held.mkdir(exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(held)
+    with (folder / SAID).open("a+b") as output:
+        output.seek(0)
+        output.truncate(output.read().rfind(b"\n") + 1)  # half a line of what was killed
+        # The working directory comes first for `-m`, and there lies the code that dvc.yaml names.
+        done = subprocess.run(
+            [sys.executable, "-m", f"pipeline.stages.{given.stage}", given.candidate],
+            env=naming_us() | {FOLLOWED: "0", "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            preexec_fn=end_with_parent,  # one thread only
+        )
     for out in given.outs:
         if out.exists():
-            (folder / out).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(out, folder / out)
+            (folder / OUTS / out).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(out, folder / OUTS / out)
     status = paths.STATE_DIR / "status.json"
     message = read_json(status)["message"] if status.is_file() and done.returncode else ""
     code = done.returncode if done.returncode >= 0 else 128 - done.returncode
-    return Said(done.stdout, code, message or f"{given.stage} ended with exit code {code}.")
+    return Said(code, message or f"{given.stage} ended with exit code {code}.")

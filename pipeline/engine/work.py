@@ -27,9 +27,10 @@ class Job:
         name: What messages call it, "Trial 2".
         given: By value: picklable.
         folder: Its files, which a crash does not lose; None where it has none. On another machine they go there and
-            come back.
+            come back, at the end and while it runs: always all of them, as they were at one moment.
         seconds: CPU time that all its threads may take.
         limit: What sets that, for messages: "tune.trial_limit_seconds".
+        on_files: Called here each time they have come back from there.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Job:
     folder: Path | None = None
     seconds: float = math.inf
     limit: str = ""
+    on_files: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Workers(Protocol):
         """Yield the place of each job in `jobs` and how it ended, as soon as it has.
 
         An exception of its function is the job's failure, except trouble with files: a full disk says nothing about a
-        job and stops them all. A crash is tried once more with the files that it left, and so is a lost machine.
+        job and stops them all. A crash is tried once more with the files that it left, and so is a lost machine with
+        those that had come back.
 
         Raises:
             RuntimeError: A worker could not start; that is no job's fault.
