@@ -129,7 +129,7 @@ def test_going_back_restores_results_and_loses_no_run(ran_whole):
     assert "register" in ran_again
     assert "train@rnn" not in ran_again
     with sqlite3.connect(folder / "mlflow.db") as store:
-        names = {name.partition(",")[0] for (name,) in store.execute("select name from runs")}
+        names = {re.split(r" \(chosen\)|,", name)[0] for (name,) in store.execute("select name from runs")}
     assert {"cnn", "rnn", "autoencoder", "dense", "linear", "majority"} <= names
 
 
