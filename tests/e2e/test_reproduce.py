@@ -49,12 +49,12 @@ def registered(tmp_path_factory):
     params = params.replace("model_name: digits", "model_name: own")
     (first / "params.yaml").write_text(params.replace("millrace-digits", "millrace-own"))
     git(first, "commit", "-qam", "data")
-    made_at = git(first, "rev-parse", "HEAD")
     start = time.monotonic()
     dvc(first, "repro")
     print(f"pipeline: {time.monotonic() - start:.0f} s")
     git(first, "add", "-A")
     git(first, "commit", "-qm", "results")
+    made_at = git(first, "rev-parse", "HEAD")  # whose dvc.lock is that of the run
     for name, old, new in (
         ("params.yaml", "seed: 7 ", "seed: 8 "),
         ("pipeline/models/layers/blocks.py", "import keras\n", "import keras  # changed\n"),
