@@ -102,26 +102,31 @@ def test_what_dvc_shows(ran):
     assert "index.html" in page
 
 
-@pytest.mark.slow
-def test_one_rnn_parameter_reruns_only_the_rnn(ran_whole):
-    """Editing a setting of candidate rnn runs its stages and what depends on them, nothing else."""
-    folder = ran_whole
-    params = folder / "params.yaml"
+@pytest.fixture(scope="module")
+def changed(ran_whole):
+    """The same clone after a setting of candidate rnn was edited, and what ran."""
+    params = ran_whole / "params.yaml"
     before = params.read_text()
     text = before.replace("cell: gru ", "cell: lstm ", 1)
     assert text != before
     params.write_text(text)
-    assert "candidates.rnn.model.cell" in dvc(folder, "params", "diff").stdout
-    ran = executed(dvc(folder, "repro"))
+    assert "candidates.rnn.model.cell" in dvc(ran_whole, "params", "diff").stdout
+    return ran_whole, executed(dvc(ran_whole, "repro"))
+
+
+@pytest.mark.slow
+def test_one_rnn_parameter_reruns_only_the_rnn(changed):
+    """Editing a setting of candidate rnn runs its stages and what depends on them, nothing else."""
+    _, ran = changed
     assert ran[:4] == ["check", "train@rnn", "tune@rnn", "folds@rnn"]
     # Who reads all candidates runs; who trains again only if another one was chosen.
     assert set(ran[4:]) - {"refit"} == {"select", "evaluate", "register"}
 
 
 @pytest.mark.slow
-def test_going_back_restores_results_and_loses_no_run(ran_whole):
+def test_going_back_restores_results_and_loses_no_run(changed):
     """Stages restored from DVC's run cache execute no code; their MLflow runs are there all the same."""
-    folder = ran_whole
+    folder, _ = changed
     subprocess.run(["git", "checkout", "-q", "params.yaml"], cwd=folder, check=True)
     for store in folder.glob("mlflow.db*"):
         store.unlink()
