@@ -128,7 +128,7 @@ def helpful_temperature(
 
     Fitted on half of the units and measured on the other, both ways: on its own rows one number never makes it worse.
     Of few units the other half is smoothed as well, which takes the side of modesty: networks that know some dozen rows
-    by heart need it. Of `ENOUGH_UNITS` it is the truth, or a model that is as sure as it is right would be made to doubt.
+    by heart need it. Of `ENOUGH_UNITS` it is the truth: a model that is as sure as it is right is not made to doubt.
 
     Args:
         truth: As for `smoothed`.
