@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.engine import files
 from pipeline.engine.chosen import engine_at
 from pipeline.engine.work import Do, Engine, Job
 from pipeline.runtime import paths
@@ -123,6 +122,8 @@ class _Shown:
     """
 
     def __init__(self, candidate: str, folder: Path) -> None:
+        from pipeline.engine import files  # takes NumPy along, which the command line does without
+
         files.settle(folder)
         self._candidate = candidate
         self._said = folder / SAID
