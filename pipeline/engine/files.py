@@ -86,9 +86,11 @@ def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
         pause = LOOK_SECONDS
         while not over.wait(pause):
             begun = time.monotonic()
-            if stamps(folder) != sent:
-                sent, files = of_one_moment(folder)
-                send(files)
+            with suppress(Exception):  # what cannot be read or sent now goes with the next look
+                if stamps(folder) != sent:
+                    seen, files = of_one_moment(folder)
+                    send(files)
+                    sent = seen
             pause = max(LOOK_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1))
 
     # Not the job, but this in a thread: the kernel ends a child with the thread that started it.

@@ -326,7 +326,8 @@ def _reached(address: str) -> Iterator[Any]:
     except Exception as error:
         # Of a head that dies while it is asked, Ray's client says a bare exception.
         gone = isinstance(error, ConnectionError | TimeoutError | socket.gaierror | RayError)
-        if not gone and type(error) is not Exception:
+        ours = isinstance(error, BrokenPipeError)  # of whoever reads what is said here
+        if ours or (not gone and type(error) is not Exception):
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))

@@ -163,7 +163,7 @@ class FactsSeen:
                 self._members = None
 
     def _see_text(self, text: str) -> None:
-        if self._texts is not None:
+        if self._texts is not None and text.strip():  # empty ones are no copies: `ingest` sorts them out
             self._texts[hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8]] += 1
             if len(self._texts) > MOST_TEXTS:
                 self._texts = None

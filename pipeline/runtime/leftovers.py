@@ -105,8 +105,18 @@ def stale_checkpoints(candidates: Iterable[str]) -> list[Path]:
     for state in (paths.STATE_DIR, paths.TREE / paths.STATE_DIR):
         for kind in CHECKPOINTS:
             for folder in sorted((state / kind).glob("*")):
+                if folder.name not in known:
+                    found.append(folder)
+                    continue
                 inside = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime_ns)
-                found += inside[:-1] if folder.name in known else [folder]
+                aside = [path for path in inside if path.name.startswith(".")]
+                found += [path for path in inside if path not in aside][:-1]
+                # Of a kill while files came back from a cluster: half of the new ones, or the old ones, put aside.
+                found += [
+                    path
+                    for path in aside
+                    if path.suffix == ".new" or path.with_name(path.stem.removeprefix(".")).exists()
+                ]
         found += sorted((state / "reduce").glob("*"), key=lambda path: path.stat().st_mtime_ns)[:-1]
     return found
 

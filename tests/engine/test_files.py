@@ -124,6 +124,22 @@ def test_files_are_sent_when_some_have_changed(quick, tmp_path):
     assert [{"given": "0", "checkpoint": "1"}, {"checkpoint": "1"}] == sent
 
 
+def test_files_that_could_not_be_sent_go_with_the_next_look(quick, tmp_path):
+    """Trouble on the way ends neither the job nor what comes after it."""
+    sent = []
+
+    def send(found):
+        sent.append(as_texts(found))
+        if len(sent) < 3:
+            raise OSError("no room on the way")
+
+    with files.brought_back(tmp_path, send):
+        (tmp_path / "checkpoint").write_text("1")
+        wait_for(lambda: len(sent) == 3)
+        time.sleep(0.1)
+    assert [{"checkpoint": "1"}] * 3 == sent
+
+
 def test_files_that_take_long_to_arrive_go_seldom(quick, tmp_path):
     """So that a tenth of the time is spent on them."""
     at = []

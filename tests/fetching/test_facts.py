@@ -126,7 +126,7 @@ def test_a_class_vanishes_with_its_pictures_where_it_is_one_by_then(
 
 def test_texts_that_stand_there_more_than_once_are_counted_each_time(monkeypatch):
     """As `validate` counts them, whatever stands beside them; of too many texts nobody says."""
-    texts = ["a", "b", "a", "c", "b", "a"]
+    texts = ["a", "b", "a", "c", "b", "a", "", "", " "]  # empty ones are no copies: `ingest` sorts them out
     samples = [RawSample(str(n), "x", None, text=text, side={"n": float(n)}) for n, text in enumerate(texts)]
     assert 5 == facts(*samples).copies
     monkeypatch.setattr("pipeline.fetching.facts.MOST_TEXTS", 2)

@@ -115,6 +115,17 @@ def test_the_newest_checkpoint_of_a_candidate_stays(project):
     assert {"train/cnn/old", "tune/former", "reduce/old"} == found
 
 
+def test_a_checkpoint_that_was_put_aside_when_a_kill_came_stays(project):
+    """A half that is newer makes no whole one stale; what was put aside is the only one until the new one is there."""
+    for when, name in enumerate(("cnn/key", "cnn/.key.old", "cnn/.key.new", "rnn/.key.old", "rnn/.key.new")):
+        write(project / ".millrace/train" / name, {"state": "x"})
+        os.utime(project / ".millrace/train" / name, (when, when))
+    found = {
+        path.relative_to(".millrace/train").as_posix() for path in leftovers.stale_checkpoints(["cnn", "rnn"])
+    }
+    assert {"cnn/.key.old", "cnn/.key.new", "rnn/.key.new"} == found
+
+
 def test_a_log_keeps_its_newest_lines(project):
     """Whole lines only."""
     path = project / paths.RETRAIN_DIR / "cron.log"
