@@ -90,8 +90,8 @@ def test_what_is_not_written_as_stated_is_no_number(cell, writing):
         (["1 234", "7 000 000"], "--set thousands=blank"),
         (["1'234.5"], "--set thousands=apostrophe"),
         (["1 234,5 \u20ac"], "--set units=\u20ac --set decimal=comma --set thousands=blank"),
-        (["#NV", "k.A."], "--set missing=#NV,k.A."),
-        (["#NV", "1,5"], "--set decimal=comma --set missing=#NV"),
+        (["#NV", "k.A."], "--set missing='#NV,k.A.'"),
+        (["#NV", "1,5"], "--set decimal=comma --set missing='#NV'"),
         (["1,5", "word"], ""),
         (["01.02.2026"], ""),
         (["1.2.3"], ""),
@@ -128,7 +128,7 @@ def test_a_side_column_of_written_numbers_never_becomes_categories(typed):
 
 def test_numbers_and_words_for_no_value_are_not_called_categories():
     """`#NV` of a spreadsheet: missing, once somebody says so."""
-    with pytest.raises(DataRefused, match="--set missing=#NV"):
+    with pytest.raises(DataRefused, match="--set missing='#NV'"):
         side(["1", "2", "#NV"])
     assert side(["1", "2", "#NV"], NumberWriting(missing=("#NV",))) == "number"
     with pytest.raises(DataRefused, match="mixes numbers and words"):
