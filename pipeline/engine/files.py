@@ -6,6 +6,7 @@ it, to the same bytes. Files of two moments are no set: a curve could lack the e
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.engine.work import HERE
+from pipeline.runtime.errors import say
 from pipeline.runtime.files import atomic_path, fsync_dir
 
 LOOK_SECONDS = 2.0
@@ -83,14 +85,18 @@ def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
     over = threading.Event()
 
     def look(sent: Stamps) -> None:
-        pause = LOOK_SECONDS
+        pause, told = LOOK_SECONDS, False
         while not over.wait(pause):
             begun = time.monotonic()
-            with suppress(Exception):  # what cannot be read or sent now goes with the next look
+            try:
                 if stamps(folder) != sent:
                     seen, files = of_one_moment(folder)
                     send(files)
                     sent = seen
+            except Exception as error:  # noqa: BLE001 - no trouble on the way ends a job
+                if not told:
+                    say(f"Files of a job could not be sent, and go later: {error!r}", file=sys.stderr)
+                told = True
             pause = max(LOOK_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1))
 
     # Not the job, but this in a thread: the kernel ends a child with the thread that started it.

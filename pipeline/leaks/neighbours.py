@@ -9,6 +9,8 @@ lies much nearer to its original than ten other images do, whatever was done to 
 What is judged here is a share, not an image: a pair of photographs may be alike by chance, one in twenty may not.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.duplicates.changed import small_greys
@@ -43,14 +45,10 @@ DRAWN, SIDE, GAP = 10, 160, 8
 def neighbour_findings(data: LeakData) -> list[Finding]:
     """Return a finding if more of the images that choose or judge have a copy in train than chance explains.
 
-    The pairs are drawn into reports/leaks/pairs.png, which is for people: no stage reads it, and it is gone where there
-    is nothing to be looked at.
-
     Args:
         data: Samples and payload; texts and series are compared in full elsewhere.
     """
     train, judged = data.train_rows, data.evaluation_rows
-    paths.LEAKS_PAIRS.unlink(missing_ok=True)
     if data.kind != "image" or len(train) < 5 * OTHERS or not len(judged):
         return []
     judged = judged[:: -(-len(judged) // MOST)]
@@ -63,7 +61,6 @@ def neighbour_findings(data: LeakData) -> list[Finding]:
     own = train[:: -(-len(train) // MOST)]
     among = stands_out(known, _marks(data.payload, own), spare_itself=True).mean()
     like = train[_nearest(known, marks[stand_out])]
-    _draw(data.payload, near, like)
     problem = (
         f"{len(near)} of {len(judged)} images of val and test ({len(near) / len(judged):.1%}) lie much nearer to an "
         f"image of train than to any other, as changed copies do. Expected less than {SHARE:.0%}; among images of "
@@ -103,21 +100,26 @@ def _nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.array([(squares - 2 * (known @ one)).argmin() for one in asked])
 
 
-def _draw(images: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> None:
-    """Draw pairs above each other, the first ten, into reports/leaks/pairs.png.
+def draw_pairs(data: LeakData, findings: Sequence[Finding]) -> None:
+    """Draw the first pairs of images above each other, that of train below, into reports/leaks/pairs.png.
+
+    It is for people: no stage reads it, and it is gone where there is nothing to be looked at.
 
     Args:
-        images: Pixels, uint8, shape (num_images, height, width, channels).
-        upper: Rows of val and test.
-        lower: Rows of train, as many.
+        data: Samples, and pixels, uint8, shape (num_images, height, width, channels).
+        findings: All that was found.
     """
+    paths.LEAKS_PAIRS.unlink(missing_ok=True)
+    pairs = [pair for finding in findings if finding.like for pair in finding.pairs][:DRAWN]
+    if not pairs:
+        return
     from PIL import Image
 
-    count = min(DRAWN, len(upper))
-    sheet = Image.new("RGB", (count * (SIDE + GAP) + GAP, 2 * (SIDE + GAP) + GAP), "white")
-    for line, rows in enumerate((upper[:count], lower[:count])):
-        for place, row in enumerate(rows):
-            pixels = np.asarray(images[row])
+    row_of = {name: row for row, name in enumerate(data.samples.sample_ids)}
+    sheet = Image.new("RGB", (len(pairs) * (SIDE + GAP) + GAP, 2 * (SIDE + GAP) + GAP), "white")
+    for place, pair in enumerate(pairs):
+        for line, name in enumerate(pair):
+            pixels = np.asarray(data.payload[row_of[name]])
             image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
             image = image.convert("RGB").resize((SIDE, SIDE))
             sheet.paste(image, (GAP + place * (SIDE + GAP), GAP + line * (SIDE + GAP)))

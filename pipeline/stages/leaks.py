@@ -25,7 +25,7 @@ from pipeline.leaks.findings import (
     leaks_summary,
     read_leak_data,
 )
-from pipeline.leaks.neighbours import neighbour_findings
+from pipeline.leaks.neighbours import draw_pairs, neighbour_findings
 from pipeline.leaks.splits import (
     empty_split_findings,
     group_findings,
@@ -93,6 +93,7 @@ def leaks(
     summary = leaks_summary(findings, signed, list(checks))
     write_json(paths.LEAKS_SUMMARY, summary)
     write_text(paths.LEAKS_FINDINGS, findings_csv(findings, signed))
+    draw_pairs(data, findings)
     if not summary["passed"]:
         raise DataRefused(leak_refusal(findings, signed, str(paths.LEAKS_FINDINGS)))
     return summary

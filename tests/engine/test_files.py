@@ -124,8 +124,8 @@ def test_files_are_sent_when_some_have_changed(quick, tmp_path):
     assert [{"given": "0", "checkpoint": "1"}, {"checkpoint": "1"}] == sent
 
 
-def test_files_that_could_not_be_sent_go_with_the_next_look(quick, tmp_path):
-    """Trouble on the way ends neither the job nor what comes after it."""
+def test_files_that_could_not_be_sent_go_with_the_next_look(quick, tmp_path, capsys):
+    """Trouble on the way ends neither the job nor what comes after it, and is told once."""
     sent = []
 
     def send(found):
@@ -138,6 +138,7 @@ def test_files_that_could_not_be_sent_go_with_the_next_look(quick, tmp_path):
         wait_for(lambda: len(sent) == 3)
         time.sleep(0.1)
     assert [{"checkpoint": "1"}] * 3 == sent
+    assert 1 == capsys.readouterr().err.count("no room on the way")
 
 
 def test_files_that_take_long_to_arrive_go_seldom(quick, tmp_path):

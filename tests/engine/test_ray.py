@@ -105,6 +105,13 @@ def test_a_head_that_dies_while_it_is_asked_is_a_cluster_that_is_gone(monkeypatc
         raise ZeroDivisionError
 
 
+def test_a_reader_that_went_away_is_no_cluster_that_is_gone(monkeypatch):
+    """`millrace repro --on ... | head`: what is said here has nobody to read it, and the head is fine."""
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    with pytest.raises(BrokenPipeError), on_ray._reached("ray://127.0.0.1:1"):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
 def test_a_machine_that_has_died_a_moment_ago_is_passed_over(monkeypatch):
     """Its head does not know it yet, and a task for it cannot be placed."""
     pytest.importorskip("ray")
