@@ -83,11 +83,16 @@ def digest(rows):
 
 def ingested(project):
     """Yield what went in."""
+    import numpy as np
     import pyarrow.parquet as pq
 
+    from pipeline.data.samples import text_at
+
+    texts = np.load(project / "data/interim/payload.npy", mmap_mode="r")
     with pq.ParquetFile(project / "data/interim/samples.parquet") as file:
-        for batch in file.iter_batches(columns=["text", "label"]):
-            yield from zip(batch["text"].to_pylist(), batch["label"].to_pylist(), strict=True)
+        for batch in file.iter_batches(columns=["start", "length", "label"]):
+            for start, length, label in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield text_at(texts, start, length), label
 
 
 class Watch:
