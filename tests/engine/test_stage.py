@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -262,8 +263,8 @@ def test_the_folder_of_a_job_is_where_its_stage_looks_for_checkpoints(project, n
     paths.DUPLICATES_PARQUET.parent.mkdir(parents=True)
     pq.write_table(pa.table({"sample_id": ids, "cluster": ids}), paths.DUPLICATES_PARQUET)
     out = {"train": OUT, "folds": Path("models/folds/cnn")}[name]
-    for before in [["train"], ["train", "tune", "folds"]][name == "folds"]:
-        subprocess.run(["pipeline/run", before, "cnn"], env=environment(), check=True, capture_output=True)
+    for one in [["train"], ["train", "tune", "folds"]][name == "folds"]:
+        subprocess.run(["pipeline/run", one, "cnn"], env=environment(), check=True, capture_output=True)
     expected = {path.name: path.read_bytes() for path in out.iterdir()}
     shutil.rmtree(out)
     shutil.rmtree(paths.STATE_DIR)  # a worker begins without
@@ -271,11 +272,12 @@ def test_the_folder_of_a_job_is_where_its_stage_looks_for_checkpoints(project, n
     given = Given(name, "cnn", content_key([snapshot.digests, snapshot.params]), [out])
     first, second = project / "first", project / "second"
     first.mkdir()
+    before = set(psutil.Process().children())  # of earlier tests in this process
 
     def kill():
-        while not list(first.rglob("[!.]*.checkpoint")):
-            time.sleep(0.01)
-        (stage,) = psutil.Process().children()
+        while not any(fnmatch(one, "[!.]*.checkpoint") for *_, names in os.walk(first) for one in names):
+            time.sleep(0.01)  # unlike rglob, walk bears folders that vanish while it looks
+        (stage,) = set(psutil.Process().children()) - before
         stage.kill()
 
     killer = threading.Thread(target=kill, daemon=True)
