@@ -10,8 +10,8 @@ What is kept and what is refused:
 - Lines above the table (`skip`), and a row of units below its header, are passed over where somebody said so.
 - Between fields may stand blanks, as many as there are (`blank`); those around a line do not count.
 
-A block of lines without anything odd is cut up by Arrow. From the first block that has more to it, such as a
-line break in quotes, rows are read one by one: what is kept and refused is said once, in `records`.
+A block of rows without anything odd is cut up by Arrow. From the first block that has more to it, such as a quote
+within a field, rows are read one by one: what is kept and refused is said once, in `records`.
 
 How a file is written (`dialect_of`) is found out where nobody said it: the first MiB is read in every way that
 is left open, and the way with the fewest rows that do not fit wins. A wrong guess cannot pass in silence: the
@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial, reduce
-from itertools import chain, compress, count
+from itertools import accumulate, chain, compress, count
 from pathlib import PurePosixPath
 from typing import IO, Annotated, Any, Literal, NamedTuple
 
@@ -459,13 +459,18 @@ def _batches(
     if not (dialect.header or dialect.units_row):
         cells = [text([above.fields[place]]) for place in places]
         yield Batch(name, "line", [above.line], dict(zip(wanted, cells, strict=True)))
-    while block := file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES):
+    while block := _block(file, dialect):
         cut = _cut_up(block, dialect, len(columns), places)
         if cut is None:
             break
-        numbers = range(line, line + len(cut[0]))
-        yield Batch(name, "line", numbers, dict(zip(wanted, cut, strict=True)))
-        line, start = numbers.stop, file.tell()
+        num_lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        numbers: Sequence[int] = range(line, line + num_lines)
+        if len(cut) < num_lines:  # fields go on in the next line
+            breaks = reduce(pc.add, (pc.count_substring(cells, "\n") for cells in cut.columns)).to_pylist()
+            numbers = list(accumulate((1 + within for within in breaks[:-1]), initial=line))
+        cells = [cut[str(place)].chunk(0) for place in places]
+        yield Batch(name, "line", numbers, dict(zip(wanted, cells, strict=True)))
+        line, start = line + num_lines, file.tell()
     file.seek(start)
     held = Problems(limit=None)
     found = records(file, name, dialect, held, line=line, expected=len(columns))
@@ -473,8 +478,25 @@ def _batches(
     yield from in_batches(picked, wanted, text, name=name, held=held, problems=problems)
 
 
-def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[int]) -> list[pa.Array] | None:
-    """Return columns of whole lines, or None where anything is odd, or a field goes on in the next line."""
+def _block(file: IO[bytes], dialect: Dialect) -> bytes:
+    """Return about a mebibyte of whole rows; b"" at the end. A row of over 16 MiB may be cut."""
+    block = file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES)
+    if dialect.quoting == "none":
+        return block
+    lines, inside, size = [block], block.count(b'"') % 2, len(block)
+    while inside and size <= MAX_LINE_BYTES and (more := file.readline(MAX_LINE_BYTES)):
+        lines.append(more)
+        inside, size = inside ^ more.count(b'"') % 2, size + len(more)
+    return b"".join(lines)
+
+
+def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[int]) -> pa.Table | None:
+    """Return columns of whole rows by their place, all where a field may hold a line break; None where rows are odd."""
+    try:
+        text = block.decode(dialect.encoding)
+    except UnicodeDecodeError:
+        return None
+    block = block if dialect.encoding == "utf-8" else text.encode()
     quotes = b'"' in block and dialect.quoting == "minimal"
     mark = dialect.delimiter
     if mark == BLANK:
@@ -486,34 +508,37 @@ def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[i
         or b"\0" in block
         or block.count(b"\r") != block.count(b"\r\n")
         or block.startswith((b"\n", b"\r\n", BOM))  # Arrow takes the mark off
-        or b"\n\n" in block
-        or b"\n\r\n" in block
-        or (quotes and not _well_quoted(mark).fullmatch(block))
+        or not _well_formed(block, mark, quotes=quotes)
     ):
         return None
     names = [str(number) for number in range(num_columns)]
     try:
-        block = block.decode(dialect.encoding).encode()
         found = pyarrow.csv.read_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-            pyarrow.csv.ParseOptions(delimiter=mark, quote_char=quotes and '"'),
+            pyarrow.csv.ParseOptions(delimiter=mark, quote_char=quotes and '"', newlines_in_values=quotes),
             pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
-                include_columns=[names[place] for place in places],
+                include_columns=names if quotes else [names[place] for place in places],
             ),
         )
-    except (UnicodeDecodeError, pa.ArrowInvalid):
+    except pa.ArrowInvalid:
         return None
-    return [cells.combine_chunks() for cells in found.columns]
+    return found.combine_chunks()
+
+
+def _well_formed(block: bytes, delimiter: str, *, quotes: bool) -> bool:
+    """Tell whether no row is empty and quotes enclose whole fields: Arrow takes `"1"2` for 12."""
+    if quotes:
+        return bool(_well_quoted(delimiter).fullmatch(block))
+    return b"\n\n" not in block and b"\n\r\n" not in block
 
 
 @cache
 def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
-    """Return what lines look like whose quotes enclose whole fields: Arrow takes `"1"2` for 12."""
     mark = re.escape(delimiter)
-    field = rf'(?:"(?:[^"\r\n]++|"")*+"|[^"{mark}\r\n]*+)'
-    return re.compile(rf"(?:{field}(?:{mark}|\r?\n|\Z))*+".encode())
+    field = rf'(?:"(?:[^"]++|"")*+"|[^"{mark}\r\n]*+)'
+    return re.compile(rf"(?:{field}(?:{mark}|\r?\n(?!\r?\n)|\Z))*+".encode())
 
 
 def _fields(
