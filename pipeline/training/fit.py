@@ -23,6 +23,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import atomic_path
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
+from pipeline.training.fused_normalization import fuse_normalization
 from pipeline.training.losses import Loss
 from pipeline.training.short_epochs import Traced, are_short, fit_short_epochs
 
@@ -496,6 +497,7 @@ def fit(
 def _compile(
     model: keras.Model, loss: Loss, train: BatchedData, optimizer: keras.optimizers.Optimizer
 ) -> None:
+    fuse_normalization(model)
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
