@@ -76,23 +76,28 @@ def of_one_moment(folder: Path) -> tuple[Stamps, Files]:
 
 @contextmanager
 def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
-    """Send the files of a folder whenever some have changed, until the block ends.
+    """Send the files of a folder whenever some have changed, until the block ends, and once more where it fails.
 
     Args:
         folder: Of a job that runs in the block.
         send: Returns when they have arrived.
     """
     over = threading.Event()
+    sent = stamps(folder)
 
-    def look(sent: Stamps) -> None:
+    def bring() -> None:
+        nonlocal sent
+        if stamps(folder) != sent:
+            seen, files = of_one_moment(folder)
+            send(files)
+            sent = seen
+
+    def look() -> None:
         pause, told = LOOK_SECONDS, False
         while not over.wait(pause):
             begun = time.monotonic()
             try:
-                if stamps(folder) != sent:
-                    seen, files = of_one_moment(folder)
-                    send(files)
-                    sent = seen
+                bring()
             except Exception as error:  # noqa: BLE001 - no trouble on the way ends a job
                 if not told:
                     say(f"Files of a job could not be sent, and go later: {error!r}", file=sys.stderr)
@@ -100,10 +105,16 @@ def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
             pause = max(LOOK_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1))
 
     # Not the job, but this in a thread: the kernel ends a child with the thread that started it.
-    thread = threading.Thread(target=look, args=(stamps(folder),), daemon=True)
+    thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
         yield
+    except Exception:
+        over.set()
+        thread.join()
+        with suppress(Exception):  # what stopped the job is what is told
+            bring()
+        raise
     finally:
         over.set()
         thread.join()

@@ -141,6 +141,20 @@ def test_files_that_could_not_be_sent_go_with_the_next_look(quick, tmp_path, cap
     assert 1 == capsys.readouterr().err.count("no room on the way")
 
 
+def test_a_job_that_fails_sends_what_it_wrote_last(tmp_path):
+    """It may be begun again; and what stopped it is told, not that its files could not go."""
+    sent = []
+
+    def send(found):
+        sent.append(as_texts(found))
+        raise ConnectionError
+
+    with pytest.raises(OSError, match="disk full"), files.brought_back(tmp_path, send):
+        (tmp_path / "checkpoint").write_text("1")
+        raise OSError("disk full")
+    assert [{"checkpoint": "1"}] == sent
+
+
 def test_files_that_take_long_to_arrive_go_seldom(quick, tmp_path):
     """So that a tenth of the time is spent on them."""
     at = []
