@@ -35,7 +35,7 @@ from pipeline.metrics.classification import (
     checked,
 )
 from pipeline.metrics.decisions import Threshold, decided
-from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, few_groups, groups_of
+from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, groups_of
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
 from pipeline.runtime.errors import DataRefused
@@ -169,9 +169,6 @@ class ClassMeasures:
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
         """Return the positive class and the threshold chosen for its F1; nothing where there are more classes.
 
-        Where right answers of both classes choose, fewer than 30 groups set none: F1 moves it away from one half,
-        which these metrics do not ask for, by what a few persons or places share and the next ones do not.
-
         Who says the same of every row has no threshold to learn. F1 would let it say the positive class of all; where
         right answers of both classes choose, it says the more frequent one, so that it stays a measure of them.
         """
@@ -179,12 +176,9 @@ class ClassMeasures:
             return {}
         y_true, probabilities, _ = checked(self.y_true, predictions)
         is_positive, probability = y_true == self.positive, probabilities[:, self.positive]
-        every_class = self.select_by in COUNT_EVERY_CLASS
-        if every_class and few_groups(self.blocks):
-            threshold = USUAL_THRESHOLD
-        else:
-            threshold = best_threshold(is_positive, probability)
-        if every_class and np.ptp(probability) == 0 and is_positive.mean() < 1 / 2:
+        threshold = best_threshold(is_positive, probability)
+        blind = np.ptp(probability) == 0
+        if blind and self.select_by in COUNT_EVERY_CLASS and is_positive.mean() < 1 / 2:
             threshold = (float(probability[0]) + 1) / 2
         return {"positive_class": self.classes[self.positive], "threshold": threshold}
 

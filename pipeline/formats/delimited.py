@@ -492,34 +492,39 @@ def _block(file: IO[bytes], dialect: Dialect) -> bytes:
 
 def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[int]) -> pa.Table | None:
     """Return columns of whole rows by their place, all where a field may hold a line break; None where rows are odd."""
-    try:
-        text = block.decode(dialect.encoding)
-    except UnicodeDecodeError:
-        return None
-    block = block if dialect.encoding == "utf-8" else text.encode()
     quotes = b'"' in block and dialect.quoting == "minimal"
-    mark = dialect.delimiter
-    if mark == BLANK:
-        if quotes:
-            return None
-        mark, block = "\t", BLANKS.sub(b"\t", BLANK_ENDS.sub(b"", block))
     if (
         len(block) > MAX_LINE_BYTES
         or b"\0" in block
         or block.count(b"\r") != block.count(b"\r\n")
         or block.startswith((b"\n", b"\r\n", BOM))  # Arrow takes the mark off
-        or not _well_formed(block, mark, quotes=quotes)
+        or (quotes and dialect.delimiter == BLANK)
     ):
+        return None
+    try:
+        block = block.decode(dialect.encoding).encode()
+    except UnicodeDecodeError:
+        return None
+    mark, over_lines = dialect.delimiter, False
+    if mark == BLANK:
+        mark, block = "\t", BLANKS.sub(b"\t", BLANK_ENDS.sub(b"", block))
+    if quotes:
+        over_lines = not _well_quoted(mark, r'[^"\r\n]').fullmatch(block)
+        if over_lines and not _well_quoted(mark, '[^"]').fullmatch(block):
+            return None
+    elif b"\n\n" in block or b"\n\r\n" in block:
         return None
     names = [str(number) for number in range(num_columns)]
     try:
         found = pyarrow.csv.read_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-            pyarrow.csv.ParseOptions(delimiter=mark, quote_char=quotes and '"', newlines_in_values=quotes),
+            pyarrow.csv.ParseOptions(
+                delimiter=mark, quote_char=quotes and '"', newlines_in_values=over_lines
+            ),
             pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
-                include_columns=names if quotes else [names[place] for place in places],
+                include_columns=names if over_lines else [names[place] for place in places],
             ),
         )
     except pa.ArrowInvalid:
@@ -527,17 +532,16 @@ def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[i
     return found.combine_chunks()
 
 
-def _well_formed(block: bytes, delimiter: str, *, quotes: bool) -> bool:
-    """Tell whether no row is empty and quotes enclose whole fields: Arrow takes `"1"2` for 12."""
-    if quotes:
-        return bool(_well_quoted(delimiter).fullmatch(block))
-    return b"\n\n" not in block and b"\n\r\n" not in block
-
-
 @cache
-def _well_quoted(delimiter: str) -> re.Pattern[bytes]:
+def _well_quoted(delimiter: str, within: str) -> re.Pattern[bytes]:
+    """Return what rows look like of which none is empty and quotes enclose whole fields: Arrow takes `"1"2` for 12.
+
+    Args:
+        delimiter: Between fields.
+        within: What a character in quotes may be, beside two quotes.
+    """
     mark = re.escape(delimiter)
-    field = rf'(?:"(?:[^"]++|"")*+"|[^"{mark}\r\n]*+)'
+    field = rf'(?:"(?:{within}++|"")*+"|[^"{mark}\r\n]*+)'
     return re.compile(rf"(?:{field}(?:{mark}|\r?\n(?!\r?\n)|\Z))*+".encode())
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.formats import delimited
+from pipeline.formats import delimited, text_file
 from pipeline.formats.delimited import SAMPLE_BYTES, Dialect, dialect_of, in_words, read_delimited, records
 from pipeline.formats.problems import Problems
 from pipeline.formats.text_file import MAX_LINE_BYTES
@@ -134,6 +134,16 @@ def test_a_quote_that_is_never_closed_does_not_swallow_memory():
     """Reading gives up after 16 MiB and names the line where the field began."""
     endless = b"a,b\n" + b'"' + (b"x" * 1023 + b"\n") * (MAX_LINE_BYTES // 1024 + 2)
     assert "line 2, column 1: expected a closing quote" in refusal(endless)
+
+
+def test_a_line_is_too_long_by_its_bytes_in_the_file(monkeypatch):
+    """Not by those of UTF-8, which are half as many here: a block that ends within a line is no whole rows."""
+    for module in (delimited, text_file):
+        monkeypatch.setattr(module, "MAX_LINE_BYTES", 64)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 8)
+    content = b"a\n" + ("\u00c0" * 20 + "\n").encode("gb18030")
+    assert 2 + 4 * 20 + 1 == len(content)
+    assert "line 2 is too long" in refusal(content, replace(COMMA, encoding="gb18030"))
 
 
 def test_a_line_without_end_is_refused():
