@@ -159,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
             stack.callback(endpoints.log.close)
         _put_beside(endpoints, options, stack)
         if announcements and followed.alias:
-            Follower(endpoints).start(announcements)
+            stack.callback(Follower(endpoints).start(announcements))
         guard = endpoints.application(tokens)
         if tokens is None and _is_loopback(options.host):
             guard.hosts = LOOPBACK | {options.host}

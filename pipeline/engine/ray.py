@@ -268,14 +268,12 @@ def _answer(ray: Any, task: Any, name: str, *, last: bool) -> tuple[Ended, Files
     try:
         found: tuple[Ended, Files] = ray.get(task)
     except (*_lost(ray), ray.exceptions.OutOfMemoryError) as error:
-        reason, starved = type(error).__name__, isinstance(error, ray.exceptions.OutOfMemoryError)
+        reason = type(error).__name__
         if not last:
-            what = (
-                "was killed, for its machine ran out of memory" if starved else f"lost its machine ({reason})"
-            )
-            say(f"{name} {what}. It begins again with the files that had come back.", file=sys.stderr)
+            told = f"{name} was lost there ({reason}). It begins again with the files that had come back."
+            say(told, file=sys.stderr)
             return None
-        if starved:
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
             # As where the kernel had killed it.
             killed = "the process was killed by SIGKILL (out of memory?)"
             return Ended(error=killed, exit_code=StorageFailed.exit_code), None

@@ -18,7 +18,7 @@ from pipeline.runtime.errors import UserError, say
 from pipeline.runtime.processes import naming_us
 from pipeline.serving.measured import Measured
 from pipeline.serving.model_folder import Named, source_of
-from pipeline.serving.served import Followed, Served
+from pipeline.serving.served import END_SECONDS, Followed, Served
 
 RESTART_SECONDS = 5.0
 """Before the process that asks is started once more, should it end."""
@@ -129,9 +129,16 @@ class Follower:
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
 
-    def start(self, announcements: Announcements) -> None:
-        """Listen in a thread, which ends with the process."""
-        threading.Thread(target=announcements.listen, args=[self.hear], name="follower", daemon=True).start()
+    def start(self, announcements: Announcements) -> Callable[[], None]:
+        """Listen in a thread, and return what ends both: Python aborts where it ends while that loads a model."""
+        thread = threading.Thread(target=announcements.listen, args=[self.hear], name="follower", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            announcements.close()
+            thread.join(END_SECONDS)
+
+        return end
 
     def hear(self, line: Mapping[str, Any]) -> None:
         """Do what a line asks for."""

@@ -250,6 +250,7 @@ class Beside(ABC, Generic[Second]):
         self._why = self.left_out = NOT_YET
         self.problem = self._last_problem = ""
         self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
 
     @abstractmethod
     def _open(self, named: Named) -> Second:
@@ -265,7 +266,11 @@ class Beside(ABC, Generic[Second]):
 
     def start(self, work: Callable[[], None]) -> None:
         """Load a model, or listen to what is announced, in a thread that ends with the process."""
-        threading.Thread(target=work, name=self.role, daemon=True).start()
+        self._begin(work, self.role)
+
+    def _begin(self, work: Callable[[], None], name: str) -> None:
+        self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+        self._threads[-1].start()
 
     def hear(self, line: Mapping[str, Any]) -> None:
         """Do what a line asks for, see `pipeline.versions.announced`."""
@@ -379,6 +384,8 @@ CLIENT = "x-client-id"
 """Header that says who asks; without it the id of the request counts, of which each may fall to another side."""
 GOLDEN_SECONDS = 60.0
 """So often it gives its golden answers again, and at once after it failed."""
+END_SECONDS = 10.0
+"""For a thread to end what it is at, when the server ends: it may load a model."""
 FAILED_IN_A_ROW = 10
 """So many requests that it could not answer, one after the other, and it is left out."""
 
@@ -413,7 +420,7 @@ class Canary(Beside[Served]):
         self.does = f"answers a share of {share:g} of the clients"
         self._in_a_row = 0
         self._look, self._ended = threading.Event(), threading.Event()
-        threading.Thread(target=self._look_again, name="golden", daemon=True).start()
+        self._begin(self._look_again, "golden")
 
     def answering(self, headers: Mapping[str, str], request: str) -> Served | None:
         """Return the model if it answers this client.
@@ -456,14 +463,18 @@ class Canary(Beside[Served]):
         """Nothing to do: requests that began with it hold on to it."""
 
     def close(self) -> None:
-        """Let the thread end that looks."""
+        """Wait for its threads: Python ends with one that a model computes in by aborting the process."""
         self._ended.set()
         self._look.set()
+        for thread in self._threads:
+            thread.join(END_SECONDS)
 
     def _look_again(self) -> None:
-        while not self._ended.is_set():
+        while True:
             self._look.wait(GOLDEN_SECONDS)
             self._look.clear()
+            if self._ended.is_set():
+                return
             self.look()
 
     def look(self) -> None:

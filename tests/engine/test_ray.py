@@ -255,12 +255,9 @@ def test_files_of_a_job_that_runs_come_here(on_cluster, tmp_path):
     assert {"model": "3"} == read(tmp_path / "job")
 
 
-@pytest.mark.parametrize(
-    ("lost", "told"),
-    zip(LOST, ["lost its machine (NodeDiedError)", "its machine ran out of memory"], strict=True),
-)
+@pytest.mark.parametrize("lost", LOST)
 def test_a_job_whose_machine_is_lost_begins_again_with_the_files_that_came(
-    on_cluster, tmp_path, capsys, lost, told
+    on_cluster, tmp_path, capsys, lost
 ):
     """Which is said; the other job is not begun again, and what the lost machine sent later is of no use."""
     seen = []
@@ -281,7 +278,7 @@ def test_a_job_whose_machine_is_lost_begins_again_with_the_files_that_came(
     ]
     assert [{"checkpoint": "1"}] == seen
     assert {"model": "3"} == read(tmp_path / "a")
-    assert told in capsys.readouterr().err
+    assert f"a was lost there ({type(lost).__name__})" in capsys.readouterr().err
 
 
 def test_a_machine_that_is_lost_twice_is_told_and_the_files_stay(on_cluster, tmp_path):

@@ -367,7 +367,7 @@ def test_a_training_goes_on_from_the_files_that_came(digits, killed):
         if killed == "machine":
             found.lose_machine()
             assert 0 == process.wait(), log.read_text()
-            before, _, after = log.read_text().partition("lost its machine")
+            before, _, after = log.read_text().partition("was lost there")
         elif killed == "head":
             found.lose_head()
             assert 69 == process.wait(), log.read_text()

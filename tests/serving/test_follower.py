@@ -2,6 +2,8 @@
 
 import json
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -33,6 +35,23 @@ def test_another_version_takes_the_place(heard):
     assert "2" == served.named.version
     heard.hear(heard.line)
     assert served is heard.endpoints.served
+
+
+def test_its_end_waits_for_a_version_that_is_being_loaded(heard, monkeypatch):
+    """Python aborts the process (SIGABRT) where it ends while a thread loads a model."""
+    follower, begun, loaded = Follower(heard.endpoints), threading.Event(), threading.Event()
+
+    def load(_line):
+        begun.set()
+        time.sleep(0.3)
+        loaded.set()
+
+    monkeypatch.setattr(follower, "hear", load)
+    told = "import time; print('{}', flush=True); time.sleep(60)"
+    end = follower.start(Announcements([sys.executable, "-c", told]))
+    assert begun.wait(20)
+    end()
+    assert loaded.is_set()
 
 
 def test_a_version_that_does_not_check_is_refused_and_told(heard, capsys):

@@ -75,6 +75,18 @@ def info(served):
     return line.endswith(" 1")
 
 
+def test_its_threads_have_ended_when_it_is_closed(serve, monkeypatch):
+    """Python aborts the process (SIGABRT) where it ends while a model computes in a thread: none begins, none goes on."""
+    canary = serve(load=False).canary
+    looks, loading = [], threading.Event()
+    monkeypatch.setattr(canary, "look", lambda: looks.append("looked"))
+    canary.start(lambda: (loading.set(), time.sleep(0.3)))
+    assert loading.wait(10)
+    canary.close()
+    assert [] == looks
+    assert not {"canary", "golden"} & {thread.name for thread in threading.enumerate()}
+
+
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
 def test_a_hash_of_the_key_takes_the_share(share):
     """Of ten thousand clients as many as a coin of that share would; a larger share holds everybody of a smaller one."""
