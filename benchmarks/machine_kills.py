@@ -31,7 +31,7 @@ from tests.helpers.ray_cluster import Cluster, cluster
 from tests.helpers.served_models import DIGITS, write_model
 
 PICTURES = 12_000
-LOST, GONE = "lost its machine (", 69
+LOST, GONE = "was lost there (", 69
 
 
 def run(command: list[str], folder: Path, log: Path, **more: str) -> subprocess.Popen[bytes]:
