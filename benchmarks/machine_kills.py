@@ -4,7 +4,9 @@ The digits' cnn is trained and searched, and 12,000 pictures are answered for: f
 without cores and one machine, which is killed and replaced each time that work has come further. A command that ends
 with 69 (a machine lost twice) is given again. What is counted is printed; files that differ by a byte end it with 1.
 
-Run: python benchmarks/machine_kills.py [--train 4] [--tune 3] [--predict 3]
+Run: python benchmarks/machine_kills.py [--train 4] [--tune 3] [--predict 3] [--workers 1]
+
+With `--workers 2` two processes of a machine share each training (training.workers), and die with it.
 """
 
 import argparse
@@ -25,6 +27,7 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 import numpy as np
 from PIL import Image
+from ruamel.yaml import YAML
 
 from tests.helpers.digits_project import environment, write_digits
 from tests.helpers.ray_cluster import Cluster, cluster
@@ -87,10 +90,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, kills in (("train", 4), ("tune", 3), ("predict", 3)):
         parser.add_argument(f"--{name}", type=int, default=kills, metavar="KILLS")
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
     asked = vars(parser.parse_args())
     differing = 0
     with tempfile.TemporaryDirectory() as name:
         folder = write_digits(Path(name), epochs=60)
+        if asked["workers"] > 1:
+            params = YAML().load(folder / "params.yaml")
+            params["training"]["workers"] = asked["workers"]
+            YAML().dump(params, folder / "params.yaml")
         write_model(folder / "model", DIGITS)
         (folder / "pictures").mkdir()
         for place in range(PICTURES):
