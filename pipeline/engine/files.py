@@ -83,41 +83,39 @@ def brought_back(folder: Path, send: Callable[[Files], None]) -> Iterator[None]:
         send: Returns when they have arrived.
     """
     over = threading.Event()
-    sent = stamps(folder)
+    sent, told = stamps(folder), False
 
     def bring() -> None:
-        nonlocal sent
-        if stamps(folder) != sent:
-            seen, files = of_one_moment(folder)
-            send(files)
-            sent = seen
+        nonlocal sent, told
+        try:
+            if stamps(folder) != sent:
+                seen, files = of_one_moment(folder)
+                send(files)
+                sent = seen
+        except Exception as error:  # noqa: BLE001 - no trouble on the way ends a job, or hides what ended it
+            if not told:
+                say(f"Files of a job could not be sent: {error!r}", file=sys.stderr)
+            told = True
 
     def look() -> None:
-        pause, told = LOOK_SECONDS, False
+        pause = LOOK_SECONDS
         while not over.wait(pause):
             begun = time.monotonic()
-            try:
-                bring()
-            except Exception as error:  # noqa: BLE001 - no trouble on the way ends a job
-                if not told:
-                    say(f"Files of a job could not be sent, and go later: {error!r}", file=sys.stderr)
-                told = True
+            bring()
             pause = max(LOOK_SECONDS, (time.monotonic() - begun) * (1 / SHARE - 1))
 
     # Not the job, but this in a thread: the kernel ends a child with the thread that started it.
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
+    failed = True
     try:
         yield
-    except Exception:
-        over.set()
-        thread.join()
-        with suppress(Exception):  # what stopped the job is what is told
-            bring()
-        raise
+        failed = False
     finally:
         over.set()
         thread.join()
+        if failed:
+            bring()
 
 
 def write(files: Files, folder: Path) -> None:

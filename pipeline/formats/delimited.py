@@ -483,11 +483,11 @@ def _block(file: IO[bytes], dialect: Dialect) -> bytes:
     block = file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES)
     if dialect.quoting == "none":
         return block
-    lines, inside, size = [block], block.count(b'"') % 2, len(block)
+    pieces, inside, size = [block], block.count(b'"') % 2, len(block)
     while inside and size <= MAX_LINE_BYTES and (more := file.readline(MAX_LINE_BYTES)):
-        lines.append(more)
+        pieces.append(more)
         inside, size = inside ^ more.count(b'"') % 2, size + len(more)
-    return b"".join(lines)
+    return b"".join(pieces)
 
 
 def _cut_up(block: bytes, dialect: Dialect, num_columns: int, places: Sequence[int]) -> pa.Table | None:

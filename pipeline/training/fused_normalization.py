@@ -4,7 +4,7 @@ A layer stays the layer of Keras: `fuse_normalization` gives the instances of a 
 which their files and their answers know nothing. What is computed is the same up to rounding (Ioffe and Szegedy, 2015).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ def fuse_normalization(model: keras.Model) -> None:
             and layer.center
             and not layer.renorm
         ):
-            layer.call = partial(_normalized, layer, layer.call)
+            layer.call = partial(_normalized, layer)
 
 
 def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
@@ -42,22 +42,20 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 def _normalized(
     layer: keras.layers.BatchNormalization,
-    own: Callable[..., Tensor],
     inputs: Tensor,
     training: bool | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
     if not training or not layer.trainable or mask is not None:
-        return own(inputs, training=training, mask=mask)
+        return type(layer).call(layer, inputs, training=training, mask=mask)
     width = inputs.shape[-1]
     images = inputs if len(inputs.shape) == 4 else tf.reshape(inputs, [-1, 1, 1, width])
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         images, layer.gamma.value, layer.beta.value, epsilon=layer.epsilon, is_training=True
     )
     count = tf.cast(tf.size(inputs) // width, tf.float32)
-    variance *= (
-        tf.maximum(count - 1.0, 1.0) / count
-    )  # Keras' is the batch's own, TensorFlow's an estimate for all
+    # Keras' is the variance of the batch, TensorFlow's an estimate of that of all.
+    variance *= tf.maximum(count - 1.0, 1.0) / count
     for moving, found in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving.value * layer.momentum + found * (1.0 - layer.momentum))
     return outputs if images is inputs else tf.reshape(outputs, tf.shape(inputs))

@@ -141,8 +141,8 @@ def test_files_that_could_not_be_sent_go_with_the_next_look(quick, tmp_path, cap
     assert 1 == capsys.readouterr().err.count("no room on the way")
 
 
-def test_a_job_that_fails_sends_what_it_wrote_last(tmp_path):
-    """It may be begun again; and what stopped it is told, not that its files could not go."""
+def test_a_job_that_fails_sends_what_it_wrote_last(tmp_path, capsys):
+    """It may be begun again. That its files could not go is told, and is not what is raised."""
     sent = []
 
     def send(found):
@@ -153,6 +153,7 @@ def test_a_job_that_fails_sends_what_it_wrote_last(tmp_path):
         (tmp_path / "checkpoint").write_text("1")
         raise OSError("disk full")
     assert [{"checkpoint": "1"}] == sent
+    assert "could not be sent: ConnectionError()" in capsys.readouterr().err
 
 
 def test_files_that_take_long_to_arrive_go_seldom(quick, tmp_path):

@@ -180,14 +180,14 @@ def test_blocks_that_are_cut_up_at_once_hold_what_reading_row_by_row_finds(monke
     """Rows, lines and problems do not depend on where a block ends or which of the two ways reads it."""
     monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
     headless = replace(dialect, header=False)
+    over_lines = [OVER_LINES, *mutations(OVER_LINES * 2, 400, seed=7)]
     for content in [
         PLAIN,
         QUOTED,
         b"a,b\n\xef\xbb\xbfc,d\n",
         *mutations(PLAIN * 2, 200, seed=5),
-        OVER_LINES,
         *mutations(QUOTED * 2, 200, seed=6),
-        *mutations(OVER_LINES * 2, 400, seed=7),
+        *over_lines,
     ]:
         found, expected = [], []
         for rows, read_all in ((found, row_by_row), (expected, at_once)):
@@ -196,7 +196,8 @@ def test_blocks_that_are_cut_up_at_once_hold_what_reading_row_by_row_finds(monke
                 rows += read_all(content, headless, problems)
                 problems.check()
             except DataRefused as refused:
-                rows += sorted(str(refused).split())  # problems of one row may be told in another order
+                # Problems of one row over several lines may be told in another order, with the same words.
+                rows += sorted(str(refused).split()) if content in over_lines else [str(refused)]
         assert expected == found, content
 
 
