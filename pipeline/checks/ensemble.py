@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.fetching.source import KINDS, Source
-from pipeline.params.families import FAMILIES, READS, family_of, input_kind
+from pipeline.params.families import FAMILIES, family_of, input_kind
 from pipeline.params.values import Params, training_of
 from pipeline.runtime.paths import ENSEMBLE
 
@@ -51,28 +51,21 @@ def ensemble_can_answer(params: Params, source: Source) -> Iterator[str]:
 
 
 def _asked_alike(params: Params, source: Source, members: list[str]) -> Iterator[str]:
-    """Yield what members are not given alike: one file of them all has one input."""
-    payload = KINDS[source.kind]
-    read = {
-        name: READS[input_kind(family_of(params.candidates[name]), payload, params.data.task)]
-        for name in members
-    }
-    if len(set(read.values())) > 1:
-        told = ", ".join(f"{name} reads {what}" for name, what in read.items())
-        yield (
-            "select.ensemble needs members that read the same, for they become one model with one input. Received: "
-            f"{told}. Name others."
-        )
+    """Yield what members that read images are not given alike: one file of them all has one image for them."""
+    payload, task = KINDS[source.kind], params.data.task
+    members = [
+        name for name in members if input_kind(family_of(params.candidates[name]), payload, task) == "image"
+    ]
     mirrored = {name: training_of(params, name).test_time_flip for name in members}
     if len(set(mirrored.values())) > 1:
         told = ", ".join(f"{name}: {str(flip).lower()}" for name, flip in mirrored.items())
         yield (
-            f"select.ensemble needs members with {MIRRORED} alike, for one model is asked for mirrored images or is "
-            f"not. Received: {told}. Set it alike, or name others."
+            f"select.ensemble needs members that read images with {MIRRORED} alike, for one model is asked for "
+            f"mirrored images or is not. Received: {told}. Set it alike, or name others."
         )
     searched = [name for name in members if MIRRORED in params.candidates[name].tune.space]
-    if searched:
+    if searched and len(members) > 1:
         yield (
-            f"select.ensemble needs members with {MIRRORED} alike, and a search may end with another value. Received: "
-            f"candidates.{searched[0]}.tune.space names it. Take it out of the space."
+            f"select.ensemble needs members that read images with {MIRRORED} alike, and a search may end with another "
+            f"value. Received: candidates.{searched[0]}.tune.space names it. Take it out of the space."
         )

@@ -21,9 +21,8 @@ from pipeline.inference import prediction
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs
 from pipeline.inputs.from_state import NotReadable, rebuilt_inputs
-from pipeline.inputs.specs import family_read, output_spec
+from pipeline.inputs.specs import families_read, kinds_read, output_spec
 from pipeline.inputs.train_data import load_split_rows
-from pipeline.params.families import input_kind
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest, read_json
@@ -62,19 +61,21 @@ def incompatibilities(own: State, today: State, side_kinds: Mapping[str, Kind]) 
     return [problem for check in checks for problem in check] + list(_side(own, side_kinds))
 
 
-def reads_alike(own: State, today: State, family: str) -> bool:
+def reads_alike(own: State, today: State, *families: str) -> bool:
     """Return whether a model's inputs are those that lie in `data/features` already."""
-    return _inputs(own, family) == _inputs(today, family)
+    return _inputs(own, families) == _inputs(today, families)
 
 
-def _inputs(state: State, family: str) -> dict[str, Any]:
-    """Return what decides the arrays that a family reads."""
+def _inputs(state: State, families: Sequence[str]) -> dict[str, Any]:
+    """Return what decides the arrays that a model of these families reads."""
     described = {name: state[name] for name in ("series", "side", "windows") if name in state}
+    kinds = kinds_read(state, families)
     if "text" in state:
-        kind = input_kind(family, "text")
-        beside = ["bag"] if kind == "pieces" else []
-        described["text"] = [state["text"].get(name) for name in (kind, *beside)]
-    if "handmade" in state and family == "dense":
+        read = set(kinds)
+        if "pieces" in read:
+            read.add("bag")
+        described["text"] = {name: state["text"].get(name) for name in read}
+    if "handmade" in state and "vector" in kinds:
         # A model carries the statistics of these inside itself.
         described["handmade"] = {
             name: value for name, value in state["handmade"].items() if name not in STATISTICS
@@ -232,13 +233,13 @@ def score(name: str, model_path: Path, details_dir: Path, test: EvaluationRows) 
         raise _not_comparable(name, problems)
     spec = output_spec(state)
     ask = partial(prediction.answers, load_model(model_path))
-    family = family_read(settings)
-    if reads_alike(state, today, family):
-        predictions = ask(inputs_of(family, "test"), test.rows, settings["training"], spec)
+    families = families_read(settings)
+    if reads_alike(state, today, *families):
+        predictions = ask(inputs_of("test", *families), test.rows, settings["training"], spec)
     else:
         with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
             try:
-                inputs = rebuilt_inputs(state, family, test.rows, test.timeline, Path(scratch))
+                inputs = rebuilt_inputs(state, test.rows, test.timeline, Path(scratch), *families)
                 predictions = ask(inputs, np.arange(len(test)), settings["training"], spec)
             except (NotReadable, DataRefused) as error:
                 raise _not_comparable(name, [str(error)]) from error
@@ -259,6 +260,6 @@ def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
     return NotComparable(f"{name} cannot be asked what today's data asks: {'; '.join(problems)}.")
 
 
-def inputs_of(family: str, split: str) -> Inputs:
-    """Return what models of a family read, for the rows of `load_rows(split)`."""
-    return load_split_rows(split, family).inputs
+def inputs_of(split: str, *families: str) -> Inputs:
+    """Return what a model of these families reads, for the rows of `load_rows(split)`."""
+    return load_split_rows(split, *families).inputs

@@ -14,6 +14,9 @@ from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, requi
 from pipeline.inputs.specs import PAD, OutputSpec
 
 PREDICT_BATCH_SIZE = 512
+IMAGE_AXES = 4
+IMAGE = "image"
+"""What images are called among other kinds of input, see `pipeline.inputs.specs.called`."""
 MAX_BATCH_NUMBERS = 1 << 29
 """Of all layers for one batch: with one thread for operations TensorFlow may hold what all branches gave at once."""
 
@@ -58,8 +61,7 @@ def answers(
     """
     if output_spec is not None and output_spec.task == "anomaly":
         return reconstruction_errors(model, inputs, rows)
-    flip = bool(training_settings["test_time_flip"]) and isinstance(inputs, np.ndarray) and inputs.ndim == 4
-    predictions = predict(model, inputs, rows, test_time_flip=flip)
+    predictions = predict(model, inputs, rows, test_time_flip=bool(training_settings["test_time_flip"]))
     if output_spec is None or output_spec.task == "classification":
         if predictions.shape[1] == 1:
             return np.concatenate([1 - predictions, predictions], axis=1)
@@ -100,7 +102,7 @@ def predict(
         inputs: All samples; may be a memmap.
         rows: Index array.
         batch_size: Rows per call of the model.
-        test_time_flip: Average with the prediction for the mirrored image (NHWC only).
+        test_time_flip: Average with the prediction for the mirrored image, where there is one, see `_mirrored`.
 
     Raises:
         ValueError: An input is not a finite number.
@@ -112,8 +114,8 @@ def predict(
     for start in range(0, len(rows), batch_size):
         batch = take(inputs, rows[start : start + batch_size])
         outputs = model.predict_on_batch(batch)
-        if test_time_flip:
-            outputs = (outputs + model.predict_on_batch(_mirrored(batch))) / np.float32(2)
+        if test_time_flip and (mirrored := _mirrored(batch)) is not None:
+            outputs = (outputs + model.predict_on_batch(mirrored)) / np.float32(2)
         chunks.append(np.asarray(outputs, dtype=np.float32))
     predictions = np.concatenate(chunks)
     # The weights too: NaN that meets a ReLU comes out as healthy-looking probabilities.
@@ -142,9 +144,14 @@ def _numbers_per_sample(model: Any) -> int:
     )
 
 
-def _mirrored(batch: Arrays) -> np.ndarray:
-    """Return images (NHWC) with left and right exchanged."""
-    if isinstance(batch, dict):
-        raise TypeError("Only images have a left and a right. Expected an array. Received: several inputs.")
-    mirrored: np.ndarray = batch[:, :, ::-1]
-    return mirrored
+def _mirrored(batch: Arrays) -> Arrays | None:
+    """Return images (NHWC) with left and right exchanged; None for what has neither, and for images beside columns.
+
+    Of what an ensemble reads only the image is mirrored: numbers that were made of it stay, and so do the answers of
+    the members that read those.
+    """
+    if not isinstance(batch, dict):
+        return batch[:, :, ::-1] if batch.ndim == IMAGE_AXES else None
+    if IMAGE not in batch or "side" in batch or "categories" in batch:
+        return None  # training does not change images beside columns either
+    return {**batch, IMAGE: batch[IMAGE][:, :, ::-1]}

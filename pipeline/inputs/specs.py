@@ -3,7 +3,7 @@
 `input_spec` and `output_spec` read them off `data/features/state.json`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -204,11 +204,42 @@ def output_spec(state: Mapping[str, Any]) -> OutputSpec:
     )
 
 
-def family_read(settings: Mapping[str, Any]) -> str:
-    """Return the family whose inputs a model reads: its own, of an ensemble that of any member, which read the same.
+def families_read(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the families whose inputs a model reads: its own, of an ensemble those of its members, each once.
 
     Args:
         settings: Content of its settings.json.
     """
-    own = next(iter(settings.get("members", {}).values()), settings)
-    return str(own["family"])
+    own = settings.get("members", {}).values() or [settings]
+    return tuple(dict.fromkeys(str(one["family"]) for one in own))
+
+
+def kinds_read(state: Mapping[str, Any], families: Iterable[str]) -> dict[InputKind, str]:
+    """Return the kinds of input that a model reads, in order, each with the first family that reads it.
+
+    Args:
+        state: Content of `data/features/state.json`.
+        families: One, or those of the members of an ensemble.
+    """
+    found: dict[InputKind, str] = {}
+    for family in families:
+        kind = input_kind(family, state.get("payload", "image"), state.get("task", "classification"))
+        found.setdefault(kind, family)
+    return found
+
+
+def called(name: str, kind: str, kinds: Collection[str]) -> str:
+    """Return how an input of one kind is called in a model that may read several kinds.
+
+    Alone it keeps its name. Among others the main input has the name of its kind, since each kind calls its own
+    `inputs`; a bag is called as it is beside pieces, which read the same one; what stands beside a sample is the same
+    for all.
+
+    Args:
+        name: Of the input, in a model that reads this kind alone.
+        kind: What it is of.
+        kinds: All that the model reads.
+    """
+    if len(kinds) == 1:
+        return name
+    return {"inputs": kind, "weights": "bag_weights"}.get(name, name)

@@ -23,7 +23,16 @@ from pipeline.inputs.arrays import (
     window_reader,
     window_targets,
 )
-from pipeline.inputs.specs import InputSpec, OutputSpec, frozen_spec, input_spec, output_spec, side_shape
+from pipeline.inputs.specs import (
+    InputSpec,
+    OutputSpec,
+    called,
+    frozen_spec,
+    input_spec,
+    kinds_read,
+    output_spec,
+    side_shape,
+)
 from pipeline.params.families import FAMILIES
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
@@ -174,12 +183,12 @@ def load_train_data(family: str) -> TrainData:
     return TrainData(inputs, targets, train, val, *specs, frozen=frozen)
 
 
-def load_split_rows(name: str, family: str) -> SplitRows:
+def load_split_rows(name: str, *families: str) -> SplitRows:
     """Return the samples of one split and what is true of them.
 
     Args:
         name: `train`, `val` or `test`.
-        family: As in `load_train_data`.
+        families: As in `whole_inputs`.
 
     Raises:
         FileNotFoundError: An earlier stage has not run; says which.
@@ -190,7 +199,7 @@ def load_split_rows(name: str, family: str) -> SplitRows:
     split = read_split((name,))
     task = state.get("task", "classification")
     return SplitRows(
-        whole_inputs(state, family),
+        whole_inputs(state, *families),
         split.rows,
         tuple(split.sample_ids.tolist()),
         tuple(split.labels.tolist()) if task in ("classification", "multilabel") else (),
@@ -198,12 +207,13 @@ def load_split_rows(name: str, family: str) -> SplitRows:
     )
 
 
-def whole_inputs(state: Mapping[str, Any], family: str) -> Inputs:
-    """Return the inputs of a family where each sample is whole; nothing is read before it is asked for.
+def whole_inputs(state: Mapping[str, Any], *families: str) -> Inputs:
+    """Return the inputs of a model where each sample is whole; nothing is read before it is asked for.
 
     Args:
         state: Content of `data/features/state.json`.
-        family: See `pipeline.params.families.input_kind`.
+        families: See `pipeline.params.families.input_kind`; several of an ensemble, whose inputs are named as
+            `pipeline.inputs.specs.called` says.
 
     Returns:
         One memory-mapped array where images, vectors or tokens have nothing beside them, else `ModelInputs`.
@@ -211,13 +221,16 @@ def whole_inputs(state: Mapping[str, Any], family: str) -> Inputs:
     Raises:
         InputMissing: A file is not there.
     """
-    spec, beside = input_spec(state, family), stored_side(state)
-    if spec.kind == "series":
+    kinds, beside = kinds_read(state, families), stored_side(state)
+    shapes = {kind: input_spec(state, family).shape for kind, family in kinds.items()}
+    if "series" in shapes:  # which all families read
         samples, series = read_sample_rows(), mapped(paths.SERIES_NPY, "features")
-        read = padded_series(series, samples.starts, samples.lengths, spec.shape[0])
+        read = padded_series(series, samples.starts, samples.lengths, shapes["series"][0])
         return ModelInputs(len(samples), [read, stored(beside)])
-    main = {name: mapped(*file) for name, file in _MAIN_FILES[spec.kind].items()}
-    array = main[MAIN_INPUT]
+    main = {
+        called(name, kind, kinds): mapped(*file) for kind in kinds for name, file in _MAIN_FILES[kind].items()
+    }
+    array = next(iter(main.values()))
     return array if len(main | beside) == 1 else ModelInputs(len(array), [stored(main | beside)])
 
 

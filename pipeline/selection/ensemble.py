@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from pipeline.inference.keras_files import load_model, save_model
+from pipeline.inputs.specs import called, kinds_read
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
@@ -18,7 +19,7 @@ from pipeline.selection.refit import tempered_model
 from pipeline.training.validation_scores import validation_metrics
 
 
-def joined(members: Mapping[str, keras.Model]) -> keras.Model:
+def joined(members: Mapping[str, keras.Model], kinds: Mapping[str, str]) -> keras.Model:
     """Return one model that answers with the mean of several models' answers.
 
     Layers lie side by side, not as models in a model: what counts the numbers that layers give
@@ -26,44 +27,56 @@ def joined(members: Mapping[str, keras.Model]) -> keras.Model:
     of the members.
 
     Args:
-        members: By name; two or more that read the same inputs and give outputs of one shape.
+        members: By name; two or more that give outputs of one shape.
+        kinds: Name to the kind of input that the member reads, see `pipeline.inputs.specs`. Where they are several,
+            inputs have the names that `called` gives them.
 
     Returns:
         A model with weights of its own. Its last layer has the name that the first member's has, all others begin with
         the name of their member.
 
     Raises:
-        ValueError: They read other inputs or give other outputs.
+        ValueError: Two read other inputs under one name, or give other outputs.
     """
     first = next(iter(members.values()))
+    inputs: dict[str, keras.KerasTensor] = {}
+    outputs = []
     for name, model in members.items():
-        if _ends(model) != _ends(first):
-            raise ValueError(
-                f"{name} cannot be averaged with the other members of the ensemble. Expected inputs and outputs "
-                f"{_ends(first)}. Received: {_ends(model)}. Name other members in select.ensemble."
-            )
-    inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name), first.input
-    )
-    outputs = [_beside(name, model, inputs) for name, model in members.items()]
+        given = {}
+        for tensor in model.inputs:
+            shared = called(tensor.name, kinds[name], set(kinds.values()))
+            if shared not in inputs:
+                inputs[shared] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=shared)
+            _require_alike(name, f"input {shared}", tensor, inputs[shared])
+            given[tensor.name] = inputs[shared]
+        _require_alike(name, "answers", model.output, first.output)
+        outputs.append(_beside(name, model, given))
     output = keras.layers.Average(name=first.output_names[0])(outputs)
-    return keras.Model(inputs, output, name=paths.ENSEMBLE)
+    return keras.Model(
+        inputs if len(inputs) > 1 else next(iter(inputs.values())), output, name=paths.ENSEMBLE
+    )
 
 
-def _ends(model: keras.Model) -> dict[str, Any]:
-    """Return shape and type of every input by its name, and of what comes out."""
-    inputs = {tensor.name: (tensor.shape, tensor.dtype) for tensor in model.inputs}
-    return inputs | {"answers": (model.output.shape, model.output.dtype)}
+def _require_alike(name: str, what: str, own: keras.KerasTensor, others: keras.KerasTensor) -> None:
+    expected, received = ((tensor.shape, tensor.dtype) for tensor in (others, own))
+    if received != expected:
+        raise ValueError(
+            f"{name} cannot be averaged with the other members of the ensemble. Expected {what} as theirs: {expected}. "
+            f"Received: {received}. Name other members in select.ensemble."
+        )
 
 
-def _beside(name: str, model: keras.Model, inputs: Any) -> keras.KerasTensor:
-    """Return what a copy of a model makes of some inputs; its layers begin with a name of their own."""
+def _beside(name: str, model: keras.Model, inputs: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
+    """Return what a copy of a model makes of inputs, given by its own names; its layers begin with a new name."""
 
     def renamed(layer: keras.layers.Layer) -> keras.layers.Layer:
         # No layer of ours has a hyphen, so that no two names meet.
         return type(layer).from_config(layer.get_config() | {"name": f"{name}-{layer.name}"})
 
-    copy = keras.models.clone_model(model, input_tensors=inputs, clone_function=renamed)
+    # As a list: the keys of a dictionary would have to be the names of the tensors.
+    listed = keras.Model(model.inputs, model.output)
+    given = [inputs[tensor.name] for tensor in model.inputs]
+    copy = keras.models.clone_model(listed, input_tensors=given, clone_function=renamed)
     for layer in model.layers:
         if layer.weights:
             copy.get_layer(f"{name}-{layer.name}").set_weights(layer.get_weights())
@@ -88,17 +101,23 @@ def write_ensemble(
         Whether logits are divided.
 
     Raises:
-        ValueError: They read other inputs, give other outputs, or not all of them are asked for mirrored images.
+        ValueError: They give other outputs, or not all of those that read images are asked for mirrored ones.
     """
     models = {name: load_model(folder_of(name) / "model.keras") for name in members}
     settings: dict[str, dict[str, Any]] = {
         name: read_json(folder_of(name) / "settings.json", "refit") for name in members
     }
     any_member = settings[members[0]]
-    flips = {name: bool(own["training"]["test_time_flip"]) for name, own in settings.items()}
+    state = read_json(paths.FEATURES_STATE, "features")
+    kinds = {name: next(iter(kinds_read(state, [own["family"]]))) for name, own in settings.items()}
+    flips = {
+        name: bool(own["training"]["test_time_flip"])
+        for name, own in settings.items()
+        if kinds[name] == "image"
+    }
     if len(set(flips.values())) > 1:
         raise ValueError(
-            "An ensemble asks its members the same. Expected training.test_time_flip alike for all of them. "
+            "An ensemble asks all members that read images the same. Expected training.test_time_flip alike for them. "
             f"Received: {flips}. Set it alike, or name others in select.ensemble."
         )
     told: dict[str, Any] = {
@@ -107,7 +126,7 @@ def write_ensemble(
         "model": {},
         "seed": any_member["seed"],
         "threads": any_member["threads"],
-        "training": {"test_time_flip": flips[members[0]]},
+        "training": {"test_time_flip": any(flips.values())},
     }
     if temperature is not None:
         made = {name: tempered_model(model, temperature) for name, model in models.items()}
@@ -117,7 +136,7 @@ def write_ensemble(
     again = {name: own["refit"] for name, own in settings.items() if "refit" in own}
     if len(again) == len(settings):
         told["refit"] = {"members": again, "rows": any_member["refit"]["rows"]}
-    model = joined(models)
+    model = joined(models, kinds)
     data = load_train_data(any_member["family"])
     given = [np.load(folder_of(name) / "val_predictions.npy", allow_pickle=False) for name in members]
     answers = np.asarray(np.mean(given, axis=0, dtype=np.float64), np.float32)

@@ -41,22 +41,22 @@ SHOWN = 60
 """Characters of a value that a message shows."""
 
 
-def model_inputs_of(record: Record, state: Mapping[str, Any], family: str) -> Named:
+def model_inputs_of(record: Record, state: Mapping[str, Any], *families: str) -> Named:
     """Return the inputs of a model for one record; see `Transform`, which is quicker for many."""
-    return Transform(state, family)(record)
+    return Transform(state, *families)(record)
 
 
 class Transform:
-    """From records to inputs of one family, by the state of the features stage alone.
+    """From records to inputs of one model, by the state of the features stage alone.
 
     Args:
         state: Content of the `state.json` that travels with the model.
-        family: Name of the model's family.
+        families: Name of the model's family; of an ensemble those of its members.
     """
 
-    def __init__(self, state: Mapping[str, Any], family: str) -> None:
+    def __init__(self, state: Mapping[str, Any], *families: str) -> None:
         self._beside = from_side(state)
-        self._main = _windows(state) if state.get("windows") else _whole(state, family)
+        self._main = _windows(state) if state.get("windows") else _whole(state, families)
 
     def __call__(self, record: Record) -> Named:
         """Return name of input to array, first dimension 1.
@@ -98,9 +98,9 @@ class _Problems:
             return None
 
 
-def _whole(state: Mapping[str, Any], family: str) -> Callable[[Record, Named], Named]:
+def _whole(state: Mapping[str, Any], families: Sequence[str]) -> Callable[[Record, Named], Named]:
     read = {"image": _image, "text": _text, "series": _whole_series}[state.get("payload", "image")](state)
-    make = from_samples(state, family)
+    make = from_samples(state, *families)
 
     def made(record: Record, beside: Named) -> Named:
         sample = read(record)

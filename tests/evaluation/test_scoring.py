@@ -176,7 +176,9 @@ def test_side_columns_must_still_be_there(kinds, named):
 def test_inputs_are_rebuilt_only_where_the_model_reads_in_another_way(scored, monkeypatch):
     """Other cells matter to hand-made features, and not to a network of pixels."""
     asked = []
-    monkeypatch.setattr(scoring, "rebuilt_inputs", lambda *given: asked.append(given[:2]) or "rebuilt")
+    monkeypatch.setattr(
+        scoring, "rebuilt_inputs", lambda *given: asked.append((given[0], *given[4:])) or "rebuilt"
+    )
     today = changed("handmade", edge_cell_px=3)
     scored("cnn", STATE, today)
     assert [] == asked

@@ -61,7 +61,7 @@ def rebuilt(own, family, folder):
     """Return what a model of some state reads of today's test rows, two rows at a time."""
     (folder / "scratch").mkdir(exist_ok=True)
     test = load_rows("test")
-    inputs = rebuilt_inputs(own, family, test.rows, test.timeline, folder / "scratch")
+    inputs = rebuilt_inputs(own, test.rows, test.timeline, folder / "scratch", family)
     assert len(inputs) == len(test)
     parts = [
         named(inputs.take(np.arange(first, min(first + 2, len(test))))) for first in range(0, len(test), 2)

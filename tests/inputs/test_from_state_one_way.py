@@ -9,7 +9,7 @@ from rich.progress import Progress
 from pipeline.evaluation.rows import load_rows
 from pipeline.inputs.arrays import named, take
 from pipeline.inputs.from_state import rebuilt_inputs
-from pipeline.inputs.specs import input_spec
+from pipeline.inputs.specs import called, input_spec, kinds_read
 from pipeline.inputs.train_data import load_split_rows, load_train_data
 from pipeline.params.families import COMBINATIONS, FAMILIES
 from pipeline.runtime import paths
@@ -47,7 +47,7 @@ def rows_of_the_table():
     return cases + [(row, mode, 0) for row in able for mode in modes]
 
 
-def called(case):
+def named_case(case):
     row, mode, length = case
     windows = f" windows of {length}" if row.windowed else ""
     return f"{row.family} {row.payload} {row.task}{windows} {mode or 'alone'}"
@@ -132,7 +132,25 @@ def window_records(payload, length, horizon):
     return records
 
 
-@pytest.mark.parametrize("case", rows_of_the_table(), ids=called)
+def same_three_ways(state, records, folder, *families):
+    """Return the test inputs of a model by name, after files, state and records gave the same."""
+    test, found = load_rows("test"), load_split_rows("test", *families)
+    files = named(take(found.inputs, found.rows))
+    (folder / "scratch").mkdir()
+    rebuilt = rebuilt_inputs(state, test.rows, test.timeline, folder / "scratch", *families)
+    by_state = named(take(rebuilt, np.arange(len(test))))
+    transform = Transform(state, *families)
+    one_by_one = [transform(json.loads(json.dumps(record))) for record in records]
+    by_record = {name: np.concatenate([made[name] for made in one_by_one]) for name in one_by_one[0]}
+    for made in (by_state, by_record):
+        assert files.keys() == made.keys()
+        for name, array in files.items():
+            assert array.dtype == made[name].dtype
+            np.testing.assert_array_equal(array, made[name], err_msg=name)
+    return files
+
+
+@pytest.mark.parametrize("case", rows_of_the_table(), ids=named_case)
 def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch):
     """What training reads, an older champion makes from the payload, and serving from a JSON object."""
     monkeypatch.chdir(tmp_path)
@@ -161,8 +179,8 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
     state = json.loads(paths.FEATURES_STATE.read_text())
     assert bool(mode) == bool(state.get("side"))
 
-    test, found = load_rows("test"), load_split_rows("test", row.family)
-    files = named(take(found.inputs, found.rows))
+    files = same_three_ways(state, records, tmp_path, row.family)
+    test = load_rows("test")
     spec = input_spec(state, row.family)
     assert (len(test), *spec.shape) == files["inputs"].shape
     assert length == 0 or row.reads == spec.kind
@@ -171,21 +189,63 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
         np.testing.assert_array_equal(
             own[test.timeline.series], told_at[:, told_at.shape[1] - own.shape[1] :]
         )
-    (tmp_path / "scratch").mkdir()
-    rebuilt = rebuilt_inputs(state, row.family, test.rows, test.timeline, tmp_path / "scratch")
-    by_state = named(take(rebuilt, np.arange(len(test))))
-    transform = Transform(state, row.family)
-    one_by_one = [transform(json.loads(json.dumps(record))) for record in records]
-    by_record = {name: np.concatenate([made[name] for made in one_by_one]) for name in one_by_one[0]}
-    for made in (by_state, by_record):
-        assert files.keys() == made.keys()
-        for name, array in files.items():
-            assert array.dtype == made[name].dtype
-            np.testing.assert_array_equal(array, made[name], err_msg=name)
-
     data = load_train_data(row.family)
     assert not set(data.train_rows.tolist()) & set(data.val_rows.tolist())
     trained = named(take(data.inputs, data.train_rows))
     assert {name: array.shape[1:] for name, array in files.items()} == {
         name: array.shape[1:] for name, array in trained.items()
     }
+
+
+@pytest.mark.parametrize("mode", ["one_hot", None])
+@pytest.mark.parametrize(
+    ("payload", "families", "own"),
+    [
+        ("image", ("cnn", "dense", "rnn"), {"image": ("cnn", "inputs"), "vector": ("dense", "inputs")}),
+        (
+            "text",
+            ("linear", "cnn", "dense"),
+            {
+                "bag": ("linear", "inputs"),
+                "bag_weights": ("linear", "weights"),
+                "tokens": ("cnn", "inputs"),
+            },
+        ),
+    ],
+)
+def test_members_that_read_several_kinds_get_each_kind_once(
+    payload, families, own, mode, tmp_path, monkeypatch
+):
+    """By the name of the kind, the arrays that each family reads alone, and what stands beside a sample as ever."""
+    monkeypatch.chdir(tmp_path)
+    row = next(row for row in COMBINATIONS if row.family == families[0] and row.payload == payload)
+    told = {"side": SIDE_COLUMNS, "kinds": {"age": "number", "town": "category"}} if mode else {}
+    records = whole_samples(tmp_path, row, told)
+    side = SIDE | {"categories": mode or "one_hot"}
+    features(["texture", "edges"], 4, 8, Progress(disable=True), side=side, text=TEXT, series=SERIES)
+    state = json.loads(paths.FEATURES_STATE.read_text())
+    files = same_three_ways(state, records, tmp_path, *families)
+    expected = {}
+    for family in families:
+        alone = load_split_rows("test", family)
+        expected[family] = named(take(alone.inputs, alone.rows))
+    for name, (family, before) in own.items():
+        np.testing.assert_array_equal(expected[family][before], files.pop(name))
+    assert files.keys() == ({"side"} if mode else set())
+    if mode:
+        np.testing.assert_array_equal(expected[families[0]]["side"], files["side"])
+
+
+def test_a_bag_is_one_input_whoever_reads_it():
+    """Beside pieces, or as the only thing that a family reads: the same array, under the same name."""
+    kinds = kinds_read({"payload": "text"}, ["pretrained", "dense"])
+    assert {"pieces": "pretrained", "bag": "dense"} == kinds
+    read = {
+        kind: [called(name, kind, kinds) for name in names]
+        for kind, names in {
+            "pieces": ("inputs", "bag", "bag_weights"),
+            "bag": ("inputs", "weights"),
+        }.items()
+    }
+    assert {"pieces": ["pieces", "bag", "bag_weights"], "bag": ["bag", "bag_weights"]} == read
+    assert "weights" == called("weights", "bag", ["bag"])

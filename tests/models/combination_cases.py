@@ -42,7 +42,7 @@ def input_spec(row: Combination, *, side: bool = False) -> InputSpec:
     if row.reads == "tokens":
         return InputSpec("tokens", (6,), vocabulary_size=12, **beside)
     if row.reads == "pieces":
-        return InputSpec("pieces", (6,), vocabulary_size=12, max_bag=5, bag_size=20, **beside)
+        return InputSpec("pieces", (6,), vocabulary_size=12, max_bag=6, bag_size=20, **beside)
     if row.reads == "bag":
         return InputSpec("bag", (6,), vocabulary_size=20, **beside)
     return InputSpec("series", (6, 2), has_padding=not row.windowed, **beside)

@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss
 
 from pipeline.evaluation.measures import Yardstick
 from pipeline.evaluation.results import Bootstrap
+from pipeline.export.onnx_session import OnnxModel
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.train_data import load_train_data
 from pipeline.metrics.calibration import helpful_temperature, tempered
@@ -46,9 +47,10 @@ def trained(tmp_path_factory) -> Path:
 def write_tuned(name: str, family: str, seed: int) -> None:
     """Train a candidate and leave it where `tune` would; `linear` knows little, so that it never stands for others."""
     data = load_train_data(family)
-    epochs = 5 if family == "cnn" else 0
+    epochs = 5 if family in ("cnn", "dense") else 0
     training = TRAINING | {"epochs": epochs, "augment": {"flip": False, "shift_px": 0, "cutout_px": 0}}
-    model = {"cnn": {"filters": [8], "units": 16}, "linear": {"l2": 10.0}}.get(family, {})
+    settings = {"cnn": {"filters": [8], "units": 16}, "dense": {"units": [16]}, "linear": {"l2": 10.0}}
+    model = settings.get(family, {})
     trained = candidate.train_candidate(
         family, data, model, training, seed=seed, checkpoint_dir=Path("work") / name
     )
@@ -138,6 +140,31 @@ def test_a_chosen_ensemble_is_trained_again_and_judged_as_one_model(project: Pat
 def files(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder."""
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_members_may_read_different_things(project: Path) -> None:
+    """Pixels and features: one file of two inputs, exported as it answers; only pixels are mirrored, as settings say."""
+    write_tuned("shapes", "dense", 3)
+    path = paths.tuned_dir("first") / "settings.json"
+    settings = read_json(path)
+    write_json(path, settings | {"training": settings["training"] | {"test_time_flip": True}})
+    truth = classes_of(300, 400)[:, None] == np.arange(10)
+    for half, name in enumerate(("first", "shapes")):  # each knows what the other does not
+        told = np.where((np.arange(100) % 2 == half)[:, None], 0.9 * truth + 0.01, 0.1)
+        np.save(paths.tuned_dir(name) / "val_predictions.npy", told.astype(np.float32))
+    families = {"first": "cnn", "linear": "linear", "majority": "majority", "shapes": "dense"}
+    evaluation = judged(families, **SETTINGS, ensemble=("first", "shapes"), pictures=False)
+    assert read_json(paths.BEST_DIR / "card.json")["members"] == ["first", "shapes"]
+    images, features = np.load(paths.PAYLOAD_NPY)[400:500], np.load(paths.FEATURES_NPY)[400:500]
+    network, shapes = (load_model(paths.tuned_dir(name) / "model.keras") for name in ("first", "shapes"))
+    both_ways = [network.predict_on_batch(some) for some in (images, images[:, :, ::-1])]
+    expected = (np.mean(both_ways, axis=0) + shapes.predict_on_batch(features)) / 2
+    assert evaluation.answers == pytest.approx(expected, abs=1e-5)
+    golden = np.load(paths.BEST_DIR / "golden.npz")
+    assert {"image", "vector", "predictions"} == set(golden.files)
+    exported = OnnxModel(paths.BEST_DIR / "model.onnx")
+    once = exported.predict_on_batch({"image": images, "vector": features})
+    assert once == pytest.approx((both_ways[0] + shapes.predict_on_batch(features)) / 2, abs=1e-5)
 
 
 def test_an_ensemble_that_was_not_chosen_stands_in_the_report(project: Path) -> None:

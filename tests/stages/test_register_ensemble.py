@@ -37,7 +37,10 @@ def put_ensemble(root) -> None:
 
     selected, best = root / "models/selected/ensemble", root / "models/best"
     selected.mkdir(parents=True)
-    save_model(joined({"cnn": model(9.0), "other": model(6.0)}), selected / "model.keras")
+    save_model(
+        joined({"cnn": model(9.0), "other": model(6.0)}, {"cnn": "image", "other": "image"}),
+        selected / "model.keras",
+    )
     member = json.loads((best / "settings.json").read_text())
     members = {"cnn": {**member, "model": {"units": 16}}, "other": member}
     metrics = {"best_epoch": 0, "epochs": 0, "parameters": 102, "val_accuracy": 0.9, "val_loss": 0.3}
