@@ -1,9 +1,11 @@
 """How often does the product's choice pick the candidate that is best on other rows, where labelled rows are few?
 
 Half of each set's train rows, drawn anew each time class by class, are all that is labelled; the other half is what is
-judged on (its own test file is never opened). Chosen are cheap candidates of scikit-learn by two rules, with the code
-of the product: a sixth of the rows as validation (what was done before), and five folds. A choice is right if no
-candidate, fitted on all labelled rows, does better on the other half; what a wrong one costs is told in accuracy.
+judged on (its own test file is never opened). Chosen are cheap candidates of scikit-learn, with the code of the
+product: by a sixth of the rows as validation (what was done before), by five folds, by accuracy or by log loss, with
+the mean of all answers as one candidate more, with that mean wherever it is within one standard error of the best, and
+always. A choice is right if no single candidate, fitted on all labelled rows, does better on the other half; what a
+wrong one costs is told in accuracy and in log loss, a negative cost is a gain.
 
 Run: .venv/bin/python benchmarks/small_choice.py [--data ../shared/data] [--resamples 200] [--sets ECG200 GunPoint ...]
 """
@@ -38,7 +40,11 @@ CANDIDATES = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=300)),
     "ridged": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)),
 }
-RULES = ("validation", "folds")
+MEAN = "mean"
+"""The mean of all candidates' answers, as a candidate."""
+RULES = ("validation", "folds", "folds, log loss", "... with the mean", "... the mean if tied", "the mean")
+LEAST = 1e-6
+"""No probability counts as less."""
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 
 
@@ -72,8 +78,8 @@ def answers(model, series, labels, *, train, asked):
     return given
 
 
-def chosen(rows, given, labels, sizes):
-    """Return whom the product chooses by these answers."""
+def chosen(rows, given, labels, sizes, select_by="accuracy", *, mean_if_tied=False):
+    """Return whom the product chooses by these answers; where asked the mean, if it is within one standard error."""
     names = tuple(str(number) for number in range(labels.max() + 1))
     units = [str(row) for row in rows]
     drawn = groups_of(units) if len(set(units)) < len(units) else None
@@ -81,9 +87,9 @@ def chosen(rows, given, labels, sizes):
     evidence = Evidence(
         EvaluationRows(tuple(units), rows), len(set(units)) < len(units), len(rows), len(set(units))
     )
-    return select_candidate(
-        evidence, measures, given, sizes, select_by="accuracy", bootstrap=BOOTSTRAP
-    ).choice.chosen
+    made = select_candidate(evidence, measures, given, sizes, select_by=select_by, bootstrap=BOOTSTRAP)
+    behind, error = made.behind.get(MEAN, (1.0, 0.0))
+    return MEAN if mean_if_tied and behind < error else made.choice.chosen
 
 
 def one_resample(series, labels, seed, repeats):
@@ -111,18 +117,29 @@ def one_resample(series, labels, seed, repeats):
 
     validation = by(stratified_folds(units, kind[own], folds=6, repeats=1, seed=seed)[:1])
     folded = by(stratified_folds(units, kind[own], folds=5, repeats=repeats, seed=seed))
-    picked = {
-        RULES[0]: chosen(*validation, labels, sizes),
-        RULES[1]: chosen(*folded, labels, sizes),
+    held, given = folded
+    with_mean = held, {**given, MEAN: np.mean(list(given.values()), axis=0)}
+    more = sizes | {MEAN: sum(sizes.values())}
+    names = (
+        chosen(*validation, labels, sizes),
+        chosen(*folded, labels, sizes),
+        chosen(*folded, labels, sizes, "log_loss"),
+        chosen(*with_mean, labels, more, "log_loss"),
+        chosen(*with_mean, labels, more, "log_loss", mean_if_tied=True),
+        MEAN,
+    )
+    on_rest = {
+        name: answers(model, series, labels, train=own, asked=rest) for name, model in CANDIDATES.items()
     }
-    scores = {
-        name: float(
-            (answers(model, series, labels, train=own, asked=rest).argmax(axis=1) == labels[rest]).mean()
-        )
-        for name, model in CANDIDATES.items()
+    on_rest[MEAN] = np.mean(list(on_rest.values()), axis=0)
+    right = {name: float((said.argmax(axis=1) == labels[rest]).mean()) for name, said in on_rest.items()}
+    truth = np.arange(len(rest)), labels[rest]
+    loss = {name: float(-np.log(np.maximum(said[truth], LEAST)).mean()) for name, said in on_rest.items()}
+    best, least = max(right[name] for name in CANDIDATES), min(loss[name] for name in CANDIDATES)
+    return {
+        rule: (right[name] >= best, best - right[name], loss[name] - least)
+        for rule, name in zip(RULES, names, strict=True)
     }
-    best = max(scores.values())
-    return {rule: (scores[name] == best, best - scores[name]) for rule, name in picked.items()}
 
 
 def main():
@@ -134,7 +151,9 @@ def main():
     parser.add_argument("--sets", nargs="+", default=SETS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(f"{'set':<20} {'labelled':>8}  {'rule':<26} {'best chosen':>11}  accuracy lost (standard error)")
+    print(
+        f"{'set':<20} {'labelled':>8}  {'rule':<22} {'best chosen':>11}  accuracy and log loss lost (standard errors)"
+    )
     for name in arguments.sets:
         series, labels = read_set(arguments.data, name)
         counts = np.bincount(labels)
@@ -142,10 +161,14 @@ def main():
         series, labels = series[kept], np.unique(labels[kept], return_inverse=True)[1]
         found = [one_resample(series, labels, seed, arguments.repeats) for seed in range(arguments.resamples)]
         for rule in RULES:
-            right, lost = np.array([resample[rule] for resample in found], float).T
-            error = lost.std() / np.sqrt(len(lost))
+            values = np.array([resample[rule] for resample in found], float)
+            (right, lost, loss), (_, error, of_loss) = (
+                values.mean(axis=0),
+                values.std(axis=0) / np.sqrt(len(values)),
+            )
             print(
-                f"{name:<20} {len(labels) // 2:>8}  {rule:<26} {right.mean():>11.0%}  {lost.mean():.4f} ({error:.4f})",
+                f"{name:<20} {len(labels) // 2:>8}  {rule:<22} {right:>11.0%}  {lost:+.4f} ({error:.4f})  "
+                f"{loss:+.4f} ({of_loss:.4f})",
                 flush=True,
             )
 
