@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.export.onnx_session import OnnxModel
-from pipeline.inputs.specs import families_read
+from pipeline.inputs.specs import kinds_read
 from pipeline.runtime.files import read_json
 from pipeline.serving.model_folder import opened, source_of
 from pipeline.serving.record import Transform
@@ -98,7 +98,7 @@ def killed(model, given, out, seconds):
 def bare(model, given):
     """Return records per CPU-second of onnxruntime over inputs that are ready, and of transforming them."""
     state, settings = (read_json(model / name) for name in ("state.json", "settings.json"))
-    transform, onnx = Transform(state, *families_read(settings)), OnnxModel(model / "model.onnx")
+    transform, onnx = Transform(state, kinds_read(state, settings)), OnnxModel(model / "model.onnx")
     records = [item.record for item in itertools.islice(read_records(given, state, source_of(model)), READY)]
     begun = time.process_time()
     made = [transform(record) for record in records]

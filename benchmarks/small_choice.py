@@ -2,10 +2,11 @@
 
 Half of each set's train rows, drawn anew each time class by class, are all that is labelled; the other half is what is
 judged on (its own test file is never opened). Chosen are cheap candidates of scikit-learn, with the code of the
-product: by a sixth of the rows as validation (what was done before), by five folds, by accuracy or by log loss, with
-the mean of all answers as one candidate more, with that mean wherever it is within one standard error of the best, and
-always. A choice is right if no single candidate, fitted on all labelled rows, does better on the other half; what a
-wrong one costs is told in accuracy and in log loss, a negative cost is a gain.
+product: by a sixth of the rows as validation (what was done before), by five folds, by accuracy or by log loss at the
+temperature that the folds teach, with the mean of all answers as one candidate more, with that mean wherever it is
+within one standard error of the best, and always. A choice is right if no single candidate, fitted on all labelled
+rows, does better on the other half; what a wrong one costs is told in accuracy and in log loss, a negative cost is a
+gain.
 
 Run: .venv/bin/python benchmarks/small_choice.py [--data ../shared/data] [--resamples 200] [--sets ECG200 GunPoint ...]
 """
@@ -26,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.evaluation.measures import ClassMeasures
 from pipeline.evaluation.results import Bootstrap
 from pipeline.evaluation.rows import EvaluationRows
+from pipeline.metrics.calibration import SMALLEST_PROBABILITY, fitted_temperature, tempered
 from pipeline.metrics.intervals import groups_of
 from pipeline.selection.choice import select_candidate
 from pipeline.selection.evidence import Evidence
@@ -43,8 +45,6 @@ CANDIDATES = {
 MEAN = "mean"
 """The mean of all candidates' answers, as a candidate."""
 RULES = ("validation", "folds", "folds, log loss", "... with the mean", "... the mean if tied", "the mean")
-LEAST = 1e-6
-"""No probability counts as less."""
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 
 
@@ -118,23 +118,33 @@ def one_resample(series, labels, seed, repeats):
     validation = by(stratified_folds(units, kind[own], folds=6, repeats=1, seed=seed)[:1])
     folded = by(stratified_folds(units, kind[own], folds=5, repeats=repeats, seed=seed))
     held, given = folded
-    with_mean = held, {**given, MEAN: np.mean(list(given.values()), axis=0)}
+    stacks = {name: said[None] for name, said in given.items()} | {MEAN: np.stack(list(given.values()))}
+    cool = {name: fitted_temperature(kind[held], members, several=False) for name, members in stacks.items()}
+    with_mean = held, {name: tempered(said, cool[name], several=False) for name, said in stacks.items()}
+    calibrated = held, {name: said for name, said in with_mean[1].items() if name != MEAN}
     more = sizes | {MEAN: sum(sizes.values())}
     names = (
         chosen(*validation, labels, sizes),
         chosen(*folded, labels, sizes),
-        chosen(*folded, labels, sizes, "log_loss"),
+        chosen(*calibrated, labels, sizes, "log_loss"),
         chosen(*with_mean, labels, more, "log_loss"),
         chosen(*with_mean, labels, more, "log_loss", mean_if_tied=True),
         MEAN,
     )
+    fitted = [answers(model, series, labels, train=own, asked=rest) for model in CANDIDATES.values()]
     on_rest = {
-        name: answers(model, series, labels, train=own, asked=rest) for name, model in CANDIDATES.items()
+        name: tempered(np.stack(members), cool[name], several=False)
+        for name, members in {
+            **dict(zip(CANDIDATES, [[one] for one in fitted], strict=True)),
+            MEAN: fitted,
+        }.items()
     }
-    on_rest[MEAN] = np.mean(list(on_rest.values()), axis=0)
     right = {name: float((said.argmax(axis=1) == labels[rest]).mean()) for name, said in on_rest.items()}
     truth = np.arange(len(rest)), labels[rest]
-    loss = {name: float(-np.log(np.maximum(said[truth], LEAST)).mean()) for name, said in on_rest.items()}
+    loss = {
+        name: float(-np.log(np.maximum(said[truth], SMALLEST_PROBABILITY)).mean())
+        for name, said in on_rest.items()
+    }
     best, least = max(right[name] for name in CANDIDATES), min(loss[name] for name in CANDIDATES)
     return {
         rule: (right[name] >= best, best - right[name], loss[name] - least)

@@ -96,11 +96,14 @@ def _made(wanted: list[str], model: "Whole", folder: Path) -> dict[str, "Made"]:
 
 def _manifest(model: "Whole", made: Mapping[str, "Made"], licence: Path | None) -> dict[str, Any]:
     from pipeline.evaluation.golden import GOLDEN_ANSWERS, read_npz
+    from pipeline.inference.prediction import mirrored_images
     from pipeline.inputs.specs import output_spec
     from pipeline.runtime.files import file_digest
 
     state, settings = (read_json(model.folder / name) for name in ("state.json", "settings.json"))
     golden = read_npz(model.folder / "golden.npz")
+    del golden[GOLDEN_ANSWERS]
+    given = golden if len(golden) > 1 else next(iter(golden.values()))
     return {
         "model": {
             "name": model.name,
@@ -108,13 +111,13 @@ def _manifest(model: "Whole", made: Mapping[str, "Made"], licence: Path | None) 
             "keras_sha256": file_digest(model.keras_file, "sha256"),
             "family": settings["family"],
             "task": output_spec(state).task,
-            "mirrored": bool(settings["training"].get("test_time_flip")),
+            "mirrored": bool(settings["training"].get("test_time_flip"))
+            and mirrored_images(given) is not None,
         },
         "origin": {name: model.tags[name] for name in ORIGIN if name in model.tags},
         "tensors": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])}
             for name, array in golden.items()
-            if name != GOLDEN_ANSWERS
         },
         "formats": {name: {"file": one.place.name, **one.as_json()} for name, one in made.items()},
         "licence": None if licence is None else "see LICENSE",

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data.samples import SampleRows, SplitTable, mapped, read_sample_rows, read_split
 from pipeline.data.windows import Timeline, labelled_intervals
-from pipeline.inputs.specs import output_spec
+from pipeline.inputs.specs import kind_read, output_spec
 from pipeline.inputs.train_data import load_split_rows
 from pipeline.metrics.classification import FloatArray, IntArray, mean_of_defined
 from pipeline.metrics.intervals import Groups, groups_of
@@ -95,7 +95,7 @@ def load_rows(split: str, season: int | None = None) -> EvaluationRows:
         FileNotFoundError: An earlier stage has not run; says which.
     """
     state = read_json(paths.FEATURES_STATE, "features")
-    found = load_split_rows(split, "cnn")
+    found = load_split_rows(split, [kind_read(state, "cnn")])
     targets = None if found.targets is None else found.targets.astype(np.float64)
     if found.series is None or found.steps is None:
         return EvaluationRows(

@@ -21,7 +21,7 @@ from pipeline.inference import prediction
 from pipeline.inference.keras_files import load_model
 from pipeline.inputs.arrays import Inputs
 from pipeline.inputs.from_state import NotReadable, rebuilt_inputs
-from pipeline.inputs.specs import families_read, kinds_read, output_spec
+from pipeline.inputs.specs import InputKind, kinds_read, output_spec
 from pipeline.inputs.train_data import load_split_rows
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
@@ -61,17 +61,16 @@ def incompatibilities(own: State, today: State, side_kinds: Mapping[str, Kind]) 
     return [problem for check in checks for problem in check] + list(_side(own, side_kinds))
 
 
-def reads_alike(own: State, today: State, *families: str) -> bool:
+def reads_alike(own: State, today: State, kinds: Sequence[InputKind]) -> bool:
     """Return whether a model's inputs are those that lie in `data/features` already."""
-    return _inputs(own, families) == _inputs(today, families)
+    return _inputs(own, kinds) == _inputs(today, kinds)
 
 
-def _inputs(state: State, families: Sequence[str]) -> dict[str, Any]:
-    """Return what decides the arrays that a model of these families reads."""
+def _inputs(state: State, kinds: Sequence[InputKind]) -> dict[str, Any]:
+    """Return what decides the arrays of these kinds."""
     described = {name: state[name] for name in ("series", "side", "windows") if name in state}
-    kinds = kinds_read(state, families)
     if "text" in state:
-        read = set(kinds)
+        read: set[str] = set(kinds)
         if "pieces" in read:
             read.add("bag")
         described["text"] = {name: state["text"].get(name) for name in read}
@@ -233,13 +232,13 @@ def score(name: str, model_path: Path, details_dir: Path, test: EvaluationRows) 
         raise _not_comparable(name, problems)
     spec = output_spec(state)
     ask = partial(prediction.answers, load_model(model_path))
-    families = families_read(settings)
-    if reads_alike(state, today, *families):
-        predictions = ask(inputs_of("test", *families), test.rows, settings["training"], spec)
+    kinds = kinds_read(state, settings)
+    if reads_alike(state, today, kinds):
+        predictions = ask(inputs_of("test", kinds), test.rows, settings["training"], spec)
     else:
         with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
             try:
-                inputs = rebuilt_inputs(state, test.rows, test.timeline, Path(scratch), *families)
+                inputs = rebuilt_inputs(state, kinds, test.rows, test.timeline, Path(scratch))
                 predictions = ask(inputs, np.arange(len(test)), settings["training"], spec)
             except (NotReadable, DataRefused) as error:
                 raise _not_comparable(name, [str(error)]) from error
@@ -260,6 +259,6 @@ def _not_comparable(name: str, problems: Sequence[str]) -> NotComparable:
     return NotComparable(f"{name} cannot be asked what today's data asks: {'; '.join(problems)}.")
 
 
-def inputs_of(split: str, *families: str) -> Inputs:
-    """Return what a model of these families reads, for the rows of `load_rows(split)`."""
-    return load_split_rows(split, *families).inputs
+def inputs_of(split: str, kinds: Sequence[InputKind]) -> Inputs:
+    """Return what a model that reads these kinds is given, for the rows of `load_rows(split)`."""
+    return load_split_rows(split, kinds).inputs

@@ -23,7 +23,7 @@ from pipeline.evaluation.results import (
 from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, write_trained_on
 from pipeline.evaluation.scoring import inputs_of
 from pipeline.inputs.arrays import named, take
-from pipeline.inputs.specs import families_read
+from pipeline.inputs.specs import kinds_read
 from pipeline.metrics.intervals import DIGITS, Groups, Interval, rounded
 from pipeline.metrics.names import argmax_name
 from pipeline.metrics.values import (
@@ -116,8 +116,8 @@ def _write_golden(folder: Path, test: EvaluationRows) -> None:
     Predicted as the check will do it, these inputs alone in one batch: the last bits depend on the batch.
     """
     few = np.unique(np.linspace(0, len(test.rows) - 1, NUM_GOLDEN).astype(np.int64))
-    families = families_read(read_json(folder / "settings.json"))
-    inputs = named(take(inputs_of("test", *families), test.rows[few]))
+    state, settings = (read_json(folder / f"{name}.json") for name in ("state", "settings"))
+    inputs = named(take(inputs_of("test", kinds_read(state, settings)), test.rows[few]))
     answers = golden_answers(folder / "model.keras", folder, inputs)
     write_npz(folder / "golden.npz", {**inputs, GOLDEN_ANSWERS: answers})
 

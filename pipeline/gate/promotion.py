@@ -35,7 +35,7 @@ from pipeline.gate.looks import look_of
 from pipeline.gate.question import Look, Question, Rules, ScoredModel
 from pipeline.gate.uses import share_uses
 from pipeline.inputs.arrays import Inputs, take
-from pipeline.inputs.specs import families_read, output_spec
+from pipeline.inputs.specs import kinds_read, output_spec
 from pipeline.metrics.intervals import few_groups
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
@@ -408,8 +408,11 @@ def _reigned(
 
 
 def _latency_ms(test: EvaluationRows) -> float:
-    families = families_read(read_json(paths.BEST_DIR / "settings.json", "evaluate"))
-    return single_prediction_ms(paths.BEST_DIR / MODEL_ONNX, scoring.inputs_of("test", *families), test.rows)
+    state, settings = (
+        read_json(paths.BEST_DIR / f"{name}.json", "evaluate") for name in ("state", "settings")
+    )
+    inputs = scoring.inputs_of("test", kinds_read(state, settings))
+    return single_prediction_ms(paths.BEST_DIR / MODEL_ONNX, inputs, test.rows)
 
 
 def _slices_digest(rules: Rules, test: EvaluationRows) -> str:

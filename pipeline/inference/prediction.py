@@ -11,12 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, require_finite, take
-from pipeline.inputs.specs import PAD, OutputSpec
+from pipeline.inputs.specs import IMAGE, PAD, OutputSpec
 
 PREDICT_BATCH_SIZE = 512
 IMAGE_AXES = 4
-IMAGE = "image"
-"""What images are called among other kinds of input, see `pipeline.inputs.specs.called`."""
 MAX_BATCH_NUMBERS = 1 << 29
 """Of all layers for one batch: with one thread for operations TensorFlow may hold what all branches gave at once."""
 
@@ -102,7 +100,7 @@ def predict(
         inputs: All samples; may be a memmap.
         rows: Index array.
         batch_size: Rows per call of the model.
-        test_time_flip: Average with the prediction for the mirrored image, where there is one, see `_mirrored`.
+        test_time_flip: Average with the prediction for the mirrored image, where there is one, see `mirrored_images`.
 
     Raises:
         ValueError: An input is not a finite number.
@@ -114,7 +112,7 @@ def predict(
     for start in range(0, len(rows), batch_size):
         batch = take(inputs, rows[start : start + batch_size])
         outputs = model.predict_on_batch(batch)
-        if test_time_flip and (mirrored := _mirrored(batch)) is not None:
+        if test_time_flip and (mirrored := mirrored_images(batch)) is not None:
             outputs = (outputs + model.predict_on_batch(mirrored)) / np.float32(2)
         chunks.append(np.asarray(outputs, dtype=np.float32))
     predictions = np.concatenate(chunks)
@@ -144,7 +142,7 @@ def _numbers_per_sample(model: Any) -> int:
     )
 
 
-def _mirrored(batch: Arrays) -> Arrays | None:
+def mirrored_images(batch: Arrays) -> Arrays | None:
     """Return images (NHWC) with left and right exchanged; None for what has neither, and for images beside columns.
 
     Of what an ensemble reads only the image is mirrored: numbers that were made of it stay, and so do the answers of

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.data.samples import SampleRows, Values, mapped, read_sample_rows, texts
 from pipeline.data.windows import Timeline, WindowIndex
 from pipeline.inputs.arrays import MAIN_INPUT, ModelInputs, Named, Reader, padded, window_reader
-from pipeline.inputs.specs import InputKind, called, kinds_read
+from pipeline.inputs.specs import InputKind, called
 from pipeline.preprocessing.pieces import pieces_of
 from pipeline.preprocessing.series import scaler_of, write_series
 from pipeline.preprocessing.side import has_offset, side_features_of, window_side_of
@@ -33,19 +33,20 @@ class NotReadable(Exception):
     """A model cannot read today's rows in its own way."""
 
 
-def from_samples(state: State, *families: str) -> FromSamples:
+def from_samples(state: State, kinds: Sequence[InputKind]) -> FromSamples:
     """Return what makes the main input (and `weights` of a bag) of whole samples; of several kinds those of each.
 
     Args:
         state: Content of the `state.json` that travels with the model.
-        families: Name of its family; of an ensemble those of its members.
+        kinds: What it reads, see `pipeline.inputs.specs.kinds_read`.
 
     Returns:
         A function of images (uint8, of the shape the model reads), texts (str), or series (float32 (steps, channels),
         channels in the order of the state, NaN where a value is missing).
     """
-    kinds = kinds_read(state, families)
-    makers = [(kind, _of_one_kind(state, kind)) for kind in kinds]
+    # Pieces bring the one bag with them.
+    made_once = [kind for kind in kinds if kind != "bag" or "pieces" not in kinds]
+    makers = [(kind, _of_one_kind(state, kind)) for kind in made_once]
 
     def make(samples: Sequence[Any]) -> Named:
         return {
@@ -61,7 +62,7 @@ def _of_one_kind(state: State, kind: InputKind) -> FromSamples:
     if kind == "image":
         return lambda images: {MAIN_INPUT: np.asarray(images)}
     if kind == "vector":
-        from pipeline.features.images import image_features  # scikit-image, which other families do without
+        from pipeline.features.images import image_features  # scikit-image, which other kinds do without
 
         made = state["handmade"]
         settings = made["groups"], made["edge_cell_px"], made["colour_bins"]
@@ -104,16 +105,16 @@ def from_side(state: State) -> FromSide:
 
 
 def rebuilt_inputs(
-    state: State, rows: np.ndarray, timeline: Timeline | None, scratch: Path, *families: str
+    state: State, kinds: Sequence[InputKind], rows: np.ndarray, timeline: Timeline | None, scratch: Path
 ) -> ModelInputs:
     """Return what a model reads of some of today's rows; row 0 is the first of `rows`.
 
     Args:
         state: Content of the `state.json` that travels with the model.
+        kinds: What it reads, see `pipeline.inputs.specs.kinds_read`.
         rows: Their numbers among the samples, int64, shape (num_rows,); of windows only their count matters.
         timeline: Where the windows stand; None where a row is a sample of its own.
         scratch: An empty folder for arrays that are memory-mapped, needed for as long as the inputs are used.
-        families: Name of its family; of an ensemble those of its members.
 
     Raises:
         NotReadable: A row holds fewer steps than the model reads, or its calendar is another one.
@@ -131,7 +132,7 @@ def rebuilt_inputs(
         return ModelInputs(
             len(rows), [_windows(state, timeline, samples, payload, beside=beside, scratch=scratch)]
         )
-    make, raw = from_samples(state, *families), _raw(state, samples, payload, rows)
+    make, raw = from_samples(state, kinds), _raw(state, samples, payload, rows)
     return ModelInputs(len(rows), [lambda chosen: make(raw(rows[chosen])) | beside(rows[chosen])])
 
 

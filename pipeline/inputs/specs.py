@@ -3,16 +3,17 @@
 `input_spec` and `output_spec` read them off `data/features/state.json`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from pipeline.params.families import input_kind
+from pipeline.params.families import FAMILIES, input_kind
 
 InputKind = Literal["image", "vector", "tokens", "bag", "pieces", "series"]
 Task = Literal["classification", "multilabel", "regression", "forecasting", "anomaly"]
 
+IMAGE: InputKind = "image"
 PAD = -1e9
 """Stands in all channels of the steps after the end of a shorter series; no scaled number comes near it."""
 
@@ -103,7 +104,7 @@ def input_spec(state: Mapping[str, Any], family: str) -> InputSpec:
     Raises:
         ValueError: Family `dense` without any hand-made feature of images.
     """
-    kind = input_kind(family, state.get("payload", "image"), state.get("task", "classification"))
+    kind = kind_read(state, family)
     num_side, categories = side_shape(state)
     spec = partial(InputSpec, kind, num_side=num_side, categories=categories)
     if kind in ("image", "vector"):
@@ -204,28 +205,30 @@ def output_spec(state: Mapping[str, Any]) -> OutputSpec:
     )
 
 
-def families_read(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the families whose inputs a model reads: its own, of an ensemble those of its members, each once.
-
-    Args:
-        settings: Content of its settings.json.
-    """
-    own = settings.get("members", {}).values() or [settings]
-    return tuple(dict.fromkeys(str(one["family"]) for one in own))
-
-
-def kinds_read(state: Mapping[str, Any], families: Iterable[str]) -> dict[InputKind, str]:
-    """Return the kinds of input that a model reads, in order, each with the first family that reads it.
+def kind_read(state: Mapping[str, Any], family: str) -> InputKind:
+    """Return the kind of input that models of a family read.
 
     Args:
         state: Content of `data/features/state.json`.
-        families: One, or those of the members of an ensemble.
+        family: Name of the family, as in `candidates.<name>.family`.
     """
-    found: dict[InputKind, str] = {}
-    for family in families:
-        kind = input_kind(family, state.get("payload", "image"), state.get("task", "classification"))
-        found.setdefault(kind, family)
-    return found
+    return input_kind(family, state.get("payload", "image"), state.get("task", "classification"))
+
+
+def kinds_read(state: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[InputKind, ...]:
+    """Return the kinds of input that a model reads, in order: one, or those of the members of an ensemble.
+
+    An ensemble says so itself. Where it does not it is from before members could read different things, and any member
+    will do whose family is still there.
+
+    Args:
+        state: Content of the `state.json` that travels with the model.
+        settings: Content of its settings.json.
+    """
+    if "reads" in settings:
+        return tuple(settings["reads"])
+    families = [str(own["family"]) for own in settings.get("members", {"": settings}).values()]
+    return (kind_read(state, next((name for name in families if name in FAMILIES), families[0])),)
 
 
 def called(name: str, kind: str, kinds: Collection[str]) -> str:

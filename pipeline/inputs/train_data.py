@@ -24,12 +24,13 @@ from pipeline.inputs.arrays import (
     window_targets,
 )
 from pipeline.inputs.specs import (
+    InputKind,
     InputSpec,
     OutputSpec,
     called,
     frozen_spec,
     input_spec,
-    kinds_read,
+    kind_read,
     output_spec,
     side_shape,
 )
@@ -174,7 +175,7 @@ def load_train_data(family: str) -> TrainData:
     specs = input_spec(state, family), output_spec(state)
     if state.get("windows"):
         return _windows_to_learn(state, split, specs)
-    inputs = whole_inputs(state, family)
+    inputs = whole_inputs(state, [kind_read(state, family)])
     targets = _targets(state, split, len(inputs))
     train, val = split.rows_of("train"), split.rows_of("val")
     frozen = None
@@ -183,12 +184,12 @@ def load_train_data(family: str) -> TrainData:
     return TrainData(inputs, targets, train, val, *specs, frozen=frozen)
 
 
-def load_split_rows(name: str, *families: str) -> SplitRows:
+def load_split_rows(name: str, kinds: Sequence[InputKind]) -> SplitRows:
     """Return the samples of one split and what is true of them.
 
     Args:
         name: `train`, `val` or `test`.
-        families: As in `whole_inputs`.
+        kinds: As in `whole_inputs`.
 
     Raises:
         FileNotFoundError: An earlier stage has not run; says which.
@@ -199,7 +200,7 @@ def load_split_rows(name: str, *families: str) -> SplitRows:
     split = read_split((name,))
     task = state.get("task", "classification")
     return SplitRows(
-        whole_inputs(state, *families),
+        whole_inputs(state, kinds),
         split.rows,
         tuple(split.sample_ids.tolist()),
         tuple(split.labels.tolist()) if task in ("classification", "multilabel") else (),
@@ -207,13 +208,12 @@ def load_split_rows(name: str, *families: str) -> SplitRows:
     )
 
 
-def whole_inputs(state: Mapping[str, Any], *families: str) -> Inputs:
+def whole_inputs(state: Mapping[str, Any], kinds: Sequence[InputKind]) -> Inputs:
     """Return the inputs of a model where each sample is whole; nothing is read before it is asked for.
 
     Args:
         state: Content of `data/features/state.json`.
-        families: See `pipeline.params.families.input_kind`; several of an ensemble, whose inputs are named as
-            `pipeline.inputs.specs.called` says.
+        kinds: What it reads, one or several: see `pipeline.inputs.specs.kinds_read`, and `called` for their names.
 
     Returns:
         One memory-mapped array where images, vectors or tokens have nothing beside them, else `ModelInputs`.
@@ -221,11 +221,10 @@ def whole_inputs(state: Mapping[str, Any], *families: str) -> Inputs:
     Raises:
         InputMissing: A file is not there.
     """
-    kinds, beside = kinds_read(state, families), stored_side(state)
-    shapes = {kind: input_spec(state, family).shape for kind, family in kinds.items()}
-    if "series" in shapes:  # which all families read
+    beside = stored_side(state)
+    if "series" in kinds:  # which all families read
         samples, series = read_sample_rows(), mapped(paths.SERIES_NPY, "features")
-        read = padded_series(series, samples.starts, samples.lengths, shapes["series"][0])
+        read = padded_series(series, samples.starts, samples.lengths, state["series"]["max_length"])
         return ModelInputs(len(samples), [read, stored(beside)])
     main = {
         called(name, kind, kinds): mapped(*file) for kind in kinds for name, file in _MAIN_FILES[kind].items()

@@ -125,7 +125,10 @@ OUTPUTS = {
     "anomaly": "What comes out is the input as the model gives it back; the mean squared error to it is the error.",
 }
 """By task, what the model itself gives, before it is put into words."""
-MIRRORED = " Answers that were judged are means of those for the image and for the mirrored image."
+MIRRORED = (
+    " Answers that were judged are means of those for the image and for the mirrored image; what else is read beside "
+    "the image stays as it is."
+)
 
 
 def _formats(manifest: JsonObject) -> list[str]:

@@ -1,8 +1,9 @@
 """Who is chosen, by how much, and by how many rows that is known; before anybody looks at the test set.
 
-The best score wins, unless a model of less than a quarter of its size is within one standard error of it: the error of
-their difference on the same rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired
-scores).
+The best score wins, unless another ties with it: is within one standard error, that of their difference on the same
+rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired scores). Of ties an ensemble
+wins where folds chose, since rows are few then and the mean of models loses less than a choice among them
+(`benchmarks/small_choice.py`); else the smallest model of less than a quarter of the size.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,6 +23,7 @@ from pipeline.metrics.intervals import (
 )
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import paired_difference
+from pipeline.runtime.paths import ENSEMBLE
 from pipeline.selection.evidence import Evidence
 
 SMALLER = 0.25
@@ -124,7 +126,10 @@ def select_candidate(
             behind = _behind(choice, resampled, sign)
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
-    return Selection(_smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts))
+    made = _mean_of_the_tied(choice, behind) if evidence.out_of_fold else None
+    return Selection(
+        made or _smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts)
+    )
 
 
 def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> dict[str, tuple[float, float]]:
@@ -137,6 +142,22 @@ def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> d
         )
         for entry in others
     }
+
+
+def _mean_of_the_tied(choice: Choice, behind: Mapping[str, tuple[float, float]]) -> Choice | None:
+    """Return the choice of the ensemble, if it is the best or within one standard error of it; else None."""
+    if choice.ranking[0].name == ENSEMBLE:
+        return choice
+    difference, error = behind.get(ENSEMBLE, (1.0, 0.0))
+    if difference >= error:
+        return None
+    score = next(entry.score for entry in choice.ranking if entry.name == ENSEMBLE)
+    reason = (
+        f"{ENSEMBLE} is within one standard error of the best, and of few rows a mean loses less than a choice: "
+        f"{metric_words(choice.select_by)} {format_value(score)}, {format_value(difference)} behind with a standard "
+        f"error of {format_value(error)}. {choice.reason}"
+    )
+    return replace(choice, chosen=ENSEMBLE, reason=reason)
 
 
 def _smallest_of_the_tied(choice: Choice, behind: Mapping[str, tuple[float, float]]) -> Choice:

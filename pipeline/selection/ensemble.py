@@ -11,12 +11,15 @@ import keras
 import numpy as np
 
 from pipeline.inference.keras_files import load_model, save_model
-from pipeline.inputs.specs import called, kinds_read
+from pipeline.inputs.specs import IMAGE, called, kind_read
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
 from pipeline.selection.refit import tempered_model
 from pipeline.training.validation_scores import validation_metrics
+
+ANSWERS = "answers"
+"""What a message calls the output of a model."""
 
 
 def joined(members: Mapping[str, keras.Model], kinds: Mapping[str, str]) -> keras.Model:
@@ -36,34 +39,37 @@ def joined(members: Mapping[str, keras.Model], kinds: Mapping[str, str]) -> kera
         the name of their member.
 
     Raises:
-        ValueError: Two read other inputs under one name, or give other outputs.
+        ValueError: Two read other inputs of one kind, or give other outputs.
     """
-    first = next(iter(members.values()))
+    ends = {name: _ends(model) for name, model in members.items()}
+    first = next(iter(members))
     inputs: dict[str, keras.KerasTensor] = {}
     outputs = []
     for name, model in members.items():
+        alike = next(other for other in members if kinds[other] == kinds[name])
+        expected = {**ends[alike], ANSWERS: ends[first][ANSWERS]}
+        if ends[name] != expected:
+            raise ValueError(
+                f"{name} cannot be averaged with the other members of the ensemble. Expected inputs and outputs "
+                f"{expected}. Received: {ends[name]}. Name other members in select.ensemble."
+            )
         given = {}
         for tensor in model.inputs:
             shared = called(tensor.name, kinds[name], set(kinds.values()))
             if shared not in inputs:
                 inputs[shared] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=shared)
-            _require_alike(name, f"input {shared}", tensor, inputs[shared])
             given[tensor.name] = inputs[shared]
-        _require_alike(name, "answers", model.output, first.output)
         outputs.append(_beside(name, model, given))
-    output = keras.layers.Average(name=first.output_names[0])(outputs)
+    output = keras.layers.Average(name=members[first].output_names[0])(outputs)
     return keras.Model(
         inputs if len(inputs) > 1 else next(iter(inputs.values())), output, name=paths.ENSEMBLE
     )
 
 
-def _require_alike(name: str, what: str, own: keras.KerasTensor, others: keras.KerasTensor) -> None:
-    expected, received = ((tensor.shape, tensor.dtype) for tensor in (others, own))
-    if received != expected:
-        raise ValueError(
-            f"{name} cannot be averaged with the other members of the ensemble. Expected {what} as theirs: {expected}. "
-            f"Received: {received}. Name other members in select.ensemble."
-        )
+def _ends(model: keras.Model) -> dict[str, Any]:
+    """Return shape and type of every input by its name, and of what comes out."""
+    inputs = {tensor.name: (tensor.shape, tensor.dtype) for tensor in model.inputs}
+    return inputs | {ANSWERS: (model.output.shape, model.output.dtype)}
 
 
 def _beside(name: str, model: keras.Model, inputs: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
@@ -101,7 +107,8 @@ def write_ensemble(
         Whether logits are divided.
 
     Raises:
-        ValueError: They give other outputs, or not all of those that read images are asked for mirrored ones.
+        ValueError: They read other inputs of one kind, give other outputs, or not all of those that read images are
+            asked for mirrored ones.
     """
     models = {name: load_model(folder_of(name) / "model.keras") for name in members}
     settings: dict[str, dict[str, Any]] = {
@@ -109,11 +116,11 @@ def write_ensemble(
     }
     any_member = settings[members[0]]
     state = read_json(paths.FEATURES_STATE, "features")
-    kinds = {name: next(iter(kinds_read(state, [own["family"]]))) for name, own in settings.items()}
+    kinds = {name: kind_read(state, own["family"]) for name, own in settings.items()}
     flips = {
         name: bool(own["training"]["test_time_flip"])
         for name, own in settings.items()
-        if kinds[name] == "image"
+        if kinds[name] == IMAGE
     }
     if len(set(flips.values())) > 1:
         raise ValueError(
@@ -124,6 +131,7 @@ def write_ensemble(
         "family": paths.ENSEMBLE,
         "members": settings,
         "model": {},
+        "reads": list(dict.fromkeys(kinds.values())),
         "seed": any_member["seed"],
         "threads": any_member["threads"],
         "training": {"test_time_flip": any(flips.values())},

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.inputs.record_columns import columns_beside, main_field, reads_steps
+from pipeline.inputs.specs import IMAGE
 from pipeline.reports.html import Fact, made_fact, render
 from pipeline.runtime import processes
 from pipeline.runtime.errors import DataRefused
@@ -140,7 +141,7 @@ def word_pattern(state: Mapping[str, Any]) -> re.Pattern[str]:
 
 def pixels_read(record: Record, state: Mapping[str, Any]) -> np.ndarray:
     """Return the pixels of a record as a model reads them, uint8 (height, width, channels)."""
-    made = Transform({**state, "side": None}, "cnn")({"image": record["image"]})
+    made = Transform({**state, "side": None}, [IMAGE])({"image": record["image"]})
     return np.asarray(made["inputs"][0])
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from pipeline.inputs.arrays import Named, window_inputs
 from pipeline.inputs.from_state import from_samples, from_side
+from pipeline.inputs.specs import InputKind
 from pipeline.monitoring.measured import Kept
 from pipeline.preprocessing.series import Scale, SeriesScaler, scaler_of
 from pipeline.preprocessing.side import has_offset, seconds_of, window_side_of
@@ -41,9 +42,9 @@ SHOWN = 60
 """Characters of a value that a message shows."""
 
 
-def model_inputs_of(record: Record, state: Mapping[str, Any], *families: str) -> Named:
+def model_inputs_of(record: Record, state: Mapping[str, Any], kinds: Sequence[InputKind]) -> Named:
     """Return the inputs of a model for one record; see `Transform`, which is quicker for many."""
-    return Transform(state, *families)(record)
+    return Transform(state, kinds)(record)
 
 
 class Transform:
@@ -51,12 +52,12 @@ class Transform:
 
     Args:
         state: Content of the `state.json` that travels with the model.
-        families: Name of the model's family; of an ensemble those of its members.
+        kinds: What the model reads, see `pipeline.inputs.specs.kinds_read`.
     """
 
-    def __init__(self, state: Mapping[str, Any], *families: str) -> None:
+    def __init__(self, state: Mapping[str, Any], kinds: Sequence[InputKind]) -> None:
         self._beside = from_side(state)
-        self._main = _windows(state) if state.get("windows") else _whole(state, families)
+        self._main = _windows(state) if state.get("windows") else _whole(state, kinds)
 
     def __call__(self, record: Record) -> Named:
         """Return name of input to array, first dimension 1.
@@ -98,9 +99,9 @@ class _Problems:
             return None
 
 
-def _whole(state: Mapping[str, Any], families: Sequence[str]) -> Callable[[Record, Named], Named]:
+def _whole(state: Mapping[str, Any], kinds: Sequence[InputKind]) -> Callable[[Record, Named], Named]:
     read = {"image": _image, "text": _text, "series": _whole_series}[state.get("payload", "image")](state)
-    make = from_samples(state, *families)
+    make = from_samples(state, kinds)
 
     def made(record: Record, beside: Named) -> Named:
         sample = read(record)

@@ -29,7 +29,7 @@ from pipeline.evaluation.golden import (
 from pipeline.evaluation.measures import threshold_of
 from pipeline.inference import prediction
 from pipeline.inputs.arrays import Named
-from pipeline.inputs.specs import families_read, output_spec
+from pipeline.inputs.specs import kinds_read, output_spec
 from pipeline.metrics.anomalies import ALL_SERIES
 from pipeline.metrics.classification import USUAL_THRESHOLD
 from pipeline.metrics.decisions import decided, labels_decided
@@ -105,7 +105,7 @@ class Scorer:
         self.card, self.state = read_json(folder / "card.json"), read_json(folder / "state.json")
         settings = read_json(folder / "settings.json")
         self._training: Mapping[str, Any] = settings["training"]
-        self._transform = Transform(self.state, *families_read(settings))
+        self._transform = Transform(self.state, kinds_read(self.state, settings))
         self._spec = output_spec(self.state)
         self.task = self._spec.task
         self._point: Mapping[str, Any] = self.card.get("operating_point") or {}

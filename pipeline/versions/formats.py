@@ -27,7 +27,7 @@ from pipeline.export.places import PLACES
 from pipeline.inference import backend
 from pipeline.inference.prediction import Model
 from pipeline.inputs.arrays import Named, named, take
-from pipeline.inputs.specs import families_read
+from pipeline.inputs.specs import kinds_read
 from pipeline.runtime import paths
 from pipeline.runtime.errors import AnswersDiffer, NotPermitted
 from pipeline.runtime.files import file_digest, folder_bytes, read_json
@@ -105,8 +105,8 @@ def inputs_of_test(papers: Path, keras_file: Path) -> Named | None:
     except FileNotFoundError:  # of split or samples: `dvc pull` was not asked for them
         return None
     some = np.unique(np.linspace(0, len(rows) - 1, min(TEST_ROWS, len(rows))).astype(np.int64))
-    families = families_read(read_json(papers / "settings.json"))
-    return named(take(inputs_of("test", *families), rows[some]))
+    state, settings = (read_json(papers / f"{name}.json") for name in ("state", "settings"))
+    return named(take(inputs_of("test", kinds_read(state, settings)), rows[some]))
 
 
 def make_formats(

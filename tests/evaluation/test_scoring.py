@@ -59,20 +59,25 @@ def windowed(section: str, **values) -> dict:
     return WINDOWED | {section: WINDOWED[section] | values}
 
 
+READ = {("image",): True, ("vector",): True, ("image", "vector"): True}
+"""Kinds that the models here read; others would be an error."""
+
+
 @pytest.fixture
 def scored(tmp_path, monkeypatch):
     """Return a function that scores a stand-in model made with one state on data that has another."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(scoring, "load_model", lambda path: path)
     monkeypatch.setattr(scoring.prediction, "answers", lambda *_arguments: np.array([[0.2, 0.8]]))
-    monkeypatch.setattr(scoring, "inputs_of", lambda *_arguments: "stored")
+    monkeypatch.setattr(scoring, "inputs_of", lambda split, kinds: READ[tuple(kinds)] and split)
     write_samples(tmp_path, np.zeros((1, 4, 4, 1), np.uint8), [1])
     for name in ("data/features", "model"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "model/model.keras").write_bytes(b"model")
 
-    def call(family: str, own: dict, current: dict):
-        settings = {"family": family, "training": {"test_time_flip": False}}
+    def call(family: str | dict, own: dict, current: dict):
+        told = family if isinstance(family, dict) else {"family": family}
+        settings = told | {"training": {"test_time_flip": False}}
         (tmp_path / "model/settings.json").write_text(json.dumps(settings))
         (tmp_path / "model/state.json").write_text(json.dumps(own))
         (tmp_path / "data/features/state.json").write_text(json.dumps(current))
@@ -148,7 +153,7 @@ def test_another_state_for_the_same_question_is_compared():
         },
     }
     assert [] == incompatibilities(WINDOWED, today, SIDE_KINDS | {"more": "number"})
-    assert not reads_alike(WINDOWED, today, "rnn")
+    assert not reads_alike(WINDOWED, today, ["series"])
 
 
 def test_the_length_of_a_window_is_the_question_where_the_window_itself_is_judged():
@@ -176,14 +181,38 @@ def test_side_columns_must_still_be_there(kinds, named):
 def test_inputs_are_rebuilt_only_where_the_model_reads_in_another_way(scored, monkeypatch):
     """Other cells matter to hand-made features, and not to a network of pixels."""
     asked = []
-    monkeypatch.setattr(
-        scoring, "rebuilt_inputs", lambda *given: asked.append((given[0], *given[4:])) or "rebuilt"
-    )
+    monkeypatch.setattr(scoring, "rebuilt_inputs", lambda *given: asked.append(given[:2]) or "rebuilt")
     today = changed("handmade", edge_cell_px=3)
     scored("cnn", STATE, today)
     assert [] == asked
     scored("dense", STATE, today)
-    assert [(STATE, "dense")] == asked
+    assert [(STATE, ("vector",))] == asked
+
+
+MIXED = {
+    "family": "ensemble",
+    "members": {"a": {"family": "cnn"}, "b": {"family": "dense"}},
+    "reads": ["image", "vector"],
+}
+
+
+def test_an_ensemble_is_rebuilt_where_one_of_its_members_reads_in_another_way(scored, monkeypatch):
+    """With all that its members read."""
+    asked = []
+    monkeypatch.setattr(scoring, "rebuilt_inputs", lambda *given: asked.append(given[:2]) or "rebuilt")
+    scored(MIXED, STATE, STATE)
+    assert [] == asked
+    scored(MIXED, STATE, changed("handmade", edge_cell_px=3))
+    assert [(STATE, ("image", "vector"))] == asked
+
+
+@pytest.mark.parametrize("family", ["boosting", "dense"])
+def test_all_families_that_read_features_are_asked_with_those_of_their_time(scored, family, monkeypatch):
+    """Trees as well as networks."""
+    asked = []
+    monkeypatch.setattr(scoring, "rebuilt_inputs", lambda *given: asked.append(given[1]) or "rebuilt")
+    scored(family, STATE, changed("handmade", edge_cell_px=3))
+    assert [("vector",)] == asked
 
 
 def test_champion_from_before_the_data_settings_were_recorded_is_compared(scored):

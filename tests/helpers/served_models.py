@@ -13,7 +13,7 @@ from pipeline.export.onnx_file import FLOAT, Value, model_bytes
 from pipeline.export.onnx_graph import Graph
 from pipeline.export.onnx_session import NUMBERS_PER_SAMPLE, OnnxModel
 from pipeline.inference.prediction import answers
-from pipeline.inputs.specs import output_spec
+from pipeline.inputs.specs import kinds_read, output_spec
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
 from pipeline.serving.described import example_record
@@ -49,7 +49,7 @@ def write_model(folder: Path, state: dict, *, seed: int = 0, family: str = "") -
     point = {"thresholds": {"(all)": 0.5}} if task == "anomaly" else {}
     card = {"task": task, "operating_point": point, "candidate": "linear", "family": family}
     write_json(folder / "card.json", card)
-    example = Transform(state, family)(example_record(state))
+    example = Transform(state, kinds_read(state, settings))(example_record(state))
     shares = np.linspace(1, 0.25, 4)
     inputs = {
         name: (array * shares.reshape(-1, *[1] * (array.ndim - 1))).astype(array.dtype)

@@ -47,9 +47,9 @@ def state():
     return json.loads(paths.FEATURES_STATE.read_text())
 
 
-def written_arrays(family):
+def written_arrays(kind):
     """Return what the features stage wrote of the test rows, by the names of the inputs."""
-    found = load_split_rows("test", family)
+    found = load_split_rows("test", [kind])
     return named(take(found.inputs, found.rows))
 
 
@@ -57,11 +57,11 @@ def named(arrays):
     return arrays if isinstance(arrays, dict) else {"inputs": arrays}
 
 
-def rebuilt(own, family, folder):
+def rebuilt(own, kind, folder):
     """Return what a model of some state reads of today's test rows, two rows at a time."""
     (folder / "scratch").mkdir(exist_ok=True)
     test = load_rows("test")
-    inputs = rebuilt_inputs(own, test.rows, test.timeline, folder / "scratch", family)
+    inputs = rebuilt_inputs(own, [kind], test.rows, test.timeline, folder / "scratch")
     assert len(inputs) == len(test)
     parts = [
         named(inputs.take(np.arange(first, min(first + 2, len(test))))) for first in range(0, len(test), 2)
@@ -86,28 +86,28 @@ def check_differ(one, other):
     )
 
 
-def one_by_one(own, family, records):
-    made = [Transform(own, family)(json.loads(json.dumps(record))) for record in records]
+def one_by_one(own, kind, records):
+    made = [Transform(own, [kind])(json.loads(json.dumps(record))) for record in records]
     return {name: np.concatenate([arrays[name] for arrays in made]) for name in made[0]}
 
 
 @pytest.mark.parametrize("mode", ["one_hot", "embedded", None])
-@pytest.mark.parametrize("family", ["cnn", "linear"])
-def test_texts_are_read_with_the_vocabulary_of_then(family, mode, folder):
+@pytest.mark.parametrize("kind", ["tokens", "bag"])
+def test_texts_are_read_with_the_vocabulary_of_then(kind, mode, folder):
     """Other training texts and other settings: ids, weights and categories are those of then."""
     columns = {"side": SIDE_COLUMNS, "kinds": SIDE_KINDS}
     write_texts(folder, TEXTS, THEN, LABELS, **columns)
     run_features(text=TEXT, side=SIDE | {"categories": mode} if mode else None)
-    own, then = state(), written_arrays(family)
+    own, then = state(), written_arrays(kind)
     write_split(folder, TODAY, labels=LABELS)
     run_features(text=TEXT | {"lowercase": False, "max_tokens": 3, "max_bag": 9}, side=SIDE)
-    check_equal(then, rebuilt(own, family, folder))
-    check_differ(then, written_arrays(family))
+    check_equal(then, rebuilt(own, kind, folder))
+    check_differ(then, written_arrays(kind))
     records = [
         {"text": TEXTS[row], "side": {name: values[row] for name, values in SIDE_COLUMNS.items()}}
         for row in (4, 5)
     ]
-    check_equal(then, one_by_one(own, family, records))
+    check_equal(then, one_by_one(own, kind, records))
 
 
 @pytest.mark.parametrize("scaling", ["channel", "series", "none"])
@@ -120,13 +120,13 @@ def test_whole_series_are_read_at_the_scale_of_then(scaling, folder):
     write_samples(folder, payload, lengths, channels=("x", "y"), **columns)
     write_split(folder, THEN, labels=LABELS, stops=lengths)
     run_features(series=SERIES | {"scaling": scaling}, side=SIDE)
-    own, then = state(), written_arrays("rnn")
+    own, then = state(), written_arrays("series")
     turned = np.stack([payload[:, 1], payload[:, 0] * 5, payload[:, 0]], axis=1)
     write_samples(folder, turned, lengths, channels=("y", "z", "x"), **columns)
     write_split(folder, TODAY, labels=LABELS, stops=lengths)
     run_features(series=SERIES, side=SIDE)
-    check_equal(then, rebuilt(own, "rnn", folder))
-    check_differ(then, written_arrays("rnn"))
+    check_equal(then, rebuilt(own, "series", folder))
+    check_differ(then, written_arrays("series"))
     parts = np.split(payload, np.cumsum(lengths)[:-1])
     records = [
         {
@@ -135,7 +135,7 @@ def test_whole_series_are_read_at_the_scale_of_then(scaling, folder):
         }
         for row in (4, 5)
     ]
-    check_equal(then, one_by_one(own, "rnn", records))
+    check_equal(then, one_by_one(own, "series", records))
 
 
 def hours(steps, seed=4):
@@ -172,15 +172,15 @@ def test_windows_are_read_with_history_calendar_and_categories_of_then(length, s
     write_windowed(folder, payload, SEGMENTS_THEN, lengths=[30, 20], **columns)
     settings = {"task": "forecasting", "side": SIDE | {"categories": mode or "one_hot"}}
     run_features(windows=WINDOWS | {"length": length}, series=SERIES | {"scaling": scaling}, **settings)
-    own, then = state(), written_arrays("rnn")
+    own, then = state(), written_arrays("series")
     write_windowed(folder, payload, SEGMENTS_TODAY, lengths=[30, 20], **columns)
     turned = payload[:, [2, 0, 1]]
     named_columns = {"time": ["2026-01-05T00:00:00"] * 2, "step_seconds": [3600.0] * 2, **columns}
     write_samples(folder, turned, [30, 20], channels=("kind", "load", "warm"), **named_columns)
     today = WINDOWS | {"length": 2, "calendar": ["weekday"]}
     run_features(windows=today, series=SERIES, **settings)
-    check_equal(then, rebuilt(own, "rnn", folder))
-    check_differ(then, written_arrays("rnn"))
+    check_equal(then, rebuilt(own, "series", folder))
+    check_differ(then, written_arrays("series"))
     timeline = load_rows("test").timeline
     records = []
     for series, step in zip(timeline.series.tolist(), timeline.starts.tolist(), strict=True):
@@ -199,7 +199,7 @@ def test_windows_are_read_with_history_calendar_and_categories_of_then(length, s
                 "id": f"00{series}",
             }
         )
-    check_equal(then, one_by_one(own, "rnn", records))
+    check_equal(then, one_by_one(own, "series", records))
 
 
 def test_windows_of_anomalies_are_read_at_the_scale_of_then(folder):
@@ -215,9 +215,9 @@ def test_windows_of_anomalies_are_read_at_the_scale_of_then(folder):
             folder, ["train", "val", "test"], rows=[0, 0, 0], starts=[0, cut, 30], stops=[cut, 30, 40]
         )
         run_features(task="anomaly", windows=windows, series=SERIES)
-        arrays[name] = state(), written_arrays("autoencoder")
+        arrays[name] = state(), written_arrays("series")
     own, then = arrays["then"]
-    check_equal(then, rebuilt(own, "autoencoder", folder))
+    check_equal(then, rebuilt(own, "series", folder))
     check_differ(then, arrays["today"][1])
 
 
@@ -227,13 +227,13 @@ def test_images_are_described_with_the_features_of_then(folder):
     write_samples(folder, images, [1] * 6)
     write_split(folder, THEN, labels=LABELS)
     features(["texture", "edges"], 4, 8, Progress(disable=True))
-    own, then = state(), {family: written_arrays(family) for family in ("cnn", "dense")}
+    own, then = state(), {kind: written_arrays(kind) for kind in ("image", "vector")}
     write_split(folder, TODAY, labels=LABELS)
     features(["colour"], 2, 4, Progress(disable=True))
-    for family, arrays in then.items():
-        check_equal(arrays, rebuilt(own, family, folder))
-        check_equal(arrays, one_by_one(own, family, [{"image": image.tolist()} for image in images[4:]]))
-    check_differ(then["dense"], written_arrays("dense"))
+    for kind, arrays in then.items():
+        check_equal(arrays, rebuilt(own, kind, folder))
+        check_equal(arrays, one_by_one(own, kind, [{"image": image.tolist()} for image in images[4:]]))
+    check_differ(then["vector"], written_arrays("vector"))
 
 
 def test_a_window_without_the_history_the_model_reads_is_refused(folder):
@@ -245,7 +245,7 @@ def test_a_window_without_the_history_the_model_reads_is_refused(folder):
     own = state()
     run_features(task="forecasting", windows=WINDOWS | {"length": 2}, series=SERIES, side=SIDE)
     with pytest.raises(NotReadable, match="1 of 22 windows have less history than the 3 steps it reads"):
-        rebuilt(own, "rnn", folder)
+        rebuilt(own, "series", folder)
 
 
 def test_a_calendar_of_another_clock_is_refused(folder):
@@ -257,7 +257,7 @@ def test_a_calendar_of_another_clock_is_refused(folder):
     write_windowed(folder, hours(50), SEGMENTS_THEN, lengths=[30, 20], **with_offset)
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
     with pytest.raises(NotReadable, match="its calendar is one of wall-clock time, today's times are UTC"):
-        rebuilt(own, "rnn", folder)
+        rebuilt(own, "series", folder)
 
 
 def test_a_series_shorter_than_a_model_without_padding_reads_is_refused(folder):
@@ -268,4 +268,4 @@ def test_a_series_shorter_than_a_model_without_padding_reads_is_refused(folder):
     own = state()
     write_samples(folder, np.ones((17, 1), np.float32), [3] * 5 + [2], channels=("x",))
     with pytest.raises(NotReadable, match="1 of 2 series have fewer than the 3 steps it reads"):
-        rebuilt(own, "cnn", folder)
+        rebuilt(own, "series", folder)

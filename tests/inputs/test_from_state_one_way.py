@@ -9,7 +9,7 @@ from rich.progress import Progress
 from pipeline.evaluation.rows import load_rows
 from pipeline.inputs.arrays import named, take
 from pipeline.inputs.from_state import rebuilt_inputs
-from pipeline.inputs.specs import called, input_spec, kinds_read
+from pipeline.inputs.specs import called, input_spec, kind_read, kinds_read
 from pipeline.inputs.train_data import load_split_rows, load_train_data
 from pipeline.params.families import COMBINATIONS, FAMILIES
 from pipeline.runtime import paths
@@ -132,14 +132,14 @@ def window_records(payload, length, horizon):
     return records
 
 
-def same_three_ways(state, records, folder, *families):
+def same_three_ways(state, records, folder, kinds):
     """Return the test inputs of a model by name, after files, state and records gave the same."""
-    test, found = load_rows("test"), load_split_rows("test", *families)
+    test, found = load_rows("test"), load_split_rows("test", kinds)
     files = named(take(found.inputs, found.rows))
     (folder / "scratch").mkdir()
-    rebuilt = rebuilt_inputs(state, test.rows, test.timeline, folder / "scratch", *families)
+    rebuilt = rebuilt_inputs(state, kinds, test.rows, test.timeline, folder / "scratch")
     by_state = named(take(rebuilt, np.arange(len(test))))
-    transform = Transform(state, *families)
+    transform = Transform(state, kinds)
     one_by_one = [transform(json.loads(json.dumps(record))) for record in records]
     by_record = {name: np.concatenate([made[name] for made in one_by_one]) for name in one_by_one[0]}
     for made in (by_state, by_record):
@@ -179,7 +179,7 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
     state = json.loads(paths.FEATURES_STATE.read_text())
     assert bool(mode) == bool(state.get("side"))
 
-    files = same_three_ways(state, records, tmp_path, row.family)
+    files = same_three_ways(state, records, tmp_path, [kind_read(state, row.family)])
     test = load_rows("test")
     spec = input_spec(state, row.family)
     assert (len(test), *spec.shape) == files["inputs"].shape
@@ -199,53 +199,51 @@ def test_files_state_and_record_give_the_same_arrays(case, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("mode", ["one_hot", None])
 @pytest.mark.parametrize(
-    ("payload", "families", "own"),
+    ("payload", "own"),
     [
-        ("image", ("cnn", "dense", "rnn"), {"image": ("cnn", "inputs"), "vector": ("dense", "inputs")}),
-        (
-            "text",
-            ("linear", "cnn", "dense"),
-            {
-                "bag": ("linear", "inputs"),
-                "bag_weights": ("linear", "weights"),
-                "tokens": ("cnn", "inputs"),
-            },
-        ),
+        ("image", {"image": {"image": "inputs"}, "vector": {"vector": "inputs"}}),
+        ("text", {"bag": {"bag": "inputs", "bag_weights": "weights"}, "tokens": {"tokens": "inputs"}}),
     ],
 )
-def test_members_that_read_several_kinds_get_each_kind_once(
-    payload, families, own, mode, tmp_path, monkeypatch
-):
-    """By the name of the kind, the arrays that each family reads alone, and what stands beside a sample as ever."""
+def test_who_reads_several_kinds_gets_each_by_its_name(payload, own, mode, tmp_path, monkeypatch):
+    """The arrays that a model of one kind reads alone, and what stands beside a sample as ever."""
     monkeypatch.chdir(tmp_path)
-    row = next(row for row in COMBINATIONS if row.family == families[0] and row.payload == payload)
+    row = next(row for row in COMBINATIONS if row.payload == payload)
     told = {"side": SIDE_COLUMNS, "kinds": {"age": "number", "town": "category"}} if mode else {}
     records = whole_samples(tmp_path, row, told)
     side = SIDE | {"categories": mode or "one_hot"}
     features(["texture", "edges"], 4, 8, Progress(disable=True), side=side, text=TEXT, series=SERIES)
     state = json.loads(paths.FEATURES_STATE.read_text())
-    files = same_three_ways(state, records, tmp_path, *families)
-    expected = {}
-    for family in families:
-        alone = load_split_rows("test", family)
-        expected[family] = named(take(alone.inputs, alone.rows))
-    for name, (family, before) in own.items():
-        np.testing.assert_array_equal(expected[family][before], files.pop(name))
+    files = same_three_ways(state, records, tmp_path, list(own))
+    for kind, names in own.items():
+        found = load_split_rows("test", [kind])
+        alone = named(take(found.inputs, found.rows))
+        for name, before in names.items():
+            np.testing.assert_array_equal(alone[before], files.pop(name))
     assert files.keys() == ({"side"} if mode else set())
     if mode:
-        np.testing.assert_array_equal(expected[families[0]]["side"], files["side"])
+        np.testing.assert_array_equal(alone["side"], files["side"])
 
 
-def test_a_bag_is_one_input_whoever_reads_it():
-    """Beside pieces, or as the only thing that a family reads: the same array, under the same name."""
-    kinds = kinds_read({"payload": "text"}, ["pretrained", "dense"])
-    assert {"pieces": "pretrained", "bag": "dense"} == kinds
-    read = {
-        kind: [called(name, kind, kinds) for name in names]
-        for kind, names in {
-            "pieces": ("inputs", "bag", "bag_weights"),
-            "bag": ("inputs", "weights"),
-        }.items()
-    }
-    assert {"pieces": ["pieces", "bag", "bag_weights"], "bag": ["bag", "bag_weights"]} == read
+def test_a_bag_has_one_name_whoever_reads_it():
+    """Beside pieces, or beside tokens; alone it keeps those that it has."""
+    kinds = ["pieces", "bag"]
+    assert ["pieces", "bag", "bag_weights"] == [
+        called(name, "pieces", kinds) for name in ("inputs", "bag", "bag_weights")
+    ]
+    assert ["bag", "bag_weights"] == [called(name, "bag", kinds) for name in ("inputs", "weights")]
     assert "weights" == called("weights", "bag", ["bag"])
+
+
+def test_a_model_is_asked_what_it_reads_before_the_table_of_families():
+    """A member whose family is gone, or reads something else today, is fed as it was trained."""
+    images, members = {"payload": "image"}, {"a": {"family": "dense"}, "b": {"family": "gone"}}
+    assert ("vector",) == kinds_read(images, {"family": "dense"})
+    assert ("image",) == kinds_read(images, {"family": "gone"})
+    # From before members could read different things; then from after it.
+    assert ("vector",) == kinds_read(images, {"family": "ensemble", "members": members})
+    assert ("vector",) == kinds_read(
+        images, {"family": "ensemble", "members": dict(reversed(members.items()))}
+    )
+    settings = {"family": "ensemble", "members": members, "reads": ["vector", "image"]}
+    assert ("vector", "image") == kinds_read(images, settings)

@@ -49,7 +49,7 @@ def test_texts_come_with_class_indices_and_without_test(folder):
         data.input_spec.vocabulary_size,
     )
     assert isinstance(data.inputs, np.memmap)
-    judged = load_split_rows("test", "rnn")
+    judged = load_split_rows("test", ["tokens"])
     assert ([4], ("004",), ("spam",)) == (judged.rows.tolist(), judged.sample_ids, judged.labels)
 
 
@@ -80,7 +80,7 @@ def test_regression_targets_are_scaled_by_train(folder):
         data.output_spec.targets,
         data.output_spec.target_mean,
     )
-    assert [[70]] == load_split_rows("test", "cnn").targets.tolist()
+    assert [[70]] == load_split_rows("test", ["series"]).targets.tolist()
 
 
 def test_windows_of_a_forecast(folder):
@@ -112,12 +112,12 @@ def test_the_truth_of_windows_has_its_unit_and_its_place(folder):
     """Test windows continue the numbers of train and val; their first predicted steps are 18 to 22."""
     write_windowed(folder, ramp(24), SEGMENTS)
     run_features(task="forecasting", windows=WINDOWS, series=SERIES, side=SIDE)
-    judged, data = load_split_rows("test", "rnn"), load_train_data("rnn")
+    judged, data = load_split_rows("test", ["series"]), load_train_data("rnn")
     assert [13, 14, 15, 16, 17] == judged.rows.tolist()
     assert ([0] * 5, [18, 19, 20, 21, 22]) == (judged.series.tolist(), judged.steps.tolist())
     assert [[18, 19], [19, 20], [20, 21], [21, 22], [22, 23]] == judged.targets[..., 0].tolist()
     assert len(data.inputs) == judged.rows[0]
-    val = load_split_rows("val", "rnn")
+    val = load_split_rows("val", ["series"])
     assert np.array_equal(data.val_rows, val.rows)
     for one, other in zip(
         data.inputs.take(val.rows).values(), val.inputs.take(val.rows).values(), strict=True
@@ -142,7 +142,7 @@ def test_regression_over_windows_has_one_row_of_targets(length, folder):
         data.input_spec.mean,
         data.input_spec.standard_deviation,
     )
-    judged = load_split_rows("test", "dense")
+    judged = load_split_rows("test", ["series"])
     assert [18, 19, 20, 21, 22, 23] == judged.targets[:, 0].tolist()
 
 
@@ -159,7 +159,7 @@ def test_windows_of_anomalies_are_their_own_targets(folder):
     assert (4, 3, 1) == taken.shape
     assert np.array_equal(taken, data.inputs.take_targets(data.val_rows))
     assert OutputSpec(task="anomaly") == data.output_spec
-    judged = load_split_rows("test", "autoencoder")
+    judged = load_split_rows("test", ["series"])
     assert ([18, 19, 20, 21], None) == (judged.steps.tolist(), judged.targets)
     assert [20] == np.flatnonzero(judged.anomalies[0]).tolist()
 
@@ -188,7 +188,7 @@ def test_labelled_anomalies_do_not_choose_the_epoch(folder):
     """Of the val windows 12-14 to 15-17 the two with step 16 stop nothing, and are still measured."""
     write_marked(folder, 16)
     data = load_train_data("autoencoder")
-    assert [12, 13, 14, 15] == load_split_rows("val", "autoencoder").steps.tolist()
+    assert [12, 13, 14, 15] == load_split_rows("val", ["series"]).steps.tolist()
     assert [10, 11, 12, 13] == data.val_rows.tolist()
     assert [10, 11] == data.monitored_rows.tolist()
     assert {"val_loss": 2.0} == validation_metrics(data, np.array([1, 3, 90, 90], np.float32))

@@ -24,7 +24,7 @@ def answers(y_true, right, sureness=0.8):
     return given
 
 
-def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=None):
+def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=None, out_of_fold=False):
     """Choose among candidates that are right on the first so many rows."""
     y_true = np.arange(num_rows) % 3
     rows = EvaluationRows(tuple(map(str, range(num_rows))), np.arange(num_rows), groups=tuple(names))
@@ -33,7 +33,7 @@ def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=N
         name: answers(y_true, np.arange(num_rows) < count, (sureness or {}).get(name, 0.8))
         for name, count in right.items()
     }
-    evidence = Evidence(rows, False, num_rows, len(set(names)) or num_rows)
+    evidence = Evidence(rows, out_of_fold, num_rows, len(set(names)) or num_rows)
     found = select_candidate(
         evidence,
         measures,
@@ -72,6 +72,23 @@ def test_a_model_that_is_hardly_smaller_wins_no_tie():
     assert found.choice.chosen == "large"
     _, found, *_ = chosen(100, right, {"large": 1000, "small": 200})
     assert found.choice.chosen == "small"
+
+
+def test_where_folds_choose_an_ensemble_wins_a_tie():
+    """One row of 100 behind: chosen out of fold, also before a small one that ties; by validation the best stays."""
+    right, sizes = {"large": 93, "ensemble": 92, "small": 92}, {"large": 1000, "ensemble": 1500, "small": 10}
+    _, found, *_ = chosen(100, right, sizes, out_of_fold=True)
+    assert found.choice.chosen == "ensemble"
+    assert found.choice.ranking[0].name == "large"
+    assert found.choice.reason.startswith("ensemble is within one standard error of the best")
+    _, found, *_ = chosen(100, right, sizes)
+    assert found.choice.chosen == "small"
+    _, found, *_ = chosen(100, {"large": 92, "ensemble": 93, "small": 92}, sizes, out_of_fold=True)
+    assert found.choice.chosen == "ensemble"
+    _, found, *_ = chosen(
+        100, {"large": 93, "ensemble": 80}, {"large": 1000, "ensemble": 1500}, out_of_fold=True
+    )
+    assert found.choice.chosen == "large"
 
 
 def test_ten_rows_apart_are_no_tie():

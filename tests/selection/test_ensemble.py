@@ -111,14 +111,10 @@ def test_models_that_read_something_else_are_refused():
     """With what each reads and gives, instead of a model that Keras cannot call."""
     pixels, kinds, *_ = members_of("softmax of pixels")
     sigmoid, *_ = members_of("sigmoid, a model inside one of them")
-    with pytest.raises(
-        ValueError, match=r"cannot be averaged.*Expected answers.*Received.*Name other members"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be averaged.*answers.*Received.*Name other members"):
         joined(pixels | {"other": sigmoid["cnn-0"]}, kinds | {"other": "image"})
     tokens, *_ = members_of("pieces beside n-grams beside tokens")
-    with pytest.raises(
-        ValueError, match=r"cannot be averaged.*Expected input inputs as theirs.*Name other members"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be averaged.*uint8.*Received.*int32.*Name other members"):
         joined(pixels | {"other": tokens["rnn-2"]}, kinds | {"other": "image"})
 
 
@@ -135,8 +131,3 @@ def test_only_the_image_is_mirrored_among_what_is_read():
     received = prediction.predict(model, inputs, rows, test_time_flip=True)
     assert received == pytest.approx(np.mean(expected, axis=0), abs=1e-6)
     assert not np.allclose(received, np.mean(plain, axis=0), atol=1e-3)
-    # Beside columns a network is trained on images as they are, and so it is asked.
-    beside = {**inputs, "side": np.zeros((8, 2), np.float32)}
-    read = {name: beside[name] for name in inputs}
-    assert prediction._mirrored(beside) is None
-    assert prediction._mirrored(read)["vector"] is read["vector"]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.inputs.specs import input_spec
+from pipeline.inputs.specs import input_spec, kind_read
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused
@@ -39,7 +39,7 @@ def state():
 def alike(family, rows, records):
     """Compare what the stage wrote with what the records give, name by name and bit by bit."""
     inputs = load_train_data(family).inputs
-    one_by_one = Transform(state(), family)
+    one_by_one = Transform(state(), [kind_read(state(), family)])
     spec = input_spec(state(), family)
     for row, record in zip(rows, records, strict=True):
         written = inputs[[row]] if isinstance(inputs, np.ndarray) else inputs.take(np.array([row]))
@@ -170,23 +170,25 @@ def one_pump(folder, time="2026-01-05T00:00:00", scaling="series"):
 def test_a_time_with_an_offset_is_the_instant_it_was_at_ingest(folder):
     """Two o'clock in Berlin's summer is noon as ingest wrote it: the same hour on the circle."""
     record = one_pump(folder, "2026-01-05T00:00:00+00:00")
-    noon = model_inputs_of(record | {"time": "2026-07-01T12:00Z"}, state(), "rnn")["side"]
+    noon = model_inputs_of(record | {"time": "2026-07-01T12:00Z"}, state(), ["series"])["side"]
     assert np.array_equal(
-        noon, model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), "rnn")["side"]
+        noon, model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), ["series"])["side"]
     )
     np.testing.assert_allclose([[0, -1]], noon, atol=1e-6)
     with pytest.raises(DataRefused, match=r"with an offset.*Received: time='2026-07-01T12:00'"):
-        model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), "rnn")
+        model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), ["series"])
 
 
 def test_a_time_with_an_offset_is_refused_where_clocks_had_none(folder):
     """Which wall clock is 14:00+02:00? Training saw times of a place, and does not know which."""
     record = one_pump(folder)
     np.testing.assert_allclose(
-        [[0, -1]], model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), "rnn")["side"], atol=1e-6
+        [[0, -1]],
+        model_inputs_of(record | {"time": "2026-07-01T12:00"}, state(), ["series"])["side"],
+        atol=1e-6,
     )
     with pytest.raises(DataRefused, match=r"without an offset.*Received: time='2026-07-01T14:00\+02:00'"):
-        model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), "rnn")
+        model_inputs_of(record | {"time": "2026-07-01T14:00+02:00"}, state(), ["series"])
 
 
 @pytest.mark.parametrize("wrong", [{"id": "004"}, {"id": None}, {"id": 0}])
@@ -194,14 +196,14 @@ def test_a_series_that_is_not_known_is_refused(wrong, folder):
     """It has no scale of its own: the known ones are named, and the word that takes the scale of all."""
     record = one_pump(folder)
     with pytest.raises(DataRefused, match=r"record's id .*Expected one of 000, 001, 002.*pooled_scale: true"):
-        model_inputs_of(record | wrong, state(), "rnn")
+        model_inputs_of(record | wrong, state(), ["series"])
 
 
 def test_a_new_series_has_the_scale_of_all_where_the_record_says_so(folder):
     """As series without training steps have it, which are known; where scales are those of channels nobody asks."""
     record = one_pump(folder)
     own, pooled, untrained = (
-        model_inputs_of(record | said, state(), "rnn")["inputs"]
+        model_inputs_of(record | said, state(), ["series"])["inputs"]
         for said in ({}, {"id": "new", "pooled_scale": True}, {"id": "002"})
     )
     assert np.array_equal(untrained, pooled)
@@ -211,8 +213,8 @@ def test_a_new_series_has_the_scale_of_all_where_the_record_says_so(folder):
     assert expected == pytest.approx(pooled[0, 0, 0])
     record = one_pump(folder, scaling="channel")
     assert np.array_equal(
-        model_inputs_of(record, state(), "rnn")["inputs"],
-        model_inputs_of(record | {"id": None}, state(), "rnn")["inputs"],
+        model_inputs_of(record, state(), ["series"])["inputs"],
+        model_inputs_of(record | {"id": None}, state(), ["series"])["inputs"],
     )
 
 
@@ -229,7 +231,7 @@ def test_images(folder):
     for family in ("cnn", "dense"):
         alike(family, range(6), [{"image": image.tolist()} for image in images])
     with pytest.raises(DataRefused, match=r"shape \(8, 8, 1\). Received: shape \(2, 2\)"):
-        model_inputs_of({"image": [[1, 2], [3, 4]]}, state(), "cnn")
+        model_inputs_of({"image": [[1, 2], [3, 4]]}, state(), ["image"])
 
 
 def test_one_channel_may_come_as_a_plain_list(folder):
@@ -255,7 +257,7 @@ def test_a_malformed_record_is_refused(record, message, folder):
     write_texts(folder, TEXTS, SPLITS, ["x", "y", "x", "y", "x", "y"], side=SIDE_COLUMNS, kinds=SIDE_KINDS)
     run_features(text=TEXT, side=SIDE)
     with pytest.raises(DataRefused, match=message):
-        model_inputs_of(record, state(), "rnn")
+        model_inputs_of(record, state(), ["tokens"])
 
 
 @pytest.mark.parametrize(
@@ -267,4 +269,4 @@ def test_a_malformed_series_is_refused(series, folder):
     write_split(folder, SPLITS, labels=["x", "y", "x", "y", "x", "y"], stops=[2] * 6)
     run_features(series=SERIES)
     with pytest.raises(DataRefused, match=r"record's series .* Expected"):
-        model_inputs_of({"series": series}, state(), "rnn")
+        model_inputs_of({"series": series}, state(), ["series"])

@@ -233,7 +233,7 @@ def test_several_labels_are_compared_at_one_temperature_of_all_logits(
     )
     temperature = content(Path(), paths.CHOICE_JSON)["temperatures"]["dense"]
     assert temperature > 2
-    rows = load_split_rows("val", "dense")
+    rows = load_split_rows("val", ["bag"])
     truth = label_matrix(rows.labels, ["billing", "login", "rare"])
     logits = np.log(np.load(path) / (1 - np.load(path).astype(float)))
     shares = 1 / (1 + np.exp(-logits / temperature))
@@ -291,7 +291,7 @@ def test_the_threshold_is_that_of_validation(evaluated) -> None:
     point = content(folder, paths.BEST_DIR / "card.json")["operating_point"]
     assert point["positive_class"] == "spam"
     val = np.load(evaluation.chosen.folder / "val_predictions.npy")[:, 1]
-    truth = np.array(load_split_rows("val", "dense").labels) == "spam"
+    truth = np.array(load_split_rows("val", ["bag"]).labels) == "spam"
     assert point["threshold"] == best_threshold(truth, val)
     chosen = reference.f1_score(truth, val >= point["threshold"])
     assert chosen == pytest.approx(evaluation.chosen.val["positive_f1"])
@@ -305,7 +305,7 @@ def test_every_label_is_judged_at_its_own_threshold(evaluated) -> None:
     folder, evaluation = evaluated("tickets")
     thresholds = content(folder, paths.BEST_DIR / "card.json")["operating_point"]["thresholds"]
     val = np.load(evaluation.chosen.folder / "val_predictions.npy")
-    truth = label_matrix(load_split_rows("val", "dense").labels, evaluation.classes)
+    truth = label_matrix(load_split_rows("val", ["bag"]).labels, evaluation.classes)
     for index, name in enumerate(evaluation.classes):
         assert thresholds[name] == best_threshold(truth[:, index] == 1, val[:, index])
     said = evaluation.answers >= np.array([thresholds[name] for name in evaluation.classes])
@@ -335,7 +335,7 @@ def test_intervals_of_a_forecast_are_its_errors_before_the_test(evaluated) -> No
     chosen = evaluation.choice.chosen
     errors = np.abs(
         np.load(paths.tuned_dir(chosen) / "val_predictions.npy").astype(float)
-        - load_split_rows("val", "cnn").targets
+        - load_split_rows("val", ["series"]).targets
     )
     rank = int(np.ceil((len(errors) + 1) * 0.95))
     widths = np.sort(errors, axis=0)[rank - 1]

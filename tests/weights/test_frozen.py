@@ -8,7 +8,9 @@ from rich.progress import Progress
 
 from pipeline.inference.backend import prepare_tensorflow
 from pipeline.inference.keras_files import load_model
-from pipeline.inputs.train_data import load_train_data
+from pipeline.inputs.arrays import named, take
+from pipeline.inputs.train_data import load_split_rows, load_train_data
+from pipeline.preprocessing.texts import Bag
 from pipeline.runtime import paths
 from pipeline.runtime.errors import DataRefused, InputMissing, StorageFailed
 from pipeline.runtime.files import file_digest, read_json, write_json
@@ -75,10 +77,28 @@ def test_a_head_on_texts_is_a_model_that_takes_a_record(texts, bag, tmp_path):
     write_candidate(tmp_path / "made", trained, data, {"training": settings})
     model = load_model(tmp_path / "made/model.keras")
     chosen = np.load(tmp_path / "made/val_predictions.npy")
-    transform = Transform(state, "pretrained")
+    transform = Transform(state, ["pieces"])
     for row, text in enumerate(TEXTS[32:40]):
         (answer,) = model.predict_on_batch(transform({"text": text}))
         assert answer[0] == pytest.approx(chosen[row, 1], abs=1e-6)
+
+
+def test_pieces_beside_a_bag_are_read_with_one_bag(texts, monkeypatch):
+    """From files and from a record the same arrays; n-grams are looked up once for both."""
+    state = with_vectors(texts)
+    kinds = ["bag", "pieces", "tokens"]
+    found = load_split_rows("val", kinds)
+    files = named(take(found.inputs, found.rows))
+    calls = []
+    transform_of = Bag.transform
+    monkeypatch.setattr(Bag, "transform", lambda *given: calls.append(1) or transform_of(*given))
+    transform = Transform(state, kinds)
+    for row, text in enumerate(TEXTS[32:40]):
+        made = transform({"text": text})
+        assert files.keys() == made.keys() == {"bag", "bag_weights", "pieces", "tokens"}
+        for name, array in made.items():
+            np.testing.assert_array_equal(files[name][row : row + 1], array)
+    assert len(calls) == 8
 
 
 def test_features_are_the_same_bytes_and_fitted_on_train_alone(texts):
