@@ -3,7 +3,8 @@
 The best score wins, unless another ties with it: is within one standard error, that of their difference on the same
 rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired scores). Of ties an ensemble
 wins where folds chose, since rows are few then and the mean of models loses less than a choice among them
-(`benchmarks/small_choice.py`); else the smallest model of less than a quarter of the size.
+(`benchmarks/small_choice.py`), and of fewer than ten units whatever it is behind by; else the smallest model of less
+than a quarter of the size.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 
 from pipeline.evaluation.measures import Measures, OperatingPoint, Predictions, point_of
 from pipeline.evaluation.results import RECONSTRUCTION, Bootstrap, Choice, choose_by_validation
+from pipeline.metrics.calibration import FEWEST_UNITS
 from pipeline.metrics.classification import FloatArray
 from pipeline.metrics.intervals import (
     SMALLEST_NUMBER_OF_GROUPS,
@@ -126,7 +128,7 @@ def select_candidate(
             behind = _behind(choice, resampled, sign)
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
-    made = _mean_of_the_tied(choice, behind) if evidence.out_of_fold else None
+    made = _mean_of_the_tied(choice, behind, evidence.num_units) if evidence.out_of_fold else None
     return Selection(
         made or _smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts)
     )
@@ -144,18 +146,28 @@ def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> d
     }
 
 
-def _mean_of_the_tied(choice: Choice, behind: Mapping[str, tuple[float, float]]) -> Choice | None:
-    """Return the choice of the ensemble, if it is the best or within one standard error of it; else None."""
+def _mean_of_the_tied(
+    choice: Choice, behind: Mapping[str, tuple[float, float]], num_units: int
+) -> Choice | None:
+    """Return the choice of the ensemble, if it is the best or within one standard error of it; else None.
+
+    Of a handful of units there is no standard error that says anything: two of them can be drawn in three ways.
+    """
     if choice.ranking[0].name == ENSEMBLE:
         return choice
-    difference, error = behind.get(ENSEMBLE, (1.0, 0.0))
-    if difference >= error:
+    difference, error = behind.get(ENSEMBLE, (0.0, 0.0))
+    few = num_units < FEWEST_UNITS
+    if ENSEMBLE not in behind or not (few or difference < error):
         return None
     score = next(entry.score for entry in choice.ranking if entry.name == ENSEMBLE)
+    why = (
+        f"{num_units} units cannot tell candidates apart, and {ENSEMBLE} is no choice among them"
+        if few
+        else f"{ENSEMBLE} is within one standard error of the best, and of few rows a mean loses less than a choice"
+    )
     reason = (
-        f"{ENSEMBLE} is within one standard error of the best, and of few rows a mean loses less than a choice: "
-        f"{metric_words(choice.select_by)} {format_value(score)}, {format_value(difference)} behind with a standard "
-        f"error of {format_value(error)}. {choice.reason}"
+        f"{why}: {metric_words(choice.select_by)} {format_value(score)}, {format_value(difference)} behind with a "
+        f"standard error of {format_value(error)}. {choice.reason}"
     )
     return replace(choice, chosen=ENSEMBLE, reason=reason)
 

@@ -91,6 +91,26 @@ def test_where_folds_choose_an_ensemble_wins_a_tie():
     assert found.choice.chosen == "large"
 
 
+def test_a_handful_of_units_chooses_nobody_over_an_ensemble():
+    """Two groups of 50: whatever is drawn, the difference is sure; of twelve groups the best is chosen."""
+    right, sizes = {"large": 93, "ensemble": 80}, {"large": 1000, "ensemble": 1500}
+    names = [str(row % 2) for row in range(100)]
+    _, found, *_ = chosen(100, right, sizes, names=names, out_of_fold=True)
+    assert found.choice.chosen == "ensemble"
+    assert found.choice.reason.startswith("2 units cannot tell candidates apart")
+    names = [str(row % 12) for row in range(100)]
+    _, found, *_ = chosen(100, right, sizes, names=names, out_of_fold=True)
+    assert found.choice.chosen == "large"
+    _, found, *_ = chosen(
+        100,
+        {"large": 93, "small": 80},
+        {"large": 9, "small": 9},
+        names=[str(row % 2) for row in range(100)],
+        out_of_fold=True,
+    )
+    assert found.choice.chosen == "large"
+
+
 def test_ten_rows_apart_are_no_tie():
     """90 against 80 of 100: the difference is three times its error, and the larger model stays."""
     _, found, *_ = chosen(100, {"large": 90, "small": 80}, {"large": 1000, "small": 10})
