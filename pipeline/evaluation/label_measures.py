@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.label_sets import label_matrix
+from pipeline.metrics.calibration import too_few
 from pipeline.metrics.classification import USUAL_THRESHOLD, Metric, best_threshold
 from pipeline.metrics.intervals import Groups, groups_of
 from pipeline.metrics.multilabel import (
@@ -65,7 +66,9 @@ class LabelMeasures:
         return {metric.name: answers for metric in metrics_of("multilabel") if metric.one_without_error}
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
-        """Return the threshold of each label, chosen for its F1; 0.5 for one that no row has."""
+        """Return the threshold of each label, chosen for its F1; 0.5 for one that no row has, or of few groups."""
+        if too_few(self.blocks):
+            return {"thresholds": dict.fromkeys(self.classes, USUAL_THRESHOLD)}
         truth, probabilities, _ = checked_labels(self.y_true, predictions)
         thresholds = {
             name: max(best_threshold(truth[:, index], probabilities[:, index]), SMALLEST_THRESHOLD)

@@ -29,6 +29,15 @@ def test_every_label_has_the_threshold_that_is_best_for_it():
     assert 0.5 == point["rare"]
 
 
+def test_a_handful_of_groups_teaches_no_threshold():
+    """Of nine groups 0.5 stands for every label; of ten it is learnt."""
+    for groups, learnt in ((9, False), (10, True)):
+        found, predictions = measures(groups=tuple(str(row % groups) for row in range(120)))
+        point = found.operating_point(predictions)["thresholds"]
+        assert (point["login"] < 0.25) == learnt
+        assert (set(point.values()) == {0.5}) != learnt
+
+
 def test_metrics_are_those_at_the_thresholds():
     """A label whose answers lie low is said all the same; at 0.5 it never would be."""
     found, predictions = measures()

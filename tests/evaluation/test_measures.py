@@ -62,6 +62,19 @@ def test_two_classes_have_a_threshold_and_more_have_none() -> None:
     assert three.operating_point(np.full((2, 3), 1 / 3)) == {}
 
 
+@pytest.mark.parametrize(("groups", "learnt"), [(9, False), (10, True), (1, True), (0, True)])
+def test_a_handful_of_groups_teaches_no_threshold(groups, learnt) -> None:
+    """Rows of one place are right and wrong together; ten places, one that is all there is, or none do teach one."""
+    kinds = ["ham", "spam"] * 10
+    rows = labelled(kinds)
+    if groups:
+        rows = replace(rows, groups=tuple(str(row % groups) for row in range(20)))
+    spam = np.where(np.array(kinds) == "spam", 0.3, 0.1)
+    measures = measures_of(rows, TWO, Yardstick())
+    point = measures.operating_point(np.column_stack([1 - spam, spam]))
+    assert point["threshold"] == pytest.approx(0.2 if learnt else 0.5)
+
+
 def test_flawless_f1_is_no_surer_than_the_positive_examples_allow() -> None:
     """30 of 300 are spam and all are found: the lower bound is that of 30 right answers, by SciPy."""
     labels = ["spam"] * 30 + ["ham"] * 270
