@@ -2,9 +2,9 @@
 
 The best score wins, unless another ties with it: is within one standard error, that of their difference on the same
 rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired scores). Of ties an ensemble
-wins where folds chose, since rows are few then and the mean of models loses less than a choice among them
-(`benchmarks/small_choice.py`), and of fewer than ten units whatever it is behind by; else the smallest model of less
-than a quarter of the size.
+wins where folds of fewer than a hundred units chose, since the mean of models loses less then than a choice among them
+(`benchmarks/small_choice.py`), and of fewer than ten whatever it is behind by; else the smallest model of less than a
+quarter of the size.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.evaluation.measures import Measures, OperatingPoint, Predictions, point_of
 from pipeline.evaluation.results import RECONSTRUCTION, Bootstrap, Choice, choose_by_validation
-from pipeline.metrics.calibration import FEWEST_UNITS
+from pipeline.metrics.calibration import ENOUGH_UNITS, FEWEST_UNITS
 from pipeline.metrics.classification import FloatArray
 from pipeline.metrics.intervals import (
     SMALLEST_NUMBER_OF_GROUPS,
@@ -128,7 +128,8 @@ def select_candidate(
             behind = _behind(choice, resampled, sign)
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
-    made = _mean_of_the_tied(choice, behind, evidence.num_units) if evidence.out_of_fold else None
+    few = evidence.out_of_fold and evidence.num_units < ENOUGH_UNITS
+    made = _mean_of_the_tied(choice, behind, evidence.num_units) if few else None
     return Selection(
         made or _smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts)
     )
