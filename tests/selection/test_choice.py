@@ -75,20 +75,29 @@ def test_a_model_that_is_hardly_smaller_wins_no_tie():
 
 
 def test_where_folds_choose_an_ensemble_wins_a_tie():
-    """One row of 99 behind: chosen out of fold, also before a small one that ties; not by validation, nor by 100 rows."""
-    right, sizes = {"large": 93, "ensemble": 92, "small": 92}, {"large": 1000, "ensemble": 1500, "small": 10}
-    _, found, *_ = chosen(99, right, sizes, out_of_fold=True)
-    assert found.choice.chosen == "ensemble"
-    assert found.choice.ranking[0].name == "large"
-    assert found.choice.reason.startswith("ensemble is within one standard error of the best")
-    for found in (chosen(99, right, sizes)[1], chosen(100, right, sizes, out_of_fold=True)[1]):
-        assert found.choice.chosen == "small"
-    _, found, *_ = chosen(99, {"large": 92, "ensemble": 93, "small": 92}, sizes, out_of_fold=True)
-    assert found.choice.chosen == "ensemble"
-    _, found, *_ = chosen(
-        99, {"large": 93, "ensemble": 80}, {"large": 1000, "ensemble": 1500}, out_of_fold=True
-    )
-    assert found.choice.chosen == "large"
+    """One row behind, 7 only the one and 6 only the other: chosen out of fold, before a small one that ties.
+
+    Not by validation, nor by a hundred rows, nor where it is clearly behind.
+    """
+
+    def of(num_rows, late, *, out_of_fold):
+        y_true, place = np.arange(num_rows) % 3, np.arange(num_rows)
+        given = {name: answers(y_true, place >= missed) for name, missed in late.items()}
+        given["large"] = answers(y_true, place < num_rows - 6)
+        evidence = Evidence(EvaluationRows(tuple(map(str, place)), place), out_of_fold, num_rows, num_rows)
+        sizes = {"large": 1000, "ensemble": 1500, "small": 10}
+        return select_candidate(
+            evidence, ClassMeasures(y_true, CLASSES, None, 10), given, sizes,
+            select_by="accuracy", bootstrap=BOOTSTRAP,
+        ).choice  # fmt: skip
+
+    tied = {"ensemble": 7, "small": 7}
+    found = of(99, tied, out_of_fold=True)
+    assert ("ensemble", "large") == (found.chosen, found.ranking[0].name)
+    assert found.reason.startswith("ensemble is within one standard error of the best")
+    assert "small" == of(99, tied, out_of_fold=False).chosen == of(100, tied, out_of_fold=True).chosen
+    assert "ensemble" == of(99, {"ensemble": 5, "small": 7}, out_of_fold=True).chosen
+    assert "large" == of(99, {"ensemble": 30, "small": 30}, out_of_fold=True).chosen
 
 
 def test_a_handful_of_units_chooses_nobody_over_an_ensemble():
