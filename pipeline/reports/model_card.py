@@ -9,7 +9,7 @@ Markdown takes for more than the sign: a `|` of a table would end a cell in code
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.metrics.names import format_value, metric_words, said_from
@@ -31,7 +31,7 @@ def model_card(manifest: JsonObject, card: JsonObject, record: JsonObject) -> st
     lines = [
         f"# {_name(model['name'])}{version}",
         "",
-        f"A {_name(model['family'])} for {model['task']}, trained and judged by Millrace.",
+        f"{_family(model['family'], card.get('members', ()))} for {model['task']}, trained and judged by Millrace.",
         "",
     ]
     if card.get("classes"):
@@ -75,6 +75,11 @@ def _words(text: object) -> str:
 def _cell(text: object) -> str:
     """Return a name in a cell of a table: as code, or with a `|` as words."""
     return _words(text) if "|" in str(text) else _code(text)
+
+
+def _family(name: str, members: Sequence[str]) -> str:
+    article = "An" if name[0] in "aeiou" else "A"
+    return f"{article} {_name(name)}" + (f" of {', '.join(map(_name, members))}" if members else "")
 
 
 def _metrics(card: JsonObject) -> list[str]:

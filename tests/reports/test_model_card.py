@@ -57,6 +57,21 @@ def test_a_card_tells_scores_with_intervals_what_it_reads_and_how_formats_were_p
         assert line in card.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("family", "members", "said"),
+    [
+        ("rnn", [], "A rnn for classification"),
+        ("autoencoder", [], "An autoencoder for classification"),
+        ("ensemble", ["cnn", "*shapes*"], r"An ensemble of cnn, \*shapes\* for classification"),
+    ],
+)
+def test_a_card_says_what_the_model_is(family, members, said):
+    """Its family, and whose answers an ensemble averages."""
+    manifest = {**MANIFEST, "model": {**MANIFEST["model"], "family": family}}
+    card = {**CARD, "members": members} if members else CARD
+    assert f"{said}, trained and judged by Millrace." in model_card(manifest, card, RECORD).splitlines()
+
+
 def test_a_name_of_a_class_is_no_markdown():
     """Backticks, tags and line breaks in it stay text."""
     (line,) = [line for line in model_card(MANIFEST, CARD, RECORD).splitlines() if line.startswith("Classes")]
