@@ -78,7 +78,7 @@ def _cell(text: object) -> str:
 
 
 def _family(name: str, members: Sequence[str]) -> str:
-    article = "An" if name[0] in "aeiou" else "A"
+    article = "An" if name in ("autoencoder", "ensemble") else "A"
     return f"{article} {_name(name)}" + (f" of {', '.join(map(_name, members))}" if members else "")
 
 

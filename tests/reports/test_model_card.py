@@ -62,7 +62,7 @@ def test_a_card_tells_scores_with_intervals_what_it_reads_and_how_formats_were_p
     [
         ("rnn", [], "A rnn for classification"),
         ("autoencoder", [], "An autoencoder for classification"),
-        ("ensemble", ["cnn", "*shapes*"], r"An ensemble of cnn, \*shapes\* for classification"),
+        ("ensemble", ["cnn", "*shapes*"], "An ensemble of cnn, `*shapes*` for classification"),
     ],
 )
 def test_a_card_says_what_the_model_is(family, members, said):
