@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.label_sets import label_matrix
-from pipeline.metrics.calibration import too_few
 from pipeline.metrics.classification import USUAL_THRESHOLD, Metric, best_threshold
-from pipeline.metrics.intervals import Groups, groups_of
+from pipeline.metrics.intervals import Groups, groups_of, too_few
 from pipeline.metrics.multilabel import (
     average_precision_per_label,
     checked_labels,

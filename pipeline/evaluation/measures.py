@@ -25,7 +25,6 @@ from pipeline.metrics.anomalies import (
     checked_scores,
     find_events,
 )
-from pipeline.metrics.calibration import too_few
 from pipeline.metrics.classification import (
     USUAL_THRESHOLD,
     BoolArray,
@@ -36,7 +35,7 @@ from pipeline.metrics.classification import (
     checked,
 )
 from pipeline.metrics.decisions import Threshold, decided
-from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, groups_of
+from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, groups_of, too_few
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
 from pipeline.runtime.errors import DataRefused

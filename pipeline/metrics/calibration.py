@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.metrics.classification import FloatArray
-from pipeline.metrics.intervals import Groups
 
 SMALLEST_PROBABILITY = 1e-7
 """Below it a float32 model says 0, and a logarithm nothing."""
@@ -22,14 +21,6 @@ FEWEST_UNITS = 10
 """With fewer, half of them say nothing about the other half."""
 ENOUGH_UNITS = 100
 """From here on one row that a model is surely wrong about does not decide by itself whether a temperature helps."""
-
-
-def too_few(groups: Groups | None) -> bool:
-    """Return whether rows come in so few groups that nothing about a model's answers can be learnt from them.
-
-    One group alone says nothing of how groups differ: its rows count, as where there are none.
-    """
-    return groups is not None and 1 < len(groups) < FEWEST_UNITS
 
 
 # --- Temperature: probabilities^(1 / T), scaled to sum to 1 (Guo et al., 2017, "On calibration of modern neural

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.metrics.calibration import FEWEST_UNITS
 from pipeline.metrics.classification import METRICS, FloatArray, IntArray, Metric, Scale
 from pipeline.metrics.ends import Resampled, doubt, interval_ends, loss_of_the_rarest
 
@@ -95,6 +96,14 @@ def blocks_of(segments: tuple[int, ...], overlapping: int) -> Blocks:
         overlapping: How many consecutive windows share a step.
     """
     return Blocks(max(overlapping, round(sum(segments) ** (1 / 3)), 1), segments)
+
+
+def too_few(groups: Groups | None) -> bool:
+    """Return whether rows come in so few groups that nothing about a model's answers can be learnt from them.
+
+    One group alone says nothing of how groups differ: its rows count, as where there are none.
+    """
+    return groups is not None and 1 < len(groups) < FEWEST_UNITS
 
 
 def groups_of(names: Sequence[str]) -> Groups | None:
