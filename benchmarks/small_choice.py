@@ -29,6 +29,7 @@ from pipeline.evaluation.results import Bootstrap
 from pipeline.evaluation.rows import EvaluationRows
 from pipeline.metrics.calibration import SMALLEST_PROBABILITY, fitted_temperature, tempered
 from pipeline.metrics.intervals import groups_of
+from pipeline.runtime.paths import ENSEMBLE
 from pipeline.selection.choice import select_candidate
 from pipeline.selection.evidence import Evidence
 from pipeline.selection.folds import stratified_folds
@@ -42,9 +43,19 @@ CANDIDATES = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=300)),
     "ridged": make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)),
 }
-MEAN = "mean"
+MEAN = ENSEMBLE
 """The mean of all candidates' answers, as a candidate."""
-RULES = ("validation", "folds", "folds, log loss", "... with the mean", "... the mean if tied", "the mean")
+RULES = (
+    "validation",
+    "folds",
+    "folds, log loss",
+    "... with the mean",
+    "... the mean if tied",
+    "folds, mean if tied",
+    "the mean",
+)
+MOST_UNITS = 99
+"""As which the rows count, so that the rule for few is asked of larger sets too."""
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 
 
@@ -78,18 +89,18 @@ def answers(model, series, labels, *, train, asked):
     return given
 
 
-def chosen(rows, given, labels, sizes, select_by="accuracy", *, mean_if_tied=False):
-    """Return whom the product chooses by these answers; where asked the mean, if it is within one standard error."""
+def chosen(rows, given, labels, sizes, select_by="accuracy", *, of_few=False):
+    """Return whom the product chooses by these answers; where asked as of few rows that folds held out."""
     names = tuple(str(number) for number in range(labels.max() + 1))
     units = [str(row) for row in rows]
     drawn = groups_of(units) if len(set(units)) < len(units) else None
     measures = ClassMeasures(labels[rows], names, None, 10, drawn)
     evidence = Evidence(
-        EvaluationRows(tuple(units), rows), len(set(units)) < len(units), len(rows), len(set(units))
+        EvaluationRows(tuple(units), rows), of_few, len(rows), min(len(set(units)), MOST_UNITS)
     )
-    made = select_candidate(evidence, measures, given, sizes, select_by=select_by, bootstrap=BOOTSTRAP)
-    behind, error = made.behind.get(MEAN, (1.0, 0.0))
-    return MEAN if mean_if_tied and behind < error else made.choice.chosen
+    return select_candidate(
+        evidence, measures, given, sizes, select_by=select_by, bootstrap=BOOTSTRAP
+    ).choice.chosen
 
 
 def one_resample(series, labels, seed, repeats):
@@ -121,6 +132,7 @@ def one_resample(series, labels, seed, repeats):
     stacks = {name: said[None] for name, said in given.items()} | {MEAN: np.stack(list(given.values()))}
     cool = {name: fitted_temperature(kind[held], members, several=False) for name, members in stacks.items()}
     with_mean = held, {name: tempered(said, cool[name], several=False) for name, said in stacks.items()}
+    raw_with_mean = held, {**given, MEAN: np.mean(list(given.values()), axis=0)}
     calibrated = held, {name: said for name, said in with_mean[1].items() if name != MEAN}
     more = sizes | {MEAN: sum(sizes.values())}
     names = (
@@ -128,7 +140,8 @@ def one_resample(series, labels, seed, repeats):
         chosen(*folded, labels, sizes),
         chosen(*calibrated, labels, sizes, "log_loss"),
         chosen(*with_mean, labels, more, "log_loss"),
-        chosen(*with_mean, labels, more, "log_loss", mean_if_tied=True),
+        chosen(*with_mean, labels, more, "log_loss", of_few=True),
+        chosen(*raw_with_mean, labels, more, of_few=True),
         MEAN,
     )
     fitted = [answers(model, series, labels, train=own, asked=rest) for model in CANDIDATES.values()]

@@ -171,14 +171,15 @@ class ClassMeasures:
 
         Who says the same of every row has no threshold to learn. F1 would let it say the positive class of all; where
         right answers of both classes choose, it says the more frequent one, so that it stays a measure of them. A
-        handful of groups teaches none either, as it teaches no temperature: 0.5 stands.
+        handful of groups teaches nobody else a threshold either, as it teaches no temperature: 0.5 stands.
         """
         if self.positive is None:
             return {}
         y_true, probabilities, _ = checked(self.y_true, predictions)
         is_positive, probability = y_true == self.positive, probabilities[:, self.positive]
-        threshold = USUAL_THRESHOLD if too_few(self.blocks) else best_threshold(is_positive, probability)
         blind = np.ptp(probability) == 0
+        learnt = blind or not too_few(self.blocks)
+        threshold = best_threshold(is_positive, probability) if learnt else USUAL_THRESHOLD
         if blind and self.select_by in COUNT_EVERY_CLASS and is_positive.mean() < 1 / 2:
             threshold = (float(probability[0]) + 1) / 2
         return {"positive_class": self.classes[self.positive], "threshold": threshold}

@@ -36,7 +36,7 @@ from pipeline.gate.question import Look, Question, Rules, ScoredModel
 from pipeline.gate.uses import share_uses
 from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import kinds_read, output_spec
-from pipeline.metrics.intervals import few_groups
+from pipeline.metrics.intervals import few_groups, too_few
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.runtime.paths import MODEL_ONNX
@@ -390,7 +390,8 @@ def _reigned(
 
     Those it came with were chosen on other rows, and perhaps under other rules of alarms or for the other class. A
     model that was trained on the rows of validation is too sure of them: it is asked for those it has not seen and,
-    where they are few, keeps the thresholds it came with.
+    where they are few, keeps the thresholds it came with. So it does where they are of a handful of groups, which teach
+    none: the challenger's may be of many more, of train and val together.
     """
     details = folder / EXTRA_DIR
     answers = score(name, folder / MODEL_FILE, details, test)
@@ -402,8 +403,10 @@ def _reigned(
         new = scoring.unseen_positions(val, [details]) if card.get("refit") else np.arange(len(val))
         if len(new) >= contest.rules.rows or not card.get("refit"):
             val = val.take(new)
-            on_val = score(name, folder / MODEL_FILE, details, val)
-            point = measures_of(val, spec, contest.yardstick).operating_point(on_val.predictions)
+            on_val = measures_of(val, spec, contest.yardstick)
+            if not too_few(on_val.blocks):
+                said = score(name, folder / MODEL_FILE, details, val)
+                point = on_val.operating_point(said.predictions)
     return _scored_model(answers, measures, point, contest.rules)
 
 

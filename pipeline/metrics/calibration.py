@@ -18,9 +18,11 @@ LOG_TEMPERATURES = (math.log(0.05), math.log(20.0))
 MEMBERS_AXES = 3
 """Members, rows, classes."""
 FEWEST_UNITS = 10
-"""With fewer, half of them say nothing about the other half."""
+"""With fewer, half of them say nothing about the other half: they teach no temperature and no threshold (groups), and
+choose nobody over an ensemble."""
 ENOUGH_UNITS = 100
-"""From here on one row that a model is surely wrong about does not decide by itself whether a temperature helps."""
+"""From here on one row that a model is surely wrong about does not decide by itself whether a temperature helps, and
+the best candidate is chosen even where an ensemble ties with it."""
 
 
 # --- Temperature: probabilities^(1 / T), scaled to sum to 1 (Guo et al., 2017, "On calibration of modern neural

@@ -85,6 +85,15 @@ class Groups:
 DrawnTogether = Blocks | Groups
 
 
+def too_few(drawn: DrawnTogether | None) -> bool:
+    """Return whether rows come in so few groups that no threshold can be learnt from them: fewer than ten.
+
+    One group alone, a column that says the same of all, says nothing of how groups differ: its rows count, as where
+    there are no groups.
+    """
+    return isinstance(drawn, Groups) and 1 < len(drawn) < FEWEST_UNITS
+
+
 def blocks_of(segments: tuple[int, ...], overlapping: int) -> Blocks:
     """Return blocks for windows: as long as windows overlap, and at least the cube root of their number.
 
@@ -96,14 +105,6 @@ def blocks_of(segments: tuple[int, ...], overlapping: int) -> Blocks:
         overlapping: How many consecutive windows share a step.
     """
     return Blocks(max(overlapping, round(sum(segments) ** (1 / 3)), 1), segments)
-
-
-def too_few(groups: Groups | None) -> bool:
-    """Return whether rows come in so few groups that nothing about a model's answers can be learnt from them.
-
-    One group alone says nothing of how groups differ: its rows count, as where there are none.
-    """
-    return groups is not None and 1 < len(groups) < FEWEST_UNITS
 
 
 def groups_of(names: Sequence[str]) -> Groups | None:

@@ -3,8 +3,8 @@
 The best score wins, unless another ties with it: is within one standard error, that of their difference on the same
 rows, units drawn together (the one-standard-error rule of Breiman et al., 1984, for paired scores). Of ties an ensemble
 wins where folds of fewer than a hundred units chose, since the mean of models loses less then than a choice among them
-(`benchmarks/small_choice.py`), and of fewer than ten whatever it is behind by; else the smallest model of less than a
-quarter of the size.
+(`benchmarks/small_choice.py`), and of fewer than ten wherever it beats who answers without looking; else the smallest
+model of less than a quarter of the size.
 """
 
 from collections.abc import Collection, Mapping
@@ -129,7 +129,7 @@ def select_candidate(
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
     few = evidence.out_of_fold and evidence.num_units < ENOUGH_UNITS
-    made = _mean_of_the_tied(choice, behind, evidence.num_units) if few else None
+    made = _ensemble_of_few(choice, behind, evidence.num_units, blind) if few else None
     return Selection(
         made or _smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts)
     )
@@ -147,30 +147,34 @@ def _behind(choice: Choice, resampled: Mapping[str, FloatArray], sign: int) -> d
     }
 
 
-def _mean_of_the_tied(
-    choice: Choice, behind: Mapping[str, tuple[float, float]], num_units: int
+def _ensemble_of_few(
+    choice: Choice, behind: Mapping[str, tuple[float, float]], num_units: int, blind: Collection[str]
 ) -> Choice | None:
     """Return the choice of the ensemble, if it is the best or within one standard error of it; else None.
 
-    Of a handful of units there is no standard error that says anything: two of them can be drawn in three ways.
+    Of a handful of units there is no standard error that says anything (two of them can be drawn in three ways): there
+    it is taken if it is better than who answers without looking.
     """
-    if choice.ranking[0].name == ENSEMBLE:
-        return choice
-    difference, error = behind.get(ENSEMBLE, (0.0, 0.0))
-    few = num_units < FEWEST_UNITS
-    if ENSEMBLE not in behind or not (few or difference < error):
+    names = [entry.name for entry in choice.ranking]
+    if ENSEMBLE not in names or names[0] == ENSEMBLE:
+        return choice if names[0] == ENSEMBLE else None
+    score = choice.ranking[names.index(ENSEMBLE)].score
+    told = f"{metric_words(choice.select_by)} {format_value(score)}"
+    if num_units < FEWEST_UNITS:
+        if any(name in blind for name in names[: names.index(ENSEMBLE)]):
+            return None
+        why = (
+            f"{num_units} units cannot tell candidates apart, and {ENSEMBLE} is no choice among them: {told}"
+        )
+    elif ENSEMBLE in behind and behind[ENSEMBLE][0] < behind[ENSEMBLE][1]:
+        difference, error = map(format_value, behind[ENSEMBLE])
+        why = (
+            f"{ENSEMBLE} is within one standard error of the best, and of few rows a mean loses less than a choice: "
+            f"{told}, {difference} behind with a standard error of {error}"
+        )
+    else:
         return None
-    score = next(entry.score for entry in choice.ranking if entry.name == ENSEMBLE)
-    why = (
-        f"{num_units} units cannot tell candidates apart, and {ENSEMBLE} is no choice among them"
-        if few
-        else f"{ENSEMBLE} is within one standard error of the best, and of few rows a mean loses less than a choice"
-    )
-    reason = (
-        f"{why}: {metric_words(choice.select_by)} {format_value(score)}, {format_value(difference)} behind with a "
-        f"standard error of {format_value(error)}. {choice.reason}"
-    )
-    return replace(choice, chosen=ENSEMBLE, reason=reason)
+    return replace(choice, chosen=ENSEMBLE, reason=f"{why}. {choice.reason}")
 
 
 def _smallest_of_the_tied(choice: Choice, behind: Mapping[str, tuple[float, float]]) -> Choice:
@@ -230,7 +234,14 @@ def sentence(evidence: Evidence, selection: Selection) -> str:
         return f"Chosen by {counted}."
     lead, (best, other, *_) = selection.lead, selection.choice.ranking
     values = [format_value(value, sign="+") for value in (lead.value, lead.low, lead.high)]
-    verdict = "that is no sure lead" if lead.low <= 0 else "a sure lead"
+    few = evidence.num_units < FEWEST_UNITS
+    verdict = (
+        "and so few show nothing surely"
+        if few
+        else "that is no sure lead"
+        if lead.low <= 0
+        else "a sure lead"
+    )
     words = metric_words(selection.choice.select_by)
     return (
         f"Chosen by {counted}: {best.name} leads {other.name} by {values[0]} {words} ({values[1]} to {values[2]}), "

@@ -23,7 +23,7 @@ from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, days_of, load_r
 from pipeline.evaluation.scoring import NotComparable, holdout_of, incompatibilities, score, unseen_positions
 from pipeline.evaluation.two_sided import two_sided_difference
 from pipeline.inputs.specs import OutputSpec, output_spec
-from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups
+from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups, too_few
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import unseen_loss
 from pipeline.reports.html import Fact, data_fact, made_fact, pictures, render
@@ -311,8 +311,8 @@ def _drawn(
 def _point(model: Whole, called: str, spec: OutputSpec, asking: Asking) -> OperatingPoint:
     """Return the operating point as the gate finds it: from today's validation, but for what models/best holds.
 
-    A model that was trained on the rows of validation is asked for those it has not seen and, where they are few, keeps
-    the point of its card, turned where that looks for the other one of two classes.
+    A model that was trained on the rows of validation is asked for those it has not seen and, where they are few, or of
+    a handful of groups, keeps the point of its card, turned where that looks for the other one of two classes.
 
     Raises:
         NotComparable: It needs one, and its card has none that fits.
@@ -325,8 +325,9 @@ def _point(model: Whole, called: str, spec: OutputSpec, asking: Asking) -> Opera
     enough = len(new) >= (asking.min_rows if card.get("refit") else 1)
     if enough and not _is_that_of_best(model):
         val = val.take(new)
-        predictions = score(called, model.keras_file, model.folder, val).predictions
-        return measures_of(val, spec, asking.yardstick).operating_point(predictions)
+        on_val = measures_of(val, spec, asking.yardstick)
+        if not (too_few(on_val.blocks) and card.get("operating_point")):
+            return on_val.operating_point(score(called, model.keras_file, model.folder, val).predictions)
     point: dict[str, Any] = card.get("operating_point") or {}
     if spec.task == "anomaly":
         fits = bool(point.get("thresholds"))

@@ -73,6 +73,9 @@ def test_a_handful_of_groups_teaches_no_threshold(groups, learnt) -> None:
     measures = measures_of(rows, TWO, Yardstick())
     point = measures.operating_point(np.column_stack([1 - spam, spam]))
     assert point["threshold"] == pytest.approx(0.2 if learnt else 0.5)
+    # Who says the same of every row overfits nothing: it says what F1 wants of it, all of them.
+    blind = measures.operating_point(np.tile([0.9, 0.1], (20, 1)))
+    assert blind["threshold"] == pytest.approx(0.05)
 
 
 def test_flawless_f1_is_no_surer_than_the_positive_examples_allow() -> None:

@@ -24,7 +24,9 @@ def answers(y_true, right, sureness=0.8):
     return given
 
 
-def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=None, out_of_fold=False):
+def chosen(
+    num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=None, out_of_fold=False, blind=()
+):
     """Choose among candidates that are right on the first so many rows."""
     y_true = np.arange(num_rows) % 3
     rows = EvaluationRows(tuple(map(str, range(num_rows))), np.arange(num_rows), groups=tuple(names))
@@ -41,6 +43,7 @@ def chosen(num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=N
         sizes,
         select_by=select_by,
         bootstrap=BOOTSTRAP,
+        blind=blind,
     )
     return evidence, found, measures, given
 
@@ -101,23 +104,44 @@ def test_where_folds_choose_an_ensemble_wins_a_tie():
 
 
 def test_a_handful_of_units_chooses_nobody_over_an_ensemble():
-    """Two groups of 50: whatever is drawn, the difference is sure; of twelve groups the best is chosen."""
+    """Two groups of 50: whatever is drawn, the difference seems sure; of twelve groups the best is chosen.
+
+    Nor is an ensemble taken that is worse than who answers without looking.
+    """
     right, sizes = {"large": 93, "ensemble": 80}, {"large": 1000, "ensemble": 1500}
-    names = [str(row % 2) for row in range(100)]
-    _, found, *_ = chosen(100, right, sizes, names=names, out_of_fold=True)
+    two, twelve = ([str(row % count) for row in range(100)] for count in (2, 12))
+    evidence, found, *_ = chosen(100, right, sizes, names=two, out_of_fold=True)
     assert found.choice.chosen == "ensemble"
     assert found.choice.reason.startswith("2 units cannot tell candidates apart")
-    names = [str(row % 12) for row in range(100)]
-    _, found, *_ = chosen(100, right, sizes, names=names, out_of_fold=True)
-    assert found.choice.chosen == "large"
-    _, found, *_ = chosen(
-        100,
-        {"large": 93, "small": 80},
-        {"large": 9, "small": 9},
-        names=[str(row % 2) for row in range(100)],
-        out_of_fold=True,
-    )
-    assert found.choice.chosen == "large"
+    assert sentence(evidence, found).endswith("and so few show nothing surely.")
+    assert "large" == chosen(100, right, sizes, names=twelve, out_of_fold=True)[1].choice.chosen
+    assert "large" == chosen(100, right, sizes, names=two)[1].choice.chosen
+    without = chosen(100, {"large": 93, "small": 80}, {"large": 9, "small": 9}, names=two, out_of_fold=True)
+    assert "large" == without[1].choice.chosen
+    worse = {"large": 93, "majority": 85, "ensemble": 80}
+    found = chosen(100, worse, dict.fromkeys(worse, 9), names=two, out_of_fold=True, blind=("majority",))[1]
+    assert "large" == found.choice.chosen
+
+
+def test_of_units_that_cannot_be_drawn_an_ensemble_is_taken_by_its_place():
+    """Eight rows of which one has the class that is looked for: nobody can say how sure a score is."""
+    y_true = np.array([1] + [0] * 7)
+    rows = EvaluationRows(tuple(map(str, range(8))), np.arange(8))
+    given = {
+        name: np.column_stack([1 - at, at])
+        for name, at in {
+            "large": np.where(y_true == 1, 0.9, 0.1),
+            "ensemble": np.array([0.4, 0.5, *[0.1] * 6]),
+            "majority": np.full(8, 0.1),
+        }.items()
+    }
+    found = select_candidate(
+        Evidence(rows, True, 8, 8), ClassMeasures(y_true, ("no", "yes"), 1, 10), given,
+        {"large": 100, "ensemble": 200, "majority": 2},
+        select_by="roc_auc", bootstrap=BOOTSTRAP, blind=("majority",),
+    )  # fmt: skip
+    assert {} == found.behind
+    assert "ensemble" == found.choice.chosen
 
 
 def test_ten_rows_apart_are_no_tie():

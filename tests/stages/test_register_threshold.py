@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,3 +132,10 @@ def test_a_champion_that_was_trained_on_validation_keeps_its_threshold(project, 
         promotion._reigned("champion", folder, load_test_rows(), None, contest)
     assert points[0]["threshold"] != 0.9
     assert points[1] == {"positive_class": "b", "threshold": 0.9}
+    # Validation of five groups teaches no threshold: 0.9 stands, where the challenger's is of train's groups too.
+    rows = promotion.load_rows("val")
+    grouped = replace(rows, groups=tuple(str(row % 5) for row in range(len(rows))))
+    monkeypatch.setattr(promotion, "load_rows", lambda _split: grouped)
+    write_json(folder / registry.EXTRA_DIR / "card.json", card | {"refit": None})
+    promotion._reigned("champion", folder, load_test_rows(), None, contest)
+    assert points[2] == {"positive_class": "b", "threshold": 0.9}
