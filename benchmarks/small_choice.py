@@ -96,7 +96,11 @@ def chosen(rows, given, labels, sizes, select_by="accuracy", *, of_few=False):
     drawn = groups_of(units) if len(set(units)) < len(units) else None
     measures = ClassMeasures(labels[rows], names, None, 10, drawn)
     evidence = Evidence(
-        EvaluationRows(tuple(units), rows), of_few, len(rows), min(len(set(units)), MOST_UNITS)
+        EvaluationRows(tuple(units), rows),
+        of_few,
+        len(rows),
+        min(len(set(units)), MOST_UNITS),
+        tuple(CANDIDATES),
     )
     return select_candidate(
         evidence, measures, given, sizes, select_by=select_by, bootstrap=BOOTSTRAP

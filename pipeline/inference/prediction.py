@@ -15,6 +15,7 @@ from pipeline.inputs.specs import IMAGE, PAD, OutputSpec
 
 PREDICT_BATCH_SIZE = 512
 IMAGE_AXES = 4
+"""Samples, height, width, channels."""
 MAX_BATCH_NUMBERS = 1 << 29
 """Of all layers for one batch: with one thread for operations TensorFlow may hold what all branches gave at once."""
 

@@ -128,7 +128,8 @@ def select_candidate(
             behind = _behind(choice, resampled, sign)
         except ValueError as error:
             doubts.append(f"Nobody can say how sure the choice is: {error}")
-    few = evidence.out_of_fold and evidence.num_units < ENOUGH_UNITS
+    # By its members: a candidate of somebody's may have that name.
+    few = bool(evidence.members) and evidence.out_of_fold and evidence.num_units < ENOUGH_UNITS
     made = _ensemble_of_few(choice, behind, evidence.num_units, blind) if few else None
     return Selection(
         made or _smallest_of_the_tied(choice, behind), scores, points, behind, lead, tuple(doubts)
@@ -156,12 +157,12 @@ def _ensemble_of_few(
     it is taken if it is better than who answers without looking.
     """
     names = [entry.name for entry in choice.ranking]
-    if ENSEMBLE not in names or names[0] == ENSEMBLE:
-        return choice if names[0] == ENSEMBLE else None
-    score = choice.ranking[names.index(ENSEMBLE)].score
-    told = f"{metric_words(choice.select_by)} {format_value(score)}"
+    place = names.index(ENSEMBLE)
+    if place == 0:
+        return choice
+    told = f"{metric_words(choice.select_by)} {format_value(choice.ranking[place].score)}"
     if num_units < FEWEST_UNITS:
-        if any(name in blind for name in names[: names.index(ENSEMBLE)]):
+        if not set(blind).isdisjoint(names[:place]):
             return None
         why = (
             f"{num_units} units cannot tell candidates apart, and {ENSEMBLE} is no choice among them: {told}"
@@ -234,14 +235,9 @@ def sentence(evidence: Evidence, selection: Selection) -> str:
         return f"Chosen by {counted}."
     lead, (best, other, *_) = selection.lead, selection.choice.ranking
     values = [format_value(value, sign="+") for value in (lead.value, lead.low, lead.high)]
-    few = evidence.num_units < FEWEST_UNITS
-    verdict = (
-        "and so few show nothing surely"
-        if few
-        else "that is no sure lead"
-        if lead.low <= 0
-        else "a sure lead"
-    )
+    verdict = "that is no sure lead" if lead.low <= 0 else "a sure lead"
+    if evidence.num_units < FEWEST_UNITS:
+        verdict = "and so few show nothing surely"
     words = metric_words(selection.choice.select_by)
     return (
         f"Chosen by {counted}: {best.name} leads {other.name} by {values[0]} {words} ({values[1]} to {values[2]}), "

@@ -36,6 +36,7 @@ from pipeline.evaluation.rows import EvaluationRows, days_of, load_rows
 from pipeline.gate.opponents import first_not_beaten
 from pipeline.gate.question import Rules, ScoredModel
 from pipeline.inference import backend
+from pipeline.inference.prediction import IMAGE_AXES
 from pipeline.inputs.specs import OutputSpec
 from pipeline.inputs.train_data import load_train_data
 from pipeline.leaks.findings import SignOff, WindowColumns
@@ -51,9 +52,6 @@ from pipeline.runtime.errors import DataRefused
 from pipeline.runtime.files import file_digest, finite, read_json, write_json
 from pipeline.runtime.stage import running_stage
 from pipeline.selection.evidence import read_evidence
-
-IMAGE_AXES = 4
-"""Samples, height, width, channels."""
 
 
 def main() -> None:

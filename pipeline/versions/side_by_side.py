@@ -326,7 +326,7 @@ def _point(model: Whole, called: str, spec: OutputSpec, asking: Asking) -> Opera
     if enough and not _is_that_of_best(model):
         val = val.take(new)
         on_val = measures_of(val, spec, asking.yardstick)
-        if not (too_few(on_val.blocks) and card.get("operating_point")):
+        if not too_few(on_val.blocks):
             return on_val.operating_point(score(called, model.keras_file, model.folder, val).predictions)
     point: dict[str, Any] = card.get("operating_point") or {}
     if spec.task == "anomaly":

@@ -14,6 +14,8 @@ from pipeline.selection.evidence import Evidence
 
 BOOTSTRAP = Bootstrap(500, 0.95, 0)
 CLASSES = ("a", "b", "c")
+MEMBERS = ("large", "other")
+"""Of the candidate `ensemble`."""
 
 
 def answers(y_true, right, sureness=0.8):
@@ -25,7 +27,16 @@ def answers(y_true, right, sureness=0.8):
 
 
 def chosen(
-    num_rows, right, sizes, *, select_by="accuracy", names=(), sureness=None, out_of_fold=False, blind=()
+    num_rows,
+    right,
+    sizes,
+    *,
+    select_by="accuracy",
+    names=(),
+    sureness=None,
+    out_of_fold=False,
+    blind=(),
+    members=MEMBERS,
 ):
     """Choose among candidates that are right on the first so many rows."""
     y_true = np.arange(num_rows) % 3
@@ -35,7 +46,7 @@ def chosen(
         name: answers(y_true, np.arange(num_rows) < count, (sureness or {}).get(name, 0.8))
         for name, count in right.items()
     }
-    evidence = Evidence(rows, out_of_fold, num_rows, len(set(names)) or num_rows)
+    evidence = Evidence(rows, out_of_fold, num_rows, len(set(names)) or num_rows, members)
     found = select_candidate(
         evidence,
         measures,
@@ -87,7 +98,9 @@ def test_where_folds_choose_an_ensemble_wins_a_tie():
         y_true, place = np.arange(num_rows) % 3, np.arange(num_rows)
         given = {name: answers(y_true, place >= missed) for name, missed in late.items()}
         given["large"] = answers(y_true, place < num_rows - 6)
-        evidence = Evidence(EvaluationRows(tuple(map(str, place)), place), out_of_fold, num_rows, num_rows)
+        evidence = Evidence(
+            EvaluationRows(tuple(map(str, place)), place), out_of_fold, num_rows, num_rows, MEMBERS
+        )
         sizes = {"large": 1000, "ensemble": 1500, "small": 10}
         return select_candidate(
             evidence, ClassMeasures(y_true, CLASSES, None, 10), given, sizes,
@@ -116,10 +129,19 @@ def test_a_handful_of_units_chooses_nobody_over_an_ensemble():
     assert sentence(evidence, found).endswith("and so few show nothing surely.")
     assert "large" == chosen(100, right, sizes, names=twelve, out_of_fold=True)[1].choice.chosen
     assert "large" == chosen(100, right, sizes, names=two)[1].choice.chosen
-    without = chosen(100, {"large": 93, "small": 80}, {"large": 9, "small": 9}, names=two, out_of_fold=True)
+    small = {"large": 9, "small": 9}
+    without = chosen(100, {"large": 93, "small": 80}, small, names=two, out_of_fold=True, members=())
     assert "large" == without[1].choice.chosen
     worse = {"large": 93, "majority": 85, "ensemble": 80}
     found = chosen(100, worse, dict.fromkeys(worse, 9), names=two, out_of_fold=True, blind=("majority",))[1]
+    assert "large" == found.choice.chosen
+
+
+def test_a_candidate_that_only_has_the_name_is_no_ensemble():
+    """Nobody's answers are averaged in it, so that it wins no tie by that."""
+    right, sizes = {"large": 93, "ensemble": 80}, {"large": 1000, "ensemble": 1500}
+    names = [str(row % 2) for row in range(100)]
+    found = chosen(100, right, sizes, names=names, out_of_fold=True, members=())[1]
     assert "large" == found.choice.chosen
 
 
@@ -136,7 +158,7 @@ def test_of_units_that_cannot_be_drawn_an_ensemble_is_taken_by_its_place():
         }.items()
     }
     found = select_candidate(
-        Evidence(rows, True, 8, 8), ClassMeasures(y_true, ("no", "yes"), 1, 10), given,
+        Evidence(rows, True, 8, 8, MEMBERS), ClassMeasures(y_true, ("no", "yes"), 1, 10), given,
         {"large": 100, "ensemble": 200, "majority": 2},
         select_by="roc_auc", bootstrap=BOOTSTRAP, blind=("majority",),
     )  # fmt: skip

@@ -431,6 +431,19 @@ def test_thresholds_are_those_of_todays_validation(stood_in):
     assert {"first": 1.0, "other": 1.0} == content["metrics"]["positive_f1"]["now"]
 
 
+def test_a_handful_of_groups_in_validation_leaves_the_threshold_of_the_card(stood_in):
+    """At 0.5 the unsure one finds nothing, which rows of five groups do not mend; without a card nobody guesses."""
+    val = EvaluationRows(
+        tuple(f"v{row}" for row in range(160)), np.arange(160), tuple(LABELS),
+        groups=tuple(str(row % 5) for row in range(160)),
+    )  # fmt: skip
+    told = {"val": val, "said_of_val": (UNSURE, SURE)}
+    both = stood_in(CLASSES_OF_TWO, rows_of(LABELS), (UNSURE, SURE), cards=(AT_HALF, AT_HALF), **told)
+    assert {"first": 0.0, "other": 1.0} == both["metrics"]["positive_f1"]["now"]
+    one = stood_in(CLASSES_OF_TWO, rows_of(LABELS), (UNSURE, SURE), cards=(AT_HALF, {}), **told)
+    assert "the card of two has no operating point for what is asked today" in one["asked"]["why"]
+
+
 @pytest.mark.parametrize("card", [{}, {"operating_point": {"positive_class": "x", "threshold": 0.5}}])
 def test_no_operating_point_is_a_reason(stood_in, card):
     """Nobody guesses one half."""
