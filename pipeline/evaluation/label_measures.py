@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.data.label_sets import label_matrix
 from pipeline.metrics.classification import USUAL_THRESHOLD, Metric, best_threshold
-from pipeline.metrics.intervals import Groups, groups_of, too_few
+from pipeline.metrics.intervals import Groups, groups_of, teaches_no_threshold
 from pipeline.metrics.multilabel import (
     average_precision_per_label,
     checked_labels,
@@ -66,7 +66,7 @@ class LabelMeasures:
 
     def operating_point(self, predictions: npt.NDArray[np.floating]) -> dict[str, Any]:
         """Return the threshold of each label, chosen for its F1; 0.5 for one that no row has, or of few groups."""
-        if too_few(self.blocks):
+        if teaches_no_threshold(self.blocks):
             return {"thresholds": dict.fromkeys(self.classes, USUAL_THRESHOLD)}
         truth, probabilities, _ = checked_labels(self.y_true, predictions)
         thresholds = {

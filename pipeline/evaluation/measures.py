@@ -35,7 +35,14 @@ from pipeline.metrics.classification import (
     checked,
 )
 from pipeline.metrics.decisions import Threshold, decided
-from pipeline.metrics.intervals import Blocks, DrawnTogether, Groups, blocks_of, groups_of, too_few
+from pipeline.metrics.intervals import (
+    Blocks,
+    DrawnTogether,
+    Groups,
+    blocks_of,
+    groups_of,
+    teaches_no_threshold,
+)
 from pipeline.metrics.names import bound_metrics, metrics_of
 from pipeline.metrics.values import checked_values
 from pipeline.runtime.errors import DataRefused
@@ -178,7 +185,7 @@ class ClassMeasures:
         y_true, probabilities, _ = checked(self.y_true, predictions)
         is_positive, probability = y_true == self.positive, probabilities[:, self.positive]
         blind = np.ptp(probability) == 0
-        learnt = blind or not too_few(self.blocks)
+        learnt = blind or not teaches_no_threshold(self.blocks)
         threshold = best_threshold(is_positive, probability) if learnt else USUAL_THRESHOLD
         if blind and self.select_by in COUNT_EVERY_CLASS and is_positive.mean() < 1 / 2:
             threshold = (float(probability[0]) + 1) / 2

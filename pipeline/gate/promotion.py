@@ -36,7 +36,7 @@ from pipeline.gate.question import Look, Question, Rules, ScoredModel
 from pipeline.gate.uses import share_uses
 from pipeline.inputs.arrays import Inputs, take
 from pipeline.inputs.specs import kinds_read, output_spec
-from pipeline.metrics.intervals import few_groups, too_few
+from pipeline.metrics.intervals import few_groups, teaches_no_threshold
 from pipeline.runtime import paths
 from pipeline.runtime.files import content_key, file_digest, read_json
 from pipeline.runtime.paths import MODEL_ONNX
@@ -404,7 +404,7 @@ def _reigned(
         if len(new) >= contest.rules.rows or not card.get("refit"):
             val = val.take(new)
             on_val = measures_of(val, spec, contest.yardstick)
-            if not too_few(on_val.blocks):
+            if not teaches_no_threshold(on_val.blocks):
                 said = score(name, folder / MODEL_FILE, details, val)
                 point = on_val.operating_point(said.predictions)
     return _scored_model(answers, measures, point, contest.rules)

@@ -85,7 +85,7 @@ class Groups:
 DrawnTogether = Blocks | Groups
 
 
-def too_few(drawn: DrawnTogether | None) -> bool:
+def teaches_no_threshold(drawn: DrawnTogether | None) -> bool:
     """Return whether rows come in so few groups that no threshold can be learnt from them: fewer than ten.
 
     One group alone, a column that says the same of all, says nothing of how groups differ: its rows count, as where

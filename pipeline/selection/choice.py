@@ -16,12 +16,13 @@ import numpy as np
 from pipeline.evaluation.measures import Measures, OperatingPoint, Predictions, point_of
 from pipeline.evaluation.results import RECONSTRUCTION, Bootstrap, Choice, choose_by_validation
 from pipeline.metrics.calibration import ENOUGH_UNITS, FEWEST_UNITS
-from pipeline.metrics.classification import FloatArray
+from pipeline.metrics.classification import USUAL_THRESHOLD, FloatArray
 from pipeline.metrics.intervals import (
     SMALLEST_NUMBER_OF_GROUPS,
     Interval,
     bootstrap_values,
     rounded,
+    teaches_no_threshold,
 )
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import paired_difference
@@ -109,6 +110,13 @@ def select_candidate(
     )
     behind: dict[str, tuple[float, float]] = {}
     lead, doubts = None, _doubts(evidence, scores)
+    if teaches_no_threshold(measures.blocks) and any(
+        {"threshold", "thresholds"} & {*point} for point in points.values()
+    ):
+        doubts.append(
+            f"{evidence.num_units} groups teach no threshold: {USUAL_THRESHOLD} stands. Expected at least "
+            f"{FEWEST_UNITS} groups. Label some of others."
+        )
     if choice.select_by != RECONSTRUCTION and len(choice.ranking) > 1:
         metrics = {name: measures.metrics(points[name])[choice.select_by] for name in answers}
         scored = {name: measures.scored(answers[name], points[name]) for name in answers}

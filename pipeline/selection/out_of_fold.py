@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.inputs.train_data import TrainData
 from pipeline.runtime.files import read_json, write_bytes, write_json
+from pipeline.runtime.progress import lower_is_better
 from pipeline.selection.folds import Fold
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.candidate import TrainedCandidate, answers_of, train_candidate
@@ -91,7 +92,7 @@ class FoldTrainings:
             until = min(until + rung, epochs)
             found = [self._measured(fold, until) for fold in folds]
             curve = np.average([entry["curve"] for entry in found], axis=0, weights=held)
-            lower = training["monitor"].endswith(("loss", "error"))
+            lower = lower_is_better(training["monitor"])
             best = int(curve.argmin() if lower else curve.argmax()) + 1
             if until < epochs:
                 self.say(

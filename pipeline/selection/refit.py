@@ -4,7 +4,7 @@ Import it after `backend.prepare_tensorflow`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
-from pipeline.runtime.progress import epoch_progress
+from pipeline.runtime.progress import epoch_progress, lower_is_better
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.candidate import TrainedCandidate, train_candidate
 from pipeline.training.fit import Length
@@ -24,9 +24,12 @@ from pipeline.training.fit import Length
 if TYPE_CHECKING:
     from rich.console import Console
 
+SMOOTHED = 0.1
+"""Of the epochs that were trained, to each side of one; see docs/decisions/0026."""
+
 
 def chosen_length(candidate: str, num_train: int) -> Length:
-    """Return how long a candidate is trained without validation: what folds found, else as far as its best epoch.
+    """Return how long a candidate is trained without validation: what folds found, else what its curve says.
 
     Args:
         candidate: Its name.
@@ -39,13 +42,37 @@ def chosen_length(candidate: str, num_train: int) -> Length:
     if folds["needed"]:
         return Length(**folds["length"])
     tuned = paths.tuned_dir(candidate)
-    settings, metrics, history = (
-        read_json(tuned / f"{name}.json", f"tune@{candidate}") for name in ("settings", "metrics", "history")
+    settings, history = (
+        read_json(tuned / f"{name}.json", f"tune@{candidate}") for name in ("settings", "history")
     )
     per_epoch = steps_per_epoch(num_train, settings["training"])
-    before = history.get("pretrain", [])
-    best_before = min(before, key=lambda epoch: epoch["val_loss"])["epoch"] if before else 0
-    return Length(metrics["best_epoch"] * per_epoch, per_epoch, best_before * per_epoch)
+    epochs = best_of_smoothed(history["epochs"], settings["training"]["monitor"])
+    before = best_of_smoothed(history.get("pretrain", []), "val_loss")
+    return Length(epochs * per_epoch, per_epoch, before * per_epoch)
+
+
+def best_of_smoothed(history: Sequence[Mapping[str, float]], monitor: str) -> int:
+    """Return after which epoch, from 1, the monitored curve is best without what is chance of one epoch; 0 of no epoch.
+
+    Weights are kept of the one best epoch; how long to train is no question of one epoch, and on few rows of
+    validation a lucky one in the middle would end the refit too early. Each value is the mean over `SMOOTHED` of the
+    epochs to both sides, at the ends over fewer on both sides alike.
+
+    Args:
+        history: Per epoch its number and metrics, in order.
+        monitor: What was measured; `runtime.progress.lower_is_better` tells its direction.
+    """
+    if not history:
+        return 0
+    curve = np.array([epoch[monitor] for epoch in history])
+    width = round(SMOOTHED * len(curve))
+    places = range(len(curve))
+    reaches = [min(width, place, len(curve) - 1 - place) for place in places]
+    means = [
+        curve[place - reach : place + reach + 1].mean() for place, reach in zip(places, reaches, strict=True)
+    ]
+    best = np.argmin(means) if lower_is_better(monitor) else np.argmax(means)
+    return int(history[best]["epoch"])
 
 
 def refit_candidate(

@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import atomic_path
-from pipeline.runtime.progress import Logs, OnEpoch
+from pipeline.runtime.progress import Logs, OnEpoch, lower_is_better
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 from pipeline.training.fused_normalization import fuse_normalization
 from pipeline.training.losses import Loss
@@ -320,7 +320,7 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
 
 
 def _is_better(value: float, best: float, monitor: str) -> bool:
-    return value < best if monitor.endswith(("loss", "error")) else value > best
+    return value < best if lower_is_better(monitor) else value > best
 
 
 def _require_finite_training(epoch: int, metrics: Logs, arrays: list[np.ndarray]) -> None:

@@ -20,6 +20,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from pipeline.runtime.files import content_key
+from pipeline.runtime.progress import lower_is_better
 from pipeline.tuning.trials import Trial, TrialOutcome
 
 Direction = Literal["minimize", "maximize"]
@@ -131,7 +132,7 @@ def winner(trials: list[Trial], baseline_score: float, direction: Direction) -> 
 
 def direction_of(monitor: str) -> Direction:
     """Return the direction of a monitored value, read off its name."""
-    return "minimize" if monitor.endswith(("loss", "error")) else "maximize"
+    return "minimize" if lower_is_better(monitor) else "maximize"
 
 
 def rung_epochs(min_epochs: int, reduction: int, epochs: int) -> list[int]:

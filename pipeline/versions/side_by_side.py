@@ -23,7 +23,7 @@ from pipeline.evaluation.rows import TRAINED_ON, EvaluationRows, days_of, load_r
 from pipeline.evaluation.scoring import NotComparable, holdout_of, incompatibilities, score, unseen_positions
 from pipeline.evaluation.two_sided import two_sided_difference
 from pipeline.inputs.specs import OutputSpec, output_spec
-from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups, too_few
+from pipeline.metrics.intervals import DrawnTogether, Interval, few_groups, teaches_no_threshold
 from pipeline.metrics.names import format_value, metric_words, primary_called
 from pipeline.metrics.paired import unseen_loss
 from pipeline.reports.html import Fact, data_fact, made_fact, pictures, render
@@ -326,7 +326,7 @@ def _point(model: Whole, called: str, spec: OutputSpec, asking: Asking) -> Opera
     if enough and not _is_that_of_best(model):
         val = val.take(new)
         on_val = measures_of(val, spec, asking.yardstick)
-        if not too_few(on_val.blocks):
+        if not teaches_no_threshold(on_val.blocks):
             return on_val.operating_point(score(called, model.keras_file, model.folder, val).predictions)
     point: dict[str, Any] = card.get("operating_point") or {}
     if spec.task == "anomaly":

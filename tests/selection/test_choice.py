@@ -37,11 +37,12 @@ def chosen(
     out_of_fold=False,
     blind=(),
     members=MEMBERS,
+    positive=None,
 ):
     """Choose among candidates that are right on the first so many rows."""
     y_true = np.arange(num_rows) % 3
     rows = EvaluationRows(tuple(map(str, range(num_rows))), np.arange(num_rows), groups=tuple(names))
-    measures = ClassMeasures(y_true, CLASSES, None, 10, groups_of(names) if names else None)
+    measures = ClassMeasures(y_true, CLASSES, positive, 10, groups_of(names) if names else None)
     given = {
         name: answers(y_true, np.arange(num_rows) < count, (sureness or {}).get(name, 0.8))
         for name, count in right.items()
@@ -219,6 +220,16 @@ def test_few_units_are_warned_of():
     ]
     assert [1, 0, 1] == [len(lines) for lines in told]
     assert "Only 9 independent units (90 validation rows) chose." in told[2][0]
+
+
+def test_a_threshold_that_a_handful_of_groups_could_not_teach_is_told():
+    """90 rows of 9 persons leave the threshold at 0.5, of 10 they teach one; without a positive class there is none."""
+    for persons, positive, told in ((9, 0, True), (10, 0, False), (9, None, False)):
+        names = [f"p{row * persons // 90}" for row in range(90)]
+        found = chosen(90, {"x": 80, "y": 50}, {"x": 3, "y": 2}, names=names, positive=positive)[1]
+        said = [line for line in found.warnings if "teach no threshold: 0.5" in line]
+        assert len(said) == told, (persons, positive)
+        assert not said or said[0].startswith("9 groups teach no threshold")
 
 
 def test_accuracy_and_log_loss_that_disagree_are_said():

@@ -14,7 +14,7 @@ from pipeline.runtime.files import read_json, write_json
 from pipeline.selection.evidence import read_evidence
 from pipeline.selection.folds import Fold, labelled_rows, planned_folds
 from pipeline.selection.out_of_fold import FoldTrainings
-from pipeline.selection.refit import chosen_length
+from pipeline.selection.refit import best_of_smoothed, chosen_length
 from pipeline.stages import folds, refit
 from pipeline.training.candidate import train_candidate, write_candidate
 from pipeline.training.fit import Length
@@ -332,6 +332,34 @@ def test_the_length_of_folds_counts_where_there_were_any(project):
     )
     assert Length(40, 4, 0) == chosen_length("cnn", 60)
     assert Length(40, 4, 0).epochs(5) == 8
+
+
+def test_a_candidate_without_folds_is_trained_again_as_long_as_its_smoothed_curve_says(project):
+    """Steps are those of the tuned candidate's epochs: 4 of 16 of 60 rows."""
+    write_json(paths.folds_dir("cnn") / "folds.json", {"needed": False})
+    tuned = paths.tuned_dir("cnn")
+    settings = read_json(tuned / "settings.json")
+    training = settings["training"] | {"batch_size": 16, "monitor": "val_accuracy", "min_steps": 0}
+    write_json(tuned / "settings.json", settings | {"training": training})
+    curve = [0.1, 0.2, 0.3, 0.9, 0.4, 0.5, 0.6, 0.7, 0.8, 0.7]
+    history = [{"epoch": place + 1, "val_accuracy": value} for place, value in enumerate(curve)]
+    write_json(tuned / "history.json", {"epochs": history})
+    assert Length(9 * 4, 4) == chosen_length("cnn", 60)
+
+
+def test_one_lucky_epoch_does_not_end_the_refit():
+    """Ten epochs, means of three: the fourth is best by itself, the ninth with its neighbours; both directions."""
+    accuracy = [0.1, 0.2, 0.3, 0.9, 0.4, 0.5, 0.6, 0.7, 0.8, 0.7]
+    history = [
+        {"epoch": place + 1, "val_accuracy": value, "val_loss": -value}
+        for place, value in enumerate(accuracy)
+    ]
+    assert [9, 9] == [best_of_smoothed(history, monitor) for monitor in ("val_accuracy", "val_loss")]
+    # A curve without chance has its best where it was; four epochs are too few to smooth.
+    calm = [{"epoch": place + 1, "val_loss": (place - 5) ** 2} for place in range(20)]
+    assert best_of_smoothed(calm, "val_loss") == 6
+    assert best_of_smoothed(history[:4], "val_accuracy") == 4
+    assert best_of_smoothed([], "val_loss") == 0
 
 
 def test_forecasts_are_held_out_behind_what_trained(tmp_path, monkeypatch):
