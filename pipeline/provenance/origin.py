@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -226,16 +226,21 @@ def commit_that_holds(tags: Mapping[str, str]) -> str:
 def read_files(stages: Mapping[str, Any]) -> dict[str, str]:
     """Return what stages read and no stage makes, which commits must hold: path to md5, sorted.
 
+    Of a run that ended half-way dvc.lock has stages that read a file before it changed and others that did after; the
+    digests then stand side by side, which no file has.
+
     Args:
         stages: See `relevant_stages`.
     """
     made = [Path(out["path"]) for stage in stages.values() for out in stage.get("outs", [])]
+    digests: defaultdict[str, set[str]] = defaultdict(set)
+    for stage in stages.values():
+        for item in stage.get("deps", []):
+            digests[item["path"]].add(str(item.get("md5", "")))
     return {
-        item["path"]: str(item.get("md5", ""))
-        for _, item in sorted(
-            (item["path"], item) for stage in stages.values() for item in stage.get("deps", [])
-        )
-        if not any(Path(item["path"]).is_relative_to(out) or out.is_relative_to(item["path"]) for out in made)
+        path: ", ".join(sorted(found))
+        for path, found in sorted(digests.items())
+        if not any(Path(path).is_relative_to(out) or out.is_relative_to(path) for out in made)
     }
 
 

@@ -120,6 +120,19 @@ def trained(project):
     return project
 
 
+def test_a_lock_that_was_committed_half_way_through_a_run_is_compared(trained):
+    """One stage had read the file as it is, another as it was; no such file exists, so the code is another one."""
+    lock = json.loads((trained / "dvc.lock").read_text())
+    (now,) = (item for item in lock["stages"]["tune@cnn"]["deps"] if item["path"] == LOSSES)
+    lock["stages"]["tune@linear"]["deps"] = [now | {"md5": "0" * 32}]
+    (trained / "dvc.lock").write_text(json.dumps(lock, indent=1))
+    git("commit", "-qam", "half-way")
+    lock["stages"]["tune@linear"]["deps"] = [now]
+    (trained / "dvc.lock").write_text(json.dumps(lock, indent=1))
+    (problem,) = state().problems
+    assert problem == "dvc.lock is not committed as it is now: commit it"
+
+
 def head():
     return subprocess.run(
         ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
