@@ -71,7 +71,7 @@ def best_of_smoothed(history: Sequence[Mapping[str, float]], monitor: str) -> in
     means = [
         curve[place - reach : place + reach + 1].mean() for place, reach in zip(places, reaches, strict=True)
     ]
-    best = np.argmin(means) if lower_is_better(monitor) else np.argmax(means)
+    best = int(np.argmin(means) if lower_is_better(monitor) else np.argmax(means))
     return int(history[best]["epoch"])
 
 
