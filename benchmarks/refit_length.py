@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import pandas as pd
 from length import read_set
 
 from pipeline.metrics.calibration import cross_entropy, fitted_temperature, tempered
@@ -25,6 +26,8 @@ SETS = {
     "SwedishLeaf": ("cnn", 400, 100, 100),
     "ECG200": ("dense", 120, 40, 120),
     "MelbournePedestrian": ("cnn", 500, 100, 100),
+    "SMSSpam": ("tokens", 1000, 200, 20),
+    "BANKING77": ("tokens", 4000, 500, 30),
 }
 """Name to network, labelled samples, how many of them are held out, epochs."""
 BATCH, MOST = 32, 1500
@@ -44,6 +47,24 @@ def read_pictures(data):
     return np.concatenate(pictures).astype(np.float32) / 255, np.concatenate(labels).astype(np.int64)
 
 
+WORDS, TOKENS = 4000, 40
+"""Of texts: the first of so many different words."""
+
+
+def read_texts(data, name):
+    """Return the numbers of a text's words, shape (texts, TOKENS), 0 behind its end, and class numbers."""
+    if name == "SMSSpam":
+        lines = (data / "sms-spam/SMSSpamCollection").read_text().splitlines()
+        classes, texts = zip(*(line.split("\t", 1) for line in lines), strict=True)
+    else:
+        tables = [pd.read_csv(data / f"banking77/{part}.csv") for part in ("train", "test")]
+        table = pd.concat(tables)
+        texts, classes = list(table["text"]), list(table["category"])
+    layer = keras.layers.TextVectorization(WORDS, output_sequence_length=TOKENS)
+    layer.adapt(list(texts))
+    return np.asarray(layer(list(texts))), np.unique(classes, return_inverse=True)[1]
+
+
 def network(kind, shape, classes):
     """Return a network, untrained, with what holds it back."""
     layers = keras.layers
@@ -57,6 +78,10 @@ def network(kind, shape, classes):
             hidden = layers.Activation("relu")(layers.BatchNormalization()(hidden))
             hidden = layers.MaxPooling2D()(hidden)
         hidden = layers.Dropout(0.4)(layers.Flatten()(hidden))
+    elif kind == "tokens":
+        hidden = layers.Dropout(0.3)(layers.Embedding(WORDS, 64)(hidden))
+        hidden = layers.GlobalMaxPooling1D()(layers.Conv1D(128, 3, padding="same", activation="relu")(hidden))
+        hidden = layers.Dropout(0.3)(hidden)
     elif kind == "cnn":
         for filters, size in ((32, 7), (64, 5), (64, 3)):
             hidden = layers.Conv1D(filters, size, padding="same", use_bias=False)(hidden)
@@ -157,6 +182,8 @@ def main():
         kind, *sizes = SETS[name]
         if kind == "pictures":
             samples, labels = read_pictures(arguments.data)
+        elif kind == "tokens":
+            samples, labels = read_texts(arguments.data, name)
         else:
             series, labels = read_set(arguments.data, name)
             samples = series[:, :, None]
