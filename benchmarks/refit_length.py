@@ -1,8 +1,9 @@
-"""How long to train again with the rows of validation: until the best epoch, or until the best of a smoothed curve?
+"""How long to train again with the rows of validation: until the best epoch, or to the last that is as good?
 
 Few samples are drawn as all that is labelled, a part of them is held out, and a network trains on the others with a
 cosine. Each rule names a length by the held rows alone; a network then trains on all labelled rows for so many steps,
-and is judged on others that nobody saw, at the temperature that the held rows taught.
+and is judged on others that nobody saw, at the temperature that the held rows taught the network of the best epoch,
+as it is served.
 
 Run: .venv/bin/python benchmarks/refit_length.py [--data ../shared/data] [--draws 6] [--sets SwedishLeaf ...]
 """
@@ -20,6 +21,7 @@ import pandas as pd
 from length import read_set
 
 from pipeline.metrics.calibration import cross_entropy, fitted_temperature, tempered
+from pipeline.selection.refit import last_of_the_best
 
 SETS = {
     "FashionMNIST": ("pictures", 1200, 200, 60),
@@ -126,7 +128,7 @@ def smoothed(curve):
 
 
 def lengths(truth, answers):
-    """Return per rule an epoch, from 1; smaller is better on every curve."""
+    """Return per rule an epoch, from 1, and the temperature that the best one taught; all curves are losses."""
     known = np.eye(answers.shape[-1], dtype=bool)[truth]
     wrong = (answers.argmax(axis=-1) != truth).astype(float)
     temperatures = [fitted_temperature(known, found, several=False) for found in answers]
@@ -136,15 +138,19 @@ def lengths(truth, answers):
             for found, heat in zip(answers, temperatures, strict=True)
         ]
     )
-    named = {"all": len(answers)}
+    named = {}
     for name, rows in (("accuracy", wrong), ("log loss", nats)):
         curve = rows.mean(axis=1)
         best = int(curve.argmin())
         error = (rows - rows[best]).std(axis=1) / np.sqrt(rows.shape[1])
-        named[name] = best + 1
-        named[f"{name}, smoothed"] = int(smoothed(curve).argmin()) + 1
-        named[f"{name}, last tied"] = int(np.flatnonzero(curve - curve[best] <= error).max()) + 1
-    return named, temperatures
+        heat = temperatures[best]
+        named[name] = best + 1, heat
+        named[f"{name}, smoothed"] = int(smoothed(curve).argmin()) + 1, heat
+        told = [{"epoch": place + 1, "val_loss": value} for place, value in enumerate(curve)]
+        named[f"{name}, noise"] = last_of_the_best(told, "val_loss"), heat
+        named[f"{name}, last tied"] = int(np.flatnonzero(curve - curve[best] <= error).max()) + 1, heat
+        named[f"{name}, all"] = len(answers), heat
+    return named
 
 
 def one_draw(samples, labels, kind, sizes, seed):
@@ -157,15 +163,15 @@ def one_draw(samples, labels, kind, sizes, seed):
     known = np.eye(classes, dtype=bool)
     asked = Answers(samples[held])
     trained(kind, samples[fit], labels[fit], classes, epochs=epochs, seed=seed, callbacks=[asked])
-    named, temperatures = lengths(labels[held], np.array(asked.found))
+    named = lengths(labels[held], np.array(asked.found))
     found, again = {}, {}
-    for rule, epoch in named.items():
+    for rule, (epoch, temperature) in named.items():
         steps = epoch * -(-len(fit) // BATCH)
         length = max(1, round(steps / -(-len(own) // BATCH)))
         if length not in again:
             model = trained(kind, samples[own], labels[own], classes, epochs=length, seed=seed)
             again[length] = model.predict(samples[rest], batch_size=500, verbose=0)
-        answers = tempered(again[length], temperatures[epoch - 1], several=False)
+        answers = tempered(again[length], temperature, several=False)
         right = float((answers.argmax(axis=1) == labels[rest]).mean())
         found[rule] = epoch, right, cross_entropy(known[labels[rest]], answers, several=False)
     return found

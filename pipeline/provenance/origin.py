@@ -245,16 +245,17 @@ def read_files(stages: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_params(stages: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that stages read, by key.
+    """Return the parameters that stages read, by key; a tuple of values where one stage read another than the next.
 
     Args:
         stages: See `relevant_stages`.
     """
-    return {
-        key: value
-        for stage in stages.values()
-        for key, value in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items()
-    }
+    values: defaultdict[str, list[Any]] = defaultdict(list)
+    for stage in stages.values():
+        for key, value in stage.get("params", {}).get(paths.PARAMS_YAML.name, {}).items():
+            if value not in values[key]:
+                values[key].append(value)
+    return {key: found[0] if len(found) == 1 else tuple(found) for key, found in values.items()}
 
 
 def _other_files(stages: Mapping[str, Any], commit: str) -> list[str]:

@@ -36,11 +36,6 @@ OnEpoch = Callable[[int, Logs], None]
 """Called at the end of each epoch with its number, from 1, and its metrics as Keras names them."""
 
 
-def lower_is_better(monitor: str) -> bool:
-    """Return whether less of a monitored value is better, read off its name as Keras gives it."""
-    return monitor.endswith(("loss", "error"))
-
-
 def live_path(candidate: str) -> Path:
     """Return where the live log of a candidate lies."""
     return LIVE_DIR / f"{candidate}.jsonl"

@@ -110,12 +110,13 @@ def select_candidate(
     )
     behind: dict[str, tuple[float, float]] = {}
     lead, doubts = None, _doubts(evidence, scores)
+    learnt = [point for name, point in points.items() if name not in blind]
     if teaches_no_threshold(measures.blocks) and any(
-        {"threshold", "thresholds"} & {*point} for point in points.values()
+        {"threshold", "thresholds"} & {*point} for point in learnt
     ):
         doubts.append(
-            f"{evidence.num_units} groups teach no threshold: {USUAL_THRESHOLD} stands. Expected at least "
-            f"{FEWEST_UNITS} groups. Label some of others."
+            f"{evidence.num_units} independent units teach no threshold: {USUAL_THRESHOLD} stands. Expected at least "
+            f"{FEWEST_UNITS}. Label more of them."
         )
     if choice.select_by != RECONSTRUCTION and len(choice.ranking) > 1:
         metrics = {name: measures.metrics(points[name])[choice.select_by] for name in answers}

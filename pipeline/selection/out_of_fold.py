@@ -15,11 +15,11 @@ import numpy as np
 
 from pipeline.inputs.train_data import TrainData
 from pipeline.runtime.files import read_json, write_bytes, write_json
-from pipeline.runtime.progress import lower_is_better
 from pipeline.selection.folds import Fold
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.candidate import TrainedCandidate, answers_of, train_candidate
 from pipeline.training.fit import Length
+from pipeline.training.monitor import lower_is_better
 from pipeline.training.short_epochs import Traced
 
 CHECKPOINT_SECONDS = 10.0

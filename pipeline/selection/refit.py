@@ -16,16 +16,23 @@ from pipeline.inference.keras_files import load_model, save_model
 from pipeline.inputs.train_data import load_train_data
 from pipeline.runtime import paths
 from pipeline.runtime.files import read_json, write_json
-from pipeline.runtime.progress import epoch_progress, lower_is_better
+from pipeline.runtime.progress import epoch_progress
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.candidate import TrainedCandidate, train_candidate
 from pipeline.training.fit import Length
+from pipeline.training.monitor import lower_is_better
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SMOOTHED = 0.1
-"""Of the epochs that were trained, to each side of one; see docs/decisions/0026."""
+NOISE = 2.0
+"""Standard deviations of one epoch's chance, see docs/decisions/0026."""
+SECOND_DIFFERENCE = 6.0
+"""Variance of x - 2 y + z, of three independent numbers with variance 1."""
+FEWEST_EPOCHS = 10
+"""Of which a curve says what is chance."""
+MEDIAN_OF_SQUARE = 0.4549
+"""Median of the square of a standard normal number."""
 
 
 def chosen_length(candidate: str, num_train: int) -> Length:
@@ -46,33 +53,44 @@ def chosen_length(candidate: str, num_train: int) -> Length:
         read_json(tuned / f"{name}.json", f"tune@{candidate}") for name in ("settings", "history")
     )
     per_epoch = steps_per_epoch(num_train, settings["training"])
-    epochs = best_of_smoothed(history["epochs"], settings["training"]["monitor"])
-    before = best_of_smoothed(history.get("pretrain", []), "val_loss")
+    epochs = last_of_the_best(history["epochs"], settings["training"]["monitor"])
+    before = last_of_the_best(history.get("pretrain", []), "val_loss")
     return Length(epochs * per_epoch, per_epoch, before * per_epoch)
 
 
-def best_of_smoothed(history: Sequence[Mapping[str, float]], monitor: str) -> int:
-    """Return after which epoch, from 1, the monitored curve is best without what is chance of one epoch; 0 of no epoch.
+def last_of_the_best(history: Sequence[Mapping[str, float]], monitor: str) -> int:
+    """Return the last epoch, from 1, that the best one is not shown to be better than; 0 of no epoch.
 
-    Weights are kept of the one best epoch; how long to train is no question of one epoch, and on few rows of
-    validation a lucky one in the middle would end the refit too early. Each value is the mean over `SMOOTHED` of the
-    epochs to both sides, at the ends over fewer on both sides alike.
+    Weights are kept of the one best epoch. How long to train is no question of one epoch: the best of many on few rows
+    is the luckiest, often in the middle, and would end the refit too early. A curve without chance ends with its last
+    best epoch.
 
     Args:
         history: Per epoch its number and metrics, in order.
-        monitor: What was measured; `runtime.progress.lower_is_better` tells its direction.
+        monitor: What was measured; `training.monitor.lower_is_better` tells its direction.
     """
     if not history:
         return 0
-    curve = np.array([epoch[monitor] for epoch in history])
-    width = round(SMOOTHED * len(curve))
-    places = range(len(curve))
-    reaches = [min(width, place, len(curve) - 1 - place) for place in places]
-    means = [
-        curve[place - reach : place + reach + 1].mean() for place, reach in zip(places, reaches, strict=True)
-    ]
-    best = int(np.argmin(means) if lower_is_better(monitor) else np.argmax(means))
-    return int(history[best]["epoch"])
+    values = np.array([epoch[monitor] for epoch in history])
+    curve = values if lower_is_better(monitor) else -values
+    tied = np.flatnonzero(curve <= curve.min() + NOISE * chance_of_an_epoch(curve))
+    return int(history[tied[-1]]["epoch"])
+
+
+def chance_of_an_epoch(curve: np.ndarray) -> float:
+    """Return the standard deviation of one value of a curve around its trend, from the curve alone.
+
+    By the median of its squared second differences, which a slope does not touch and a few jumps hardly do (Gasser,
+    Sroka and Jennen-Steinmetz, 1986, "Residual variance and residual pattern in nonlinear regression", here with a
+    median instead of the mean). 0 of fewer than `FEWEST_EPOCHS` values.
+
+    Args:
+        curve: Shape (epochs,).
+    """
+    if len(curve) < FEWEST_EPOCHS:
+        return 0.0
+    squares = np.diff(curve, 2) ** 2
+    return math.sqrt(np.median(squares) / (MEDIAN_OF_SQUARE * SECOND_DIFFERENCE))
 
 
 def refit_candidate(

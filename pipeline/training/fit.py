@@ -21,10 +21,11 @@ import numpy as np
 
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import atomic_path
-from pipeline.runtime.progress import Logs, OnEpoch, lower_is_better
+from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 from pipeline.training.fused_normalization import fuse_normalization
 from pipeline.training.losses import Loss
+from pipeline.training.monitor import lower_is_better
 from pipeline.training.short_epochs import Traced, are_short, fit_short_epochs
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from pipeline.runtime.files import content_key
-from pipeline.runtime.progress import lower_is_better
+from pipeline.training.monitor import lower_is_better
 from pipeline.tuning.trials import Trial, TrialOutcome
 
 Direction = Literal["minimize", "maximize"]

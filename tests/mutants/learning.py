@@ -22,9 +22,16 @@ MUTANTS = (
     Mutant(
         "the direction of the monitor",
         FIT,
-        '    return value < best if monitor.endswith(("loss", "error")) else value > best\n',
+        "    return value < best if lower_is_better(monitor) else value > best\n",
         "    return value < best\n",
         OF_FIT,
+    ),
+    Mutant(
+        "the last of the best epochs",
+        "pipeline/selection/refit.py",
+        '    return int(history[tied[-1]]["epoch"])\n',
+        '    return int(history[curve.argmin()]["epoch"])\n',
+        ("tests/selection/test_out_of_fold.py::test_one_lucky_epoch_does_not_end_the_refit",),
     ),
     Mutant(
         "a training that was longer already",

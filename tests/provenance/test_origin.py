@@ -8,7 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.provenance.origin import commit_that_holds, committed_state, environment_digest, origin_tags
+from pipeline.provenance.origin import (
+    commit_that_holds,
+    committed_state,
+    environment_digest,
+    origin_tags,
+    read_files,
+    read_params,
+)
 from pipeline.runtime.repository import digest_at, locked_stages
 from pipeline.runtime.strict_yaml import yaml_content
 from tests.helpers.synthetic_project import make_project, write_lock
@@ -131,6 +138,23 @@ def test_a_lock_that_was_committed_half_way_through_a_run_is_compared(trained):
     (trained / "dvc.lock").write_text(json.dumps(lock, indent=1))
     (problem,) = state().problems
     assert problem == "dvc.lock is not committed as it is now: commit it"
+
+
+def test_what_stages_of_two_runs_read_is_told_apart():
+    """Digests stand side by side and values in a tuple, whichever stage comes last; what a stage makes is no source."""
+    old, new = ({"path": LOSSES, "md5": digit * 32} for digit in "12")
+    stages = {
+        "tune@cnn": {"deps": [old], "params": {"params.yaml": {"seed": 7, "threads": 2}}},
+        "tune@linear": {
+            "deps": [new, {"path": "models/x", "md5": "3"}],
+            "params": {"params.yaml": {"seed": 8, "threads": 2}},
+            "outs": [{"path": "models/x"}],
+        },
+    }
+    for order in (stages, dict(reversed(stages.items()))):
+        assert {LOSSES: f"{'1' * 32}, {'2' * 32}"} == read_files(order)
+        assert {"threads": 2} == {key: value for key, value in read_params(order).items() if key != "seed"}
+        assert (7, 8) == tuple(sorted(read_params(order)["seed"]))
 
 
 def head():

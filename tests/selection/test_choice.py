@@ -223,13 +223,22 @@ def test_few_units_are_warned_of():
 
 
 def test_a_threshold_that_a_handful_of_groups_could_not_teach_is_told():
-    """90 rows of 9 persons leave the threshold at 0.5, of 10 they teach one; without a positive class there is none."""
-    for persons, positive, told in ((9, 0, True), (10, 0, False), (9, None, False)):
+    """90 rows of 9 persons leave the threshold at 0.5, of 10 they teach one; without a positive class there is none.
+
+    Who answers without looking learns its own all the same.
+    """
+    for persons, positive, blind, told in (
+        (9, 0, (), True),
+        (10, 0, (), False),
+        (9, None, (), False),
+        (9, 0, "xy", False),
+    ):
         names = [f"p{row * persons // 90}" for row in range(90)]
-        found = chosen(90, {"x": 80, "y": 50}, {"x": 3, "y": 2}, names=names, positive=positive)[1]
+        right, sizes = {"x": 80, "y": 50}, {"x": 3, "y": 2}
+        found = chosen(90, right, sizes, names=names, positive=positive, blind=blind)[1]
         said = [line for line in found.warnings if "teach no threshold: 0.5" in line]
-        assert len(said) == told, (persons, positive)
-        assert not said or said[0].startswith("9 groups teach no threshold")
+        assert len(said) == told, (persons, positive, blind)
+        assert not said or said[0].startswith("9 independent units teach no threshold")
 
 
 def test_accuracy_and_log_loss_that_disagree_are_said():
