@@ -47,35 +47,42 @@ def read_set(data, name):
     return (series / (series.std(axis=1, keepdims=True) + 1e-8)).astype(np.float32), labels
 
 
-def network(kind, steps, classes):
-    """Return a small network, untrained."""
+def of_series(kind, hidden, dropout):
+    """Return what layers of a kind make of series: a convolution of three blocks, else two dense layers."""
     layers = keras.layers
-    inputs = keras.Input((steps, 1))
-    hidden = inputs
     if kind == "cnn":
         for filters, size in ((32, 7), (64, 5), (64, 3)):
             hidden = layers.Conv1D(filters, size, padding="same", use_bias=False)(hidden)
             hidden = layers.Activation("relu")(layers.BatchNormalization()(hidden))
         hidden = layers.GlobalAveragePooling1D()(hidden)
-    else:
-        hidden = layers.Flatten()(hidden)
-        for _ in range(2):
-            hidden = layers.Dropout(0.2)(layers.Dense(64, activation="relu")(hidden))
+        return layers.Dropout(dropout)(hidden) if dropout else hidden
+    hidden = layers.Flatten()(hidden)
+    for _ in range(2):
+        hidden = layers.Dropout(dropout)(layers.Dense(64, activation="relu")(hidden))
+    return hidden
+
+
+def network(kind, steps, classes):
+    """Return a small network, untrained."""
+    layers = keras.layers
+    inputs = keras.Input((steps, 1))
+    hidden = of_series(kind, inputs, 0.0 if kind == "cnn" else 0.2)
     return keras.Model(inputs, layers.Dense(classes, activation="softmax")(hidden))
 
 
 class Answers(keras.callbacks.Callback):
     """Keep what the network says of some rows after every few epochs."""
 
-    def __init__(self, series):
+    def __init__(self, rows, every=EVERY):
         super().__init__()
-        self.series = series
+        self.rows = rows
+        self.every = every
         self.found = []
 
     def on_epoch_end(self, epoch, _logs=None):
         """Ask."""
-        if epoch % EVERY == 0:
-            self.found.append(self.model.predict_on_batch(self.series))
+        if epoch % self.every == 0:
+            self.found.append(self.model.predict_on_batch(self.rows))
 
 
 def one_draw(series, labels, kind, size, seed):

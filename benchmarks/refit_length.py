@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import pandas as pd
-from length import read_set
+from length import Answers, of_series, read_set
 
 from pipeline.metrics.calibration import cross_entropy, fitted_temperature, tempered
 from pipeline.selection.refit import last_of_the_best
@@ -84,29 +84,9 @@ def network(kind, shape, classes):
         hidden = layers.Dropout(0.3)(layers.Embedding(WORDS, 64)(hidden))
         hidden = layers.GlobalMaxPooling1D()(layers.Conv1D(128, 3, padding="same", activation="relu")(hidden))
         hidden = layers.Dropout(0.3)(hidden)
-    elif kind == "cnn":
-        for filters, size in ((32, 7), (64, 5), (64, 3)):
-            hidden = layers.Conv1D(filters, size, padding="same", use_bias=False)(hidden)
-            hidden = layers.Activation("relu")(layers.BatchNormalization()(hidden))
-        hidden = layers.Dropout(0.3)(layers.GlobalAveragePooling1D()(hidden))
     else:
-        hidden = layers.Flatten()(hidden)
-        for _ in range(2):
-            hidden = layers.Dropout(0.3)(layers.Dense(64, activation="relu")(hidden))
+        hidden = of_series(kind, hidden, 0.3)
     return keras.Model(inputs, layers.Dense(classes, activation="softmax")(hidden))
-
-
-class Answers(keras.callbacks.Callback):
-    """Keep what the network says of the held rows after every epoch."""
-
-    def __init__(self, samples):
-        super().__init__()
-        self.samples = samples
-        self.found = []
-
-    def on_epoch_end(self, _epoch, _logs=None):
-        """Ask."""
-        self.found.append(self.model.predict_on_batch(self.samples))
 
 
 def trained(kind, samples, labels, classes, *, epochs, seed, callbacks=()):
@@ -161,7 +141,7 @@ def one_draw(samples, labels, kind, sizes, seed):
     fit, held = own[held_out:], own[:held_out]
     classes = int(labels.max()) + 1
     known = np.eye(classes, dtype=bool)
-    asked = Answers(samples[held])
+    asked = Answers(samples[held], every=1)
     trained(kind, samples[fit], labels[fit], classes, epochs=epochs, seed=seed, callbacks=[asked])
     named = lengths(labels[held], np.array(asked.found))
     found, again = {}, {}
