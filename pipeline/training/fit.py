@@ -24,6 +24,7 @@ from pipeline.runtime.files import atomic_path
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training.batches import BatchedData, tensorflow_dataset
 from pipeline.training.fused_normalization import fuse_normalization
+from pipeline.training.fused_recurrence import fuse_recurrence
 from pipeline.training.losses import Loss
 from pipeline.training.monitor import lower_is_better
 from pipeline.training.short_epochs import Traced, are_short, fit_short_epochs
@@ -499,6 +500,7 @@ def _compile(
     model: keras.Model, loss: Loss, train: BatchedData, optimizer: keras.optimizers.Optimizer
 ) -> None:
     fuse_normalization(model)
+    fuse_recurrence(model)
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,

@@ -20,7 +20,7 @@ def fuse_normalization(model: keras.Model) -> None:
     Args:
         model: Built; its training is traced afterwards.
     """
-    for layer in _layers(model):
+    for layer in layers_within(model):
         if (
             isinstance(layer, keras.layers.BatchNormalization)
             and layer.compute_dtype == "float32"
@@ -32,10 +32,13 @@ def fuse_normalization(model: keras.Model) -> None:
             layer.call = partial(_normalized, layer)
 
 
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def layers_within(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Return the layers of a model, those of models and of both directions in it among them."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+            yield from layers_within(layer)
+        elif isinstance(layer, keras.layers.Bidirectional):
+            yield from (layer.forward_layer, layer.backward_layer)
         else:
             yield layer
 

@@ -25,7 +25,7 @@ def run(
     if steps_per_execution:
         fit.STEPS_PER_EXECUTION = steps_per_execution
     inputs, targets = images(90)
-    model = small_network()
+    model = small_network(recurrent=True)
     train = BatchedData(
         inputs, np.arange(70), targets, batch_size=16, seed=3, shuffle=True,
         augmentation=batches.create_augmentation(flip=True, shift_px=1, cutout_px=2),
@@ -59,15 +59,21 @@ def images(count: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs, targets.astype(np.int32)
 
 
-def small_network():
-    """Return an untrained network for `images`, with batch normalisation and dropout; the same each time."""
+def small_network(*, recurrent: bool = False):
+    """Return an untrained network for `images`, with batch normalisation and dropout; the same each time.
+
+    Args:
+        recurrent: Let a state read the rows too; compiling its loops takes a second.
+    """
     import keras
     from keras import layers
 
     keras.utils.set_random_seed(3)
     inputs = keras.Input((8, 8, 1), dtype="uint8")
-    hidden = layers.Rescaling(1 / 255)(inputs)
-    hidden = layers.Conv2D(4, 3)(hidden)
+    pixels = layers.Rescaling(1 / 255)(inputs)
+    hidden = layers.Conv2D(4, 3)(pixels)
     hidden = layers.BatchNormalization(momentum=0.9)(hidden)
     hidden = layers.Dropout(0.3)(layers.Flatten()(layers.Activation("relu")(hidden)))
+    if recurrent:
+        hidden = layers.Concatenate()([hidden, layers.GRU(4)(layers.Reshape((8, 8))(pixels))])
     return keras.Model(inputs, layers.Activation("softmax")(layers.Dense(3)(hidden)))

@@ -11,14 +11,16 @@ from pipeline.training.short_epochs import Traced
 from tests.helpers.training_runs import images, small_network
 
 
-def trained(folder: Path, *, traced: Traced | None = None, rows: int = 70, val: bool = True):
+def trained(
+    folder: Path, *, traced: Traced | None = None, rows: int = 70, val: bool = True, recurrent: bool = False
+):
     """Train with dropout, augmentation, averaged weights and clipping; return history and all weights."""
     inputs, targets = images(90)
     if traced is not None and traced.model is not None:
         model, optimizer = traced.model, traced.optimizer
         traced.set_back()
     else:
-        model = small_network()
+        model = small_network(recurrent=recurrent)
         optimizer = optimizers.create_optimizer("adam", 0.01, ema_momentum=0.9, clip_norm=1.0)
     augmentation = batches.create_augmentation(flip=True, shift_px=1, cutout_px=2)
     train = BatchedData(
@@ -39,24 +41,24 @@ def assert_same(one, other):
         assert np.array_equal(expected, received)
 
 
-@pytest.mark.parametrize("val", [True, False])
-def test_short_epochs_end_in_the_bytes_of_keras(tmp_path, monkeypatch, val):
+@pytest.mark.parametrize(("val", "recurrent"), [(True, True), (False, False)])
+def test_short_epochs_end_in_the_bytes_of_keras(tmp_path, monkeypatch, val, recurrent):
     """Loss, accuracy, learning rate of each epoch and all weights at the end are those of `model.fit`."""
-    short = trained(tmp_path / "short", val=val)
+    short = trained(tmp_path / "short", val=val, recurrent=recurrent)
     calls = []
     monkeypatch.setattr(short_epochs, "MAX_STEPS", 0)
     monkeypatch.setattr(fit, "fit_short_epochs", lambda *_, **__: calls.append(1))
-    assert_same(trained(tmp_path / "keras", val=val), short)
+    assert_same(trained(tmp_path / "keras", val=val, recurrent=recurrent), short)
     assert calls == []
 
 
 def test_a_training_that_follows_another_is_that_of_a_new_model(tmp_path):
     """After 60 rows the same model, set back, learns 70 as a new one does, and nothing is traced anew."""
     traced = Traced()
-    trained(tmp_path / "first", traced=traced, rows=65)
+    trained(tmp_path / "first", traced=traced, rows=65, recurrent=True)
     loops = dict(traced.loops)
     again = trained(tmp_path / "second", traced=traced)
-    assert_same(trained(tmp_path / "alone"), again)
+    assert_same(trained(tmp_path / "alone", recurrent=True), again)
     assert loops == traced.loops
     assert {"train_step", "test_step"} == set(loops)
 
