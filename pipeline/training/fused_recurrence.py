@@ -107,9 +107,8 @@ _CELLS = {
 
 
 @cache
-def _loops(kind: type[keras.layers.RNN]) -> tuple[Function, Function]:
+def _loops(cell: _Cell) -> tuple[Function, Function]:
     """Return the two loops of a kind of layer, compiled anew for each shape they meet."""
-    cell = _CELLS[kind]
 
     def forwards(
         inputs: Tensor, kernel: Tensor, bias: Tensor | None, present: Tensor | None
@@ -210,7 +209,7 @@ def _recurred(
         for one in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
     ]
     present = None if mask is None else tf.transpose(tf.cast(mask, tf.bool))[:, :, None]
-    states = _states(_loops(type(layer)), tf.transpose(sequences, [1, 0, 2]), weights, present)
+    states = _states(_loops(_CELLS[type(layer)]), tf.transpose(sequences, [1, 0, 2]), weights, present)
     if not layer.return_sequences:
         return states[-1]
     if layer.zero_output_for_mask and present is not None:
@@ -226,7 +225,6 @@ def _states(
     steps, width = sequences.shape[0], sequences.shape[2]
     of_state = None if weights[-1].shape.rank == 1 else weights[-1][1]
 
-    @tf.custom_gradient
     def states(sequences: Tensor, kernel: Tensor, recurrent_kernel: Tensor, bias: Tensor) -> Any:
         flat = tf.reshape(sequences, [-1, width])
         projected = tf.nn.bias_add(tf.matmul(flat, kernel), bias if of_state is None else bias[0])
@@ -249,4 +247,4 @@ def _states(
 
         return hidden, gradients
 
-    return states(sequences, *weights)
+    return tf.custom_gradient(states)(sequences, *weights)
