@@ -27,6 +27,9 @@ in a minute or two."""
 ATTEMPTS = 2
 WALL_PER_CPU_SECOND = 10
 """A job that takes so many times its limit by the clock gets no processor, or waits for what never comes."""
+JOBS_OF_A_WORKER = 50
+"""Then another takes its place: what TensorFlow compiles it never frees, each shape some megabytes and a hundred of the
+65,530 pieces that Linux lets the memory of a process have, behind which it ends without a word."""
 LOOK_SECONDS = 0.5
 """Between two looks at the CPU time of a worker."""
 
@@ -55,7 +58,7 @@ class Local:
 
 
 class LocalWorkers:
-    """A number of workers, started when needed, replaced when one had to be killed.
+    """A number of workers, started when needed, replaced when one had to be killed or has done its share.
 
     Args:
         opener: What a worker calls first.
@@ -108,8 +111,10 @@ class LocalWorkers:
         if ended is None:
             return None
         self._busy.remove(worker)
-        if worker.alive:
+        if worker.alive and worker.begun < JOBS_OF_A_WORKER:
             self._idle.append(worker)
+        elif worker.alive:
+            worker.kill()
         return ended
 
 
@@ -129,6 +134,7 @@ class _Worker:
         self.ready = False
         self.alive = True
         self.crashed = False
+        self.begun = 0
         self.used = 0.0
         self.deadline = 0.0
         self._seconds = 0.0
@@ -137,6 +143,7 @@ class _Worker:
     def begin(self, place: int, job: Job) -> None:
         """Hand over a job, whose CPU seconds count from when the worker is ready."""
         self.place, self.job, self.used = place, job, 0.0
+        self.begun += 1
         self._seconds = max(job.seconds, 0.0)
         self.deadline = time.monotonic() + START_LIMIT_SECONDS
         if self.ready:

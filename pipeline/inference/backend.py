@@ -10,8 +10,9 @@ PINNED = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
     "DNNL_DEFAULT_FPMATH_MODE": "STRICT",  # its older name, which oneDNN asks where the other is not set
+    "XLA_FLAGS": "",  # those of JAX end a process of TensorFlow that does not know them, others move bits
 }
-"""Set before TensorFlow is loaded, whatever the machine says: oneDNN reads them once."""
+"""Set before TensorFlow is loaded, whatever the machine says: oneDNN and XLA read them once."""
 
 
 def prepare_tensorflow(threads: int, seed: int) -> None:
@@ -22,7 +23,7 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
         seed: For Python, NumPy and Keras.
 
     The bits also depend on oneDNN, whose switch is pinned, as is its precision: a machine's
-    ONEDNN_DEFAULT_FPMATH_MODE=BF16 would multiply with 8 bits of mantissa. What else it heeds is recorded
+    ONEDNN_DEFAULT_FPMATH_MODE=BF16 would multiply with 8 bits of mantissa. So are the flags of XLA. What else it heeds is recorded
     (`machine_facts` of pipeline/provenance/origin.py). Keras and TensorFlow import pandas,
     scikit-learn, matplotlib and scipy where they find them, only to recognise their types; hiding the
     ones nobody has imported yet saves a third of the start-up.

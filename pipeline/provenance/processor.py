@@ -8,9 +8,9 @@ CPU_FLAGS = (
     "sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl",
     "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "sve", "bf16", "i8mm",
 )  # fmt: skip
-"""By these oneDNN, Eigen and OpenBLAS choose their kernels, which add up in another order."""
+"""By these oneDNN, Eigen, OpenBLAS and XLA choose their kernels, which add up in another order."""
 ONEDNN_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
-SWITCHES = ("ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NPY_DISABLE_", "XLA_FLAGS")
+SWITCHES = ("ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NPY_DISABLE_")
 """How their names begin; none of them holds a secret."""
 
 

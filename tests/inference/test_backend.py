@@ -29,6 +29,7 @@ def test_precision_is_pinned_before_tensorflow_is_loaded(monkeypatch):
                 "DNNL_DEFAULT_FPMATH_MODE": "STRICT",
                 "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
                 "TF_ENABLE_ONEDNN_OPTS": "1",
+                "XLA_FLAGS": "",
             }
         )
         == said.strip()

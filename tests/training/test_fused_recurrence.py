@@ -17,6 +17,12 @@ MASKS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch):
+    """Let nothing depend on what this machine has."""
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _kind: [])
+
+
 def pair(cell, *, both_ways=False, steps=STEPS, **settings):
     """Return a model of one layer twice, with the same drawn weights: as Keras has it, and fused."""
     layer = CELLS[cell](UNITS, **settings)
@@ -205,6 +211,12 @@ def test_layers_of_another_kind_stay_as_they_are(cell, settings):
     """Their sums are Keras' own."""
     _, fused = pair(cell, **settings)
     assert "call" not in vars(recurrent_layer(fused))
+
+
+def test_where_there_is_a_gpu_layers_stay_as_they_are(monkeypatch):
+    """Keras asks cuDNN there."""
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [f"/device:{kind}:0"])
+    assert "call" not in vars(recurrent_layer(pair("gru")[1]))
 
 
 def test_a_given_first_state_is_kept():

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.engine import local
 from pipeline.runtime.errors import Busy, StorageFailed
 from pipeline.tuning.trials import Rung, TrialOutcome
 from pipeline.tuning.workers import TrialWorkers
@@ -47,6 +48,18 @@ def test_outcomes_come_back_in_the_order_of_the_rungs(tmp_path: Path) -> None:
     """One worker runs all rungs in one process, and their scores are those of the objective."""
     assert [outcome.score for outcome in run(tmp_path, {})] == [0.2, 0.2, 0.2]
     assert len({process for _, _, process in log(tmp_path)}) == 1
+
+
+def test_a_worker_that_has_done_its_share_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs to each: what TensorFlow has compiled for them is gone with the process."""
+    monkeypatch.setattr(local, "JOBS_OF_A_WORKER", 2)
+    assert [outcome.score for outcome in run(tmp_path, {})] == [0.2, 0.2, 0.2]
+    first, second, third = (process for _, _, process in log(tmp_path))
+    assert first == second
+    assert second != third
+    assert not psutil.pid_exists(first)
 
 
 @pytest.mark.parametrize(
