@@ -23,9 +23,9 @@ def prepare_tensorflow(threads: int, seed: int) -> None:
         seed: For Python, NumPy and Keras.
 
     The bits also depend on oneDNN, whose switch is pinned, as is its precision: a machine's
-    ONEDNN_DEFAULT_FPMATH_MODE=BF16 would multiply with 8 bits of mantissa. So are the flags of XLA. What else it heeds is recorded
-    (`machine_facts` of pipeline/provenance/origin.py). Keras and TensorFlow import pandas,
-    scikit-learn, matplotlib and scipy where they find them, only to recognise their types; hiding the
+    ONEDNN_DEFAULT_FPMATH_MODE=BF16 would multiply with 8 bits of mantissa. So are the flags of XLA. What
+    else it heeds is recorded (`machine_facts` of pipeline/provenance/origin.py). Keras and TensorFlow import
+    pandas, scikit-learn, matplotlib and scipy where they find them, only to recognise their types; hiding the
     ones nobody has imported yet saves a third of the start-up.
     """
     os.environ.update(PINNED, TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow")
