@@ -18,9 +18,9 @@ from pipeline.runtime.files import read_json, write_bytes, write_json
 from pipeline.selection.folds import Fold
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.candidate import TrainedCandidate, answers_of, train_candidate
+from pipeline.training.epochs import Traced
 from pipeline.training.fit import Length
 from pipeline.training.monitor import lower_is_better
-from pipeline.training.short_epochs import Traced
 
 CHECKPOINT_SECONDS = 10.0
 """What a kill may cost of a fold's training; most of them end sooner, and finished ones are remembered."""

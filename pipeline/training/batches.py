@@ -7,19 +7,14 @@ can be made again by hand.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.inputs.arrays import Arrays, Inputs, reconstruction_targets, require_finite, take, take_targets
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-
 VAL_BATCH_SIZE = 512
 """Nothing is learned from validation batches, so they are as large as pays."""
-PREFETCHED_BATCHES = 2
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -164,36 +159,6 @@ class BatchedData:
         if self.reconstruct:
             return inputs, reconstruction_targets(inputs)
         return inputs, take_targets(self.inputs, self.targets, rows)
-
-
-def tensorflow_dataset(data: BatchedData, current_epoch: Callable[[], int]) -> "tf.data.Dataset":
-    """Return one epoch of `data` as a TensorFlow data set that prepares the next batches during a step.
-
-    An index data set costs about half of what Keras' own adapters for arrays and `PyDataset` cost per batch
-    (measured: docs/log.md).
-
-    Args:
-        data: The batches.
-        current_epoch: Asked for each batch which epoch (from 0) is running.
-    """
-    import tensorflow as tf
-
-    def read(index: np.ndarray) -> list[np.ndarray]:
-        arrays: list[np.ndarray] = tf.nest.flatten(data.batch(current_epoch(), int(index)))
-        return arrays
-
-    first = data.batch(0, 0)
-    flat = tf.nest.flatten(first)
-
-    def tensors(index: "tf.Tensor") -> Any:
-        # Declared stateless, or op determinism would take away the prefetching.
-        made = tf.numpy_function(read, [index], [array.dtype for array in flat], stateful=False)
-        for tensor, array in zip(made, flat, strict=True):
-            # The last batch is smaller: an open first dimension means one trace instead of two.
-            tensor.set_shape((None, *array.shape[1:]))
-        return tf.nest.pack_sequence_as(first, made)
-
-    return tf.data.Dataset.range(data.num_batches).map(tensors).prefetch(PREFETCHED_BATCHES)
 
 
 # --- Random changes of training images: pure functions of images and a random generator.

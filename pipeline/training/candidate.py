@@ -25,8 +25,8 @@ from pipeline.runtime.files import write_bytes, write_json
 from pipeline.runtime.progress import Logs, OnEpoch
 from pipeline.training import batches, fit, losses, optimizers
 from pipeline.training.batches import VAL_BATCH_SIZE, BatchedData
+from pipeline.training.epochs import Traced
 from pipeline.training.fit import FitResult, Length
-from pipeline.training.short_epochs import Traced
 from pipeline.training.validation_scores import validation_metrics
 
 if TYPE_CHECKING:

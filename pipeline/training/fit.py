@@ -1,8 +1,7 @@
 """One training: fits a model, can be killed at any instruction, and ends in the same bytes.
 
-`fit` lets Keras run the epochs, or `pipeline.training.short_epochs` where they are short, to the same bits; everything
-that happens between two of them is here. It is long, because what a checkpoint holds, when it is written, and who waits
-for it must be read together.
+`pipeline.training.epochs` runs the epochs; everything that happens between two of them is here. It is long, because
+what a checkpoint holds, when it is written, and who waits for it must be read together.
 """
 
 import hashlib
@@ -22,12 +21,12 @@ import numpy as np
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.files import atomic_path
 from pipeline.runtime.progress import Logs, OnEpoch
-from pipeline.training.batches import BatchedData, tensorflow_dataset
+from pipeline.training.batches import BatchedData
+from pipeline.training.epochs import Traced, fit_epochs
 from pipeline.training.fused_normalization import fuse_normalization
 from pipeline.training.fused_recurrence import fuse_recurrence
 from pipeline.training.losses import Loss
 from pipeline.training.monitor import lower_is_better
-from pipeline.training.short_epochs import Traced, are_short, fit_short_epochs
 
 if TYPE_CHECKING:
     from pipeline.training.ranks import Ranks
@@ -193,10 +192,6 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         self._score: float | None = None
         self._saved_at = time.monotonic()
 
-    def current_epoch(self) -> int:
-        """Return the running epoch, from 0; the data sets ask for it."""
-        return self._epoch
-
     def resume(self, last_epoch: int) -> None:
         """Continue from the checkpoint; one that is of no use is refused and the training starts over.
 
@@ -346,9 +341,6 @@ def _require_finite_training(epoch: int, metrics: Logs, arrays: list[np.ndarray]
 
 MEASURED = ("val_loss", "val_accuracy")
 """What Keras measures on validation while it trains."""
-STEPS_PER_EXECUTION = 16
-"""Steps between two returns to Python: saves up to a third on small networks, nothing on large ones, and
-changes no bit. An epoch whose number of steps is no multiple ends with fewer."""
 
 
 @dataclass(frozen=True)
@@ -459,28 +451,16 @@ def fit(
     between.resume(last_epoch)
     progress = between.progress
     open_ended = not progress.finished and progress.epoch < last_epoch
-    short = open_ended and are_short(train, val)
     follows = ranks is not None and ranks.rank > 0
-    val = None if follows else val
-    if short:
-        fit_short_epochs(
+    if open_ended:
+        fit_epochs(
             model,
             train,
-            val,
+            None if follows else val,
             callback=between,
             initial_epoch=progress.epoch,
             epochs=last_epoch,
             loops=traced.loops if traced is not None else {},
-        )
-    elif open_ended:
-        model.fit(
-            tensorflow_dataset(train, between.current_epoch),
-            validation_data=tensorflow_dataset(val, lambda: 0) if val else None,
-            initial_epoch=progress.epoch,
-            epochs=last_epoch,
-            callbacks=[between],
-            shuffle=False,
-            verbose=0,
         )
     if open_ended and follows:
         # What was best is known to rank 0 alone, and what is trained next may begin with it.
@@ -508,7 +488,6 @@ def _compile(
         metrics=_metrics(model, train),
         # Off by name: op determinism drops XLA without a word, and "auto" may change with the version.
         jit_compile=False,
-        steps_per_execution=STEPS_PER_EXECUTION,
     )
 
 

@@ -25,7 +25,7 @@ from pipeline.runtime.stage import exit_codes
 from pipeline.training.ranks import Ranks, RanksDiffer
 
 if TYPE_CHECKING:
-    from pipeline.training.short_epochs import Traced
+    from pipeline.training.epochs import Traced
 
 Train = Callable[..., Any]
 """`train_candidate`, or what does the same by several processes."""
@@ -210,7 +210,7 @@ def _follow(ranks: Ranks) -> None:
     # Here, because they must wait for `backend.prepare_tensorflow`.
     import keras
 
-    from pipeline.training.short_epochs import Traced
+    from pipeline.training.epochs import Traced
 
     loaded: dict[str, TrainData] = {}
     traced: dict[int, Traced] = {}

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 
 
-def run(
-    folder: str, *, epochs: int = 12, stop_after: int | None = None, steps_per_execution: int | None = None
-) -> str:
+def run(folder: str, *, epochs: int = 12, stop_after: int | None = None, max_steps: int | None = None) -> str:
     """Train with dropout, augmentation, averaged weights and Adam; write the sha256 of the final weights to
     `<folder>/digest`.
 
@@ -19,11 +17,12 @@ def run(
 
     backend.prepare_tensorflow(threads=2, seed=3)
     from pipeline.training import batches, fit, losses, optimizers
+    from pipeline.training import epochs as training_epochs
     from pipeline.training import optimizers as training_optimizers
     from pipeline.training.batches import BatchedData
 
-    if steps_per_execution:
-        fit.STEPS_PER_EXECUTION = steps_per_execution
+    if max_steps:
+        training_epochs.MAX_STEPS = max_steps
     inputs, targets = images(90)
     model = small_network(recurrent=True)
     train = BatchedData(

@@ -63,10 +63,10 @@ MUTANTS = (
     ),
     Mutant(
         "a model set back before the next fold",
-        "pipeline/training/short_epochs.py",
+        "pipeline/training/epochs.py",
         "            variable.assign(value)\n",
         "            pass\n",
-        ("tests/training/test_short_epochs.py",),
+        ("tests/training/test_epochs.py",),
     ),
     Mutant(
         "another order each epoch",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.inputs.arrays import ModelInputs, stored
-from pipeline.training.batches import BatchedData, passes_per_epoch, tensorflow_dataset
+from pipeline.training.batches import BatchedData, passes_per_epoch
 
 INPUTS = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
 TARGETS = np.arange(10)
@@ -135,19 +135,6 @@ def test_no_rows_are_refused():
     """An empty set is an error, not an epoch without steps."""
     with pytest.raises(ValueError, match="without rows"):
         BatchedData(INPUTS, np.array([], dtype=int), TARGETS, batch_size=2, seed=0, shuffle=True)
-
-
-def test_tensorflow_dataset_gives_the_batches_of_the_running_epoch():
-    """The TensorFlow view holds the same arrays, in order, and follows the epoch."""
-    batches = data()
-    epoch = 0
-    view = tensorflow_dataset(batches, lambda: epoch)
-    for epoch in (0, 1, 4):
-        received = [(inputs.numpy(), targets.numpy()) for inputs, targets in view]
-        assert len(received) == 3
-        for index, pair in enumerate(received):
-            for expected, array in zip(batches.batch(epoch, index), pair, strict=True):
-                np.testing.assert_array_equal(expected, array)
 
 
 def test_an_epoch_of_several_passes_has_the_rows_of_as_many_epochs():

@@ -76,9 +76,10 @@ def test_stopping_on_the_way_changes_nothing(uninterrupted, start, tmp_path):
 
 
 @pytest.mark.long
-def test_steps_per_execution_change_nothing(uninterrupted, start, tmp_path):
+@pytest.mark.parametrize("max_steps", [1, 2])
+def test_steps_of_one_call_change_nothing(uninterrupted, start, tmp_path, max_steps):
     """How many steps run between two returns to Python has no influence on the weights."""
-    start(tmp_path, steps_per_execution=1).join()
+    start(tmp_path, max_steps=max_steps).join()
     assert uninterrupted[0] == (tmp_path / "digest").read_text()
 
 

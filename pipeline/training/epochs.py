@@ -1,10 +1,12 @@
-"""Epochs of few steps, each in one call of TensorFlow, to the bits of Keras' own `fit`.
+"""Epochs in a few calls of TensorFlow, to the bits of Keras' own `fit`.
 
-Where data is small, most of a training by `fit` is no arithmetic: each epoch makes two iterators and goes back to
-Python between steps, and each training traces its steps anew (figures in docs/log.md).
+A call runs many steps over batches that NumPy has made, and the next batches are made meanwhile. Keras goes back to
+Python between steps or hands each batch through a data set of its own: where networks are small, most of a training was
+that and no arithmetic, and each training traced its steps anew (figures in docs/log.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MAX_STEPS = 64
-"""Of an epoch that is short. In a longer one what is done once an epoch counts for little, and Keras makes the next
-batches while a step runs."""
-MAX_BYTES = 1 << 26
-"""Of all batches of a short epoch: they are in memory together."""
+"""Of one call: for so long nobody hears a signal. More save nothing."""
+MAX_BYTES = 1 << 24
+"""Of the batches of one call, at least one; those of the next one are in memory beside them."""
 
 Loop = Callable[[list[np.ndarray], np.ndarray], None]
 Step = Callable[[Any], Any]
@@ -53,19 +54,7 @@ class Traced:
             variable.assign(value)
 
 
-def are_short(train: BatchedData, val: BatchedData | None) -> bool:
-    """Return whether the epochs of a training are few steps of little data."""
-    num_bytes = 0
-    for data in (train, val):
-        if data is None:
-            continue
-        if data.num_batches > MAX_STEPS:
-            return False
-        num_bytes += data.num_batches * sum(array.nbytes for array in _flat(data.batch(0, 0)))
-    return num_bytes <= MAX_BYTES
-
-
-def fit_short_epochs(
+def fit_epochs(
     model: keras.Model,
     train: BatchedData,
     val: BatchedData | None,
@@ -87,44 +76,57 @@ def fit_short_epochs(
         loops: Functions of this model traced earlier; new ones are left in it.
     """
     model.stop_training = False
-    measured = _together(val, 0) if val else None
-    for epoch in range(initial_epoch, epochs):
-        callback.on_epoch_begin(epoch)
-        logs = _run(model, "train_step", _together(train, epoch), loops)
-        if measured:
-            callback.on_test_begin()
-            scores = _run(model, "test_step", measured, loops)
-            callback.on_test_end(scores)
-            logs |= {f"val_{name}": value for name, value in scores.items()}
-        callback.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
+    with ThreadPoolExecutor(1) as ahead:
+        for epoch in range(initial_epoch, epochs):
+            callback.on_epoch_begin(epoch)
+            logs = _run(model, "train_step", _parts(train, epoch, ahead), loops)
+            if val is not None:
+                callback.on_test_begin()
+                scores = _run(model, "test_step", _parts(val, 0, ahead), loops)
+                callback.on_test_end(scores)
+                logs |= {f"val_{name}": value for name, value in scores.items()}
+            callback.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
     model.optimizer.finalize_variable_values(model.trainable_weights)
 
 
 @dataclass(frozen=True)
-class _Epoch:
-    """The batches of an epoch behind each other: batch i is rows `bounds[i]` to `bounds[i + 1]` of each array."""
+class _Part:
+    """Batches of an epoch behind each other: batch i is rows `bounds[i]` to `bounds[i + 1]` of each array."""
 
     example: Any
     arrays: list[np.ndarray]
     bounds: np.ndarray
 
 
-def _together(data: BatchedData, epoch: int) -> _Epoch:
-    made = [data.batch(epoch, index) for index in range(data.num_batches)]
+def _parts(data: BatchedData, epoch: int, ahead: ThreadPoolExecutor) -> Iterator[_Part]:
+    """Yield the batches of an epoch, so many at a time as one call takes; the next are made while these are used."""
+    num_bytes = sum(array.nbytes for array in _flat(data.batch(epoch, 0)))
+    steps = max(1, min(MAX_STEPS, MAX_BYTES // num_bytes))
+    coming = _part(data, epoch, 0, steps)
+    for start in range(steps, data.num_batches, steps):
+        following = ahead.submit(_part, data, epoch, start, steps)
+        yield coming
+        coming = following.result()
+    yield coming
+
+
+def _part(data: BatchedData, epoch: int, start: int, steps: int) -> _Part:
+    made = [data.batch(epoch, index) for index in range(start, min(start + steps, data.num_batches))]
     flat = [_flat(batch) for batch in made]
     sizes = [len(arrays[0]) for arrays in flat]
     joined = [np.concatenate(arrays) for arrays in zip(*flat, strict=True)]
-    return _Epoch(made[0], joined, np.cumsum([0, *sizes], dtype=np.int32))
+    return _Part(made[0], joined, np.cumsum([0, *sizes], dtype=np.int32))
 
 
-def _run(model: keras.Model, name: str, epoch: _Epoch, loops: dict[str, Loop]) -> dict[str, float]:
+def _run(model: keras.Model, name: str, parts: Iterator[_Part], loops: dict[str, Loop]) -> dict[str, float]:
     """Run a step of the model over all batches, and return its metrics over them."""
     model.reset_metrics()
-    if name not in loops:
-        loops[name] = _loop(getattr(model, name), epoch.example)
-    loops[name](epoch.arrays, epoch.bounds)
+    for part in parts:
+        if name not in loops:
+            loops[name] = _loop(getattr(model, name), part.example)
+        loops[name](part.arrays, part.bounds)
     return {metric: float(value) for metric, value in model.get_metrics_result().items()}
 
 
@@ -132,7 +134,7 @@ def _loop(step: Step, example: Any) -> Loop:
     """Return a function that runs a step over batches; traced once, whatever their sizes."""
     import tensorflow as tf
 
-    # The batch is open, as in `tensorflow_dataset`: one trace for the last and smaller batch too.
+    # The batch is open: one trace for the last and smaller batch too.
     kinds = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in _flat(example)]
     # A function of its own, without XLA, as Keras has it: the same graph gives the same bits.
     one_step = tf.function(step, jit_compile=False, autograph=False)
