@@ -102,18 +102,22 @@ class _Part:
 
 def _parts(data: BatchedData, epoch: int, ahead: ThreadPoolExecutor) -> Iterator[_Part]:
     """Yield the batches of an epoch, so many at a time as one call takes; the next are made while these are used."""
-    num_bytes = sum(array.nbytes for array in _flat(data.batch(epoch, 0)))
-    steps = max(1, min(MAX_STEPS, MAX_BYTES // num_bytes))
-    coming = _part(data, epoch, 0, steps)
+    first = data.batch(epoch, 0)
+    steps = max(1, min(MAX_STEPS, MAX_BYTES // sum(array.nbytes for array in _flat(first))))
+
+    def part(start: int, *made: Any) -> _Part:
+        stop = min(start + steps, data.num_batches)
+        return _together([*made, *(data.batch(epoch, index) for index in range(start + len(made), stop))])
+
+    coming = part(0, first)
     for start in range(steps, data.num_batches, steps):
-        following = ahead.submit(_part, data, epoch, start, steps)
+        following = ahead.submit(part, start)
         yield coming
         coming = following.result()
     yield coming
 
 
-def _part(data: BatchedData, epoch: int, start: int, steps: int) -> _Part:
-    made = [data.batch(epoch, index) for index in range(start, min(start + steps, data.num_batches))]
+def _together(made: list[Any]) -> _Part:
     flat = [_flat(batch) for batch in made]
     sizes = [len(arrays[0]) for arrays in flat]
     joined = [np.concatenate(arrays) for arrays in zip(*flat, strict=True)]
