@@ -5,9 +5,11 @@ Python between steps or hands each batch through a data set of its own: where ne
 that and no arithmetic, and each training traced its steps anew (figures in docs/log.md).
 """
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,12 +21,18 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MAX_STEPS = 64
-"""Of one call: for so long nobody hears a signal. More save nothing."""
+"""Of one call; more save nothing."""
+CALL_SECONDS = 1.0
+"""Of one call, or a single step: for so long nobody hears a signal."""
 MAX_BYTES = 1 << 24
-"""Of the batches of one call, at least one; those of the next one are in memory beside them."""
+"""Of the batches of one call, or a single one; those of the next call are in memory beside them."""
+MAKING_SECONDS = 0.005
+"""For so long a call waits for its batches at the beginning of an epoch, where none could be made meanwhile."""
 
 Loop = Callable[[list[np.ndarray], np.ndarray], None]
 Step = Callable[[Any], Any]
+Make = Callable[[int], Any]
+"""Returns a batch of an epoch by its index."""
 
 
 @dataclass
@@ -76,19 +84,49 @@ def fit_epochs(
         loops: Functions of this model traced earlier; new ones are left in it.
     """
     model.stop_training = False
+    paces = {"train_step": _Pace(), "test_step": _Pace()}
+    measured = _remembered(val) if val is not None else None
     with ThreadPoolExecutor(1) as ahead:
+
+        def run(name: str, made: Make, num_batches: int) -> dict[str, float]:
+            return _run(model, name, _parts(made, num_batches, ahead, paces[name]), loops, paces[name])
+
         for epoch in range(initial_epoch, epochs):
             callback.on_epoch_begin(epoch)
-            logs = _run(model, "train_step", _parts(train, epoch, ahead), loops)
-            if val is not None:
+            logs = run("train_step", partial(train.batch, epoch), train.num_batches)
+            if val is not None and measured is not None:
                 callback.on_test_begin()
-                scores = _run(model, "test_step", _parts(val, 0, ahead), loops)
+                scores = run("test_step", measured, val.num_batches)
                 callback.on_test_end(scores)
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             callback.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
     model.optimizer.finalize_variable_values(model.trainable_weights)
+
+
+def _remembered(val: BatchedData) -> Make:
+    """Return what makes a batch of validation, once for all epochs where all of them are small."""
+    made = partial(val.batch, 0)
+    remembered = cache(made)
+    return remembered if val.num_batches * _num_bytes(remembered(0)) <= MAX_BYTES else made
+
+
+@dataclass
+class _Pace:
+    """How many batches a call takes: one at first, which traces, then two, then what `CALL_SECONDS` hold.
+
+    No bit depends on it.
+    """
+
+    steps: int = 1
+    num_calls: int = 0
+
+    def ended(self, steps: int, seconds: float) -> None:
+        """Hear how long a call took."""
+        self.num_calls += 1
+        fitting = steps * CALL_SECONDS / max(seconds, 1e-9)
+        self.steps = 2 if self.num_calls == 1 else int(max(1, min(fitting, MAX_STEPS)))
 
 
 @dataclass(frozen=True)
@@ -100,18 +138,21 @@ class _Part:
     bounds: np.ndarray
 
 
-def _parts(data: BatchedData, epoch: int, ahead: ThreadPoolExecutor) -> Iterator[_Part]:
+def _parts(made: Make, num_batches: int, ahead: ThreadPoolExecutor, pace: _Pace) -> Iterator[_Part]:
     """Yield the batches of an epoch, so many at a time as one call takes; the next are made while these are used."""
-    first = data.batch(epoch, 0)
-    steps = max(1, min(MAX_STEPS, MAX_BYTES // sum(array.nbytes for array in _flat(first))))
+    began = time.perf_counter()
+    first = made(0)
+    in_time = MAKING_SECONDS / max(time.perf_counter() - began, 1e-9)
+    fitting = max(1, MAX_BYTES // _num_bytes(first))
 
-    def part(start: int, *made: Any) -> _Part:
-        stop = min(start + steps, data.num_batches)
-        return _together([*made, *(data.batch(epoch, index) for index in range(start + len(made), stop))])
+    def part(start: int, stop: int, *before: Any) -> _Part:
+        return _together([*before, *(made(index) for index in range(start, min(stop, num_batches)))])
 
-    coming = part(0, first)
-    for start in range(steps, data.num_batches, steps):
-        following = ahead.submit(part, start)
+    stop = int(min(pace.steps, fitting, max(1, in_time)))
+    coming = part(1, stop, first)
+    while stop < num_batches:
+        start, stop = stop, stop + min(pace.steps, fitting)
+        following = ahead.submit(part, start, stop)
         yield coming
         coming = following.result()
     yield coming
@@ -120,17 +161,21 @@ def _parts(data: BatchedData, epoch: int, ahead: ThreadPoolExecutor) -> Iterator
 def _together(made: list[Any]) -> _Part:
     flat = [_flat(batch) for batch in made]
     sizes = [len(arrays[0]) for arrays in flat]
-    joined = [np.concatenate(arrays) for arrays in zip(*flat, strict=True)]
+    joined = [np.concatenate(arrays) for arrays in zip(*flat, strict=True)] if len(made) > 1 else flat[0]
     return _Part(made[0], joined, np.cumsum([0, *sizes], dtype=np.int32))
 
 
-def _run(model: keras.Model, name: str, parts: Iterator[_Part], loops: dict[str, Loop]) -> dict[str, float]:
+def _run(
+    model: keras.Model, name: str, parts: Iterator[_Part], loops: dict[str, Loop], pace: _Pace
+) -> dict[str, float]:
     """Run a step of the model over all batches, and return its metrics over them."""
     model.reset_metrics()
     for part in parts:
         if name not in loops:
             loops[name] = _loop(getattr(model, name), part.example)
+        began = time.perf_counter()
         loops[name](part.arrays, part.bounds)
+        pace.ended(len(part.bounds) - 1, time.perf_counter() - began)
     return {metric: float(value) for metric, value in model.get_metrics_result().items()}
 
 
@@ -140,13 +185,15 @@ def _loop(step: Step, example: Any) -> Loop:
 
     # The batch is open: one trace for the last and smaller batch too.
     kinds = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in _flat(example)]
+    # Of the batch its form alone: the function outlives it.
+    form = tf.nest.map_structure(lambda _: 0, example)
     # A function of its own, without XLA, as Keras has it: the same graph gives the same bits.
     one_step = tf.function(step, jit_compile=False, autograph=False)
 
     def over_batches(arrays: "list[tf.Tensor]", bounds: "tf.Tensor") -> None:
         def body(index: "tf.Tensor") -> "list[tf.Tensor]":
             batch = [array[bounds[index] : bounds[index + 1]] for array in arrays]
-            one_step(tf.nest.pack_sequence_as(example, batch))
+            one_step(tf.nest.pack_sequence_as(form, batch))
             return [index + 1]
 
         tf.while_loop(lambda index: index + 1 < tf.size(bounds), body, [0], parallel_iterations=1)
@@ -155,6 +202,10 @@ def _loop(step: Step, example: Any) -> Loop:
         over_batches, input_signature=[kinds, tf.TensorSpec((None,), tf.int32)], autograph=False
     )
     return loop
+
+
+def _num_bytes(batch: Any) -> int:
+    return sum(array.nbytes for array in _flat(batch))
 
 
 def _flat(batch: Any) -> list[np.ndarray]:

@@ -225,7 +225,7 @@ class BetweenEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is
         assign(self.model.optimizer.variables, groups["optimizer"], "optimizer variables")
         self.progress, self.best_weights = progress, groups["best"]
 
-    # Keras calls the next four methods, in this order.
+    # `fit_epochs` calls the next four methods, in this order.
     def on_epoch_begin(self, epoch: int, _logs: Logs | None = None) -> None:
         """Note the epoch, before its first batch is asked for."""
         self._epoch = epoch

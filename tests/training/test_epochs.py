@@ -82,16 +82,27 @@ def test_epochs_end_in_the_bytes_of_keras(tmp_path, monkeypatch, val, recurrent)
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "max_bytes", "calls"),
-    [(64, 1 << 24, [10]), (4, 1 << 24, [4, 4, 2]), (64, 3 * 1088, [3, 3, 3, 1]), (64, 1, [1] * 10)],
+    ("bounds", "calls"),
+    [
+        ({}, [10]),
+        ({"MAX_STEPS": 4}, [4, 4, 2]),
+        ({"MAX_BYTES": 3 * 1088}, [3, 3, 3, 1]),
+        ({"MAX_BYTES": 1}, [1] * 10),
+        ({"CALL_SECONDS": 0}, [1] * 10),
+        ({"MAKING_SECONDS": 0}, [1, 9]),
+    ],
+    ids=str,
 )
-def test_a_call_takes_so_many_batches(monkeypatch, max_steps, max_bytes, calls):
-    """Of 16 images of 64 bytes and targets of 4; the last batch of both passes has 6. One batch always fits."""
+def test_a_call_takes_so_many_batches(monkeypatch, bounds, calls):
+    """Of 16 images of 64 bytes and targets of 4; the last batch of both passes has 6. One batch always fits.
+
+    The first calls of a training take one and two, whatever the bounds.
+    """
     inputs, targets = images(90)
     data = BatchedData(inputs, np.arange(70), targets, batch_size=16, seed=3, shuffle=True, passes=2)
-    monkeypatch.setattr(epochs, "MAX_STEPS", max_steps)
-    monkeypatch.setattr(epochs, "MAX_BYTES", max_bytes)
-    taken = []
+    for name, bound in ({"CALL_SECONDS": 1e9, "MAKING_SECONDS": 1e9} | bounds).items():
+        monkeypatch.setattr(epochs, name, bound)
+    taken, begun = [], []
 
     class Model:
         stop_training = False
@@ -104,16 +115,36 @@ def test_a_call_takes_so_many_batches(monkeypatch, max_steps, max_bytes, calls):
         def get_metrics_result(self):
             return {"loss": 1.0}
 
-    def loop(arrays, bounds):
-        taken.append([arrays[0][start:end] for start, end in itertools.pairwise(bounds)])
+    def loop(arrays, ends):
+        begun.append(len(ends) - 1)
+        taken.append([arrays[0][start:end] for start, end in itertools.pairwise(ends)])
 
     epochs.fit_epochs(
         Model(), data, None, callback=keras.callbacks.Callback(), initial_epoch=0, epochs=3,
         loops={"train_step": loop},
     )  # fmt: skip
     assert calls == [len(batches) for batches in taken]
+    assert begun[0] == 1
     for index, batch in enumerate(itertools.chain(*taken)):
         np.testing.assert_array_equal(data.batch(2, index)[0], batch)
+
+
+def test_validation_is_made_once_where_it_is_small(tmp_path, monkeypatch):
+    """And anew for each epoch where it is not: it may be gigabytes."""
+    counts = []
+    for bound in (1 << 24, 1):
+        monkeypatch.setattr(epochs, "MAX_BYTES", bound)
+        made, asked = BatchedData.batch, []
+
+        def batch(data, epoch, index, made=made, asked=asked):
+            asked.extend([index] * (not data.shuffle))
+            return made(data, epoch, index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BatchedData, "batch", batch)
+            trained(tmp_path / str(bound))
+        counts.append(len(asked))
+    assert counts == [2, 1 + 4 * 2]
 
 
 def test_a_batch_that_cannot_be_made_ends_the_training(tmp_path, monkeypatch):
