@@ -177,7 +177,7 @@ def fuse_recurrence(model: keras.Model) -> None:
             layer.call = partial(_recurred, layer)
 
 
-def _is_plain(layer: keras.layers.RNN) -> bool:
+def _is_plain(layer: keras.layers.Layer) -> bool:
     """Say whether a layer does nothing that `_CELLS` knows nothing of."""
     cell = layer.cell
     return (
@@ -193,7 +193,7 @@ def _is_plain(layer: keras.layers.RNN) -> bool:
 
 
 def _recurred(
-    layer: keras.layers.RNN,
+    layer: keras.layers.Layer,
     sequences: Tensor,
     initial_state: Any = None,
     mask: Tensor | None = None,
