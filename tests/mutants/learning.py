@@ -69,6 +69,20 @@ MUTANTS = (
         ("tests/training/test_epochs.py",),
     ),
     Mutant(
+        "a call that lasts no longer than it may",
+        "pipeline/training/epochs.py",
+        "fitting = steps * CALL_SECONDS",
+        "fitting = CALL_SECONDS",
+        ("tests/training/test_epochs.py::test_a_call_lasts_as_long_as_it_may",),
+    ),
+    Mutant(
+        "padding that teaches a recurrent layer nothing",
+        "pipeline/training/fused_recurrence.py",
+        "projected = [tf.where(here, value, 0.0) for value in projected]",
+        "projected = list(projected)",
+        ("tests/training/test_fused_recurrence.py::test_a_sequence_is_read_as_by_keras",),
+    ),
+    Mutant(
         "another order each epoch",
         BATCHES,
         "            generator = np.random.default_rng([self.seed, number])\n",

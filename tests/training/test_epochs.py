@@ -81,6 +81,25 @@ def test_epochs_end_in_the_bytes_of_keras(tmp_path, monkeypatch, val, recurrent)
     assert_same(expected, received[1])
 
 
+class Counted:
+    """What `fit_epochs` asks of a model, without sums; forgets at each epoch what was taken in the one before."""
+
+    stop_training = False
+    optimizer = SimpleNamespace(finalize_variable_values=lambda _: None)
+    trainable_weights = ()
+
+    def __init__(self, taken):
+        self.taken = taken
+
+    def reset_metrics(self):
+        """Begin an epoch."""
+        self.taken.clear()
+
+    def get_metrics_result(self):
+        """End it."""
+        return {"loss": 1.0}
+
+
 @pytest.mark.parametrize(
     ("bounds", "calls"),
     [
@@ -104,29 +123,39 @@ def test_a_call_takes_so_many_batches(monkeypatch, bounds, calls):
         monkeypatch.setattr(epochs, name, bound)
     taken, begun = [], []
 
-    class Model:
-        stop_training = False
-        optimizer = SimpleNamespace(finalize_variable_values=lambda _: None)
-        trainable_weights = ()
-
-        def reset_metrics(self):
-            taken.clear()
-
-        def get_metrics_result(self):
-            return {"loss": 1.0}
-
     def loop(arrays, ends):
         begun.append(len(ends) - 1)
         taken.append([arrays[0][start:end] for start, end in itertools.pairwise(ends)])
 
     epochs.fit_epochs(
-        Model(), data, None, callback=keras.callbacks.Callback(), initial_epoch=0, epochs=3,
+        Counted(taken), data, None, callback=keras.callbacks.Callback(), initial_epoch=0, epochs=3,
         loops={"train_step": loop},
     )  # fmt: skip
     assert calls == [len(batches) for batches in taken]
     assert begun[0] == 1
     for index, batch in enumerate(itertools.chain(*taken)):
         np.testing.assert_array_equal(data.batch(2, index)[0], batch)
+
+
+@pytest.mark.parametrize(("call_seconds", "calls"), [(0.45, [4, 4, 2]), (0.05, [1] * 10)])
+def test_a_call_lasts_as_long_as_it_may(monkeypatch, call_seconds, calls):
+    """Of steps of a tenth of a second, by a clock that they alone move."""
+    now = [0.0]
+    monkeypatch.setattr(epochs, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(epochs, "CALL_SECONDS", call_seconds)
+    inputs, targets = images(90)
+    data = BatchedData(inputs, np.arange(70), targets, batch_size=16, seed=3, shuffle=True, passes=2)
+    taken = []
+
+    def loop(_arrays, ends):
+        taken.append(len(ends) - 1)
+        now[0] += 0.1 * taken[-1]
+
+    epochs.fit_epochs(
+        Counted(taken), data, None, callback=keras.callbacks.Callback(), initial_epoch=0, epochs=3,
+        loops={"train_step": loop},
+    )  # fmt: skip
+    assert calls == taken
 
 
 def test_validation_is_made_once_where_it_is_small(tmp_path, monkeypatch):
